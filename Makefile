@@ -1,0 +1,75 @@
+# Everything a contributor types. Needs python3 >= 3.11 and make, nothing else; nothing is written outside this folder.
+
+PYTHON ?= python3
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+
+DEMO := .venv-demo
+DEMO_PIP := $(DEMO)/bin/python -m pip -qq --disable-pip-version-check
+DEMO_PARTS := ".[rich]" $(addprefix plugins/,hpt-evaluator-sklearn hpt-sampler-bayes hpt-stopping-basic hpt-store-sqlite)
+BUILD_TOOLS := editables hatchling
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup setup-torch test lint format clean
+
+help: ## list these targets
+	@echo "usage: make TARGET [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO)/.stamp ## tune a classifier on the digits; set-up goes to .venv-demo, the study to hpt.db
+	$(DEMO)/bin/hpt run examples/digits.toml
+
+setup: $(VENV)/.stamp ## install the core, all plugins (editable) and the pinned tools into .venv
+
+setup-torch: $(VENV)/.stamp ## add torch to .venv, for the tests that are skipped without it
+	$(PIP) install -c constraints.txt torch
+
+test: $(VENV)/.stamp ## run all tests, of the core and of all plugins (ARGS="-k store" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.stamp ## check style, formatting, types and layering; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.stamp ## put all files into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the set-up, caches and build results; studies stay
+	rm -rf $(VENV) $(DEMO) .*_cache .hypothesis build dist
+	find . -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+
+$(VENV)/.stamp: pyproject.toml constraints.txt requirements-dev.txt $(PLUGINS)
+	$(call make_venv,$(VENV))
+	@echo "Installing the core, all plugins and the tools into $(VENV) (once, about a minute) ..."
+	@$(PIP) install -c constraints.txt $(BUILD_TOOLS)
+	@$(PIP) install --no-build-isolation -r requirements-dev.txt
+	@touch $@
+
+$(DEMO)/.stamp: pyproject.toml constraints.txt $(PLUGINS)
+	$(call make_venv,$(DEMO))
+	@echo "Installing hpt, four plugins, numpy, scipy and scikit-learn into $(DEMO) (once, about a minute) ..."
+	@$(DEMO_PIP) install -c constraints.txt $(BUILD_TOOLS)
+	@$(DEMO_PIP) install --no-build-isolation -c constraints.txt $(addprefix -e ,$(DEMO_PARTS))
+	@touch $@
+
+# A new environment where there is none yet. Where ensurepip is missing (Debian without python3-venv),
+# the pip that is there fills it.
+define make_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "hpt needs Python 3.11 or newer, and '$(PYTHON)' is not: say which to use, as in 'make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12'." >&2; \
+	    exit 1; }
+	@test -x $(1)/bin/pip || { \
+	    echo "Making the environment $(1) ..."; \
+	    $(PYTHON) -m venv --clear $(1) >/dev/null 2>&1 || { \
+	        $(PYTHON) -m venv --clear --without-pip $(1) && \
+	        $(PYTHON) -m pip -qq --python $(1)/bin/python install pip; \
+	    } || { \
+	        echo "Cannot make an environment with '$(PYTHON) -m venv': install the package python3-venv of your system." >&2; \
+	        exit 1; }; }
+endef

@@ -1,0 +1,113 @@
+"""hpt: hyperparameter tuning with everything but the contracts as plugins.
+
+Names load on first use, so that ``import hpt_core`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpt_core.components import (
+        Evaluator,
+        Executor,
+        Pause,
+        Sampler,
+        Stop,
+        StoppingRule,
+        Store,
+        Suggestion,
+    )
+    from hpt_core.errors import (
+        DefinitionChangedError,
+        EvaluationError,
+        HptError,
+        InvalidParamsError,
+        Mistake,
+        NothingSucceededError,
+        PluginError,
+        SpaceError,
+        SpaceExhausted,
+        StoreError,
+        UsageError,
+    )
+    from hpt_core.events import Record
+    from hpt_core.history import History
+    from hpt_core.hookspecs import hookimpl
+    from hpt_core.options import import_object, option
+    from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
+    from hpt_core.study import Study
+    from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext
+
+_HOME = {
+    "components": (
+        "Evaluator", "Executor", "Pause", "Sampler", "Stop", "StoppingRule", "Store", "Suggestion",
+    ),
+    "errors": (
+        "DefinitionChangedError", "EvaluationError", "HptError", "InvalidParamsError", "Mistake",
+        "NothingSucceededError", "PluginError", "SpaceError", "SpaceExhausted", "StoreError", "UsageError",
+    ),
+    "events": ("Record",),
+    "history": ("History",),
+    "hookspecs": ("hookimpl",),
+    "options": ("import_object", "option"),
+    "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
+    "study": ("Study",),
+    "trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Categorical",
+    "Constant",
+    "DefinitionChangedError",
+    "EvaluationError",
+    "Evaluator",
+    "Executor",
+    "Failure",
+    "Float",
+    "History",
+    "HptError",
+    "Int",
+    "InvalidParamsError",
+    "Mistake",
+    "NothingSucceededError",
+    "Ordinal",
+    "Params",
+    "Pause",
+    "PluginError",
+    "Record",
+    "Report",
+    "Sampler",
+    "Space",
+    "SpaceError",
+    "SpaceExhausted",
+    "State",
+    "Stop",
+    "StoppingRule",
+    "Store",
+    "StoreError",
+    "Study",
+    "Suggestion",
+    "Trial",
+    "TrialContext",
+    "UsageError",
+    "hookimpl",
+    "import_object",
+    "option",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

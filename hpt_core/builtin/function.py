@@ -1,0 +1,98 @@
+"""The function evaluator: any Python function or generator of params."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from hpt_core.errors import Mistake, UsageError
+from hpt_core.options import import_object, option
+from hpt_core.trial import Report, TrialContext
+
+__all__ = ["FunctionEvaluator"]
+
+
+@attrs.define(kw_only=True)
+class FunctionEvaluator:
+    """Calls a Python function with the params, or iterates a generator of reports.
+
+    The function takes the params as a dict and, if it has a second positional parameter, the `TrialContext`. It
+    returns a number or a mapping by objective, or yields numbers (the value after each step), ``(step, value)``
+    pairs, mappings by name, or `Report` objects.
+    """
+
+    call: str | Callable[..., Any] = option(help="The function, or its import path 'module:function'.")
+    evidence: Literal["curve", "folds"] = option("curve", help="What its reports mean: epochs, or paired folds.")
+    steps: int | None = option(None, ge=1, help="How many reports a whole trial gives, if that is known.")
+    resumable: bool = option(False, help="Whether it goes on from trial.resume_step.")
+    _function: Any = attrs.field(init=False, default=None, repr=False, eq=False)
+
+    def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:
+        """Call the function; a generator's items become reports."""
+        function = self._function or self._resolve()
+        result = function(trial)
+        if inspect.isgenerator(result):
+            return _reports(result, trial)
+        return result  # type: ignore[no-any-return]
+
+    def check(self, space: object, objectives: object) -> None:  # noqa: ARG002 - the arguments of the contract
+        """Find the function now, so that a wrong import path is told before the first trial."""
+        self._resolve()
+
+    def _resolve(self) -> Any:
+        call = import_object(self.call, "evaluator.call") if isinstance(self.call, str) else self.call
+        if not callable(call):
+            raise UsageError(Mistake("evaluator.call", f"Must be a function. Got {call!r:.80}."))
+        if _takes_trial(call):
+            self._function = lambda trial: call(trial.params, trial)
+        else:
+            self._function = lambda trial: call(trial.params)
+        return self._function
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel by import path or reference; the function is looked up again."""
+        return {name: getattr(self, name) for name in ("call", "evidence", "steps", "resumable")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive."""
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def _takes_trial(function: Any) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) >= 2 and positional[1].default is positional[1].empty
+
+
+def _reports(items: Any, trial: TrialContext) -> Iterator[Report]:
+    """Number the plain values that a generator yields, from the step where the trial goes on."""
+    step = trial.resume_step
+    objective = trial.objectives[0]
+    try:
+        while True:
+            try:
+                item = next(items)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            report = _report(item, step + 1, objective)
+            step = report.step
+            yield report
+    finally:
+        items.close()
+
+
+def _report(item: Any, step: int, objective: str) -> Report:
+    if isinstance(item, Report):
+        return item
+    if isinstance(item, tuple) and len(item) == 2:
+        return Report(item[0], item[1])
+    if isinstance(item, Mapping):
+        rest = {name: value for name, value in item.items() if name not in (objective, "step")}
+        return Report(item.get("step", step), item.get(objective), rest)  # type: ignore[arg-type]
+    return Report(step, item)

@@ -1,0 +1,344 @@
+"""The local executor: supervised processes on this machine.
+
+The supervisor serves its store to the workers over pipes. So it knows which trial each worker has and since when, any
+store works with any number of workers, and one process writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core.errors import HptError, PluginError, UsageError
+from hpt_core.trial import Failure
+
+if TYPE_CHECKING:
+    from hpt_core.components import Store, WorkerCall
+    from hpt_core.events import Record
+
+__all__ = ["LocalExecutor"]
+
+_LOG = logging.getLogger("hpt")
+
+_CONTEXT = multiprocessing.get_context("spawn")
+_STDERR_TAIL = 8_000
+_GRACE_SECONDS = 2.0
+
+
+@attrs.define(kw_only=True)
+class LocalExecutor:
+    """Runs workers as processes on this machine and replaces those that die."""
+
+    def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
+        """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
+        with tempfile.TemporaryDirectory(prefix="hpt-") as folder:
+            supervisor = _Supervisor(worker, lost, Path(folder))
+            try:
+                for _ in range(count):
+                    supervisor.start()
+                supervisor.serve()
+            except KeyboardInterrupt:
+                supervisor.end_all(Failure("interrupted", "interrupted by the user"))
+                raise
+            finally:
+                supervisor.end_all(Failure("interrupted", "another worker failed"))
+
+
+@attrs.define(eq=False)
+class _Child:
+    """One worker process as its supervisor knows it."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+    stderr: Path
+    trial_since: float | None = None
+    ended: bool = False
+    timed_out: bool = False
+
+
+class _Supervisor:
+    """Serves the store to the children one message at a time, and watches them."""
+
+    def __init__(self, worker: WorkerCall, lost: Callable[[str, Failure], bool], folder: Path) -> None:
+        self._worker, self._lost, self._folder = worker, lost, folder
+        self._children: list[_Child] = []
+        self._started = 0
+        self._holder: _Child | None = None
+        self._held = contextlib.ExitStack()
+        self._waiting: deque[tuple[_Child, str]] = deque()
+
+    # --- children ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start one more worker."""
+        from hpt_core.liveness import this_process
+
+        self._started += 1
+        name = f"{this_process()}/{self._started}"
+        ours, theirs = _CONTEXT.Pipe()
+        stderr = self._folder / f"stderr-{self._started}"
+        process = _CONTEXT.Process(target=_child_main, args=(self._worker, name, theirs, str(stderr)), name=name)
+        try:
+            process.start()
+        except (AttributeError, TypeError, ValueError, ImportError) as err:
+            raise UsageError(_cannot_travel(err)) from err
+        except Exception as err:
+            if type(err).__name__ == "PicklingError":
+                raise UsageError(_cannot_travel(err)) from err
+            raise
+        theirs.close()
+        self._children.append(_Child(name, process, ours, stderr))
+
+    def end_all(self, failure: Failure) -> None:
+        """End what still runs; its trials are recorded with ``failure``."""
+        for child in self._children:
+            child.process.terminate()
+        for child in self._children:
+            _reap(child.process)
+            self._forget(child)
+            self._lost(child.name, failure)
+        self._children = []
+
+    def serve(self) -> None:
+        """Serve until every worker has ended.
+
+        Raises:
+            Exception: Whatever a worker raised.
+        """
+        while self._children:
+            by_handle: dict[Any, _Child] = {child.pipe: child for child in self._children}
+            by_handle |= {child.process.sentinel: child for child in self._children}
+            ready = wait(list(by_handle), self._patience())
+            for handle in ready:
+                if isinstance(handle, Connection):
+                    self._answer(by_handle[handle])
+            for child in {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
+                self._bury(child)
+            self._kill_late_ones()
+
+    def _patience(self) -> float | None:
+        limit = self._worker.trial_timeout
+        since = [child.trial_since for child in self._children if child.trial_since is not None]
+        if limit is None or not since:
+            return None
+        return max(0.0, min(since) + limit - time.monotonic()) + 0.001
+
+    def _kill_late_ones(self) -> None:
+        limit = self._worker.trial_timeout
+        for child in self._children:
+            running = None if child.trial_since is None else time.monotonic() - child.trial_since
+            if limit is not None and running is not None and running > limit and not child.timed_out:
+                child.timed_out = True
+                child.process.terminate()
+                _reap(child.process)
+
+    def _bury(self, child: _Child) -> None:
+        """A process ended: as it should, or with the trial that it had."""
+        while not child.ended and child.pipe.poll():
+            if not self._answer(child):
+                break
+        if child not in self._children:
+            return
+        self._children.remove(child)
+        self._forget(child)
+        if child.ended:
+            return
+        child.process.join()
+        failure = self._death(child)
+        if self._lost(child.name, failure):
+            self.start()
+        elif not self._children:
+            msg = f"A worker died before it had a trial: {failure.message}\n{failure.detail}".strip()
+            raise HptError(msg)
+
+    def _death(self, child: _Child) -> Failure:
+        tail = _tail(child.stderr)
+        if child.timed_out:
+            message = f"the trial took longer than {self._worker.trial_timeout:g} s"
+            return Failure("timeout", message, tail)
+        code = child.process.exitcode or 0
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = " (the system may have been out of memory)" if name == "SIGKILL" else ""
+            return Failure("killed", f"its process was killed by {name}{hint}", tail)
+        return Failure("killed", f"its process ended by itself with exit code {code}", tail)
+
+    def _forget(self, child: _Child) -> None:
+        self._waiting = deque(item for item in self._waiting if item[0] is not child)
+        if self._holder is child:
+            self._release()
+        child.pipe.close()
+
+    # --- the store, served ------------------------------------------------------------------------------
+
+    def _answer(self, child: _Child) -> bool:
+        """Answer one message of a child; False where its pipe is at an end."""
+        try:
+            verb, *arguments = child.pipe.recv()
+        except (EOFError, OSError):
+            return False
+        if verb == "ended":
+            child.ended = True
+        elif verb == "raised":
+            child.ended = True
+            error, text = arguments
+            raise error if isinstance(error, Exception) else PluginError(text)
+        elif verb == "lock":
+            self._waiting.append((child, arguments[0]))
+            self._grant()
+        elif verb == "unlock":
+            self._release()
+        else:
+            self._call(child, verb, arguments)
+        return True
+
+    def _call(self, child: _Child, verb: str, arguments: Sequence[Any]) -> None:
+        result: Any
+        try:
+            if verb == "append":
+                self._note_trial(child, arguments[1])
+            result = (True, getattr(self._worker.store, verb)(*arguments))
+        except HptError as err:
+            result = (False, err)
+        self._send(child, result)
+
+    def _note_trial(self, child: _Child, records: Sequence[Record]) -> None:
+        for record in records:
+            if record["event"] == "started":
+                child.trial_since = time.monotonic()
+            elif record["event"] in ("finished", "paused", "released"):
+                child.trial_since = None
+
+    def _grant(self) -> None:
+        if self._holder is None and self._waiting:
+            child, study = self._waiting.popleft()
+            self._held.enter_context(self._worker.store.lock(study))
+            self._holder = child
+            self._send(child, (True, None))
+
+    def _release(self) -> None:
+        self._holder = None
+        self._held.close()
+        self._grant()
+
+    def _send(self, child: _Child, message: object) -> None:
+        with contextlib.suppress(OSError):  # it is dead, which its sentinel will tell
+            child.pipe.send(message)
+
+
+class _ServedStore:
+    """A worker's side of the pipe: its supervisor's store."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._mutex = threading.RLock()
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        """Write through the supervisor."""
+        return int(self._call("append", study, list(records)))
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        """Read through the supervisor."""
+        records: Sequence[Record] = self._call("read", study, after)
+        return records
+
+    def studies(self) -> Sequence[str]:
+        """List through the supervisor."""
+        names: Sequence[str] = self._call("studies")
+        return names
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Any:
+        """Hold the lock; the supervisor gives it to one worker at a time."""
+        self._call("lock", study)
+        try:
+            yield
+        finally:
+            self._pipe.send(("unlock",))
+
+    def close(self) -> None:
+        """The supervisor closes its store itself."""
+
+    def _call(self, verb: str, *arguments: object) -> Any:
+        with self._mutex:
+            try:
+                self._pipe.send((verb, *arguments))
+                fine, result = self._pipe.recv()
+            except (EOFError, OSError):
+                os._exit(1)  # the supervisor is gone: nobody would hear of anything that is done from here on
+        if not fine:
+            raise result
+        return result
+
+
+def _child_main(worker: Callable[[str, Store], str], name: str, pipe: Connection, stderr: str) -> None:
+    """A worker process: the loop on the served store."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor has it too, and ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(handle, 2)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        worker(name, _ServedStore(pipe))
+    except Exception as err:  # noqa: BLE001 - it travels to the supervisor
+        _send_error(pipe, err)
+    else:
+        pipe.send(("ended",))
+    sys.stdout.flush()
+
+
+def _send_error(pipe: Connection, err: Exception) -> None:
+    text = "".join(traceback.format_exception(err))
+    err.add_note(f"In a worker process:\n{text}")
+    try:
+        pipe.send(("raised", err, text))
+    except Exception:  # noqa: BLE001 - it travels to the supervisor
+        pipe.send(("raised", None, text))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _reap(process: BaseProcess) -> None:
+    process.join(_GRACE_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _STDERR_TAIL))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _cannot_travel(err: Exception) -> str:
+    return (
+        f"Several workers (or a trial timeout) run trials in new processes, and this study cannot travel there: {err} "
+        "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function or "
+        "notebook; or use workers=1."
+    )

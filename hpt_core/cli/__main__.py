@@ -1,0 +1,8 @@
+"""``python -m hpt_core.cli`` is ``hpt``."""
+
+from __future__ import annotations
+
+from hpt_core.cli import main
+
+if __name__ == "__main__":
+    main()

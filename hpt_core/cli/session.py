@@ -1,0 +1,118 @@
+"""What the commands of one start of ``hpt`` share."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from hpt_core.cli.text import say
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Sequence
+
+    from hpt_core.plugins import Plugins
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One start of the program; `click.Context.obj` of every command.
+
+    Args:
+        plugins: The plugins to use; None: the installed ones, found when they are first asked for.
+
+    Attributes:
+        debug: Whether errors come with tracebacks.
+        subject: The file that a mistake is in, for messages; empty where there is none.
+    """
+
+    def __init__(self, plugins: Plugins | None = None) -> None:
+        self.debug = False
+        self.subject = ""
+        self._given = plugins
+        self._disabled: list[str] = []
+        self._handler: logging.Handler | None = None
+
+    def disable(self, names: Sequence[str]) -> None:
+        """Leave plugins out, here and in the worker processes that this one starts."""
+        self._disabled += names
+        before = os.environ.get("HPT_DISABLE_PLUGINS", "")
+        os.environ["HPT_DISABLE_PLUGINS"] = ",".join(filter(None, [before, *names]))
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        """The plugins."""
+        from hpt_core.options import did_you_mean
+        from hpt_core.plugins import default_plugins
+
+        self._listen()
+        plugins = self._given or default_plugins()
+        known = {name for info in plugins.plugins for name in (info.name, info.distribution) if name}
+        for name in self._disabled:
+            if name not in known:
+                say(f"Warning: --no-plugin: there is no plugin {name!r}.{did_you_mean(name, sorted(known))}")
+        return plugins
+
+    @cached_property
+    def commands(self) -> dict[str, click.Command]:
+        """The commands of plugins, by name."""
+        offered = _Offered("hpt")
+        self.plugins.commands(offered)
+        return dict(sorted(offered.commands.items()))
+
+    def close(self) -> None:
+        """Leave the process as it was found."""
+        if self._handler is not None:
+            import logging
+
+            logger = logging.getLogger("hpt")
+            logger.removeHandler(self._handler)
+            logger.propagate = True
+            self._handler = None
+
+    def _listen(self) -> None:
+        """Have what the core and plugins log told in the manner of the other talk."""
+        import logging
+
+        session = self
+
+        class Handler(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                try:
+                    say(_line_of(record, debug=session.debug))
+                except Exception:  # noqa: BLE001 - what cannot be told must not end the study
+                    self.handleError(record)
+
+        self._handler = Handler(logging.WARNING)
+        logger = logging.getLogger("hpt")
+        logger.addHandler(self._handler)
+        logger.propagate = False  # a program that sets up logging would tell everything twice
+
+
+class _Offered(click.Group):
+    """Takes the commands that plugins offer, and none of a name that is taken."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        from hpt_core.cli.group import COMMANDS
+
+        name = name or cmd.name or ""
+        if name in COMMANDS or name in self.commands:
+            msg = f"there is a command {name!r} already"
+            raise ValueError(msg)
+        super().add_command(cmd, name)
+
+
+def _line_of(record: logging.LogRecord, *, debug: bool) -> str:
+    line = f"{record.levelname.capitalize()}: {record.getMessage()}"
+    if record.exc_info and record.exc_info[1] is not None:
+        import traceback
+
+        error = record.exc_info[1]
+        if debug:
+            return line + "\n" + "".join(traceback.format_exception(error)).rstrip()
+        line += f" {type(error).__name__}: {error}"
+    return line

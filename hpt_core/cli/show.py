@@ -1,0 +1,96 @@
+"""``hpt show``: how a study is defined and how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpt_core.cli import words
+from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
+from hpt_core.cli.session import Session
+from hpt_core.cli.text import data, duration, emit_json
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+
+__all__ = ["command"]
+
+_SETTINGS = ("seed", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout")
+
+
+@click.command("show", short_help="Show how a study is defined and how it stands.")
+@store_option
+@study_option
+@json_option
+@click.pass_obj
+def command(session: Session, store: str | None, study: str | None, as_json: bool) -> None:
+    """Show how a study is defined, how it stands, what was decided, and with what software it ran.
+
+    Nothing of the study is run: a stranger's store is safe to look into.
+
+    JSON: {store, study, definition, provenance, objectives, trials, states, failures, invalid, elapsed, best, front,
+    default, stopped, notes}; "best", "front" and "default" are rows as of `hpt trials --json`.
+    """
+    from hpt_core.export import summary
+
+    with open_study(session, store, study) as opened:
+        about = summary(opened.history)
+        if as_json:
+            recorded = {"definition": opened.history.definition, "provenance": opened.history.provenance}
+            emit_json("show", {**opened.head, **recorded, **about})
+        else:
+            data("\n".join([*_definition(opened), *_standing(opened.history, about), *_background(opened.history)]))
+
+
+def _definition(opened: Opened) -> Iterator[str]:
+    definition, space = opened.history.definition, opened.history.space
+    yield f"Study {opened.name} in {opened.head['store']}"
+    yield f"objective   {words.objectives(definition['objectives'])}"
+    yield f"space       {words.size_of(space)}"
+    yield words.space_table(space)
+    for key in ("sampler", "evaluator"):
+        yield f"{key:11} {words.component(definition[key])}"
+    for rule in definition["stop"]:
+        yield f"{'stop':11} {words.component(rule)}"
+    settings = {key: definition[key] for key in _SETTINGS if definition.get(key) is not None}
+    yield f"settings    {words.pairs(settings)}"
+
+
+def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"trials      {about['trials']}: {words.counts(about['states'])}; worked on for {duration(about['elapsed'])}"
+    if about["invalid"]:
+        yield f"invalid     {about['invalid']} of them, declared so by the user"
+    if about["front"]:
+        yield f"front       {len(about['front'])} trials that no other beats in every objective"
+        yield words.front_table(history)
+    elif history.best is not None:
+        yield f"best        {words.trial_line(history, history.best)}"
+    if about["default"]:
+        yield f"default     {words.trial_line(history, history.trials[about['default']['number']])}"
+    for line in words.failures(history):
+        yield f"failed      {line}"
+    yield from _decisions(history)
+
+
+def _decisions(history: History) -> Iterator[str]:
+    by_rule: dict[str, list[int]] = {}
+    for trial in history.trials:
+        if trial.rule:
+            by_rule.setdefault(f"{trial.state} by {trial.rule}", []).append(trial.number)
+    for what, numbers in by_rule.items():
+        last = history.trials[numbers[-1]]
+        yield f"decided     {len(numbers)} {what}, the last: trial {last.number}: {last.reason}"
+    if history.stop is not None:
+        yield f"ended       {history.stop['reason']} (rule {history.stop['rule']})"
+    for subject, content in history.notes.items():
+        yield f"{subject:11} {words.pairs(content)}"
+
+
+def _background(history: History) -> Iterator[str]:
+    provenance = history.provenance
+    yield ""
+    yield f"run with    Python {provenance.get('python')} on {provenance.get('platform')}"
+    yield f"packages    {words.pairs(provenance.get('packages', {}))}"

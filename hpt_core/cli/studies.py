@@ -1,0 +1,71 @@
+"""``hpt studies``: which studies a store has."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpt_core.cli import words
+from hpt_core.cli.reading import json_option, location_of, open_store, store_option
+from hpt_core.cli.session import Session
+from hpt_core.cli.text import data, emit_json, number, say, table
+
+if TYPE_CHECKING:
+    from hpt_core.components import Store
+
+__all__ = ["command"]
+
+
+@click.command("studies", short_help="List the studies in a store.")
+@store_option
+@json_option
+@click.pass_obj
+def command(session: Session, store: str | None, as_json: bool) -> None:
+    """List the studies in a store.
+
+    JSON: {store, studies: [{study, objectives, trials, states, best, elapsed, last, stopped}]}; "best" is the best
+    first objective or null, "elapsed" seconds worked on it, "last" the Unix time of the last record.
+    """
+    with open_store(session, store) as opened:
+        found = [_study(opened, name) for name in opened.studies()]
+        where = location_of(opened)
+    if as_json:
+        emit_json("studies", {"store": where, "studies": found})
+    elif found:
+        rows = [_row(study) for study in found]
+        data(table(["study", "objectives", "trials", "complete", "best", "last change (UTC)", "ended because"], rows))
+    else:
+        say(f"There is no study in {where}.")
+
+
+def _study(store: Store, name: str) -> dict[str, Any]:
+    from hpt_core.export import summary
+    from hpt_core.history import History
+
+    records = store.read(name)
+    history = History()
+    history.extend(records)
+    about = summary(history)
+    best = history.best
+    return {
+        "study": name,
+        **{key: about[key] for key in ("objectives", "trials", "states")},
+        "best": None if best is None else best.value,
+        **{key: about[key] for key in ("elapsed", "stopped")},
+        "last": records[-1]["time"],
+    }
+
+
+def _row(study: dict[str, Any]) -> list[str]:
+    changed = datetime.fromtimestamp(study["last"], UTC).strftime("%Y-%m-%d %H:%M")
+    return [
+        study["study"],
+        words.objectives(study["objectives"]),
+        str(study["trials"]),
+        str(study["states"].get("complete", 0)),
+        "" if study["best"] is None else number(study["best"]),
+        changed,
+        study["stopped"] or "",
+    ]

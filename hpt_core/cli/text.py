@@ -1,0 +1,120 @@
+"""Text for terminals and pipes: the two streams, plain tables, numbers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+__all__ = ["clean", "data", "duration", "emit_json", "number", "say", "shorten", "table"]
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def say(text: str) -> None:
+    """Talk to the user: on stderr."""
+    click.echo(clean(text), err=True)
+
+
+def data(text: str) -> None:
+    """Give what was asked for: on stdout."""
+    click.echo(clean(text))
+
+
+def emit_json(schema: str, content: dict[str, Any]) -> None:
+    """Print a JSON object on stdout.
+
+    Args:
+        schema: The command; the object's first key is ``"schema": "hpt/<command>/1"``. Within a version keys are
+            added, never renamed, dropped or given another meaning.
+        content: The other keys.
+    """
+    click.echo(json.dumps({"schema": f"hpt/{schema}/1", **content}, indent=2, allow_nan=False))
+
+
+def clean(text: str) -> str:
+    """Make text harmless for a terminal: control characters, which a stranger's study may hold, become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def number(value: object) -> str:
+    """A value for people: floats to six digits, text as it is, the rest as JSON."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``0.04 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    if seconds < _MINUTE:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def shorten(text: str, width: int) -> str:
+    """One line of at most ``width`` columns."""
+    line = " ".join(clean(text).split())
+    return line if _width(line) <= width else _cut(line, width - 1) + "…"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """An aligned table without lines; columns of numbers are flush right.
+
+    On a terminal each line is cut to its width; in a pipe nothing is cut.
+    """
+    cells = [[" ".join(clean(cell).split()) for cell in row] for row in rows]
+    columns = list(zip(header, *cells, strict=True))
+    widths = [max(map(_width, column)) for column in columns]
+    right = [_is_numeric(column[1:]) for column in columns]
+    lines = []
+    for row in [header, *cells]:
+        line = "  ".join(_pad(*item) for item in zip(row, widths, right, strict=True)).rstrip()
+        lines.append(line)
+    if sys.stdout.isatty():
+        limit = shutil.get_terminal_size().columns
+        lines = [line if _width(line) <= limit else _cut(line, limit - 1) + "…" for line in lines]
+    return "\n".join(lines)
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    gap = " " * (width - _width(cell))
+    return gap + cell if right else cell + gap
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and all(cell[-1].isdigit() and _is_float(cell) for cell in filled)
+
+
+def _is_float(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    while _width(text) > width:
+        text = text[: max(0, len(text) - max(1, (_width(text) - width) // 2))]
+    return text

@@ -1,0 +1,137 @@
+"""The numeric side of a history: a row per trial, grown in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpt_core.trial import State, Trial
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hpt_core.space import Space
+
+__all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns"]
+
+# Codes of the state column. A lost trial says nothing about its point; an invalid one must not be used.
+WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, SILENT, INVALID = range(8)
+_OPEN_CODES = {State.WAITING: WAITING, State.RUNNING: RUNNING, State.PAUSED: PAUSED}
+_LOST = frozenset({"worker-lost", "interrupted"})
+_FIRST_ROWS = 64
+
+
+class Columns:
+    """Losses, states and unit-cube points of the trials, row i is trial i.
+
+    Attributes:
+        count: How many rows are in use.
+        losses: (>= count, m) losses, NaN without a value.
+        codes: (>= count,) what each trial is good for.
+    """
+
+    def __init__(self, objectives: int) -> None:
+        self.count = 0
+        self.losses = np.full((_FIRST_ROWS, objectives), np.nan)
+        self.codes = np.zeros(_FIRST_ROWS, dtype=np.int8)
+        self._inside: NDArray[np.bool_] | None = None
+        self._unit = np.empty((0, 0))
+        self._encoded = 0
+        self._version = 0
+        self._numbers: dict[tuple[int, ...], tuple[int, NDArray[np.intp]]] = {}
+
+    def add(self) -> None:
+        """Add a row for a new trial."""
+        if self.count == len(self.codes):
+            self.codes = np.concatenate([self.codes, np.zeros_like(self.codes)])
+            self.losses = np.concatenate([self.losses, np.full_like(self.losses, np.nan)])
+        self.count += 1
+        self._version += 1
+
+    def set_state(self, trial: Trial) -> None:
+        """Write what a trial is good for now."""
+        self.codes[trial.number] = _code(trial)
+        self._version += 1
+
+    def set_losses(self, trial: Trial, signs: Sequence[float]) -> None:
+        """Write a trial's values as losses."""
+        if trial.values is None:
+            return
+        if len(signs) == 1:
+            self.losses[trial.number, 0] = signs[0] * trial.values[0]
+        elif len(signs) == len(trial.values):
+            self.losses[trial.number] = np.multiply(signs, trial.values)
+
+    def restrict(self, inside: NDArray[np.bool_]) -> None:
+        """Say which of the trials so far lie inside an amended space; encoded points are forgotten."""
+        self._inside = inside
+        self._unit, self._encoded = np.empty((0, 0)), 0
+        self._version += 1
+
+    def unit(self, space: Space, trials: Sequence[Trial]) -> NDArray[np.float64]:
+        """The trials' unit-cube points, (count, d). A point never changes, so only new rows are computed."""
+        d = len(space.columns)
+        if len(self._unit) < self.count or self._unit.shape[1] != d:
+            grown = np.full((max(_FIRST_ROWS, 2 * self.count), d), np.nan)
+            if self._encoded:
+                grown[: self._encoded] = self._unit[: self._encoded]
+            self._unit = grown
+        new = [trial for trial in trials[self._encoded :] if self._is_inside(trial.number)]
+        if new:
+            self._unit[[trial.number for trial in new]] = space.to_unit([trial.params for trial in new])
+        self._encoded = self.count
+        return read_only(self._unit[: self.count])
+
+    def numbers(self, *codes: int, anywhere: bool = False) -> NDArray[np.intp]:
+        """Numbers of the trials that have one of the codes, ascending.
+
+        Args:
+            codes: The codes.
+            anywhere: Whether trials outside an amended space count too.
+        """
+        key = (*codes, -1) if anywhere else codes
+        cached = self._numbers.get(key)
+        if cached is not None and cached[0] == self._version:
+            return cached[1]
+        column = self.codes[: self.count]
+        chosen = column == codes[0]
+        for code in codes[1:]:
+            chosen |= column == code
+        if self._inside is not None and not anywhere:
+            chosen[: len(self._inside)] &= self._inside[: self.count]
+        numbers = read_only(np.flatnonzero(chosen))
+        self._numbers[key] = (self._version, numbers)
+        return numbers
+
+    def first(self, count: int) -> Columns:
+        """The first rows alone, to be changed without changing these."""
+        view = Columns(0)
+        view.count = count
+        view.losses, view.codes = self.losses[:count].copy(), self.codes[:count].copy()
+        view._inside = self._inside
+        view._unit, view._encoded = self._unit, min(self._encoded, count)
+        return view
+
+    def _is_inside(self, number: int) -> bool:
+        return self._inside is None or number >= len(self._inside) or bool(self._inside[number])
+
+
+def _code(trial: Trial) -> int:
+    if trial.invalid is not None:
+        return INVALID
+    if trial.state is State.COMPLETE:
+        return COMPLETE
+    if trial.state is State.STOPPED:
+        return STOPPED if trial.values is not None else SILENT
+    if trial.failure is not None:
+        return SILENT if trial.failure.kind in _LOST else FAILED
+    return _OPEN_CODES[trial.state]
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,235 @@
+"""The contracts: what a sampler, evaluator, stopping rule, store and executor must do.
+
+They are protocols: a component needs no base class. A component is an attrs class whose fields are its
+options (see `hpt_core.options`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import attrs
+
+from hpt_core.trial import Params
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from numpy.random import Generator
+
+    from hpt_core.events import Record
+    from hpt_core.history import History
+    from hpt_core.trial import Failure, Report, Trial, TrialContext
+
+__all__ = [
+    "KINDS",
+    "Evaluator",
+    "Executor",
+    "Pause",
+    "Sampler",
+    "Stop",
+    "StoppingRule",
+    "Store",
+    "Suggestion",
+    "WorkerCall",
+]
+
+KINDS = ("sampler", "evaluator", "stopping rule", "store", "executor")
+
+
+@attrs.frozen
+class Suggestion:
+    """A configuration and what the sampler wants to remember about it.
+
+    Attributes:
+        params: The configuration: a value for each active parameter.
+        info: JSON-shaped notes (a model's prediction, fitted hyperparameters). They are in the log, so that a
+            later suggestion may start from them and stay a pure function of the log.
+        source: Which part of a composed sampler proposed it.
+    """
+
+    params: Params
+    info: Mapping[str, Any] = attrs.field(factory=dict)
+    source: str = "sampler"
+
+
+@attrs.frozen
+class Stop:
+    """The decision to stop a trial or a study.
+
+    Attributes:
+        reason: One sentence for people.
+        evidence: JSON-shaped numbers that the decision rests on.
+        value: The value to give a stopped trial, in the user's sign; None takes the last report (a curve) or
+            the mean of the reports (folds).
+    """
+
+    reason: str
+    evidence: Mapping[str, Any] = attrs.field(factory=dict)
+    value: float | None = None
+
+
+@attrs.frozen
+class Pause:
+    """The decision to set a trial aside; `StoppingRule.promote` may name it later.
+
+    Attributes:
+        reason: One sentence for people.
+        evidence: JSON-shaped numbers that the decision rests on.
+    """
+
+    reason: str
+    evidence: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Proposes points. Never records, never stops anything."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        """Propose the next configuration.
+
+        A pure function of its arguments and the options: no other randomness than ``rng``, no state that the
+        answer depends on (a cache must not change the answer), and the history is left as it is.
+
+        Args:
+            history: All that is known; running trials included.
+            rng: A generator made from the study's seed and the new trial's number.
+
+        Returns:
+            A configuration inside ``history.space``, alone or as a `Suggestion`.
+
+        Raises:
+            SpaceExhausted: When nothing is left to suggest.
+        """
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Fits or scores one configuration. Never chooses points.
+
+    Optional attributes:
+
+    - ``evidence``: ``"curve"`` (a later report is truer: epochs, rounds, growing subsets) or ``"folds"`` (step
+      i means the same split for every trial). Default ``"curve"``.
+    - ``steps``: how many reports a whole trial gives, None if not known. Default None.
+    - ``resumable``: whether a trial can go on from ``trial.resume_step``. Default False.
+    - ``conclude(best: TrialContext) -> Mapping``: called once when a run ends with a winner; refits and saves
+      it, scores a holdout. What it returns (JSON-shaped) is recorded and shown.
+    """
+
+    def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:
+        """Evaluate one configuration.
+
+        Args:
+            trial: What to evaluate; see `TrialContext`.
+
+        Returns:
+            A number, a mapping by objective name (further names are metrics), or a generator of `Report` whose
+            return value is the final result. A generator that returns None has its last report (a curve) or the
+            mean of its reports (folds) as its value. The generator is closed when the trial is stopped.
+
+        Raises:
+            EvaluationError: To say of which kind a failure is; any other exception is one of kind ``error``.
+        """
+        ...
+
+
+class StoppingRule(Protocol):
+    """Says 'enough'. A pure function of the history; any one of the three methods will do, all are optional."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        """Decide on a running trial right after it reported. Its last report is ``trial.reports[-1]``."""
+        ...
+
+    def judge_study(self, history: History) -> Stop | None:
+        """Decide, before each new trial, whether the study has had enough."""
+        ...
+
+    def promote(self, history: History) -> int | None:
+        """Name a paused trial to go on with, by number, instead of starting a new one."""
+        ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """An ordered, durable log of records for each study, and a lock. It gives the records no meaning.
+
+    A record is a dict with string keys and JSON values (finite numbers, strings, bools, None, lists, dicts); what
+    is read equals what was written, types included. Only ``append`` and ``lock`` may create or change anything
+    on disk. All methods may be called from any thread of the process that opened it.
+
+    Optional attribute ``location``: where it is, for people; and ``folder``: a `pathlib.Path` beside it where
+    trials may keep files.
+    """
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        """Write the records, all or none, durably, behind all that are there.
+
+        Returns:
+            The position of the last one: the count of the study's records. Positions run from 1 without gaps.
+        """
+        ...
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        """Read the records behind position ``after``, in order. A study that is not there has none."""
+        ...
+
+    def studies(self) -> Sequence[str]:
+        """Names of the studies that have records, in order of creation."""
+        ...
+
+    def lock(self, study: str) -> AbstractContextManager[object]:
+        """Hold the study's lock between processes.
+
+        It keeps other holders out, not other appends; it is released when its process dies, however.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections. Closing twice is harmless."""
+        ...
+
+
+class WorkerCall(Protocol):
+    """What an executor runs: picklable; calling it runs the one loop until the study is done.
+
+    Attributes:
+        store: The study's store as the calling process has it, for workers that are served through this process.
+            It does not travel with the worker.
+        trial_timeout: Seconds that a trial may take before its worker is to be killed (failure kind ``timeout``);
+            None: no limit.
+    """
+
+    store: Store
+    trial_timeout: float | None
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        """Run the loop as worker ``name``, on ``store`` (None: open the study's own).
+
+        Returns:
+            Why it ended, in words.
+        """
+        ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs workers somewhere and tells when one died."""
+
+    def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
+        """Run ``count`` workers until all have ended.
+
+        Args:
+            worker: What to run; each copy is given a name of its own.
+            count: How many, from 1.
+            lost: To be called as ``lost(name, failure)`` when the worker ``name`` died, with what is known (kind
+                ``killed``, ``timeout``, ``out-of-memory`` or ``worker-lost``): it records the failure of the trial
+                that worker had. Returns whether to start another in its place.
+
+        Raises:
+            Exception: Whatever a worker raised; the others are ended first.
+        """
+        ...

@@ -1,0 +1,183 @@
+"""The study file: TOML in, a study out. It is data: no expression in it is evaluated."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hpt_core.definition import parse_objectives
+from hpt_core.errors import Mistake, UsageError
+from hpt_core.options import build, did_you_mean
+from hpt_core.plugins import Plugins, default_plugins
+from hpt_core.settings import Settings
+from hpt_core.space import Space
+from hpt_core.study import Study
+
+__all__ = ["RunSettings", "make_study", "read_study_file"]
+
+_MAX_BYTES = 1 << 20
+_SETTINGS = ("seed", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout")
+_TABLES = ("space", "objective", "evaluator", "sampler", "store", "stop", "executor")
+_RUN = ("trials", "workers")
+_KEYS = ("name", *_SETTINGS, *_TABLES, *_RUN)
+
+
+@attrs.frozen
+class RunSettings:
+    """What a study file says of the run, not of the study.
+
+    Attributes:
+        trials: How many trials the study may have in all; None: no limit.
+        workers: How many processes evaluate at once.
+    """
+
+    trials: int | None = None
+    workers: int = 1
+
+
+def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a study file.
+
+    Args:
+        path: The file.
+        overrides: ``"key.path=value"``, each put over what the file says; a value is TOML, or else taken as text.
+
+    Raises:
+        UsageError: If there is no such file, it is no TOML (with line and column), or an override is malformed.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as err:
+        raise UsageError(f"Cannot read the study file {path}: {err.strerror}.") from err
+    if len(raw) > _MAX_BYTES:
+        raise UsageError(f"The study file {path} has {len(raw)} bytes; at most {_MAX_BYTES} are taken.")
+    try:
+        data = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise UsageError(f"{path} is no valid TOML: {err}") from err
+    data.setdefault("name", path.stem)
+    for override in overrides:
+        _override(data, override)
+    return data
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    steps = [step.strip() for step in key.split(".")]
+    if not separator or not all(steps):
+        raise UsageError(f"An override must look like key.path=value. Got {override!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table: Any = data
+    for depth, step in enumerate(steps[:-1]):
+        table = table.setdefault(step, {}) if isinstance(table, dict) else table
+        if not isinstance(table, dict):
+            raise UsageError(f"Cannot set {key}: {'.'.join(steps[: depth + 1])} is no table.")
+    table[steps[-1]] = value
+
+
+def make_study(
+    data: Mapping[str, Any],
+    *,
+    folder: Path,
+    store: str | None = None,
+    amend: bool = False,
+    plugins: Plugins | None = None,
+) -> tuple[Study, RunSettings]:
+    """Make a study from the data of a study file.
+
+    Args:
+        data: As `read_study_file` gives it.
+        folder: The file's folder; modules that the study names are looked for there and in the working folder.
+        store: A store's path or URL, used where the file names none.
+        amend: See `Study`.
+        plugins: The plugins to use; None: all installed.
+
+    Returns:
+        The study and how to run it.
+
+    Raises:
+        UsageError: With every mistake in the file.
+        PluginError: If a component cannot be loaded.
+    """
+    for place in (str(Path.cwd()), str(folder.resolve())):
+        if place not in sys.path:
+            sys.path.insert(0, place)
+    found = _Collector(data, plugins or default_plugins())
+    arguments = found.components(store)
+    run = found.run_settings()
+    settings = {key: data[key] for key in ("name", *_SETTINGS) if key in data}
+    found.collect(lambda: build(Settings, settings, ""))
+    check = getattr(arguments.get("evaluator"), "check", None)
+    if check is not None and arguments.get("space") is not None:
+        objectives = arguments.get("objective") or parse_objectives("minimize")
+        found.collect(lambda: check(arguments["space"], objectives))
+    if found.mistakes:
+        raise UsageError(*found.mistakes)
+    return Study(**arguments, **settings, amend=amend, plugins=found.plugins), run
+
+
+class _Collector:
+    """Makes the parts of a study one by one and keeps every mistake."""
+
+    def __init__(self, data: Mapping[str, Any], plugins: Plugins) -> None:
+        self.data = data
+        self.plugins = plugins
+        self.mistakes: list[Mistake] = []
+        for key in data:
+            if key not in _KEYS:
+                hint = did_you_mean(key, _KEYS)
+                known = f"Known: {', '.join(_KEYS)}."
+                self.mistakes.append(Mistake(key, f"A study file has no such key.{hint} {known}"))
+
+    def collect(self, make: Callable[[], Any]) -> Any:
+        """Call ``make``; what is wrong with it joins the mistakes."""
+        try:
+            return make()
+        except UsageError as err:
+            self.mistakes += err.mistakes
+            return None
+
+    def components(self, store: str | None) -> dict[str, Any]:
+        """Everything that `Study` takes but its plain settings."""
+        data, plugins = self.data, self.plugins
+        if "space" not in data:
+            self.mistakes.append(Mistake("space", "A study needs a [space] table with its parameters."))
+        if "evaluator" not in data:
+            self.mistakes.append(Mistake("evaluator", "A study needs an [evaluator] table that says use = ..."))
+        made: dict[str, Any] = {}
+        if "space" in data:
+            made["space"] = self.collect(lambda: Space(data["space"]))
+        if "objective" in data:
+            made["objective"] = self.collect(lambda: parse_objectives(data["objective"]))
+        for key in ("evaluator", "sampler", "executor"):
+            if key in data:
+                made[key] = self._component(key, data[key], key)
+        made["stop"] = self._rules()
+        spec = data.get("store", store)
+        if spec is not None:
+            made["store"] = self.collect(lambda: plugins.make_store(spec))
+        return made
+
+    def _component(self, kind: str, spec: Any, path: str) -> Any:
+        return self.collect(lambda: self.plugins.make(kind, spec, path))
+
+    def _rules(self) -> list[Any]:
+        given = self.data.get("stop", [])
+        several = given if isinstance(given, list) else [given]
+        return [self._component("stopping rule", rule, f"stop[{i}]") for i, rule in enumerate(several)]
+
+    def run_settings(self) -> RunSettings:
+        """The keys that say how to run."""
+        for key in _RUN:
+            value = self.data.get(key, 1)
+            if type(value) is not int or value < 1:
+                self.mistakes.append(Mistake(key, f"Must be an int >= 1. Got {value!r}."))
+        return RunSettings(trials=self.data.get("trials"), workers=self.data.get("workers", 1))

@@ -1,0 +1,286 @@
+"""What happens next in a study: which trial is taken, which goes on, when it is enough.
+
+Every decision is a pure function of the log and the seed, and is written with the log position it was taken on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core import events, liveness
+from hpt_core.components import Pause, Sampler, Stop
+from hpt_core.errors import PluginError, SpaceExhausted
+from hpt_core.guard import Repeat, guarded_suggestion, plain
+from hpt_core.ledger import Ledger
+from hpt_core.trial import Failure, Report, State, Trial, check_report
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+
+__all__ = ["Decisions"]
+
+
+@attrs.define
+class Decisions:
+    """Takes and records the decisions of one study.
+
+    Attributes:
+        ledger: The study's log.
+        sampler: Who proposes points.
+        rules: (name, stopping rule), in order; the first that says so stops.
+        duplicates: See `hpt_core.Study`.
+        lag: 0: decide on all that is known. k: decide on trial t from the results of trials <= t - k only.
+        retries: How often a lost trial is run again.
+        max_failures: How many equal failures at the start of a run end it.
+    """
+
+    ledger: Ledger
+    sampler: Sampler
+    rules: Sequence[tuple[str, Any]]
+    duplicates: str
+    lag: int
+    retries: int
+    max_failures: int
+
+    # --- taking a trial ---------------------------------------------------------------------------------
+
+    def claim(self, worker: str, budget: int | None, *, judge: bool = True) -> Trial | Stop | None:
+        """Take the next trial under the store's lock, or learn that there is none.
+
+        Args:
+            worker: Who takes it.
+            budget: How many trials the study may have in all; None: no limit.
+            judge: Whether the study-level rules are asked.
+
+        Returns:
+            The trial, now running; a `Stop`; or None: ask again when more results are in (a reproducible study, or
+            one whose last chance is a trial that still runs).
+        """
+        with self.ledger.mutex, self.ledger.lock():
+            self.ledger.sync()
+            while True:
+                claimed = self._claim(worker, budget, judge=judge)
+                if not isinstance(claimed, Repeat):
+                    return claimed
+                self._reuse(claimed, worker)
+
+    def _claim(self, worker: str, budget: int | None, *, judge: bool) -> Trial | Stop | Repeat | None:
+        history = self.ledger.history
+        number = history.next_number
+        view = self._view(history, number)
+        stop = self._judge_study(view) if judge else None
+        if stop is not None:
+            return stop
+        waiting = [t for t in history.open.values() if t.state is State.WAITING] if history.open else []
+        for trial in waiting:
+            if trial.attempt:  # lost with its worker: it has its place in the budget already
+                return self._start(trial, worker)
+        if budget is not None and number - history.invalid_count - len(waiting) >= budget:
+            return self._stop_study("trials", Stop(f"all {budget} trials were started"))
+        if waiting:
+            return self._start(waiting[0], worker)
+        promoted = self._promoted(view)
+        if promoted is not None:
+            return self._start(promoted, worker)
+        return self._start_new(view, number, worker)
+
+    def _view(self, history: History, number: int) -> History:
+        return history if self.lag <= 1 else history.as_seen_by(number, self.lag)
+
+    def _judge_study(self, view: History) -> Stop | None:
+        failing = self._failing(view)
+        if failing is not None:
+            return self._stop_study("max_failures", failing)
+        if self.rules:
+            view.clock = self.ledger.now()
+            for name, rule in self.rules:
+                stop = _answer(name, rule, "judge_study", (Stop,), view)
+                if stop is not None:
+                    return self._stop_study(name, stop)
+        return None
+
+    def _failing(self, history: History) -> Stop | None:
+        """Whether this run began with nothing but the same failure again and again."""
+        first = history.session[: self.max_failures]
+        if not first or len(first) < self.max_failures or first[0].failure is None:
+            return None
+        if len({_signature(trial.failure) for trial in first}) != 1:
+            return None
+        message = f"the first {len(first)} trials of this run all failed with the same {first[0].failure.kind}"
+        return Stop(f"{message}: {first[0].failure.message}", {"trials": [t.number for t in first]})
+
+    def _stop_study(self, rule: str, stop: Stop) -> Stop:
+        history = self.ledger.history
+        last = history.stop
+        if last is None or last["reason"] != stop.reason or last["seen"] + 1 < history.position:
+            record = events.study_stopped(self.ledger.now(), history.position, rule, stop.reason, plain(stop.evidence))
+            self.ledger.write(record)
+        return stop
+
+    def _start(self, trial: Trial, worker: str) -> Trial:
+        self.ledger.write(self._started(trial.number, trial.params, worker, trial.attempt + 1, trial.source))
+        return trial
+
+    def _started(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        worker: str,
+        attempt: int,
+        source: str,
+        info: Mapping[str, Any] | None = None,
+    ) -> events.Record:
+        seen = self.ledger.history.position
+        return events.started(self.ledger.now(), number, dict(params), worker, attempt, seen, source, info)
+
+    def _promoted(self, view: History) -> Trial | None:
+        for name, rule in self.rules:
+            number = _answer(name, rule, "promote", (int,), view)
+            if number is not None:
+                trial = self.ledger.history.open.get(number)
+                if trial is None or trial.state is not State.PAUSED:
+                    msg = f"The stopping rule {name!r} promotes trial {number}, which is not paused."
+                    raise PluginError(msg)
+                return trial
+        return None
+
+    def _start_new(self, view: History, number: int, worker: str) -> Trial | Stop | Repeat | None:
+        history = self.ledger.history
+        if self.lag and any(n <= number - self.lag for n, t in history.open.items() if t.state is State.RUNNING):
+            return None
+        try:
+            proposed = guarded_suggestion(self.sampler, view, number, self.duplicates)
+        except SpaceExhausted as end:
+            states = {trial.state for trial in history.open.values()}
+            if states == {State.RUNNING, State.PAUSED}:
+                return None  # what runs may yet get a paused trial promoted
+            return self._stop_study("space", Stop(f"space exhausted{f': {end}' if str(end) else ''}"))
+        if isinstance(proposed, Repeat):
+            return proposed
+        record = self._started(number, proposed.params, worker, 1, proposed.source, proposed.info)
+        self.ledger.write(record)
+        return history.trials[number]
+
+    def _reuse(self, repeat: Repeat, worker: str) -> None:
+        """Record a repeated point as a trial of its own with the result it had."""
+        history = self.ledger.history
+        number, original = history.next_number, history.trials[repeat.original]
+        suggestion = repeat.suggestion
+        start = self._started(number, suggestion.params, worker, 1, suggestion.source, suggestion.info)
+        reason = f"the same point as trial {original.number}"
+        end = events.complete(start["time"], number, 1, original.values or (), original.metrics, reason)
+        self.ledger.write(start, end)
+
+    # --- while it runs ----------------------------------------------------------------------------------
+
+    def report(self, trial: Trial, report: object) -> Stop | Pause | None:
+        """Record one report and ask the rules; what they decide is recorded too.
+
+        Raises:
+            EvaluationError: If it is no proper report.
+        """
+        last = trial.reports[-1].step if trial.reports else 0
+        attempt = trial.attempt
+        checked = check_report(report, last)
+        with self.ledger.mutex:
+            self.ledger.write(events.reported(self.ledger.now(), trial.number, attempt, checked))
+            if not self.rules or trial.attempt != attempt or trial.finished:
+                return None
+            seen = self.ledger.history.position
+            view = self._view(self.ledger.history, trial.number)
+            for name, rule in self.rules:
+                decision: Stop | Pause | None = _answer(name, rule, "judge_trial", (Stop, Pause), view, trial)
+                if decision is not None:
+                    self._record(trial, name, decision, seen)
+                    return decision
+        return None
+
+    def _record(self, trial: Trial, rule: str, decision: Stop | Pause, seen: int) -> None:
+        now, evidence = self.ledger.now(), plain(decision.evidence)
+        if isinstance(decision, Pause):
+            self.ledger.write(events.paused(now, trial.number, trial.attempt, seen, rule, decision.reason, evidence))
+            return
+        values = self.estimate(trial.reports)
+        if decision.value is not None and values is not None:
+            values = (decision.value, *values[1:])
+        record = events.stopped_early(now, trial.number, trial.attempt, values, seen, rule, decision.reason, evidence)
+        self.ledger.write(record)
+
+    def estimate(self, reports: Sequence[Report]) -> tuple[float, ...] | None:
+        """A trial's values by its reports: the last one's (a curve) or their mean (folds).
+
+        Returns:
+            One per objective; None where the reports do not tell all of them.
+        """
+        history = self.ledger.history
+        columns: list[list[float]] = [[report.value for report in reports]]
+        for name in history.objectives[1:]:
+            columns += [[report.metrics[name] for report in reports if name in report.metrics]]
+        if not reports or any(len(column) != len(reports) for column in columns):
+            return None
+        if history.evidence == "folds":
+            return tuple(sum(column) / len(column) for column in columns)
+        return tuple(column[-1] for column in columns)
+
+    # --- how it ends ------------------------------------------------------------------------------------
+
+    def complete(self, trial: Trial, values: Sequence[float], metrics: Mapping[str, float]) -> None:
+        """Record that a trial ran to its end."""
+        now = self.ledger.now()
+        self.ledger.write(events.complete(now, trial.number, trial.attempt, values, metrics))
+
+    def fail(self, trial: Trial, failure: Failure) -> None:
+        """Record that a trial failed; one that was lost with its worker waits to be run again, if it may."""
+        now = self.ledger.now()
+        may_retry = failure.kind == "worker-lost" and trial.attempt <= self.retries
+        if may_retry or failure.kind == "interrupted":
+            record = events.released(now, trial.number, trial.attempt, failure.kind)
+        else:
+            record = events.failed(now, trial.number, trial.attempt, failure)
+        self.ledger.write(record)
+
+    def lost(self, worker: str, failure: Failure) -> bool:
+        """Record the end of the trial that a dead worker had. Returns whether it had one."""
+        with self.ledger.mutex:
+            running = [t for t in self.ledger.sync().open.values() if t.state is State.RUNNING]
+            held = [trial for trial in running if trial.worker == worker]
+            for trial in held:
+                self.fail(trial, failure)
+        return bool(held)
+
+    def recover(self) -> None:
+        """Take back the trials of processes that are gone."""
+        history = self.ledger.sync()
+        for trial in [t for t in history.open.values() if t.state is State.RUNNING]:
+            owner = liveness.owner_of(trial.worker)
+            heard = max(trial.started or 0.0, history.workers.get(owner, 0.0))
+            if not liveness.is_alive(owner, self.ledger.now() - heard):
+                self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
+
+
+def _answer(name: str, rule: object, method: str, allowed: tuple[type, ...], *arguments: object) -> Any:
+    """Ask a rule; one that has no such method has no opinion."""
+    ask = getattr(rule, method, None)
+    if ask is None:
+        return None
+    try:
+        answer = ask(*arguments)
+    except PluginError:
+        raise
+    except Exception as err:
+        raise PluginError(f"The stopping rule {name!r} failed in {method}: {type(err).__name__}: {err}") from err
+    if answer is not None and not isinstance(answer, allowed):
+        wanted = " or ".join(kind.__name__ for kind in allowed)
+        msg = f"The stopping rule {name!r} must answer {method} with {wanted} or None. Got {answer!r:.80}."
+        raise PluginError(msg)
+    return answer
+
+
+def _signature(failure: Failure | None) -> tuple[str, str]:
+    if failure is None:
+        return "", ""
+    return failure.kind, re.sub(r"0x[0-9a-f]+|\d+", "#", failure.message)

@@ -1,0 +1,74 @@
+"""How a study is defined, as JSON-shaped data, and what differs between two definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpt_core.errors import Mistake, UsageError
+from hpt_core.options import did_you_mean
+
+__all__ = ["differences", "evidence_of", "parse_objectives"]
+
+_DIRECTIONS = ("minimize", "maximize")
+
+
+def parse_objectives(objective: object) -> dict[str, str]:
+    """Turn what a user gave as ``objective`` into name -> direction, in order.
+
+    Args:
+        objective: ``"minimize"`` or ``"maximize"`` (the name is then ``value``), or a mapping of names to those.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    given = {"value": objective} if isinstance(objective, str) else objective
+    if not isinstance(given, Mapping) or not given:
+        wanted = "'minimize', 'maximize' or a table like { accuracy = \"maximize\" }"
+        raise UsageError(Mistake("objective", f"Must be {wanted}. Got {objective!r}."))
+    mistakes = []
+    for name, direction in given.items():
+        path = "objective" if isinstance(objective, str) else f"objective.{name}"
+        if not isinstance(name, str) or not name.isprintable() or not name:
+            mistakes.append(Mistake(path, f"The name of an objective must be printable text. Got {name!r}."))
+        if direction not in _DIRECTIONS:
+            hint = did_you_mean(str(direction), _DIRECTIONS)
+            mistakes.append(Mistake(path, f"Must be 'minimize' or 'maximize'. Got {direction!r}.{hint}"))
+    if mistakes:
+        raise UsageError(*mistakes)
+    return dict(given)
+
+
+def evidence_of(evaluator: object) -> dict[str, Any]:
+    """What an evaluator declares of its reports; see `hpt_core.components.Evaluator`."""
+    return {
+        "kind": getattr(evaluator, "evidence", "curve"),
+        "steps": getattr(evaluator, "steps", None),
+        "resumable": bool(getattr(evaluator, "resumable", False)),
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mistake]:
+    """List what differs between two definitions, each with its path and both sides."""
+    found = []
+    for key in [*before, *(k for k in now if k not in before)]:
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("use") == new.get("use"):
+            found += [_within(key, inner) for inner in differences(old, new)]
+        else:
+            found.append(Mistake(key, _changed(key, before, now)))
+    return found
+
+
+def _within(key: str, inner: Mistake) -> Mistake:
+    return Mistake(f"{key}.{inner.path}", inner.message)
+
+
+def _changed(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    if key not in before:
+        return f"Is new: {now[key]!r:.200}."
+    if key not in now:
+        return f"Is gone; was {before[key]!r:.200}."
+    return f"Was {before[key]!r:.200}, is now {now[key]!r:.200}."

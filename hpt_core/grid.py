@@ -1,0 +1,291 @@
+"""The configurations of a space in order: how many there are, and number i of them, without listing any.
+
+A parameter is inactive if one of its conditions fails. Taking the parameters in topological order, what the
+decided ones mean for the rest is only *which of the rest are ruled out*; values that rule out the same are
+counted together. What remains after a parameter is decided falls into components that share no condition, and
+the counts of those multiply. So `count(j, dead)`, the number of ways to fill component j when the parameters
+in ``dead`` are ruled out, is
+
+    dead j:    the product of count(k, dead) over the components k that j splits into
+    active j:  the sum over runs of values of length * product of count(k, dead + ruled out by the value)
+
+remembered by (j, dead within the component). Sets of parameters are bits of an int.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import attrs
+
+from hpt_core.declared import did_you_mean, shown
+from hpt_core.errors import Mistake, UsageError
+from hpt_core.parameters import Parameter
+
+__all__ = ["Enumeration", "Grid", "Values"]
+
+MAX_POINTS = 100_000
+"""Most points that a grid may take from one continuous parameter."""
+
+
+@attrs.frozen
+class Values:
+    """The values of one parameter that a grid takes: all, some by their indices, or listed points.
+
+    Attributes:
+        parameter: Whose values.
+        count: How many.
+        points: The values, for a continuous parameter.
+    """
+
+    parameter: Parameter
+    count: int
+    points: tuple[Any, ...] | None = None
+
+    @classmethod
+    def of(cls, parameter: Parameter, points: int | None, floats: int) -> Values:
+        """All values or ``points`` evenly spread ones; ``floats`` of a continuous parameter."""
+        if parameter.size is not None:
+            return cls(parameter, parameter.size if points is None else min(points, parameter.size))
+        n = floats if points is None else points
+        units = [i / (n - 1) for i in range(n)] if n > 1 else [0.5]
+        values = tuple(dict.fromkeys(map(parameter.from_unit, units)))
+        return cls(parameter, len(values), values)
+
+    def __getitem__(self, i: int) -> Any:
+        if self.points is not None:
+            return self.points[i]
+        return self.parameter.value_at(self._index(i))
+
+    def _index(self, i: int) -> int:
+        size = self.parameter.size or 1
+        if self.count == size:
+            return i
+        gaps = self.count - 1
+        return (2 * i * (size - 1) + gaps) // (2 * gaps) if gaps else (size - 1) // 2
+
+    def positions(self, values: Sequence[Any]) -> list[int]:
+        """Where ``values`` stand among those taken; those that are not taken left out."""
+        size = self.parameter.size or 1
+        found = []
+        for value in values:
+            index = self.parameter.index_of(value)
+            guess = index if self.count == size else (index * (self.count - 1)) // max(size - 1, 1)
+            near = range(max(guess - 1, 0), min(guess + 2, self.count))
+            found += [i for i in near if self._index(i) == index]
+        return sorted(found)
+
+
+class Enumeration:
+    """All combinations of values, inactive parameters left out, in lexicographic order.
+
+    Args:
+        order: The names, parents before children.
+        values: What each parameter takes.
+        when: The conditions of each parameter, as in `Parameter.when`.
+    """
+
+    def __init__(
+        self,
+        order: Sequence[str],
+        values: Mapping[str, Values],
+        when: Mapping[str, Mapping[str, Sequence[Any]]],
+    ) -> None:
+        self.order = tuple(order)
+        self.values = [values[name] for name in order]
+        rank = {name: j for j, name in enumerate(order)}
+        parents = [[rank[parent] for parent in when[name]] for name in order]
+        self._runs = self._cut_runs(rank, when)
+        self._parts, self._members, self._roots = _components(parents)
+        self._counts: dict[tuple[int, int], int] = {}
+        self.size = self._product(self._roots, 0)
+
+    def _cut_runs(
+        self, rank: Mapping[str, int], when: Mapping[str, Mapping[str, Sequence[Any]]]
+    ) -> list[list[tuple[int, int]]]:
+        """For each parameter its values as runs (length, parameters ruled out)."""
+        below = [1 << j for j in range(len(self.order))]
+        for name in reversed(self.order):
+            for parent in when[name]:
+                below[rank[parent]] |= below[rank[name]]
+        asked: list[list[tuple[int, set[int]]]] = [[] for _ in self.order]
+        for name in self.order:
+            for parent, allowed in when[name].items():
+                places = set(self.values[rank[parent]].positions(allowed))
+                asked[rank[parent]].append((below[rank[name]], places))
+        return [_runs(taken.count, conditions) for taken, conditions in zip(self.values, asked, strict=True)]
+
+    def _product(self, parts: Sequence[int], dead: int) -> int:
+        return math.prod(self._count(k, dead) for k in parts)
+
+    def _count(self, root: int, dead: int) -> int:
+        """Count with a stack of its own: conditions may nest deeper than Python does."""
+        counts = self._counts
+        goal = (root, dead & self._members[root])
+        stack = [goal]
+        while stack:
+            state = stack[-1]
+            if state in counts:
+                stack.pop()
+                continue
+            j, ruled_out = state
+            branches = [(1, 0)] if ruled_out >> j & 1 else self._runs[j]
+            needed = [[(k, (ruled_out | kills) & self._members[k]) for k in self._parts[j]] for _, kills in branches]
+            unknown = [need for needs in needed for need in needs if need not in counts]
+            if unknown:
+                stack += unknown
+                continue
+            counts[state] = sum(
+                length * math.prod(counts[need] for need in needs)
+                for (length, _), needs in zip(branches, needed, strict=True)
+            )
+        return counts[goal]
+
+    def at(self, index: int) -> dict[str, Any]:
+        """Configuration number ``index``, 0 <= index < size, its names in topological order."""
+        dead = 0
+        ways = self.size
+        params = {}
+        for j, name in enumerate(self.order):
+            rest = ways // self._count(j, dead)
+            if dead >> j & 1:
+                ways = rest * self._product(self._parts[j], dead)
+                continue
+            start = 0
+            for length, kills in self._runs[j]:
+                ways = rest * self._product(self._parts[j], dead | kills)
+                if index < length * ways:
+                    break
+                index -= length * ways
+                start += length
+            step, index = divmod(index, ways)
+            params[name] = self.values[j][start + step]
+            dead |= kills
+        return params
+
+
+def _runs(count: int, conditions: Sequence[tuple[int, set[int]]]) -> list[tuple[int, int]]:
+    marked = sorted(set().union(*(places for _, places in conditions)))
+    runs: list[tuple[int, int]] = []
+    everything = reduce(operator.or_, (group for group, _ in conditions), 0)
+    start = 0
+    for place in marked:
+        if place > start:
+            runs.append((place - start, everything))
+        kills = (group for group, places in conditions if place not in places)
+        runs.append((1, reduce(operator.or_, kills, 0)))
+        start = place + 1
+    if count > start:
+        runs.append((count - start, everything))
+    return runs
+
+
+def _components(parents: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[int], list[int]]:
+    """Split what is left after each parameter, as an elimination tree (union-find, last parameter first).
+
+    Returns:
+        For each j the first parameters of the components that the component of j splits into without j; the
+        members of j's component as bits; the first parameters of the components of the whole.
+    """
+    n = len(parents)
+    neighbours: list[list[int]] = [[] for _ in range(n)]
+    for child, above in enumerate(parents):
+        for parent in above:
+            neighbours[parent].append(child)
+    head = list(range(n))
+    parts: list[list[int]] = [[] for _ in range(n)]
+    members = [1 << j for j in range(n)]
+    for j in reversed(range(n)):
+        for child in neighbours[j]:
+            root = child
+            while head[root] != root:
+                head[root] = head[head[root]]
+                root = head[root]
+            if root != j:
+                head[root] = j
+                parts[j].append(root)
+                members[j] |= members[root]
+        parts[j].sort()
+    return parts, members, [j for j in range(n) if head[j] == j]
+
+
+class Grid(Sequence[dict[str, Any]]):
+    """The grid of a space: ``grid[i]`` for 0 <= i < ``grid.size``, lexicographic in the order of the space.
+
+    Nothing is listed: a grid of 10**30 points costs no more than one of ten. ``len(grid)`` raises
+    `OverflowError` above ``sys.maxsize``, as Python demands; ``size`` does not.
+
+    Args:
+        parameters: The parameters, in the declared order.
+        order: Their names, parents before children.
+        points: How many values to take of each continuous parameter, equally spaced on its scale with both
+            ends (one: the middle); a mapping names parameters, finite ones too, and leaves the others at 5
+            (continuous) or all their values (finite).
+
+    Raises:
+        UsageError: If ``points`` is no int >= 1, too large, or names what is not there.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Parameter], order: Sequence[str], points: int | Mapping[str, int] = 5
+    ) -> None:
+        chosen, floats = _check_points(parameters, points)
+        taken = {name: Values.of(p, chosen.get(name), floats) for name, p in parameters.items()}
+        when = {name: p.when for name, p in parameters.items()}
+        self._names = tuple(parameters)
+        self._all = Enumeration(order, taken, when)
+
+    @property
+    def size(self) -> int:
+        """Number of configurations."""
+        return self._all.size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]  # no slices
+        i = operator.index(index)
+        if not -self.size <= i < self.size:
+            msg = f"The grid has {self.size} points. Got index {i}."
+            raise IndexError(msg)
+        params = self._all.at(i % self.size)
+        return {name: params[name] for name in self._names if name in params}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        i = 0
+        while i < self.size:
+            yield self[i]
+            i += 1
+
+    def __repr__(self) -> str:
+        return f"<Grid of {self.size} points over {len(self._names)} parameters>"
+
+
+def _check_points(parameters: Mapping[str, Parameter], points: Any) -> tuple[dict[str, int], int]:
+    if not isinstance(points, Mapping):
+        found = _point_mistakes("points", points, MAX_POINTS)
+        if found:
+            raise UsageError(*found)
+        return {}, int(points)
+    found = []
+    for name, count in points.items():
+        path = f"points.{name}"
+        if name not in parameters:
+            found.append(Mistake(path, f"is not a parameter of the space. {did_you_mean(str(name), parameters)}"))
+        else:
+            found += _point_mistakes(path, count, MAX_POINTS if parameters[name].size is None else None)
+    if found:
+        raise UsageError(*found)
+    return {name: int(count) for name, count in points.items()}, 5
+
+
+def _point_mistakes(path: str, count: Any, limit: int | None) -> list[Mistake]:
+    if type(count) is not int or count < 1:
+        return [Mistake(path, f"must be an int >= 1. Got {shown(count)}.")]
+    if limit is not None and count > limit:
+        return [Mistake(path, f"must be at most {limit:,}. Got {count}.")]
+    return []

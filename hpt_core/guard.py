@@ -1,0 +1,140 @@
+"""What the core guarantees of every suggestion, a careless sampler's included.
+
+No point outside the space, no exact repeat unless asked for, an end when a finite space is used up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from numpy.random import Generator, default_rng
+
+from hpt_core.components import Sampler, Suggestion
+from hpt_core.errors import InvalidParamsError, PluginError, SpaceExhausted
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+    from hpt_core.space import Space
+    from hpt_core.trial import Params
+
+__all__ = ["DUPLICATES", "Repeat", "guarded_suggestion"]
+
+_LOG = logging.getLogger("hpt")
+
+DUPLICATES = ("avoid", "reuse", "allow")
+_TRIES = 4
+"""How often a sampler is asked for one trial before the core chooses the point itself."""
+
+
+@attrs.frozen
+class Repeat:
+    """The sampler chose a point that was evaluated before, and ``duplicates`` is ``reuse``.
+
+    Attributes:
+        suggestion: What it suggested.
+        original: The number of the complete trial at that point.
+    """
+
+    suggestion: Suggestion
+    original: int
+
+
+def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicates: str) -> Suggestion | Repeat:
+    """Ask a sampler for the point of a new trial until it gives one that may be used.
+
+    A pure function of its arguments: the generator of try ``i`` is made from (study seed, trial number, i).
+
+    Args:
+        sampler: The sampler.
+        history: What it may see.
+        number: The new trial's number.
+        duplicates: ``avoid``, ``reuse`` or ``allow``.
+
+    Raises:
+        SpaceExhausted: If every point of a finite space was taken, or the sampler has nothing left.
+        PluginError: If the sampler fails, or suggests only points outside the space.
+    """
+    space, known = history.space, history.keys
+    if duplicates != "allow" and space.size is not None and len(known) >= space.size:
+        raise SpaceExhausted
+    only_outside = True
+    for attempt in range(_TRIES):
+        rng = default_rng([history.seed, number, attempt] if attempt else [history.seed, number])
+        suggestion, problem = _checked(_ask(sampler, history, rng), space)
+        if suggestion is None:
+            _LOG.warning("%s suggested a point outside the space: %s", type(sampler).__name__, problem)
+            continue
+        only_outside = False
+        if duplicates == "allow":
+            return suggestion
+        original = known.get(space.key(suggestion.params))
+        if original is None:
+            return suggestion
+        if duplicates == "reuse" and history.trials[original].state == "complete":
+            return Repeat(suggestion, original)
+    if only_outside:
+        msg = f"The sampler {type(sampler).__name__} suggests points outside the space: {problem}"
+        raise PluginError(msg)
+    return Suggestion(_new_point(history, rng), source="fill")
+
+
+def _ask(sampler: Sampler, history: History, rng: Generator) -> Params | Suggestion:
+    try:
+        return sampler.suggest(history, rng)
+    except (SpaceExhausted, PluginError):
+        raise
+    except Exception as err:
+        msg = f"The sampler {type(sampler).__name__} failed: {type(err).__name__}: {err}"
+        raise PluginError(msg) from err
+
+
+def _checked(proposed: object, space: Space) -> tuple[Suggestion | None, str]:
+    suggestion = proposed if isinstance(proposed, Suggestion) else None
+    params: Any = suggestion.params if suggestion else proposed
+    if not isinstance(params, dict) or not space.contains(params):
+        try:
+            params = space.validate(params)
+        except InvalidParamsError as err:
+            return None, str(err)
+        except (TypeError, AttributeError):
+            return None, f"a suggestion must be a dict. Got {type(params).__name__}."
+    if suggestion is None:
+        return Suggestion(params), ""
+    return attrs.evolve(suggestion, params=params, info=plain(suggestion.info)), ""
+
+
+def plain(value: Any) -> Any:
+    """JSON-shaped data from what a plugin noted: numpy scalars and arrays become numbers and lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    msg = f"What a plugin notes must be plain data. Got {type(value).__name__} {value!r:.80}."
+    raise PluginError(msg)
+
+
+def _new_point(history: History, rng: Generator) -> Params:
+    """A point that nobody took yet: uniform in a continuous space, the next free one of a finite space."""
+    space, known = history.space, history.keys
+    if space.size is None:
+        while True:
+            params = space.sample(rng)
+            if space.key(params) not in known:
+                return params
+    grid = space.grid()
+    start = int(rng.random() * space.size)
+    for offset in range(len(known) + 1):
+        params = grid[(start + offset) % space.size]
+        if space.key(params) not in known:
+            return params
+    raise SpaceExhausted

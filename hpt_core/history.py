@@ -1,0 +1,396 @@
+"""What is read: the state of a study after replaying its records, with columns for numerics.
+
+All meaning lives here, once: states, fencing of attempts, signs, the best. A store only keeps records in order.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpt_core import columns
+from hpt_core.columns import Columns, read_only
+from hpt_core.errors import StoreError
+from hpt_core.events import FORMAT, Record
+from hpt_core.pareto import non_dominated
+from hpt_core.space import Space
+from hpt_core.trial import Failure, Report, State, Trial
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["History"]
+
+
+class History:
+    """A study as its log tells it; samplers and rules read it and never change it.
+
+    Columns have one row per trial, row i is trial number i. Objectives are *losses* here: smaller is better,
+    whatever the user's direction; the sign is handled in this class and nowhere else.
+
+    Attributes:
+        trials: Every trial, index = number.
+        position: How many records were replayed.
+        definition: How the study is defined now, as JSON-shaped data.
+        provenance: With what it was last run.
+        workers: Every process that ran it -> when it was last heard of, Unix seconds.
+        open: The trials that have not ended, by number.
+        session: The trials that ended since a process last began to run the study, in that order.
+        invalid_count: How many trials the user declared invalid.
+        stop: The last record of a stop of the study, None if it never stopped.
+        notes: Subject -> what was noted last.
+        clock: Unix seconds that `elapsed` counts up to; None: the last record's time.
+    """
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.position = 0
+        self.definition: Mapping[str, Any] = {}
+        self.provenance: Mapping[str, Any] = {}
+        self.workers: dict[str, float] = {}
+        self.stop: Record | None = None
+        self.notes: dict[str, Mapping[str, Any]] = {}
+        self.clock: float | None = None
+        self.open: dict[int, Trial] = {}
+        self.session: list[Trial] = []
+        self.invalid_count = 0
+        self._space: Space | None = None
+        self._signs: tuple[float, ...] = ()
+        self._keys: dict[Any, int] = {}
+        self._columns = Columns(0)
+        self._best: int | None = None
+        self._active_seconds = 0.0
+        self._last_time: float | None = None
+
+    # --- the study -------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether the log has a study at all."""
+        return bool(self.definition)
+
+    @property
+    def space(self) -> Space:
+        """The search space as it is now (amendments included)."""
+        if self._space is None:
+            msg = "The study has no records yet, so it has no space."
+            raise StoreError(msg)
+        return self._space
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the objectives, in order."""
+        return tuple(self.definition["objectives"])
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """``minimize`` or ``maximize``, one per objective."""
+        return tuple(self.definition["objectives"].values())
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        return int(self.definition["seed"])
+
+    @property
+    def evidence(self) -> str:
+        """``curve`` or ``folds``: what the evaluator's reports mean."""
+        return str(self.definition.get("evidence", {}).get("kind", "curve"))
+
+    @property
+    def steps(self) -> int | None:
+        """How many reports a whole trial gives; None if the evaluator does not say."""
+        steps = self.definition.get("evidence", {}).get("steps")
+        return None if steps is None else int(steps)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the evaluator can go on with a paused trial."""
+        return bool(self.definition.get("evidence", {}).get("resumable", False))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the study has been worked on, idle gaps between runs left out."""
+        if self.clock is None or self._last_time is None:
+            return self._active_seconds
+        return self._active_seconds + max(0.0, self.clock - self._last_time)
+
+    # --- trials and columns -----------------------------------------------------------------------------
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next new trial gets."""
+        return len(self.trials)
+
+    @property
+    def keys(self) -> Mapping[Any, int]:
+        """`Space.key` of every point that was ever taken (invalid trials left out) -> its first trial."""
+        return self._keys
+
+    @property
+    def unit(self) -> NDArray[np.float64]:
+        """Unit-cube coordinates, (n, d). NaN where a parameter is inactive; NaN rows lie outside the space."""
+        return self._columns.unit(self.space, self.trials)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Losses, (n, m); NaN where a trial has no value."""
+        return read_only(self._columns.losses[: len(self.trials)])
+
+    @property
+    def complete(self) -> NDArray[np.intp]:
+        """Numbers of the complete trials that can be learnt from, ascending."""
+        return self._columns.numbers(columns.COMPLETE)
+
+    @property
+    def stopped(self) -> NDArray[np.intp]:
+        """Numbers of the trials stopped early that have a (partial) value, ascending."""
+        return self._columns.numbers(columns.STOPPED)
+
+    @property
+    def pending(self) -> NDArray[np.intp]:
+        """Numbers of the trials that have not ended: running, waiting or paused; ascending."""
+        return self._columns.numbers(columns.WAITING, columns.RUNNING, columns.PAUSED)
+
+    @property
+    def failed(self) -> NDArray[np.intp]:
+        """Numbers of the trials that failed on their own account, ascending; lost ones say nothing."""
+        return self._columns.numbers(columns.FAILED)
+
+    @property
+    def best(self) -> Trial | None:
+        """The complete trial with the lowest first loss, the earliest of equals; None before the first."""
+        if self._best is None:
+            numbers = self._columns.numbers(columns.COMPLETE, anywhere=True)
+            if len(numbers):
+                self._best = int(numbers[np.argmin(self._columns.losses[numbers, 0])])
+        return None if self._best is None else self.trials[self._best]
+
+    @property
+    def front(self) -> list[Trial]:
+        """The complete trials that no other complete trial beats in every objective, by number."""
+        numbers = self._columns.numbers(columns.COMPLETE, anywhere=True)
+        return [self.trials[i] for i in numbers[non_dominated(self._columns.losses[numbers])]]
+
+    def curve(self, trial: Trial, metric: str | None = None, *, maximize: bool = False) -> list[tuple[int, float]]:
+        """A trial's reports as losses.
+
+        Args:
+            trial: One of `trials`.
+            metric: An objective's or a metric's name; None: the first objective.
+            maximize: Whether more is better, for a metric that is no objective.
+
+        Returns:
+            (step, loss) in order of step; reports that lack the metric are left out.
+        """
+        objectives = self.objectives
+        if metric is None or metric == objectives[0]:
+            sign = self._signs[0]
+            return [(report.step, sign * report.value) for report in trial.reports]
+        sign = -1.0 if maximize else 1.0
+        if metric in objectives:
+            sign = self._signs[objectives.index(metric)]
+        return [(r.step, sign * r.metrics[metric]) for r in trial.reports if metric in r.metrics]
+
+    def loss_of(self, value: float, objective: int = 0) -> float:
+        """A value in the user's sign as a loss."""
+        return self._signs[objective] * value
+
+    def value_of(self, loss: float, objective: int = 0) -> float:
+        """A loss as a value in the user's sign."""
+        return self._signs[objective] * loss
+
+    # --- views --------------------------------------------------------------------------------------------
+
+    def as_seen_by(self, trial: int, lag: int) -> History:
+        """What the decisions on ``trial`` may see in a reproducible study with ``lag`` workers.
+
+        Args:
+            trial: The number of the trial that is decided on.
+            lag: Results of the trials up to ``trial - lag`` are seen; the later ones look as just started, those
+                behind ``trial`` are not there.
+
+        Returns:
+            A history of its own that shares the unchanged trials with this one.
+        """
+        view = copy.copy(self)
+        known = min(len(self.trials), trial + 1)
+        view.trials = self.trials[:known]
+        view._columns, view._best = self._columns.first(known), None
+        for number in range(max(0, trial - lag + 1), known):
+            kept = self.trials[number]
+            if number != trial and kept.invalid is None:
+                view.trials[number] = Trial(number, kept.params, State.RUNNING, source=kept.source)
+                view._columns.set_state(view.trials[number])
+                view._columns.losses[number] = np.nan
+        view.open = {t.number: t for t in view.trials if not t.finished}
+        return view
+
+    # --- replay -------------------------------------------------------------------------------------------
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Replay further records, in the order of the log.
+
+        Raises:
+            StoreError: If they cannot be the log of a study.
+        """
+        for record in records:
+            self.apply(record)
+
+    def apply(self, record: Record) -> None:
+        """Replay one record. A kind of record that is not known is passed over: it is from a later hpt."""
+        try:
+            time, event = record["time"], record["event"]
+            if self._last_time is not None and event != "joined":
+                self._active_seconds += max(0.0, time - self._last_time)
+            self._last_time = time
+            handler = _HANDLERS.get(event)
+            if handler is not None:
+                handler(self, record)
+        except (KeyError, IndexError, TypeError, ValueError) as err:
+            msg = f"Record {self.position + 1} of the log is damaged ({type(err).__name__}: {err})."
+            raise StoreError(msg) from err
+        self.position += 1
+
+    def _created(self, record: Record) -> None:
+        if record["format"] > FORMAT:
+            msg = f"The study was written by a newer hpt (log format {record['format']}, known: {FORMAT})."
+            raise StoreError(msg)
+        self.provenance = record["provenance"]
+        self._define(record["definition"])
+
+    def _define(self, definition: Mapping[str, Any]) -> None:
+        self.definition = definition
+        self._space = Space.from_json(definition["space"])
+        signs = tuple(1.0 if way == "minimize" else -1.0 for way in definition["objectives"].values())
+        if len(signs) != self._columns.losses.shape[1]:
+            self._columns = Columns(len(signs))
+            for _ in self.trials:
+                self._columns.add()
+        self._signs = signs
+
+    def _amended(self, record: Record) -> None:
+        self._define(record["definition"])
+        self._best = None
+        self._keys = {}
+        inside = np.ones(len(self.trials), dtype=bool)
+        for trial in self.trials:
+            inside[trial.number] = self.space.contains(trial.params)
+            self._columns.set_state(trial)
+            self._columns.set_losses(trial, self._signs)
+            if trial.invalid is None and inside[trial.number]:
+                self._keys.setdefault(self.space.key(trial.params), trial.number)
+        self._columns.restrict(inside)
+
+    def _joined(self, record: Record) -> None:
+        self.workers[record["worker"]] = record["time"]
+        self.provenance = record["provenance"]
+        self.session = []
+
+    def _heartbeat(self, record: Record) -> None:
+        self.workers[record["worker"]] = record["time"]
+
+    def _add(self, trial: Trial) -> None:
+        if trial.number != len(self.trials):
+            msg = f"trial {trial.number} follows trial {len(self.trials) - 1}"
+            raise ValueError(msg)
+        self.trials.append(trial)
+        self._columns.add()
+        self.open[trial.number] = trial
+        self._keys.setdefault(self.space.key(trial.params), trial.number)
+
+    def _enqueued(self, record: Record) -> None:
+        self._add(Trial(record["trial"], record["params"], source="given"))
+
+    def _started(self, record: Record) -> None:
+        number = record["trial"]
+        if number == len(self.trials):
+            trial = Trial(number, record["params"], source=record["source"], info=record.get("info", {}))
+            self._add(trial)
+        else:
+            trial = self.trials[number]
+            if trial.finished or record["attempt"] != trial.attempt + 1:
+                return  # a worker that was thought dead; what it does is not the trial's history
+        trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
+        trial.started, trial.reason, trial.rule = record["time"], "", ""
+        self._columns.set_state(trial)
+
+    def _current(self, record: Record) -> Trial | None:
+        """The record's trial, if it runs and the record comes from the attempt that is running."""
+        trial = self.trials[record["trial"]]
+        running = trial.state is State.RUNNING and record["attempt"] == trial.attempt
+        return trial if running else None
+
+    def _reported(self, record: Record) -> None:
+        trial = self._current(record)
+        if trial is not None:
+            trial.reports.append(Report(record["step"], record["value"], record.get("metrics", {})))
+
+    def _paused(self, record: Record) -> None:
+        trial = self._current(record)
+        if trial is not None:
+            trial.state, trial.reason, trial.rule = State.PAUSED, record["reason"], record["rule"]
+            self._columns.set_state(trial)
+
+    def _released(self, record: Record) -> None:
+        trial = self._current(record)
+        if trial is not None:
+            trial.state = State.WAITING
+            if not self.resumable:
+                trial.reports = []
+            self._columns.set_state(trial)
+
+    def _finished(self, record: Record) -> None:
+        trial = self.trials[record["trial"]]
+        if trial.finished or record["attempt"] != trial.attempt:
+            return
+        trial.state, trial.ended = State(record["state"]), record["time"]
+        trial.reason, trial.rule = record.get("reason", ""), record.get("rule", "")
+        trial.metrics = record.get("metrics", {})
+        trial.partial = trial.state is State.STOPPED
+        if trial.state is State.FAILED:
+            trial.failure = Failure(record["kind"], record["message"], record["detail"])
+        if "values" in record:
+            trial.values = tuple(record["values"])
+            self._columns.set_losses(trial, self._signs)
+        self._columns.set_state(trial)
+        self.open.pop(trial.number, None)
+        self.session.append(trial)
+        self._raise_best(trial)
+
+    def _invalidated(self, record: Record) -> None:
+        trial = self.trials[record["trial"]]
+        if trial.invalid is not None:
+            return
+        trial.invalid = record["reason"]
+        self.invalid_count += 1
+        self._columns.set_state(trial)
+        self.open.pop(trial.number, None)
+        self._best = None
+        key = self.space.key(trial.params)
+        if self._keys.get(key) == trial.number:
+            del self._keys[key]
+            for other in self.trials:
+                if other.invalid is None and self.space.key(other.params) == key:
+                    self._keys.setdefault(key, other.number)
+
+    def _stopped(self, record: Record) -> None:
+        self.stop = record
+
+    def _note(self, record: Record) -> None:
+        self.notes[record["subject"]] = record["content"]
+
+    def _raise_best(self, trial: Trial) -> None:
+        if trial.state is State.COMPLETE and self._best is not None:  # None: `best` looks for it when asked
+            losses = self._columns.losses[:, 0]
+            self._best = min(self._best, trial.number, key=lambda number: (losses[number], number))
+
+
+_EVENTS = (
+    *("created", "amended", "joined", "heartbeat", "enqueued", "started", "reported", "paused", "released"),
+    *("finished", "invalidated", "stopped", "note"),
+)
+_HANDLERS: dict[str, Callable[[History, Record], None]] = {event: getattr(History, f"_{event}") for event in _EVENTS}

@@ -1,0 +1,108 @@
+"""A study's log as one process has it: its store, and the history replayed so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from hpt_core.errors import StoreError
+from hpt_core.history import History
+from hpt_core.options import did_you_mean
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from hpt_core.components import Store
+    from hpt_core.events import Record
+
+__all__ = ["Ledger", "load_history"]
+
+
+class Ledger:
+    """Reads and writes one study's records; what is written is replayed at once.
+
+    Args:
+        store: The open store.
+        name: The study's name in it.
+
+    Attributes:
+        mutex: Held while the history changes; threads of one process may share a ledger.
+        observer: Called with each record that is replayed from now on, after the history took it in; None: nobody.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.name = name
+        self.mutex = threading.RLock()
+        self.observer: Callable[[Record], None] | None = None
+        self._history = History()
+        self._wall, self._ticks = time.time(), time.monotonic()
+
+    @property
+    def history(self) -> History:
+        """The study as far as it has been replayed; `sync` first to see what others wrote."""
+        return self._history
+
+    def sync(self) -> History:
+        """Replay what others wrote since, and return the history."""
+        with self.mutex:
+            records = self.store.read(self.name, self._history.position)
+            if records:
+                self._replay(records)
+            return self._history
+
+    def write(self, *records: Record) -> None:
+        """Append records durably and replay them."""
+        with self.mutex:
+            position = self.store.append(self.name, records)
+            if position == self._history.position + len(records):
+                self._replay(records)
+            else:
+                self.sync()
+
+    def lock(self) -> AbstractContextManager[object]:
+        """The study's lock between processes."""
+        return self.store.lock(self.name)
+
+    def now(self) -> float:
+        """Unix seconds that never jump: the wall clock at the start, carried on by the monotonic one."""
+        return self._wall + (time.monotonic() - self._ticks)
+
+    def _replay(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._history.apply(record)
+            if self.observer is not None:
+                self.observer(record)
+
+
+def load_history(store: Store, name: str | None = None) -> tuple[str, History]:
+    """Read a study without running anything of it: no component is made, no user code imported.
+
+    Args:
+        store: An open store.
+        name: The study's name; None: the only one there is.
+
+    Returns:
+        The study's name and its history.
+
+    Raises:
+        StoreError: If there is no such study, or several and none was named; says which there are.
+    """
+    names = list(store.studies())
+    where = getattr(store, "location", type(store).__name__)
+    if not names:
+        msg = f"There is no study in {where}."
+        raise StoreError(msg)
+    if name is None:
+        if len(names) > 1:
+            msg = f"There are {len(names)} studies in {where}; name one: {', '.join(names[:20])}."
+            raise StoreError(msg)
+        name = names[0]
+    if name not in names:
+        msg = f"There is no study {name!r} in {where}.{did_you_mean(name, names)} There: {', '.join(names[:20])}."
+        raise StoreError(msg)
+    history = History()
+    history.extend(store.read(name))
+    return name, history

@@ -1,0 +1,60 @@
+"""Whether the process that took a trial is still there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+__all__ = ["LEASE_SECONDS", "is_alive", "owner_of", "this_process"]
+
+LEASE_SECONDS = 300.0
+"""A process on another machine that was not heard of for so long counts as gone; it beats five times as often."""
+
+
+def this_process() -> str:
+    """Name this process so that nobody else is ever called so: ``host:pid:start``."""
+    return f"{_host()}:{os.getpid()}:{_start_of(os.getpid()) or 0}"
+
+
+def owner_of(worker: str) -> str:
+    """The process that answers for a worker: its own, or the one that supervises it (``owner/2``)."""
+    return worker.partition("/")[0]
+
+
+def is_alive(owner: str, silent_for: float) -> bool:
+    """Whether a process is still there.
+
+    Args:
+        owner: As `this_process` named it.
+        silent_for: Seconds since it was last heard of. On this machine the process is looked up instead.
+    """
+    host, pid, start = owner.rsplit(":", 2)
+    if host != _host():
+        return silent_for < LEASE_SECONDS
+    found = _start_of(int(pid))
+    return found is not None and str(found) == start
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _start_of(pid: int) -> int | None:
+    """When a process began, in clock ticks since boot; 0 where that cannot be told, None if there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else int(fields[19])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        return 0
+    return 0

@@ -1,0 +1,98 @@
+"""Opening a study: create it in its store, or resume what is there; say what changed; take back what was lost."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpt_core import definition as definitions
+from hpt_core import events, liveness
+from hpt_core import provenance as provenances
+from hpt_core.errors import DefinitionChangedError
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+    from hpt_core.study import Study
+
+__all__ = ["open_study"]
+
+_LOG = logging.getLogger("hpt")
+
+
+def open_study(study: Study) -> None:
+    """Create the study in its store, or resume the one that is there, as a process that joins it.
+
+    Args:
+        study: Gets the sampler and the seed that were recorded, where it left them open.
+
+    Raises:
+        DefinitionChangedError: If the recorded one is defined otherwise, and the change was not accepted.
+    """
+    ledger = study.ledger
+    with ledger.mutex, ledger.lock():
+        history = ledger.sync()
+        records: list[events.Record] = []
+        if history.exists:
+            _adopt(study, history)
+            records += _amendments(study, history)
+            _tell_other_software(study, history)
+        else:
+            study.sampler = study.sampler or study.plugins.make("sampler", study.plugins.default("sampler"))
+            if study.settings.seed is None:
+                study.settings.seed = int(np.random.SeedSequence().generate_state(1)[0])
+            records.append(events.created(ledger.now(), _definition(study), _provenance(study)))
+        records.append(events.joined(ledger.now(), liveness.this_process(), _provenance(study)))
+        ledger.write(*records)
+
+
+def _definition(study: Study) -> dict[str, Any]:
+    settings, describe = study.settings, study.plugins.describe
+    return {
+        "space": study.space.to_json(),
+        "objectives": study.objectives,
+        "sampler": describe(study.sampler),
+        "evaluator": None if study.evaluator is None else describe(study.evaluator),
+        "evidence": definitions.evidence_of(study.evaluator),
+        "stop": [describe(rule) for rule in study.rules],
+        "seed": settings.seed,
+        "duplicates": settings.duplicates,
+        "reproducible": study.workers if settings.reproducible else 0,
+    }
+
+
+def _adopt(study: Study, history: History) -> None:
+    """Take from the recorded study what this one leaves open."""
+    if study.sampler is None:
+        study.sampler = study.plugins.make("sampler", history.definition["sampler"], "sampler")
+    if study.settings.seed is None:
+        study.settings.seed = history.seed
+
+
+def _amendments(study: Study, history: History) -> list[events.Record]:
+    before, now = dict(history.definition), _definition(study)
+    if before["evaluator"] is None or now["evaluator"] is None:  # ask/tell: who evaluates may come and go
+        known = before if now["evaluator"] is None else now
+        before |= {key: known[key] for key in ("evaluator", "evidence")}
+        now |= {key: known[key] for key in ("evaluator", "evidence")}
+    found = definitions.differences(before, now)
+    if found and not study.amend:
+        head = (
+            f"The study {study.name!r} is recorded with another definition. "
+            "Give this one another name, or accept the change: amend=True in Python, --amend in the shell."
+        )
+        raise DefinitionChangedError(head, *found)
+    if found or now["evidence"] != history.definition["evidence"]:
+        return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
+    return []
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    return provenances.provenance([study.sampler, study.evaluator, study.store, study.executor, *study.rules])
+
+
+def _tell_other_software(study: Study, history: History) -> None:
+    found = provenances.differences(history.provenance, _provenance(study))
+    if found:
+        _LOG.warning("The study %r was last run with other software: %s.", study.name, "; ".join(found))

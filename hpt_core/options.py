@@ -1,0 +1,335 @@
+"""Options: a component is an attrs class, its fields are its options.
+
+One mechanism turns a TOML table, Python keywords or ``-o key=value`` into a component, refuses what is unknown
+or of the wrong type with the key's path, and lists the options for ``hpt plugins show``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import attrs
+
+from hpt_core.errors import Mistake, UsageError
+
+__all__ = ["build", "describe", "did_you_mean", "import_object", "option", "option_fields"]
+
+_BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "ge": (">=", lambda value, bound: value >= bound),
+    "gt": (">", lambda value, bound: value > bound),
+    "le": ("<=", lambda value, bound: value <= bound),
+    "lt": ("<", lambda value, bound: value < bound),
+}
+_SCALARS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+def option(
+    default: Any = attrs.NOTHING,
+    *,
+    help: str,  # noqa: A002 - the word that click and argparse use
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    factory: Callable[[], Any] | None = None,
+    converter: Callable[[Any], Any] | None = None,
+) -> Any:
+    """An attrs field that is an option of a component.
+
+    Args:
+        default: The default; without one (and without ``factory``) the option must be given.
+        help: One sentence for ``hpt plugins show`` and the docs.
+        ge: A number must be >= this; None: no such bound.
+        gt: A number must be > this.
+        le: A number must be <= this.
+        lt: A number must be < this.
+        factory: Makes a mutable default.
+        converter: Applied to what was given, as by `attrs.field`.
+
+    Returns:
+        What `attrs.field` returns. Values are checked also when the component is made by hand: a plain ``int``,
+        ``float``, ``str`` or ``bool`` annotation (alone or with ``| None``) is enforced, and True is no int.
+    """
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
+    made = {"factory": factory} if factory else {"default": default}
+    return attrs.field(metadata=metadata, validator=_validate, converter=converter, **made)
+
+
+def _validate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    problem = _problem(attribute, value)
+    if problem:
+        msg = f"The `{attribute.name}` option of {type(instance).__name__} {problem}"
+        raise UsageError(msg)
+
+
+def _problem(attribute: attrs.Attribute[Any], value: Any) -> str | None:
+    """What is wrong with a value, in the form 'must be an int >= 1. Got 0.'; None where nothing is."""
+    names = [part.strip() for part in str(attribute.type).split("|")]
+    kinds = [name for name in names if name in _SCALARS]
+    bounds: Mapping[str, float] = attribute.metadata.get("bounds", {})
+    if value is None and "None" in names:
+        return None
+    if kinds and len(kinds) == len([n for n in names if n != "None"]):
+        is_bool_by_mistake = isinstance(value, bool) and "bool" not in kinds
+        fits = any(isinstance(value, _SCALARS[kind]) for kind in kinds) and not is_bool_by_mistake
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not fits or not finite:
+            return f"must be {_wanted(names, bounds)}. Got {_shown(value)}."
+    bounded = isinstance(value, (int, float))  # another alternative (a table of them) checks its own
+    in_bounds = not bounded or all(_BOUNDS[key][1](value, bound) for key, bound in bounds.items())
+    return None if in_bounds else f"must be {_wanted(names, bounds)}. Got {_shown(value)}."
+
+
+def _wanted(names: Sequence[str], bounds: Mapping[str, float]) -> str:
+    words = {"int": "an int", "float": "a number", "str": "a string", "bool": "true or false"}
+    limits = " and ".join(f"{_BOUNDS[key][0]} {bound}" for key, bound in bounds.items())
+    parts = [words.get(name, name) for name in names if name != "None"]
+    return " ".join(part for part in (" or ".join(parts), limits) if part)
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.80}" if isinstance(value, (str, bool)) else f"{value!r:.80}"
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A hint like " Did you mean 'grid'?", empty where nothing known is close."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def option_fields(cls: type) -> list[attrs.Attribute[Any]]:
+    """The fields of a component class that are options, in order of declaration.
+
+    Args:
+        cls: A component class; one that is not an attrs class has no options.
+    """
+    if not attrs.has(cls):
+        return []
+    return [field for field in attrs.fields(cls) if field.init]
+
+
+def build(
+    cls: type,
+    given: Mapping[str, Any],
+    path: str,
+    resolve: Callable[[type, Any, str], Any] | None = None,
+) -> Any:
+    """Make a component from the options that a user gave.
+
+    Args:
+        cls: The component's class.
+        given: Option name -> value as TOML or Python gave it.
+        path: Key path of the options, for messages (``sampler``).
+        resolve: Called as ``resolve(protocol, value, path)`` where an option is itself a component.
+
+    Returns:
+        An instance of ``cls``.
+
+    Raises:
+        UsageError: With every mistake found.
+    """
+    fields = {field.name: field for field in option_fields(cls)}
+    mistakes = []
+    for name in given:
+        if name not in fields:
+            known = ", ".join(sorted(fields)) or "none"
+            hint = did_you_mean(name, list(fields))
+            message = f"{cls.__name__} has no such option.{hint} Its options: {known}."
+            mistakes.append(Mistake(_join(path, name), message))
+    for name, field in fields.items():
+        if name not in given and field.default is attrs.NOTHING:
+            help_text = field.metadata.get("help", "")
+            mistakes.append(Mistake(_join(path, name), f"This option must be given. {help_text}".strip()))
+    hints = get_type_hints(cls) if attrs.has(cls) else {}
+    values = {}
+    for name in given.keys() & fields.keys():
+        where = _join(path, name)
+        problem = None if fields[name].converter else _problem(fields[name], given[name])
+        if problem:
+            mistakes.append(Mistake(where, problem[0].upper() + problem[1:]))
+            continue
+        try:
+            kind = Any if fields[name].converter else hints[name]
+            values[name] = _Structure(resolve).of(given[name], kind, where)
+        except UsageError as err:
+            mistakes += err.mistakes
+    if mistakes:
+        order = list(given)
+        raise UsageError(*sorted(mistakes, key=lambda m: _place(m.path, path, order)))
+    try:
+        return cls(**values)
+    except UsageError as err:
+        raise UsageError(*(Mistake(_join(path, m.path), m.message) for m in err.mistakes)) from err
+
+
+def _join(path: str, rest: str) -> str:
+    return ".".join(part for part in (path, rest) if part)
+
+
+def _place(where: str, path: str, order: Sequence[str]) -> int:
+    name = where.removeprefix(f"{path}." if path else "").split(".")[0].split("[")[0]
+    return order.index(name) if name in order else len(order)
+
+
+@attrs.frozen
+class _Structure:
+    """Turns plain data into what a type hint asks for, strictly: nothing is cast but int to float."""
+
+    resolve: Callable[[type, Any, str], Any] | None
+
+    def of(self, value: Any, kind: Any, path: str) -> Any:
+        origin, args = get_origin(kind), get_args(kind)
+        if origin in (Union, UnionType):
+            return self._union(value, args, path)
+        if origin is Literal:
+            if not any(value == known and type(value) is type(known) for known in args):
+                hint = did_you_mean(value, args) if isinstance(value, str) else ""
+                raise _wrong(path, f"one of {', '.join(map(repr, args))}", value, hint)
+            return value
+        if origin in (list, Sequence, tuple):
+            if not isinstance(value, (list, tuple)):
+                raise _wrong(path, "a list", value)
+            items = self._each([(v, args[0], f"{path}[{i}]") for i, v in enumerate(value)])
+            return tuple(items) if origin is tuple else items
+        if origin in (dict, Mapping):
+            if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+                raise _wrong(path, "a table", value)
+            items = self._each([(v, args[1], f"{path}.{key}") for key, v in value.items()])
+            return dict(zip(value, items, strict=True))
+        return self._plain(value, kind, path)
+
+    def _each(self, jobs: Sequence[tuple[Any, Any, str]]) -> list[Any]:
+        done: list[Any] = []
+        mistakes: list[Mistake] = []
+        for value, kind, path in jobs:
+            try:
+                done.append(self.of(value, kind, path))
+            except UsageError as err:
+                mistakes += err.mistakes
+        if mistakes:
+            raise UsageError(*mistakes)
+        return done
+
+    def _union(self, value: Any, kinds: Sequence[Any], path: str) -> Any:
+        errors = []
+        for kind in kinds:
+            try:
+                return self.of(value, kind, path)
+            except UsageError as err:
+                errors.append(err)
+        shaped = [e for e in errors if any(m.path != path for m in e.mistakes)]
+        if shaped:  # one alternative had the right outer shape: its own mistakes say more
+            raise shaped[0]
+        raise _wrong(path, " or ".join(_kind_name(kind) for kind in kinds if kind is not NoneType), value)
+
+    def _plain(self, value: Any, kind: Any, path: str) -> Any:
+        if kind is Any or kind is object or get_origin(kind) is not None or not isinstance(kind, type):
+            return value  # an object or an import path: the component itself knows what it takes
+        if getattr(kind, "_is_protocol", False) and self.resolve is not None:
+            return self.resolve(kind, value, path)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if kind is Path and isinstance(value, (str, Path)):
+            return Path(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise _wrong(path, _kind_name(kind), value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _wrong(path, "a finite number", value)
+        return value
+
+
+def _kind_name(kind: Any) -> str:
+    names = {int: "an int", float: "a number", str: "a string", bool: "true or false", Path: "a path"}
+    origins = {list: "a list", dict: "a table", tuple: "a list"}
+    name = names.get(kind) or origins.get(get_origin(kind)) or getattr(kind, "__name__", kind)
+    return str(name)
+
+
+def _wrong(path: str, wanted: str, value: object, hint: str = "") -> UsageError:
+    return UsageError(Mistake(path, f"Must be {wanted}. Got {_shown(value)}.{hint}"))
+
+
+def describe(component: Any, name_of: Callable[[type], str | None] = lambda _: None) -> dict[str, Any]:
+    """Write a component as JSON-shaped data: ``use`` and its options.
+
+    Args:
+        component: Any component.
+        name_of: Gives the registered name of a class, None where it has none.
+
+    Returns:
+        ``{"use": name or "module:Class", option: value, ...}``; what is no plain data is told by its import
+        path or by a digest, so that a change is seen, but it cannot be rebuilt from that.
+    """
+    cls = type(component)
+    found: dict[str, Any] = {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}"}
+    for field in option_fields(cls):
+        found[field.alias or field.name] = _jsonable(getattr(component, field.name), name_of)
+    return found
+
+
+def _jsonable(value: Any, name_of: Callable[[type], str | None]) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item, name_of) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item, name_of) for item in value]
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}:{value.__qualname__}"
+    if attrs.has(type(value)):
+        return describe(value, name_of)
+    return _digest(value)
+
+
+def _digest(value: Any) -> Any:
+    if hasattr(value, "__array__"):
+        import numpy as np
+
+        array = np.ascontiguousarray(value)
+        content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        return {"array": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+    cls: Any = type(value)
+    if cls.__repr__ is object.__repr__:
+        return f"{cls.__module__}:{cls.__qualname__} object"
+    return repr(value)
+
+
+def import_object(path: str, where: str = "") -> Any:
+    """Import what ``"module:name"`` names.
+
+    Args:
+        path: ``"package.module:attribute"``; the attribute may be dotted.
+        where: Key path of the option that holds it, for messages.
+
+    Raises:
+        UsageError: If it is not of that form, or there is no such module or attribute; a module that raises
+            while it is imported has its own error as ``__cause__``.
+    """
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}."))
+    try:
+        found = importlib.import_module(module_name)
+    except Exception as err:
+        missing = isinstance(err, ModuleNotFoundError) and module_name.startswith(err.name or " ")
+        said = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
+        raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.")) from err
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            hint = did_you_mean(part, dir(found))
+            raise UsageError(Mistake(where, f"Cannot import {path!r}: {module_name!r} has no {part!r}.{hint}"))
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,32 @@
+"""The non-dominated points of a set of losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["non_dominated"]
+
+
+def non_dominated(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows no other row dominates (is nowhere worse and somewhere better). Equal rows are both kept.
+
+    Args:
+        losses: (n, m), smaller is better.
+
+    Returns:
+        (n,) booleans. Takes O(n log n + n f) for f points on the front: rows are visited from the lowest sum on, and
+        a row can only be dominated by one with a lower sum.
+    """
+    keep = np.zeros(len(losses), dtype=bool)
+    front = np.empty((0, losses.shape[1]))
+    for i in np.argsort(losses.sum(axis=1), kind="stable"):
+        nowhere_worse = (front <= losses[i]).all(axis=1)
+        if not (nowhere_worse & (front < losses[i]).any(axis=1)).any():
+            keep[i] = True
+            front = np.vstack([front, losses[i]])
+    return keep

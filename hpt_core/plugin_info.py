@@ -1,0 +1,43 @@
+"""What is known of one plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["PluginInfo"]
+
+
+@attrs.define
+class PluginInfo:
+    """What is known of one plugin.
+
+    Attributes:
+        name: Its entry point's name.
+        distribution: The installed distribution that it came with; empty for one registered by a program.
+        version: That distribution's version.
+        problem: Why it is not in use; empty for one that is.
+        components: Kind -> names of the components that it declares.
+        hooks: Names of the hooks that it implements.
+    """
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    problem: str = ""
+    components: dict[str, list[str]] = attrs.field(factory=dict)
+    hooks: list[str] = attrs.field(factory=list)
+
+    def __str__(self) -> str:
+        origin = f" ({self.distribution} {self.version})" if self.distribution else ""
+        return f"{self.name}{origin}"
+
+    @classmethod
+    def of(cls, point: EntryPoint) -> PluginInfo:
+        """What an entry point tells before it is loaded."""
+        dist = point.dist
+        return cls(point.name, dist.name if dist else "", dist.version if dist else "")

@@ -1,0 +1,300 @@
+"""The search space: named parameters, their conditions, and the map to and from the unit cube."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, overload
+
+from hpt_core.choices import Categorical, Constant, Ordinal
+from hpt_core.conditions import ABSENT, Conditions
+from hpt_core.declared import freeze
+from hpt_core.grid import Enumeration, Grid, Values
+from hpt_core.numeric import Float, Int
+from hpt_core.parameters import Parameter
+from hpt_core.space_forms import build
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.random import Generator
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Categorical", "Constant", "Float", "Grid", "Int", "Ordinal", "Parameter", "Space"]
+
+Params = dict[str, Any]
+
+
+class Space:
+    """Named parameters with conditions; immutable.
+
+    A configuration (``params``) is a dict of native values that holds the *active* parameters only: those
+    whose conditions hold and whose parents are active.
+
+    Args:
+        declared: Name -> parameter. A list is short for `Categorical`, a single value for `Constant`; a table
+            ``{low, high, ...}`` is an `Int` if both bounds are ints and a `Float` otherwise;
+            ``{choices = [...]}`` is a `Categorical`, with ``ordered = true`` an `Ordinal`; ``{value = ...}``
+            a `Constant`; ``type`` forces the kind.
+
+    Raises:
+        SpaceError: With every mistake, each with its path (``space.C.low``).
+
+    Example::
+
+        space = Space({
+            "model": Categorical("svm", "forest"),
+            "C": Float(1e-3, 1e3, log=True, when={"model": "svm"}),
+        })
+    """
+
+    __slots__ = (
+        "__weakref__", "_columns", "_conditions", "_fast", "_find", "_flat", "_hash", "_make", "_order",
+        "_parameters", "_plain_keys", "_size", "_steps", "_template",
+    )  # fmt: skip
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        parameters, order = build(declared)
+        self._parameters = MappingProxyType(parameters)
+        self._order = order
+        self._conditions = Conditions(self._parameters, order)
+        self._columns = tuple(name for name, p in parameters.items() if p.size != 1)
+        self._hash = ""
+        self._size: int | None = -1
+        self._compile()
+
+    def _compile(self) -> None:
+        parameters = self._parameters
+        column = {name: i for i, name in enumerate(self._columns)}
+        checks = self._conditions.checks
+        lists = any(p.has_lists for p in parameters.values())
+        has_none = any(p.contains(None) for p in parameters.values())
+        self._flat = not any(checks.values())
+        self._fast = self._flat and not lists
+        self._plain_keys = not lists and (self._flat or not has_none)
+        self._make = tuple((name, parameters[name].from_unit) for name in self._columns)
+        self._find = tuple((name, parameters[name].to_unit) for name in self._columns)
+        self._steps = tuple(
+            (name, parameters[name].from_unit, column.get(name, -1), checks[name]) for name in self._order
+        )
+        self._template: Params = {name: p.from_unit(0.5) for name, p in parameters.items()}
+
+    # --- what it is made of -------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Name -> parameter, in the declared order."""
+        return self._parameters
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, in the declared order."""
+        return tuple(self._parameters)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """All names, parents before children, else as declared."""
+        return self._order
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names that have a column in the unit cube: all but those with one value."""
+        return self._columns
+
+    @property
+    def size(self) -> int | None:
+        """Number of distinct configurations, conditions respected; None if a parameter is continuous."""
+        if self._size == -1:
+            self._size = self._count()
+        return self._size
+
+    def _count(self) -> int | None:
+        if any(p.size is None for p in self._parameters.values()):
+            return None
+        values = {name: Values.of(p, None, 1) for name, p in self._parameters.items()}
+        return Enumeration(self._order, values, {n: p.when for n, p in self._parameters.items()}).size
+
+    @property
+    def has_defaults(self) -> bool:
+        """Whether any parameter declares a default."""
+        return any(p.default is not None for p in self._parameters.values())
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the definition, the same on every machine; the order of the names counts."""
+        if not self._hash:
+            import hashlib
+            import json
+
+            definition = {"names": self.names, "parameters": self.to_json()}
+            text = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+            self._hash = hashlib.sha256(text.encode()).hexdigest()
+        return self._hash
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """The tables of all parameters, with their types; the order of the keys is the declared one."""
+        return {name: p.to_json() for name, p in self._parameters.items()}
+
+    @classmethod
+    def from_json(cls, obj: Mapping[str, Any]) -> Space:
+        """The inverse of `to_json`."""
+        return cls(obj)
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._parameters[name]
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parameters
+
+    def __eq__(self, other: object) -> bool:
+        return self.hash == other.hash if isinstance(other, Space) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __reduce__(self) -> tuple[type[Space], tuple[dict[str, Parameter]]]:
+        return type(self), (dict(self._parameters),)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name!r}: {p!r}" for name, p in self._parameters.items())
+        return f"Space({{{inner}}})"
+
+    # --- the unit cube ------------------------------------------------------------------------------
+
+    def sample(self, rng: Generator) -> Params:
+        """One configuration, each active parameter uniform on its scale.
+
+        The same as `from_unit` of ``rng.random(len(space.columns))``.
+        """
+        return self._row(rng.random(len(self._columns)).tolist())
+
+    @overload
+    def from_unit(self, u: Sequence[float]) -> Params: ...
+    @overload
+    def from_unit(self, u: ArrayLike) -> Any: ...
+    def from_unit(self, u: Any) -> Any:
+        """Configurations at points of the unit cube.
+
+        Args:
+            u: Shape (d,) or (n, d), d = ``len(space.columns)``. What lies outside [0, 1] counts as the nearer
+                end; columns of parameters that turn out inactive are not looked at.
+
+        Returns:
+            One configuration, or a list of n.
+
+        Raises:
+            ValueError: If the shape is another one, or an active parameter's coordinate is NaN.
+        """
+        import numpy as np
+
+        array = np.asarray(u, dtype=np.float64)
+        if array.ndim not in (1, 2) or array.shape[-1] != len(self._columns):
+            d = len(self._columns)
+            msg = f"Unit coordinates must have the shape ({d},) or (n, {d}). Got {array.shape}."
+            raise ValueError(msg)
+        rows = array.tolist()
+        return self._row(rows) if array.ndim == 1 else [self._row(row) for row in rows]
+
+    def _row(self, row: list[float]) -> Params:
+        if self._fast:
+            params = self._template.copy()
+            for (name, make), u in zip(self._make, row, strict=True):
+                params[name] = make(u)
+            return params
+        params = {}
+        for name, make, column, checks in self._steps:
+            for parent, allowed in checks:
+                if params.get(parent, ABSENT) not in allowed:
+                    break
+            else:
+                params[name] = make(row[column] if column >= 0 else 0.5)
+        return self._conditions.in_declared_order(params)
+
+    def to_unit(self, params: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Points of the unit cube for configurations that lie in the space.
+
+        Args:
+            params: One configuration, or several.
+
+        Returns:
+            Shape (d,) or (n, d); NaN where a parameter is inactive.
+
+        Raises:
+            InvalidParamsError: If a value is none of the parameter's.
+        """
+        import numpy as np
+
+        if isinstance(params, Mapping):
+            return np.array(self._point(params), dtype=np.float64)
+        rows = [self._point(one) for one in params]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self._columns))
+
+    def _point(self, params: Mapping[str, Any]) -> list[float]:
+        nan = float("nan")
+        try:
+            return [find(params[name]) if name in params else nan for name, find in self._find]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self.validate(params)
+            raise
+
+    # --- configurations -----------------------------------------------------------------------------
+
+    def key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A hashable that is the same for equal configurations, and only for them."""
+        if self._plain_keys:
+            return tuple(map(params.get, self._parameters))
+        return tuple(freeze(params.get(name, ABSENT)) for name in self._parameters)
+
+    def active(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names that are active under the parents' values in ``params``, in the declared order."""
+        return self._conditions.active(params)
+
+    def contains(self, params: object) -> bool:
+        """Whether ``params`` is a configuration of the space as it stands: `validate` would not change it."""
+        if not isinstance(params, Mapping):
+            return False
+        names = self._parameters if self._flat else self._conditions.active(params)
+        if len(params) != len(names):
+            return False
+        parameters = self._parameters
+        return all(name in params and parameters[name].contains(params[name]) for name in names)
+
+    def validate(self, params: Mapping[str, Any]) -> Params:
+        """Check a configuration that a user gave, and complete it.
+
+        Numpy scalars become native values, and ints floats where a float is wanted. A missing active
+        parameter gets its declared default, or its only value.
+
+        Returns:
+            The configuration with native values, in the declared order.
+
+        Raises:
+            InvalidParamsError: With every mistake.
+        """
+        return self._conditions.validate(params)
+
+    def default(self) -> Params:
+        """The declared defaults, where there is none the middle value or first choice."""
+        return self._conditions.complete({})
+
+    def neighbours(self, params: Mapping[str, Any]) -> list[Params]:
+        """The configurations one exchange away.
+
+        Each active parameter in turn takes the values that `Parameter.neighbours` gives; what becomes active
+        starts from its default, what becomes inactive is left out.
+        """
+        return [
+            self._conditions.complete({**params, name: value})
+            for name, parameter in self._parameters.items()
+            if name in params
+            for value in parameter.neighbours(params[name])
+        ]
+
+    def grid(self, points: int | Mapping[str, int] = 5) -> Grid:
+        """The grid over the space; see `Grid`."""
+        return Grid(self._parameters, self._order, points)

@@ -1,0 +1,170 @@
+"""Hypothesis strategies for search spaces and their configurations."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from hpt_core.errors import SpaceError
+from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
+
+__all__ = ["continuous", "names", "parameters", "params_of", "spaces", "units"]
+
+_MAX_INT = 2**53
+_MAX_CONDITION_VALUES = 20
+
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+)
+_choices = _scalars | st.lists(_scalars, max_size=3)
+
+
+def units() -> st.SearchStrategy[float]:
+    """Unit coordinates, the ends and numbers next to them among them."""
+    return st.floats(0.0, 1.0)
+
+
+def names() -> st.SearchStrategy[str]:
+    """Names that a parameter may have."""
+    return st.text(min_size=1, max_size=8).filter(str.isprintable)
+
+
+@st.composite
+def continuous(draw: st.DrawFn) -> Float:
+    """Floats without a step, linear and log, of any width that a double allows."""
+    log = draw(st.booleans())
+    bound = st.floats(sys.float_info.min if log else None, allow_nan=False, allow_infinity=False)
+    low, high = sorted((draw(bound), draw(bound)))
+    assume(low < high and math.isfinite(high - low))
+    return Float(low, high, log=log)
+
+
+@st.composite
+def _stepped(draw: st.DrawFn) -> Float:
+    places = 10.0 ** draw(st.integers(0, 6))
+    log = draw(st.booleans())
+    low = draw(st.integers(1 if log else -1000, 1000)) / places
+    step = draw(st.integers(1, 1000)) / places
+    high = low + step * draw(st.floats(0, 1000))
+    return Float(low, high, log=log, step=step)
+
+
+@st.composite
+def _ints(draw: st.DrawFn) -> Int:
+    log = draw(st.booleans())
+    least = 1 if log else -_MAX_INT
+    low = draw(st.integers(max(least, -100), 100) | st.integers(least, _MAX_INT))
+    high = draw(st.integers(low, min(low + 100, _MAX_INT)) | st.integers(low, _MAX_INT))
+    step = draw(st.integers(1, 5))
+    assume((high - low) // step < _MAX_INT)
+    return Int(low, high, log=log, step=step)
+
+
+def _listed(kind: type[Categorical] | type[Ordinal]) -> st.SearchStrategy[Parameter]:
+    def distinct_by(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    chosen = st.lists(_choices, min_size=1, max_size=6, unique_by=distinct_by)
+    fitting = chosen.filter(lambda values: len(values) > 1 or not isinstance(values[0], list))
+    return fitting.map(lambda values: kind(*values))
+
+
+def parameters(*, finite: bool = False, max_size: int | None = None) -> st.SearchStrategy[Parameter]:
+    """Parameters of every kind, without conditions.
+
+    Args:
+        finite: Leave continuous ones out.
+        max_size: Most values of a finite one; None for no limit.
+    """
+    kinds: list[st.SearchStrategy[Parameter]] = [
+        _ints(),
+        _stepped(),
+        _listed(Categorical),
+        _listed(Ordinal),
+        _choices.map(Constant),
+    ]
+    if not finite:
+        kinds.append(continuous())
+    made = st.one_of(kinds)
+    return made if max_size is None else made.filter(lambda p: p.size is None or p.size <= max_size)
+
+
+@st.composite
+def _with_default(draw: st.DrawFn, parameter: Parameter) -> Parameter:
+    if isinstance(parameter, Constant) or draw(st.booleans()):
+        return parameter
+    return _remade(parameter, default=parameter.from_unit(draw(units())))
+
+
+def _remade(parameter: Parameter, **changed: Any) -> Parameter:
+    table = parameter.to_json() | changed
+    del table["type"]
+    choices = table.pop("choices", ())
+    made: Parameter = type(parameter)(*choices, **table)
+    return made
+
+
+@st.composite
+def spaces(
+    draw: st.DrawFn,
+    *,
+    max_parameters: int = 6,
+    conditional: bool = True,
+    finite: bool = False,
+    max_size: int | None = None,
+) -> Space:
+    """Search spaces: with defaults, conditions on one or several parents, nested ones, children declared first.
+
+    Args:
+        draw: Given by Hypothesis.
+        max_parameters: Most parameters.
+        conditional: Whether there may be conditions.
+        finite: Leave continuous parameters out.
+        max_size: Most values of a finite parameter; None for no limit.
+    """
+    kinds = parameters(finite=finite, max_size=max_size).flatmap(_with_default)
+    wanted = draw(st.lists(names(), min_size=1, max_size=max_parameters, unique=True))
+    declared: dict[str, Parameter] = {}
+    for name in wanted:
+        declared[name] = draw(kinds)
+        if conditional and declared:
+            _add_condition(draw, declared, name)
+    return Space({name: declared[name] for name in draw(st.permutations(wanted))})
+
+
+def _add_condition(draw: st.DrawFn, declared: dict[str, Parameter], name: str) -> None:
+    """Make ``name`` depend on up to two of the others, unless that could never hold."""
+    able = [other for other, p in declared.items() if other != name and p.size is not None]
+    if not able:
+        return
+    when = {}
+    for parent in draw(st.lists(st.sampled_from(able), max_size=2, unique=True)):
+        size = declared[parent].size or 1
+        places = st.integers(0, min(size, _MAX_CONDITION_VALUES) - 1)
+        when[parent] = [declared[parent].value_at(i) for i in draw(st.sets(places, min_size=1, max_size=3))]
+    candidate = _remade(declared[name], when=when)
+    try:
+        Space({**declared, name: candidate})
+    except SpaceError:
+        return
+    declared[name] = candidate
+
+
+@st.composite
+def params_of(draw: st.DrawFn, space: Space) -> dict[str, Any]:
+    """Configurations of ``space``; floats also off the lattice that `Space.from_unit` keeps to."""
+    d = len(space.columns)
+    params: dict[str, Any] = space.from_unit(draw(st.lists(units(), min_size=d, max_size=d)))
+    for name in params:
+        parameter = space[name]
+        if isinstance(parameter, Float) and parameter.size is None and draw(st.booleans()):
+            params[name] = draw(st.floats(parameter.low, parameter.high))
+    return params

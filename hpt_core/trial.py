@@ -1,0 +1,254 @@
+"""A trial: one configuration evaluated once, what it reported, and how it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hpt_core.errors import EvaluationError
+
+__all__ = [
+    "FAILURE_KINDS",
+    "FINAL_STATES",
+    "Failure",
+    "Params",
+    "Report",
+    "State",
+    "Trial",
+    "TrialContext",
+    "check_report",
+    "check_result",
+]
+
+Params = dict[str, Any]
+"""A configuration: the value of each *active* parameter by name, as native JSON-shaped Python values."""
+
+FAILURE_KINDS = (
+    "error",
+    "invalid-value",
+    "timeout",
+    "out-of-memory",
+    "killed",
+    "worker-lost",
+    "interrupted",
+)
+
+
+class State(StrEnum):
+    """Where a trial stands. The last three are final."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+FINAL_STATES = frozenset({State.COMPLETE, State.STOPPED, State.FAILED})
+
+
+@attrs.frozen
+class Failure:
+    """Why a trial failed.
+
+    Attributes:
+        kind: One of `FAILURE_KINDS`.
+        message: One sentence.
+        detail: A traceback or the tail of stderr; may be empty.
+    """
+
+    kind: str
+    message: str
+    detail: str = ""
+
+
+@attrs.frozen
+class Report:
+    """Evidence that a trial gives while it runs.
+
+    Attributes:
+        step: How much evidence there is now, from 1 (epochs done, folds done); grows within a trial.
+        value: The first objective's value on this evidence, in the user's sign: of the model as it is
+            now (a *curve*), or of this one fold alone (*folds*).
+        metrics: Anything else measured, by name; further objectives go here.
+    """
+
+    step: int
+    value: float
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False, slots=True)
+class Trial:
+    """One trial as the log tells it. Read-only for everybody but the replay.
+
+    Attributes:
+        number: From 0, in the order of creation.
+        params: The configuration.
+        state: See `State`.
+        values: One per objective in the user's sign; None until the trial ends with a result.
+        metrics: Further results by name.
+        reports: All evidence so far, in order of step.
+        failure: Why it failed, if it did.
+        reason: Why it was stopped or paused, in words.
+        rule: The name of the stopping rule that decided so.
+        info: What the sampler noted beside its suggestion.
+        source: Who proposed the point: ``sampler``, ``given`` (enqueued), ``fill`` (the core, where the
+            sampler only repeated itself) or the name that a composed sampler gave.
+        attempt: How many times it was started.
+        worker: Who runs or ran it.
+        started: Unix time in seconds, None before the first start.
+        ended: Unix time in seconds, None before the end.
+        partial: The values rest on a part of the evidence only.
+        invalid: Why the user declared it invalid; None if they did not.
+    """
+
+    number: int
+    params: Params
+    state: State = State.WAITING
+    values: tuple[float, ...] | None = None
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+    reports: list[Report] = attrs.field(factory=list)
+    failure: Failure | None = None
+    reason: str = ""
+    rule: str = ""
+    info: Mapping[str, Any] = attrs.field(factory=dict)
+    source: str = "sampler"
+    attempt: int = 0
+    worker: str = ""
+    started: float | None = None
+    ended: float | None = None
+    partial: bool = False
+    invalid: str | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The first objective's value, None without one."""
+        return None if self.values is None else self.values[0]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self.state in FINAL_STATES
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the last start to the end, None while it has not ended."""
+        if self.started is None or self.ended is None:
+            return None
+        return self.ended - self.started
+
+
+@attrs.define
+class TrialContext:
+    """What an evaluator is given.
+
+    Attributes:
+        params: The configuration to evaluate.
+        number: The trial's number.
+        seed: A 32-bit seed of this trial's own, the same at each attempt.
+        objectives: The names of the objectives, in order.
+        workdir: A folder for checkpoints, the same at each attempt; not created yet. None where the
+            store has no place on disk.
+        resume_step: The last step reported before a pause or a loss; 0 for a fresh start.
+    """
+
+    params: Params
+    number: int = 0
+    seed: int = 0
+    objectives: tuple[str, ...] = ("value",)
+    workdir: Path | None = None
+    resume_step: int = 0
+
+
+def _number(value: object, what: str) -> float:
+    """The one value rule: a finite real number, or an `EvaluationError` that says what came."""
+    if type(value) is not float:
+        value = _as_float(value, what)
+    if not math.isfinite(value):
+        raise EvaluationError(f"{what} must be a finite number. Got {value}.", kind="invalid-value")
+    return value
+
+
+def _as_float(value: Any, what: str) -> float:
+    dtype = str(getattr(value, "dtype", ""))
+    if (
+        isinstance(value, (bool, str, bytes, bytearray, complex))
+        or not hasattr(type(value), "__float__")
+        or getattr(value, "ndim", 0) != 0
+        or dtype.endswith("bool")
+        or "complex" in dtype
+    ):
+        shown = "None" if value is None else f"{type(value).__name__} {value!r:.80}"
+        raise EvaluationError(f"{what} must be a number. Got {shown}.", kind="invalid-value")
+    try:
+        return float(value)
+    except (OverflowError, TypeError, ValueError) as err:
+        msg = f"{what} must be a number. Got {type(value).__name__} that float() refuses: {err}."
+        raise EvaluationError(msg, kind="invalid-value") from err
+
+
+def _metrics(items: Mapping[str, object]) -> dict[str, float]:
+    """Further results; they decide nothing, so what is not finite is left out instead of failing."""
+    found = {}
+    for name, value in items.items():
+        number = _as_float(value, f"The metric {name!r}")
+        if math.isfinite(number):
+            found[str(name)] = number
+    return found
+
+
+def check_result(result: object, objectives: Sequence[str]) -> tuple[tuple[float, ...], dict[str, float]]:
+    """Turn what an evaluator returned into values and metrics.
+
+    Args:
+        result: A number; with several objectives a mapping by name, or a tuple or list in their order. A
+            mapping may hold further metrics.
+        objectives: The names of the objectives, in order.
+
+    Returns:
+        One finite float per objective, and the other metrics.
+
+    Raises:
+        EvaluationError: Of kind ``invalid-value``, with what came instead.
+    """
+    if isinstance(result, Mapping):
+        missing = [name for name in objectives if name not in result]
+        if missing:
+            msg = f"The result lacks the objective {missing[0]!r}. Got {sorted(map(str, result))}."
+            raise EvaluationError(msg, kind="invalid-value")
+        values = tuple(_number(result[name], f"The value of {name!r}") for name in objectives)
+        return values, _metrics({k: v for k, v in result.items() if k not in objectives})
+    if len(objectives) == 1:
+        return (_number(result, "The value of a trial"),), {}
+    if not isinstance(result, (tuple, list)) or len(result) != len(objectives):
+        msg = f"A trial must give {len(objectives)} values ({', '.join(objectives)}). Got {result!r:.80}."
+        raise EvaluationError(msg, kind="invalid-value")
+    named = zip(objectives, result, strict=True)
+    return tuple(_number(value, f"The value of {name!r}") for name, value in named), {}
+
+
+def check_report(report: object, last_step: int) -> Report:
+    """Check one report that an evaluator yielded.
+
+    Args:
+        report: Must be a `Report` with a finite value and a step above ``last_step``.
+        last_step: The last step that the trial has reported, 0 for none.
+
+    Raises:
+        EvaluationError: Of kind ``invalid-value``.
+    """
+    if not isinstance(report, Report):
+        msg = f"An evaluator must yield Report objects. Got {type(report).__name__} {report!r:.80}."
+        raise EvaluationError(msg, kind="invalid-value")
+    if type(report.step) is not int or report.step <= last_step:
+        msg = f"The step of a report must be an int above the last one ({last_step}). Got {report.step!r}."
+        raise EvaluationError(msg, kind="invalid-value")
+    value = _number(report.value, f"The value reported at step {report.step}")
+    return Report(report.step, value, _metrics(report.metrics) if report.metrics else {})

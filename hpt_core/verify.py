@@ -1,0 +1,162 @@
+"""Audit a study: take every decision again from the log, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core.components import Pause, Sampler, Store
+from hpt_core.errors import SpaceExhausted, UsageError
+from hpt_core.guard import Repeat, guarded_suggestion
+from hpt_core.history import History
+
+if TYPE_CHECKING:
+    from hpt_core.events import Record
+    from hpt_core.plugins import Plugins
+    from hpt_core.trial import Params
+
+__all__ = ["VerifyResult", "verify"]
+
+
+@attrs.define
+class VerifyResult:
+    """What an audit found.
+
+    Attributes:
+        checked: How many decisions were taken again.
+        skipped: What could not be, one sentence each.
+        differences: What came out otherwise, one sentence each; empty for a study that is what it says.
+    """
+
+    checked: int = 0
+    skipped: list[str] = attrs.field(factory=list)
+    differences: list[str] = attrs.field(factory=list)
+
+
+def verify(
+    store: Store,
+    name: str,
+    plugins: Plugins,
+    *,
+    sampler: Sampler | None = None,
+    rules: Sequence[tuple[str, Any]] | None = None,
+) -> VerifyResult:
+    """Recompute every suggestion and every stop of a study from its log.
+
+    Args:
+        store: The open store.
+        name: The study's name.
+        plugins: Where sampler and rules are found by the names that the study recorded.
+        sampler: The sampler, where the study's was an object of a program and cannot be made by name.
+        rules: (name, rule) likewise.
+
+    Raises:
+        UsageError: If sampler or rules can neither be made nor were given.
+    """
+    return _Audit(store.read(name), plugins, sampler, rules).run()
+
+
+class _Audit:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        plugins: Plugins,
+        sampler: Sampler | None,
+        rules: Sequence[tuple[str, Any]] | None,
+    ) -> None:
+        self._records = records
+        self._plugins = plugins
+        self._given = (sampler, rules)
+        self._sampler: Sampler | None = sampler
+        self._rules: Sequence[tuple[str, Any]] = rules or ()
+        self._history = History()
+        self._result = VerifyResult()
+        # A decision is written behind the position it was taken on: which records to come were decided here?
+        self._decided: dict[int, list[Record]] = {}
+        for record in records:
+            if "seen" in record:
+                self._decided.setdefault(record["seen"], []).append(record)
+
+    def run(self) -> VerifyResult:
+        for record in self._records:
+            self._check_all()
+            self._history.apply(record)
+            if record["event"] in ("created", "amended"):
+                self._components(record["definition"])
+        self._check_all()
+        return self._result
+
+    def _components(self, definition: Any) -> None:
+        sampler, rules = self._given
+        try:
+            self._sampler = sampler or self._plugins.make("sampler", definition["sampler"], "sampler")
+            if rules is None:
+                specs = definition["stop"]
+                made = [self._plugins.make("stopping rule", spec, f"stop[{i}]") for i, spec in enumerate(specs)]
+                self._rules = [(spec["use"], rule) for spec, rule in zip(specs, made, strict=True)]
+        except UsageError as err:
+            msg = f"The study's components cannot be made from what it recorded: {err}"
+            raise UsageError(msg) from err
+
+    def _check_all(self) -> None:
+        for record in self._decided.pop(self._history.position, ()):
+            event = record["event"]
+            if event == "started":
+                self._check_start(record)
+            elif event in ("finished", "paused"):
+                self._check_trial(record)
+            else:
+                self._check_stop(record)
+
+    def _view(self, number: int) -> History:
+        lag = int(self._history.definition["reproducible"])
+        return self._history if lag <= 1 else self._history.as_seen_by(number, lag)
+
+    def _check_start(self, record: Record) -> None:
+        number = record["trial"]
+        if number < len(self._history.trials):
+            return  # enqueued, promoted or taken up again: nobody suggested anything
+        self._result.checked += 1
+        assert self._sampler is not None
+        duplicates = self._history.definition["duplicates"]
+        try:
+            again = guarded_suggestion(self._sampler, self._view(number), number, duplicates)
+        except SpaceExhausted:
+            self._differ(f"trial {number}: the sampler had nothing left, {_shown(record['params'])} was recorded")
+            return
+        params = (again.suggestion if isinstance(again, Repeat) else again).params
+        if params != record["params"]:
+            self._differ(f"trial {number}: suggests {_shown(params)}, recorded {_shown(record['params'])}")
+
+    def _check_trial(self, record: Record) -> None:
+        trial = self._history.trials[record["trial"]]
+        view = self._view(trial.number)
+        rule = dict(self._rules).get(record["rule"])
+        if rule is None:
+            self._differ(f"trial {trial.number}: was ended by {record['rule']!r}, which is no rule of the study")
+            return
+        self._result.checked += 1
+        decision = rule.judge_trial(view, trial)
+        wanted = "paused" if record["event"] == "paused" else "stopped"
+        found = {type(None): "left running", Pause: "paused"}.get(type(decision), "stopped")
+        if found != wanted:
+            self._differ(f"trial {trial.number}: {record['rule']} has it {found}, recorded is {wanted}")
+
+    def _check_stop(self, record: Record) -> None:
+        rule = dict(self._rules).get(record["rule"])
+        if rule is None:
+            return  # the budget or an exhausted space: the core's own counts
+        self._result.checked += 1
+        view = self._view(self._history.next_number)
+        view.clock = record["time"]
+        if rule.judge_study(view) is None:
+            self._differ(f"the study: {record['rule']} would go on, recorded is: {record['reason']}")
+
+    def _differ(self, what: str) -> None:
+        self._result.differences.append(what)
+
+
+def _shown(params: Params) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in params.items())

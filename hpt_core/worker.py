@@ -1,0 +1,294 @@
+"""The one loop: take a trial, evaluate it, record what it says, until the study has had enough."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from hpt_core import events, liveness
+from hpt_core.components import Stop, Store
+from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError
+from hpt_core.guard import plain
+from hpt_core.trial import FAILURE_KINDS, Failure, Report, State, Trial, check_result
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hpt_core.study import Study
+
+__all__ = ["Worker", "run_study"]
+
+_LOG = logging.getLogger("hpt")
+
+_OUR_FOLDERS = tuple(str(Path(str(module.__file__)).parent) for module in (pluggy, events))
+_DETAIL_LIMIT = 64 * 1024
+_WAIT_SECONDS = 0.01
+_RECOVER_SECONDS = 10.0
+
+
+def run_study(study: Study, budget: int | None, workers: int) -> str:
+    """Run a study here or in several workers; see `Study.run`."""
+    decisions = study.decisions
+    _check_beforehand(study)
+    before = decisions.ledger.history.position
+    reason = "ended"
+    study.plugins.study_started(study)
+    decisions.ledger.observer = _Observer(study)
+    worker = Worker(study, budget)
+    try:
+        with _Heartbeat(study):
+            if workers == 1 and study.settings.trial_timeout is None:
+                reason = worker(liveness.this_process())
+            else:
+                study.executor.run(worker, workers, worker.lost)
+                reason = _reason_since(study, before)
+        _conclude(study)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+        raise
+    finally:
+        decisions.ledger.observer = None
+        study.plugins.study_finished(study, reason)
+    return reason
+
+
+class Worker:
+    """The loop as an executor runs it; travels to other processes and machines.
+
+    Args:
+        study: The study.
+        budget: How many trials the study may have in all; None: no limit.
+    """
+
+    def __init__(self, study: Study, budget: int | None) -> None:
+        self.study = study
+        self.budget = budget
+        self.trial_timeout = study.settings.trial_timeout
+        self.store: Store = _StudyStore(study)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the supervisor's view of the store."""
+        return {**self.__dict__, "store": None}
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        """Run the loop as worker ``name`` until there is nothing more to do; returns why, in words."""
+        study = self.study
+        if store is not None:
+            study.serve(store)
+        recover_at = time.monotonic() + _RECOVER_SECONDS
+        while True:
+            claimed = study.decisions.claim(name, self.budget)
+            if isinstance(claimed, Stop):
+                _raise_if_failing(study)
+                return claimed.reason
+            if claimed is None:
+                time.sleep(_WAIT_SECONDS)
+            else:
+                evaluate(study, claimed)
+            if time.monotonic() > recover_at:
+                study.decisions.recover()
+                recover_at = time.monotonic() + _RECOVER_SECONDS
+
+    def lost(self, name: str, failure: Failure) -> bool:
+        """Record that a worker died; returns whether to start another: one that dies idle would die again."""
+        return self.study.decisions.lost(name, failure)
+
+
+def evaluate(study: Study, trial: Trial) -> None:
+    """Evaluate a claimed trial and record how it ended. What the evaluator raises never leaves this function.
+
+    Raises:
+        KeyboardInterrupt: After the trial was released.
+        PluginError: If a stopping rule fails.
+    """
+    decisions = study.decisions
+    try:
+        outcome: object = study.plugins.evaluate(study, study.context(trial))
+        if isinstance(outcome, Iterator):
+            outcome = _consume(study, trial, outcome)
+            if outcome is None:
+                return  # a rule stopped or paused it, which is recorded
+        values, metrics = check_result(outcome, tuple(study.objectives))
+    except KeyboardInterrupt:
+        decisions.fail(trial, Failure("interrupted", "interrupted by the user"))
+        raise
+    except PluginError:
+        decisions.fail(trial, Failure("interrupted", "a plugin failed beside it"))
+        raise
+    except BaseException as err:  # noqa: BLE001 - SystemExit in a trial is its failure too
+        decisions.fail(trial, failure_of(err))
+        return
+    decisions.complete(trial, values, metrics)
+
+
+def _consume(study: Study, trial: Trial, reports: Iterator[Report]) -> object | None:
+    """Record reports as they come. Returns the result, None where a rule ended the trial."""
+    decisions = study.decisions
+    while True:
+        try:
+            report = next(reports)
+        except StopIteration as end:
+            result = end.value
+            break
+        try:
+            decision = decisions.report(trial, report)
+        except BaseException:
+            _close(reports)
+            raise
+        if decision is not None or trial.state is not State.RUNNING:
+            _close(reports)
+            return None
+    if result is None:
+        result = decisions.estimate(trial.reports)
+        if result is None:
+            msg = "The evaluator's generator neither reported nor returned a value for every objective."
+            raise EvaluationError(msg, kind="invalid-value")
+        return result[0] if len(result) == 1 else result
+    return result  # type: ignore[no-any-return]
+
+
+def _close(reports: Iterator[Report]) -> None:
+    """Let the generator clean up; an error in that does not change what was decided."""
+    close = getattr(reports, "close", None)
+    if close is not None:
+        try:
+            close()
+        except Exception:  # noqa: BLE001 - a stranger's code may raise anything
+            _LOG.exception("The evaluator failed while it was closed.")
+
+
+def failure_of(err: BaseException) -> Failure:
+    """Describe an exception that ended a trial."""
+    try:
+        message = f"{type(err).__name__}: {err}"
+    except Exception:  # noqa: BLE001 - a stranger's code may raise anything
+        message = type(err).__name__
+    detail = "".join(traceback.format_exception(type(err), err, _beyond_us(err.__traceback__)))[-_DETAIL_LIMIT:]
+    if isinstance(err, EvaluationError):
+        kind = err.kind if err.kind in FAILURE_KINDS else "error"
+        return Failure(kind, str(err), (err.detail or ("" if kind == "invalid-value" else detail))[-_DETAIL_LIMIT:])
+    return Failure("out-of-memory" if isinstance(err, MemoryError) else "error", message, detail)
+
+
+def _beyond_us(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames by which hpt came to the evaluator: they say nothing about its failure."""
+    beyond = trace
+    while beyond is not None and beyond.tb_frame.f_code.co_filename.startswith(_OUR_FOLDERS):
+        beyond = beyond.tb_next
+    return beyond or trace
+
+
+def _check_beforehand(study: Study) -> None:
+    """Let the evaluator object before the first trial to what can never work."""
+    check = getattr(study.evaluator, "check", None)
+    if check is not None:
+        check(study.space, dict(study.objectives))
+
+
+def _raise_if_failing(study: Study) -> None:
+    history = study.ledger.history
+    if history.stop is None or history.stop["rule"] != "max_failures":
+        return
+    failed = history.trials[history.stop["evidence"]["trials"][0]]
+    detail = failed.failure.detail.strip() if failed.failure else ""
+    raise NothingSucceededError(f"{history.stop['reason']}\n\n{detail}".strip())
+
+
+def _reason_since(study: Study, position: int) -> str:
+    stop = study.decisions.ledger.sync().stop
+    if stop is None or stop["seen"] < position:
+        return "its workers ended"
+    return str(stop["reason"])
+
+
+def _conclude(study: Study) -> None:
+    """Let the evaluator refit and save the winner, once for each winner."""
+    conclude = getattr(study.evaluator, "conclude", None)
+    best = study.ledger.history.best
+    if conclude is None or best is None or len(study.objectives) > 1:
+        return
+    noted = study.ledger.history.notes.get("conclusion", {})
+    if noted.get("trial") == best.number:
+        return
+    content = conclude(study.context(best))
+    if content:
+        note = {"trial": best.number, **plain(content)}
+        study.ledger.write(events.note(study.ledger.now(), "conclusion", note))
+
+
+class _Observer:
+    """Tells the observing hooks what this process and the workers it supervises write."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._me = liveness.this_process()
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        if "trial" not in record:
+            return
+        study, event = self._study, record["event"]
+        trial = study.ledger.history.trials[record["trial"]]
+        if liveness.owner_of(trial.worker) != self._me:
+            return
+        if event == "started":
+            study.plugins.trial_started(study, trial)
+        elif event == "reported":
+            study.plugins.trial_reported(study, trial)
+        elif event in ("finished", "paused"):
+            study.plugins.trial_finished(study, trial)
+
+
+class _StudyStore:
+    """The supervisor's store as its workers are served: what they write passes the supervisor's own history."""
+
+    def __init__(self, study: Study) -> None:
+        self._ledger = study.ledger
+
+    def append(self, study: str, records: Sequence[events.Record]) -> int:
+        """Write, and let the supervisor's history take it in."""
+        position = self._ledger.store.append(study, records)
+        self._ledger.sync()
+        return position
+
+    def read(self, study: str, after: int = 0) -> Sequence[events.Record]:
+        """Read."""
+        return self._ledger.store.read(study, after)
+
+    def studies(self) -> Sequence[str]:
+        """List."""
+        return self._ledger.store.studies()
+
+    def lock(self, study: str) -> Any:
+        """Lock."""
+        return self._ledger.store.lock(study)
+
+    def close(self) -> None:
+        """The supervisor closes its store itself."""
+
+
+class _Heartbeat:
+    """Writes now and then, from a thread, that this process is still at it; others on other machines rely on it."""
+
+    def __init__(self, study: Study) -> None:
+        self._ledger = study.ledger
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="hpt-heartbeat")
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        me = liveness.this_process()
+        while not self._stop.wait(liveness.LEASE_SECONDS / 5):
+            self._ledger.write(events.heartbeat(self._ledger.now(), me))

@@ -1,0 +1,236 @@
+"""What holds for every line of the packages: no code from data, small functions, docstrings, public names."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import hpt_core
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted(ROOT.glob("hpt_core/**/*.py"))
+PLUGINS = sorted(ROOT.glob("plugins/*/src/**/*.py"))
+
+MAX_FILE = 400
+MAX_FUNCTION = 60
+MAX_NUMERICS = 70  # a derivation reads worse in pieces
+
+FORBIDDEN_MODULES = {
+    "_pickle", "cloudpickle", "dill", "joblib", "marshal", "multiprocessing", "pickle", "shelve",
+}  # fmt: skip
+FORBIDDEN_CALLS = {
+    "__import__", "compile", "eval", "exec", "os.popen", "os.system", "pandas.read_pickle", "yaml.full_load",
+    "yaml.load", "yaml.load_all", "yaml.unsafe_load",
+}  # fmt: skip
+ALLOWED = {
+    ("hpt_core/builtin/local.py", "multiprocessing"): "the executor talks to processes that it started itself",
+    (
+        "plugins/hpt-evaluator-sklearn/src/hpt_evaluator_sklearn/conclusion.py",
+        "joblib",
+    ): "writes the winner where the user said; nothing reads it back",
+}
+"""(file, module or call) -> why this one place is safe."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def short(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+every_file = pytest.mark.parametrize("path", [*CORE, *PLUGINS], ids=short)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """(module, name) of each import, type-checking ones included; the name is empty for a plain import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((item.name, "") for item in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((node.module or "", item.name) for item in node.names)
+
+
+# --- no code from data ----------------------------------------------------------------------------
+
+
+def imported_names(tree: ast.AST) -> dict[str, str]:
+    """Local name -> dotted name, of all imports wherever they stand."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {item.asname: item.name for item in node.names if item.asname}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {item.asname or item.name: f"{node.module}.{item.name}" for item in node.names}
+    return found
+
+
+def dotted(node: ast.expr, names: dict[str, str]) -> str:
+    """The dotted name that an expression spells, import aliases resolved; empty for any other expression."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id).removeprefix("builtins.")
+    if isinstance(node, ast.Attribute):
+        base = dotted(node.value, names)
+        return f"{base}.{node.attr}".removeprefix("builtins.") if base else ""
+    return ""
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    """The literal given for a keyword of a call, None where there is none."""
+    values = [item.value for item in call.keywords if item.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def could_execute(call: ast.Call, called: str) -> bool:
+    """Whether a call of this dotted name could run what it is given."""
+    return (
+        called in FORBIDDEN_CALLS
+        or (called.partition(".")[0] in FORBIDDEN_MODULES and called.endswith((".load", ".loads")))
+        or (called == "numpy.load" and bool(keyword(call, "allow_pickle")))
+        or (called == "torch.load" and keyword(call, "weights_only") is not True)
+        or keyword(call, "shell") is True
+    )
+
+
+def executes_data(tree: ast.AST) -> Iterator[str]:
+    """Each import or call that could turn stored data into code."""
+    names = imported_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = {module.partition(".")[0] for module, _ in imports_of(node)}
+            yield from sorted(modules & FORBIDDEN_MODULES)
+        elif isinstance(node, ast.Call) and could_execute(node, dotted(node.func, names)):
+            yield dotted(node.func, names)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import pickle", ["pickle"]),
+        ("from pickle import loads as read\nread(b'')", ["pickle", "pickle.loads"]),
+        ("import joblib as j\nj.load('x')", ["joblib", "joblib.load"]),
+        ("eval('1')", ["eval"]),
+        ("import builtins\nbuiltins.exec('1')", ["exec"]),
+        ("import yaml as y\ny.load('')", ["yaml.load"]),
+        ("import yaml\nyaml.safe_load('')", []),
+        ("import torch\ntorch.load('x')", ["torch.load"]),
+        ("import torch\ntorch.load('x', weights_only=False)", ["torch.load"]),
+        ("import torch\ntorch.load('x', weights_only=True)", []),
+        ("import numpy as np\nnp.load('x', allow_pickle=True)", ["numpy.load"]),
+        ("import numpy as np\nnp.load('x')", []),
+        ("import subprocess\nsubprocess.run('ls', shell=True)", ["subprocess.run"]),
+        ("import re\nre.compile('x')", []),
+        ("def f():\n    from multiprocessing import get_context", ["multiprocessing"]),
+    ],
+)
+def test_the_search_for_executed_data_finds_it(source: str, found: list[str]) -> None:
+    assert list(executes_data(ast.parse(source))) == found
+
+
+@every_file
+def test_reading_never_executes(path: Path) -> None:
+    found = {name for name in executes_data(tree_of(path)) if (short(path), name) not in ALLOWED}
+    assert not found
+
+
+def test_every_exception_is_still_needed() -> None:
+    needed = {(short(path), name) for path in [*CORE, *PLUGINS] for name in executes_data(tree_of(path))}
+    assert not ALLOWED.keys() - needed
+
+
+# --- size -----------------------------------------------------------------------------------------
+
+
+def length(function: Function) -> int:
+    """The lines of a function, decorators and docstring left out."""
+    body = function.body
+    first = body[0]
+    described = isinstance(first, ast.Expr) and ast.get_docstring(function, clean=False) is not None
+    doc = (first.end_lineno or first.lineno) - first.lineno + 1 if described else 0
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - doc
+
+
+def test_the_length_of_a_function_leaves_its_docstring_out() -> None:
+    (function,) = ast.parse('@mark\ndef f():\n    """One.\n\n    Two.\n    """\n    return 1\n').body
+    assert isinstance(function, ast.FunctionDef)
+    assert length(function) == 2
+
+
+@every_file
+def test_functions_are_short(path: Path) -> None:
+    limit = MAX_NUMERICS if short(path).startswith("plugins/hpt-sampler-") else MAX_FUNCTION
+    functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, Function)]
+    assert not [f"{node.name}: {length(node)}" for node in functions if length(node) > limit]
+
+
+@every_file
+def test_files_are_short(path: Path) -> None:
+    count = len(path.read_text(encoding="utf-8").splitlines())
+    assert count <= MAX_FILE or path.name == "hookspecs.py"  # that one is prose
+
+
+# --- docstrings -----------------------------------------------------------------------------------
+
+
+def undocumented(tree: ast.Module) -> Iterator[str]:
+    """Public modules, classes, functions and methods without a docstring."""
+    pending: list[tuple[str, ast.Module | ast.ClassDef | Function]] = [("module", tree)]
+    while pending:
+        name, node = pending.pop()
+        if ast.get_docstring(node) is None:
+            yield name
+        if isinstance(node, Function):
+            continue  # what is inside is nobody's business
+        inner = [item for item in node.body if isinstance(item, ast.ClassDef | Function)]
+        pending += [(item.name, item) for item in inner if not item.name.startswith("_") and not is_overload(item)]
+
+
+def is_overload(node: ast.ClassDef | Function) -> bool:
+    return any(dotted(item, {}).endswith(("overload", ".setter")) for item in node.decorator_list)
+
+
+@every_file
+def test_what_is_public_has_a_docstring(path: Path) -> None:
+    assert not list(undocumented(tree_of(path)))
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def test_the_public_names_are_the_ones_that_have_a_home() -> None:
+    homes = [name for names in hpt_core._HOME.values() for name in names]
+    assert sorted(homes) == sorted(hpt_core.__all__)
+    assert len(set(homes)) == len(homes)
+
+
+def test_the_lists_of_public_names_are_sorted() -> None:
+    assert list(hpt_core.__all__) == sorted(hpt_core.__all__)
+    assert list(hpt_core._HOME) == sorted(hpt_core._HOME)
+    assert all(list(names) == sorted(names) for names in hpt_core._HOME.values())
+
+
+@pytest.mark.parametrize("name", hpt_core.__all__)
+def test_a_public_name_loads_from_its_home(name: str) -> None:
+    home = next(module for module, names in hpt_core._HOME.items() if name in names)
+    assert getattr(hpt_core, name) is getattr(__import__(f"hpt_core.{home}", fromlist=[name]), name)
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=short)
+def test_a_plugin_imports_public_names_of_the_core_only(path: Path) -> None:
+    core = [item for item in imports_of(tree_of(path)) if item[0].partition(".")[0] == "hpt_core"]
+    assert not [item for item in core if item[0] != "hpt_core" or item[1] not in hpt_core.__all__]
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=short)
+def test_a_plugin_imports_no_other_plugin(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[3]
+    packages = {module.partition(".")[0] for module, _ in imports_of(tree_of(path))}
+    assert not {name for name in packages if name.startswith("hpt_")} - {"hpt_core", own}

@@ -1,0 +1,149 @@
+"""What holds for every distribution in this tree: names, versions, files, and what gets into a wheel."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpt_core
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+KINDS = "evaluator|executor|report|sampler|stopping|store|tracker"
+
+every_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+every_distribution = pytest.mark.parametrize("folder", [ROOT, *PLUGINS], ids=lambda path: path.name)
+
+
+def metadata(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def package_of(plugin: Path) -> str:
+    return plugin.name.replace("-", "_")
+
+
+def lines(name: str) -> list[str]:
+    return (ROOT / name).read_text(encoding="utf-8").splitlines()
+
+
+@every_distribution
+def test_all_distributions_have_one_version(folder: Path) -> None:
+    assert metadata(folder)["project"]["version"] == hpt_core.__version__
+
+
+@every_distribution
+def test_metadata_says_the_same_everywhere(folder: Path) -> None:
+    project = metadata(folder)["project"]
+    assert project["requires-python"] == ">=3.11"
+    assert project["license"] == "MIT"
+    assert project["readme"] == "README.md"
+    assert not project["description"].endswith(".")
+
+
+@every_plugin
+def test_a_plugin_is_named_after_its_kind_and_folder(plugin: Path) -> None:
+    assert re.fullmatch(rf"hpt-({KINDS})(-[a-z0-9]+)+", plugin.name)
+    assert metadata(plugin)["project"]["name"] == plugin.name
+
+
+@every_plugin
+def test_a_plugin_asks_for_the_core_of_its_minor_version(plugin: Path) -> None:
+    major, minor, _ = hpt_core.__version__.split(".")
+    wanted = f"hpt-core>={major}.{minor},<{major}.{int(minor) + 1}"
+    assert wanted in metadata(plugin)["project"]["dependencies"]
+
+
+@every_plugin
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "src/{package}/__init__.py", "src/{package}/py.typed"]
+)
+def test_a_plugin_has_the_file(plugin: Path, name: str) -> None:
+    assert (plugin / name.format(package=package_of(plugin))).is_file()
+
+
+@every_plugin
+def test_the_changelog_of_a_plugin_has_its_version(plugin: Path) -> None:
+    changelog = (plugin / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {hpt_core.__version__}" in changelog.replace("[", "").replace("]", "")
+
+
+@every_plugin
+def test_a_plugin_has_one_entry_point_to_its_package(plugin: Path) -> None:
+    points = metadata(plugin)["project"]["entry-points"]
+    assert points == {"hpt": {plugin.name.removeprefix("hpt-"): package_of(plugin)}}
+
+
+@every_plugin
+def test_a_plugin_brings_no_tool_settings_but_where_its_package_lies(plugin: Path) -> None:
+    wheel = {"packages": [f"src/{package_of(plugin)}"]}
+    assert metadata(plugin).get("tool") == {"hatch": {"build": {"targets": {"wheel": wheel}}}}
+    strays = {"setup.cfg", "tox.ini", "pytest.ini", "ruff.toml", ".ruff.toml", "mypy.ini", "conftest.py"}
+    assert not [path for path in plugin.rglob("*") if path.name in strays]
+
+
+@every_plugin
+def test_the_tests_of_a_plugin_carry_its_name(plugin: Path) -> None:
+    names = [path.name for path in plugin.glob("tests/**/*.py")]
+    assert names
+    assert not [name for name in names if not name.startswith(f"test_{package_of(plugin)}_")]
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    found = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/**/*.py")]
+    counts = Counter(path.name for path in found)
+    assert not [name for name, count in counts.items() if count > 1]
+
+
+def test_the_working_set_lists_every_distribution_in_order() -> None:
+    listed = [line.removeprefix("-e ") for line in lines("requirements-dev.txt") if line.startswith("-e ")]
+    assert listed == [".[rich,test]", *(f"plugins/{plugin.name}" for plugin in PLUGINS)]
+
+
+def test_import_linter_looks_at_every_package() -> None:
+    linter = metadata(ROOT)["tool"]["importlinter"]
+    packages = [package_of(plugin) for plugin in PLUGINS]
+    assert linter["root_packages"] == ["hpt_core", *packages]
+    contracts = {contract["id"]: contract for contract in linter["contracts"]}
+    assert contracts["strangers"]["modules"] == packages
+    assert [name for name in contracts["light-core"]["forbidden_modules"] if name.startswith("hpt_")] == packages
+
+
+def test_constraints_are_exact_and_sorted() -> None:
+    pins = [line for line in lines("constraints.txt") if not line.startswith("#")]
+    assert not [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*", pin)]
+    names = [pin.partition("==")[0].lower().replace("_", "-") for pin in pins]
+    assert names == sorted(set(names))
+
+
+@every_distribution
+def test_torch_is_never_asked_for_in_another_version_than_the_pinned_one(folder: Path) -> None:
+    project = metadata(folder)["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    asked = [*project.get("dependencies", []), *(item for extra in extras for item in extra)]
+    pin = next(line for line in lines("constraints.txt") if line.startswith("torch=="))
+    assert not [item for item in asked if re.match(r"torch\b", item) and item.replace(" ", "") != pin]
+
+
+@pytest.mark.slow
+@every_distribution
+def test_a_wheel_holds_its_own_package_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    run = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    package = "hpt_core" if folder == ROOT else package_of(folder)
+    source = folder if folder == ROOT else folder / "src"
+    files = {path for path in (source / package).rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    expected = {path.relative_to(source).as_posix() for path in files}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert f"{package}/py.typed" in expected
