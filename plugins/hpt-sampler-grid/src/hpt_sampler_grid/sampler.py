@@ -1,0 +1,108 @@
+"""The sampler ``grid``: the first point, in a fixed order, that no trial has taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from hpt_core import SpaceExhausted, option
+from hpt_sampler_grid.permutation import Permutation
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from hpt_core import History, Params, Space
+
+__all__ = ["GridSampler"]
+
+
+@attrs.define(kw_only=True)
+class GridSampler:
+    """Takes every point of a grid exactly once, whatever the number of workers.
+
+    Finite parameters give all their values, continuous ones ``points`` each, equally spaced on their scale, both ends
+    included. Combinations that differ only in inactive parameters count once. The grid is never listed: it may have
+    10**30 points.
+
+    The next point is the first one of the order that is in no trial: points that were enqueued are not repeated, and
+    one whose trial was declared invalid is taken again. When all are taken the study ends: space exhausted.
+    """
+
+    points: int | dict[str, int] = option(
+        5,
+        ge=1,
+        help="Values to take from each continuous parameter; a table gives them by name (finite parameters too).",
+    )
+    order: Literal["lexicographic", "shuffled"] = option(
+        "lexicographic", help="The last parameter varies fastest, or a permutation made from the study's seed."
+    )
+    _cursor: _Cursor | None = attrs.field(init=False, default=None, repr=False, eq=False)
+
+    def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
+        """See that ``points`` fits a space.
+
+        Args:
+            space: The study's space.
+            objectives: The names of its objectives.
+
+        Raises:
+            UsageError: If it names what is no parameter, or is too large.
+        """
+        space.grid(self.points)
+
+    def suggest(self, history: History, rng: Generator) -> Params:  # noqa: ARG002 - nothing is random here
+        """The first point of the order that is in no valid trial.
+
+        Args:
+            history: Its space, seed and keys decide; the values do not matter.
+            rng: Not used.
+
+        Raises:
+            SpaceExhausted: When every point of the grid is in a trial.
+        """
+        cursor = self._cursor
+        if cursor is None or not cursor.belongs_to(history):
+            cursor = self._cursor = _Cursor(history, self.points, shuffled=self.order == "shuffled")
+        return cursor.advance(history)
+
+
+class _Cursor:
+    """How far a history has come on its grid, so that a suggestion need not look at all points again.
+
+    Every point before ``place`` is in ``known``, and ``known`` holds at least the keys of the history: those of all
+    its trials, invalid ones included. So equal sizes prove that no point has left, and the first free one is not
+    before ``place``; else the search starts over. Either way the answer is the same.
+    """
+
+    def __init__(self, history: History, points: int | dict[str, int], *, shuffled: bool) -> None:
+        self._space, self._keys, self._seed = history.space, history.keys, history.seed
+        self._grid = history.space.grid(points)
+        self._order = Permutation(self._grid.size, history.seed) if shuffled else None
+        self._known: set[object] = set()
+        self._seen = 0
+        self._place = 0
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # a copy of the sampler finds out for itself
+
+    def belongs_to(self, history: History) -> bool:
+        return (
+            self._keys is history.keys and self._space is history.space and self._seed == history.seed
+        )  # an amended study has other keys
+
+    def advance(self, history: History) -> Params:
+        space, keys = self._space, history.keys
+        self._known.update(space.key(trial.params) for trial in history.trials[self._seen :])
+        self._seen = history.next_number
+        if len(self._known) != len(keys):
+            self._known, self._place = set(keys), 0
+        while self._place < self._grid.size:
+            index = self._place if self._order is None else self._order[self._place]
+            params = self._grid[index]
+            if space.key(params) not in keys:
+                return params
+            self._place += 1
+        msg = f"all {self._grid.size} points of the grid were taken"
+        raise SpaceExhausted(msg)
