@@ -1,0 +1,25 @@
+"""hpt plugin: the stopping rules that every study may need, and how to combine rules."""
+
+from __future__ import annotations
+
+from hpt_core import hookimpl
+
+hpt_api_version = 1
+
+
+@hookimpl
+def hpt_stopping_rules() -> dict[str, str]:
+    """Rules on trials, rules on the study, and combinations."""
+    return {
+        "after": "hpt_stopping_basic.combine:After",
+        "all": "hpt_stopping_basic.combine:AllOf",
+        "any": "hpt_stopping_basic.combine:AnyOf",
+        "median": "hpt_stopping_basic.ranked:Median",
+        "patience": "hpt_stopping_basic.alone:Patience",
+        "percentile": "hpt_stopping_basic.ranked:Percentile",
+        "plateau": "hpt_stopping_basic.study:Plateau",
+        "target": "hpt_stopping_basic.study:Target",
+        "threshold": "hpt_stopping_basic.alone:Threshold",
+        "time": "hpt_stopping_basic.study:TimeBudget",
+        "trials": "hpt_stopping_basic.study:TrialBudget",
+    }

@@ -1,0 +1,82 @@
+"""Rules on a trial that compare it with the others at the same point: median and percentile."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+import attrs
+
+from hpt_core import Stop, option
+from hpt_stopping_basic.reference import Key, Reference, interpolated
+from hpt_stopping_basic.watch import Watching, mean, worse
+
+if TYPE_CHECKING:
+    from hpt_core import History, Trial
+
+__all__ = ["Median", "Percentile"]
+
+
+@attrs.define(kw_only=True)
+class _Ranked(Watching):
+    min_trials: int = option(5, ge=1, help="Complete trials with evidence up to there, before it may act.")
+    min_step: int | None = option(
+        None, ge=1, help="The first step at which it may act; default a tenth of the evaluator's steps, 2 for folds."
+    )
+    _reference: Reference | None = attrs.field(init=False, default=None, repr=False, eq=False)
+
+    def _judge(self, history: History, trial: Trial, percentile: float, called: str) -> Stop | None:
+        curve = self._curve(history, trial)
+        if not curve or curve[-1][0] < self._first_step(history):
+            return None
+        step, losses = curve[-1][0], [loss for _, loss in curve]
+        folds = history.evidence == "folds"
+        key: Key = tuple(fold for fold, _ in curve) if folds else step
+        if self._reference is None:
+            self._reference = Reference(self._curve)
+        others = self._reference.averages(history, key)
+        if len(others) < self.min_trials:
+            return None
+        loss = mean(losses) if folds else min(losses)
+        bound = interpolated(others, percentile)
+        if not worse(loss, bound):
+            return None
+        value, limit = self._value(history, loss), self._value(history, bound)
+        reason = f"{self._name(history)} = {value:g} at step {step} is worse than {called} {limit:g}"
+        evidence = {"step": step, "value": value, "limit": limit, "trials": len(others)}
+        return Stop(f"{reason} of {len(others)} complete trials", evidence)
+
+    def _first_step(self, history: History) -> int:
+        if self.min_step is not None:
+            return self.min_step
+        return 2 if history.evidence == "folds" else max(1, ceil((history.steps or 0) / 10))
+
+
+@attrs.define(kw_only=True)
+class Median(_Ranked):
+    """Stops a trial that is worse than the median of the complete trials at the same point.
+
+    For a curve: when its best report so far is worse than the median of the *running averages* of the complete trials'
+    reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.2). For folds: when its mean is worse
+    than the median of the complete trials' means over the same folds. Ties never stop a trial.
+    """
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | None:
+        """Stop when the trial is worse than the median."""
+        return self._judge(history, trial, 50.0, "the median")
+
+
+@attrs.define(kw_only=True)
+class Percentile(_Ranked):
+    """Stops a trial that is worse than a percentile of the complete trials at the same point.
+
+    As the rule ``median``, with another bound: 25 lets go on only what would be in the best quarter.
+    """
+
+    percentile: float = option(
+        25.0, gt=0, lt=100, help="Percentage of trials, the best first, that may go on; 50 is the median."
+    )
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | None:
+        """Stop when the trial is worse than the percentile."""
+        return self._judge(history, trial, self.percentile, f"the {self.percentile:g} % bound")

@@ -1,0 +1,145 @@
+"""Rules on the study: budgets, a target, a plateau."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from hpt_core import Mistake, State, Stop, UsageError, option
+from hpt_stopping_basic.watch import Watching
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hpt_core import History
+
+__all__ = ["Plateau", "Target", "TimeBudget", "TrialBudget", "seconds"]
+
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])\s*")
+_GOOD_HALF = 1e-3  # of the spread of the better half of the results: a gain that is none
+
+
+@attrs.define(kw_only=True)
+class TrialBudget:
+    """Stops the study when a number of trials was started. Waiting and invalid trials do not count."""
+
+    limit: int = option(ge=1, help="How many trials the study may have in all, those of earlier runs included.")
+
+    def judge_study(self, history: History) -> Stop | None:
+        """Stop when ``limit`` trials were started."""
+        waiting = sum(history.trials[i].state is State.WAITING for i in history.pending)
+        started = history.next_number - history.invalid_count - waiting
+        if started < self.limit:
+            return None
+        return Stop(f"{started} trials were started, the limit is {self.limit}", {"started": started})
+
+
+def seconds(given: Any) -> float:
+    """Turn ``90``, ``"90s"``, ``"10m"``, ``"1h30m"`` or ``"2d"`` into seconds.
+
+    Raises:
+        UsageError: If it is anything else, or not above 0.
+    """
+    found = math.nan
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        found = float(given)
+    elif isinstance(given, str):
+        text = given.strip()
+        parts = [(match[1], match[2]) for match in _PART.finditer(text)]
+        if _PART.sub("", text) == "":
+            found = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < found < math.inf:
+        message = f"Must be seconds > 0, or text like '90s', '10m', '1h30m'. Got {given!r:.80}."
+        raise UsageError(Mistake("limit", message))
+    return found
+
+
+@attrs.define(kw_only=True)
+class TimeBudget:
+    """Stops the study when it was worked on for so long. Gaps between runs do not count; running trials end."""
+
+    limit: float | str = option(converter=seconds, help="Seconds, or text like '90s', '10m', '1h30m', '2d'.")
+
+    def judge_study(self, history: History) -> Stop | None:
+        """Stop when ``limit`` seconds have passed."""
+        elapsed = history.elapsed
+        if elapsed < float(self.limit):
+            return None
+        return Stop(f"{elapsed:.1f} s have passed, the limit is {self.limit:g} s", {"elapsed": elapsed})
+
+
+@attrs.define(kw_only=True)
+class Target(Watching):
+    """Stops the study when a complete trial has reached a value, in the direction of the objective."""
+
+    value: float = option(help="The value that is good enough, in your own sign.")
+
+    def judge_study(self, history: History) -> Stop | None:
+        """Stop at the first complete trial that is as good as ``value`` or better."""
+        complete = history.complete
+        reached = complete[self._results(history, complete) <= self._value(history, self.value)]
+        if not len(reached):
+            return None
+        first = int(reached[0])
+        value = self._value(history, float(self._results(history, reached[:1])[0]))
+        reason = f"trial {first} reached {self._name(history)} = {value:g}, the target is {self.value:g}"
+        return Stop(reason, {"trial": first, "value": value})
+
+
+@attrs.define(kw_only=True)
+class Plateau(Watching):
+    """Stops the study when the best value has not become better for a while.
+
+    With y_1 ... y_k the losses of the ended trials by number (those stopped early count as trials without gain, failed
+    ones do not count): stop when k >= ``min_trials`` and min(y_1 ... y_(k-patience)) - min(y_1 ... y_k) <=
+    ``min_delta``. By default ``patience`` is max(30, 5 d) and ``min_trials`` max(20, 3 d) for d parameters, and
+    ``min_delta`` a thousandth of the distance from the best to the median result.
+    """
+
+    patience: int | None = option(None, ge=1, help="Trials without gain; default max(30, 5 per parameter).")
+    min_delta: float | None = option(
+        None, ge=0, help="A smaller gain is none; default 0.1 % of the spread of the better half of the results."
+    )
+    min_trials: int | None = option(None, ge=1, help="Trials before it may act; default max(20, 3 per parameter).")
+
+    def judge_study(self, history: History) -> Stop | None:
+        """Stop when the last ``patience`` trials brought no gain above ``min_delta``."""
+        d = len(history.space.columns)
+        patience = max(30, 5 * d) if self.patience is None else self.patience
+        min_trials = max(20, 3 * d) if self.min_trials is None else self.min_trials
+        losses = self._by_number(history)
+        if len(losses) < max(min_trials, patience + 1):
+            return None
+        before, best = float(losses[:-patience].min()), float(losses.min())
+        if not math.isfinite(before):
+            return None
+        smallest = self._smallest_gain(losses)
+        if before - best > smallest:
+            return None
+        evidence = {
+            "trials": len(losses),
+            "patience": patience,
+            "best": self._value(history, best),
+            "before": self._value(history, before),
+            "min_delta": smallest,
+        }
+        return Stop(f"no gain above {smallest:.3g} in the last {patience} trials", evidence)
+
+    def _by_number(self, history: History) -> NDArray[np.float64]:
+        found = self._results(history, history.complete)
+        ended = np.zeros(history.next_number, dtype=bool)
+        ended[history.complete] = ended[history.stopped] = True
+        losses = np.full(history.next_number, math.inf)
+        losses[history.complete] = np.where(np.isnan(found), math.inf, found)
+        return losses[ended]
+
+    def _smallest_gain(self, losses: NDArray[np.float64]) -> float:
+        if self.min_delta is not None:
+            return self.min_delta
+        finite = losses[np.isfinite(losses)]
+        return _GOOD_HALF * float(np.median(finite) - finite.min())

@@ -1,0 +1,183 @@
+"""Rules made of rules: truth tables, levels without an opinion, nesting, and how a study file names them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import attrs
+import pytest
+
+import hpt_stopping_basic
+from hpt_core import Float, History, Pause, Space, Stop, Trial, UsageError
+from hpt_core.plugins import Plugins
+from hpt_core.testing import make_history
+from hpt_stopping_basic.combine import After, AllOf, AnyOf
+from hpt_stopping_basic.ranked import Median
+from hpt_stopping_basic.study import TrialBudget
+
+HISTORY = make_history(Space({"x": Float(0, 1)}), [({"x": 0.1}, 1.0)], running=[{"x": 0.5}], reports={1: [1.0]})
+RUNNING = HISTORY.trials[1]
+
+
+@attrs.define(kw_only=True)
+class OnTrials:
+    """Judges trials, always the same."""
+
+    says: Any = None
+
+    def judge_trial(self, history: History, trial: Trial) -> Any:
+        return self.says
+
+
+@attrs.define(kw_only=True)
+class OnStudies:
+    """Judges studies, always the same."""
+
+    says: Any = None
+
+    def judge_study(self, history: History) -> Any:
+        return self.says
+
+
+@attrs.define(kw_only=True)
+class Promoter:
+    """Promotes, always the same."""
+
+    says: Any = None
+
+    def promote(self, history: History) -> Any:
+        return self.says
+
+
+STOP, PAUSE = Stop("stop", {"n": 1}), Pause("pause", {"n": 2})
+ANSWERS = (STOP, PAUSE, None)
+
+
+def kind(answer: object) -> type | None:
+    return None if answer is None else type(answer)
+
+
+def on_trials(rule: Any) -> Any:
+    return rule.judge_trial(HISTORY, RUNNING)
+
+
+@pytest.mark.parametrize("answers", [*itertools.product(ANSWERS, repeat=2), *itertools.product(ANSWERS, repeat=3)])
+def test_truth_tables_on_trials(answers: tuple[Any, ...]) -> None:
+    rules: list[Any] = [OnTrials(says=answer) for answer in answers]
+    any_of = STOP if STOP in answers else PAUSE if PAUSE in answers else None
+    assert on_trials(AnyOf(rules=rules)) is any_of
+    all_of = None if None in answers else Pause if PAUSE in answers else Stop
+    assert kind(on_trials(AllOf(rules=rules))) is all_of
+
+
+@pytest.mark.parametrize("answers", [*itertools.product((STOP, None), repeat=3)])
+def test_truth_tables_on_studies(answers: tuple[Any, ...]) -> None:
+    rules: list[Any] = [OnStudies(says=answer) for answer in answers]
+    assert (AnyOf(rules=rules).judge_study(HISTORY) is not None) == any(answers)
+    assert (AllOf(rules=rules).judge_study(HISTORY) is not None) == all(answers)
+
+
+@pytest.mark.parametrize("combine", [AnyOf, AllOf])
+def test_a_rule_has_no_opinion_on_what_it_does_not_judge(combine: Any) -> None:
+    rule = combine(rules=[OnTrials(says=STOP), OnStudies(says=None), Promoter(says=None)])
+    assert kind(on_trials(rule)) is Stop
+    assert rule.judge_study(HISTORY) is None
+    assert on_trials(combine(rules=[OnStudies(says=STOP)])) is None
+    assert combine(rules=[OnTrials(says=STOP)]).judge_study(HISTORY) is None
+    assert combine(rules=[OnTrials(says=STOP)]).promote(HISTORY) is None
+
+
+@pytest.mark.parametrize("inner", [AnyOf, AllOf])
+def test_nor_has_a_combination_of_such_rules(inner: Any) -> None:
+    silent = inner(rules=[OnStudies(says=None), After(rule=OnStudies())])  # type: ignore[arg-type]
+    assert kind(on_trials(AllOf(rules=[OnTrials(says=STOP), silent]))) is Stop  # type: ignore[list-item]
+    against = inner(rules=[OnStudies(says=None), OnTrials(says=None)])
+    assert on_trials(AllOf(rules=[OnTrials(says=STOP), against])) is None  # type: ignore[list-item]
+
+
+def test_all_tells_each_reason_and_the_numbers() -> None:
+    other = Stop("other", {"n": 3})
+    agreed = on_trials(AllOf(rules=[OnTrials(says=STOP), OnTrials(says=other)]))  # type: ignore[list-item]
+    assert agreed == Stop("stop; other", {"all": [{"reason": "stop", "n": 1}, {"reason": "other", "n": 3}]})
+
+
+@pytest.mark.parametrize("combine", [AnyOf, AllOf])
+@pytest.mark.parametrize(("named", "expected"), [((None, 4, 7), 4), ((0, 4), 0), ((None, None), None)])
+def test_the_first_promotion_counts(combine: Any, named: tuple[Any, ...], expected: int | None) -> None:
+    assert combine(rules=[Promoter(says=number) for number in named]).promote(HISTORY) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "trial", "study"),
+    [
+        ({}, True, True),
+        ({"trials": 1}, True, True),
+        ({"trials": 2}, False, False),
+        ({"steps": 1}, True, True),
+        ({"steps": 2}, False, True),
+    ],
+)
+def test_after_holds_a_rule_back(options: dict[str, int], trial: bool, study: bool) -> None:
+    rule: Any = After(rule=AnyOf(rules=[OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)]), **options)  # type: ignore[list-item]
+    assert (on_trials(rule) is STOP) == trial
+    assert (rule.judge_study(HISTORY) is STOP) == study
+    assert rule.promote(HISTORY) == 3
+
+
+def test_after_a_rule_that_does_not_judge_is_silent() -> None:
+    for rule in (OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)):
+        held: Any = After(rule=rule)  # type: ignore[arg-type]
+        answers = (on_trials(held), held.judge_study(HISTORY), held.promote(HISTORY))
+        assert sum(answer is not None for answer in answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AllOf(rules=[]), "at least one rule"),
+        (lambda: AnyOf(rules=["median"]), r"rules\[0\]: Must be a stopping rule. Got str 'median'"),  # type: ignore[list-item]
+        (lambda: After(rule=3), "rule: Must be a stopping rule"),  # type: ignore[arg-type]
+        (lambda: After(rule=OnTrials(), steps=-1), "steps"),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_options_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make()
+
+
+def plugins() -> Plugins:
+    found = Plugins(discover=False)
+    found.register(hpt_stopping_basic)
+    return found
+
+
+def test_every_rule_loads_by_name() -> None:
+    found = plugins()
+    assert found.names("stopping rule") == sorted(hpt_stopping_basic.hpt_stopping_rules())
+    for name in found.names("stopping rule"):
+        assert found.component("stopping rule", name).__doc__
+
+
+def test_nested_tables_become_rules_and_are_recorded_as_such() -> None:
+    table = {
+        "use": "all",
+        "rules": [
+            {"use": "trials", "limit": 10},
+            {"use": "any", "rules": [{"use": "median", "min_trials": 7}, {"use": "after", "rule": {"use": "plateau"}}]},
+        ],
+    }
+    rule = plugins().make("stopping rule", table)
+    assert rule.rules[0] == TrialBudget(limit=10)
+    assert rule.rules[1].rules[0] == Median(min_trials=7)
+    recorded = plugins().describe(rule)
+    assert recorded["rules"][1]["rules"][1]["rule"]["use"] == "plateau"
+    assert plugins().make("stopping rule", recorded) == rule
+
+
+def test_a_mistake_in_a_nested_table_is_told_with_its_path() -> None:
+    table = {"use": "all", "rules": [{"use": "trials", "limit": 1}, {"use": "medain"}, {"use": "time", "limit": "x"}]}
+    with pytest.raises(UsageError) as caught:
+        plugins().make("stopping rule", table, "stop[0]")
+    assert [m.path for m in caught.value.mistakes] == ["stop[0].rules[1].use", "stop[0].rules[2].limit"]
+    assert "Did you mean 'median'" in str(caught.value)

@@ -1,0 +1,201 @@
+"""Rules on the study: budgets, target and plateau by worked examples and properties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import Failure, Float, History, Space, Stop, UsageError, events
+from hpt_core.testing import make_history
+from hpt_stopping_basic.study import Plateau, Target, TimeBudget, TrialBudget, seconds
+
+SPACE = Space({"x": Float(0, 1)})
+FAILED = Failure("error", "boom")
+
+
+def study(outcomes: Sequence[Any], **options: Any) -> History:
+    return make_history(SPACE, [({"x": i / 10_000}, value) for i, value in enumerate(outcomes)], **options)
+
+
+# --- budgets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "stops"), [([], False), ([1, 2], False), ([1, FAILED, 2], True), ([1, 2, None], True)]
+)
+def test_trials_that_were_started_count(outcomes: list[Any], stops: bool) -> None:
+    assert (TrialBudget(limit=3).judge_study(study(outcomes)) is not None) == stops
+
+
+def test_waiting_and_invalid_trials_do_not_count() -> None:
+    history, rule = study([1, 2, 3]), TrialBudget(limit=3)
+    history.apply(events.invalidated(9.0, 1, "a bug"))
+    history.apply(events.enqueued(9.0, 3, {"x": 0.9}))
+    assert rule.judge_study(history) is None
+    history.apply(events.started(9.0, 3, {"x": 0.9}, "w", 1, 0))
+    assert rule.judge_study(history) == Stop("3 trials were started, the limit is 3", {"started": 3})
+
+
+def test_time_counts_while_the_study_is_worked_on() -> None:
+    history, rule = study([1.0] * 10), TimeBudget(limit="1m")
+    assert rule.judge_study(history) is None
+    history.apply(events.joined(10_000.0, "w", {}))  # the next day
+    assert rule.judge_study(history) is None
+    history.clock = 10_000.0 + 60
+    stop = rule.judge_study(history)
+    assert stop is not None
+    assert stop.evidence == {"elapsed": history.elapsed}
+    assert "limit is 60 s" in stop.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (90, 90),
+        (0.5, 0.5),
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("1d", 86400),
+        ("1h30m", 5400),
+        ("1.5 h", 5400),
+        (" 2m 5s ", 125),
+    ],
+)
+def test_spans_of_time(given: Any, expected: float) -> None:
+    assert TimeBudget(limit=given).limit == seconds(given) == expected
+
+
+@pytest.mark.parametrize("given", [0, -1, True, None, "", "90", "10x", "m", "1h x", "-5s", math.nan, math.inf, [1]])
+def test_what_is_no_span_of_time_is_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match=r"limit: Must be seconds > 0, or text like"):
+        TimeBudget(limit=given)
+
+
+# --- target ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("direction", "outcomes", "first"),
+    [
+        ("minimize", [3, 2.1, FAILED], None),
+        ("minimize", [3, 2, 1], 1),
+        ("maximize", [1, 1.9, FAILED], None),
+        ("maximize", [1, 3, 2], 1),
+    ],
+)
+def test_a_target_is_reached_in_the_direction_of_the_objective(
+    direction: str, outcomes: list[Any], first: int | None
+) -> None:
+    stop = Target(value=2).judge_study(study(outcomes, directions=[direction]))
+    assert (stop and stop.evidence["trial"]) == first
+    assert stop is None or stop.evidence["value"] == outcomes[stop.evidence["trial"]]
+
+
+def test_running_and_stopped_trials_reach_no_target() -> None:
+    history = study([3, None], reports={1: [0.0]})
+    assert Target(value=2).judge_study(history) is None
+    history.apply(events.stopped_early(9.0, 1, 1, [0.0], 0, "rule", "", {}))
+    assert Target(value=2).judge_study(history) is None
+
+
+def test_a_target_on_another_objective_or_a_metric() -> None:
+    history = study([(1, 5), (2, 9)], directions=["minimize", "maximize"])
+    stop = Target(value=8, metric="value1").judge_study(history)
+    assert stop == Stop("trial 1 reached value1 = 9, the target is 8", {"trial": 1, "value": 9.0})
+    history.apply(events.started(9.0, 2, {"x": 0.5}, "w", 1, 0))
+    history.apply(events.complete(9.0, 2, 1, [3, 3], {"size": 7}))
+    assert Target(value=8, metric="size").judge_study(history) is not None
+    assert Target(value=8, metric="size", maximize=True).judge_study(history) is None
+    assert Target(value=7, metric="size", maximize=True).judge_study(history) is not None
+    assert Target(value=0, metric="nothing").judge_study(history) is None
+
+
+# --- plateau --------------------------------------------------------------------------------------
+
+RULE = {"patience": 3, "min_trials": 1, "min_delta": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "stops"),
+    [
+        ([9, 9, 9], False),  # nothing before the last three
+        ([9, 9, 9, 9], True),
+        ([9, 8, 8, 8], False),
+        ([9, 8, 8, 8, 8], True),
+        ([9, 8, 8, 8, 7.5], True),  # a gain of exactly min_delta is none
+        ([9, 8, 8, 8, 7.4], False),
+        ([9, 10, 11, 12], True),
+        ([9, 10, FAILED, 11], False),  # a failure is no evidence
+        ([9, 10, FAILED, 11, 12], True),
+        ([FAILED, FAILED, FAILED, FAILED], False),
+    ],
+)
+def test_a_plateau_by_hand(outcomes: list[Any], stops: bool) -> None:
+    assert (Plateau(**RULE).judge_study(study(outcomes)) is not None) == stops  # type: ignore[arg-type]
+    negated = [o if o is FAILED else -o for o in outcomes]
+    rule = Plateau(**RULE)  # type: ignore[arg-type]
+    assert (rule.judge_study(study(negated, directions=["maximize"])) is not None) == stops
+
+
+def test_stopped_trials_are_trials_without_gain() -> None:
+    history = study([9, 9, None, None])
+    rule = Plateau(**RULE)  # type: ignore[arg-type]
+    for number in (2, 3):
+        assert rule.judge_study(history) is None
+        history.apply(events.stopped_early(9.0, number, 1, [1.0], 0, "rule", "", {}))
+    stop = rule.judge_study(history)
+    assert stop is not None
+    assert stop.evidence == {"trials": 4, "patience": 3, "best": 9.0, "before": 9.0, "min_delta": 0.5}
+
+
+@pytest.mark.parametrize(("d", "trials"), [(1, 31), (6, 31), (7, 36), (20, 101)])
+def test_the_default_waits_longer_in_larger_spaces(d: int, trials: int) -> None:
+    space = Space({f"x{i}": Float(0, 1) for i in range(d)})
+    for n, stops in ((trials - 1, False), (trials, True)):
+        history = make_history(space, [({f"x{j}": i / 1000 for j in range(d)}, 5.0) for i in range(n)])
+        assert (Plateau().judge_study(history) is not None) == stops
+
+
+def test_the_default_gain_is_a_thousandth_of_the_better_half() -> None:
+    """Best 0, median 10: a gain up to 0.01 is none."""
+    first: list[float] = [0, *[10] * 20, *[1000] * 10]
+    assert Plateau(patience=3).judge_study(study([*first, 5, 5, -0.009])) is not None
+    assert Plateau(patience=3).judge_study(study([*first, 5, 5, -0.02])) is None
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=80))
+def test_a_steady_descent_never_stops(drops: list[float]) -> None:
+    values = [1000.0]
+    for drop in drops:
+        values.append(values[-1] - drop)
+    assert Plateau(patience=5, min_trials=1).judge_study(study(values)) is None
+
+
+def test_a_plateau_of_a_metric() -> None:
+    history = study([])
+    for i in range(6):
+        history.apply(events.started(float(i), i, {"x": i / 10}, "w", 1, 0))
+        history.apply(events.complete(float(i), i, 1, [float(-i)], {"size": 5.0} if i else {}))
+    rule: dict[str, Any] = {**RULE, "metric": "size"}
+    assert Plateau(**rule).judge_study(history) is not None
+    assert Plateau(**{**rule, "metric": "other"}).judge_study(history) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        (TrialBudget, {"limit": 0}),
+        (TrialBudget, {"limit": 2.5}),
+        (Target, {"value": "1"}),
+        (Plateau, {"min_delta": -1}),
+    ],
+)
+def test_bad_options_are_refused(rule: type, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        rule(**options)
