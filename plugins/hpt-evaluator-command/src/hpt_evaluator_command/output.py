@@ -1,0 +1,127 @@
+"""What a command says: lines of bounded length, reports among them, and the result in the last one."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hpt_core import Report
+
+__all__ = ["Lines", "Tail", "report_of", "result_of"]
+
+MAX_LINE = 1 << 16
+"""Bytes of a line that are kept; a longer line is no report and no result."""
+
+_NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.IGNORECASE)
+
+
+class Lines:
+    """Cuts a stream of bytes into lines in bounded memory."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that are complete now, without their ends; of one that is too long only its beginning."""
+        first, *others = data.split(b"\n")
+        self._keep(first)
+        for part in others:
+            yield self.flush()
+            self._keep(part)
+
+    def flush(self) -> bytes:
+        """What has come since the last end of a line."""
+        line, self._rest = self._rest, b""
+        return line
+
+    def _keep(self, part: bytes) -> None:
+        room = MAX_LINE - len(self._rest)
+        if room > 0:
+            self._rest = self._rest + part[:room] if self._rest else part[:room]
+
+
+class Tail:
+    """The last bytes of a stream."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._bytes = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
+        self._bytes = (self._bytes + data)[-self._size :]
+
+    def text(self, characters: int) -> str:
+        """The last characters; what is no UTF-8 is marked."""
+        return self._bytes.decode("utf-8", "replace")[-characters:].strip()
+
+
+def report_of(line: bytes, objectives: Sequence[str]) -> Report | None:
+    """Read a report.
+
+    Args:
+        line: A line of the command's output.
+        objectives: The names of the objectives.
+
+    Returns:
+        The report, if the line is a JSON object with a whole number ``step`` and a number named ``value`` or after
+        the first objective; other numbers in it are metrics. None for any other line.
+    """
+    if b'"step"' not in line or not line.lstrip().startswith(b"{"):
+        return None
+    found = _json(line)
+    if not isinstance(found, dict):
+        return None
+    step = _number(found.pop("step", None))
+    value = _number(found.pop(objectives[0] if objectives[0] in found else "value", None))
+    if step is None or not step.is_integer() or value is None:
+        return None
+    return Report(int(step), value, _numbers(found))
+
+
+def result_of(text: bytes, objectives: Sequence[str]) -> float | Mapping[str, Any] | None:
+    """Read a result.
+
+    Args:
+        text: The last line of the output, or the content of the result file.
+        objectives: The names of the objectives.
+
+    Returns:
+        A bare number as a float; a JSON object that has all objectives by name (or, for a single one, ``value``),
+        with its other numbers as metrics; None for anything else.
+    """
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    found = _json(text) if text.startswith(b"{") else None
+    if not isinstance(found, dict):
+        return None
+    if len(objectives) == 1 and objectives[0] not in found and "value" in found:
+        found[objectives[0]] = found.pop("value")
+    if any(name not in found for name in objectives):
+        return None
+    return _numbers(found) | {name: found[name] for name in objectives}
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, a number of 5,000 digits, 1,000 brackets
+        return None
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _numbers(found: Mapping[str, object]) -> dict[str, float]:
+    numbers = ((name, _number(value)) for name, value in found.items())
+    return {name: number for name, number in numbers if number is not None}

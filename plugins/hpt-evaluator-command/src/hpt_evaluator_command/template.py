@@ -1,0 +1,170 @@
+"""Command templates: placeholders in braces are replaced by values, and a value is never parsed again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from hpt_core import Mistake, UsageError
+
+__all__ = ["Script", "Template", "fill_arguments", "parse", "parse_script", "split", "text_of"]
+
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_REMEDY = "write {{ and }} for braces that are meant literally"
+
+
+@attrs.frozen
+class Template:
+    """A text with placeholders.
+
+    Attributes:
+        literals: The text around the placeholders, one more than there are placeholders.
+        names: What stands in the placeholders, in order.
+    """
+
+    literals: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is one placeholder and nothing else."""
+        return self.literals == ("", "")
+
+    def fill(self, values: Mapping[str, str]) -> str | None:
+        """The text with values in place; None if one of them is missing (an inactive parameter)."""
+        if any(name not in values for name in self.names):
+            return None
+        filled = (values[name] for name in self.names)
+        return self.literals[0] + "".join(value + text for value, text in zip(filled, self.literals[1:], strict=True))
+
+
+@attrs.frozen
+class Script:
+    """A shell script whose placeholders became variables of the environment.
+
+    Attributes:
+        text: The script; the i-th name is the variable ``HPT_VALUE_i`` in it.
+        names: What stood in the placeholders, each once.
+    """
+
+    text: str
+    names: tuple[str, ...]
+
+    def variables(self, values: Mapping[str, str]) -> dict[str, str]:
+        """The environment that the script needs; an inactive parameter is empty."""
+        return {_variable(i): values.get(name, "") for i, name in enumerate(self.names)}
+
+
+def text_of(value: Any) -> str:
+    """How a parameter's value is written: a string as it is, all else as JSON (0.1, 7, true, null, [1, 2])."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def parse(text: str, where: str, *, dollars: bool = False) -> Template:
+    """Find the placeholders of a text.
+
+    Args:
+        text: ``{name}`` is a placeholder, ``{{`` and ``}}`` are literal braces.
+        where: The option, for messages.
+        dollars: Whether ``${name}`` is left as it is, for a shell.
+
+    Raises:
+        UsageError: On a single brace.
+    """
+    literals, names, start = [""], [], 0
+    for match in _PIECE.finditer(text):
+        literals[-1] += text[start : match.start()]
+        start = match.end()
+        if dollars and match[1] and literals[-1].endswith("$"):
+            literals[-1] += match[0]
+        elif match[0] in ("{{", "}}"):
+            literals[-1] += match[0][0]
+        elif match[1] is None or not match[1].strip():
+            message = f"There is a single {match[0][0]!r} in {text!r:.200}: {_REMEDY}."
+            raise UsageError(Mistake(where, message))
+        else:
+            names.append(match[1].strip())
+            literals.append("")
+    literals[-1] += text[start:]
+    return Template(tuple(literals), tuple(names))
+
+
+def split(command: str | Sequence[str], where: str) -> list[Template]:
+    """A command's arguments, split as a shell would *before* any value is put in.
+
+    Raises:
+        UsageError: If a quotation is not closed or nothing is there.
+    """
+    try:
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+    except ValueError as err:
+        raise UsageError(Mistake(where, f"Cannot be split into arguments: {err}. Got {command!r:.200}.")) from err
+    if not words:
+        raise UsageError(Mistake(where, "Must name a program. Got nothing."))
+    return [parse(word, where) for word in words]
+
+
+def fill_arguments(arguments: Iterable[Template], values: Mapping[str, str]) -> list[str]:
+    """The arguments with values in place, those of inactive parameters left out.
+
+    An argument that holds the placeholder of an inactive parameter is left out. Where the placeholder is the
+    whole argument and the argument before it is an option of its own (``--depth {depth}``), that option goes too.
+    """
+    filled: list[str] = []
+    option_before = False
+    for argument in arguments:
+        text = argument.fill(values)
+        if text is not None:
+            filled.append(text)
+        elif argument.bare and option_before:
+            filled.pop()
+        option_before = text is not None and not argument.names and _is_option(text)
+    return filled
+
+
+def _is_option(text: str) -> bool:
+    return text.startswith("-") and text.strip("-") != "" and "=" not in text
+
+
+def parse_script(text: str, where: str) -> Script:
+    """Turn the placeholders of a shell script into variables, quoted as the place asks for.
+
+    The shell never sees a value as a part of the script, so none can become code, whatever it contains.
+
+    Raises:
+        UsageError: On a single brace.
+    """
+    template = parse(text, where, dollars=True)
+    names = tuple(dict.fromkeys(template.names))
+    script, quote = "", ""
+    for literal, name in zip(template.literals, (*template.names, ""), strict=True):
+        script += literal
+        quote = _quote_after(literal, quote)
+        if name:
+            reference = f"${{{_variable(names.index(name))}}}"
+            script += {"": f'"{reference}"', '"': reference, "'": f"'\"{reference}\"'"}[quote]
+    return Script(script, names)
+
+
+def _quote_after(text: str, quote: str) -> str:
+    """Which quotation a shell is in (``"``, ``'`` or none) after reading a text."""
+    skip = False
+    for char in text:
+        if skip:
+            skip = False
+        elif char == "\\" and quote != "'":
+            skip = True
+        elif char == quote:
+            quote = ""
+        elif not quote and char in "'\"":
+            quote = char
+    return quote
+
+
+def _variable(index: int) -> str:
+    return f"HPT_VALUE_{index}"

@@ -1,0 +1,214 @@
+"""The evaluator as a study uses it: results, reports, files, failures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt_core import EvaluationError, Report, TrialContext
+from hpt_evaluator_command.evaluator import CommandEvaluator
+
+
+def run(evaluator: CommandEvaluator, **trial: Any) -> tuple[list[Report], Any]:
+    """Drive the generator to its end: (reports, result)."""
+    generator: Generator[Report, None, Any] = evaluator.evaluate(TrialContext(**({"params": {}} | trial)))
+    reports = []
+    try:
+        while True:
+            reports.append(next(generator))
+    except StopIteration as end:
+        return reports, end.value
+
+
+def python(code: str, *arguments: str, **options: Any) -> CommandEvaluator:
+    escaped = code.replace("{", "{{").replace("}", "}}")
+    return CommandEvaluator(command=[sys.executable, "-S", "-c", escaped, *arguments], **options)
+
+
+def test_the_last_line_is_the_value() -> None:
+    assert run(CommandEvaluator(command="printf 'log\\n0.25\\n\\n'")) == ([], 0.25)
+
+
+def test_parameters_number_and_seed_reach_the_command() -> None:
+    code = "import sys; print(int(sys.argv[1:] == ['0.5', '7', '99']))"
+    evaluator = python(code, "{x}", "{number}", "{seed}")
+    assert run(evaluator, params={"x": 0.5}, number=7, seed=99) == ([], 1.0)
+
+
+PARAMS = {"x": 0.1, "name": "a 'b' \"c\" ;", "size": [1, "two"], "flag": True, "none": None}
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "options"),
+    [
+        ("print(sys.argv[1])", ["{params_json}"], {}),
+        ("print(open(sys.argv[1]).read())", ["{params_file}"], {}),
+        ("print(sys.stdin.read())", [], {"stdin": True}),
+        ("import os; print(os.environ['ALL'])", [], {"env": {"ALL": "{params_json}"}}),
+    ],
+)
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_all_parameters_go_as_json_in_four_ways(
+    code: str, arguments: list[str], options: dict[str, Any], with_folder: bool, tmp_path: Path
+) -> None:
+    wrapped = f"import sys, io, json\nout = sys.stdout; sys.stdout = io.StringIO()\n{code}\n"
+    wrapped += f"same = json.loads(sys.stdout.getvalue()) == {PARAMS!r}\nprint(int(same), file=out)"
+    workdir = tmp_path / "trials" / "0" if with_folder else None
+    assert run(python(wrapped, *arguments, **options), params=PARAMS, workdir=workdir) == ([], 1.0)
+
+
+def test_a_standard_input_larger_than_a_pipe_is_no_deadlock() -> None:
+    params = {f"p{i}": "x" * 1000 for i in range(500)}
+    evaluator = python("import sys; print(len(sys.stdin.read()))", stdin=True)
+    assert run(evaluator, params=params)[1] == len(json.dumps(params)) + 1
+
+
+def test_reports_come_while_it_runs_and_may_be_the_result(tmp_path: Path) -> None:
+    code = """
+import json, sys, pathlib, time
+for i in (1, 2):
+    print("epoch", i)
+    print(json.dumps({"step": i, "acc": i / 10, "time": 5}))
+    while not pathlib.Path(sys.argv[1], str(i)).exists():
+        time.sleep(0.005)
+"""
+    generator = python(code, str(tmp_path)).evaluate(TrialContext({}, objectives=("acc",)))
+    for i in (1, 2):  # the command waits for the file: its report came before it went on
+        assert next(generator) == Report(i, i / 10, {"time": 5.0})
+        (tmp_path / str(i)).touch()
+    with pytest.raises(StopIteration) as end:
+        next(generator)
+    assert end.value.value is None
+
+
+def test_a_result_behind_reports_is_the_result() -> None:
+    code = """print('{"step": 1, "value": 3}'); print(2.5)"""
+    assert run(python(code)) == ([Report(1, 3.0)], 2.5)
+
+
+def test_talk_behind_reports_leaves_them_the_result() -> None:
+    code = """print('{"step": 1, "value": 3}'); print("done.")"""
+    assert run(python(code)) == ([Report(1, 3.0)], None)
+
+
+def test_a_resumed_command_repeats_no_report() -> None:
+    code = """
+import json, sys
+for i in range(int(sys.argv[1]), 5):
+    print(json.dumps({"step": i, "value": i}))
+"""
+    again = python(code, "{resume_step}", resumable=True)
+    assert [r.step for r in run(again, resume_step=3)[0]] == [4]
+    plain = python(code, "2")
+    assert [r.step for r in run(plain, resume_step=3)[0]] == [2, 3, 4]
+
+
+def test_a_result_file_is_read_and_a_stale_one_is_not(tmp_path: Path) -> None:
+    code = "import sys; open(sys.argv[1], 'w').write('{\"loss\": 1.5, \"size\": 3}'); print('chatter')"
+    evaluator = python(code, "{result}", result="deep/out.json")
+    trial: dict[str, Any] = {"workdir": tmp_path / "t", "objectives": ("loss",)}
+    assert run(evaluator, **trial) == ([], {"loss": 1.5, "size": 3.0})
+    lazy = python("print(7)", "{result}", result="deep/out.json")
+    with pytest.raises(EvaluationError, match=r"left no readable result file 'deep/out.json'") as caught:
+        run(lazy, **trial)
+    assert caught.value.kind == "invalid-value"
+
+
+@pytest.mark.parametrize("content", ["", "accuracy: 3", '{"other": 1}', "[1]"])
+def test_a_result_file_without_the_objective_is_an_invalid_value(content: str) -> None:
+    code = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
+    error = failure(python(code, "{result}", "{x}", result="out.json"), params={"x": content}, objectives=("loss",))
+    assert error.kind == "invalid-value"
+    assert "must hold a number or a JSON object with 'loss'" in str(error)
+
+
+def test_a_command_may_work_in_its_folder(tmp_path: Path) -> None:
+    evaluator = python("open('out.json', 'w').write('4')", cwd="{workdir}", result="out.json")
+    assert run(evaluator, workdir=tmp_path / "t") == ([], 4.0)
+    assert run(evaluator) == ([], 4.0)
+
+
+def test_an_environment_variable_of_an_inactive_parameter_is_not_set() -> None:
+    code = "import os; print(int('LR' in os.environ) + 10 * int(os.environ['N']))"
+    evaluator = python(code, env={"LR": "{lr}", "N": "{number}"})
+    assert run(evaluator, number=3) == ([], 30.0)
+    assert run(evaluator, number=3, params={"lr": 1}) == ([], 31.0)
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def failure(evaluator: CommandEvaluator, **trial: Any) -> EvaluationError:
+    with pytest.raises(EvaluationError) as caught:
+        run(evaluator, **trial)
+    return caught.value
+
+
+def test_an_exit_code_is_a_failure_with_the_end_of_stderr() -> None:
+    error = failure(python("import sys; sys.stderr.write('x' * 300_000 + '\\nlast words\\n'); sys.exit(3)"))
+    assert error.kind == "error"
+    assert str(error) == "The command exited with code 3: last words"
+    assert error.detail.endswith("xxx\nlast words")
+    assert len(error.detail) <= 2000
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL", "SIGABRT", "SIGTERM"])
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_signal_is_told_by_name(name: str, shell: bool) -> None:
+    number = f"'import os, signal; os.kill(os.getpid(), signal.{name})'"
+    evaluator = CommandEvaluator(command=f"{sys.executable} -I -S -c {number}; exit $?", shell=True)
+    if not shell:
+        evaluator = python(f"import os, signal; os.kill(os.getpid(), signal.{name})")
+    error = failure(evaluator)
+    assert (error.kind, str(error)) == ("killed", f"The command was killed by {name}.")
+
+
+@pytest.mark.parametrize(("code", "said"), [(2, ""), (127, ""), (200, ""), (255, " bye")])
+def test_a_shell_exits_with_a_code_too(code: int, said: str) -> None:
+    error = failure(CommandEvaluator(command=f"echo '{said}' >&2; exit {code}", shell=True))
+    assert (error.kind, str(error)) == ("error", f"The command exited with code {code}{said.replace(' ', ': ') or '.'}")
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    error = failure(CommandEvaluator(command="no-such-program-here {x}"), params={"x": 1})
+    assert error.kind == "error"
+    assert str(error).startswith("The program 'no-such-program-here' was not found")
+
+
+def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("print(1)")
+    assert "may not be executed" in str(failure(CommandEvaluator(command=[str(script)])))
+    script.chmod(0o755)
+    assert "first line like #!/bin/sh" in str(failure(CommandEvaluator(command=[str(script)])))
+
+
+def test_a_working_directory_that_is_not_there_is_named() -> None:
+    assert "`cwd` '/no/such/folder' is no folder" in str(failure(CommandEvaluator(command="ls", cwd="/no/such/folder")))
+
+
+def test_a_value_that_no_argument_can_hold_is_a_failure() -> None:
+    assert "cannot be started" in str(failure(CommandEvaluator(command="echo {x}"), params={"x": "a\0b"}))
+    assert "cannot be started" in str(failure(CommandEvaluator(command="echo {x}"), params={"x": "a" * 10**7}))
+
+
+@pytest.mark.parametrize("said", ["", "done", "1_000", "\\377\\376"])
+def test_no_value_in_the_last_line_is_an_invalid_value(said: str) -> None:
+    error = failure(CommandEvaluator(command=["printf", said]))
+    assert error.kind == "invalid-value"
+    assert "last line of the command's output must be a number" in str(error)
+
+
+def test_output_that_is_no_utf8_harms_nothing() -> None:
+    code = """
+import sys
+sys.stdout.buffer.write(b"\\xff\\xfe\\x00{\\n0.5\\n")
+sys.stderr.buffer.write(b"\\xff")
+"""
+    assert run(python(code)) == ([], 0.5)
+    assert failure(python(code + "sys.exit(1)")).detail == "\ufffd"

@@ -1,0 +1,257 @@
+"""No process outlives its trial: real kills, orphans looked for in /proc, floods, hangs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpt_core import EvaluationError, TrialContext
+from hpt_evaluator_command.evaluator import CommandEvaluator
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+FAMILY = """
+import os, signal, sys, time
+for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if len(sys.argv) > 1 else ():
+    signal.signal(s, signal.SIG_IGN)
+def rest():
+    while True:
+        time.sleep(60)
+if os.fork() == 0:            # a child in the group
+    rest()
+if os.fork() == 0:            # a child with a session of its own, and a grandchild whose parent is gone
+    os.setsid()
+    if os.fork() == 0:
+        rest()
+    os._exit(0)
+print('{"step": 1, "value": 1}', flush=True)
+rest()
+"""
+"""A command that leaves the group, loses its parent and, with an argument, ignores SIGTERM: 3 processes."""
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """A word in the environment of all processes of a test; they are killed after it."""
+    word = f"hpt-test-{uuid.uuid4().hex}"
+    yield word
+    for pid in marked(word):
+        os.kill(pid, signal.SIGKILL)
+
+
+def marked(word: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if word.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
+                found.append(int(folder.name))
+        except OSError:  # it ended, or is somebody else's
+            continue
+    return found
+
+
+def supervisors(word: str) -> list[int]:
+    return [pid for pid in marked(word) if b"supervise.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def family(mark: str, *arguments: str, grace: float = 0.2, timeout: float | None = None) -> CommandEvaluator:
+    code = FAMILY.replace("{", "{{").replace("}", "}}")
+    command = [sys.executable, "-I", "-S", "-c", code, *arguments]
+    return CommandEvaluator(command=command, env={"MARK": mark}, grace=grace, timeout=timeout)
+
+
+@pytest.mark.parametrize("arguments", [[], ["ignore SIGTERM"]])
+def test_closing_the_generator_ends_all(mark: str, arguments: list[str]) -> None:
+    generator = family(mark, *arguments).evaluate(TrialContext({}))
+    next(generator)
+    assert wait_for(lambda: len(marked(mark)) == 4)  # the three and their supervisor
+    generator.close()
+    assert not marked(mark)
+
+
+@pytest.mark.parametrize("arguments", [[], ["ignore SIGTERM"]])
+def test_the_end_of_the_time_ends_all(mark: str, arguments: list[str]) -> None:
+    generator = family(mark, *arguments, timeout=0.5).evaluate(TrialContext({}))
+    next(generator)
+    with pytest.raises(EvaluationError, match=r"longer than its `timeout` of 0.5 s") as caught:
+        next(generator)
+    assert caught.value.kind == "timeout"
+    assert not marked(mark)
+
+
+def test_an_exception_in_the_evaluation_ends_all(mark: str) -> None:
+    generator = family(mark).evaluate(TrialContext({}))
+    next(generator)
+    with pytest.raises(KeyboardInterrupt):
+        generator.throw(KeyboardInterrupt)
+    assert not marked(mark)
+
+
+def test_what_a_finished_command_leaves_running_is_ended(mark: str) -> None:
+    code = FAMILY.replace("print(", "print(5); sys.exit()\nprint(")
+    command = [sys.executable, "-I", "-S", "-c", code.replace("{", "{{").replace("}", "}}"), "ignore"]
+    evaluator = CommandEvaluator(command=command, env={"MARK": mark}, grace=0.1)
+    with pytest.raises(StopIteration) as end:
+        next(evaluator.evaluate(TrialContext({})))
+    assert end.value.value == 5.0
+    assert not marked(mark)
+
+
+DRIVER = """
+import sys
+from hpt_core import TrialContext
+from hpt_evaluator_command.evaluator import CommandEvaluator
+command = [sys.executable, "-I", "-S", "-c", sys.argv[1], *sys.argv[2:]]
+generator = CommandEvaluator(command=command, grace=GRACE).evaluate(TrialContext({}))
+next(generator)
+BEFORE
+try:
+    print("running", flush=True)
+    next(generator)
+finally:
+    generator.close()
+"""
+
+
+def start_driver(mark: str, *arguments: str, before: str = "", grace: float = 0.2) -> subprocess.Popen[bytes]:
+    code = FAMILY.replace("{", "{{").replace("}", "}}")
+    program = DRIVER.replace("BEFORE", before).replace("GRACE", repr(grace))
+    driver = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, code, *arguments],
+        env=os.environ | {"MARK": mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == b"running\n"
+    return driver
+
+
+@pytest.mark.parametrize("arguments", [[], ["ignore SIGTERM"]])
+def test_kill_9_of_hpt_ends_all(mark: str, arguments: list[str]) -> None:
+    with start_driver(mark, *arguments) as driver:
+        assert wait_for(lambda: len(marked(mark)) == 5)
+        driver.send_signal(signal.SIGKILL)
+    assert wait_for(lambda: not marked(mark), 5)
+
+
+def test_ctrl_c_ends_all(mark: str) -> None:
+    with start_driver(mark) as driver:
+        driver.send_signal(signal.SIGINT)
+        assert driver.stderr is not None
+        assert b"KeyboardInterrupt" in driver.stderr.read()
+    assert not marked(mark)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_grace(mark: str) -> None:
+    with start_driver(mark, "ignore SIGTERM", grace=50.0) as driver:
+        assert wait_for(lambda: len(marked(mark)) == 5)
+        driver.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            driver.wait(0.5)
+        driver.send_signal(signal.SIGINT)
+        driver.wait(5)
+    assert not marked(mark)
+
+
+def test_a_supervisor_that_hangs_does_not_save_the_command(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_evaluator_command.process._MARGIN", 0.2)
+    evaluator = CommandEvaluator(command="sh -c 'sleep 60; true'", env={"MARK": mark}, timeout=0.3)
+    generator, errors = evaluator.evaluate(TrialContext({})), []
+
+    def run() -> None:
+        try:
+            next(generator)
+        except EvaluationError as err:
+            errors.append(err)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert wait_for(lambda: len(marked(mark)) == 3)
+    for pid in supervisors(mark):
+        os.kill(pid, signal.SIGSTOP)
+    thread.join(10)
+    assert [err.kind for err in errors] == ["timeout"]
+    assert wait_for(lambda: not marked(mark), 5)
+
+
+def test_kill_9_of_hpt_ends_all_even_if_a_fork_of_it_lives_on(mark: str) -> None:
+    with start_driver(mark, before="import os, time\nif os.fork() == 0: time.sleep(60)") as driver:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        assert wait_for(lambda: len(marked(mark)) == 1, 5)  # the fork, which is no part of the trial
+        os.kill(marked(mark)[0], signal.SIGKILL)
+
+
+def test_a_killed_supervisor_takes_the_command_with_it(mark: str) -> None:
+    evaluator = CommandEvaluator(
+        command="""sh -c 'echo "{{\\"step\\": 1, \\"value\\": 1}}"; exec sleep 60'""", env={"MARK": mark}
+    )
+    generator = evaluator.evaluate(TrialContext({}))
+    next(generator)
+    for pid in supervisors(mark):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(EvaluationError, match="ended from outside") as caught:
+        next(generator)
+    assert caught.value.kind == "killed"
+    assert wait_for(lambda: not marked(mark), 5)
+
+
+def test_fifty_hanging_commands_leave_no_orphan(mark: str) -> None:
+    evaluator = CommandEvaluator(command="sleep 60", env={"MARK": mark}, timeout=0.05)
+    for _ in range(50):
+        with pytest.raises(EvaluationError, match="longer"):
+            list(evaluator.evaluate(TrialContext({})))
+    assert not marked(mark)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # and no zombie
+
+
+def test_no_descriptor_is_left_open() -> None:
+    evaluator = CommandEvaluator(command="echo 1")
+    list(evaluator.evaluate(TrialContext({})))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        list(evaluator.evaluate(TrialContext({})))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("line", ["y" * 79, "y" * 8191, ""], ids=["short lines", "long lines", "one line"])
+def test_a_flood_of_output_does_not_fill_the_memory(line: str) -> None:
+    code = f"""
+        import sys
+        line = {line!r}.encode()
+        block = (line + b"\\n") * (1_000_000 // len(line)) if line else b"z" * 1_000_000
+        for _ in range(100):
+            sys.stdout.buffer.write(block)
+        for _ in range(20):
+            sys.stderr.buffer.write(b"e" * 1_000_000)
+        print()
+        print(0.5)
+    """
+    evaluator = CommandEvaluator(command=[sys.executable, "-I", "-S", "-c", textwrap.dedent(code)])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StopIteration) as end:
+        next(evaluator.evaluate(TrialContext({})))
+    assert end.value.value == 0.5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000  # KiB

@@ -1,0 +1,176 @@
+"""Values in commands: what a real program receives is exactly what was put in."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpt_core import Categorical, Constant, Float, Int, Space, UsageError
+from hpt_evaluator_command.evaluator import CommandEvaluator
+from hpt_evaluator_command.template import fill_arguments, parse, parse_script, split, text_of
+
+NASTY = [
+    "a b", "'", '"', "a'b\"c", ";rm -rf x", "$(id)", "`id`", "$HOME", "${HOME}", "*", "?", "~", "|", "&&",
+    ">x", "\\", "\n", "a\nb", "{x}", "{{", "}", "--help", "", " ", "#", "!", "é€😀", "\t", "%s", "\\n",
+]  # fmt: skip
+text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
+
+
+def received(command: list[str], env: dict[str, str] | None = None) -> list[str]:
+    """What a program gets as its arguments."""
+    run = subprocess.run(command, check=True, capture_output=True, env=os.environ | (env or {}))
+    return run.stdout.decode().split("\0")[:-1]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_nasty_value_arrives_as_one_argument(value: str) -> None:
+    arguments = split("printf '%s\\0' {x} --x={x} 'q {x}'", "command")
+    assert received(fill_arguments(arguments, {"x": value})) == [value, f"--x={value}", f"q {value}"]
+
+
+SHELL_PLACES = "printf '%s\\0' {x} --x={x} 'q {x}' \"d {x}\" a{x}\\ b"
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_nasty_value_arrives_through_a_shell_in_every_quotation(value: str) -> None:
+    script = parse_script(SHELL_PLACES, "command")
+    got = received(["/bin/sh", "-c", script.text], script.variables({"x": value}))
+    assert got == [value, f"--x={value}", f"q {value}", f"d {value}", f"a{value} b"]
+
+
+@settings(max_examples=25)
+@given(text, text)
+def test_any_text_arrives_with_and_without_a_shell(one: str, two: str) -> None:
+    template = "printf '%s\\0' {a} \"{b}\" '{a}{b}'"
+    script = parse_script(template, "command")
+    values = {"a": one, "b": two}
+    expected = [one, two, one + two]
+    assert received(fill_arguments(split(template, "command"), values)) == expected
+    assert received(["/bin/sh", "-c", script.text], script.variables(values)) == expected
+
+
+def test_a_shell_keeps_its_own_braces() -> None:
+    script = parse_script("V=7; printf '%s\\0' ${V} {x} {{a,b}}", "command")
+    assert received(["/bin/sh", "-c", script.text], script.variables({"x": "1"}))[:2] == ["7", "1"]
+    assert script.names == ("x",)
+
+
+@given(st.lists(text, max_size=4))
+def test_doubled_braces_are_literal(parts: list[str]) -> None:
+    joined = "".join(parts)
+    doubled = joined.replace("{", "{{").replace("}", "}}")
+    assert parse(doubled, "command").fill({}) == joined
+
+
+@pytest.mark.parametrize("bad", ["{", "a}b", "{}", "{ }", "x {a"])
+def test_a_single_brace_is_refused_with_the_remedy(bad: str) -> None:
+    with pytest.raises(UsageError, match=r"single '[{}]'.*write \{\{ and \}\}"):
+        parse(bad, "command")
+
+
+@given(st.lists(text.filter(lambda t: "{" not in t and "}" not in t), min_size=1, max_size=5))
+def test_a_command_is_split_as_a_shell_does(words: list[str]) -> None:
+    assert fill_arguments(split(shlex.join(words), "command"), {}) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.1, "0.1"), (1e-5, "1e-05"), (7, "7"), (True, "true"), (None, "null"), ("a b", "a b"), ([64, "x"], '[64, "x"]')],
+)
+def test_values_are_written_as_json_but_strings_plain(value: Any, written: str) -> None:
+    assert text_of(value) == written
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("run --depth={d} {x}", ["run", "1"]),
+        ("run --depth {d} {x}", ["run", "1"]),
+        ("run -d {d} -x {x}", ["run", "-x", "1"]),
+        ("run {d} {x}", ["run", "1"]),
+        ("run -- {d} {x}", ["run", "--", "1"]),
+        ("run - {d}", ["run", "-"]),
+        ("run --a=b {d} {x}", ["run", "--a=b", "1"]),
+        ("run --x={x} {d}", ["run", "--x=1"]),
+        ("run --flag {d}{x} end", ["run", "--flag", "end"]),
+        ("run {d} {d}", ["run"]),
+        ("run --both {d} {d} end", ["run", "end"]),
+    ],
+)
+def test_arguments_of_an_inactive_parameter_are_left_out(command: str, expected: list[str]) -> None:
+    assert fill_arguments(split(command, "command"), {"x": "1"}) == expected
+
+
+# --- options and checks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"command": ""}, "Must name a program"),
+        ({"command": []}, "Must name a program"),
+        ({"command": "a 'b"}, "No closing quotation"),
+        ({"command": ["a"], "shell": True}, "one string where shell = true"),
+        ({"command": "a", "env": {"A=B": "1"}}, "no name of an environment variable"),
+        ({"command": "a {x}", "cwd": "{x}"}, "no parameter"),
+        ({"command": "a", "timeout": 0}, "timeout.*> 0"),
+        ({"command": "a", "result": "../out.json"}, "below the trial's folder"),
+        ({"command": "a", "result": "/out.json"}, "below the trial's folder"),
+        ({"command": "a", "result": "out.json"}, "never learns where"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        CommandEvaluator(**options)
+
+
+SPACE = Space(
+    {
+        "model": Categorical("svm", "forest"),
+        "C": Float(1e-3, 1e3, log=True, when={"model": "svm"}),
+        "depth": Int(2, 30, when={"model": "forest"}),
+        "jobs": Constant(1),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"command": "train {model} --C={C} --depth={depth} {number} {seed} {workdir}"},
+        {"command": "train {params_json}"},
+        {"command": "train {params_file}"},
+        {"command": "train", "stdin": True},
+        {"command": "train {model}", "env": {"C": "{C}", "DEPTH": "{depth}"}},
+        {"command": "train {model} {C} $depth {depth}", "shell": True},
+    ],
+)
+def test_a_command_that_learns_every_parameter_fits(options: dict[str, Any]) -> None:
+    CommandEvaluator(**options).check(SPACE, ["value"])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("train {modle} {model} {C} {depth}", r"\{modle\} is no parameter.*Did you mean \{model\}"),
+        ("train {model} {C}", "never learns the value of 'depth'"),
+        ("train", "never learns the value of 'model', 'C', 'depth'"),
+        ("awk '{print}' {model} {C} {depth}", r"\{print\} is no parameter"),
+    ],
+)
+def test_a_command_that_does_not_fit_the_space_is_refused(command: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        CommandEvaluator(command=command).check(SPACE, ["value"])
+
+
+def test_a_parameter_that_has_the_name_of_a_placeholder_is_refused_where_it_is_meant() -> None:
+    space = Space({"seed": Int(0, 9)})
+    CommandEvaluator(command="train {params_json}").check(space, ["value"])
+    with pytest.raises(UsageError, match="ambiguous"):
+        CommandEvaluator(command="train {seed}").check(space, ["value"])
