@@ -1,0 +1,193 @@
+"""The user's mistakes, found before the first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from sklearn.base import clone
+
+from hpt_core import Mistake, Space, UsageError
+from hpt_evaluator_sklearn.conclusion import save_problem
+from hpt_evaluator_sklearn.estimators import PASSIVE, Recipe, as_key, near
+from hpt_evaluator_sklearn.growth import growth_size
+
+if TYPE_CHECKING:
+    from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+
+__all__ = ["find_mistakes", "option_mistakes"]
+
+_MOST_COMBINATIONS = 1000
+"""Of choices of steps that are tried for one parameter."""
+
+
+def option_mistakes(evaluator: SklearnEvaluator) -> list[Mistake]:
+    """List options that do not fit together, which shows without any data."""
+    mistakes = []
+    if evaluator.holdout >= 1 and evaluator.holdout != int(evaluator.holdout):
+        msg = f"Must be a fraction below 1 or a whole number of rows. Got {evaluator.holdout}."
+        mistakes.append(Mistake("holdout", msg))
+    mistakes += [
+        Mistake(name, f"Needs refit = true. Got {getattr(evaluator, name)}.")
+        for name in ("holdout", "save")
+        if getattr(evaluator, name) and not evaluator.refit
+    ]
+    bad = [step for step in evaluator.report_at or () if not 1 <= step <= evaluator.levels]
+    if bad:
+        mistakes.append(Mistake("report_at", f"Steps go from 1 to {evaluator.levels}. Got {bad[0]}."))
+    if evaluator.grow is not None and evaluator.resource != "growth":
+        mistakes.append(Mistake("grow", f'Needs resource = "growth". Got {evaluator.resource!r}.'))
+    if evaluator.metadata_routing and evaluator.resource == "growth":
+        msg = "Growing models take no routed arguments: set metadata_routing = false or another resource."
+        mistakes.append(Mistake("resource", msg))
+    return mistakes
+
+
+def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping[str, str]) -> list[Mistake]:
+    """List what is wrong with an evaluator for a study.
+
+    Args:
+        evaluator: Its options; data and folds are made by the way.
+        space: The space of the study.
+        objectives: Name -> direction.
+    """
+    mistakes: list[Mistake] = []
+
+    def attempt(make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except UsageError as err:
+            mistakes.extend(m for m in err.mistakes if m not in mistakes)
+            return None
+
+    recipe = attempt(lambda: evaluator.recipe)
+    attempt(lambda: evaluator.loaded)
+    if recipe is not None:
+        mistakes += _name_mistakes(recipe, evaluator.choices, space) or _parameter_mistakes(recipe, space)
+        if "loaded" in vars(evaluator):
+            attempt(lambda: evaluator.material)
+        how = evaluator.grow
+        if how is not None and not recipe.choices:
+            attempt(lambda: growth_size(recipe.template, how, evaluator.levels))
+        scorers = attempt(lambda: evaluator.scorers(tuple(objectives)))
+        if scorers is not None:
+            mistakes += scorers.direction_mistakes(objectives)
+    problem = save_problem(evaluator.save) if evaluator.save else None
+    if problem:
+        mistakes.append(Mistake("evaluator.save", problem))
+    return mistakes
+
+
+def _name_mistakes(recipe: Recipe, choices: Mapping[str, Any], space: Space) -> list[Mistake]:
+    """Names in ``params`` and ``choices`` that the space does not know, and values without an estimator."""
+    mistakes = [
+        Mistake(f"evaluator.params.{name}", f"The space has no parameter {name!r}.{near(name, space.names)}")
+        for name in recipe.names
+        if name not in space.names
+    ]
+    targets = {recipe.target(name): name for name in space.names}
+    for name in choices:
+        target = recipe.target(name)
+        if target not in targets:
+            hint = near(name, space.names)
+            msg = f"The space has no parameter {name!r}, whose values would choose here.{hint}"
+            mistakes.append(Mistake(f"evaluator.choices.{name}", msg))
+            continue
+        table = recipe.choices[target]
+        for value in _values(space, targets[target]):
+            if as_key(value) not in table and value is not None and value not in PASSIVE:
+                hint = near(as_key(value), table)
+                msg = f"`choices.{name}` has no {value!r}.{hint} It has: {', '.join(table)}."
+                mistakes.append(Mistake(f"space.{targets[target]}", msg))
+    return mistakes
+
+
+def _values(space: Space, name: str) -> list[Any]:
+    """The values of a parameter that chooses a step."""
+    parameter = space[name]
+    size = parameter.size
+    return [] if size is None or size > _MOST_COMBINATIONS else [parameter.value_at(i) for i in range(size)]
+
+
+def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
+    """Parameters that the estimator lacks under some choice of steps, and pairs that set the same one."""
+    mistakes = []
+    seen: dict[str, list[str]] = {}
+    for name in space.names:
+        target = recipe.target(name)
+        if target not in recipe.choices:
+            mistake = next(_unknown(recipe, space, name, target), None)
+            mistakes += [mistake] if mistake else []
+        rivals = [other for other in seen.get(target, []) if not _exclusive(space, name, other)]
+        if rivals:
+            msg = f"Sets {target!r}, and so does {rivals[0]!r}: both can be active at once."
+            mistakes.append(Mistake(f"space.{name}", msg))
+        seen.setdefault(target, []).append(name)
+    return mistakes
+
+
+def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Iterator[Mistake]:
+    """A mistake for each choice of steps under which ``target`` is no parameter of the estimator."""
+    choosers = [n for n in space.names if _governs(recipe.target(n), target, recipe)]
+    allowed = _conditions(space, name)
+    options = [[v for v in _values(space, n) if v in allowed.get(n, (v,))] for n in choosers]
+    for i, values in enumerate(product(*options)):
+        if i == _MOST_COMBINATIONS:
+            return
+        estimator = clone(recipe.template)
+        chosen = dict(zip(choosers, values, strict=True))
+        problem = _set_choices(estimator, recipe, chosen)
+        known = estimator.get_params(deep=True)
+        if problem is None and target not in known:
+            problem = _explain(estimator, target, known, chosen)
+        if problem is not None:
+            yield Mistake(f"space.{name}", problem)
+
+
+def _set_choices(estimator: Any, recipe: Recipe, chosen: Mapping[str, Any]) -> str | None:
+    try:
+        estimator.set_params(**{recipe.target(n): recipe.chosen(recipe.target(n), v) for n, v in chosen.items()})
+    except ValueError as err:
+        return str(err)
+    return None
+
+
+def _governs(chooser: str, target: str, recipe: Recipe) -> bool:
+    return chooser in recipe.choices and target.startswith(f"{chooser}__")
+
+
+def _explain(estimator: Any, target: str, known: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
+    """Say which part has no such parameter, and what it has."""
+    owner, _, last = target.rpartition("__")
+    while owner and owner not in known:
+        owner, _, rest = owner.rpartition("__")
+        last = f"{rest}__{last}"
+    part = known[owner] if owner else estimator
+    under = "".join(f" (when {n} = {v!r})" for n, v in chosen.items())
+    if not hasattr(part, "get_params"):
+        return f"{target!r}: {owner!r} is {part!r}{under}, which has no parameters."
+    ends = [name for name in known if name.endswith(f"__{target}")]
+    tail = last.rpartition("__")[2]
+    if ends:
+        hint = f' Did you mean {ends[0]!r}? Then write `params = {{ {target} = "{ends[0]}" }}`.'
+    elif tail in known:
+        hint = f" Did you mean {tail!r}?"
+    else:
+        hint = near(last, part.get_params(deep=True)) or f" It has: {', '.join(part.get_params(deep=False))}."
+    return f"{type(part).__name__} has no parameter {last!r}{under}.{hint}"
+
+
+def _conditions(space: Space, name: str) -> dict[str, tuple[Any, ...]]:
+    """All conditions under which a parameter is active, those of its parents included."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for parent, values in (space[name].when or {}).items():
+        found |= _conditions(space, parent)
+        found[parent] = tuple(values)
+    return found
+
+
+def _exclusive(space: Space, one: str, other: str) -> bool:
+    """Whether two parameters are never active together, as far as a shared condition tells."""
+    first, second = _conditions(space, one), _conditions(space, other)
+    return any(not set(map(as_key, first[n])) & set(map(as_key, second[n])) for n in first.keys() & second.keys())

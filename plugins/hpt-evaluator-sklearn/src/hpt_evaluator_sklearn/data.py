@@ -1,0 +1,273 @@
+"""The data of a study: from arrays, a function, or a file with a target column."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from hpt_core import Mistake, UsageError, import_object
+from hpt_evaluator_sklearn.estimators import near
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Data", "load_data", "rows_of"]
+
+_PATH = "evaluator.data"
+
+
+@attrs.frozen(eq=False)
+class Data:
+    """What estimators are fitted on.
+
+    Attributes:
+        X: n rows of features: array, sparse matrix, data frame or list.
+        y: n targets, or None.
+        groups: n group labels for the splitter, or None.
+        fit_params: Further arguments of ``fit``; those with n entries belong to the rows.
+    """
+
+    X: Any
+    y: Any = None
+    groups: Any = None
+    fit_params: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return row_count(self.X)
+
+    @property
+    def bag(self) -> dict[str, Any]:
+        """The fit arguments and the groups, by name: what may go to fit, score and split."""
+        return {**self.fit_params, **({} if self.groups is None else {"groups": self.groups})}
+
+    def take(self, rows: NDArray[np.intp]) -> Data:
+        """The part of the data that consists of these rows."""
+        X, y, groups = (None if part is None else _safe_indexing(part, rows) for part in (self.X, self.y, self.groups))
+        return Data(X, y, groups, rows_of(self.fit_params, rows, self.rows))
+
+
+def row_count(X: Any) -> int:
+    """The number of rows of anything that scikit-learn takes as X or y."""
+    shape = getattr(X, "shape", None)
+    return int(shape[0]) if shape else len(X)
+
+
+def rows_of(params: Mapping[str, Any], rows: NDArray[np.intp], n: int) -> dict[str, Any]:
+    """Fit arguments for a part of the rows: those with one entry per row are indexed, others stay."""
+    return {name: _safe_indexing(value, rows) if _per_row(value, n) else value for name, value in params.items()}
+
+
+def _per_row(value: Any, n: int) -> bool:
+    if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__"):
+        return False
+    return getattr(value, "shape", None) != () and row_count(value) == n
+
+
+def load_data(
+    source: Any = None,
+    *,
+    X: Any = None,
+    y: Any = None,
+    groups: Any = None,
+    fit_params: Mapping[str, Any] | None = None,
+) -> Data:
+    """Load the data that an evaluator's options describe.
+
+    Args:
+        source: None where ``X`` is given. Else a function (object or ``"module:function"``) that returns
+            ``(X, y)``, ``(X, y, groups)``, a `sklearn.utils.Bunch`, or a data frame; or a table
+            ``{"use": "module:function", ...}`` with its arguments, or ``{"file": path, "target": column}``
+            for a CSV, TSV, Parquet or NPZ file. A function with a parameter ``return_X_y`` is given True.
+        X: Features, instead of a source.
+        y: Targets that go with ``X``.
+        groups: Labels by row, or the name of a column.
+        fit_params: Arguments of ``fit``; a string that names a column stands for that column.
+
+    Raises:
+        UsageError: If nothing fitting comes of it.
+    """
+    if (source is None) == (X is None):
+        raise UsageError(Mistake(_PATH, "Give either `data` or the arrays `X` and `y`, one of the two."))
+    data = Data(X, y) if source is None else _from_source(source)
+    wanted = dict(fit_params or {})
+    if groups is not None:
+        wanted["groups"] = groups
+    data = _with_columns(data, wanted)
+    _check_lengths(data)
+    return data
+
+
+def _from_source(source: Any) -> Data:
+    if isinstance(source, Mapping) and "data" not in source:
+        options = dict(source)
+        if ("file" in options) == ("use" in options):
+            raise UsageError(Mistake(_PATH, 'The table needs one of `file = "x.csv"` and `use = "module:function"`.'))
+        target = options.pop("target", None)
+        if "file" in options:
+            return _from_file(options, target)
+        function, name = import_object(options.pop("use"), f"{_PATH}.use"), source["use"]
+        return _from_result(_call(function, options), target, name)
+    if isinstance(source, str):
+        if ":" not in source:
+            hint = f' Did you mean {{ file = "{source}", target = "..." }}?' if Path(source).suffix else ""
+            raise UsageError(Mistake(_PATH, f"Must be an import path 'module:function'. Got {source!r}.{hint}"))
+        return _from_result(_call(import_object(source, _PATH), {}), None, source)
+    if callable(source):
+        return _from_result(_call(source, {}), None, getattr(source, "__name__", repr(source)))
+    return _from_result(source, None, f"a {type(source).__name__}")
+
+
+def _call(function: Any, options: dict[str, Any]) -> Any:
+    if not callable(function):
+        if options:
+            raise UsageError(Mistake(_PATH, f"An object takes no arguments. Got {', '.join(options)}."))
+        return function
+    known = inspect.signature(function).parameters
+    unknown = [name for name in options if name not in known]
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    if unknown and not takes_any:
+        mistakes = [
+            Mistake(f"{_PATH}.{n}", f"{function.__name__} has no parameter {n!r}.{near(n, known)}") for n in unknown
+        ]
+        raise UsageError(*mistakes)
+    if "return_X_y" in known:
+        options = {"return_X_y": True, **options}
+    try:
+        return function(**options)
+    except Exception as err:  # the user's own function may fail in any way
+        said = f"{function.__name__} failed: {type(err).__name__}: {err}".rstrip(".")
+        raise UsageError(Mistake(_PATH, f"{said}.")) from err
+
+
+def _from_result(result: Any, target: str | None, name: str) -> Data:
+    """Take apart what a function returned."""
+    if isinstance(result, tuple) and len(result) in (2, 3):
+        return Data(*result)
+    if isinstance(result, Mapping) and "data" in result and "target" in result:
+        return Data(result["data"], result["target"], result.get("groups"))
+    if hasattr(result, "columns") and hasattr(result, "iloc"):
+        return _from_frame(result, target, name)
+    msg = f"{name} must give (X, y), (X, y, groups), a Bunch with data and target, or a data frame."
+    raise UsageError(Mistake(_PATH, f"{msg} Got {type(result).__name__}."))
+
+
+def _from_frame(frame: Any, target: str | None, name: str) -> Data:
+    columns = [str(column) for column in frame.columns]
+    if target is None:
+        msg = f"Say which column is the target: target = {columns[-1]!r}? Columns: {_listing(columns)}."
+        raise UsageError(Mistake(f"{_PATH}.target", msg.replace("'", '"')))
+    if target not in columns:
+        msg = f"There is no column {target!r} in {name}.{near(target, columns)} Columns: {_listing(columns)}."
+        raise UsageError(Mistake(f"{_PATH}.target", msg))
+    y = frame[target]
+    if y.isna().any():
+        msg = f"The target column {target!r} of {name} has {int(y.isna().sum())} missing values."
+        raise UsageError(Mistake(f"{_PATH}.target", msg))
+    return Data(frame.drop(columns=[target]), y.to_numpy())
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+
+
+def _from_file(options: dict[str, Any], target: str | None) -> Data:
+    path = Path(options.pop("file"))
+    if options:
+        key = next(iter(options))
+        hint = near(key, ["file", "target"])
+        raise UsageError(Mistake(f"{_PATH}.{key}", f"A data file has only `file` and `target`.{hint}"))
+    if not path.is_file():
+        raise UsageError(Mistake(f"{_PATH}.file", f"There is no file '{path}' (in '{Path.cwd()}')."))
+    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if kind == "npz":
+        return _from_npz(path, target)
+    if kind not in ("csv", "tsv", "parquet"):
+        msg = f"Must end in .csv, .tsv, .csv.gz, .parquet or .npz. Got '{path.name}'."
+        raise UsageError(Mistake(f"{_PATH}.file", msg))
+    return _from_frame(_read_frame(path, kind), target, path.name)
+
+
+def _read_frame(path: Path, kind: str) -> Any:
+    try:
+        import pandas as pd
+
+        if kind == "parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, sep="\t" if kind == "tsv" else ",")
+    except ImportError as err:
+        msg = f"Reading '{path.name}' needs pandas{' and pyarrow' if kind == 'parquet' else ''}: {err}."
+        hint = " pip install 'hpt-evaluator-sklearn[files]' brings them."
+        raise UsageError(Mistake(f"{_PATH}.file", msg + hint)) from err
+    except (OSError, ValueError) as err:  # pandas and pyarrow derive their own errors from these
+        msg = f"'{path}' cannot be read as {kind.upper()}: {err}."
+        raise UsageError(Mistake(f"{_PATH}.file", msg.replace("..", "."))) from err
+
+
+def _from_npz(path: Path, target: str | None) -> Data:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError) as err:
+        msg = f"'{path}' cannot be read as NPZ without pickle: {err}"
+        raise UsageError(Mistake(f"{_PATH}.file", msg)) from err
+    target = "y" if target is None else target
+    names = list(arrays)
+    if target not in arrays:
+        msg = f"There is no array {target!r} in {path.name}.{near(target, names)} Arrays: {_listing(names)}."
+        raise UsageError(Mistake(f"{_PATH}.target", msg))
+    y = arrays.pop(target)
+    if "X" in arrays:
+        return _NamedData(arrays.pop("X"), y, columns=arrays)
+    tables = [name for name, array in arrays.items() if array.ndim >= 2]
+    if len(tables) != 1:
+        msg = f"{path.name} needs an array 'X', or one array of two dimensions. Arrays: {_listing(names)}."
+        raise UsageError(Mistake(f"{_PATH}.file", msg))
+    return _NamedData(arrays.pop(tables[0]), y, columns=arrays)
+
+
+@attrs.frozen(eq=False)
+class _NamedData(Data):
+    """Data with further named arrays beside X, which groups and fit arguments may name."""
+
+    columns: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+
+
+def _with_columns(data: Data, wanted: dict[str, Any]) -> Data:
+    """Put groups and fit arguments in place; those named as columns are taken out of X."""
+    X = data.X
+    beside = data.columns if isinstance(data, _NamedData) else {}
+    in_frame = [str(column) for column in getattr(X, "columns", ())]
+    used = []
+    for name, value in wanted.items():
+        if not isinstance(value, str):
+            continue
+        if value in beside:
+            wanted[name] = beside[value]
+        elif value in in_frame:
+            wanted[name] = X[value].to_numpy()
+            used.append(value)
+        elif name == "groups":
+            msg = f"There is no column {value!r} in the data.{near(value, [*beside, *in_frame])}"
+            raise UsageError(Mistake("evaluator.groups", msg))
+    groups = wanted.pop("groups", data.groups)
+    return Data(X.drop(columns=used) if used else X, data.y, groups, wanted)
+
+
+def _check_lengths(data: Data) -> None:
+    try:
+        n = data.rows
+    except TypeError as err:
+        raise UsageError(Mistake(_PATH, f"X must have rows. Got {type(data.X).__name__}.")) from err
+    if n == 0:
+        raise UsageError(Mistake(_PATH, "The data has no rows."))
+    for name, part in (("y", data.y), ("groups", data.groups)):
+        if part is not None and row_count(part) != n:
+            raise UsageError(Mistake(_PATH, f"X has {n} rows but {name} has {row_count(part)}."))

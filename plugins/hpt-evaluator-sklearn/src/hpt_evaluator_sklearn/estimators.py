@@ -1,0 +1,302 @@
+"""From what the user names to an estimator: import paths, tables, pipelines, choices of steps.
+
+A *specification* is one of: ``"module:Class"``, ``"module:function"`` (called without arguments), a table
+``{"use": "module:Class", ...}`` whose other keys are constructor arguments (specifications themselves where
+they are tables with ``use``; ``{"import": "module:name"}`` is the named object as it is), or an estimator.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from hpt_core import Mistake, Params, UsageError, import_object
+
+__all__ = ["Recipe", "make_recipe", "near", "resolve_estimator", "seed_random_states"]
+
+PASSIVE = ("passthrough", "drop")
+"""Words that scikit-learn takes in place of a step."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint like " Did you mean 'C'?", empty where nothing known is close."""
+    folded = {word.casefold(): word for word in known}
+    close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
+    return f" Did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def resolve_estimator(spec: Any, path: str = "estimator") -> Any:
+    """Make the unfitted estimator that a specification describes.
+
+    Args:
+        spec: A specification, see above; a list of ``[name, specification]`` pairs gives a `Pipeline`.
+        path: Key path for messages.
+
+    Returns:
+        A new estimator; an object that was given is cloned.
+
+    Raises:
+        UsageError: If the name cannot be imported, the arguments do not fit, or no estimator comes of it.
+    """
+    if isinstance(spec, (list, tuple)):
+        return Pipeline([_step(step, f"{path}[{i}]") for i, step in enumerate(spec)])
+    made = build(spec, path)
+    if isinstance(made, type) or not (hasattr(made, "get_params") and hasattr(made, "fit")):
+        said = f"{made!r:.80}"
+        raise UsageError(Mistake(path, f"Must give an estimator with fit and get_params. Got {said}."))
+    return made
+
+
+def _step(step: Any, path: str) -> tuple[str, Any]:
+    """One ``[name, specification]`` pair; 'passthrough', 'drop' and None stay as they are."""
+    if not isinstance(step, (list, tuple)) or len(step) != 2 or not isinstance(step[0], str):
+        raise UsageError(Mistake(path, f'Must be ["name", estimator] or a name alone. Got {step!r:.80}.'))
+    return step[0], _part(step[1], path)
+
+
+def _part(spec: Any, path: str) -> Any:
+    return spec if spec is None or spec in PASSIVE else resolve_estimator(spec, path)
+
+
+def build(spec: Any, path: str) -> Any:
+    """Make whatever object a specification describes (an estimator, a splitter)."""
+    if isinstance(spec, str):
+        return _called(_import(spec, path), {}, path)
+    if isinstance(spec, Mapping):
+        arguments = {key: _argument(value, f"{path}.{key}") for key, value in spec.items() if key != "use"}
+        if "use" not in spec:
+            raise UsageError(Mistake(path, f'The table needs a key `use = "module:Class"`. Got {spec!r:.80}.'))
+        return _called(_import(spec["use"], f"{path}.use"), arguments, path)
+    if isinstance(spec, type):
+        return _called(spec, {}, path)
+    return clone(spec) if hasattr(spec, "get_params") else spec
+
+
+def _import(name: Any, path: str) -> Any:
+    if not isinstance(name, str):
+        raise UsageError(Mistake(path, f"Must be an import path 'module:name'. Got {name!r:.80}."))
+    if ":" not in name:
+        module, _, attribute = name.rpartition(".")
+        hint = f" Did you mean '{module}:{attribute}'?" if module else _where_is(name)
+        raise UsageError(Mistake(path, f"Must be an import path 'module:name'. Got {name!r}.{hint}"))
+    return import_object(name, path)
+
+
+def _where_is(name: str) -> str:
+    from sklearn.utils import all_estimators  # imports all of scikit-learn: only for a message
+
+    found = dict(all_estimators())
+    close = difflib.get_close_matches(name, list(found), n=1)
+    if not close:
+        return ""
+    module = found[close[0]].__module__.split("._")[0]
+    return f" Did you mean '{module}:{close[0]}'?"
+
+
+def _argument(value: Any, path: str) -> Any:
+    """A constructor argument: tables with ``use`` or ``import`` become objects, also inside lists."""
+    if isinstance(value, Mapping) and "use" in value:
+        return build(value, path)
+    if isinstance(value, Mapping) and set(value) == {"import"}:
+        return _import(value["import"], path)
+    if isinstance(value, (list, tuple)):
+        items = [_argument(item, f"{path}[{i}]") for i, item in enumerate(value)]
+        # scikit-learn writes (name, estimator) pairs as tuples; plain lists stay lists
+        return tuple(items) if any(hasattr(item, "get_params") for item in items) else items
+    return value
+
+
+def _called(found: Any, arguments: dict[str, Any], path: str) -> Any:
+    if not callable(found) or (hasattr(found, "get_params") and not isinstance(found, type)):
+        if arguments:
+            msg = f"Takes no arguments, being an object already. Got {', '.join(arguments)}."
+            raise UsageError(Mistake(path, msg))
+        return clone(found) if hasattr(found, "get_params") else found
+    known = _keywords(found)
+    mistakes = [
+        Mistake(f"{path}.{key}", f"{found.__name__} has no parameter {key!r}.{near(key, known)}")
+        for key in arguments
+        if known is not None and key not in known
+    ]
+    if mistakes:
+        raise UsageError(*mistakes)
+    try:
+        return found(**_as_tuples(found, arguments))
+    except Exception as err:  # the user's own function may fail in any way
+        name = getattr(found, "__name__", repr(found))
+        said = f"{name} cannot be made: {type(err).__name__}: {err}".rstrip(".")
+        raise UsageError(Mistake(path, f"{said}.")) from err
+
+
+def _keywords(function: Any) -> dict[str, inspect.Parameter] | None:
+    """Names that a callable takes; None where it takes any or does not tell."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return None if takes_any else dict(parameters)
+
+
+def _as_tuples(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Lists become tuples where the default is a tuple: TOML and JSON have no tuples."""
+    known = _keywords(function) or {}
+    return {
+        key: tuple(value) if isinstance(value, list) and _has_tuple(known.get(key)) else value
+        for key, value in arguments.items()
+    }
+
+
+def _has_tuple(parameter: inspect.Parameter | None) -> bool:
+    return parameter is not None and isinstance(parameter.default, tuple)
+
+
+def seed_random_states(estimator: Any, seed: int) -> None:
+    """Set every ``random_state`` that is None, at any depth, to ``seed``.
+
+    Args:
+        estimator: Changed in place through ``set_params``.
+        seed: From 0 to 2**32 - 1.
+    """
+    unset = {
+        name: seed
+        for name, value in estimator.get_params(deep=True).items()
+        if value is None and (name == "random_state" or name.endswith("__random_state"))
+    }
+    if unset:
+        estimator.set_params(**unset)
+
+
+@attrs.frozen(eq=False)
+class Recipe:
+    """How the configurations of a space become estimators.
+
+    Attributes:
+        template: The estimator before a configuration is set; where steps are choices, with the first ones.
+        choices: set_params name of a step -> value in the space, as text -> estimator, 'passthrough' or None.
+        names: Name in the space -> set_params name, where the two differ.
+    """
+
+    template: Any
+    choices: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    names: Mapping[str, str] = attrs.field(factory=dict)
+
+    def target(self, name: str) -> str:
+        """The set_params name that a parameter of the space stands for."""
+        return self.names.get(name, name)
+
+    def build(self, params: Params, seed: int | None = None) -> Any:
+        """Make the estimator of one configuration.
+
+        Args:
+            params: The configuration.
+            seed: For the ``random_state`` parameters that are left None; None leaves them.
+
+        Raises:
+            UsageError: If two parameters of the space stand for the same one of the estimator.
+            ValueError: By scikit-learn, for a parameter that the estimator does not have.
+        """
+        values: dict[str, Any] = {}
+        for name, value in params.items():
+            target = self.target(name)
+            if target in values:
+                raise UsageError(Mistake(f"space.{name}", f"Another active parameter sets {target!r} too."))
+            values[target] = self.chosen(target, value) if target in self.choices else value
+        estimator = clone(self.template)
+        lists = {name: values.pop(name) for name in list(values) if isinstance(values[name], list)}
+        estimator.set_params(**values)
+        if lists:
+            present = estimator.get_params(deep=True)
+            fitting = {n: tuple(v) if isinstance(present.get(n), tuple) else v for n, v in lists.items()}
+            estimator.set_params(**fitting)
+        if seed is not None:
+            seed_random_states(estimator, seed)
+        return estimator
+
+    def chosen(self, target: str, value: Any) -> Any:
+        """A new copy of what ``value`` means for the step ``target``."""
+        table = self.choices[target]
+        key = as_key(value)
+        if key in table:
+            return clone(table[key]) if hasattr(table[key], "get_params") else table[key]
+        if value is None or value in PASSIVE:
+            return value
+        msg = f"{value!r} is none of the choices of {target!r}.{near(key, table)} They are: {', '.join(table)}."
+        raise UsageError(Mistake(f"evaluator.choices.{target}", msg))
+
+
+def as_key(value: Any) -> str:
+    """How a value of the space is written as a key of a choices table: text as it is, the rest as in JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def make_recipe(
+    estimator: Any,
+    pipeline: Sequence[Any] | None,
+    choices: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, str],
+) -> Recipe:
+    """Make a recipe from an evaluator's options.
+
+    Args:
+        estimator: A specification, or None.
+        pipeline: Steps as ``[name, specification]``, or a name alone whose estimators stand in ``choices``;
+            or None. With neither this nor ``estimator`` the one table of ``choices`` is the only step.
+        choices: Name in the space or of the step -> value -> specification.
+        names: Name in the space -> set_params name.
+
+    Raises:
+        UsageError: With all mistakes found.
+    """
+    tables = _choice_tables(choices, names)
+    firsts = {target: next(iter(table.values())) for target, table in tables.items() if table}
+    if (estimator is None) == (pipeline is None) and (estimator is not None or len(tables) != 1):
+        msg = "Give `estimator`, or `pipeline` as a list of steps, or one table of `choices` alone."
+        raise UsageError(Mistake("evaluator.estimator", msg))
+    if estimator is not None:
+        template = resolve_estimator(estimator, "evaluator.estimator")
+        return Recipe(template, tables, dict(names))
+    template = Pipeline(_named_steps(list(tables) if pipeline is None else pipeline, firsts))
+    return Recipe(template, tables, dict(names))
+
+
+def _choice_tables(choices: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    mistakes: list[Mistake] = []
+    for name, table in choices.items():
+        made = tables.setdefault(names.get(name, name), {})
+        for value, spec in table.items():
+            try:
+                made[value] = _part(spec, f"evaluator.choices.{name}.{value}")
+            except UsageError as err:
+                mistakes += err.mistakes
+    if mistakes:
+        raise UsageError(*mistakes)
+    return tables
+
+
+def _named_steps(steps: Sequence[Any], firsts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    made: list[tuple[str, Any]] = []
+    mistakes: list[Mistake] = []
+    for i, step in enumerate(steps):
+        path = f"evaluator.pipeline[{i}]"
+        try:
+            if not isinstance(step, str):
+                made.append(_step(step, path))
+            elif step in firsts:
+                made.append((step, firsts[step]))
+            else:
+                msg = f'No estimator: write it as ["{step}", estimator], or give `choices.{step}`.'
+                mistakes.append(Mistake(path, msg))
+        except UsageError as err:
+            mistakes += err.mistakes
+    if mistakes:
+        raise UsageError(*mistakes)
+    return made

@@ -1,0 +1,225 @@
+"""The user's mistakes are found before the first trial, all at once, each with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.svm import SVC, OneClassSVM
+
+from hpt_core import Space, UsageError
+from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+
+IRIS = "sklearn.datasets:load_iris"
+STUDY: dict[str, Any] = {
+    "pipeline": [["scale", "sklearn.preprocessing:StandardScaler"], "model"],
+    "choices": {"model": {"svm": "sklearn.svm:SVC", "forest": {"use": "sklearn.ensemble:RandomForestClassifier"}}},
+    "params": {"C": "model__C", "depth": "model__max_depth"},
+    "data": IRIS,
+}
+SPACE: dict[str, Any] = {
+    "model": ["svm", "forest"],
+    "C": {"low": 0.1, "high": 10.0, "when": {"model": "svm"}},
+    "depth": {"low": 2, "high": 9, "when": {"model": "forest"}},
+}
+
+
+def mistakes(space: dict[str, Any], objectives: dict[str, str] | None = None, **options: Any) -> list[str]:
+    evaluator = SklearnEvaluator(**options)
+    try:
+        evaluator.check(Space(space), objectives or {"accuracy": "maximize"})
+    except UsageError as err:
+        return [str(mistake) for mistake in err.mistakes]
+    return []
+
+
+def test_a_study_without_mistakes_passes() -> None:
+    assert mistakes(SPACE, **STUDY) == []
+    assert mistakes({"C": [1.0, 2.0], "kernel": "linear"}, estimator=SVC(), data=IRIS) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"CC": [1.0]}, "space.CC: SVC has no parameter 'CC'. Did you mean 'C'?"),
+        ({"svc__C": [1.0]}, "space.svc__C: SVC has no parameter 'svc__C'. Did you mean 'C'?"),
+        ({"kernel__x": [1.0]}, "space.kernel__x: 'kernel__x': 'kernel' is 'rbf', which has no parameters."),
+    ],
+)
+def test_a_parameter_that_the_estimator_lacks_is_told(space: dict[str, Any], said: str) -> None:
+    assert mistakes(space, estimator=SVC(), data=IRIS) == [said]
+
+
+def test_a_parameter_is_looked_for_in_every_choice_under_which_it_is_active() -> None:
+    free = SPACE | {"C": {"low": 0.1, "high": 10.0}}
+    found = mistakes(free, **STUDY)
+    assert len(found) == 1
+    assert found[0].startswith("space.C: RandomForestClassifier has no parameter 'C' (when model = 'forest').")
+    wrong = SPACE | {"depth": {"low": 2, "high": 9, "when": {"model": "svm"}}}
+    assert mistakes(wrong, **STUDY)[0].startswith("space.depth: SVC has no parameter 'max_depth' (when model = 'svm')")
+
+
+def test_conditions_of_parents_count() -> None:
+    space = SPACE | {
+        "kernel": {"choices": ["rbf", "poly"], "when": {"model": "svm"}},
+        "degree": {"low": 2, "high": 4, "when": {"kernel": "poly"}},
+    }
+    names = STUDY["params"] | {"kernel": "model__kernel", "degree": "model__degree"}
+    assert mistakes(space, **(STUDY | {"params": names})) == []
+
+
+def test_a_short_name_without_a_mapping_is_told_which_mapping_to_write() -> None:
+    assert mistakes(SPACE, **(STUDY | {"params": {"depth": "model__max_depth"}})) == [
+        ("space.C: Pipeline has no parameter 'C'. Did you mean 'model__C'? Then write `params = { C = \"model__C\" }`.")
+    ]
+
+
+def test_names_of_params_and_choices_are_compared_with_the_space() -> None:
+    space = {"modle": ["svm", "forest"], "model": ["svm", "forrest"]}
+    found = mistakes(space, **(STUDY | {"params": {"D": "model__C"}}))
+    assert found == [
+        "evaluator.params.D: The space has no parameter 'D'.",
+        "space.model: `choices.model` has no 'forrest'. Did you mean 'forest'? It has: svm, forest.",
+    ]
+    assert mistakes({"modle": ["svm"]}, **(STUDY | {"params": {}})) == [
+        (
+            "evaluator.choices.model: The space has no parameter 'model', whose values would choose here. "
+            "Did you mean 'modle'?"
+        )
+    ]
+
+
+def test_two_parameters_for_one_place_are_told_unless_they_exclude_each_other() -> None:
+    names = {"small": "model__max_features", "large": "model__max_features"}
+    apart = {
+        "model": ["svm", "forest"],
+        "kind": {"choices": ["s", "l"], "when": {"model": "forest"}},
+        "small": {"choices": [1, 2], "when": {"model": "forest", "kind": "s"}},
+        "large": {"choices": [3, 4], "when": {"model": "forest", "kind": "l"}},
+    }
+    names_apart = names | {"kind": "model__criterion"}
+    assert mistakes(apart, **(STUDY | {"params": names_apart})) == []
+    both = {name: {"choices": [1, 2], "when": {"model": "forest"}} for name in names}
+    assert mistakes({"model": ["svm", "forest"]} | both, **(STUDY | {"params": names})) == [
+        "space.large: Sets 'model__max_features', and so does 'small': both can be active at once."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("objectives", "scoring", "said"),
+    [
+        (
+            {"acuracy": "maximize"},
+            None,
+            "objective.acuracy: There is no scorer 'acuracy'. Did you mean 'accuracy'?",
+        ),
+        ({"accuracy": "minimize"}, None, "objective.accuracy: Is a scikit-learn score: greater is better"),
+        ({"value": "minimize"}, None, "objective.value: Is a scikit-learn score: greater is better"),
+        ({"neg_log_loss": "minimize"}, None, "The loss to minimise is called 'log_loss'."),
+        ({"log_loss": "maximize"}, None, "Is a loss: minimise it, or maximise the scorer 'neg_log_loss'."),
+        ({"rmse": "maximize"}, None, "maximise the scorer 'neg_root_mean_squared_error'."),
+        ({"accuracy": "maximize"}, "f1_macro", "Name the objective 'f1_macro', or leave scoring out."),
+        (
+            {"quality": "maximize"},
+            "f1_marco",
+            "evaluator.scoring: There is no scorer 'f1_marco'. Did you mean",
+        ),
+        ({"quality": "maximize"}, accuracy_score, 'write it as { use = "sklearn.metrics:accuracy_score"'),
+        ({"quality": "maximize"}, {"use": "sklearn.metrics:nope"}, "has no 'nope'"),
+        ({"quality": "maximize"}, [], "A list of scorers must hold names"),
+        ({"quality": "maximize"}, 3, "Must be a scorer: a name or a callable. Got 3."),
+        ({"a": "maximize", "b": "maximize"}, "accuracy", "objective.b: Is none of the scores"),
+    ],
+    ids=repr,
+)
+def test_objectives_and_scorers_are_checked(objectives: dict[str, str], scoring: Any, said: str) -> None:
+    found = mistakes({"C": [1.0]}, objectives, estimator=SVC(), data=IRIS, scoring=scoring)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_an_estimator_without_score_needs_a_scorer() -> None:
+    found = mistakes({"nu": [0.1]}, {"value": "maximize"}, estimator=OneClassSVM(), data=IRIS)
+    assert found == ["objective.value: OneClassSVM has no `score` of its own: give `evaluator.scoring`."]
+
+
+@pytest.mark.parametrize(
+    ("cv", "said"),
+    [
+        (1, "k-fold cross-validation requires at least one train/test split"),
+        (51, "n_splits=51 cannot be greater than the number of members in each class"),
+        ("sklearn.model_selection:KFoldd", "Did you mean 'KFold'?"),
+        (
+            {"use": "sklearn.model_selection:KFold", "splits": 3},
+            "evaluator.cv.splits: KFold has no parameter",
+        ),
+        (GroupKFold(3), "Give the `groups` option"),
+        (
+            [[[0, 1], [2, 200]]],
+            "evaluator.cv[0]: The test part of fold 0 has row 200, but there are 150 rows.",
+        ),
+        ([[[0, 1], []]], "The test part of fold 0 must be a list of row numbers, not empty."),
+        ([[0, 1, 2]], "evaluator.cv[0]: Must be a pair of row numbers [train, test]. Got [0, 1, 2]."),
+        ("five", "Must be an import path 'module:name'. Got 'five'."),
+    ],
+    ids=repr,
+)
+def test_folds_that_cannot_be_made_are_told(cv: Any, said: str) -> None:
+    found = mistakes({"C": [1.0]}, estimator=SVC(), data=IRIS, cv=cv)
+    assert len(found) == 1
+    assert found[0].startswith("evaluator.cv")
+    assert said in found[0]
+
+
+def test_all_mistakes_come_at_once() -> None:
+    found = mistakes(
+        {"CC": [1.0]},
+        {"acc": "maximize"},
+        estimator="sklearn.svm:SVC",
+        data={"file": "none.csv", "target": "y"},
+        save=Path("no/such/folder/model.joblib"),
+    )
+    places = [line.split(":")[0] for line in found]
+    assert places == ["evaluator.data.file", "space.CC", "objective.acc", "evaluator.save"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"holdout": 1.5}, "holdout: Must be a fraction below 1 or a whole number of rows. Got 1.5."),
+        ({"holdout": 0.2, "refit": False}, "holdout: Needs refit = true. Got 0.2."),
+        ({"save": Path("m"), "refit": False}, "save: Needs refit = true. Got m."),
+        ({"seed": -1}, "must be an int >= 0"),
+        ({"holdout": -0.1}, "must be a number >= 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        SklearnEvaluator(estimator=SVC(), data=IRIS, **options)
+    assert said in str(caught.value)
+
+
+def test_a_holdout_that_leaves_nothing_is_told() -> None:
+    found = mistakes({"C": [1.0]}, estimator=SVC(), data=IRIS, holdout=150)
+    assert len(found) == 1
+    assert found[0].startswith("evaluator.holdout: test_size=150 should be either positive and smaller")
+
+
+def test_a_shuffling_splitter_is_seeded_and_the_users_object_left_alone() -> None:
+    mine = StratifiedKFold(3, shuffle=True)
+    evaluator = SklearnEvaluator(estimator=SVC(), data=IRIS, cv=mine, seed=4)
+    expected = StratifiedKFold(3, shuffle=True, random_state=4).split(*evaluator_data())
+    for (train, test), (a, b) in zip(evaluator.material.folds.splits, expected, strict=True):
+        assert np.array_equal(train, a)
+        assert np.array_equal(test, b)
+    assert mine.random_state is None
+
+
+def evaluator_data() -> Any:
+    from sklearn.datasets import load_iris
+
+    return load_iris(return_X_y=True)

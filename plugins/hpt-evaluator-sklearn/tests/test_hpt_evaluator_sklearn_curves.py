@@ -1,0 +1,243 @@
+"""Growing models and growing training sets: each level must be what fitting at that size would give."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import (
+    ShuffleSplit,
+    StratifiedShuffleSplit,
+    TimeSeriesSplit,
+    cross_val_score,
+)
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from hpt_core import Report, Space, TrialContext, UsageError
+from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+from hpt_evaluator_sklearn.subsets import nested_order
+
+X, y = load_iris(return_X_y=True)
+SPLIT = StratifiedShuffleSplit(n_splits=1, test_size=0.2, random_state=0)
+
+
+def finish(run: Generator[Report, None, dict[str, float]]) -> tuple[list[Report], dict[str, float]]:
+    """All reports of a trial and its final result."""
+    reports = []
+    while True:
+        try:
+            reports.append(next(run))
+        except StopIteration as end:
+            return reports, end.value
+
+
+def curve(
+    estimator: Any, params: dict[str, Any] | None = None, **options: Any
+) -> tuple[list[Report], dict[str, float]]:
+    options = {"X": X, "y": y} | options
+    return finish(SklearnEvaluator(estimator=estimator, **options).evaluate(TrialContext(params=params or {})))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(n_estimators=10, max_depth=2, random_state=3),
+        ExtraTreesClassifier(n_estimators=10, max_depth=2, random_state=3),
+        GradientBoostingClassifier(n_estimators=10, max_depth=1, learning_rate=0.02, random_state=3),
+        make_pipeline(StandardScaler(), RandomForestClassifier(n_estimators=10, max_depth=2, random_state=3)),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_a_growing_ensemble_has_at_each_step_the_score_of_one_of_that_size(estimator: Any) -> None:
+    reports, result = curve(estimator, resource="growth", levels=5)
+    name = next(n for n in estimator.get_params() if n.endswith("n_estimators"))
+    for report in reports:
+        fresh = clone(estimator).set_params(**{name: 2 * report.step})
+        assert report.value == cross_val_score(fresh, X, y, cv=SPLIT)[0]
+    assert [r.step for r in reports] == [1, 2, 3, 4, 5]
+    assert result["value"] == reports[-1].value
+    assert [r.metrics["fit_time"] for r in reports] == sorted(r.metrics["fit_time"] for r in reports)
+
+
+def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:
+    X, y = load_diabetes(return_X_y=True)
+    estimator = HistGradientBoostingRegressor(max_iter=9, random_state=0)
+    reports, result = curve(estimator, X=X, y=y, resource="growth", levels=3, cv=2)
+    expected = [cross_val_score(clone(estimator).set_params(max_iter=n), X, y, cv=2) for n in (3, 6, 9)]
+    assert [r.value for r in reports] == pytest.approx([scores.mean() for scores in expected], abs=1e-12)
+    assert result["std_value"] == pytest.approx(expected[-1].std(), abs=1e-12)
+
+
+def test_epochs_by_partial_fit_are_the_epochs_of_fit() -> None:
+    estimator = make_pipeline(
+        StandardScaler(), SGDClassifier(loss="log_loss", shuffle=False, tol=None, max_iter=6, random_state=0)
+    )
+    reports, _ = curve(estimator, resource="growth", levels=3)
+    for report in reports:
+        fresh = clone(estimator).set_params(sgdclassifier__max_iter=2 * report.step)
+        assert report.value == cross_val_score(fresh, X, y, cv=SPLIT)[0]
+
+
+def test_the_tuned_size_is_the_full_size() -> None:
+    forest = RandomForestClassifier(max_depth=2, random_state=3)
+    reports, _ = curve(forest, {"n_estimators": 4}, resource="growth", levels=9, report_at=[3, 5])
+    expected = [cross_val_score(clone(forest).set_params(n_estimators=n), X, y, cv=SPLIT)[0] for n in (2, 3, 4)]
+    assert [r.step for r in reports] == [3, 5, 9]
+    assert [r.value for r in reports] == expected
+
+
+def test_a_model_that_cannot_grow_gives_its_one_report_at_the_end() -> None:
+    reports, result = curve(make_pipeline(StandardScaler(), SVC()), resource="growth")
+    expected = cross_val_score(make_pipeline(StandardScaler(), SVC()), X, y, cv=SPLIT)[0]
+    assert [(r.step, r.value) for r in reports] == [(9, expected)]
+    assert result["value"] == expected
+
+
+def test_an_optimiser_stopped_early_gives_no_warning_and_a_network_learns() -> None:
+    data: dict[str, Any] = {"X": load_digits().data / 16, "y": load_digits().target}
+    reports, _ = curve(LogisticRegression(max_iter=50), resource="growth", levels=5, **data)
+    assert reports[-1].value > 0.9
+    network = MLPClassifier(hidden_layer_sizes=(20,), max_iter=10)
+    reports, _ = curve(network, resource="growth", levels=5, **data)
+    assert reports[0].value < reports[-1].value
+
+
+@pytest.mark.parametrize(
+    ("estimator", "how", "said"),
+    [
+        (SVC(), "n_estimators", "SVC cannot grow by n_estimators: it needs the parameter 'n_estimators' and"),
+        (SVC(), "partial_fit", "SVC cannot grow by partial_fit: it has none."),
+        (RandomForestClassifier(n_estimators=0), "n_estimators", "that must be an int >= 1. Got 0."),
+    ],
+)
+def test_growth_that_is_impossible_is_told(estimator: Any, how: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        curve(estimator, resource="growth", grow=how)
+    assert said in str(caught.value)
+    evaluator = SklearnEvaluator(estimator=estimator, X=X, y=y, resource="growth", grow=how)
+    with pytest.raises(UsageError) as beforehand:
+        evaluator.check(Space({"verbose": [0]}), {"value": "maximize"})
+    assert str(beforehand.value) == str(caught.value)
+
+
+def test_epochs_can_be_asked_of_a_model_without_max_iter() -> None:
+    reports, _ = curve(MultinomialNB(), resource="growth", grow="partial_fit", levels=3)
+    assert len(reports) == 3
+
+
+def test_training_subsets_are_nested_paired_and_end_with_all_rows() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", cv=3)
+    shared = evaluator.shared(("value",))
+    parts = [shared._subset(step, 9) for step in (1, 3, 9)]
+    for i, (train, test) in enumerate(shared.folds.splits):
+        sizes = [len(part.splits[i][0]) for part in parts]
+        assert sizes == [-(-len(train) // 9), -(-len(train) // 3), len(train)]
+        for small, large in itertools.pairwise(parts):
+            assert set(small.splits[i][0]) <= set(large.splits[i][0])
+        assert all((part.splits[i][1] == test).all() for part in parts)
+        assert [sorted(np.bincount(y[part.splits[i][0]], minlength=3)) for part in parts[:2]] == [
+            sorted(np.bincount(np.arange(sizes[0]) % 3)),
+            sorted(np.bincount(np.arange(sizes[1]) % 3)),
+        ]
+
+
+def test_each_level_of_a_subset_curve_is_the_score_of_that_subset() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", cv=3)
+    reports, result = finish(evaluator.evaluate(TrialContext(params={"C": 2.0})))
+    assert [r.step for r in reports] == [1, 3, 9]
+    for report in reports:
+        folds = evaluator.shared(("value",))._subset(report.step, 9).splits
+        assert report.value == cross_val_score(SVC(C=2.0), X, y, cv=list(folds)).mean()
+    assert result["value"] == cross_val_score(SVC(C=2.0), X, y, cv=3).mean()
+    again, _ = finish(
+        SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", cv=3).evaluate(TrialContext(params={"C": 2.0}))
+    )
+    assert [r.value for r in again] == [r.value for r in reports]
+
+
+def test_a_time_series_learns_from_its_latest_rows() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", cv=TimeSeriesSplit(2), report_at=[1])
+    train, _ = evaluator.shared(("value",))._subset(1, 9).splits[0]
+    assert train.tolist() == list(range(44, 50))
+
+
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
+def test_every_beginning_of_the_order_is_a_fair_sample(counts: list[int], seed: int) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    order = nested_order(len(labels), labels, np.random.default_rng(seed))
+    assert sorted(order) == list(range(len(labels)))
+    for size in range(len(counts), len(labels) + 1):
+        seen = np.bincount(labels[order[:size]], minlength=len(counts))
+        share = np.array(counts) * size / len(labels)
+        assert (seen >= 1).all()
+        assert (np.abs(seen - share) <= len(counts) + 1).all()
+
+
+def test_without_classes_the_order_is_any_permutation() -> None:
+    order = nested_order(20, None, np.random.default_rng(0))
+    assert sorted(order) == list(range(20))
+
+
+def test_what_the_evaluator_declares_fits_its_reports() -> None:
+    folds = SklearnEvaluator(estimator=SVC(), X=X, y=y)
+    assert (folds.evidence, folds.steps, folds.resumable) == ("folds", 5, False)
+    levels = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", levels=27)
+    assert (levels.evidence, levels.steps) == ("curve", 27)
+    assert levels.report_steps == [1, 3, 9, 27]
+    assert len(levels.material.folds) == 1
+    regression = SklearnEvaluator(estimator="sklearn.linear_model:Ridge", X=X, y=y, resource="growth")
+    assert isinstance(regression.material.splitter, ShuffleSplit)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"report_at": [0]}, "report_at: Steps go from 1 to 9. Got 0."),
+        ({"grow": "max_iter"}, "grow: Needs resource = \"growth\". Got 'folds'."),
+        ({"metadata_routing": True, "resource": "growth"}, "resource: Growing models take no routed arguments"),
+    ],
+)
+def test_options_of_growth_that_do_not_fit_are_told(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        SklearnEvaluator(estimator=SVC(), X=X, y=y, **options)
+    assert str(caught.value).startswith(said)
+
+
+def test_weights_reach_the_step_that_grows() -> None:
+    weights = np.linspace(0.01, 3, 150)
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(n_estimators=6, max_depth=1, random_state=0))
+    fit_params = {"randomforestclassifier__sample_weight": weights}
+    reports, _ = curve(pipeline, resource="growth", levels=2, fit_params=fit_params)
+    assert reports[-1].value == cross_val_score(pipeline, X, y, cv=SPLIT, params=fit_params)[0]
+    with pytest.raises(UsageError, match="written step__name"):
+        curve(pipeline, resource="growth", fit_params={"sample_weight": weights})
+
+
+def test_the_space_is_still_checked() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="growth")
+    with pytest.raises(UsageError, match="Did you mean 'C'"):
+        evaluator.check(Space({"c": [1.0]}), {"value": "maximize"})
+
+
+def test_several_labels_per_row_are_split_without_strata() -> None:
+    labels = np.stack([y == 0, X[:, 0] > 6], axis=1).astype(int)
+    reports, _ = curve("sklearn.neighbors:KNeighborsClassifier", y=labels, resource="subsets", holdout=0.2)
+    assert [r.step for r in reports] == [1, 3, 9]

@@ -1,0 +1,213 @@
+"""Where data comes from: files, functions, objects; and what is said when it does not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import Bunch
+
+from hpt_core import TrialContext, UsageError
+from hpt_evaluator_sklearn.data import Data, load_data
+from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+
+X, y = load_iris(return_X_y=True)
+NAMES = np.array(["red", "green", "blue"], dtype=object)
+FRAME = pd.DataFrame(X, columns=["a", "b", "c", "d"]).assign(colour=NAMES[y], site=np.arange(150) % 5)
+FRAME["weight"] = np.linspace(0.5, 1.5, 150)
+
+
+class Marked:
+    """What a pickle in a data file could do."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("executed",)
+
+
+def pair() -> Any:
+    return X, y
+
+
+def triple(n: int = 150) -> Any:
+    return X[:n], y[:n], np.arange(n) % 3
+
+
+def bunch() -> Any:
+    return Bunch(data=X, target=y)
+
+
+def frame() -> pd.DataFrame:
+    return FRAME
+
+
+def failing() -> None:
+    raise KeyError("no such table")
+
+
+def nothing() -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "grouped"),
+    [
+        ("sklearn.datasets:load_iris", 150, False),
+        ({"use": "sklearn.datasets:load_digits", "n_class": 2}, 360, False),
+        (f"{__name__}:pair", 150, False),
+        (pair, 150, False),
+        (triple, 150, True),
+        ({"use": f"{__name__}:triple", "n": 30}, 30, True),
+        (bunch, 150, False),
+        (bunch(), 150, False),
+        ((X, y), 150, False),
+        ({"use": f"{__name__}:frame", "target": "colour"}, 150, False),
+    ],
+)
+def test_functions_and_what_they_return_become_data(source: Any, rows: int, grouped: bool) -> None:
+    data = load_data(source)
+    assert data.rows == len(data.y) == rows
+    assert (data.groups is not None) is grouped
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv", "t.parquet"])
+def test_a_table_file_is_read_with_named_columns(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        FRAME.to_parquet(path)
+    else:
+        FRAME.to_csv(path, index=False, sep="\t" if name.endswith("tsv") else ",")
+    source = {"file": str(path), "target": "colour"}
+    data = load_data(source, groups="site", fit_params={"sample_weight": "weight", "other": "text"})
+    assert list(data.X.columns) == ["a", "b", "c", "d"]
+    assert (data.X.to_numpy() == X).all()
+    assert list(data.y) == list(FRAME["colour"])
+    assert (data.groups == FRAME["site"]).all()
+    assert np.allclose(data.fit_params["sample_weight"], FRAME["weight"], rtol=0, atol=1e-12)
+    assert data.fit_params["other"] == "text"
+
+
+def test_columns_for_groups_and_weights_give_the_scores_of_cross_val_score(tmp_path: Path) -> None:
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    tree = DecisionTreeClassifier(random_state=0)
+    expected = cross_val_score(
+        tree,
+        FRAME[["a", "b", "c", "d"]],
+        FRAME["colour"],
+        groups=FRAME["site"],
+        cv=GroupKFold(3),
+        params={"sample_weight": FRAME["weight"]},
+    )
+    evaluator = SklearnEvaluator(
+        estimator=tree,
+        data={"file": str(tmp_path / "t.parquet"), "target": "colour"},
+        groups="site",
+        fit_params={"sample_weight": "weight"},
+        cv=GroupKFold(3),
+    )
+    assert [r.value for r in evaluator.evaluate(TrialContext(params={}))] == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "target"),
+    [({"X": X, "label": y}, "label"), ({"features": X, "y": y}, None), ({"X": X, "y": y}, None)],
+)
+def test_an_npz_file_is_read_by_the_names_of_its_arrays(
+    tmp_path: Path, arrays: dict[str, Any], target: str | None
+) -> None:
+    np.savez(tmp_path / "t.npz", **arrays, site=np.arange(150))
+    source = {"file": str(tmp_path / "t.npz")} | ({"target": target} if target else {})
+    data = load_data(source, groups="site")
+    assert (data.X == X).all()
+    assert (data.y == y).all()
+    assert (data.groups == np.arange(150)).all()
+
+
+def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("t.npz", X=X, y=np.array([Marked()] * 150, dtype=object))
+    with pytest.raises(UsageError) as caught:
+        load_data({"file": "t.npz"})
+    assert "cannot be read as NPZ without pickle" in str(caught.value)
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (None, "evaluator.data: Give either `data` or the arrays `X` and `y`"),
+        ("iris.csv", "Must be an import path 'module:function'. Got 'iris.csv'. Did you mean { file ="),
+        ("sklearn.datasets:load_irs", "has no 'load_irs'. Did you mean 'load_iris'?"),
+        ({"target": "y"}, 'The table needs one of `file = "x.csv"` and `use ='),
+        ({"use": "sklearn.datasets:load_digits", "n_clas": 2}, "evaluator.data.n_clas: load_digits has no"),
+        (nothing, "nothing must give (X, y), (X, y, groups), a Bunch"),
+        (frame, "evaluator.data.target: Say which column is the target"),
+        ({"use": f"{__name__}:frame", "target": "color"}, "no column 'color' in tests"),
+        (failing, "evaluator.data: failing failed: KeyError: 'no such table'."),
+        ((X, y[:10]), "X has 150 rows but y has 10."),
+        ((X[:0], y[:0]), "The data has no rows."),
+        ({"file": "no.csv", "target": "y"}, "evaluator.data.file: There is no file 'no.csv'"),
+        (
+            {"file": "no.csv", "taget": "y"},
+            "A data file has only `file` and `target`. Did you mean 'target'?",
+        ),
+    ],
+    ids=repr,
+)
+def test_data_that_cannot_be_had_is_told_with_place_and_remedy(source: Any, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_data(source)
+    assert said.replace("tests", __name__) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        ("a,b\n1,2\n", "t.csv", "There is no column 'y' in t.csv. Columns: a, b."),
+        ("a,Y\n1,2\n", "t.csv", "There is no column 'y' in t.csv."),
+        ("a,y\n1,\n2,3\n", "t.csv", "The target column 'y' of t.csv has 1 missing values."),
+        ("", "t.csv", "cannot be read as CSV"),
+        ("a", "t.parquet", "cannot be read as PARQUET"),
+        ("a", "t.npz", "cannot be read as NPZ"),
+        ("a", "t.xlsx", "Must end in .csv, .tsv, .csv.gz, .parquet or .npz. Got 't.xlsx'."),
+    ],
+)
+def test_a_file_that_does_not_fit_is_told(tmp_path: Path, content: str, name: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError) as caught:
+        load_data({"file": str(tmp_path / name), "target": "y"})
+    assert said in str(caught.value)
+
+
+def test_a_missing_column_of_groups_is_told() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_data({"use": f"{__name__}:frame", "target": "colour"}, groups="sites")
+    assert str(caught.value) == "evaluator.groups: There is no column 'sites' in the data. Did you mean 'site'?"
+
+
+def test_rows_are_taken_from_everything_that_has_rows() -> None:
+    data = Data(X, y, np.arange(150), {"w": np.arange(150.0), "flag": True, "text": "a" * 150})
+    part = data.take(np.array([3, 5]))
+    assert (X[[3, 5]] == part.X).all()
+    assert part.groups.tolist() == [3, 5]
+    assert part.fit_params["w"].tolist() == [3.0, 5.0]
+    assert (part.fit_params["flag"], part.fit_params["text"]) == (True, "a" * 150)
+
+
+def test_data_is_loaded_once_for_all_trials() -> None:
+    calls = []
+
+    def load() -> Any:
+        calls.append(1)
+        return load_diabetes(return_X_y=True)
+
+    evaluator = SklearnEvaluator(estimator="sklearn.linear_model:Ridge", data=load)
+    for alpha in (0.1, 1.0):
+        list(evaluator.evaluate(TrialContext(params={"alpha": alpha})))
+    assert len(calls) == 1

@@ -1,0 +1,175 @@
+"""What users write for an estimator, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, mutual_info_classif
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVC
+
+from hpt_core import UsageError
+from hpt_evaluator_sklearn.estimators import Recipe, make_recipe, resolve_estimator, seed_random_states
+
+SVM = "sklearn.svm:SVC"
+
+
+def text_pipeline() -> Pipeline:
+    """A factory, as users name them."""
+    return make_pipeline(TfidfVectorizer(), LogisticRegression())
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (SVM, SVC()),
+        (SVC, SVC()),
+        (SVC(C=3), SVC(C=3)),
+        ({"use": SVM, "C": 2.0, "kernel": "linear"}, SVC(C=2.0, kernel="linear")),
+        (f"{__name__}:text_pipeline", text_pipeline()),
+        (
+            {
+                "use": "sklearn.multiclass:OneVsRestClassifier",
+                "estimator": {"use": "sklearn.linear_model:LogisticRegression", "solver": "liblinear"},
+            },
+            OneVsRestClassifier(estimator=LogisticRegression(solver="liblinear")),
+        ),
+        (
+            [["scale", "sklearn.preprocessing:StandardScaler"], ["none", "passthrough"], ["svm", SVC(C=3)]],
+            Pipeline([("scale", StandardScaler()), ("none", "passthrough"), ("svm", SVC(C=3))]),
+        ),
+        (
+            {"use": "sklearn.preprocessing:MinMaxScaler", "feature_range": [0, 2]},
+            MinMaxScaler(feature_range=(0, 2)),
+        ),
+        (
+            {
+                "use": "sklearn.feature_selection:SelectKBest",
+                "score_func": {"import": "sklearn.feature_selection:mutual_info_classif"},
+            },
+            SelectKBest(score_func=mutual_info_classif),
+        ),
+        (
+            {
+                "use": "sklearn.compose:ColumnTransformer",
+                "transformers": [["num", {"use": "sklearn.preprocessing:StandardScaler"}, ["a", "b"]]],
+                "remainder": "drop",
+            },
+            ColumnTransformer([("num", StandardScaler(), ["a", "b"])], remainder="drop"),
+        ),
+    ],
+    ids=repr,
+)
+def test_every_form_gives_the_estimator_written_out(spec: Any, expected: Any) -> None:
+    made = resolve_estimator(spec)
+    assert repr(made) == repr(expected)
+    assert type(made) is type(expected)
+    assert made is not spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("sklearn.svm:SVX", "has no 'SVX'. Did you mean 'SV"),
+        ("sklearn.svn:SVC", "there is no module 'sklearn.svn'"),
+        ("sklearn.svm.SVC", "Did you mean 'sklearn.svm:SVC'?"),
+        ("SVC", "Did you mean 'sklearn.svm:SVC'?"),
+        (
+            {"use": SVM, "kernal": "rbf"},
+            "estimator.kernal: SVC has no parameter 'kernal'. Did you mean 'kernel'?",
+        ),
+        ({"C": 1}, 'needs a key `use = "module:Class"`'),
+        ("math:pi", "Must give an estimator with fit and get_params. Got 3.14"),
+        (3, "Must give an estimator"),
+        ([["scale"]], 'estimator[0]: Must be ["name", estimator]'),
+        ({"use": "sklearn.compose:ColumnTransformer"}, "ColumnTransformer cannot be made"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_estimator_is_told_with_place_and_remedy(spec: Any, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_estimator(spec)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("estimator")
+
+
+def test_an_object_of_the_user_is_never_changed() -> None:
+    given = Pipeline([("svm", SVC(C=3))])
+    Recipe(given).build({"svm__C": 5.0}, seed=1)
+    assert given.get_params()["svm__C"] == 3
+    assert given.get_params()["svm__random_state"] is None
+
+
+def test_random_states_are_set_at_every_depth_and_those_set_by_the_user_stay() -> None:
+    estimator = make_pipeline(BaggingClassifier(RandomForestClassifier(random_state=5)), RandomForestClassifier())
+    seed_random_states(estimator, 7)
+    states = {k: v for k, v in estimator.get_params().items() if k.endswith("random_state")}
+    assert states == {
+        "baggingclassifier__random_state": 7,
+        "baggingclassifier__estimator__random_state": 5,
+        "randomforestclassifier__random_state": 7,
+    }
+
+
+def test_lists_become_tuples_where_the_estimator_has_a_tuple() -> None:
+    assert Recipe(TfidfVectorizer()).build({"ngram_range": [1, 2]}).ngram_range == (1, 2)
+    assert Recipe(MLPClassifier()).build({"hidden_layer_sizes": [5, 5]}).hidden_layer_sizes == (5, 5)
+    assert Recipe(SVC()).build({"class_weight": [1]}).class_weight == [1]
+
+
+def test_a_chosen_step_is_a_new_copy_and_takes_its_own_parameters() -> None:
+    tables = {"model": {"svm": SVC(), "forest": {"use": "sklearn.ensemble:RandomForestClassifier", "n_jobs": 1}}}
+    recipe = make_recipe(None, [["scale", StandardScaler()], "model"], tables, {"depth": "model__max_depth"})
+    assert isinstance(recipe.template[-1], SVC)
+    one = recipe.build({"model": "forest", "depth": 3})
+    other = recipe.build({"model": "forest", "depth": 4})
+    assert (one[-1].max_depth, other[-1].max_depth, one[-1].n_jobs) == (3, 4, 1)
+    assert recipe.build({"model": None})[-1] is None
+    assert recipe.build({"model": "passthrough"})[-1] == "passthrough"
+
+
+def test_choices_alone_make_a_pipeline_of_that_one_step() -> None:
+    recipe = make_recipe(None, None, {"algorithm": {"svm": SVM, "true": "sklearn.dummy:DummyClassifier"}}, {})
+    assert isinstance(recipe.build({"algorithm": "svm", "algorithm__C": 4.0}), Pipeline)
+    assert type(recipe.build({"algorithm": True})[0]).__name__ == "DummyClassifier"
+
+
+def test_a_part_deep_inside_can_be_a_choice() -> None:
+    bagging = BaggingClassifier(estimator=LogisticRegression())
+    recipe = make_recipe(Pipeline([("bag", bagging)]), None, {"inner": {"svm": SVM}}, {"inner": "bag__estimator"})
+    built = recipe.build({"bag__estimator__C": 9.0, "inner": "svm"})
+    assert repr(built[0].estimator) == "SVC(C=9.0)"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "evaluator.estimator: Give `estimator`, or `pipeline`"),
+        (
+            {"estimator": SVM, "pipeline": [["a", SVM]]},
+            "evaluator.estimator: Give `estimator`, or `pipeline`",
+        ),
+        ({"pipeline": ["model"]}, 'evaluator.pipeline[0]: No estimator: write it as ["model", estimator]'),
+        ({"choices": {"model": {"svm": "sklearn.svm:SVX"}}}, "evaluator.choices.model.svm: Cannot import"),
+    ],
+    ids=repr,
+)
+def test_options_that_do_not_fit_together_are_told(options: dict[str, Any], said: str) -> None:
+    given: dict[str, Any] = {"estimator": None, "pipeline": None, "choices": {}, "names": {}} | options
+    with pytest.raises(UsageError) as caught:
+        make_recipe(**given)
+    assert str(caught.value).startswith(said)
+
+
+def test_two_parameters_for_one_place_are_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Recipe(SVC(), names={"a": "C"}).build({"a": 1.0, "C": 2.0})
+    assert str(caught.value) == "space.C: Another active parameter sets 'C' too."
