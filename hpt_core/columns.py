@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hpt_core.space import Space
 
-__all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns"]
+__all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns", "carry_over"]
 
 # Codes of the state column. A lost trial says nothing about its point; an invalid one must not be used.
 WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, SILENT, INVALID = range(8)
@@ -32,10 +32,10 @@ class Columns:
         codes: (>= count,) what each trial is good for.
     """
 
-    def __init__(self, objectives: int) -> None:
-        self.count = 0
-        self.losses = np.full((_FIRST_ROWS, objectives), np.nan)
-        self.codes = np.zeros(_FIRST_ROWS, dtype=np.int8)
+    def __init__(self, objectives: int, count: int = 0) -> None:
+        self.count = count
+        self.losses = np.full((max(_FIRST_ROWS, count), objectives), np.nan)
+        self.codes = np.zeros(max(_FIRST_ROWS, count), dtype=np.int8)
         self._inside: NDArray[np.bool_] | None = None
         self._unit = np.empty((0, 0))
         self._encoded = 0
@@ -58,10 +58,10 @@ class Columns:
     def set_losses(self, trial: Trial, signs: Sequence[float]) -> None:
         """Write a trial's values as losses."""
         if trial.values is None:
-            return
-        if len(signs) == 1:
+            self.losses[trial.number] = np.nan
+        elif len(signs) == 1:
             self.losses[trial.number, 0] = signs[0] * trial.values[0]
-        elif len(signs) == len(trial.values):
+        else:
             self.losses[trial.number] = np.multiply(signs, trial.values)
 
     def restrict(self, inside: NDArray[np.bool_]) -> None:
@@ -118,11 +118,19 @@ class Columns:
         return self._inside is None or number >= len(self._inside) or bool(self._inside[number])
 
 
+def carry_over(trial: Trial, before: Sequence[str], now: Sequence[str]) -> None:
+    """Give a trial its values under amended objectives: what is none any more is a metric, and the other way round."""
+    if before != now and trial.state in (State.COMPLETE, State.STOPPED):
+        known = {**trial.metrics, **dict(zip(before, trial.values or (), strict=False))}
+        trial.values = tuple(known[name] for name in now) if all(name in known for name in now) else None
+        trial.metrics = known if trial.values is None else {k: v for k, v in known.items() if k not in now}
+
+
 def _code(trial: Trial) -> int:
     if trial.invalid is not None:
         return INVALID
     if trial.state is State.COMPLETE:
-        return COMPLETE
+        return COMPLETE if trial.values is not None else SILENT
     if trial.state is State.STOPPED:
         return STOPPED if trial.values is not None else SILENT
     if trial.failure is not None:

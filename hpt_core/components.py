@@ -1,7 +1,8 @@
 """The contracts: what a sampler, evaluator, stopping rule, store and executor must do.
 
 They are protocols: a component needs no base class. A component is an attrs class whose fields are its
-options (see `hpt_core.options`).
+options (see `hpt_core.options`). Any of them may have a method ``check(space, objectives)`` (objectives: name ->
+direction), which is called before the first trial and raises `UsageError` with what can never work.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,15 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         UsageError: If there is no such file, it is no TOML (with line and column), or an override is malformed.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
     except OSError as err:
         raise UsageError(f"Cannot read the study file {path}: {err.strerror}.") from err
     if len(raw) > _MAX_BYTES:
-        raise UsageError(f"The study file {path} has {len(raw)} bytes; at most {_MAX_BYTES} are taken.")
+        raise UsageError(f"The study file {path} is too long; at most {_MAX_BYTES} bytes are taken.")
     try:
         data = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
+    except (ValueError, RecursionError) as err:  # ValueError: bad TOML, bad UTF-8, an int of thousands of digits
         raise UsageError(f"{path} is no valid TOML: {err}") from err
     data.setdefault("name", path.stem)
     for override in overrides:
@@ -73,7 +75,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise UsageError(f"An override must look like key.path=value. Got {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     table: Any = data
     for depth, step in enumerate(steps[:-1]):
@@ -115,10 +117,12 @@ def make_study(
     run = found.run_settings()
     settings = {key: data[key] for key in ("name", *_SETTINGS) if key in data}
     found.collect(lambda: build(Settings, settings, ""))
-    check = getattr(arguments.get("evaluator"), "check", None)
-    if check is not None and arguments.get("space") is not None:
+    if arguments.get("space") is not None:
         objectives = arguments.get("objective") or parse_objectives("minimize")
-        found.collect(lambda: check(arguments["space"], objectives))
+        for component in (arguments.get("evaluator"), arguments.get("sampler"), *arguments["stop"]):
+            check = getattr(component, "check", None)
+            if check is not None:
+                found.collect(partial(check, arguments["space"], objectives))
     if found.mistakes:
         raise UsageError(*found.mistakes)
     return Study(**arguments, **settings, amend=amend, plugins=found.plugins), run

@@ -70,23 +70,31 @@ class Decisions:
 
     def _claim(self, worker: str, budget: int | None, *, judge: bool) -> Trial | Stop | Repeat | None:
         history = self.ledger.history
+        waiting = [t for t in history.open.values() if t.state is State.WAITING] if history.open else []
+        decided_on = waiting[0].number if waiting else history.next_number
+        if self._is_early(decided_on):
+            return None
         number = history.next_number
-        view = self._view(history, number)
+        view = self._view(history, decided_on)
         stop = self._judge_study(view) if judge else None
         if stop is not None:
             return stop
-        waiting = [t for t in history.open.values() if t.state is State.WAITING] if history.open else []
         for trial in waiting:
             if trial.attempt:  # lost with its worker: it has its place in the budget already
                 return self._start(trial, worker)
         if budget is not None and number - history.invalid_count - len(waiting) >= budget:
-            return self._stop_study("trials", Stop(f"all {budget} trials were started"))
+            return self._stop_study("budget", Stop(f"all {budget} trials were started"))
         if waiting:
             return self._start(waiting[0], worker)
         promoted = self._promoted(view)
         if promoted is not None:
             return self._start(promoted, worker)
         return self._start_new(view, number, worker)
+
+    def _is_early(self, number: int) -> bool:
+        """Whether a reproducible study has to wait for results before it decides on this trial."""
+        running = (n for n, trial in self.ledger.history.open.items() if trial.state is State.RUNNING)
+        return bool(self.lag) and any(n <= number - self.lag for n in running)
 
     def _view(self, history: History, number: int) -> History:
         return history if self.lag <= 1 else history.as_seen_by(number, self.lag)
@@ -150,8 +158,6 @@ class Decisions:
 
     def _start_new(self, view: History, number: int, worker: str) -> Trial | Stop | Repeat | None:
         history = self.ledger.history
-        if self.lag and any(n <= number - self.lag for n, t in history.open.items() if t.state is State.RUNNING):
-            return None
         try:
             proposed = guarded_suggestion(self.sampler, view, number, self.duplicates)
         except SpaceExhausted as end:

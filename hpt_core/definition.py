@@ -54,6 +54,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mista
     for key in [*before, *(k for k in now if k not in before)]:
         old, new = before.get(key), now.get(key)
         if old == new:
+            if key == "objectives" and [*before[key]] != [*now[key]]:  # reports are about the first
+                found.append(Mistake(key, f"The order was {', '.join(before[key])}, is now {', '.join(now[key])}."))
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("use") == new.get("use"):
             found += [_within(key, inner) for inner in differences(old, new)]

@@ -26,6 +26,8 @@ __all__ = ["DUPLICATES", "Repeat", "guarded_suggestion"]
 _LOG = logging.getLogger("hpt")
 
 DUPLICATES = ("avoid", "reuse", "allow")
+_DRAWS = 1_000
+_ENUMERABLE = 2**53
 _TRIES = 4
 """How often a sampler is asked for one trial before the core chooses the point itself."""
 
@@ -126,11 +128,12 @@ def plain(value: Any) -> Any:
 def _new_point(history: History, rng: Generator) -> Params:
     """A point that nobody took yet: uniform in a continuous space, the next free one of a finite space."""
     space, known = history.space, history.keys
-    if space.size is None:
-        while True:
-            params = space.sample(rng)
+    if space.size is None or space.size > _ENUMERABLE:
+        draws = (space.sample(rng) for _ in range(_DRAWS))
+        for params in draws:
             if space.key(params) not in known:
                 return params
+        raise SpaceExhausted  # continuous, but so narrow that floats run out
     grid = space.grid()
     start = int(rng.random() * space.size)
     for offset in range(len(known) + 1):

@@ -76,8 +76,7 @@ class History:
     def space(self) -> Space:
         """The search space as it is now (amendments included)."""
         if self._space is None:
-            msg = "The study has no records yet, so it has no space."
-            raise StoreError(msg)
+            raise StoreError("The study has no records yet, so it has no space.")
         return self._space
 
     @property
@@ -114,9 +113,8 @@ class History:
     @property
     def elapsed(self) -> float:
         """Seconds that the study has been worked on, idle gaps between runs left out."""
-        if self.clock is None or self._last_time is None:
-            return self._active_seconds
-        return self._active_seconds + max(0.0, self.clock - self._last_time)
+        running_on = 0.0 if self.clock is None or self._last_time is None else self.clock - self._last_time
+        return self._active_seconds + max(0.0, running_on)
 
     # --- trials and columns -----------------------------------------------------------------------------
 
@@ -220,13 +218,15 @@ class History:
         known = min(len(self.trials), trial + 1)
         view.trials = self.trials[:known]
         view._columns, view._best = self._columns.first(known), None
-        for number in range(max(0, trial - lag + 1), known):
+        hidden = [n for n in range(max(0, trial - lag + 1), min(trial, known)) if self.trials[n].invalid is None]
+        for number in hidden:
             kept = self.trials[number]
-            if number != trial and kept.invalid is None:
-                view.trials[number] = Trial(number, kept.params, State.RUNNING, source=kept.source)
-                view._columns.set_state(view.trials[number])
-                view._columns.losses[number] = np.nan
-        view.open = {t.number: t for t in view.trials if not t.finished}
+            view.trials[number] = Trial(number, kept.params, State.RUNNING, info=kept.info, source=kept.source)
+            view._columns.set_state(view.trials[number])
+            view._columns.losses[number] = np.nan
+        view.open = {t.number: t for t in view.trials if t.number in self.open or t.number in hidden}
+        view.session = sorted((t for t in self.session if t.number <= trial - lag), key=lambda t: t.number)
+        view._keys = {key: number for key, number in self._keys.items() if number < known}
         return view
 
     # --- replay -------------------------------------------------------------------------------------------
@@ -244,21 +244,20 @@ class History:
         """Replay one record. A kind of record that is not known is passed over: it is from a later hpt."""
         try:
             time, event = record["time"], record["event"]
-            if self._last_time is not None and event != "joined":
-                self._active_seconds += max(0.0, time - self._last_time)
-            self._last_time = time
-            handler = _HANDLERS.get(event)
-            if handler is not None:
-                handler(self, record)
+            if self._last_time is None or event in ("amended", "joined"):
+                self._last_time = time  # nobody worked in between
+            elif time > self._last_time:  # another machine's clock may be behind
+                self._active_seconds += time - self._last_time
+                self._last_time = time
+            if event in _HANDLERS:
+                _HANDLERS[event](self, record)
         except (KeyError, IndexError, TypeError, ValueError) as err:
-            msg = f"Record {self.position + 1} of the log is damaged ({type(err).__name__}: {err})."
-            raise StoreError(msg) from err
+            raise StoreError(f"Record {self.position + 1} of the log is damaged: {type(err).__name__}: {err}") from err
         self.position += 1
 
     def _created(self, record: Record) -> None:
         if record["format"] > FORMAT:
-            msg = f"The study was written by a newer hpt (log format {record['format']}, known: {FORMAT})."
-            raise StoreError(msg)
+            raise StoreError(f"The study was written by a newer hpt (log format {record['format']}, known: {FORMAT}).")
         self.provenance = record["provenance"]
         self._define(record["definition"])
 
@@ -267,18 +266,18 @@ class History:
         self._space = Space.from_json(definition["space"])
         signs = tuple(1.0 if way == "minimize" else -1.0 for way in definition["objectives"].values())
         if len(signs) != self._columns.losses.shape[1]:
-            self._columns = Columns(len(signs))
-            for _ in self.trials:
-                self._columns.add()
+            self._columns = Columns(len(signs), len(self.trials))
         self._signs = signs
 
     def _amended(self, record: Record) -> None:
+        before = self.objectives
         self._define(record["definition"])
         self._best = None
         self._keys = {}
         inside = np.ones(len(self.trials), dtype=bool)
         for trial in self.trials:
             inside[trial.number] = self.space.contains(trial.params)
+            columns.carry_over(trial, before, self.objectives)
             self._columns.set_state(trial)
             self._columns.set_losses(trial, self._signs)
             if trial.invalid is None and inside[trial.number]:
@@ -295,8 +294,7 @@ class History:
 
     def _add(self, trial: Trial) -> None:
         if trial.number != len(self.trials):
-            msg = f"trial {trial.number} follows trial {len(self.trials) - 1}"
-            raise ValueError(msg)
+            raise ValueError(f"trial {trial.number} follows trial {len(self.trials) - 1}")
         self.trials.append(trial)
         self._columns.add()
         self.open[trial.number] = trial
@@ -314,6 +312,8 @@ class History:
             trial = self.trials[number]
             if trial.finished or record["attempt"] != trial.attempt + 1:
                 return  # a worker that was thought dead; what it does is not the trial's history
+            if not self.resumable:
+                trial.reports = []  # it begins anew
         trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
         trial.started, trial.reason, trial.rule = record["time"], "", ""
         self._columns.set_state(trial)
@@ -332,16 +332,19 @@ class History:
     def _paused(self, record: Record) -> None:
         trial = self._current(record)
         if trial is not None:
-            trial.state, trial.reason, trial.rule = State.PAUSED, record["reason"], record["rule"]
-            self._columns.set_state(trial)
+            trial.reason, trial.rule = record["reason"], record["rule"]
+            self._set_aside(trial, State.PAUSED)
 
     def _released(self, record: Record) -> None:
         trial = self._current(record)
         if trial is not None:
-            trial.state = State.WAITING
-            if not self.resumable:
-                trial.reports = []
-            self._columns.set_state(trial)
+            self._set_aside(trial, State.WAITING)
+
+    def _set_aside(self, trial: Trial, state: State) -> None:
+        trial.state = state
+        self._columns.set_state(trial)
+        if trial.invalid is not None:  # it is not taken up again
+            self.open.pop(trial.number, None)
 
     def _finished(self, record: Record) -> None:
         trial = self.trials[record["trial"]]
@@ -368,7 +371,8 @@ class History:
         trial.invalid = record["reason"]
         self.invalid_count += 1
         self._columns.set_state(trial)
-        self.open.pop(trial.number, None)
+        if trial.state is not State.RUNNING:  # one that runs has still to come to its end
+            self.open.pop(trial.number, None)
         self._best = None
         key = self.space.key(trial.params)
         if self._keys.get(key) == trial.number:
@@ -384,7 +388,7 @@ class History:
         self.notes[record["subject"]] = record["content"]
 
     def _raise_best(self, trial: Trial) -> None:
-        if trial.state is State.COMPLETE and self._best is not None:  # None: `best` looks for it when asked
+        if trial.state is State.COMPLETE and trial.invalid is None and self._best is not None:
             losses = self._columns.losses[:, 0]
             self._best = min(self._best, trial.number, key=lambda number: (losses[number], number))
 

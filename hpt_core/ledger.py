@@ -73,7 +73,8 @@ class Ledger:
     def _replay(self, records: Sequence[Record]) -> None:
         for record in records:
             self._history.apply(record)
-            if self.observer is not None:
+        if self.observer is not None:  # it may look at the study, and so replay what is new by then
+            for record in records:
                 self.observer(record)
 
 

@@ -58,7 +58,7 @@ def _definition(study: Study) -> dict[str, Any]:
         "stop": [describe(rule) for rule in study.rules],
         "seed": settings.seed,
         "duplicates": settings.duplicates,
-        "reproducible": study.workers if settings.reproducible else 0,
+        "reproducible": (study.workers or 1) if settings.reproducible else 0,
     }
 
 
@@ -68,6 +68,7 @@ def _adopt(study: Study, history: History) -> None:
         study.sampler = study.plugins.make("sampler", history.definition["sampler"], "sampler")
     if study.settings.seed is None:
         study.settings.seed = history.seed
+    study.workers = study.workers or int(history.definition["reproducible"])
 
 
 def _amendments(study: Study, history: History) -> list[events.Record]:
@@ -76,6 +77,8 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
         known = before if now["evaluator"] is None else now
         before |= {key: known[key] for key in ("evaluator", "evidence")}
         now |= {key: known[key] for key in ("evaluator", "evidence")}
+    if before["reproducible"] and now["reproducible"] and not any(trial.attempt for trial in history.trials):
+        before["reproducible"] = now["reproducible"]  # nothing was decided yet
     found = definitions.differences(before, now)
     if found and not study.amend:
         head = (
@@ -83,7 +86,7 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
             "Give this one another name, or accept the change: amend=True in Python, --amend in the shell."
         )
         raise DefinitionChangedError(head, *found)
-    if found or now["evidence"] != history.definition["evidence"]:
+    if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from hpt_core.errors import Mistake, UsageError
+from hpt_core.errors import Mistake, PluginError, UsageError
 
 __all__ = ["build", "describe", "did_you_mean", "import_object", "option", "option_fields"]
 
@@ -72,7 +72,8 @@ def _validate(instance: object, attribute: attrs.Attribute[Any], value: object) 
 
 def _problem(attribute: attrs.Attribute[Any], value: Any) -> str | None:
     """What is wrong with a value, in the form 'must be an int >= 1. Got 0.'; None where nothing is."""
-    names = [part.strip() for part in str(attribute.type).split("|")]
+    hint = attribute.type.__name__ if isinstance(attribute.type, type) else str(attribute.type)
+    names = [part.strip() for part in hint.split("|")]
     kinds = [name for name in names if name in _SCALARS]
     bounds: Mapping[str, float] = attribute.metadata.get("bounds", {})
     if value is None and "None" in names:
@@ -135,6 +136,7 @@ def build(
 
     Raises:
         UsageError: With every mistake found.
+        PluginError: If the class itself is at fault.
     """
     fields = {field.name: field for field in option_fields(cls)}
     mistakes = []
@@ -148,7 +150,7 @@ def build(
         if name not in given and field.default is attrs.NOTHING:
             help_text = field.metadata.get("help", "")
             mistakes.append(Mistake(_join(path, name), f"This option must be given. {help_text}".strip()))
-    hints = get_type_hints(cls) if attrs.has(cls) else {}
+    hints = _hints(cls)
     values = {}
     for name in given.keys() & fields.keys():
         where = _join(path, name)
@@ -164,10 +166,25 @@ def build(
     if mistakes:
         order = list(given)
         raise UsageError(*sorted(mistakes, key=lambda m: _place(m.path, path, order)))
+    return _made(cls, values, path)
+
+
+def _hints(cls: type) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(cls) if attrs.has(cls) else {}
+    except Exception as err:
+        msg = f"The options of {cls.__name__} are annotated with what is not there at runtime: {err}"
+        raise PluginError(msg) from err
+
+
+def _made(cls: type, values: Mapping[str, Any], path: str) -> Any:
     try:
         return cls(**values)
     except UsageError as err:
         raise UsageError(*(Mistake(_join(path, m.path), m.message) for m in err.mistakes)) from err
+    except Exception as err:
+        message = f"{cls.__name__} cannot be made of these options: {type(err).__name__}: {err}"
+        raise UsageError(Mistake(path, message)) from err
 
 
 def _join(path: str, rest: str) -> str:
@@ -236,7 +253,10 @@ class _Structure:
         if getattr(kind, "_is_protocol", False) and self.resolve is not None:
             return self.resolve(kind, value, path)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise _wrong(path, "a finite number", value) from None
         if kind is Path and isinstance(value, (str, Path)):
             return Path(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -19,12 +19,12 @@ def non_dominated(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
         losses: (n, m), smaller is better.
 
     Returns:
-        (n,) booleans. Takes O(n log n + n f) for f points on the front: rows are visited from the lowest sum on, and
-        a row can only be dominated by one with a lower sum.
+        (n,) booleans. Takes O(n log n + n f) for f points on the front: rows are visited in lexicographic order, and
+        a row can only be dominated by one before it.
     """
     keep = np.zeros(len(losses), dtype=bool)
     front = np.empty((0, losses.shape[1]))
-    for i in np.argsort(losses.sum(axis=1), kind="stable"):
+    for i in np.lexsort(losses.T[::-1]):
         nowhere_worse = (front <= losses[i]).all(axis=1)
         if not (nowhere_worse & (front < losses[i]).any(axis=1)).any():
             keep[i] = True

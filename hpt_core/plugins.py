@@ -75,6 +75,7 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self._declared: dict[str, dict[str, list[_Declared]]] | None = None
         self._silenced: set[str] = set()
+        self._names: dict[int, str] = {}  # id of a plugin's info -> its name in the manager
         self.plugins: list[PluginInfo] = []
         if discover:
             self._discover(set(disabled))
@@ -112,7 +113,7 @@ class Plugins:
                 continue
             try:
                 plugin = point.load()
-            except Exception as err:  # noqa: BLE001 - a stranger's code may raise anything
+            except (Exception, SystemExit) as err:  # noqa: BLE001 - a stranger's code may raise anything
                 info.problem = f"cannot be imported: {type(err).__name__}: {err}"
                 self.plugins.append(info)
                 continue
@@ -126,11 +127,15 @@ class Plugins:
             return
         taken = self._manager.has_plugin(info.name)
         name = f"{info.distribution}:{info.name}" if taken else info.name
+        known_already = self._manager.is_registered(plugin)
         try:
             self._manager.register(plugin, name)
-        except (ValueError, pluggy.PluginValidationError) as err:
+        except Exception as err:  # noqa: BLE001 - a stranger's object may raise anything when it is looked at
             info.problem = f"cannot be registered: {err}"
+            if not known_already and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)  # pluggy leaves the hooks before the bad one in place
             return
+        self._names[id(info)] = name
         callers = self._manager.get_hookcallers(plugin) or []
         info.hooks = sorted(caller.name for caller in callers)
         unknown = [caller.name for caller in callers if not caller.has_spec()]
@@ -197,7 +202,7 @@ class Plugins:
             raise UsageError(Mistake(f"{path}.use", message))
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}
-        return build(cls, options, path, self._resolve)
+        return self._checked(kind, build(cls, options, path, self._resolve), path)
 
     def make_store(self, spec: object, path: str = "store") -> Any:
         """Make a store from a component, a mapping, a name, a URL (``sqlite:///hpt.db``) or a file's path."""
@@ -258,7 +263,7 @@ class Plugins:
         if info.problem or hook not in info.hooks:
             return
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
-            if impl.plugin_name not in (info.name, f"{info.distribution}:{info.name}"):
+            if impl.plugin_name != self._names.get(id(info)):
                 continue
             try:
                 offered = dict(impl.function())
@@ -282,7 +287,8 @@ class Plugins:
         return found
 
     def _resolve(self, protocol: type, value: Any, path: str) -> Any:
-        return self.make(_KIND_OF[protocol], value, path)
+        kind = _KIND_OF.get(protocol)
+        return value if kind is None else self.make(kind, value, path)
 
     def _checked(self, kind: str, component: object, path: str) -> object:
         if isinstance(component, type):

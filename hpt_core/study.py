@@ -101,7 +101,7 @@ class Study:
         self.store = self.plugins.make_store(store or self.plugins.default("store"))
         self.ledger = Ledger(self.store, name)
         self.amend = amend
-        self.workers = 1
+        self.workers = 0  # not said yet: as recorded, else 1
         self.stop_reason = ""
         self._decisions: Decisions | None = None
         self._me = liveness.this_process()
@@ -140,8 +140,7 @@ class Study:
         _check_count("workers", workers)
         if trials is not None:
             _check_count("trials", trials)
-        if self.workers != workers:
-            self.workers, self._decisions = workers, None
+        self.workers, self._decisions = workers, None  # a run joins the study anew, with the evaluator of this call
         self.stop_reason = run_study(self, trials, workers)
         return self.stop_reason
 
@@ -201,7 +200,9 @@ class Study:
         """
         running = self._running(trial)
         if isinstance(result, BaseException):
-            result = Failure("error", f"{type(result).__name__}: {result}")
+            from hpt_core.worker import failure_of
+
+            result = failure_of(result)
         if isinstance(result, Failure):
             self.decisions.fail(running, result)
             return running
@@ -336,7 +337,7 @@ class Study:
             sampler=self.sampler,
             rules=[(self.plugins.name_of(type(rule)) or type(rule).__name__, rule) for rule in self.rules],
             duplicates=settings.duplicates,
-            lag=self.workers if settings.reproducible else 0,
+            lag=(self.workers or 1) if settings.reproducible else 0,
             retries=settings.retries,
             max_failures=settings.max_failures,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -177,21 +178,31 @@ def _number(value: object, what: str) -> float:
 
 
 def _as_float(value: Any, what: str) -> float:
-    dtype = str(getattr(value, "dtype", ""))
+    dtype = getattr(value, "dtype", None)
     if (
         isinstance(value, (bool, str, bytes, bytearray, complex))
         or not hasattr(type(value), "__float__")
         or getattr(value, "ndim", 0) != 0
-        or dtype.endswith("bool")
-        or "complex" in dtype
+        or getattr(dtype, "kind", "f") in "bcmMOSU"  # numpy: a 0-d array of text has a __float__ that parses it
+        or str(dtype).endswith("bool")
+        or "complex" in str(dtype)
     ):
-        shown = "None" if value is None else f"{type(value).__name__} {value!r:.80}"
-        raise EvaluationError(f"{what} must be a number. Got {shown}.", kind="invalid-value")
+        raise EvaluationError(f"{what} must be a number. Got {_shown(value)}.", kind="invalid-value")
     try:
         return float(value)
-    except (OverflowError, TypeError, ValueError) as err:
-        msg = f"{what} must be a number. Got {type(value).__name__} that float() refuses: {err}."
+    except Exception as err:  # a stranger's __float__ may raise anything
+        msg = f"{what} must be a number. Got {type(value).__name__} that float() refuses ({type(err).__name__})."
         raise EvaluationError(msg, kind="invalid-value") from err
+
+
+def _shown(value: object) -> str:
+    """Type and beginning of any object whatever, of one with a broken or endless ``repr`` too."""
+    if value is None:
+        return "None"
+    try:
+        return f"{type(value).__name__} {reprlib.repr(value):.80}"
+    except Exception:  # noqa: BLE001 - a stranger's __repr__ may raise anything
+        return type(value).__name__
 
 
 def _metrics(items: Mapping[str, object]) -> dict[str, float]:
@@ -228,7 +239,7 @@ def check_result(result: object, objectives: Sequence[str]) -> tuple[tuple[float
     if len(objectives) == 1:
         return (_number(result, "The value of a trial"),), {}
     if not isinstance(result, (tuple, list)) or len(result) != len(objectives):
-        msg = f"A trial must give {len(objectives)} values ({', '.join(objectives)}). Got {result!r:.80}."
+        msg = f"A trial must give {len(objectives)} values ({', '.join(objectives)}). Got {_shown(result)}."
         raise EvaluationError(msg, kind="invalid-value")
     named = zip(objectives, result, strict=True)
     return tuple(_number(value, f"The value of {name!r}") for name, value in named), {}
@@ -245,10 +256,10 @@ def check_report(report: object, last_step: int) -> Report:
         EvaluationError: Of kind ``invalid-value``.
     """
     if not isinstance(report, Report):
-        msg = f"An evaluator must yield Report objects. Got {type(report).__name__} {report!r:.80}."
+        msg = f"An evaluator must yield Report objects. Got {_shown(report)}."
         raise EvaluationError(msg, kind="invalid-value")
     if type(report.step) is not int or report.step <= last_step:
-        msg = f"The step of a report must be an int above the last one ({last_step}). Got {report.step!r}."
+        msg = f"The step of a report must be an int above the last one ({last_step}). Got {_shown(report.step)}."
         raise EvaluationError(msg, kind="invalid-value")
     value = _number(report.value, f"The value reported at step {report.step}")
     return Report(report.step, value, _metrics(report.metrics) if report.metrics else {})

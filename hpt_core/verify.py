@@ -11,6 +11,7 @@ from hpt_core.components import Pause, Sampler, Store
 from hpt_core.errors import SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion
 from hpt_core.history import History
+from hpt_core.trial import State
 
 if TYPE_CHECKING:
     from hpt_core.events import Record
@@ -133,26 +134,32 @@ class _Audit:
     def _check_trial(self, record: Record) -> None:
         trial = self._history.trials[record["trial"]]
         view = self._view(trial.number)
-        rule = dict(self._rules).get(record["rule"])
-        if rule is None:
+        rules = self._named(record["rule"], "judge_trial")
+        if not rules:
             self._differ(f"trial {trial.number}: was ended by {record['rule']!r}, which is no rule of the study")
             return
         self._result.checked += 1
-        decision = rule.judge_trial(view, trial)
+        decisions = [rule.judge_trial(view, trial) for rule in rules]
+        decision = next((decision for decision in decisions if decision is not None), None)
         wanted = "paused" if record["event"] == "paused" else "stopped"
         found = {type(None): "left running", Pause: "paused"}.get(type(decision), "stopped")
         if found != wanted:
             self._differ(f"trial {trial.number}: {record['rule']} has it {found}, recorded is {wanted}")
 
     def _check_stop(self, record: Record) -> None:
-        rule = dict(self._rules).get(record["rule"])
-        if rule is None:
+        rules = self._named(record["rule"], "judge_study")
+        if not rules:
             return  # the budget or an exhausted space: the core's own counts
         self._result.checked += 1
-        view = self._view(self._history.next_number)
+        waiting = (trial.number for trial in self._history.open.values() if trial.state is State.WAITING)
+        view = self._view(next(waiting, self._history.next_number))
         view.clock = record["time"]
-        if rule.judge_study(view) is None:
+        if all(rule.judge_study(view) is None for rule in rules):
             self._differ(f"the study: {record['rule']} would go on, recorded is: {record['reason']}")
+
+    def _named(self, name: str, method: str) -> list[Any]:
+        """The rules of a name that may have decided: one kind of rule may be there twice."""
+        return [rule for known, rule in self._rules if known == name and hasattr(rule, method)]
 
     def _differ(self, what: str) -> None:
         self._result.differences.append(what)

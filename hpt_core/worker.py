@@ -14,7 +14,7 @@ import pluggy
 
 from hpt_core import events, liveness
 from hpt_core.components import Stop, Store
-from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError
+from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
 from hpt_core.guard import plain
 from hpt_core.trial import FAILURE_KINDS, Failure, Report, State, Trial, check_result
 
@@ -29,6 +29,7 @@ _LOG = logging.getLogger("hpt")
 
 _OUR_FOLDERS = tuple(str(Path(str(module.__file__)).parent) for module in (pluggy, events))
 _DETAIL_LIMIT = 64 * 1024
+_MESSAGE_LIMIT = 2_000
 _WAIT_SECONDS = 0.01
 _RECOVER_SECONDS = 10.0
 
@@ -52,6 +53,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
         _conclude(study)
     except KeyboardInterrupt:
         reason = "interrupted"
+        decisions.lost(liveness.this_process(), Failure("interrupted", "interrupted by the user"))
         raise
     finally:
         decisions.ledger.observer = None
@@ -107,6 +109,7 @@ def evaluate(study: Study, trial: Trial) -> None:
     Raises:
         KeyboardInterrupt: After the trial was released.
         PluginError: If a stopping rule fails.
+        StoreError: If the store does.
     """
     decisions = study.decisions
     try:
@@ -119,8 +122,8 @@ def evaluate(study: Study, trial: Trial) -> None:
     except KeyboardInterrupt:
         decisions.fail(trial, Failure("interrupted", "interrupted by the user"))
         raise
-    except PluginError:
-        decisions.fail(trial, Failure("interrupted", "a plugin failed beside it"))
+    except (PluginError, StoreError):
+        decisions.fail(trial, Failure("interrupted", "a plugin or the store failed beside it"))
         raise
     except BaseException as err:  # noqa: BLE001 - SystemExit in a trial is its failure too
         decisions.fail(trial, failure_of(err))
@@ -160,20 +163,23 @@ def _close(reports: Iterator[Report]) -> None:
     if close is not None:
         try:
             close()
-        except Exception:  # noqa: BLE001 - a stranger's code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - a stranger's code may raise anything, SystemExit too
             _LOG.exception("The evaluator failed while it was closed.")
 
 
 def failure_of(err: BaseException) -> Failure:
     """Describe an exception that ended a trial."""
     try:
-        message = f"{type(err).__name__}: {err}"
+        message = f"{type(err).__name__}: {err}"[:_MESSAGE_LIMIT]
     except Exception:  # noqa: BLE001 - a stranger's code may raise anything
         message = type(err).__name__
     detail = "".join(traceback.format_exception(type(err), err, _beyond_us(err.__traceback__)))[-_DETAIL_LIMIT:]
     if isinstance(err, EvaluationError):
         kind = err.kind if err.kind in FAILURE_KINDS else "error"
-        return Failure(kind, str(err), (err.detail or ("" if kind == "invalid-value" else detail))[-_DETAIL_LIMIT:])
+        said = message.removeprefix(f"{type(err).__name__}: ")
+        return Failure(kind, said, (err.detail or ("" if kind == "invalid-value" else detail))[-_DETAIL_LIMIT:])
     return Failure("out-of-memory" if isinstance(err, MemoryError) else "error", message, detail)
 
 
@@ -186,10 +192,11 @@ def _beyond_us(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _check_beforehand(study: Study) -> None:
-    """Let the evaluator object before the first trial to what can never work."""
-    check = getattr(study.evaluator, "check", None)
-    if check is not None:
-        check(study.space, dict(study.objectives))
+    """Let the components object before the first trial to what can never work."""
+    for component in (study.evaluator, study.sampler, *study.rules):
+        check = getattr(component, "check", None)
+        if check is not None:
+            check(study.space, dict(study.objectives))
 
 
 def _raise_if_failing(study: Study) -> None:

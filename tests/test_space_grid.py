@@ -140,7 +140,10 @@ def test_switches_before_their_children_are_counted_apart() -> None:
     switches = {f"s{i}": [True, False] for i in range(40)}
     children = {f"c{i}": Int(1, 3, when={f"s{i}": True}) for i in range(40)}
     assert Space({**switches, **children}).size == 4**40
-    root: dict[str, Any] = {"root": [True, False], **{k: {"choices": v, "when": {"root": True}} for k, v in switches.items()}}
+    root: dict[str, Any] = {
+        "root": [True, False],
+        **{k: {"choices": v, "when": {"root": True}} for k, v in switches.items()},
+    }
     space = Space({**root, **children})
     assert space.size == 4**40 + 1
     assert space.grid()[4**40] == {"root": False}

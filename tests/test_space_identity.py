@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import pickle
@@ -51,12 +52,26 @@ def test_pickle_and_copy_keep_everything(space: Space) -> None:
 
 
 @given(parameters())
-def test_the_repr_of_a_parameter_is_its_call(p: Parameter) -> None:
-    names = {kind.__name__: kind for kind in (Float, Int, Categorical, Ordinal, Constant)}
-    back = eval(repr(p), names)  # noqa: S307 - our own text
+def test_parameters_pickle_compare_and_hash(p: Parameter) -> None:
+    back = pickle.loads(pickle.dumps(p))
     assert back == p
     assert hash(back) == hash(p)
     assert typed(back.to_json()) == typed(p.to_json())
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (Float(0, 1), "Float(0.0, 1.0)"),
+        (Float(1, 2, log=True, step=0.5, default=1.5), "Float(1.0, 2.0, log=True, step=0.5, default=1.5)"),
+        (Int(1, 9, step=3, log=True), "Int(1, 7, log=True, step=3)"),
+        (Categorical("a", None, [1, 2], when={"b": True}), "Categorical('a', None, [1, 2], when={'b': [True]})"),
+        (Ordinal(1, 2, default=2), "Ordinal(1, 2, default=2)"),
+        (Constant([1, "x"]), "Constant([1, 'x'])"),
+    ],
+)
+def test_the_repr_of_a_parameter_is_its_call(p: Parameter, text: str) -> None:
+    assert repr(p) == text
 
 
 def test_the_tables_name_their_type_and_leave_out_what_is_usual() -> None:
@@ -110,8 +125,11 @@ def test_the_hash_is_the_same_in_every_process() -> None:
 
 
 def test_the_hash_is_pinned() -> None:
-    """A change of this value breaks resuming every stored study."""
-    assert Space(EXAMPLE).hash == "PINNED"
+    """SHA-256 of the canonical JSON; a change of it breaks resuming every stored study."""
+    tables = Space(EXAMPLE).to_json()
+    text = json.dumps({"names": list(tables), "parameters": tables}, sort_keys=True, separators=(",", ":"))
+    assert Space(EXAMPLE).hash == hashlib.sha256(text.encode("ascii")).hexdigest()
+    assert Space(EXAMPLE).hash == "16e3dc14fe2577fb1100b4f055a21de37c8980b95ecd3c8d45dc9e064b2ef17c"
 
 
 def test_a_space_is_immutable() -> None:

@@ -181,6 +181,15 @@ def test_steps_are_decimal(low: int, step: int, places: int, k: int) -> None:
     assert p.value_at(k) == float((low + k * step) * unit)
 
 
+@given(st.integers(2**40, 2**53))
+def test_an_int_too_fine_for_the_log_lattice_is_kept_and_moves_by_less_than_1e_11(value: int) -> None:
+    p = Int(1, 2**53, log=True)
+    u = p.to_unit(value)
+    assert p.contains(value)
+    assert u == pytest.approx(math.log(value / 0.5) / math.log((2**53 + 0.5) / 0.5), abs=1e-11)
+    assert math.log(p.from_unit(u) / value) == pytest.approx(0, abs=1e-11 * math.log(2**54))
+
+
 def test_three_steps_of_a_tenth_are_0_3() -> None:
     p = Float(0, 1, step=0.1)
     assert [p.value_at(i) for i in range(11)] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]

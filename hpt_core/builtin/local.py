@@ -39,6 +39,7 @@ _LOG = logging.getLogger("hpt")
 _CONTEXT = multiprocessing.get_context("spawn")
 _STDERR_TAIL = 8_000
 _GRACE_SECONDS = 2.0
+_LOOK_SECONDS = 60.0
 
 
 @attrs.define(kw_only=True)
@@ -111,7 +112,8 @@ class _Supervisor:
         for child in self._children:
             child.process.terminate()
         for child in self._children:
-            _reap(child.process)
+            _wait_or_kill(child.process)
+            child.process.join()
             self._forget(child)
             self._lost(child.name, failure)
         self._children = []
@@ -138,7 +140,7 @@ class _Supervisor:
         since = [child.trial_since for child in self._children if child.trial_since is not None]
         if limit is None or not since:
             return None
-        return max(0.0, min(since) + limit - time.monotonic()) + 0.001
+        return min(_LOOK_SECONDS, max(0.0, min(since) + limit - time.monotonic()) + 0.001)
 
     def _kill_late_ones(self) -> None:
         limit = self._worker.trial_timeout
@@ -147,7 +149,7 @@ class _Supervisor:
             if limit is not None and running is not None and running > limit and not child.timed_out:
                 child.timed_out = True
                 child.process.terminate()
-                _reap(child.process)
+                _wait_or_kill(child.process)
 
     def _bury(self, child: _Child) -> None:
         """A process ended: as it should, or with the trial that it had."""
@@ -158,9 +160,10 @@ class _Supervisor:
             return
         self._children.remove(child)
         self._forget(child)
+        _wait_or_kill(child.process)
+        child.process.join()
         if child.ended:
             return
-        child.process.join()
         failure = self._death(child)
         if self._lost(child.name, failure):
             self.start()
@@ -175,7 +178,7 @@ class _Supervisor:
             return Failure("timeout", message, tail)
         code = child.process.exitcode or 0
         if code < 0:
-            name = signal.Signals(-code).name
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             hint = " (the system may have been out of memory)" if name == "SIGKILL" else ""
             return Failure("killed", f"its process was killed by {name}{hint}", tail)
         return Failure("killed", f"its process ended by itself with exit code {code}", tail)
@@ -248,6 +251,7 @@ class _ServedStore:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._process = os.getpid()
         self._mutex = threading.RLock()
 
     def append(self, study: str, records: Sequence[Record]) -> int:
@@ -277,6 +281,8 @@ class _ServedStore:
         """The supervisor closes its store itself."""
 
     def _call(self, verb: str, *arguments: object) -> Any:
+        if os.getpid() != self._process:
+            os._exit(1)  # a trial forked, and its child came back out of the trial: one of them is enough
         with self._mutex:
             try:
                 self._pipe.send((verb, *arguments))
@@ -292,6 +298,8 @@ def _child_main(worker: Callable[[str, Store], str], name: str, pipe: Connection
     """A worker process: the loop on the served store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor has it too, and ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # what a trial starts ends with this process
     handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(handle, 2)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -301,7 +309,9 @@ def _child_main(worker: Callable[[str, Store], str], name: str, pipe: Connection
         _send_error(pipe, err)
     else:
         pipe.send(("ended",))
-    sys.stdout.flush()
+    with contextlib.suppress(Exception):  # a trial may have closed it
+        sys.stdout.flush()
+    os._exit(0)  # no trial's thread may hold it up
 
 
 def _send_error(pipe: Connection, err: Exception) -> None:
@@ -317,14 +327,19 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
-def _reap(process: BaseProcess) -> None:
-    process.join(_GRACE_SECONDS)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
+def _wait_or_kill(process: BaseProcess) -> None:
+    """Give a process that was told to end a moment, then kill it; kill what it leaves behind in any case."""
+    wait([process.sentinel], _GRACE_SECONDS)
+    # Not joined yet, so its number is still its own and its group's.
+    if process.pid and hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _tail(path: Path) -> str:

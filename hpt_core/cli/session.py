@@ -107,7 +107,7 @@ class _Offered(click.Group):
 
 
 def _line_of(record: logging.LogRecord, *, debug: bool) -> str:
-    line = f"{record.levelname.capitalize()}: {record.getMessage()}"
+    line = f"Warning: {record.getMessage()}"  # whatever its level: an error that counts is raised
     if record.exc_info and record.exc_info[1] is not None:
         import traceback
 

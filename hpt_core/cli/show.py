@@ -9,10 +9,10 @@ import click
 
 from hpt_core.cli import words
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
-from hpt_core.cli.session import Session
-from hpt_core.cli.text import data, duration, emit_json
+from hpt_core.cli.text import data, duration, emit_json, paragraph
 
 if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
     from hpt_core.history import History
 
 __all__ = ["command"]
@@ -47,31 +47,32 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
 def _definition(opened: Opened) -> Iterator[str]:
     definition, space = opened.history.definition, opened.history.space
     yield f"Study {opened.name} in {opened.head['store']}"
-    yield f"objective   {words.objectives(definition['objectives'])}"
-    yield f"space       {words.size_of(space)}"
+    yield paragraph("objective", words.objectives(definition["objectives"]))
+    yield paragraph("space", words.size_of(space))
     yield words.space_table(space)
     for key in ("sampler", "evaluator"):
-        yield f"{key:11} {words.component(definition[key])}"
+        yield paragraph(key, words.component(definition[key]))
     for rule in definition["stop"]:
-        yield f"{'stop':11} {words.component(rule)}"
+        yield paragraph("stopping rule", words.component(rule))
     settings = {key: definition[key] for key in _SETTINGS if definition.get(key) is not None}
-    yield f"settings    {words.pairs(settings)}"
+    yield paragraph("settings", words.pairs(settings))
 
 
 def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    yield f"trials      {about['trials']}: {words.counts(about['states'])}; worked on for {duration(about['elapsed'])}"
+    states = words.counts(about["states"])
+    yield paragraph("trials", f"{about['trials']}: {states}; worked on for {duration(about['elapsed'])}")
     if about["invalid"]:
-        yield f"invalid     {about['invalid']} of them, declared so by the user"
+        yield paragraph("invalid", f"{about['invalid']} of them, declared so by the user")
     if about["front"]:
-        yield f"front       {len(about['front'])} trials that no other beats in every objective"
+        yield paragraph("front", f"{len(about['front'])} trials that no other beats in every objective")
         yield words.front_table(history)
-    elif history.best is not None:
-        yield f"best        {words.trial_line(history, history.best)}"
+    elif about["best"]:
+        yield paragraph("best", words.trial_line(history, history.trials[about["best"]["number"]]))
     if about["default"]:
-        yield f"default     {words.trial_line(history, history.trials[about['default']['number']])}"
+        yield paragraph("default", words.trial_line(history, history.trials[about["default"]["number"]]))
     for line in words.failures(history):
-        yield f"failed      {line}"
+        yield paragraph("failed", line)
     yield from _decisions(history)
 
 
@@ -82,15 +83,17 @@ def _decisions(history: History) -> Iterator[str]:
             by_rule.setdefault(f"{trial.state} by {trial.rule}", []).append(trial.number)
     for what, numbers in by_rule.items():
         last = history.trials[numbers[-1]]
-        yield f"decided     {len(numbers)} {what}, the last: trial {last.number}: {last.reason}"
+        yield paragraph("decided", f"{len(numbers)} {what}, the last: trial {last.number}: {last.reason}")
     if history.stop is not None:
-        yield f"ended       {history.stop['reason']} (rule {history.stop['rule']})"
+        yield paragraph("ended", f"{history.stop['reason']} (rule {history.stop['rule']})")
     for subject, content in history.notes.items():
-        yield f"{subject:11} {words.pairs(content)}"
+        yield paragraph(subject, words.pairs(content))
 
 
 def _background(history: History) -> Iterator[str]:
     provenance = history.provenance
+    if not provenance:
+        return
     yield ""
-    yield f"run with    Python {provenance.get('python')} on {provenance.get('platform')}"
-    yield f"packages    {words.pairs(provenance.get('packages', {}))}"
+    yield paragraph("run with", f"Python {provenance.get('python')} on {provenance.get('platform')}")
+    yield paragraph("packages", words.pairs(provenance.get("packages", {})))

@@ -9,10 +9,10 @@ import click
 
 from hpt_core.cli import words
 from hpt_core.cli.reading import json_option, location_of, open_store, store_option
-from hpt_core.cli.session import Session
 from hpt_core.cli.text import data, emit_json, number, say, table
 
 if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
     from hpt_core.components import Store
 
 __all__ = ["command"]

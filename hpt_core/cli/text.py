@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import click
 
-__all__ = ["clean", "data", "duration", "emit_json", "number", "say", "shorten", "table"]
+__all__ = [
+    "clean",
+    "data",
+    "duration",
+    "emit_json",
+    "number",
+    "paragraph",
+    "say",
+    "shorten",
+    "stdout_to_stderr",
+    "table",
+]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -35,6 +49,20 @@ def emit_json(schema: str, content: dict[str, Any]) -> None:
         content: The other keys.
     """
     click.echo(json.dumps({"schema": f"hpt/{schema}/1", **content}, indent=2, allow_nan=False))
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Let what trials print, worker processes included, go where talk goes: stdout is for the result."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def clean(text: str) -> str:
@@ -71,7 +99,14 @@ def shorten(text: str, width: int) -> str:
     return line if _width(line) <= width else _cut(line, width - 1) + "…"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def paragraph(head: str, text: str, hanging: int = 14) -> str:
+    """A word and what is to be said of it, wrapped with a hanging indent."""
+    width = max(40, min(110, shutil.get_terminal_size((110, 24)).columns))
+    first = f"{head:{hanging - 1}} {' '.join(clean(text).split())}"
+    return textwrap.fill(first, width, subsequent_indent=" " * hanging, break_on_hyphens=False)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """An aligned table without lines; columns of numbers are flush right.
 
     On a terminal each line is cut to its width; in a pipe nothing is cut.
@@ -82,8 +117,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     right = [_is_numeric(column[1:]) for column in columns]
     lines = []
     for row in [header, *cells]:
-        line = "  ".join(_pad(*item) for item in zip(row, widths, right, strict=True)).rstrip()
-        lines.append(line)
+        line = "  ".join(_pad(*item) for item in zip(row, widths, right, strict=True))
+        lines.append(indent + line.rstrip())
     if sys.stdout.isatty():
         limit = shutil.get_terminal_size().columns
         lines = [line if _width(line) <= limit else _cut(line, limit - 1) + "…" for line in lines]

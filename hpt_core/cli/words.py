@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from hpt_core.space import Space
     from hpt_core.trial import Trial
 
-__all__ = ["component", "counts", "failures", "front_table", "objectives", "pairs", "size_of", "space_table",
-           "trial_line", "values"]  # fmt: skip
+__all__ = ["component", "counts", "failures", "front_table", "objectives", "pairs", "params_table", "size_of",
+           "space_table", "trial_line", "values"]  # fmt: skip
 
 _STATES = ("complete", "stopped", "failed", "running", "paused", "waiting")
 _STATE_WORDS = {"stopped": "stopped early"}
@@ -22,6 +22,12 @@ _STATE_WORDS = {"stopped": "stopped early"}
 def pairs(params: Mapping[str, Any]) -> str:
     """A configuration on one line: ``C=12.3, model=svm``."""
     return ", ".join(f"{name}={number(value)}" for name, value in params.items())
+
+
+def params_table(params: Mapping[str, Any]) -> str:
+    """A configuration, a parameter per line, floats in full."""
+    rows = [[name, repr(v) if isinstance(v, float) else number(v)] for name, v in params.items()]
+    return table(["parameter", "value"], rows, "  ")
 
 
 def values(names: Sequence[str], results: Sequence[float] | None) -> str:
@@ -87,8 +93,8 @@ def space_table(space: Space) -> str:
     for name, form in space.to_json().items():
         when = " and ".join(f"{p} is {' or '.join(map(number, v))}" for p, v in form.get("when", {}).items())
         default = number(form["default"]) if "default" in form else ""
-        rows.append([f"  {name}", form["type"], _range(form), default, when])
-    return table(["  parameter", "type", "values", "default", "active when"], rows)
+        rows.append([name, form["type"], _range(form), default, when])
+    return table(["parameter", "type", "values", "default", "active when"], rows, "  ")
 
 
 def _range(form: Mapping[str, Any]) -> str:

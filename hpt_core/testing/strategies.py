@@ -68,7 +68,7 @@ def _ints(draw: st.DrawFn) -> Int:
     return Int(low, high, log=log, step=step)
 
 
-def _listed(kind: type[Categorical] | type[Ordinal]) -> st.SearchStrategy[Parameter]:
+def _listed(kind: type[Categorical | Ordinal]) -> st.SearchStrategy[Parameter]:
     def distinct_by(value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 

@@ -1,0 +1,84 @@
+"""``hpt best``: the best configuration, in the form that is wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hpt_core.cli import words
+from hpt_core.cli.forms import FORMS
+from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
+from hpt_core.cli.text import data, emit_json
+
+if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
+    from hpt_core.trial import Trial
+
+__all__ = ["command"]
+
+
+@click.command("best", short_help="Show the best configuration.")
+@store_option
+@study_option
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["table", *FORMS]),
+    default="table",
+    help="How to write the configuration: to read, or to paste into a file, a program or a command line.",
+)
+@click.option("--trial", type=click.IntRange(0), metavar="N", help="Another trial than the best.")
+@json_option
+@click.pass_obj
+def command(
+    session: Session, store: str | None, study: str | None, form: str, trial: int | None, as_json: bool
+) -> None:
+    """Show the best configuration and its result; with several objectives the Pareto front.
+
+    JSON: {store, study, objectives, trials: [row]}: the best trial, or those of the front, or the one asked for, as
+    rows of `hpt trials --json`.
+    """
+    from hpt_core.export import row
+
+    with open_study(session, store, study) as opened:
+        history = opened.history
+        chosen = _chosen(opened, trial)
+        if as_json:
+            about = {"objectives": history.definition["objectives"]}
+            emit_json("best", {**opened.head, **about, "trials": [row(history, one) for one in chosen]})
+        elif form != "table":
+            data(FORMS[form](_single(chosen).params))
+        elif len(chosen) == 1:
+            (one,) = chosen
+            data(f"{words.values(history.objectives, one.values) or one.state.value} (trial {one.number})")
+            data(words.params_table(one.params))
+        else:
+            data(words.front_table(history))
+
+
+def _chosen(opened: Opened, number: int | None) -> list[Trial]:
+    from hpt_core.errors import NothingSucceededError, UsageError
+
+    history = opened.history
+    if number is not None:
+        if number >= len(history.trials):
+            msg = f"There is no trial {number}; the study {opened.name!r} has {len(history.trials)}."
+            raise UsageError(msg)
+        return [history.trials[number]]
+    several = len(history.objectives) > 1
+    found = history.front if several else [history.best] if history.best is not None else []
+    if not found:
+        msg = f"No trial of the study {opened.name!r} is complete yet ({len(history.trials)} there)."
+        raise NothingSucceededError(msg)
+    return found
+
+
+def _single(chosen: list[Trial]) -> Trial:
+    from hpt_core.errors import UsageError
+
+    if len(chosen) > 1:
+        numbers = ", ".join(str(trial.number) for trial in chosen)
+        msg = f"The front has {len(chosen)} trials; name one of them with --trial: {numbers}."
+        raise UsageError(msg)
+    return chosen[0]

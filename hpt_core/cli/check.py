@@ -1,0 +1,111 @@
+"""``hpt check``: what a study file means, or all that is wrong in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpt_core.cli import words
+from hpt_core.cli.reading import default_store, json_option, location_of
+from hpt_core.cli.text import data, emit_json, paragraph, say
+
+if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
+    from hpt_core.config import RunSettings
+    from hpt_core.plugins import Plugins
+    from hpt_core.study import Study
+
+__all__ = ["command"]
+
+
+@click.command("check", short_help="Say what a study file means, or all that is wrong in it.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@json_option
+@click.pass_obj
+def command(session: Session, file: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Say what the study in FILE is, or all that is wrong with it. Evaluates and writes nothing.
+
+    The evaluator looks at its options, for which it may import the code and read the data that they name.
+
+    JSON: {file, name, store, objectives, size, space, components: [{kind, name, plugin, options}], trials, workers};
+    "size" is the number of configurations, null for a continuous space.
+    """
+    from hpt_core.config import make_study, read_study_file
+
+    given = read_study_file(file, overrides)
+    session.subject = str(file)
+    study, settings = make_study(given, folder=file.parent, store=default_store(), plugins=session.plugins)
+    components = list(_components(study))
+    if as_json:
+        emit_json("check", {"file": str(file), **_about(study, settings), "components": components})
+        return
+    for line in _lines(study, settings, components):
+        data(line)
+    say(f"{file} is fine. `hpt run {file}` runs it.")
+
+
+def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield paragraph("study", f"{study.name}, kept in {location_of(study.store)}")
+    yield paragraph("objective", words.objectives(study.objectives))
+    yield paragraph("space", words.size_of(study.space))
+    yield words.space_table(study.space)
+    for found in components:
+        origin = f", of {found['plugin']}" if found["plugin"] else ""
+        yield paragraph(found["kind"], words.component({"use": found["name"], **found["options"]}) + origin)
+    yield paragraph("budget", _budget(study, settings))
+
+
+def _about(study: Study, settings: RunSettings) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "store": location_of(study.store),
+        "objectives": dict(study.objectives),
+        "size": study.space.size,
+        "space": study.space.to_json(),
+        "trials": settings.trials,
+        "workers": settings.workers,
+    }
+
+
+def _components(study: Study) -> Iterator[dict[str, Any]]:
+    plugins = study.plugins
+    if study.sampler is None:
+        name = plugins.default("sampler")
+        yield {"kind": "sampler", "name": name, "plugin": _owner(plugins, "sampler", name), "options": {}}
+    else:
+        yield _component(plugins, "sampler", study.sampler)
+    yield _component(plugins, "evaluator", study.evaluator)
+    for rule in study.rules:
+        yield _component(plugins, "stopping rule", rule)
+    yield _component(plugins, "store", study.store)
+    yield _component(plugins, "executor", study.executor)
+
+
+def _component(plugins: Plugins, kind: str, component: object) -> dict[str, Any]:
+    """A component with the options that are not at their defaults."""
+    from hpt_core.options import option_fields
+
+    options = plugins.describe(component)
+    name = options.pop("use")
+    for field in option_fields(type(component)):
+        if getattr(component, field.name, None) == field.default:
+            options.pop(field.alias or field.name, None)
+    return {"kind": kind, "name": name, "plugin": _owner(plugins, kind, name), "options": options}
+
+
+def _owner(plugins: Plugins, kind: str, name: str) -> str:
+    owner = plugins.owner(kind, name)
+    return f"{owner.distribution or owner.name} {owner.version}".strip() if owner else ""
+
+
+def _budget(study: Study, settings: RunSettings) -> str:
+    limit = "no limit of trials" if settings.trials is None else f"{settings.trials} trials in all"
+    pace = "one at a time" if settings.workers == 1 else f"{settings.workers} at a time"
+    timeout = study.settings.trial_timeout
+    each = "" if timeout is None else f", each at most {timeout:g} s"
+    endless = settings.trials is None and study.space.size is None and not study.rules
+    return f"{limit}, {pace}{each}{'; it runs until Ctrl-C' if endless else ''}"

@@ -1,0 +1,101 @@
+"""Trials as files for other programs: CSV, JSON Lines, Parquet; and writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+
+__all__ = ["as_csv", "as_json_lines", "as_parquet", "write_whole"]
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+Row = Mapping[str, Any]
+
+
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """CSV with a header, for spreadsheets.
+
+    A text that a spreadsheet would take for a formula gets a ``'`` in front (OWASP, "CSV Injection"); numbers stay.
+    What is neither text nor number is JSON, nothing is an empty cell.
+    """
+    columns = _columns(rows)
+    lines = [map(_cell, columns), *(map(_cell, map(row.get, columns)) for row in rows)]
+    return "".join(",".join(line) + "\n" for line in lines).encode(errors="backslashreplace")
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """The columns of all rows; metrics that only later trials have stand beside the others."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    metrics = [name for name in names if name.startswith("metrics.")]
+    others = [name for name in names if not name.startswith("metrics.")]
+    last = max((i for i, name in enumerate(others) if name.startswith("params.")), default=-1)
+    return [*others[: last + 1], *metrics, *others[last + 1 :]]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        text = f"'{value}" if value.startswith(_FORMULA) else value
+    else:
+        text = "" if value is None else json.dumps(value)
+    # Python's csv module would leave a lone carriage return unquoted, which its own reader then refuses
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
+
+
+def as_json_lines(rows: Sequence[Row]) -> bytes:
+    """A JSON object per line."""
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+
+
+def as_parquet(history: History) -> bytes:
+    """Parquet; a column of mixed types or of lists becomes text, its values as JSON.
+
+    Raises:
+        UsageError: If pandas or pyarrow is not installed.
+    """
+    from hpt_core.export import to_dataframe
+
+    frame = to_dataframe(history)
+    for name in frame.columns:
+        kinds = {type(value) for value in frame[name] if value is not None}
+        if frame[name].dtype == object and (len(kinds) > 1 or kinds & {list, dict}):
+            frame[name] = [v if v is None or isinstance(v, str) else json.dumps(v) for v in frame[name]]
+    buffer = io.BytesIO()
+    try:
+        frame.to_parquet(buffer, index=False)
+    except ImportError as err:
+        msg = "Parquet needs pyarrow: pip install pyarrow."
+        raise UsageError(msg) from err
+    return buffer.getvalue()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as err:
+        msg = f"Cannot write {path}: {err.strerror}."
+        raise UsageError(msg) from err

@@ -1,0 +1,107 @@
+"""Live progress on a terminal, drawn by rich."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpt_core.cli.progress import PlainProgress
+from hpt_core.cli.text import clean, duration
+from hpt_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import RenderableType
+
+    from hpt_core.cli.tally import Tally
+    from hpt_core.trial import Trial
+
+__all__ = ["LiveProgress"]
+
+_SHOWN = 8
+_PER_SECOND = 4
+_BAR_FROM = 60
+"""Columns that a terminal must have for a bar beside the numbers."""
+
+
+class LiveProgress(PlainProgress):
+    """Counts, a bar, the best so far, failures, and the running trials, all drawn in place.
+
+    Above it, each new best and each failure stays as a line.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._console = Console(stderr=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._picture,
+            refresh_per_second=_PER_SECOND,
+            transient=True,
+            # what trials print stays above the picture; into a pipe it must go as it is
+            redirect_stdout=sys.stdout.isatty(),
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the picture away and give the cursor back."""
+        self._live.stop()
+
+    @hookimpl
+    def hpt_trial_reported(self, trial: Trial) -> None:
+        """Show it in the next picture."""
+        self.tally.reported(trial)
+
+    @hookimpl
+    def hpt_trial_finished(self, trial: Trial) -> None:
+        """Show it in the next picture; a new best and a failure stay."""
+        is_best = self.tally.finished(trial)
+        if is_best or trial.failure is not None:
+            self.tell(self.tally.line(trial))
+
+    def tell(self, line: str) -> None:
+        """Print a line above the picture."""
+        self._console.print(Text(clean(line)))
+
+    def _picture(self) -> RenderableType:
+        tally = self.tally
+        lines = [_line(f"{tally.best}", "bold green")] if tally.best else []
+        if tally.failures:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in tally.failures.items())
+            lines.append(_line(f"failed {tally.failures.total()}: {kinds}", "red"))
+        running = list(tally.running.items())
+        lines += [_line(f"trial {n}  {report or 'runs'}", "dim") for n, report in running[:_SHOWN]]
+        if len(running) > _SHOWN:
+            lines.append(_line(f"and {len(running) - _SHOWN} more", "dim"))
+        return Group(self._head(), *lines)
+
+    def _head(self) -> RenderableType:
+        tally = self.tally
+        left = "" if tally.left is None else f"about {duration(tally.left)} left"
+        if tally.budget is None:
+            return _line(f"{tally.done} trials  {duration(tally.elapsed)}", "bold")
+        count = f"{tally.done}/{tally.budget} trials"
+        if self._console.width < _BAR_FROM:
+            return _line(f"{count}  {left}", "bold")
+        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        for ratio in (None, 1, None, None):
+            grid.add_column(ratio=ratio, no_wrap=True)
+        bar = ProgressBar(total=tally.budget, completed=tally.done)
+        grid.add_row(Text(count, "bold"), bar, Text(duration(tally.elapsed)), Text(left, "dim"))
+        return grid
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(clean(text), style, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,117 @@
+"""Components and their options, for ``hpt plugins show``."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.cli.text import table
+
+if TYPE_CHECKING:
+    import attrs
+
+    from hpt_core.plugins import Plugins
+
+__all__ = ["described", "matching", "page"]
+
+_BOUND_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
+    """(kind, component) of all that ``name`` may mean: a component, else a plugin or distribution.
+
+    Raises:
+        UsageError: If it means nothing.
+        PluginError: If it is a plugin that is not in use.
+    """
+    from hpt_core.components import KINDS
+
+    offered = [(kind, component) for kind in KINDS for component in plugins.names(kind)]
+    exact = [item for item in offered if item[1] == name]
+    if exact:
+        return exact
+    for info in plugins.plugins:
+        if name in (info.name, info.distribution):
+            return _of_plugin(info)
+    raise _unknown(plugins, name, [component for _, component in offered])
+
+
+def _of_plugin(info: Any) -> list[tuple[str, str]]:
+    from hpt_core.errors import PluginError, UsageError
+
+    if info.problem:
+        msg = f"The plugin {info} is not in use: {info.problem}."
+        raise PluginError(msg)
+    found = [(kind, component) for kind, names in info.components.items() for component in names]
+    if not found:
+        msg = f"The plugin {info} offers no components; its hooks: {', '.join(info.hooks) or 'none'}."
+        raise UsageError(msg)
+    return found
+
+
+def _unknown(plugins: Plugins, name: str, components: list[str]) -> Exception:
+    from hpt_core.errors import UsageError
+    from hpt_core.options import did_you_mean
+
+    known = sorted({*components, *(info.name for info in plugins.plugins)})
+    return UsageError(f"There is no component or plugin {name!r}.{did_you_mean(name, known)} `hpt plugins` lists all.")
+
+
+def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
+    """A component and its options as JSON-shaped data.
+
+    Raises:
+        PluginError: If its class cannot be loaded.
+    """
+    from hpt_core.options import option_fields
+
+    cls = plugins.component(kind, name)
+    return {
+        "kind": kind,
+        "name": name,
+        "plugin": str(plugins.owner(kind, name) or ""),
+        "class": f"{cls.__module__}:{cls.__qualname__}",
+        "help": inspect.getdoc(cls) or "",
+        "options": [_option(field) for field in option_fields(cls)],
+    }
+
+
+def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
+    import attrs
+
+    required = field.default is attrs.NOTHING
+    default: Any = field.default
+    if hasattr(default, "takes_self"):  # a factory
+        default = None if default.takes_self else default.factory()
+    bounds = field.metadata.get("bounds", {})
+    kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
+    return {
+        "name": field.alias or field.name,
+        "type": " ".join([kind, *(f"{_BOUND_SIGNS[key]} {bound}" for key, bound in bounds.items())]),
+        "default": None if required else _plain(default),
+        "required": required,
+        "help": field.metadata.get("help", ""),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return str(value)
+
+
+def page(component: dict[str, Any]) -> str:
+    """A component for people."""
+    first = component["help"].partition("\n\n")[0]
+    head = f"{component['kind']} {component['name']}, of the plugin {component['plugin']}\n{first}"
+    rows = [
+        [o["name"], o["type"], "(required)" if o["required"] else repr(o["default"]), o["help"]]
+        for o in component["options"]
+    ]
+    if not rows:
+        return f"{head}\n  It has no options."
+    return f"{head}\n{table(['option', 'type', 'default', 'meaning'], rows, '  ')}"

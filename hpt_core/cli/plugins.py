@@ -1,0 +1,96 @@
+"""``hpt plugins``: what is installed, and what one plugin offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpt_core.cli.reading import json_option
+from hpt_core.cli.session import Session
+from hpt_core.cli.text import data, emit_json, say, table
+
+if TYPE_CHECKING:
+    from hpt_core.plugins import PluginInfo, Plugins
+
+__all__ = ["command"]
+
+
+@click.group("plugins", short_help="List the plugins, or show what one offers.", invoke_without_command=True)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List the plugins that are installed, those that are not in use with the reason.
+
+    JSON: {plugins: [{name, distribution, version, status, problem, components: {kind: [name]}, hooks: [name]}]};
+    "status" is "ok", "disabled" or "broken".
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    session = ctx.find_object(Session)
+    assert session is not None
+    found = [_about(info) for info in listed(session.plugins)]
+    if as_json:
+        emit_json("plugins", {"plugins": found})
+        return
+    rows = [[p["name"], p["distribution"], p["version"], p["status"], _offers(p["components"])] for p in found]
+    data(table(["plugin", "distribution", "version", "status", "components"], rows))
+    for plugin in found:
+        if plugin["status"] == "broken":
+            say(f"The plugin {plugin['name']!r} is not in use: {plugin['problem']}.")
+    say("hpt plugins show NAME lists the options of a component.")
+
+
+def listed(plugins: Plugins) -> list[PluginInfo]:
+    """All plugins, with their components."""
+    from hpt_core.components import KINDS
+
+    for kind in KINDS:
+        plugins.names(kind)  # asks them, which fills in what they offer or why they cannot
+    return list(plugins.plugins)
+
+
+def _about(info: PluginInfo) -> dict[str, Any]:
+    status = "ok" if not info.problem else "disabled" if info.problem.startswith("disabled") else "broken"
+    return {
+        "name": info.name,
+        "distribution": info.distribution,
+        "version": info.version,
+        "status": status,
+        "problem": info.problem,
+        "components": dict(info.components),
+        "hooks": list(info.hooks),
+    }
+
+
+def _offers(components: dict[str, list[str]]) -> str:
+    return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in components.items() if names)
+
+
+def _complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        session = ctx.find_object(Session) or Session()
+        infos = listed(session.plugins)
+        names = {info.name for info in infos}
+        names |= {name for info in infos for offered in info.components.values() for name in offered}
+        return sorted(name for name in names if name.startswith(incomplete))
+    except Exception:  # noqa: BLE001 - a shell that completes a word is no place for messages
+        return []
+
+
+@command.command("show")
+@click.argument("name", shell_complete=_complete)
+@json_option
+@click.pass_obj
+def show(session: Session, name: str, as_json: bool) -> None:
+    """Show the options of the component NAME, or of all components of the plugin or distribution NAME.
+
+    JSON: {components: [{kind, name, plugin, class, help, options: [{name, type, default, required, help}]}]}.
+    """
+    from hpt_core.cli.options import described, matching, page
+
+    found = [described(session.plugins, kind, component) for kind, component in matching(session.plugins, name)]
+    if as_json:
+        emit_json("plugins-show", {"components": found})
+    else:
+        data("\n\n".join(page(component) for component in found))

@@ -1,0 +1,154 @@
+"""The files that ``hpt init`` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+__all__ = ["EVALUATORS", "study_file", "training_file"]
+
+EVALUATORS = ("sklearn", "function", "command")
+
+_HEAD = """\
+# A study of hpt. `hpt check {file}` says what it means, `hpt run {file}` runs it and, when it was
+# stopped, goes on. Any value can be given on the command line: hpt run {file} trials=100
+
+name = "{name}"
+objective = {{ {objective} = "{direction}" }}  # or "{other}"; several objectives give a Pareto front
+seed = 0                             # the same seed, the same trials
+trials = {trials}                          # in all: a second run goes on to this many
+# workers = 2                        # processes that evaluate at once
+# trial_timeout = 600                # seconds that a trial may take
+
+[space]
+# A list is a choice, a table a range; `when` says for which choice a parameter is there.
+# `default` is where hpt begins, and what the result is compared with.
+"""
+
+_SPACES = {
+    "sklearn": """\
+model = ["svm", "forest"]
+C = { low = 1e-2, high = 1e3, log = true, default = 1.0, when = { model = "svm" } }
+gamma = { low = 1e-5, high = 1.0, log = true, default = 1e-2, when = { model = "svm" } }
+max_depth = { low = 2, high = 30, when = { model = "forest" } }  # integers in, integers out
+max_features = { low = 0.05, high = 1.0, when = { model = "forest" } }
+""",
+    "training": """\
+learning_rate = { low = 1e-4, high = 1.0, log = true, default = 0.01 }
+momentum = { low = 0.0, high = 0.99, default = 0.9 }
+epochs = { low = 10, high = 200, log = true, default = 50 }  # integers in, integers out
+""",
+}
+
+_SKLEARN = """
+[evaluator]
+use = "sklearn"
+data = "sklearn.datasets:load_breast_cancer"  # or { file = "train.csv", target = "label" }
+cv = 5
+pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], "model"]
+
+[evaluator.choices.model]            # what the choices of `model` stand for
+svm = "sklearn.svm:SVC"
+forest = { use = "sklearn.ensemble:RandomForestClassifier", n_estimators = 100 }
+
+[evaluator.params]                   # short names of the space: names of set_params
+C = "model__C"
+gamma = "model__gamma"
+max_depth = "model__max_depth"
+max_features = "model__max_features"
+"""
+
+_FUNCTION = """
+[evaluator]
+use = "function"
+call = "{module}:train"                 # a function of the parameters, in {module}.py beside this file
+"""
+
+_COMMAND = """
+[evaluator]
+use = "command"
+# Its last line on stdout is the result: a number, or {{"loss": 0.1, ...}}.
+command = [
+    "{python}", "{program}",
+    "--learning-rate={{learning_rate}}", "--momentum={{momentum}}", "--epochs={{epochs}}",
+]
+"""
+
+_TAIL = """
+[sampler]
+{sampler}
+
+[store]
+{store}
+
+# `hpt plugins` lists all samplers, stores, stopping rules; `hpt plugins show NAME` their options.
+{stop}
+"""
+
+_TRAINING = '''\
+"""What is tuned: replace `train` by your own."""
+{imports}
+
+def train(params):
+    """Minimise a bent valley by gradient descent with momentum; returns the loss at the end."""
+    x, y, dx, dy = -1.0, 1.5, 0.0, 0.0
+    for _ in range(params["epochs"]):
+        slope_x, slope_y = 2 * (x - 1) - 4 * x * (y - x * x), 2 * (y - x * x)
+        dx = params["momentum"] * dx - params["learning_rate"] * slope_x
+        dy = params["momentum"] * dy - params["learning_rate"] * slope_y
+        x, y = max(-5.0, min(5.0, x + dx)), max(-5.0, min(5.0, y + dy))
+    return (1 - x) ** 2 + (y - x * x) ** 2
+{main}'''
+
+_MAIN = """
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--learning-rate", type=float, required=True)
+    parser.add_argument("--momentum", type=float, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    print(train(vars(parser.parse_args())))
+"""
+
+
+def study_file(
+    evaluator: str, file: str, name: str, training: Path, python: str, installed: Mapping[str, Collection[str]]
+) -> str:
+    """The text of a study file that runs as it is.
+
+    Args:
+        evaluator: One of `EVALUATORS`.
+        file: The file, as the user named it.
+        name: The study's name.
+        training: The program that is tuned by ``function`` and ``command``.
+        python: The interpreter, for ``command``.
+        installed: Kind -> names of the components that are installed; only those are used.
+    """
+    goals = {"sklearn": ("accuracy", "maximize", 30)}
+    objective, direction, trials = goals.get(evaluator, ("loss", "minimize", 40))
+    other = "maximize" if direction == "minimize" else "minimize"
+    head = _HEAD.format(file=file, name=name, objective=objective, direction=direction, other=other, trials=trials)
+    bodies = {"sklearn": _SKLEARN, "function": _FUNCTION, "command": _COMMAND}
+    body = bodies[evaluator]
+    if evaluator != "sklearn":
+        body = body.format(module=training.stem, program=training.as_posix(), python=python)
+    return head + _SPACES.get(evaluator, _SPACES["training"]) + body + _tail(installed)
+
+
+def _tail(installed: Mapping[str, Collection[str]]) -> str:
+    samplers = [name for name in ("bayes", "random", "grid") if name in installed["sampler"]]
+    stores = {"sqlite": "hpt.db", "csv": "hpt.csv"}
+    store = next((name for name in stores if name in installed["store"]), None)
+    plateau = '[[stop]]\nuse = "plateau"                      # ends the study when it gains nothing any more'
+    return _TAIL.format(
+        sampler=f'use = "{samplers[0]}"' if samplers else '# use = "random"',
+        store=f'use = "{store}"\npath = "{stores[store]}"' if store else 'use = "memory"',
+        stop=plateau if "plateau" in installed["stopping rule"] else '# [[stop]]\n# use = "plateau"',
+    )
+
+
+def training_file(evaluator: str) -> str:
+    """The text of the program that is tuned."""
+    if evaluator == "command":
+        return _TRAINING.format(imports="\nimport argparse\n", main=_MAIN)
+    return _TRAINING.format(imports="", main="")

@@ -1,0 +1,98 @@
+"""``hpt trials``: the trials of a study as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpt_core.cli.reading import json_option, open_study, store_option, study_option
+from hpt_core.cli.text import data, duration, emit_json, number, say, shorten, table
+
+if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
+    from hpt_core.history import History
+
+__all__ = ["command"]
+
+_STATES = ("waiting", "running", "paused", "complete", "stopped", "failed")
+_REMARK = 60
+
+Row = dict[str, Any]
+
+
+@click.command("trials", short_help="List the trials.")
+@store_option
+@study_option
+@click.option("--state", "states", type=click.Choice(_STATES), multiple=True, help="Only these (repeatable).")
+@click.option(
+    "--sort",
+    default="number",
+    metavar="COLUMN",
+    help="By an objective (the best first), a parameter, a metric, duration, started, ... (default: number).",
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
+@json_option
+@click.pass_obj
+def command(
+    session: Session, /, store: str | None, study: str | None, states: Sequence[str], as_json: bool, **order: Any
+) -> None:
+    """List the trials of a study.
+
+    JSON: {store, study, objectives, trials: [row]}. A row is flat: number, state, each objective, "params.NAME" (null
+    where inactive), "metrics.NAME", reason, rule, failure_kind, failure_message, invalid, partial, started and ended
+    (Unix seconds), duration, steps, source, attempt, worker.
+    """
+    from hpt_core.export import rows
+
+    with open_study(session, store, study) as opened:
+        history = opened.history
+        found = [row for row in rows(history) if not states or row["state"] in states]
+        chosen = _ordered(found, history, **order)
+        if as_json:
+            emit_json("trials", {**opened.head, "objectives": history.definition["objectives"], "trials": chosen})
+        elif chosen:
+            data(_table(chosen, history))
+        else:
+            say("There are no such trials.")
+
+
+def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, limit: int | None) -> list[Row]:
+    if not rows:
+        return []
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    column = next((key for key in (sort, f"params.{sort}", f"metrics.{sort}") if key in known), None)
+    if column is None:
+        from hpt_core.errors import Mistake, UsageError
+        from hpt_core.options import did_you_mean
+
+        hint = did_you_mean(sort, known)
+        raise UsageError(Mistake("--sort", f"There is no column {sort!r}.{hint} There are: {', '.join(known)}."))
+    best_first = history.definition["objectives"].get(column) == "maximize"
+    filled = [row for row in rows if row.get(column) is not None]
+    numeric = all(isinstance(row[column], (int, float)) for row in filled)
+    filled.sort(key=lambda row: row[column] if numeric else str(row[column]), reverse=best_first != reverse)
+    return [*filled, *(row for row in rows if row.get(column) is None)][:limit]
+
+
+def _table(rows: Sequence[Row], history: History) -> str:
+    several = dict.fromkeys(key for row in rows for key in row if key.startswith("params."))
+    shown = [key for key in several if any(row.get(key) is not None for row in rows)]
+    header = ["trial", "state", *history.objectives, *(key.removeprefix("params.") for key in shown), "took", "remark"]
+    return table(header, [_cells(row, history.objectives, shown) for row in rows])
+
+
+def _cells(row: Row, objectives: Sequence[str], params: Sequence[str]) -> list[str]:
+    values = ["" if row.get(key) is None else number(row[key]) for key in (*objectives, *params)]
+    took = "" if row["duration"] is None else duration(row["duration"])
+    return [str(row["number"]), row["state"], *values, took, shorten(_remark(row), _REMARK)]
+
+
+def _remark(row: Row) -> str:
+    if row["invalid"] is not None:
+        return f"invalid: {row['invalid']}"
+    if row["failure_kind"]:
+        return f"{row['failure_kind']}: {row['failure_message']}"
+    return f"{row['rule']}: {row['reason']}" if row["rule"] else row["reason"]

@@ -1,0 +1,42 @@
+"""``hpt verify``: take every decision of a study again and compare."""
+
+from __future__ import annotations
+
+import click
+
+from hpt_core.cli.reading import json_option, open_study, store_option, study_option
+from hpt_core.cli.session import Session
+from hpt_core.cli.text import data, emit_json, say
+
+__all__ = ["command"]
+
+
+@click.command("verify", short_help="Take every decision of a study again and compare.")
+@store_option
+@study_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, store: str | None, study: str | None, as_json: bool) -> None:
+    """Take every suggestion and every stop of a study again, from its log and seed, and compare with what is recorded.
+
+    Needs the sampler and the rules that the study names. Exit code 0: all the same; 1: there are differences.
+
+    JSON: {store, study, checked, skipped: [text], differences: [text]}.
+    """
+    from hpt_core.verify import verify
+
+    session = ctx.find_object(Session)
+    assert session is not None
+    with open_study(session, store, study) as opened:
+        result = verify(opened.store, opened.name, session.plugins)
+    if as_json:
+        found = {"checked": result.checked, "skipped": list(result.skipped), "differences": list(result.differences)}
+        emit_json("verify", {**opened.head, **found})
+    else:
+        for line in result.differences:
+            data(line)
+        for line in result.skipped:
+            say(f"Not checked: {line}")
+        verdict = f"{len(result.differences)} are different" if result.differences else "all are the same"
+        say(f"{result.checked} decisions of the study {opened.name!r} were taken again: {verdict}.")
+    ctx.exit(1 if result.differences else 0)

@@ -1,0 +1,393 @@
+"""The group of commands: light to start, plugins' commands, errors and exit codes, completion."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import hpt_core
+from hpt_core.cli.group import COMMANDS, hpt
+from hpt_core.cli.session import Session
+from hpt_core.errors import Mistake, PluginError, StoreError, UsageError
+from hpt_core.plugins import Plugins
+
+Run = subprocess.CompletedProcess[str]
+Shell = Callable[..., Run]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A real `hpt` process in an empty folder, which may find plugins in the folder `site`."""
+
+    def run(*arguments: str, **environment: str) -> Run:
+        names = {key: value for key, value in os.environ.items() if not key.startswith(("HPT_", "_HPT_"))}
+        return subprocess.run(
+            [sys.executable, "-m", "hpt_core.cli", *arguments],
+            cwd=tmp_path,
+            env={**names, "PYTHONPATH": str(tmp_path / "site"), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def install(folder: Path, name: str, module: str) -> None:
+    """Install a stranger's plugin: a module and the metadata that announces it."""
+    site = folder / "site"
+    info = site / f"{name}-1.2.dist-info"
+    info.mkdir(parents=True)
+    (site / f"{name}.py").write_text(textwrap.dedent(module))
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[hpt]\n{name} = {name}\n")
+
+
+GREETING = """
+    import click
+    from hpt_core import hookimpl
+
+    @hookimpl
+    def hpt_commands(cli):
+        @cli.command()
+        def greet():
+            "Greet the user."
+            click.echo("hello")
+"""
+
+
+# --- light to start -----------------------------------------------------------------------------------
+
+
+def modules_after(arguments: list[str], tmp_path: Path) -> set[str]:
+    program = (
+        "import sys, json, contextlib, io\n"
+        "from hpt_core.cli import main\n"
+        f"sys.argv = ['hpt', *{arguments!r}]\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(run.stdout)}
+
+
+HEAVY = {"numpy", "scipy", "sklearn", "torch", "pandas", "sqlite3", "rich", "joblib"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "--json"], ["completion", "bash"]])
+def test_nothing_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None:
+    assert not modules_after(arguments, tmp_path) & HEAVY
+
+
+def test_the_version_needs_neither_plugins_nor_attrs(tmp_path: Path) -> None:
+    assert not modules_after(["--version"], tmp_path) & (HEAVY | {"attr", "pluggy"})
+
+
+def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+    run = shell("--version")
+    assert (run.returncode, run.stdout) == (0, f"hpt, version {hpt_core.__version__}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_line_of_a_command_is_its_own(name: str) -> None:
+    command = importlib.import_module(f"hpt_core.cli.{name}").command
+    assert isinstance(command, click.Command)
+    assert command.name == name
+    assert command.short_help == COMMANDS[name]
+    result = CliRunner().invoke(hpt, [name, "--help"])
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: hpt {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_one_short_file(name: str) -> None:
+    path = Path(str(importlib.import_module(f"hpt_core.cli.{name}").__file__))
+    assert len(path.read_text().splitlines()) <= 120
+
+
+# --- commands of plugins ------------------------------------------------------------------------------
+
+
+def test_a_plugin_adds_a_command(shell: Shell, tmp_path: Path) -> None:
+    install(tmp_path, "greeter", GREETING)
+    assert shell("greet").stdout == "hello\n"
+    assert "Commands of plugins:\n  greet  Greet the user.\n" in shell("--help").stdout
+    run = shell("--no-plugin", "greeter", "greet")
+    assert run.returncode == 2
+    assert "There is no command 'greet'" in run.stderr
+    assert shell("greet", HPT_DISABLE_PLUGINS="greeter").returncode == 2
+
+
+def test_a_plugin_cannot_take_the_place_of_a_command(shell: Shell, tmp_path: Path) -> None:
+    install(tmp_path, "greeter", GREETING.replace("@cli.command()", "@cli.command('best')"))
+    run = shell("--help")
+    assert run.returncode == 0
+    assert "Warning: The plugin greeter failed in hpt_commands" in run.stderr
+    assert "there is a command 'best' already" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Traceback" in shell("--debug", "--help").stderr
+    assert "hpt best [OPTIONS]" in shell("best", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("raise RuntimeError('half installed')", "cannot be imported: RuntimeError: half installed"),
+        ("import a_package_that_is_not_there", "No module named 'a_package_that_is_not_there'"),
+        ("hpt_api_version = 99", "asks for plugin API 99"),
+        (
+            "from hpt_core import hookimpl\n@hookimpl\ndef hpt_sampler(): return {}\n",
+            "implements 'hpt_sampler', which is no hook of hpt. Did you mean 'hpt_samplers'?",
+        ),
+        (
+            "from hpt_core import hookimpl\n@hookimpl\ndef hpt_samplers(): return 1 / 0\n",
+            "hpt_samplers failed: ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_listed_with_its_reason_and_harmless(
+    shell: Shell, tmp_path: Path, module: str, reason: str
+) -> None:
+    install(tmp_path, "shaky", module)
+    run = shell("plugins", "--json")
+    assert run.returncode == 0
+    (found,) = [plugin for plugin in json.loads(run.stdout)["plugins"] if plugin["name"] == "shaky"]
+    assert (found["distribution"], found["version"], found["status"]) == ("shaky", "1.2", "broken")
+    assert reason in found["problem"]
+    table = shell("plugins")
+    assert table.returncode == 0
+    assert reason in table.stderr
+    assert shell("--help").returncode == 0
+    run = shell("plugins", "show", "shaky")
+    assert run.returncode == 3
+    assert reason in run.stderr
+
+
+# --- plugins ------------------------------------------------------------------------------------------
+
+
+def test_disabled_plugins_are_listed_as_such(shell: Shell) -> None:
+    run = shell("plugins", "--json", "--no-plugin", "sampler-random", HPT_DISABLE_PLUGINS="hpt-store-sqlite")
+    found = {plugin["name"]: plugin for plugin in json.loads(run.stdout)["plugins"]}
+    assert found["builtin"]["status"] == "ok"
+    assert found["builtin"]["components"]["executor"] == ["local"]
+    assert found["sampler-random"]["status"] == found["store-sqlite"]["status"] == "disabled"
+    assert list(found["builtin"]) == [
+        "name", "distribution", "version", "status", "problem", "components", "hooks",
+    ]  # fmt: skip
+
+
+def test_a_plugin_that_is_not_there_cannot_be_left_out_in_silence(shell: Shell) -> None:
+    run = shell("--no-plugin", "sampler-randon", "plugins")
+    assert run.returncode == 0
+    assert "Warning: --no-plugin: there is no plugin 'sampler-randon'. Did you mean 'sampler-random'?" in run.stderr
+
+
+def test_the_core_itself_cannot_be_left_out(shell: Shell) -> None:
+    for run in (shell("--no-plugin", "builtin", "plugins"), shell("--help", HPT_DISABLE_PLUGINS="builtin")):
+        assert run.returncode == 2
+        assert run.stderr == "Error: The plugin 'builtin' is part of hpt-core and cannot be disabled.\n"
+
+
+OFFER = """
+    from typing import Literal
+    import attrs
+    from hpt_core import hookimpl, option
+
+    @attrs.define(kw_only=True)
+    class Dice:
+        '''Throws dice.
+
+        And more.
+        '''
+        sides: int = option(6, ge=2, help="How many sides.")
+        name: str = option(help="What to call them.")
+        marks: list[str] = option(factory=lambda: ["dot"], help="What is on them.")
+        _cache: dict = attrs.field(init=False, factory=dict)
+
+        def suggest(self, history, rng):
+            return history.space.sample(rng)
+
+    @hookimpl
+    def hpt_samplers():
+        return {"dice": Dice}
+"""
+
+
+def test_the_options_of_a_component(shell: Shell, tmp_path: Path) -> None:
+    install(tmp_path, "casino", OFFER)
+    run = shell("plugins", "show", "dice", "--json")
+    (found,) = json.loads(run.stdout)["components"]
+    assert found == {
+        "kind": "sampler",
+        "name": "dice",
+        "plugin": "casino (casino 1.2)",
+        "class": "casino:Dice",
+        "help": "Throws dice.\n\nAnd more.",
+        "options": [
+            {"name": "sides", "type": "int >= 2", "default": 6, "required": False, "help": "How many sides."},
+            {"name": "name", "type": "str", "default": None, "required": True, "help": "What to call them."},
+            {"name": "marks", "type": "list[str]", "default": ["dot"], "required": False, "help": "What is on them."},
+        ],
+    }
+    assert shell("plugins", "show", "dice").stdout == textwrap.dedent(
+        """\
+        sampler dice, of the plugin casino (casino 1.2)
+        Throws dice.
+          option  type       default     meaning
+          sides   int >= 2   6           How many sides.
+          name    str        (required)  What to call them.
+          marks   list[str]  ['dot']     What is on them.
+        """
+    )
+    assert shell("plugins", "show", "casino").stdout == shell("plugins", "show", "dice").stdout
+    run = shell("plugins", "show", "dise")
+    assert run.returncode == 2
+    assert "Did you mean 'dice'?" in run.stderr
+
+
+def test_every_component_that_is_installed_can_be_shown() -> None:
+    plugins = Plugins()
+    runner = CliRunner()
+    for info in plugins.plugins:
+        result = runner.invoke(hpt, ["plugins", "show", info.name], obj=Session(plugins))
+        assert result.exit_code == 0, result.stderr
+
+
+# --- errors -------------------------------------------------------------------------------------------
+
+
+class Raising:
+    """A plugin whose command raises what it is told to."""
+
+    __name__ = "raising"
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    @hpt_core.hookimpl
+    def hpt_commands(self, cli: click.Group) -> None:
+        @cli.command()
+        def fall() -> None:
+            raise self.error
+
+
+def fall(error: BaseException, *arguments: str) -> tuple[int, str]:
+    plugins = Plugins(discover=False)
+    plugins.register(Raising(error), "raising")
+    result = CliRunner().invoke(hpt, [*arguments, "fall"], obj=Session(plugins))
+    assert result.stdout == ""
+    return result.exit_code, result.stderr
+
+
+def test_every_kind_of_error_has_its_code_and_no_traceback() -> None:
+    assert fall(hpt_core.NothingSucceededError("none")) == (1, "Error: none\n")
+    assert fall(UsageError(Mistake("a.b", "Must be 1."))) == (2, "Error: a.b: Must be 1.\n")
+    assert fall(UsageError("One.", Mistake("b", "Two."))) == (2, "Error: 2 mistakes:\n  One.\n  b: Two.\n")
+    assert fall(PluginError("broken")) == (3, "Error: broken\n")
+    assert fall(StoreError("locked")) == (4, "Error: locked\n")
+    assert fall(KeyboardInterrupt()) == (130, "Interrupted.\n")
+
+
+def test_a_bug_says_so_and_how_to_see_more() -> None:
+    code, said = fall(ZeroDivisionError("oops"))
+    assert code == 70
+    assert said.splitlines()[0] == "Error: ZeroDivisionError: oops"
+    assert "--debug" in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback_wherever_it_stands() -> None:
+    code, said = fall(UsageError("wrong"), "--debug")
+    assert code == 2
+    assert said.startswith("Traceback (most recent call last):")
+    assert said.endswith("\nError: wrong\n")
+
+
+def test_an_error_inside_a_plugin_shows_the_plugins_own_traceback() -> None:
+    def from_afar() -> None:
+        raise ValueError("inside")
+
+    try:
+        from_afar()
+    except ValueError as err:
+        error = PluginError("The sampler X failed.")
+        error.__cause__ = err
+    code, said = fall(error)
+    assert code == 3
+    assert said.startswith("Error: The sampler X failed.\nTraceback (most recent call last):\n")
+    assert "in from_afar" in said
+    assert said.endswith("ValueError: inside\n")
+
+
+def test_no_error_message_can_steer_the_terminal() -> None:
+    assert fall(StoreError("\x1b[2Jgone")) == (4, "Error: \\x1b[2Jgone\n")
+
+
+def test_an_unknown_command_or_option_says_what_may_have_been_meant(shell: Shell) -> None:
+    run = shell("bets")
+    assert run.returncode == 2
+    assert "There is no command 'bets'. Did you mean 'best'?" in run.stderr
+    run = shell("xyzzy")
+    assert "There are: init, check, run," in run.stderr
+    assert shell("best", "--jsn").returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_error(shell: Shell, tmp_path: Path) -> None:
+    command = f"'{sys.executable}' -m hpt_core.cli plugins --json | head -n 1"
+    run = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("{\n", "")
+
+
+# --- completion ---------------------------------------------------------------------------------------
+
+
+def completed(shell: Shell, words: str, **environment: str) -> list[str]:
+    count = len(words.split(" ")) - 1
+    variables = {"_HPT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count), **environment}
+    run = shell(**variables)
+    assert run.stderr == ""
+    return [line.partition(",")[2] for line in run.stdout.splitlines() if line]
+
+
+def test_commands_options_studies_and_plugins_are_completed(shell: Shell, tmp_path: Path) -> None:
+    for name in ("alpha", "beta"):
+        study = hpt_core.Study({"x": [1, 2]}, name=name, sampler="random", store=tmp_path / "hpt.db", seed=0)
+        study.ask()
+        study.close()
+    install(tmp_path, "greeter", GREETING)
+    assert completed(shell, "hpt pl") == ["plugins"]
+    assert completed(shell, "hpt gr") == ["greet"]
+    assert "--reverse" in completed(shell, "hpt trials --re")
+    assert completed(shell, "hpt best --study ") == ["alpha", "beta"]
+    assert completed(shell, "hpt best --store other.db --study ") == []
+    assert completed(shell, "hpt --no-plugin gre") == ["greeter"]
+    assert completed(shell, "hpt plugins show rand") == ["random"]
+    assert completed(shell, "hpt be", HPT_DISABLE_PLUGINS="builtin") == ["best"]  # trouble is none of the shell's
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_the_script_of_each_shell(shell: Shell, name: str) -> None:
+    run = shell("completion", name)
+    assert run.returncode == 0
+    assert f"_HPT_COMPLETE={name}_complete" in run.stdout
+    assert run.stderr == ""
+
+
+def test_bash_takes_the_script(shell: Shell) -> None:
+    script = shell("completion", "bash").stdout
+    command = ["bash", "--norc", "-c", f"{script}\ncomplete -p hpt"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("hpt\n")

@@ -1,0 +1,101 @@
+"""`hpt init`: what it writes runs as it is, with what is installed, and overwrites nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import hpt_core
+from hpt_core.cli.group import hpt
+from hpt_core.cli.session import Session
+from hpt_core.cli.templates import EVALUATORS
+from hpt_core.plugins import Plugins
+
+Hpt = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
+    """`hpt` in an empty folder, with all plugins that are installed."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *args, plugins=None: CliRunner().invoke(hpt, args, obj=Session(plugins or Plugins()))
+
+
+def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hpt_core.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("place", [".", "sub folder"])
+def test_what_is_written_runs_as_it_is(tmp_path: Path, evaluator: str, place: str) -> None:
+    (tmp_path / place).mkdir(exist_ok=True)
+    file = f"{place}/study.toml"
+    run = shell(tmp_path, "init", file, "--evaluator", evaluator)
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr
+    run = shell(tmp_path, "check", file)
+    assert run.returncode == 0, run.stderr
+    run = shell(tmp_path, "run", file, "trials=3")
+    assert run.returncode == 0, run.stderr
+    assert "3 trials: 3 complete" in run.stderr
+    assert run.stdout.startswith("best ")
+
+
+def test_the_next_steps_are_told(cli: Hpt, tmp_path: Path) -> None:
+    result = cli("init", "--evaluator", "function")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "Wrote study.toml and train.py. Next:",
+        "  hpt check study.toml    says what it means",
+        "  hpt run study.toml      runs it",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml", "train.py"]
+
+
+@pytest.mark.parametrize("mine", ["study.toml", "train.py"])
+def test_nothing_is_overwritten(cli: Hpt, tmp_path: Path, mine: str) -> None:
+    (tmp_path / mine).write_text("mine")
+    result = cli("init", "--evaluator", "command")
+    assert result.exit_code == 2
+    assert f"{mine} is there already, and nothing is overwritten." in result.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(mine, "mine")]
+
+
+def test_a_study_file_is_toml(cli: Hpt, tmp_path: Path) -> None:
+    result = cli("init", "study.yaml")
+    assert result.exit_code == 2
+    assert "A study file ends in .toml. Got study.yaml." in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+class Few:
+    """A plugin of few components."""
+
+    __name__ = "few"
+
+    @hpt_core.hookimpl
+    def hpt_evaluators(self) -> dict[str, str]:
+        return {"function": "hpt_core.builtin.function:FunctionEvaluator"}
+
+    @hpt_core.hookimpl
+    def hpt_samplers(self) -> dict[str, str]:
+        return {"random": "nowhere:Sampler"}
+
+
+def test_only_what_is_installed_is_used(cli: Hpt, tmp_path: Path) -> None:
+    plugins = Plugins(discover=False)
+    plugins.register(Few())
+    assert cli("init", plugins=plugins).exit_code == 0
+    written = tomllib.loads((tmp_path / "study.toml").read_text())
+    assert written["evaluator"] == {"use": "function", "call": "train:train"}
+    assert (written["sampler"], written["store"], "stop" in written) == ({"use": "random"}, {"use": "memory"}, False)
+    result = cli("init", "other.toml", "--evaluator", "sklearn", plugins=plugins)
+    assert result.exit_code == 2
+    assert "hpt-evaluator-sklearn" in result.stderr

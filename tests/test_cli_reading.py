@@ -1,0 +1,393 @@
+"""The commands that read a store: what they print, what they refuse, and that they change nothing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hpt_core.cli.group import hpt
+from hpt_core.plugins import default_plugins
+from hpt_core.study import Study
+from hpt_core.trial import Failure
+
+Hpt = Callable[..., Result]
+
+SPACE = {
+    "model": ["svm", "=forest"],
+    "C": {"low": 0.01, "high": 100.0, "log": True, "default": 1.0, "when": {"model": "svm"}},
+    "depth": {"low": 1, "high": 9, "when": {"model": "=forest"}},
+}
+RESULTS = [
+    ({"model": "svm", "C": 1.0}, 0.90),
+    ({"model": "svm", "C": 0.5}, {"accuracy": 0.95, "seconds": 2.5}),
+    ({"model": "=forest", "depth": 3}, 0.93),
+    ({"model": "=forest", "depth": 4}, Failure("timeout", "\x1b[31mtook too long")),
+]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
+    """`hpt` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HPT_STORE", "HPT_DISABLE_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    default_plugins.cache_clear()
+    return lambda *args: CliRunner().invoke(hpt, [str(arg) for arg in args], prog_name="hpt")
+
+
+def told(store: str, name: str, objective: Any, results: list[tuple[Any, Any]]) -> None:
+    """Make a study by hand."""
+    study = Study(SPACE, objective=objective, name=name, sampler="random", store=store, seed=3)
+    for params, result in results:
+        study.enqueue(params)
+        study.tell(study.ask(), result)
+    study.close()
+
+
+@pytest.fixture
+def one(cli: Hpt) -> Hpt:
+    told("hpt.db", "one", {"accuracy": "maximize"}, RESULTS)
+    return cli
+
+
+@pytest.fixture
+def front(cli: Hpt) -> Hpt:
+    pairs = [(0.9, 5.0), (0.8, 1.0), (0.7, 2.0)]  # the last is beaten by the second
+    results = [({"model": "svm", "C": float(i + 1)}, pair) for i, pair in enumerate(pairs)]
+    told("hpt.db", "front", {"accuracy": "maximize", "seconds": "minimize"}, results)
+    return cli
+
+
+def answer(result: Result, schema: str) -> Any:
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert next(iter(found)) == "schema"
+    assert found["schema"] == f"hpt/{schema}/1"
+    return found
+
+
+# --- which store, which study -----------------------------------------------------------------------
+
+
+def test_a_store_that_is_not_there_is_told_and_not_made(cli: Hpt, tmp_path: Path) -> None:
+    for command in ("studies", "show", "best", "trials", "export", "verify"):
+        result = cli(command)
+        assert result.exit_code == 4
+        assert result.stderr == "Error: There is no hpt.db: no study was kept there yet. --store names another place.\n"
+        assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_store_is_given_by_option_or_environment_as_path_or_url(
+    cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    told("sub/a.db", "a", "minimize", RESULTS[:1])
+    told("b.sqlite", "b", "minimize", RESULTS[:1])
+    assert answer(cli("best", "--store", "sub/a.db", "--json"), "best")["study"] == "a"
+    assert answer(cli("best", "--store", "sqlite:///sub/a.db", "--json"), "best")["study"] == "a"
+    monkeypatch.setenv("HPT_STORE", "b.sqlite")
+    assert answer(cli("best", "--json"), "best")["study"] == "b"
+    assert answer(cli("best", "--store", "sub/a.db", "--json"), "best")["study"] == "a"
+
+
+def test_a_study_is_named_only_where_there_are_several(one: Hpt) -> None:
+    assert answer(one("best", "--json"), "best")["study"] == "one"
+    told("hpt.db", "two", "minimize", RESULTS[:1])
+    result = one("best")
+    assert result.exit_code == 4
+    assert "2 studies" in result.stderr
+    assert "one, two" in result.stderr
+    assert answer(one("best", "--study", "two", "--json"), "best")["study"] == "two"
+    result = one("best", "--study", "tow")
+    assert result.exit_code == 4
+    assert "Did you mean 'two'?" in result.stderr
+
+
+def test_what_no_store_keeps_is_a_mistake_of_usage(cli: Hpt) -> None:
+    result = cli("best", "--store", "x.unknown")
+    assert result.exit_code == 2
+    assert "--store: No store keeps 'x.unknown'" in result.stderr
+
+
+def test_a_damaged_store_is_exit_code_4_without_a_traceback(cli: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "hpt.db").write_bytes(b"this is no database " * 100)
+    result = cli("show")
+    assert result.exit_code == 4
+    assert "hpt.db" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_reading_changes_and_makes_no_file(one: Hpt, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    shutil.copy(tmp_path / "hpt.db", folder)  # without its lock files
+
+    def state() -> dict[str, tuple[str, int]]:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) for path in files}
+
+    before = state()
+    store = folder / "hpt.db"
+    for command in ("studies", "show", "best", "trials", "export", "verify"):
+        result = one(command, "--store", store)
+        assert result.exit_code == 0, result.stderr
+    assert state() == before
+    assert sorted(path.name for path in folder.iterdir()) == ["hpt.db"]
+
+
+# --- studies, show ----------------------------------------------------------------------------------
+
+
+def test_studies_lists_them_all(one: Hpt) -> None:
+    told("hpt.db", "two", "minimize", [])
+    found = answer(one("studies", "--json"), "studies")
+    assert [study["study"] for study in found["studies"]] == ["one"]  # the other has no record yet
+    told("hpt.db", "two", "minimize", RESULTS[:1])
+    first, second = answer(one("studies", "--json"), "studies")["studies"]
+    assert set(first) == {"study", "objectives", "trials", "states", "best", "elapsed", "stopped", "last"}
+    assert first["states"] == {"complete": 3, "failed": 1}
+    assert (first["best"], second["best"]) == (0.95, 0.9)
+    lines = one("studies").stdout.splitlines()
+    assert lines[0].split()[:3] == ["study", "objectives", "trials"]
+    assert lines[1].startswith("one    accuracy (maximize)       4         3  0.95")
+
+
+def test_show_tells_definition_standing_and_software(one: Hpt) -> None:
+    found = one("show").stdout
+    for words in (
+        "Study one in hpt.db",
+        "accuracy (maximize)",
+        "3 parameters, 2 of them conditional, continuous",
+        "random (",
+        "seed=3",
+        "4: 3 complete, 1 failed",
+        "best          accuracy=0.95 (trial 1: model=svm, C=0.5)",
+        "default       accuracy=0.9 (trial 0: model=svm, C=1)",
+        "failed        1 timeout, the last: trial 3: \\x1b[31mtook too long",
+        "hpt-sampler-random=",
+    ):
+        assert words in found
+    assert "\x1b" not in found
+
+
+def test_the_keys_of_show_are_stable(one: Hpt) -> None:
+    found = answer(one("show", "--json"), "show")
+    assert list(found) == [
+        "schema", "store", "study", "definition", "provenance", "objectives", "trials", "states", "failures", "invalid",
+        "elapsed", "best", "front", "default", "stopped", "notes",
+    ]  # fmt: skip
+    assert found["failures"] == {"timeout": 1}
+    assert found["best"]["number"] == 1
+    assert found["default"]["number"] == 0
+
+
+def test_a_strangers_study_is_shown_without_importing_its_code(
+    cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cli_trap.py").write_text("import pathlib\npathlib.Path('sprung').touch()\ndef f(p): return 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    evaluator = {"use": "function", "call": "cli_trap:f"}
+    study = Study({"x": [1, 2]}, name="trap", sampler="grid", evaluator=evaluator, store="hpt.db", seed=0)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    assert not (tmp_path / "sprung").exists()
+    for command in ("studies", "show", "best", "trials", "export", "verify"):
+        assert cli(command).exit_code == 0
+    assert not (tmp_path / "sprung").exists()
+
+
+# --- best -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ("table", "accuracy=0.95 (trial 1)\n  parameter  value\n  model      svm\n  C          0.5\n"),
+        ("json", '{\n  "model": "svm",\n  "C": 0.5\n}\n'),
+        ("toml", 'model = "svm"\nC = 0.5\n'),
+        ("python", "{\n    'model': 'svm',\n    'C': 0.5,\n}\n"),
+        ("args", "--model=svm --C=0.5\n"),
+    ],
+)
+def test_best_in_every_form(one: Hpt, form: str, shown: str) -> None:
+    result = one("best", "--as", form)
+    assert result.stdout == shown
+    assert result.stderr == ""
+
+
+def test_another_trial_than_the_best(one: Hpt) -> None:
+    assert one("best", "--trial", 2, "--as", "args").stdout == "--model==forest --depth=3\n"
+    assert one("best", "--trial", 3).stdout.startswith("failed (trial 3)\n")
+    result = one("best", "--trial", 4)
+    assert result.exit_code == 2
+    assert "There is no trial 4; the study 'one' has 4." in result.stderr
+
+
+def test_with_several_objectives_the_front_is_best(front: Hpt) -> None:
+    found = answer(front("best", "--json"), "best")
+    assert [trial["number"] for trial in found["trials"]] == [0, 1]
+    assert found["objectives"] == {"accuracy": "maximize", "seconds": "minimize"}
+    assert front("best").stdout.splitlines() == [
+        "trial  accuracy  seconds  configuration",
+        "    0       0.9        5  model=svm, C=1",
+        "    1       0.8        1  model=svm, C=2",
+    ]
+    result = front("best", "--as", "toml")
+    assert result.exit_code == 2
+    assert "name one of them with --trial: 0, 1." in result.stderr
+    assert front("best", "--as", "args", "--trial", 1).stdout == "--model=svm --C=2.0\n"
+
+
+def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
+    told("hpt.db", "failing", "minimize", RESULTS[3:])
+    for arguments in (["best"], ["best", "--json"]):
+        result = cli(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr == "Error: No trial of the study 'failing' is complete yet (1 there).\n"
+        assert result.stdout == ""
+
+
+# --- trials -----------------------------------------------------------------------------------------
+
+
+def numbers(result: Result) -> list[int]:
+    return [trial["number"] for trial in answer(result, "trials")["trials"]]
+
+
+def test_trials_as_a_table(one: Hpt) -> None:
+    lines = one("trials").stdout.splitlines()
+    assert lines[0].split() == ["trial", "state", "accuracy", "model", "C", "depth", "took", "remark"]
+    assert len(lines) == 5
+    assert lines[2].split()[:5] == ["1", "complete", "0.95", "svm", "0.5"]
+    assert lines[4].endswith("timeout: \\x1b[31mtook too long")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], [0, 1, 2, 3]),
+        (["--state", "failed"], [3]),
+        (["--state", "failed", "--state", "complete", "--limit", 2], [0, 1]),
+        (["--sort", "accuracy"], [1, 2, 0, 3]),  # the best first, those without a result last
+        (["--sort", "accuracy", "--reverse"], [0, 2, 1, 3]),
+        (["--sort", "C"], [1, 0, 2, 3]),
+        (["--sort", "params.depth"], [2, 3, 0, 1]),
+        (["--sort", "seconds"], [1, 0, 2, 3]),  # a metric that only one has
+        (["--sort", "number", "--reverse", "--limit", 1], [3]),
+    ],
+)
+def test_trials_are_chosen_and_sorted(one: Hpt, arguments: list[Any], expected: list[int]) -> None:
+    assert numbers(one("trials", "--json", *arguments)) == expected
+
+
+def test_minimised_objectives_sort_the_other_way(front: Hpt) -> None:
+    assert numbers(front("trials", "--json", "--sort", "seconds")) == [1, 2, 0]
+
+
+def test_an_unknown_column_is_a_mistake(one: Hpt) -> None:
+    result = one("trials", "--sort", "acuracy")
+    assert result.exit_code == 2
+    assert "--sort: There is no column 'acuracy'. Did you mean 'accuracy'?" in result.stderr
+
+
+def test_no_such_trials(one: Hpt) -> None:
+    result = one("trials", "--state", "paused")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no such trials" in result.stderr
+
+
+# --- export -----------------------------------------------------------------------------------------
+
+
+def test_csv_goes_to_stdout_and_holds_no_formula(one: Hpt) -> None:
+    result = one("export")
+    rows = list(csv.DictReader(io.StringIO(result.stdout, newline="")))
+    assert [row["number"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["params.model"] for row in rows] == ["svm", "svm", "'=forest", "'=forest"]
+    assert [row["accuracy"] for row in rows] == ["0.9", "0.95", "0.93", ""]
+    assert [row["metrics.seconds"] for row in rows] == ["", "2.5", "", ""]
+
+
+def test_json_lines_and_json_have_the_rows_of_trials(one: Hpt) -> None:
+    rows = answer(one("trials", "--json"), "trials")
+    assert json.loads(one("export", "--format", "json").stdout) == rows
+    lines = one("export", "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == rows["trials"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "ndjson"])
+def test_the_ending_of_the_file_chooses_the_format(one: Hpt, ending: str, tmp_path: Path) -> None:
+    result = one("export", "-o", f"out.{ending}")
+    assert (result.exit_code, result.stdout) == (0, "")
+    form = {"ndjson": "jsonl"}.get(ending, ending)
+    assert (tmp_path / f"out.{ending}").read_text() == one("export", "--format", form).stdout
+
+
+def test_a_file_is_replaced_only_with_force(one: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("mine")
+    result = one("export", "-o", "out.csv")
+    assert result.exit_code == 2
+    assert (tmp_path / "out.csv").read_text() == "mine"
+    assert one("export", "-o", "out.csv", "--force").exit_code == 0
+    assert (tmp_path / "out.csv").read_text().startswith("number,state,accuracy")
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"hpt.db", "out.csv"}
+
+
+def test_a_file_that_cannot_be_written_is_told(one: Hpt) -> None:
+    result = one("export", "-o", "nowhere/out.csv")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: Cannot write nowhere/out.csv: No such file or directory.\n"
+
+
+def test_parquet_reads_back(cli: Hpt) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    space = {"mixed": ["a", 1, None, [1, 2]], "x": {"low": 0.0, "high": 1.0}}
+    study = Study(space, name="p", sampler="random", store="hpt.db", seed=0)
+    for i, value in enumerate(["a", 1, None, [1, 2]]):
+        study.enqueue({"mixed": value, "x": 0.25 * i})
+        study.tell(study.ask(), float(i))
+    study.close()
+    assert cli("export", "-o", "out.parquet").exit_code == 0
+    frame = pandas.read_parquet("out.parquet")
+    assert list(frame["number"]) == [0, 1, 2, 3]
+    assert list(frame["value"]) == [0.0, 1.0, 2.0, 3.0]
+    assert [None if pandas.isna(item) else item for item in frame["params.mixed"]] == ["a", "1", None, "[1, 2]"]
+
+
+# --- verify -----------------------------------------------------------------------------------------
+
+
+def test_verify_finds_all_the_same_and_then_a_forged_trial(cli: Hpt) -> None:
+    study = Study(SPACE, name="v", sampler="random", store="hpt.db", seed=3)
+    for _ in range(5):
+        study.tell(study.ask(), 1.0)
+    records = [dict(record) for record in study.store.read("v")]
+    study.close()
+    result = cli("verify")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "5 decisions of the study 'v' were taken again: all are the same." in result.stderr
+
+    forged = next(record for record in records if record["event"] == "started" and record["trial"] == 2)
+    forged["params"] = {"model": "=forest", "depth": 9}
+    other = default_plugins().make_store("forged.db")
+    other.append("v", records)
+    other.close()
+    result = cli("verify", "--store", "forged.db")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("trial 2: ")
+    result = cli("verify", "--store", "forged.db", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert list(found) == ["schema", "store", "study", "checked", "skipped", "differences"]
+    assert len(found["differences"]) == 1

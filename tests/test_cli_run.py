@@ -1,0 +1,453 @@
+"""`hpt run` and `hpt check`: progress, the ending, resuming, exit codes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpt_core.cli.group import hpt
+from hpt_core.plugins import default_plugins
+
+Hpt = Callable[..., Result]
+
+_COUNT = itertools.count()
+
+TRAIN = """
+def train(params):
+    print("a word of the trial's own")
+    for step in (1, 2):
+        yield (params["x"] - 1) ** 2 + 1 / step
+"""
+
+GRID = """
+objective = { loss = "minimize" }
+seed = 1
+trials = 3
+
+[space]
+x = { low = 0, high = 4, default = 2 }
+
+[evaluator]
+use = "function"
+call = "MODULE:train"
+steps = 2
+
+[sampler]
+use = "grid"
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
+    """`hpt` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("HPT_DISABLE_PLUGINS", "")
+    monkeypatch.delenv("HPT_STORE", raising=False)
+    default_plugins.cache_clear()
+    return lambda *args: CliRunner().invoke(hpt, [str(arg) for arg in args], prog_name="hpt")
+
+
+def write(folder: Path, text: str = GRID, code: str = TRAIN, name: str = "s.toml") -> str:
+    """Write a study file and the module it names, each time under another name as Python imports it once."""
+    module = f"cli_run_{next(_COUNT)}"
+    (folder / f"{module}.py").write_text(textwrap.dedent(code))
+    (folder / name).write_text(text.replace("MODULE", module))
+    return module
+
+
+def same_but_times(text: str) -> str:
+    return re.sub(r"[\d.e-]+ s\b", "T s", text)
+
+
+# --- a run, and the same again ------------------------------------------------------------------------
+
+
+def test_a_run_tells_each_trial_and_gives_the_best(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    result = cli("run", "s.toml")
+    assert result.exit_code == 0, result.stderr
+    assert "\x1b" not in result.output
+    assert same_but_times(result.stderr).splitlines() == [
+        "Running the study 's' in hpt.db. Ctrl-C stops it cleanly, the same command goes on.",
+        "trial 0 complete loss=1.5 (the best so far) T s",
+        "trial 1 complete loss=0.5 (the best so far) T s",
+        "trial 2 complete loss=1.5 (best 0.5, trial 1) T s",
+        "The study ended: all 3 trials were started.",
+        "3 trials: 3 complete; T s in all.",
+        "The best of 3 was picked for its score, so that flatters it; new data will tell.",
+        "The results are in hpt.db. Next:",
+        "  hpt best    hpt trials    hpt show",
+        "  hpt run s.toml trials=6    goes on",
+    ]
+    assert result.stdout.splitlines() == [
+        *["a word of the trial's own"] * 3,
+        "best loss=0.5 (trial 1)",
+        "  parameter  value",
+        "  x              1",
+        "default loss=1.5 (trial 2, the defaults of the space)",
+    ]
+
+
+def test_the_same_again_has_nothing_to_do_and_more_trials_go_on(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    first = cli("run", "s.toml")
+    again = cli("run", "s.toml")
+    assert again.exit_code == 0
+    assert "Going on with the study 's' in hpt.db: 3 trials are there already.\n" in again.stderr
+    assert "Nothing to do, the study is complete already: all 3 trials were started." in again.stderr
+    assert again.stdout == first.stdout.replace("a word of the trial's own\n", "")
+    more = cli("run", "s.toml", "trials=4")
+    assert "trial 3 complete" in more.stderr
+    assert "trial 2 complete" not in more.stderr
+    end = cli("run", "s.toml", "--trials", 9)
+    assert "The study ended: space exhausted" in end.stderr
+    assert "5 trials: 5 complete" in end.stderr
+    assert "hpt run s.toml --trials=9    goes on" in end.stderr
+
+
+def test_a_changed_definition_is_refused_until_it_is_amended(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    assert cli("run", "s.toml", "trials=1").exit_code == 0
+    result = cli("run", "s.toml", "space.x.high=9")
+    assert result.exit_code == 2
+    assert "--amend" in result.stderr
+    assert "  space.x.high: Was 4, is now 9.\n" in result.stderr
+    assert len(result.stderr.splitlines()) <= 5
+    result = cli("run", "s.toml", "space.x.high=9", "--amend", "trials=2")
+    assert result.exit_code == 0, result.stderr
+    assert "hpt run s.toml space.x.high=9 trials=4    goes on" in result.stderr
+
+
+def test_options_and_overrides_come_before_the_file(cli: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "sub")
+    result = cli("run", "sub/s.toml", "sampler.use=random", "--name", "other", "--store", "o.db", "--trials", 2, "-q")
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = json.loads(cli("show", "--store", "o.db", "--json").stdout)
+    assert (found["study"], found["trials"], found["definition"]["sampler"]["use"]) == ("other", 2, "random")
+    assert not (tmp_path / "hpt.db").exists()
+
+
+def test_the_environment_says_where_to_keep_a_study_that_does_not(
+    cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    monkeypatch.setenv("HPT_STORE", "env.db")
+    assert "  hpt best    hpt trials" in cli("run", "s.toml").stderr
+    assert (tmp_path / "env.db").exists()
+    monkeypatch.delenv("HPT_STORE")
+    assert "  hpt best --store env.db    hpt trials --store env.db" in cli("run", "s.toml", "--store", "env.db").stderr
+    cli("run", "s.toml", "--store", "env.db", "--name", "b c")
+    again = cli("run", "s.toml", "--store", "env.db", "--name", "b c")
+    assert "hpt best --store env.db --study 'b c'" in again.stderr
+    assert "hpt run s.toml '--name=b c' --store=env.db trials=6" not in again.stderr  # in the order of the options
+    assert "hpt run s.toml --store=env.db '--name=b c' trials=6    goes on" in again.stderr
+
+
+def test_a_study_in_memory_says_that_it_is_gone(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    result = cli("run", "s.toml", "--store", "memory")
+    assert result.exit_code == 0
+    assert "kept in memory only" in result.stderr
+    assert "hpt best" not in result.stderr
+
+
+# --- what the ending says -----------------------------------------------------------------------------
+
+
+def test_several_objectives_end_in_a_front(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_core.cli.tally._FRONT_PATIENCE", 0)
+    write(
+        tmp_path,
+        GRID.replace('{ loss = "minimize" }', '{ a = "minimize", b = "maximize" }'),
+        "def train(params): return {'a': params['x'], 'b': min(params['x'], 1)}\n",
+    )
+    result = cli("run", "s.toml")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "front: 2 trials that no other beats in every objective",
+        "trial  a  b  configuration",
+        "    0  0  0  x=0",
+        "    1  1  1  x=1",
+        "default a=2, b=1 (trial 2, the defaults of the space)",
+    ]
+    assert "flatters" not in result.stderr
+    assert "trial 2 complete a=2, b=1 (front of 2)" in result.stderr
+
+
+def test_failures_are_told_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    def train(params):
+        if params["x"] == 1:
+            raise ValueError("bad \\x1b[31mvalue")
+        return float("nan") if params["x"] == 3 else params["x"]
+    """
+    write(tmp_path, code=code)
+    result = cli("run", "s.toml", "trials=5")
+    assert result.exit_code == 0
+    assert "trial 1 failed (error): ValueError: bad \\x1b[31mvalue" in result.stderr
+    assert "5 trials: 3 complete, 2 failed" in result.stderr
+    assert "failed: 1 error, the last: trial 1: ValueError" in result.stderr
+    assert "failed: 1 invalid-value, the last: trial 3: " in result.stderr
+    assert "\x1b" not in result.output
+
+
+def test_the_same_failure_from_the_start_ends_it_with_that_error_once(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, code="def train(params): raise ValueError('always')\n")
+    result = cli("run", "s.toml", "trials=5")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.count("Traceback") == 1
+    assert "in train" in result.stderr
+    assert "hpt_core/worker.py" not in result.stderr
+
+
+def test_a_study_without_success_is_exit_code_1(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, code="def train(params): raise ValueError('abc'[params['x']])\n")
+    result = cli("run", "s.toml", "max_failures=9")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("Error: No trial of the study 's' succeeded.\n")
+
+
+def test_what_the_evaluator_concluded_is_told(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    import attrs
+
+    @attrs.define(kw_only=True)
+    class Rater:
+        def evaluate(self, trial):
+            return trial.params["x"]
+
+        def conclude(self, best):
+            verdict = "On new data it does as well."
+            return {"holdout_loss": 0.25, "verdict": verdict, "saved": "model.joblib"}
+    """
+    text = GRID.replace('use = "function"\ncall = "MODULE:train"\nsteps = 2', 'use = "MODULE:Rater"')
+    write(tmp_path, text, code)
+    result = cli("run", "s.toml")
+    assert result.exit_code == 0, result.stderr
+    for line in (
+        "On new data it does as well.",
+        "The evaluator on the winner: holdout_loss=0.25.",
+        "The fitted model is in model.joblib.",
+    ):
+        assert line in result.stderr.splitlines()
+
+
+def test_a_point_that_was_not_evaluated_is_not_compared_with(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    result = cli("run", "s.toml", "trials=1")
+    assert "default" not in result.stdout
+    assert "The default configuration was not evaluated, so there is nothing to compare with." in result.stderr
+
+
+# --- plugins that fail --------------------------------------------------------------------------------
+
+
+def test_a_sampler_that_fails_is_exit_code_3_with_its_own_traceback(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    def train(params):
+        return 1.0
+
+    class Sampler:
+        def suggest(self, history, rng):
+            return self.deeper()
+
+        def deeper(self):
+            raise LookupError("nothing to suggest")
+    """
+    write(tmp_path, GRID.replace('use = "grid"', 'use = "MODULE:Sampler"'), code)
+    result = cli("run", "s.toml")
+    assert result.exit_code == 3
+    assert "The sampler Sampler failed" in result.stderr
+    assert "in deeper" in result.stderr
+    assert "hpt_core/guard.py" not in result.stderr
+    assert "Traceback" in cli("--debug", "run", "s.toml").stderr
+
+
+def test_a_plugin_that_is_left_out_is_out_in_worker_processes_too(tmp_path: Path) -> None:
+    module = write(
+        tmp_path, code="import os\ndef train(params): print(os.environ['HPT_DISABLE_PLUGINS']); return 1.0\n"
+    )
+    command = [sys.executable, "-m", "hpt_core.cli", "--no-plugin", "sampler-random", "run", "s.toml", "--workers", "2"]
+    environment = {key: value for key, value in os.environ.items() if key != "HPT_DISABLE_PLUGINS"}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[:3] == ["sampler-random"] * 3
+
+
+# --- for programs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_json_is_all_that_stdout_gets(tmp_path: Path, workers: str) -> None:
+    write(tmp_path)
+    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "--json", "--workers", workers]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert list(found) == [
+        "schema", "store", "study", "reason", "interrupted", "new_trials", "objectives", "trials", "states", "failures",
+        "invalid", "elapsed", "best", "front", "default", "stopped", "notes",
+    ]  # fmt: skip
+    assert (found["schema"], found["interrupted"], found["new_trials"]) == ("hpt/run/1", False, 3)
+    assert (found["reason"], found["best"]["loss"]) == ("all 3 trials were started", 0.5)
+    assert run.stderr.count("a word of the trial's own") == 3  # what trials print goes with the talk
+
+
+def test_quiet_leaves_only_the_result(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, code="def train(params): return params['x']\n")
+    result = cli("run", "s.toml", "--quiet")
+    assert result.stderr == ""
+    assert result.stdout.startswith("best loss=0 (trial 0)\n")
+
+
+def test_a_long_trial_is_heard_of_now_and_then(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_core.cli.progress._SILENCE_SECONDS", 0.0)
+    write(tmp_path)
+    result = cli("run", "s.toml", "trials=1")
+    assert "trial 0 step 1 of 2, loss=2\ntrial 0 step 2 of 2, loss=1.5\ntrial 0 complete" in result.stderr
+
+
+def test_what_a_rule_decided_is_told(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    from hpt_core import Stop
+
+    def train(params):
+        yield params["x"]
+        yield 0.0
+
+    class Rule:
+        def judge_trial(self, history, trial):
+            return Stop("too large") if trial.params["x"] > 0 else None
+
+        def judge_study(self, history):
+            return Stop("seen enough") if history.next_number == 3 else None
+    """
+    write(tmp_path, f'{GRID}\n[[stop]]\nuse = "MODULE:Rule"\n', code)
+    result = cli("run", "s.toml")
+    assert result.exit_code == 0, result.stderr
+    assert "trial 1 stopped loss=1 by Rule: too large (best 0, trial 0)" in result.stderr
+    assert "The study ended: seen enough." in result.stderr
+    assert "3 trials: 1 complete, 2 stopped early" in result.stderr
+    assert "hpt run s.toml    goes on" in result.stderr
+    shown = cli("show").stdout
+    assert "decided       2 stopped by Rule, the last: trial 2: too large" in shown
+    assert "ended         seen enough (rule Rule)" in shown
+
+
+# --- check --------------------------------------------------------------------------------------------
+
+
+def test_check_says_what_the_study_is_and_writes_nothing(cli: Hpt, tmp_path: Path) -> None:
+    module = write(tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    result = cli("check", "s.toml", "workers=2")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "study         s, kept in hpt.db",
+        "objective     loss (minimize)",
+        "space         1 parameter, 5 configurations",
+        "  parameter  type  values  default  active when",
+        "  x          int   0 to 4        2",
+        "sampler       grid, of hpt-sampler-grid 0.1.0",
+        f"evaluator     function (call={module}:train, steps=2), of hpt-core 0.1.0",
+        "store         sqlite, of hpt-store-sqlite 0.1.0",
+        "executor      local, of hpt-core 0.1.0",
+        "budget        3 trials in all, 2 at a time",
+    ]
+    assert result.stderr == "s.toml is fine. `hpt run s.toml` runs it.\n"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == files
+
+
+def test_the_keys_of_check_are_stable(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, GRID.replace('[sampler]\nuse = "grid"', ""))
+    found: dict[str, Any] = json.loads(cli("check", "s.toml", "--json").stdout)
+    assert list(found) == [
+        "schema", "file", "name", "store", "objectives", "size", "space", "trials", "workers", "components",
+    ]  # fmt: skip
+    assert (found["size"], found["objectives"]) == (5, {"loss": "minimize"})
+    sampler, *others = found["components"]
+    assert sampler["name"] == default_plugins().default("sampler")
+    assert [other["kind"] for other in others] == ["evaluator", "store", "executor"]
+
+
+def test_check_tells_all_mistakes_at_once(cli: Hpt, tmp_path: Path) -> None:
+    bad = GRID.replace("objective =", "objetive =").replace("high = 4", "high = -4").replace('"grid"', '"gird"')
+    write(tmp_path, bad)
+    result = cli("check", "s.toml", "trials=0")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    head, *lines = result.stderr.splitlines()
+    assert head == f"Error: {len(lines)} mistakes in s.toml:"
+    assert {line.split(":")[0].strip() for line in lines} >= {"objetive", "space.x.low", "sampler.use", "trials"}
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_file_that_is_none(cli: Hpt, tmp_path: Path, command: str) -> None:
+    (tmp_path / "broken.toml").write_text("x = [")
+    for name, words in (("nowhere.toml", "No such file"), ("broken.toml", "no valid TOML")):
+        result = cli(command, name)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert name in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
+KEYS = (
+    "objective",
+    "trials",
+    "space",
+    "space.x",
+    "space.x.when",
+    "evaluator",
+    "evaluator.use",
+    "sampler",
+    "stop",
+    "name",
+)
+VALUES = (
+    "[]",
+    "{}",
+    "[[1]]",
+    "{use=1}",
+    "{use='grid'}",
+    "[{use='x'}]",
+    "nan",
+    "1e400",
+    "''",
+    "true",
+    "-1",
+    "1979-05-27",
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=5)), max_size=2),
+    st.binary(max_size=3),
+    st.integers(0, len(GRID)),
+)
+def test_whatever_is_in_a_file_is_fine_or_a_mistake(
+    cli: Hpt, tmp_path: Path, items: list[tuple[str, str]], noise: bytes, place: int
+) -> None:
+    text = GRID.replace("MODULE", "cli_run_fuzz").encode()
+    (tmp_path / "cli_run_fuzz.py").write_text(TRAIN)
+    (tmp_path / "s.toml").write_bytes(text[:place] + (b"" if items else noise) + text[place:])
+    result = cli("check", "s.toml", *(f"{key}={value}" for key, value in items))
+    assert result.exit_code in (0, 2), result.stderr
+    assert "Traceback" not in result.stderr

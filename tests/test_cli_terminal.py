@@ -1,0 +1,276 @@
+"""`hpt run` as a real process: Ctrl-C, a second Ctrl-C, and what a terminal is shown."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+HPT = [sys.executable, "-m", "hpt_core.cli"]
+
+STUDY = """
+objective = { loss = "minimize" }
+seed = 1
+trials = 4
+
+[space]
+x = { low = 0, high = 3 }
+
+[evaluator]
+use = "function"
+call = "slow:train"
+steps = 3
+
+[sampler]
+use = "grid"
+"""
+
+# a trial takes part of a second until the file `fast` is there
+SLOW = """
+import pathlib, time
+
+def train(params):
+    for step in range(3):
+        if params["x"] == 2 and not pathlib.Path("fast").exists():
+            pathlib.Path("reached").touch()
+            time.sleep(60)
+        yield params["x"] / (step + 1)
+"""
+
+STUBBORN = """
+import pathlib, time
+
+def train(params):
+    while not pathlib.Path("fast").exists():
+        pathlib.Path("reached").touch()
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pathlib.Path("ignored").touch()
+    return params["x"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "s.toml").write_text(STUDY)
+    (tmp_path / "slow.py").write_text(SLOW)
+    return tmp_path
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR", "HPT_STORE", "COLUMNS")}
+    return {**kept, "TERM": "xterm-256color", **more}
+
+
+def wait_for(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start `hpt run` as a terminal would; what runs the tests may have switched SIGINT off for its children."""
+    return subprocess.Popen(
+        [*HPT, "run", "s.toml", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads
+    )
+
+
+def trials(folder: Path) -> list[tuple[int, str, int]]:
+    run = subprocess.run([*HPT, "trials", "--json"], cwd=folder, capture_output=True, text=True, check=True)
+    return [(row["number"], row["state"], row["attempt"]) for row in json.loads(run.stdout)["trials"]]
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_the_first_one_stops_cleanly_and_the_same_command_goes_on(
+    folder: Path, number: signal.Signals, workers: int
+) -> None:
+    process = start(folder, f"--workers={workers}")
+    wait_for((folder / "reached").exists)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Stopping cleanly; once more stops at once.\n" in err
+    assert "Interrupted: what is done is recorded.\n" in err
+    assert f"  hpt run s.toml --workers={workers}    goes on\n" in err
+    assert "Traceback" not in err
+    before = trials(folder)
+    assert before[2] == (2, "waiting", 1)
+    assert {state for _, state, _ in before} <= {"complete", "waiting"}  # released, neither lost nor left running
+    waiting = [trial for trial, state, _ in before if state == "waiting"]
+    (folder / "fast").touch()
+    again = start(folder, f"--workers={workers}")
+    _, err = again.communicate(timeout=50)
+    assert again.returncode == 0
+    assert f"{len(before)} trials are there already, {len(waiting)} of them taken up again." in err
+    assert trials(folder) == [(trial, "complete", 2 if trial in waiting else 1) for trial in range(4)]
+
+
+def test_the_second_one_stops_at_once_whatever_a_trial_does(folder: Path) -> None:
+    (folder / "slow.py").write_text(STUBBORN)
+    process = start(folder)
+    wait_for((folder / "reached").exists)
+    process.send_signal(signal.SIGINT)
+    wait_for((folder / "ignored").exists)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Stopped at once" in err
+    assert trials(folder) == [(0, "running", 1)]
+    (folder / "fast").touch()
+    again = start(folder)
+    _, err = again.communicate(timeout=50)
+    assert again.returncode == 0
+    assert "1 trial is there already, 1 of them taken up again." in err
+    assert trials(folder) == [(0, "complete", 2), *((i, "complete", 1) for i in (1, 2, 3))]
+
+
+def test_json_is_whole_when_it_is_interrupted(folder: Path) -> None:
+    process = start(folder, "--json")
+    wait_for((folder / "reached").exists)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    found = json.loads(out)
+    assert (found["interrupted"], found["reason"]) == (True, "interrupted")
+    assert found["states"] == {"complete": 2, "waiting": 1}
+
+
+# --- a terminal ---------------------------------------------------------------------------------------
+
+
+def on_a_terminal(folder: Path, columns: int, *command: str, **more: str) -> str:
+    """Run a command with all its streams on a terminal, and return what that was sent."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvpe(command[0], list(command), environment(**more))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    sent = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError:  # Linux says so at the end
+            break
+        if not chunk:
+            break
+        sent += chunk
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, sent.decode()
+    return sent.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_sees_progress_drawn_in_place(folder: Path) -> None:
+    pytest.importorskip("rich")
+    (folder / "fast").touch()
+    sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml")
+    assert "\x1b[?25l" in sent  # the cursor is hidden,
+    assert "\x1b[?25h" in sent.partition("\x1b[?25l")[2]  # comes back,
+    assert "\x1b[2K" in sent  # and the picture is taken away
+    assert "4/4 trials" in sent
+    assert "━" in sent
+    assert "trial 0 complete loss=0 (the best so far)" in sent
+    assert "trial 1 complete" not in sent  # no best, so it shows in the picture only
+    end = sent.rpartition("\x1b")[2]
+    assert "The study ended: all 4 trials were started." in end
+    assert "best loss=0 (trial 0)" in end
+
+
+def test_failures_stay_on_the_screen_and_cannot_steer_it(folder: Path) -> None:
+    pytest.importorskip("rich")
+    (folder / "slow.py").write_text(
+        "def train(params):\n    if params['x'] == 1: raise ValueError('\\x1b]0;owned\\x07[red]')\n    return 1.0\n"
+    )
+    sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml")
+    assert "trial 1 failed (error): ValueError: \\x1b]0;owned\\x07[red]" in sent
+    assert "\x1b]0;" not in sent
+    assert "failed 1: 1 error" in sent
+
+
+def test_a_narrow_terminal_is_kept_to(folder: Path) -> None:
+    pytest.importorskip("rich")
+    (folder / "fast").touch()
+    sent = on_a_terminal(folder, 40, *HPT, "run", "s.toml")
+    assert "4/4 trials" in sent
+    assert "━" not in sent
+    table = on_a_terminal(folder, 30, *HPT, "trials")
+    assert max(map(len, table.splitlines())) == 30
+    assert all(line.endswith("…") for line in table.splitlines() if len(line) == 30)
+
+
+@pytest.mark.parametrize("variable", [{"CI": "true"}, {"TERM": "dumb"}])
+def test_lines_instead_where_nothing_can_be_drawn_in_place(folder: Path, variable: dict[str, str]) -> None:
+    (folder / "fast").touch()
+    sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml", **variable)
+    assert "\x1b" not in sent
+    assert "trial 3 complete loss=1 (best 0, trial 0)" in sent
+
+
+def test_lines_instead_without_rich(folder: Path) -> None:
+    (folder / "fast").touch()
+    program = "import sys; sys.modules['rich.console'] = None; from hpt_core.cli import main; main()"
+    sent = on_a_terminal(folder, 100, sys.executable, "-c", program, "run", "s.toml")
+    assert "\x1b" not in sent
+    assert "trial 3 complete loss=1 (best 0, trial 0)" in sent
+
+
+def test_no_color_is_honoured(folder: Path) -> None:
+    pytest.importorskip("rich")
+    (folder / "fast").touch()
+    sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml", NO_COLOR="1")
+    assert "\x1b[3" not in sent  # no colour
+    assert "4/4 trials" in sent
+
+
+def test_a_pipe_gets_no_escape_sequence(folder: Path) -> None:
+    (folder / "fast").touch()
+    command = [*HPT, "run", "s.toml"]
+    forced = environment(FORCE_COLOR="1", CLICOLOR_FORCE="1")
+    run = subprocess.run(command, cwd=folder, env=forced, capture_output=True, text=True, check=True)
+    assert "\x1b" not in run.stdout + run.stderr
+    assert "trial 3 complete" in run.stderr
+
+
+def test_what_a_trial_prints_is_not_lost_beside_the_picture(folder: Path) -> None:
+    pytest.importorskip("rich")
+    code = """
+    import sys
+
+    def train(params):
+        print("to stdout", params["x"])
+        print("to stderr", params["x"], file=sys.stderr)
+        return 1.0
+    """
+    (folder / "slow.py").write_text(textwrap.dedent(code))
+    sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml")
+    for x in range(4):
+        assert f"to stdout {x}\n" in sent
+        assert f"to stderr {x}\n" in sent
+    on_a_terminal(folder, 100, "sh", "-c", f"'{sys.executable}' -m hpt_core.cli run s.toml --name b > out.txt")
+    assert (folder / "out.txt").read_text().startswith("to stdout 0\nto stdout 1\n")
