@@ -391,3 +391,13 @@ def test_verify_finds_all_the_same_and_then_a_forged_trial(cli: Hpt) -> None:
     found = json.loads(result.stdout)
     assert list(found) == ["schema", "store", "study", "checked", "skipped", "differences"]
     assert len(found["differences"]) == 1
+
+
+def test_the_default_is_found_where_a_sampler_rounded_it_to_the_unit_cube(cli: Hpt) -> None:
+    study = Study({"C": {"low": 0.01, "high": 1000.0, "log": True, "default": 1.0}}, sampler="random", store="hpt.db")
+    rounded = study.space.from_unit(study.space.to_unit(study.space.default()))
+    assert rounded != study.space.default()
+    study.enqueue(rounded)
+    study.tell(study.ask(), 0.5)
+    study.close()
+    assert answer(cli("show", "--json"), "show")["default"]["number"] == 0

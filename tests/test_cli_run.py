@@ -280,9 +280,7 @@ def test_a_sampler_that_fails_is_exit_code_3_with_its_own_traceback(cli: Hpt, tm
 
 
 def test_a_plugin_that_is_left_out_is_out_in_worker_processes_too(tmp_path: Path) -> None:
-    module = write(
-        tmp_path, code="import os\ndef train(params): print(os.environ['HPT_DISABLE_PLUGINS']); return 1.0\n"
-    )
+    write(tmp_path, code="import os\ndef train(params): print(os.environ['HPT_DISABLE_PLUGINS']); return 1.0\n")
     command = [sys.executable, "-m", "hpt_core.cli", "--no-plugin", "sampler-random", "run", "s.toml", "--workers", "2"]
     environment = {key: value for key, value in os.environ.items() if key != "HPT_DISABLE_PLUGINS"}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
