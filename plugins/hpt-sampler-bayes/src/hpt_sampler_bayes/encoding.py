@@ -1,0 +1,200 @@
+"""From unit-cube rows to the GP's columns, and which coordinates are searched how.
+
+Notation:
+
+======  ==================================================================  ======
+symbol  meaning                                                             shape
+======  ==================================================================  ======
+U       full unit rows: each parameter has a coordinate, active or not      (n, d)
+active  whether a parameter is active under the row's parent values         (n, d)
+Z       encoded rows: ordered parameters as they are, 0.5 where inactive;   (n, p)
+        categories one-hot / sqrt(2), all zeros where inactive
+======  ==================================================================  ======
+
+A full row keeps a latent value for an inactive parameter, which only matters when its parent changes. Two
+inactive values are at distance zero, and parameters shared by branches share their data (Levesque et al.,
+Bayesian Optimization for Conditional Hyperparameter Spaces, IJCNN 2017).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from hpt_core import Params, Space
+from hpt_sampler_bayes.gp import BoolArray, IntArray
+from hpt_sampler_bayes.kernel import FloatArray
+
+__all__ = ["Encoding"]
+
+_MIDDLE = 0.5
+_TABLE = 1 << 12  # finite parameters with more values are climbed on and snapped one by one
+_EVERY = 16  # values up to which all of a parameter's values are exchanged for each other
+_SAME = 1e-12  # coordinates nearer than this are the same value
+
+
+@attrs.frozen(eq=False)
+class Encoding:
+    """How one space is encoded. Made by `Encoding.of`.
+
+    Attributes:
+        space: The space.
+        columns: Names of the unit cube's columns. d of them
+        continuous: Whether a column is searched by gradient. (d,)
+        tables: Unit coordinates of a finite column's values, ascending; None if continuous or very many.
+        categorical: Whether a column is one-hot. (d,)
+        group: Column of the unit cube that each encoded column belongs to, ascending. (p,)
+        levels: Unit coordinate of the category that each one-hot column stands for. (p,)
+        default: The default point as a full row. (d,)
+        active_most: The greatest number of columns active at once (seen in a sample).
+        conditions: For each column (parent column, allowed coordinates of it); all must hold.
+        order: Columns, parents before children.
+    """
+
+    space: Space
+    columns: tuple[str, ...]
+    continuous: BoolArray
+    tables: tuple[FloatArray | None, ...]
+    categorical: BoolArray
+    group: IntArray
+    levels: FloatArray
+    default: FloatArray
+    active_most: int
+    conditions: tuple[tuple[tuple[int, FloatArray], ...], ...]
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, space: Space) -> Encoding:
+        """Work out the encoding of any valid ``space``, one without columns included."""
+        columns = tuple(space.columns)
+        tables = tuple(_table(space[name]) for name in columns)
+        categorical = np.array([not space[name].ordered for name in columns], dtype=bool)
+        widths = [len(t) if c and t is not None else 1 for c, t in zip(categorical, tables, strict=True)]
+        group = np.repeat(np.arange(len(columns)), widths)
+        levels = [t if c and t is not None else np.zeros(1) for c, t in zip(categorical, tables, strict=True)]
+        conditions = tuple(_conditions(space, name) for name in columns)
+        default = space.to_unit(space.default())
+        made = cls(
+            space=space,
+            columns=columns,
+            continuous=np.array([t is None for t in tables], dtype=bool),
+            tables=tables,
+            categorical=categorical,
+            group=group,
+            levels=np.concatenate([*levels, np.zeros(0)]),
+            default=np.where(np.isnan(default), _MIDDLE, default),
+            active_most=0,
+            conditions=conditions,
+            order=tuple(columns.index(name) for name in space.order if name in columns),
+        )
+        sample = made.snap(np.random.default_rng(0).random((256, len(columns))))
+        active_most = int(made.activity(sample).sum(axis=1).max(initial=0))
+        return attrs.evolve(made, default=made.snap(made.default[None])[0], active_most=active_most)
+
+    def snap(self, u: FloatArray) -> FloatArray:
+        """Move finite columns of full rows ``u`` (n, d) to their nearest value's coordinate. A copy."""
+        snapped = np.array(u, dtype=np.float64)
+        for j, (name, table) in enumerate(zip(self.columns, self.tables, strict=True)):
+            if table is not None:
+                middles = 0.5 * (table[1:] + table[:-1])
+                snapped[:, j] = table[np.searchsorted(middles, u[:, j], side="right")]
+            elif self.space[name].size is not None:
+                snapped[:, j] = [self.space[name].snap(float(value)) for value in u[:, j]]
+        return snapped
+
+    def activity(self, u: FloatArray) -> BoolArray:
+        """Which parameters are active in snapped full rows ``u`` (n, d). (n, d)."""
+        active = np.ones(u.shape, dtype=bool)
+        for j in self.order:
+            for parent, allowed in self.conditions[j]:
+                if parent < 0:
+                    active[:, j] = False
+                else:
+                    held = (np.abs(u[:, parent, None] - allowed) < _SAME).any(axis=1)
+                    active[:, j] &= held & active[:, parent]
+        return active
+
+    def encode(self, u: FloatArray, active: BoolArray | None = None) -> FloatArray:
+        """Encode snapped full rows ``u`` (n, d); ``active`` (n, d) if it is known already. (n, p)."""
+        if active is None:
+            active = self.activity(u)
+        on = active[:, self.group]
+        z = u[:, self.group]
+        hot = self.categorical[self.group]
+        z = np.where(on, z, _MIDDLE)
+        z[:, hot] = (on & (np.abs(u[:, self.group] - self.levels) < _SAME))[:, hot] * np.sqrt(0.5)
+        return z
+
+    def fill(self, unit: FloatArray) -> FloatArray:
+        """Full snapped rows of unit rows with NaN where inactive (n, d): latent values are the default's."""
+        return self.snap(np.where(np.isnan(unit), self.default, unit))
+
+    def params(self, row: FloatArray) -> Params:
+        """The configuration of one full row (d,)."""
+        params: Params = self.space.from_unit(row)
+        return params
+
+    def exchanges(self, u: FloatArray, *, step: float | None = None) -> tuple[FloatArray, IntArray]:
+        """All rows that differ from a row of ``u`` in one parameter that is active there.
+
+        Args:
+            u: Snapped full rows. (n, d)
+            step: How far to move continuous parameters up and down; None leaves them alone.
+
+        Returns:
+            The rows (k, d), and which row of ``u`` each comes from (k,). A finite parameter takes all its values
+            if it has up to 16, else those 1, 2, 4, ... places away.
+        """
+        active = self.activity(u)
+        rows, owners = [np.empty((0, len(self.columns)))], [np.empty(0, dtype=np.intp)]
+        for j, table in enumerate(self.tables):
+            at = np.flatnonzero(active[:, j])
+            values = _moves(u[at, j], table, step)  # (a, v), NaN where there is none
+            owner, column = np.nonzero(~np.isnan(values) & (np.abs(values - u[at, j, None]) > _SAME))
+            moved = u[at[owner]]
+            moved[:, j] = values[owner, column]
+            rows.append(moved)
+            owners.append(at[owner])
+        return np.vstack(rows), np.concatenate(owners)
+
+
+def _table(parameter: Any) -> FloatArray | None:
+    """Unit coordinates of a finite parameter's values, ascending."""
+    size = parameter.size
+    if size is None or size > _TABLE:
+        return None
+    return np.array([parameter.to_unit(parameter.value_at(i)) for i in range(size)])
+
+
+def _conditions(space: Space, name: str) -> tuple[tuple[int, FloatArray], ...]:
+    """What column ``name`` needs: (parent column, allowed coordinates); parent -1 is never satisfied."""
+    needs: list[tuple[int, FloatArray]] = []
+    columns = space.columns
+    for parent, values in (space[name].when or {}).items():
+        accepted = [space[parent].accept(value)[0] for value in values]
+        valid = [value for value in accepted if space[parent].contains(value)]
+        if parent in columns:
+            allowed = np.array([space[parent].to_unit(v) for v in valid])
+            needs.append((columns.index(parent), allowed))
+        elif valid:  # a parent with one value, held to it; it may have a condition of its own
+            needs.extend(_conditions(space, parent))
+        else:
+            needs.append((-1, np.empty(0)))
+    return tuple(needs)
+
+
+def _moves(at: FloatArray, table: FloatArray | None, step: float | None) -> FloatArray:
+    """Values to try instead of ``at`` (a,), NaN for none. (a, v)."""
+    if table is None:
+        if step is None:
+            return np.empty((len(at), 0))
+        moved = at[:, None] + np.array([-step, step])
+        return np.where((moved >= 0.0) & (moved <= 1.0), moved, np.nan)
+    if len(table) <= _EVERY:
+        return np.tile(table, (len(at), 1))
+    places = 2 ** np.arange(int(np.log2(len(table))) + 1)
+    index = np.searchsorted(table, at - _SAME)[:, None] + np.concatenate([-places, places])
+    inside = (index >= 0) & (index < len(table))
+    return np.where(inside, table[np.clip(index, 0, len(table) - 1)], np.nan)

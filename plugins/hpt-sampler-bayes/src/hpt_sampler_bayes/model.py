@@ -1,0 +1,124 @@
+"""The surrogate: how losses are warped, on which points it is fitted and conditioned, what it aims at.
+
+The improvement is counted from a target below the incumbent that alternates between near and far: a process that
+is fitted to few points is too sure of itself, and expected improvement then refines one basin for ever. Several
+targets are the remedy of Jones, A taxonomy of global optimization methods based on response surfaces, J. Global
+Optimization 2001, section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from hpt_sampler_bayes.fit import Evidence, cold_start, map_fit
+from hpt_sampler_bayes.gp import GP, IntArray
+from hpt_sampler_bayes.kernel import FloatArray
+from hpt_sampler_bayes.maximise import ExpectedImprovement
+from hpt_sampler_bayes.warp import Warp, YeoJohnson, half_rank
+
+if TYPE_CHECKING:
+    from hpt_sampler_bayes.encoding import Encoding
+    from hpt_sampler_bayes.observations import Observations
+
+__all__ = ["Model", "build"]
+
+_HALF_RANK_BELOW = 25  # results; the half-rank warp learns faster from few, Yeo-Johnson ends more precisely
+_NOISY = 1e-3  # fitted noise above which a low loss may be luck
+_MARGINS = (0.02, 0.3)  # of the target below the incumbent, in standard deviations of the warped losses
+_COLD_EVERY = 4  # a fit in so many also starts afresh, should the last optimum be a poor one
+_MOST_FITTED = 192  # points that the hyperparameters are fitted on
+_MOST_EXACT = 600  # points that the posterior is conditioned on
+_KEPT_BEST = 64
+_LARGEST = 1e300  # losses beyond it would overflow when they are subtracted
+
+
+@attrs.frozen(eq=False)
+class Model:
+    """A fitted surrogate.
+
+    Attributes:
+        warp: The output warp.
+        theta: Hyperparameters. (G + 2,)
+        posterior: The process given the results.
+        acquisition: Expected improvement on the target, given the results and the pending trials.
+        best: Full rows of the best points, best first. (b, d)
+    """
+
+    warp: Warp
+    theta: FloatArray
+    posterior: GP
+    acquisition: ExpectedImprovement
+    best: FloatArray
+
+
+def build(encoding: Encoding, seen: Observations, warm: Sequence[FloatArray], rng: np.random.Generator) -> Model:
+    """Fit the surrogate to at least one result.
+
+    Args:
+        encoding: The space's encoding.
+        seen: The observations.
+        warm: Hyperparameters to start the fit from, beside the cold start.
+        rng: Chooses the points where there are too many.
+    """
+    rows = np.vstack([seen.rows, seen.failed])
+    warp = _warp(seen.y, len(seen.failed))
+    z, t = encoding.encode(rows), warp.t
+    group = encoding.group
+    theta = _fit(encoding, z, t, warm, rng)
+    kept = _conditioned_on(z, t, theta, group, rng)
+    posterior = GP.fit(z[kept], t[kept], theta=theta, group=group)
+    incumbent = float(t.min())
+    if np.exp(theta[-1]) > _NOISY:
+        incumbent = float(posterior.predict(z[kept])[0].min())
+    margin = _MARGINS[(len(t) + len(seen.pending)) % len(_MARGINS)]
+    current = posterior.append(encoding.encode(seen.pending)) if len(seen.pending) else posterior
+    return Model(
+        warp=warp,
+        theta=theta,
+        posterior=posterior,
+        acquisition=ExpectedImprovement([current], [incumbent - margin]),
+        best=seen.rows[np.argsort(seen.y, kind="stable")[:5]],
+    )
+
+
+def _warp(y: FloatArray, failed: int) -> Warp:
+    """Warp the losses with failures behind them as the worst plus half the range."""
+    y = np.clip(y, -_LARGEST, _LARGEST)
+    if failed:
+        worst, span = float(y.max()), float(np.ptp(y))
+        y = np.append(y, np.full(failed, worst + 0.5 * (span or 1.0)))
+    return half_rank(y) if len(y) < _HALF_RANK_BELOW else YeoJohnson.fit(y)
+
+
+def _fit(
+    encoding: Encoding, z: FloatArray, t: FloatArray, warm: Sequence[FloatArray], rng: np.random.Generator
+) -> FloatArray:
+    groups, count = len(encoding.columns), len(t)
+    if len(t) > _MOST_FITTED:
+        order = np.argsort(t, kind="stable")
+        others = rng.permutation(order[_KEPT_BEST:])[: _MOST_FITTED - _KEPT_BEST]
+        chosen = np.sort(np.concatenate([order[:_KEPT_BEST], others]))
+        z, t = z[chosen], t[chosen]
+    evidence = Evidence(z, t, encoding.group, encoding.active_most)
+    starts = list(warm) if warm and count % _COLD_EVERY else [*warm, cold_start(groups)]
+    return map_fit(evidence, starts)[0]
+
+
+def _conditioned_on(
+    z: FloatArray, t: FloatArray, theta: FloatArray, group: IntArray, rng: np.random.Generator
+) -> IntArray:
+    """Points that the posterior rests on: all, or the best, those nearest to the very best, and others."""
+    n = len(t)
+    if n <= _MOST_EXACT:
+        return np.arange(n)
+    order = np.argsort(t, kind="stable")
+    scaled = z * np.exp(0.5 * theta[:-2])[group]
+    distance = np.sum((scaled - scaled[order[0]]) ** 2, axis=1)
+    near = np.argsort(distance, kind="stable")
+    first = np.concatenate([order[:_KEPT_BEST], near[: _MOST_EXACT // 2], rng.permutation(n)])
+    _, places = np.unique(first, return_index=True)
+    return np.sort(first[np.sort(places)[:_MOST_EXACT]])

@@ -1,0 +1,176 @@
+"""The sampler: initial design, then a Gaussian process with expected improvement."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # ships no types
+
+from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
+from hpt_sampler_bayes.candidates import candidates
+from hpt_sampler_bayes.encoding import Encoding
+from hpt_sampler_bayes.initial import initial_rows
+from hpt_sampler_bayes.maximise import maximise
+from hpt_sampler_bayes.model import Model, build
+from hpt_sampler_bayes.observations import Observations, observe
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from numpy.random import Generator
+
+    from hpt_sampler_bayes.kernel import FloatArray
+
+__all__ = ["BayesSampler"]
+
+_ENUMERATED = 2000  # configurations up to which a finite space is scored whole
+_TRIES = 200  # random points to look at for one that is new
+_SPREAD = 512  # candidates over the space
+_AROUND = 60  # candidates around each of the best
+
+
+@attrs.define(kw_only=True)
+class BayesSampler:
+    """Bayesian optimisation: a Gaussian process over mixed and conditional spaces, log expected improvement.
+
+    The first suggestion is the space's default point, the next are scrambled Sobol points; from ``n_initial``
+    results on, a model chooses. Running trials count as if they had given what the model predicts, failed ones
+    repel, no point is suggested twice. Several objectives are scalarised with random weights (ParEGO).
+
+    Every suggestion carries ``info``: ``model`` (``"initial"`` or ``"gp"``) and of the model ``mean`` and ``sd`` of
+    the value it predicts (in the user's units and sign; with several objectives of the warped scalarisation),
+    ``acquisition`` (log expected improvement on the target, warped scale), ``results`` (how many it has learnt from), and
+    ``theta`` (log inverse squared lengthscales, log variance, log noise), from which the next fit starts.
+    """
+
+    n_initial: int = option(5, ge=1, help="Results to wait for before the model chooses.")
+
+    _encodings: dict[str, Encoding] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+
+    def suggest(self, history: History, rng: Generator) -> Suggestion:
+        """Propose the next configuration; a pure function of ``history`` and ``rng``.
+
+        Raises:
+            SpaceExhausted: When every configuration of a finite space has been taken.
+        """
+        space = history.space
+        unseen = _unseen(space, history) if (space.size or 0) and space.size <= _ENUMERATED else None
+        if unseen is not None and not unseen:
+            msg = f"All {space.size} configurations of the space have been taken."
+            raise SpaceExhausted(msg)
+        encoding = self._encoding(space)
+        with _one_blas_thread():
+            seen = observe(history, encoding, rng)
+            if self._too_few(seen):
+                return self._initial(history, encoding, unseen, rng)
+            return self._modelled(history, encoding, seen, unseen, rng)
+
+    def _encoding(self, space: Space) -> Encoding:
+        if space.hash not in self._encodings:
+            self._encodings = {space.hash: Encoding.of(space)}
+        return self._encodings[space.hash]
+
+    def _too_few(self, seen: Observations) -> bool:
+        least = max(2, self.n_initial // 2)
+        return len(seen.y) < least or len(seen.y) + len(seen.pending) < self.n_initial
+
+    def _initial(self, history: History, encoding: Encoding, unseen: list[Params] | None, rng: Generator) -> Suggestion:
+        """The first point of the design that nobody has taken."""
+        count = len(history.trials) + self.n_initial + 8
+        for index, row in enumerate(initial_rows(encoding, history.seed, count, self.n_initial)):
+            params = encoding.params(row)
+            if history.space.key(params) not in history.keys:
+                return Suggestion(params, {"model": "initial", "index": index})
+        params = _another(history, unseen, rng)
+        return Suggestion(params, {"model": "initial", "index": None})
+
+    def _modelled(
+        self,
+        history: History,
+        encoding: Encoding,
+        seen: Observations,
+        unseen: list[Params] | None,
+        rng: Generator,
+    ) -> Suggestion:
+        model = build(encoding, seen, _last_fit(history, len(encoding.columns)), rng)
+        if unseen is not None:
+            rows = encoding.fill(history.space.to_unit(unseen))
+            values = model.acquisition(encoding.encode(rows))
+            order = np.argsort(-values, kind="stable")
+            rows, values = rows[order], values[order]
+        else:
+            looked_at = candidates(encoding, model.best, rng, spread=_SPREAD, around=_AROUND)
+            rows, values = maximise(encoding, model.acquisition, looked_at, rng)
+        for row, value in zip(rows, values, strict=True):
+            params = encoding.params(row)
+            if history.space.key(params) not in history.keys:
+                return Suggestion(params, _info(history, encoding, model, row, float(value)))
+        return Suggestion(_another(history, unseen, rng), {"model": "random"})
+
+
+def _unseen(space: Space, history: History) -> list[Params]:
+    """All configurations of a small space that no trial has taken."""
+    return [params for params in _every(space) if space.key(params) not in history.keys]
+
+
+def _every(space: Space) -> Iterator[Params]:
+    grid = space.grid()
+    return (grid[i] for i in range(grid.size))
+
+
+def _another(history: History, unseen: list[Params] | None, rng: Generator) -> Params:
+    """A random configuration that no trial has taken.
+
+    Raises:
+        SpaceExhausted: If none is found.
+    """
+    if unseen:
+        return unseen[int(rng.integers(len(unseen)))]
+    for _ in range(_TRIES):
+        params = history.space.sample(rng)
+        if history.space.key(params) not in history.keys:
+            return params
+    for params in _every(history.space) if history.space.size else ():
+        if history.space.key(params) not in history.keys:
+            return params
+    msg = "Every configuration of the space has been taken."
+    raise SpaceExhausted(msg)
+
+
+def _last_fit(history: History, groups: int) -> list[FloatArray]:
+    """The hyperparameters noted with the latest suggestion that has fitting ones."""
+    for trial in reversed(history.trials):
+        theta = trial.info.get("theta")
+        if isinstance(theta, (list, tuple)) and len(theta) == groups + 2:
+            return [np.asarray(theta, dtype=np.float64)]
+    return []
+
+
+def _info(history: History, encoding: Encoding, model: Model, row: FloatArray, value: float) -> dict[str, Any]:
+    mu, sd = model.posterior.predict(encoding.encode(row[None]))
+    low, middle, high = (float(v) for v in model.warp.inverse(mu + sd * np.array([-1.0, 0.0, 1.0])))
+    single = len(history.objectives) == 1
+    return {
+        "model": "gp",
+        "mean": history.value_of(middle) if single else middle,
+        "sd": 0.5 * (high - low),
+        "acquisition": value,
+        "results": len(model.warp.t),
+        "theta": [float(v) for v in model.theta],
+    }
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    """Looks up the BLAS libraries that are loaded; costs a millisecond, so once."""
+    return ThreadpoolController()
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """Small matrices are slower on several threads, and workers share the machine."""
+    limiter: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return limiter

@@ -1,0 +1,89 @@
+"""The surrogate: its warp, its target, and what it rests on where there are many results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpt_core import Float, Space
+from hpt_sampler_bayes.encoding import Encoding
+from hpt_sampler_bayes.kernel import FloatArray
+from hpt_sampler_bayes.model import Model, build
+from hpt_sampler_bayes.observations import Observations
+from hpt_sampler_bayes.warp import HalfRank, YeoJohnson
+
+ENCODING = Encoding.of(Space({"x": Float(0, 1), "y": Float(0, 1)}))
+NONE = np.empty((0, 2))
+
+
+def observations(n: int, noise: float = 0.0, seed: int = 0, pending: FloatArray = NONE) -> Observations:
+    rng = np.random.default_rng(seed)
+    rows = rng.random((n, 2))
+    y = (rows[:, 0] - 0.3) ** 2 + (rows[:, 1] - 0.6) ** 2 + noise * rng.standard_normal(n)
+    return Observations(rows, y, NONE, pending)
+
+
+def built(seen: Observations) -> Model:
+    return build(ENCODING, seen, [], np.random.default_rng(0))
+
+
+def test_few_results_are_half_ranked_and_more_are_power_transformed() -> None:
+    assert isinstance(built(observations(24)).warp, HalfRank)
+    assert isinstance(built(observations(25)).warp, YeoJohnson)
+
+
+def incumbent(model: Model, seen: Observations) -> float:
+    noisy = np.exp(model.theta[-1]) > 1e-3
+    return float((model.posterior.predict(seen.rows)[0] if noisy else model.warp.t).min())
+
+
+def test_the_target_alternates_between_near_and_far_below_the_incumbent() -> None:
+    margins = []
+    for n, pending in ((20, NONE), (21, NONE), (22, NONE), (20, np.array([[0.1, 0.1]]))):
+        seen = observations(n, pending=pending)
+        model = built(seen)
+        margins.append(round(incumbent(model, seen) - model.acquisition.best[0], 9))
+    assert margins == [0.02, 0.3, 0.02, 0.3]
+
+
+def test_noise_is_recognised_and_the_incumbent_is_then_the_lowest_mean() -> None:
+    model = built(observations(80, noise=0.3))
+    assert np.exp(model.theta[-1]) > 0.1
+    assert model.acquisition.best[0] > model.warp.t.min() + 0.1
+
+
+def test_without_noise_the_incumbent_is_the_lowest_loss() -> None:
+    model = built(observations(60))
+    assert np.exp(model.theta[-1]) < 1e-3
+    assert model.acquisition.best[0] == pytest.approx(model.warp.t.min() - 0.02)
+
+
+def test_failures_count_as_worse_than_the_worst() -> None:
+    seen = observations(12)
+    failed = np.array([[0.9, 0.1]])
+    model = built(Observations(seen.rows, seen.y, failed, NONE))
+    assert len(model.warp.t) == 13
+    assert np.argmax(model.warp.t) == 12
+    assert not any(np.array_equal(row, failed[0]) for row in model.best)
+
+
+def test_a_pending_point_is_no_longer_worth_trying() -> None:
+    free = built(observations(20))
+    rows = np.random.default_rng(1).random((200, 2))
+    best = rows[[int(np.argmax(free.acquisition(rows)))]]
+    taken = built(observations(20, pending=best))
+    assert taken.acquisition(best)[0] < free.acquisition(best)[0] - 1.0
+    np.testing.assert_allclose(taken.posterior.predict(rows)[0], free.posterior.predict(rows)[0])
+
+
+def test_many_results_are_represented_by_a_part_that_holds_the_best() -> None:
+    seen = observations(1500)
+    model = built(seen)
+    assert len(model.posterior.alpha) == 600
+    kept = {tuple(row) for row in np.round(model.posterior.scaled / model.posterior.root_w, 9)}
+    best = np.round(seen.rows[np.argsort(seen.y)[:64]], 9)
+    assert all(tuple(row) in kept for row in best)
+    grid = np.random.default_rng(2).random((50, 2))
+    truth = (grid[:, 0] - 0.3) ** 2 + (grid[:, 1] - 0.6) ** 2
+    predicted = model.warp.inverse(model.posterior.predict(grid)[0])
+    assert predicted == pytest.approx(truth, abs=0.02)

@@ -1,0 +1,86 @@
+"""What early stops, pauses, failures and several objectives become."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpt_core import Failure, Float, History, Space, events
+from hpt_core.testing import make_history
+from hpt_sampler_bayes.encoding import Encoding
+from hpt_sampler_bayes.observations import Observations, observe, scalarise
+
+SPACE = Space({"x": Float(0, 1)})
+
+
+def stop(history: History, number: int, value: float) -> None:
+    history.apply(events.stopped_early(99.0, number, 1, (value,), 0, "rule", "enough", {}))
+
+
+def seen(history: History) -> Observations:
+    return observe(history, Encoding.of(SPACE), np.random.default_rng(0))
+
+
+def at(observations: Observations, x: float) -> float:
+    return float(observations.y[np.argmin(np.abs(observations.rows[:, 0] - x))])
+
+
+def test_a_stopped_curve_counts_with_the_loss_it_would_probably_have_reached() -> None:
+    curves = {0: [5.0, 3.0, 1.0], 1: [6.0, 5.0, 4.0], 2: [9.0, 7.5]}
+    history = make_history(SPACE, [({"x": 0.1}, 1.0), ({"x": 0.2}, 4.0)], running=[{"x": 0.3}], reports=curves)
+    stop(history, 2, 7.5)
+    assert at(seen(history), 0.3) == pytest.approx(7.5 - 1.5)  # medians of the changes from step 2: -2 and -1
+
+
+def test_a_stopped_trial_is_never_believed_to_be_the_best() -> None:
+    curves = {0: [5.0, 1.0], 1: [2.0]}
+    history = make_history(SPACE, [({"x": 0.1}, 1.0)], running=[{"x": 0.3}], reports=curves)
+    stop(history, 1, 2.0)
+    assert at(seen(history), 0.3) == 1.0
+
+
+def test_stopped_folds_are_compared_by_the_means_of_the_same_folds() -> None:
+    curves = {0: [1.0, 3.0, 5.0], 1: [2.0, 4.0]}
+    history = make_history(SPACE, [({"x": 0.1}, 3.0)], running=[{"x": 0.3}], reports=curves, evidence="folds", steps=3)
+    stop(history, 1, 3.0)
+    assert at(seen(history), 0.3) == pytest.approx(3.0 + 1.0)  # the complete one went from 2 to 3
+
+
+def test_a_paused_trial_is_evidence_and_a_running_one_is_pending() -> None:
+    curves = {0: [5.0, 3.0], 1: [6.0]}
+    history = make_history(SPACE, [({"x": 0.1}, 3.0)], running=[{"x": 0.3}, {"x": 0.7}], reports=curves)
+    history.apply(events.paused(99.0, 1, 1, 0, "rule", "later", {}))
+    observations = seen(history)
+    assert at(observations, 0.3) == pytest.approx(4.0)
+    np.testing.assert_allclose(observations.pending, SPACE.to_unit([{"x": 0.7}]))
+
+
+def test_failures_are_kept_apart_and_nothing_is_lost() -> None:
+    history = make_history(SPACE, [({"x": 0.1}, 3.0), ({"x": 0.5}, Failure("error", "no")), ({"x": 0.9}, -1.0)])
+    observations = seen(history)
+    np.testing.assert_allclose(observations.failed, SPACE.to_unit([{"x": 0.5}]))
+    np.testing.assert_allclose(observations.y, [-1.0, 3.0])
+
+
+def test_extreme_weights_recover_the_single_objectives() -> None:
+    losses = np.random.default_rng(0).random((30, 2))
+    for k in (0, 1):
+        weights = np.eye(2)[k]
+        assert np.array_equal(np.argsort(scalarise(losses, weights)), np.argsort(losses[:, k]))
+
+
+def test_a_dominated_point_never_has_the_lower_scalarisation() -> None:
+    rng = np.random.default_rng(1)
+    losses = rng.random((40, 3))
+    better = (losses[:, None] < losses[None]).all(axis=2)
+    for _ in range(10):
+        value = scalarise(losses, rng.dirichlet(np.ones(3)))
+        i, j = np.nonzero(better)
+        assert np.all(value[i] <= value[j])
+
+
+def test_the_order_of_the_trials_does_not_show() -> None:
+    trials: list[tuple[dict[str, float], object]] = [({"x": k / 7}, float(k % 3)) for k in range(6)]
+    one, two = seen(make_history(SPACE, trials)), seen(make_history(SPACE, trials[::-1]))
+    np.testing.assert_array_equal(one.rows, two.rows)
+    np.testing.assert_array_equal(one.y, two.y)
