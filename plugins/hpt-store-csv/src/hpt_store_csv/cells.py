@@ -1,0 +1,116 @@
+r"""Cells: JSON values as text that people read, that no spreadsheet runs, and that comes back exactly.
+
+=============================  ==============================================================================
+value                          cell
+=============================  ==============================================================================
+none there                     empty
+``1`` ``1.0`` ``true`` null    as in JSON; floats have all the digits that matter
+text                           as it is
+text that could be mistaken    behind an apostrophe: ``'1`` ``'null`` ``'=SUM(A1)`` ``'-x`` ``'`` (empty text)
+text with what does not print  as in JSON, in quotes: ``"two\nlines"``; so too ``"a\u003b=1"``
+lists and tables               as in JSON
+=============================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+__all__ = ["decode", "encode", "join", "split"]
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_WORDS = {"null": None, "true": True, "false": False}
+_MISTAKEN = frozenset("'\"[{ =+-@\uff1d\uff0b\uff0d\uff20")
+"""First characters of text that read as something else; with = + - @ (and their wide forms) a formula begins."""
+_AFTER_SPLIT = re.compile(r'[;|]["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20]')
+"""Where a formula would begin for a program that splits lines at semicolons or bars: then those are escaped."""
+_ESCAPES = {ord(";"): "\\u003b", ord("|"): "\\u007c"}
+_QUOTED = re.compile('[",]')
+
+
+def encode(value: Any) -> str:
+    """Write a JSON value as a cell, never an empty one.
+
+    Raises:
+        TypeError: If it is no JSON value.
+        ValueError: If it is a number that is not finite.
+    """
+    if isinstance(value, str):
+        return _encode_text(value)
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    text = _readable(value)
+    if not text.isprintable():
+        text = _ascii(value)
+    return text.translate(_ESCAPES) if _AFTER_SPLIT.search(text) else text
+
+
+_readable = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def _encode_text(text: str) -> str:
+    if not text.isprintable() or _AFTER_SPLIT.search(text):
+        return _ascii(text).translate(_ESCAPES)
+    mistaken = not text or text[0] in _MISTAKEN or text[-1] == " " or text in _WORDS or _NUMBER.fullmatch(text)
+    return f"'{text}" if mistaken else text
+
+
+def decode(cell: str) -> Any:
+    """Read a cell.
+
+    Raises:
+        ValueError: If `encode` writes no such cell.
+    """
+    if not cell:
+        msg = "a cell is empty"
+        raise ValueError(msg)
+    first = cell[0]
+    if first == "'":
+        return cell[1:]
+    if first in '"[{':
+        return _decode_json(cell)
+    if first in "-0123456789":
+        match = _NUMBER.fullmatch(cell)
+        if match:
+            return float(cell) if match[1] or match[2] else int(cell)
+        if first == "-":
+            msg = f"{cell!r} is no number"
+            raise ValueError(msg)
+    return _WORDS.get(cell, cell)
+
+
+def _refuse(constant: str) -> float:
+    msg = f"{constant} is no number"
+    raise ValueError(msg)
+
+
+_decode_json = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def join(cells: Iterable[str]) -> str:
+    """Make a line of cells, without its end."""
+    return ",".join(f'"{c.replace(_QUOTE, _TWO_QUOTES)}"' if _QUOTED.search(c) else c for c in cells)
+
+
+_QUOTE, _TWO_QUOTES = '"', '""'
+
+
+def split(lines: Sequence[str]) -> Iterator[list[str]]:
+    """The cells of lines that `join` made.
+
+    Raises:
+        ValueError: If a line is no CSV.
+    """
+    longest = max(map(len, lines), default=0)
+    if longest > csv.field_size_limit():  # a limit of the process, raised only where it is in the way
+        csv.field_size_limit(longest)
+    try:
+        yield from csv.reader(lines, strict=True)
+    except csv.Error as err:
+        raise ValueError(str(err)) from err

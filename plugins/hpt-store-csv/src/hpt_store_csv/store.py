@@ -1,0 +1,141 @@
+"""The store `csv`: a study in a CSV file, or a folder of such files."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hpt_core import Mistake, Record, UsageError, option
+from hpt_store_csv.locks import held
+from hpt_store_csv.log import Log, layout_of
+from hpt_store_csv.names import file_name, study_name
+from hpt_store_csv.problems import explain
+
+__all__ = ["CsvStore"]
+
+
+def _as_path(given: object) -> Path:
+    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+        raise UsageError(Mistake("path", f"The `path` option of CsvStore must be a file's path. Got {given!r}."))
+    return Path(given)
+
+
+@attrs.define(kw_only=True)
+class CsvStore:
+    """A study in a CSV file that opens in a spreadsheet, a column per parameter.
+
+    A path that ends with ``.csv`` is the file of one study; any other is a folder with a file for each study. Files
+    are made by the first write; what is not there reads as empty. A store may be used from any thread and after a
+    fork, and travels to other processes by pickle.
+    """
+
+    path: Path = option(Path("hpt.csv"), help="A .csv file for one study, or a folder.", converter=_as_path)
+    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for one other process that is in the way.")
+    _place: Path = attrs.field(init=False, repr=False, eq=False)
+    _logs: dict[tuple[int, str], Log] = attrs.field(init=False, repr=False, eq=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._place = self.path.resolve()  # the process may change its folder later, and links share locks
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), path=self._place, lock_timeout=self.lock_timeout), ()
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people."""
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """Where trials may keep files; not made by the store."""
+        return self._place.with_name(f"{self._place.name}.files") if self._is_file else self._place / "files"
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        """Write the records, all or none, durably, behind all that are there.
+
+        Returns:
+            The position of the last one.
+
+        Raises:
+            StoreError: If they cannot be written; then none of them is there.
+        """
+        if not records:
+            return len(self.read(study))
+        with self._held(study, "write", "for writing"):
+            return self._log(study).append(records)
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        """Read the records behind position ``after``, in order. A study that is not there has none.
+
+        Raises:
+            StoreError: If the file is damaged, of a newer format, or cannot be read.
+        """
+        return self._log(study).read(after)
+
+    def studies(self) -> Sequence[str]:
+        """Names of the studies that have records, in order of creation.
+
+        Raises:
+            StoreError: If a file is damaged, of a newer format, or cannot be read.
+        """
+        layouts = {path: layout_of(path, strict=self._is_file) for path in self._files()}
+        found = [layout for path, layout in layouts.items() if layout and self._file(layout.study) == path]
+        return [layout.study for layout in sorted(found, key=lambda layout: layout.created)]
+
+    @contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        """Hold the study's lock between processes and threads; appends of others go on.
+
+        Raises:
+            StoreError: If one other holder keeps it for ``lock_timeout`` seconds.
+        """
+        with self._held(study, "study", "as a whole"):
+            yield
+
+    def close(self) -> None:
+        """Forget what was read; no file is kept open."""
+        self._logs.clear()
+
+    @property
+    def _is_file(self) -> bool:
+        return self.path.suffix.lower() == ".csv"
+
+    def _file(self, study: str) -> Path:
+        return self._place if self._is_file else self._place / file_name(study)
+
+    def _files(self) -> Sequence[Path]:
+        if self._is_file:
+            return [self._place]
+        try:
+            paths = sorted(self._place.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as err:
+            raise explain(err, self._place) from err
+        return [path for path in paths if study_name(path.name) is not None]
+
+    def _log(self, study: str) -> Log:
+        key = os.getpid(), study  # a fork may leave the parent's in any state
+        log = self._logs.get(key)
+        if log is None:
+            log = self._logs.setdefault(key, Log(self._file(study), study))
+        return log
+
+    @contextmanager
+    def _held(self, study: str, name: str, why: str) -> Iterator[None]:
+        path = self._file(study)
+        lock_file = path.parent / ".hpt-locks" / f"{path.name}.{name}.lock"
+        with ExitStack() as stack:
+            try:
+                if not self._is_file:
+                    self._place.mkdir(exist_ok=True)
+                stack.enter_context(held(lock_file, f"{path} {why}", self.lock_timeout))
+            except OSError as err:
+                raise explain(err, path) from err
+            yield

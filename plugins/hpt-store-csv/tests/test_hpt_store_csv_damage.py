@@ -1,0 +1,210 @@
+"""CSV files that were cut off, changed or damaged: what was acknowledged is there, or an error says what to do."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hpt_core import Record, StoreError
+from hpt_store_csv import scan
+from hpt_store_csv.layout import Layout, finish
+from hpt_store_csv.store import CsvStore
+
+STUDY = "s"
+DEFINITION = {"space": {"lr": {"type": "float"}, "model": {"type": "categorical"}}, "objectives": {"loss": "minimize"}}
+BATCHES: list[list[Record]] = [
+    [{"event": "created", "time": 1.5, "definition": DEFINITION}],
+    [{"event": "started", "time": 2.5, "trial": 0, "params": {"lr": 0.125, "model": "svm"}, "seen": 1}],
+    [{"event": "reported", "trial": 0, "step": 1, "value": 0.5}, {"event": "note", "text": 'a "quoted", text;'}],
+    [{"event": "finished", "trial": 0, "state": "complete", "values": [0.25]}],
+    [{"event": "started", "trial": 1, "params": {"lr": 0.25}}, {"n": 1}, {"n": 2}, {"event": "note", "text": "ü" * 40}],
+    [{"event": "finished", "trial": 1, "state": "failed", "kind": "error", "message": "=1+1", "detail": "x\ny"}],
+]
+RECORDS = [record for batch in BATCHES for record in batch]
+PREFIXES = [RECORDS[:n] for n in (0, 1, 2, 4, 5, 9, 10)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    store = CsvStore(path=tmp_path / "runs.csv")
+    for batch in BATCHES:
+        store.append(STUDY, batch)
+    return store.path
+
+
+def read(path: Path) -> list[Record]:
+    return list(CsvStore(path=path).read(STUDY))
+
+
+# --- tails --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_store_csv.log._SETTLING_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("_no_pause")
+def test_every_cut_of_the_tail_opens_and_is_repaired(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = path.read_bytes()
+    aside = path.with_name("runs.csv.torn")
+    for cut in range(1, 401):
+        path.write_bytes(whole[:-cut])
+        caplog.clear()
+        found = read(path)
+        assert found in PREFIXES
+        kept = end_of(whole, len(found))
+        # Nothing is lost but what the cut touched; the mere end of the last line does not count.
+        assert found == max((p for p in PREFIXES if end_of(whole, len(p)) <= len(whole) - cut + 1), key=len)
+        torn = max(0, len(whole) - cut - kept)
+        assert ("write that was cut off" in caplog.text) == bool(torn)
+        if cut % 7 == 1:
+            store = CsvStore(path=path)
+            assert store.append(STUDY, [{"n": "new"}]) == len(found) + 1
+            assert read(path) == [*found, {"n": "new"}]
+            assert path.read_bytes().startswith(whole[:kept])
+            assert (aside.read_bytes() if aside.exists() else b"") == whole[kept : len(whole) - cut]
+            aside.unlink(missing_ok=True)
+
+
+def end_of(content: bytes, records: int) -> int:
+    """The offset behind the line of a record; 0 records: behind the header."""
+    lines = content.splitlines(keepends=True)
+    return sum(map(len, lines[: records + 1]))
+
+
+@pytest.mark.usefixtures("_no_pause")
+@pytest.mark.parametrize("rest", [b"\0" * 4096, b"11,,note" + b"\0" * 100, b"\0" * 50 + b"\n", b"11", b"11,,note,\xff"])
+def test_what_a_crash_leaves_is_set_aside(path: Path, rest: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with path.open("ab") as file:
+        file.write(rest)
+    reader = CsvStore(path=path)
+    assert reader.read(STUDY) == reader.read(STUDY) == RECORDS
+    assert caplog.messages == [f"{path} ends with {len(rest)} bytes of a write that was cut off."]  # told once
+    store = CsvStore(path=path)
+    assert store.append(STUDY, [{"n": 1}]) == 11
+    assert f"they are in {path}.torn" in caplog.text
+    assert reader.read(STUDY, 10) == [{"n": 1}]
+    assert Path(f"{path}.torn").read_bytes() == rest
+
+
+def test_a_batch_that_another_process_is_writing_is_left_out_quietly(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    monkeypatch.setattr("time.sleep", lambda _: path.write_bytes(whole))
+    assert read(path) == RECORDS
+    assert not caplog.records
+
+
+# --- damage -------------------------------------------------------------------------------------------------
+
+
+def flips(content: bytes, seed: int) -> list[bytes]:
+    """The content with one bit changed, each byte once; then with several."""
+    dice = random.Random(seed)
+    found = []
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << dice.randrange(8)
+        found.append(bytes(changed))
+    for _ in range(500):
+        changed = bytearray(content)
+        place = dice.randrange(len(content) - 1)
+        changed[place : place + 2] = dice.randbytes(2)
+        found.append(bytes(changed))
+    return found
+
+
+def accepted(path: Path, contents: list[bytes]) -> list[list[Record]]:
+    """What is read from each content that is read at all."""
+    found = []
+    for content in contents:
+        path.write_bytes(content)
+        with suppress(StoreError):
+            found.append(read(path))
+    return found
+
+
+@pytest.mark.usefixtures("_no_pause")
+def test_no_changed_bit_is_taken_for_data(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "hpt")
+    content = path.read_bytes()
+    single, double = (flips(content, 7)[: len(content)], flips(content, 7)[len(content) :])
+    assert accepted(path, single) == []
+    # Two bytes at the very end may look like a write that was cut off, and two may be what they were.
+    assert all(found in (RECORDS, PREFIXES[-2]) for found in accepted(path, double))
+
+
+@pytest.mark.usefixtures("_no_pause")
+def test_without_the_checksum_changed_bits_are_taken_for_data(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "is_whole", bool)
+    assert [found for found in accepted(path, flips(path.read_bytes(), 7)) if found not in PREFIXES]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: [*lines[:3], *lines[4:]], "line 4: record 3 is due, and it has '4'"),
+        (lambda lines: [*lines, lines[-1]], "line 12: record 11 is due, and it has '10'"),
+        (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], "line 4: record 3 is due, and it has '4'"),
+        (lambda lines: [*lines[:4], b"\n", *lines[4:]], "changed by a spreadsheet .*line 5 is blank"),
+        (lambda lines: [*lines, b"\n"], "changed by a spreadsheet .*line 12 is blank"),
+        (lambda lines: [*lines[:4], b"\0" * 100 + b"\n", *lines[5:]], "line 5: its checksum is wrong"),
+        (lambda lines: [line[:-1] + b"\r\n" for line in lines], "line 1 ends as on Windows"),
+        (lambda lines: [lines[0], *(line[:-1] + b"\r\n" for line in lines[1:])], "line 2 ends as on Windows"),
+        (lambda lines: [b"\xef\xbb\xbf" + lines[0], *lines[1:]], "it begins with a byte order mark"),
+        (lambda lines: [line.replace(b",", b";") for line in lines], "changed by a spreadsheet|its checksum"),
+        (lambda lines: [b"".join(lines).decode().encode("utf-16")], "is not a store of hpt"),
+        (lambda _: [b"name,value\nx,1\n"], "is not a store of hpt"),
+        (lambda lines: [lines[0][:-20]], "line 1: its checksum is wrong"),
+    ],
+)
+def test_what_was_changed_is_told_with_its_line_and_left_alone(path: Path, change: object, message: str) -> None:
+    content = b"".join(change(path.read_bytes().splitlines(keepends=True)))  # type: ignore[operator]  # a lambda
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=message):
+        read(path)
+    with pytest.raises(StoreError, match=message):
+        CsvStore(path=path).append(STUDY, [{"n": 1}])
+    assert path.read_bytes() == content
+
+
+def test_the_remedy_for_damage_works(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:7], b"x" + lines[7], *lines[8:]]))
+    with pytest.raises(StoreError, match=r"in line 8: .*delete that line and all below it to keep what is above"):
+        read(path)
+    path.write_bytes(b"".join(lines[:7]))
+    assert CsvStore(path=path).append(STUDY, [{"n": 1}]) == 6  # line 7 was written together with line 8
+    assert read(path) == [*RECORDS[:5], {"n": 1}]
+
+
+def test_a_line_with_a_right_checksum_must_still_be_a_record(path: Path) -> None:
+    layout = Layout.from_header(path.read_bytes().split(b"\n")[0])
+    row = layout.row({"event": "note"}, 11, 11, objectives=[], views={})
+    whole = path.read_bytes()
+    for column, cell in {"trial": "-x", "more": "[1]", "last": "7"}.items():
+        wrong = list(row)
+        wrong[layout._at[column]] = cell
+        path.write_bytes(whole + finish(wrong) + finish(row))
+        with pytest.raises(StoreError, match=r"line 1[23]"):
+            read(path)
+    path.write_bytes(whole + finish(row[:-1]))
+    with pytest.raises(StoreError, match="another number of cells than the header"):
+        read(path)
+
+
+def test_a_newer_format_is_refused_and_left_alone(path: Path) -> None:
+    header, rest = path.read_bytes().split(b"\n", 1)
+    newer = header.replace(b'""hpt-csv"":1', b'""hpt-csv"":2') + b"\n" + rest
+    path.write_bytes(newer)
+    for action in (lambda: read(path), lambda: CsvStore(path=path).append(STUDY, [{}]), CsvStore(path=path).studies):
+        with pytest.raises(StoreError, match=r"newer hpt-store-csv \(format 2, known: 1\)"):
+            action()
+    assert path.read_bytes() == newer

@@ -1,0 +1,283 @@
+"""Several processes on CSV files: order, the lock, forks, kill -9, a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpt_core import StoreError
+from hpt_store_csv import locks
+from hpt_store_csv.store import CsvStore
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")
+
+KILL_WRITERS = Path(__file__).with_name("test_hpt_store_csv_kills.py")
+
+
+def start(code: str, *args: object) -> subprocess.Popen[str]:
+    """Run code in a light process of its own that knows `CsvStore` and the arguments as `args`."""
+    head = f"import sys; sys.path[:0] = {[p for p in sys.path if p]!r}; args = sys.argv[1:]\n"
+    body = "from pathlib import Path\nfrom hpt_store_csv.store import CsvStore\n" + textwrap.dedent(code)
+    command = [sys.executable, "-S", "-c", head + body, *map(str, args)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def holder(path: Path, action: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has done ``action`` and stays until it is killed."""
+    code = f"store = CsvStore(path=Path(args[0]))\n{action}\nprint('done', flush=True)\nsys.stdin.read()\n"
+    with start(code, path) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "done\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("place", ["runs.csv", "runs"])
+def test_four_processes_lose_nothing_and_leave_no_gap(tmp_path: Path, place: str) -> None:
+    path = tmp_path / place
+    code = """
+        store = CsvStore(path=Path(args[0]))
+        for n in range(100):
+            with store.lock("s"):
+                before = len(store.read("s"))
+                position = store.append("s", [{"by": args[1], "n": n, "before": before}])
+            assert position > before
+    """
+    processes = [start(code, path, name) for name in "abcd"]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0] * 4
+    records = CsvStore(path=path).read("s")
+    assert [r["before"] for r in records] == list(range(400))  # nobody came between reading and writing
+    for name in "abcd":
+        assert [r["n"] for r in records if r["by"] == name] == list(range(100))
+
+
+def test_processes_that_add_columns_do_not_disturb_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    code = """
+        store, seen = CsvStore(path=Path(args[0])), 0
+        for n in range(25):
+            definition = {"space": {f"{args[1]}{n}": {}}}
+            store.append("s", [{"event": "amended", "definition": definition}] if n % 5 == 0 else [{"n": n}])
+            seen += len(store.read("s", seen))
+        print(seen)
+    """
+    processes = [start(code, path, name) for name in "abc"]
+    counts = [int(process.communicate()[0]) for process in processes]
+    assert max(counts) == len(CsvStore(path=path).read("s")) == 75
+
+
+def test_the_lock_excludes_processes_and_dies_with_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    impatient = CsvStore(path=path, lock_timeout=0.3)
+    with holder(path, "lock = store.lock('s'); lock.__enter__()") as process:
+        with pytest.raises(StoreError, match=rf"s\.csv as a whole: process {process.pid} has it.*`lock_timeout`"):
+            impatient.lock("s").__enter__()
+        with impatient.lock("another"):  # of another study: free
+            assert impatient.append("s", [{}]) == 1  # and appends go on
+        process.kill()
+        process.wait()
+        with impatient.lock("s"):
+            pass
+
+
+def test_the_lock_excludes_threads(tmp_path: Path) -> None:
+    assert most_at_once(tmp_path) == 1
+
+
+def test_without_the_lock_the_test_of_threads_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_try_lock", lambda _: True)
+    assert most_at_once(tmp_path) > 1
+
+
+def most_at_once(folder: Path) -> int:
+    inside: list[int] = []
+    counts: list[int] = []
+    store = CsvStore(path=folder / "runs.csv")
+
+    def work(name: int) -> None:
+        for _ in range(5):
+            with store.lock("s"):
+                inside.append(name)
+                time.sleep(0.002)
+                counts.append(len(inside))
+                inside.remove(name)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return max(counts)
+
+
+def test_an_error_under_the_lock_passes_unchanged_and_frees_it(tmp_path: Path) -> None:
+    store = CsvStore(path=tmp_path / "runs.csv", lock_timeout=0)
+    with pytest.raises(FileNotFoundError, match="mine"), store.lock("s"):
+        raise FileNotFoundError("mine")
+    with store.lock("s"):
+        pass
+
+
+def test_waiting_is_told_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "_NOTICE_SECONDS", 0.1)
+    path = tmp_path / "runs.csv"
+    held_up = CsvStore(path=path, lock_timeout=0.35)
+    held_up.append("s", [{}])
+    stuck = "lock = store._held('s', 'write', 'for writing'); lock.__enter__()"
+    with holder(path, stuck) as process, caplog.at_level(logging.WARNING, "hpt"):
+        message = rf"Waited 0.35 s for .*runs\.csv for writing: process {process.pid} has it"
+        with pytest.raises(StoreError, match=message):
+            held_up.append("s", [{}])
+        assert held_up.read("s") == [{}]
+    assert any(message.startswith("Waiting for") for message in caplog.messages)
+    assert held_up.append("s", [{}]) == 2
+
+
+def test_whoever_waits_does_so_anew_for_each_holder(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
+    with pytest.raises(StoreError, match="process 29 has it"):  # 30 holders of two seconds each, then one for ever
+        locks.wait_for(lambda: False, "x", 10, lambda: f"process {min(29, int(now[0] // 2))}")
+    assert 58 + 10 <= now[0] <= 58 + 21
+
+
+def test_a_deleted_lock_file_is_not_trusted(tmp_path: Path) -> None:
+    store = CsvStore(path=tmp_path / "runs.csv", lock_timeout=0.2)
+    waiting = threading.Event()
+    inside: list[str] = []
+
+    def second() -> None:
+        waiting.set()
+        with CsvStore(path=tmp_path / "runs.csv").lock("s"):
+            inside.append("second")
+
+    thread = threading.Thread(target=second)
+    with store.lock("s"):
+        thread.start()
+        waiting.wait()
+        time.sleep(0.05)  # it has opened the file by now
+        (lock_file,) = (tmp_path / ".hpt-locks").iterdir()
+        lock_file.unlink()
+    thread.join()
+    assert inside == ["second"]
+    with store.lock("s"):
+        assert lock_file.exists()
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_goes_on_by_itself_and_holds_no_lock(tmp_path: Path) -> None:
+    store = CsvStore(path=tmp_path / "runs.csv", lock_timeout=1)
+    store.append("s", [{"n": 1}])
+    with store.lock("s"):
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(write_end)
+            code = 1
+            with contextlib.suppress(BaseException):
+                assert store.append("s", [{"n": 2}]) in (2, 3)
+                os.read(read_end, 1)  # until the parent closes its end
+                code = 0
+            os._exit(code)
+        os.close(read_end)
+    with store.lock("s"):  # the child lives and has a copy of the lock's descriptor no more
+        assert store.append("s", [{"n": 3}]) in (2, 3)
+    os.close(write_end)
+    assert os.waitpid(child, 0)[1] == 0
+    assert sorted(r["n"] for r in store.read("s")) == [1, 2, 3]
+
+
+# --- crashes ------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_200_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    found = kill_writers(tmp_path, 200)
+    assert found["lost"] == found["twice"] == found["changed by reading"] == 0
+    assert found["acknowledged"] > 100
+    assert found["cut off in a write"] > 0  # the kills hit where it hurts
+
+
+@posix
+def test_the_test_of_kills_sees_what_is_acknowledged_too_early(tmp_path: Path) -> None:
+    assert kill_writers(tmp_path, 40, "early")["lost"] > 0
+
+
+def kill_writers(folder: Path, kills: int, *flags: str) -> dict[str, int]:
+    code = f"import runpy; runpy.run_path({str(KILL_WRITERS)!r}, run_name='__main__')"
+    with start(code, folder, kills, *flags) as process:
+        told, _ = process.communicate()
+    assert process.returncode == 0
+    found: dict[str, int] = json.loads(told)
+    return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("needs root on Linux, to mount a small disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(store: CsvStore, count: int) -> int:
+    """Append until that fails; returns what the last append that worked said."""
+    with contextlib.suppress(StoreError):
+        while True:
+            count = store.append("s", [{"n": count + 1, "text": "x" * 5000}])
+    return count
+
+
+def test_a_full_disk_costs_only_what_was_not_acknowledged(small_disk: Path) -> None:
+    store = CsvStore(path=small_disk / "runs.csv")
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(100_000))
+    acknowledged = 0
+    full = r"The disk is full: nothing could be added to .*runs\.csv.*make room"
+    for _ in range(3):
+        acknowledged = fill(store, acknowledged)
+        with pytest.raises(StoreError, match=full):
+            store.append("s", [{"n": 0, "text": "x" * 5000}])
+        with pytest.raises(StoreError, match=full):  # the file would be written anew
+            store.append("s", [{"event": "amended", "definition": {"space": {"a": {}}}}])
+        assert [r["n"] for r in store.read("s")] == list(range(1, acknowledged + 1))
+        filler.write_bytes(filler.read_bytes()[:-30_000])
+        assert store.append("s", [{"n": acknowledged + 1}]) == acknowledged + 1
+        acknowledged += 1
+    assert sorted(path.name for path in small_disk.iterdir()) == [".hpt-locks", "filler", "runs.csv"]
+
+
+def test_a_read_only_disk_can_be_read_and_is_told_when_writing(small_disk: Path) -> None:
+    store = CsvStore(path=small_disk / "runs.csv")
+    store.append("s", [{"n": 1}])
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert store.read("s") == [{"n": 1}]
+    actions: list[Callable[[], object]] = [lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()]
+    for action in actions:
+        with pytest.raises(StoreError, match=r"runs\.csv cannot be used .*Allow this user"):
+            action()

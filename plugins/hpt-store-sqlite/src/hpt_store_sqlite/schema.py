@@ -1,0 +1,122 @@
+"""The tables of the file, and the views that people query.
+
+``events`` is the log: one row per record, ``body`` is the whole record as JSON, ``event`` and ``trial`` stand beside it
+for queries. The views tell the same story as the core's replay does, in SQL alone:
+
+- a start counts if it is the first of its attempt; the attempt that started last is the current one;
+- a report, pause, release or end counts if it comes from the current attempt, before which the trial was not parked
+  (paused or given up for lost) in that attempt; the first end is final;
+- what was reported before the trial was given up for lost is void, unless the evaluator can resume.
+"""
+
+from __future__ import annotations
+
+__all__ = ["APPLICATION_ID", "FORMAT", "INSERT", "TABLES", "VIEWS"]
+
+APPLICATION_ID = 0x68707431
+"""Says in the file's header that it is one of hpt's ("hpt1")."""
+
+FORMAT = 1
+"""Version of what is below, in the file's header; a file with a higher one is refused."""
+
+TABLES = {
+    "studies": "CREATE TABLE studies (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    "events": (
+        "CREATE TABLE events (study_id INTEGER NOT NULL, seq INTEGER NOT NULL, event TEXT, trial INTEGER, "
+        "attempt INTEGER, body TEXT NOT NULL, PRIMARY KEY (study_id, seq)) WITHOUT ROWID"
+    ),
+}
+
+INSERT = (
+    "INSERT INTO events VALUES (?1, ?2, json_extract(?3, '$.event'), json_extract(?3, '$.trial'), "
+    "json_extract(?3, '$.attempt'), ?3)"
+)
+
+_EFFECTIVE = """told AS (
+  SELECT study_id, seq, trial, event, attempt,
+    event = 'started' AND 1 = row_number() OVER (PARTITION BY study_id, trial, event, attempt ORDER BY seq) AS begins
+  FROM events
+  WHERE trial IS NOT NULL AND event IN (
+    'enqueued', 'started', 'reported', 'paused', 'released', 'finished', 'invalidated')
+), fenced AS (
+  SELECT *, coalesce(
+    max(CASE WHEN begins THEN attempt END) OVER (PARTITION BY study_id, trial ORDER BY seq), 0) AS current
+  FROM told
+), bounded AS (
+  SELECT *,
+    min(CASE WHEN event = 'finished' AND attempt = current THEN seq END) OVER (PARTITION BY study_id, trial) AS final,
+    min(CASE WHEN event IN ('paused', 'released') AND attempt = current THEN seq END)
+      OVER (PARTITION BY study_id, trial, attempt) AS parked
+  FROM fenced
+), effective AS (
+  SELECT study_id, seq, trial, event, attempt FROM bounded
+  WHERE event IN ('enqueued', 'invalidated')
+    OR seq = final
+    OR (current > 0 AND seq <= coalesce(final, seq) AND (begins OR seq = parked
+      OR (event = 'reported' AND attempt = current AND seq <= coalesce(parked, seq))))
+)"""
+
+_TRIALS = """
+CREATE VIEW trials AS
+WITH {effective}, marks AS (
+  SELECT study_id, trial,
+    min(CASE WHEN event IN ('enqueued', 'started') THEN seq END) AS first,
+    max(CASE WHEN event = 'started' THEN seq END) AS start,
+    max(CASE WHEN event IN ('enqueued', 'started', 'paused', 'released', 'finished') THEN seq END) AS last,
+    min(CASE WHEN event = 'finished' THEN seq END) AS final,
+    min(CASE WHEN event = 'invalidated' THEN seq END) AS invalid
+  FROM effective GROUP BY study_id, trial
+)
+SELECT
+  studies.name AS study,
+  marks.trial AS number,
+  CASE last.event WHEN 'finished' THEN json_extract(last.body, '$.state') WHEN 'started' THEN 'running'
+    WHEN 'paused' THEN 'paused' ELSE 'waiting' END AS state,
+  json_extract(final.body, '$.values[0]') AS value,
+  json_extract(final.body, '$.values') AS "values",
+  json_extract(first.body, '$.params') AS params,
+  CASE WHEN last.event IN ('finished', 'paused') THEN json_extract(last.body, '$.reason') END AS reason,
+  json_extract(final.body, '$.kind') AS failure_kind,
+  json_extract(final.body, '$.message') AS failure_message,
+  strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(start.body, '$.time'), 'unixepoch') AS started,
+  strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(final.body, '$.time'), 'unixepoch') AS ended,
+  json_extract(final.body, '$.time') - json_extract(start.body, '$.time') AS duration,
+  json_extract(start.body, '$.worker') AS worker,
+  CASE first.event WHEN 'enqueued' THEN 'given' ELSE json_extract(first.body, '$.source') END AS source,
+  coalesce(start.attempt, 0) AS attempt,
+  json_extract(invalid.body, '$.reason') AS invalid
+FROM marks
+  JOIN studies ON studies.id = marks.study_id
+  JOIN events AS first ON first.study_id = marks.study_id AND first.seq = marks.first
+  JOIN events AS last ON last.study_id = marks.study_id AND last.seq = marks.last
+  LEFT JOIN events AS start ON start.study_id = marks.study_id AND start.seq = marks.start
+  LEFT JOIN events AS final ON final.study_id = marks.study_id AND final.seq = marks.final
+  LEFT JOIN events AS invalid ON invalid.study_id = marks.study_id AND invalid.seq = marks.invalid
+ORDER BY marks.study_id, marks.trial"""
+
+_REPORTS = """
+CREATE VIEW reports AS
+WITH {effective}, kept AS (
+  SELECT *, max(CASE WHEN event = 'released' THEN seq END) OVER (PARTITION BY study_id, trial) AS released
+  FROM effective
+), defined AS (
+  SELECT study_id, max(seq) AS seq FROM events WHERE event IN ('created', 'amended') GROUP BY study_id
+), resumable AS (
+  SELECT study_id FROM defined JOIN events USING (study_id, seq)
+  WHERE json_extract(body, '$.definition.evidence.resumable')
+)
+SELECT
+  studies.name AS study,
+  kept.trial AS trial,
+  json_extract(events.body, '$.step') AS step,
+  json_extract(events.body, '$.value') AS value,
+  coalesce(json_extract(events.body, '$.metrics'), '{{}}') AS metrics,
+  strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(events.body, '$.time'), 'unixepoch') AS time
+FROM kept
+  JOIN studies ON studies.id = kept.study_id
+  JOIN events ON events.study_id = kept.study_id AND events.seq = kept.seq
+WHERE kept.event = 'reported'
+  AND (kept.seq > coalesce(kept.released, 0) OR kept.study_id IN resumable)
+ORDER BY kept.study_id, kept.trial, kept.seq"""
+
+VIEWS = tuple(view.format(effective=_EFFECTIVE) for view in (_TRIALS, _REPORTS))

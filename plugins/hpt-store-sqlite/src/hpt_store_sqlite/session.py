@@ -1,0 +1,269 @@
+"""The connections that one process has to the file.
+
+Every write is one short transaction with a rollback journal, on disk before it is acknowledged. Write-ahead
+logging is left alone: SQLite before 3.51.3 can damage such files when two processes write, and even a reader leaves
+files beside them. Writers queue at a lock file, which is fairer than SQLite's own waiting; readers hold a lock only
+while rows are fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hpt_core import StoreError
+from hpt_store_sqlite.locks import held, wait_for
+from hpt_store_sqlite.problems import damaged, explain, replaced
+from hpt_store_sqlite.schema import APPLICATION_ID, FORMAT, TABLES, VIEWS
+from hpt_store_sqlite.snapshot import JournalGoneError, Snapshot
+
+__all__ = ["Session"]
+
+_MAX_BYTES = 256 * 1024 * 1024
+"""No record or page of a result is larger; a file that says so is not ours."""
+
+_HEADER = (  # one statement, so that all is read at one moment
+    "SELECT application_id, user_version, type, name, sql "
+    "FROM pragma_application_id, pragma_user_version LEFT JOIN sqlite_master"
+)
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_registry = threading.RLock()
+_stopped: list[Session] = []
+
+
+def _before_fork() -> None:
+    """No child may inherit a transaction under way: closing its copy would roll back the parent's."""
+    _registry.acquire()
+    _stopped[:] = _sessions
+    for session in _stopped:
+        session.mutex.acquire()
+
+
+def _after_fork() -> None:
+    for session in _stopped:
+        session.mutex.release()
+    _stopped.clear()
+    _registry.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
+class Session:
+    """One process's way to the file: a connection to read, and one to write once something was written.
+
+    Args:
+        path: The file, absolute; it need not exist.
+        lock_timeout: Seconds to wait for others.
+
+    Attributes:
+        pid: The process that it belongs to.
+        mutex: Held while a connection is used.
+    """
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self.pid = os.getpid()
+        self.mutex = threading.RLock()
+        self._path = path
+        self._lock_timeout = lock_timeout
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._snapshot = Snapshot(path)
+        self._file: tuple[int, int] | None = None
+        self._known = False
+        with _registry:
+            _sessions.add(self)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next use opens them again."""
+        with self.mutex:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = self._file = None
+            self._known = False
+            self._snapshot.close()
+
+    def select(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
+        """Run a query in a transaction of its own and fetch all its rows; without a file there are none.
+
+        Raises:
+            StoreError: If the file cannot be read.
+        """
+        with self.mutex:
+            try:
+                if not self._is_there():
+                    return []
+                rows: list[Any] = self._patiently(lambda: self._read_all(sql, args))
+            except (sqlite3.Error, OSError) as err:
+                raise explain(err, self._path) from err
+        return rows
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Open a transaction that writes; at the end it is committed and on disk, or nothing of it is there.
+
+        Raises:
+            StoreError: If the file cannot be written.
+        """
+        lock_file = self.lock_file("write")
+        try:
+            with held(lock_file, f"{self._path} for writing", self._lock_timeout), self.mutex:
+                connection = self._writing_connection()
+                try:
+                    self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+                    self._prepare(connection)
+                    yield connection
+                    self._patiently(lambda: connection.execute("COMMIT"))
+                except BaseException:
+                    self._roll_back(connection)
+                    raise
+        except (sqlite3.Error, OSError) as err:
+            raise explain(err, self._path) from err
+
+    def lock_file(self, name: str) -> Path:
+        """The lock file of that name beside the file."""
+        return self._path.parent / ".hpt-locks" / f"{self._path.name}.{name}.lock"
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        """Whether there is a file to read; connections to one that was replaced are given up."""
+        found = _identity(self._path)
+        if found == self._file:
+            return found is not None
+        if self._writer is not None:
+            raise replaced(self._path)
+        self.close()
+        self._file = found
+        return found is not None
+
+    def _read_all(self, sql: str, args: Sequence[Any]) -> list[Any]:
+        connection = self._writer or self._reader
+        if connection is None:
+            connection = self._reader = self._connect("ro")
+        try:
+            return self._fetch(connection, sql, args)
+        except sqlite3.OperationalError as err:
+            if _code(err) != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+        return self._fetch(self._snapshot.connection(), sql, args)
+
+    def _fetch(self, connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> list[Any]:
+        return connection.execute(sql, args).fetchall() if self._is_ours(connection) else []
+
+    def _writing_connection(self) -> sqlite3.Connection:
+        if self._writer is not None:
+            if _identity(self._path) != self._file:
+                raise replaced(self._path)
+            return self._writer
+        self.close()
+        connection = self._connect("rwc")
+        try:
+            # Another program may have switched the file to write-ahead logging.
+            self._patiently(lambda: connection.execute("PRAGMA journal_mode = DELETE").fetchall())
+            connection.execute("PRAGMA synchronous = EXTRA")
+        except BaseException:
+            connection.close()
+            raise
+        self._writer, self._file = connection, _identity(self._path)
+        return connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self._path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_BYTES)
+        # The file may come from a stranger: its views and triggers call nothing but harmless functions.
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        return connection
+
+    # --- the file's format --------------------------------------------------------------------------------
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables in a new file; the transaction that first writes is the one that makes them."""
+        if self._is_ours(connection):
+            return
+        for sql in (*TABLES.values(), *VIEWS):
+            connection.execute(sql)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        """Whether the file has our tables; an empty one has not, any other is refused."""
+        if self._known:
+            return True
+        rows = connection.execute(_HEADER).fetchall()
+        application, version = rows[0][:2]
+        found = {name: sql for *_, name, sql in rows if name}
+        if not found and not application:
+            return False
+        if application != APPLICATION_ID:
+            raise damaged(self._path, "it is the SQLite database of another program")
+        if version > FORMAT:
+            msg = (
+                f"{self._path} was written by a newer hpt-store-sqlite (format {version}, known: {FORMAT}). Update "
+                f"that package; the file was left as it is."
+            )
+            raise StoreError(msg)
+        if any(found.get(name) != sql for name, sql in TABLES.items()):
+            raise damaged(self._path, "its tables are not those that hpt makes")
+        if any(kind == "trigger" for _, _, kind, *_ in rows):
+            raise damaged(self._path, "it has triggers, which could change what is written")
+        self._known = True
+        return True
+
+    # --- waiting ------------------------------------------------------------------------------------------
+
+    def _patiently(self, action: Callable[[], Any]) -> Any:
+        """Do it, again and again while another connection is in the way."""
+        done: list[Any] = []
+
+        def attempt() -> bool:
+            try:
+                done.append(action())
+            except sqlite3.OperationalError as err:
+                if _code(err) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                return False
+            except JournalGoneError:  # somebody has rolled it back: read the file itself
+                return False
+            return True
+
+        wait_for(attempt, str(self._path), self._lock_timeout)
+        return done[0]
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()  # what is half written is rolled back by whoever opens the file next
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _code(err: sqlite3.Error) -> int:
+    return getattr(err, "sqlite_errorcode", 0)  # the module's own complaints have none

@@ -1,0 +1,86 @@
+"""Reading a file whose writer died in the middle of a commit, without touching it.
+
+Beside such a file lies a journal, and whoever may write rolls the file back with it before anything else. A reader must
+not: it works on a copy in memory instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+__all__ = ["JournalGoneError", "Snapshot"]
+
+_never_closed: list[int] = []
+"""Closing a descriptor of a file gives up all locks that this process has on it (POSIX), SQLite's own included."""
+
+
+class JournalGoneError(Exception):
+    """There is no journal any more, so the file itself can be read."""
+
+
+class Snapshot:
+    """A copy in memory of a file as it was before the commit that was cut off.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._journal = path.with_name(f"{path.name}-journal")
+        self._state: tuple[int, ...] | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    def connection(self) -> sqlite3.Connection:
+        """A connection to the copy, made anew whenever the file or its journal changed.
+
+        Raises:
+            JournalGoneError: If the journal is gone by now.
+        """
+        state = self._look()
+        if self._connection is None or state != self._state:
+            self.close()
+            self._connection, self._state = self._copy(), state
+        return self._connection
+
+    def close(self) -> None:
+        """Forget the copy."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._state = None
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            found = [self._path.stat(), self._journal.stat()]
+        except FileNotFoundError as err:
+            raise JournalGoneError from err
+        return tuple(part for s in found for part in (s.st_ino, s.st_size, s.st_mtime_ns))
+
+    def _copy(self) -> sqlite3.Connection:
+        with tempfile.TemporaryDirectory(prefix="hpt-") as folder:
+            copy = Path(folder) / "copy.db"
+            before = None
+            while before != self._look():
+                before = self._look()
+                self._read_into(copy)
+                try:
+                    shutil.copyfile(self._journal, f"{copy}-journal")
+                except FileNotFoundError as err:
+                    raise JournalGoneError from err
+            memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            with closing(sqlite3.connect(copy, isolation_level=None)) as rolled_back:
+                rolled_back.execute("PRAGMA trusted_schema = OFF")
+                rolled_back.backup(memory)
+        memory.execute("PRAGMA trusted_schema = OFF")
+        return memory
+
+    def _read_into(self, copy: Path) -> None:
+        fd = os.open(self._path, os.O_RDONLY)
+        _never_closed.append(fd)
+        with os.fdopen(fd, "rb", closefd=False) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)

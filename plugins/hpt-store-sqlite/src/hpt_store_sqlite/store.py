@@ -1,0 +1,190 @@
+"""The store `sqlite`: many studies in one SQLite file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core import Mistake, Record, StoreError, UsageError, option
+from hpt_store_sqlite.locks import held
+from hpt_store_sqlite.problems import damaged, explain
+from hpt_store_sqlite.schema import INSERT
+from hpt_store_sqlite.session import Session
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["SqliteStore"]
+
+_CHUNK = 5000
+"""Rows fetched at once. A writer waits while rows are fetched, so that must be over in some milliseconds."""
+
+
+def _as_path(given: object) -> Path:
+    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+        raise UsageError(Mistake("path", f"The `path` option of SqliteStore must be a file's path. Got {given!r}."))
+    return Path(given)
+
+
+@attrs.define(kw_only=True)
+class SqliteStore:
+    """Many studies in one SQLite file, durable and shared by processes; the default on disk.
+
+    The file has the views ``trials`` and ``reports`` for queries. It is made by the first write; a file that is
+    not there reads as empty. A store may be used from any thread and after a fork, and travels to other processes
+    by pickle.
+    """
+
+    path: Path = option(Path("hpt.db"), help="The file; made by the first study.", converter=_as_path)
+    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for one other process that is in the way.")
+    _file: Path = attrs.field(init=False, repr=False, eq=False)
+    _sessions: dict[int, Session] = attrs.field(init=False, repr=False, eq=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._file = self.path.resolve()  # the process may change its folder later, and links share locks
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), path=self._file, lock_timeout=self.lock_timeout), ()
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people."""
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """Where trials may keep files, beside the file; not made by the store."""
+        return self._file.with_name(f"{self._file.name}.files")
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        """Write the records, all or none, durably, behind all that are there.
+
+        Returns:
+            The position of the last one.
+
+        Raises:
+            StoreError: If they cannot be written; then none of them is there.
+        """
+        bodies = [_encoded(record) for record in records]
+        name = _checked_name(study)
+        if not bodies:
+            return self._count(name)
+        with self._session().writing() as connection:
+            study_id, last = _place(connection, name)
+            rows = [(study_id, last + i, body) for i, body in enumerate(bodies, 1)]
+            connection.executemany(INSERT, rows)
+        return last + len(bodies)
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        """Read the records behind position ``after``, in order. A study that is not there has none.
+
+        Raises:
+            StoreError: If the file is damaged, of a newer format, or cannot be read.
+        """
+        name, session = _checked_name(study), self._session()
+        found: list[Record] = []
+        while True:
+            rows = session.select(
+                "SELECT seq, body FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?) AND seq > ? "
+                "ORDER BY seq LIMIT ?",
+                (name, after + len(found), _CHUNK),
+            )
+            found += _decoded(rows, after + len(found), self._file)
+            if len(rows) < _CHUNK:
+                return found
+
+    def studies(self) -> Sequence[str]:
+        """Names of the studies that have records, in order of creation."""
+        return [name for (name,) in self._session().select("SELECT name FROM studies ORDER BY id")]
+
+    @contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        """Hold the study's lock between processes and threads; appends of others go on.
+
+        Raises:
+            StoreError: If one other holder keeps it for ``lock_timeout`` seconds.
+        """
+        digest = hashlib.sha256(_checked_name(study).encode()).hexdigest()[:16]
+        lock_file = self._session().lock_file(f"study-{digest}")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(lock_file, f"the study {study!r} in {self.path}", self.lock_timeout))
+            except OSError as err:
+                raise explain(err, self._file) from err
+            yield
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        session = self._sessions.pop(os.getpid(), None)
+        if session is not None:
+            session.close()
+
+    def _session(self) -> Session:
+        pid = os.getpid()
+        session = self._sessions.get(pid)
+        if session is None:
+            session = self._sessions.setdefault(pid, Session(self._file, self.lock_timeout))
+            for other in [p for p in self._sessions if p != pid]:  # a parent's, of no use after a fork
+                self._sessions.pop(other, None)
+        return session
+
+    def _count(self, name: str) -> int:
+        sql = "SELECT max(seq) FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?)"
+        rows = self._session().select(sql, (name,))
+        return rows[0][0] or 0 if rows else 0
+
+
+def _checked_name(study: str) -> str:
+    try:
+        study.encode()
+    except UnicodeEncodeError as err:
+        raise StoreError(f"The name of a study must be valid Unicode text. Got {study!r}.") from err
+    return study
+
+
+def _encoded(record: Record) -> str:
+    try:
+        return json.dumps(record, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as err:
+        msg = f"A record must hold JSON values only, and finite numbers: {err}. Got {record!r:.200}."
+        raise StoreError(msg) from err
+
+
+def _place(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
+    """The study's id, which is made for a new one, and its last position."""
+    sql = "SELECT id, (SELECT max(seq) FROM events WHERE study_id = id) FROM studies WHERE name = ?"
+    found = connection.execute(sql, (name,)).fetchone()
+    if found is None:
+        return connection.execute("INSERT INTO studies (name) VALUES (?)", (name,)).lastrowid or 0, 0
+    return found[0], found[1] or 0
+
+
+def _refuse(constant: str) -> float:
+    msg = f"{constant} is no number"
+    raise ValueError(msg)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def _decoded(rows: Sequence[tuple[int, str]], after: int, path: Path) -> list[Record]:
+    """The records in rows of (position, body) that must go on without a gap behind ``after``."""
+    if not rows:
+        return []
+    if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
+        raise damaged(path, f"records are missing behind position {after}")
+    try:
+        records: list[Record] = _decode(f"[{','.join(body for _, body in rows)}]")
+    except (TypeError, ValueError, RecursionError) as err:
+        raise damaged(path, f"a record behind position {after} is no JSON: {err}") from err
+    if len(records) != len(rows) or any(type(record) is not dict for record in records):
+        raise damaged(path, f"a record behind position {after} is no JSON object")
+    return records

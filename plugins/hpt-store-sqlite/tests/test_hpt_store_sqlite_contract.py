@@ -1,0 +1,332 @@
+"""What a store promises, on one SQLite file: order, exact values, clear errors, and reading that leaves no trace."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hpt_store_sqlite
+from hpt_core import Store, StoreError, UsageError
+from hpt_store_sqlite import session as session_module
+from hpt_store_sqlite.store import SqliteStore
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+RECORDS = st.lists(st.dictionaries(st.text() | st.sampled_from(["event", "trial"]), JSON, max_size=6), max_size=4)
+
+
+def typed(value: Any) -> Any:
+    """A value with the type of every part, so that 1, 1.0 and True differ, and 0.0 and -0.0."""
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [typed(item) for item in value]
+    return (type(value).__name__, repr(value))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(path=tmp_path / "hpt.db")
+    yield made
+    made.close()
+
+
+def test_it_is_a_store(store: SqliteStore) -> None:
+    assert isinstance(store, Store)
+
+
+def test_it_registers_its_name_and_its_endings() -> None:
+    assert hpt_store_sqlite.hpt_stores() == {"sqlite": "hpt_store_sqlite.store:SqliteStore"}
+    takes = ["a.db", "x/y.sqlite", "/z.sqlite3", "UPPER.DB"]
+    assert [hpt_store_sqlite.hpt_store_for(location=place) for place in takes] == ["sqlite"] * 4
+    assert hpt_store_sqlite.hpt_store_for(location="runs.csv") is None
+
+
+def test_positions_run_from_one_without_gaps(store: SqliteStore) -> None:
+    assert store.append("a", [{"n": 1}]) == 1
+    assert store.append("a", [{"n": 2}, {"n": 3}]) == 3
+    assert store.append("b", [{"n": 4}]) == 1
+    assert store.append("a", []) == 3
+    assert store.append("nobody", []) == 0
+    assert store.read("a") == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert [len(store.read("a", after)) for after in range(5)] == [3, 2, 1, 0, 0]
+    assert store.read("b") == [{"n": 4}]
+    assert store.read("nobody") == []
+
+
+def test_studies_come_in_order_of_creation_under_any_name(store: SqliteStore) -> None:
+    names = ["z", "a", "'; DROP TABLE events --", "../../etc", "ünï\n\0code", "", "x" * 5000]
+    for name in names:
+        store.append(name, [{"study": name}])
+    assert store.studies() == names
+    assert [store.read(name)[0]["study"] for name in names] == names
+    with pytest.raises(StoreError, match="valid Unicode"):
+        store.append("\ud800", [{}])
+
+
+def test_many_records_are_read_over_the_seams_of_chunks(store: SqliteStore) -> None:
+    records = [{"n": n} for n in range(10_001)]
+    assert store.append("s", records) == 10_001
+    assert store.read("s") == records
+    assert store.read("s", 4_999) == records[4_999:]
+
+
+@pytest.fixture(scope="module")
+def one_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exact") / "hpt.db"
+
+
+@given(batches=st.lists(RECORDS, max_size=2))
+def test_what_is_read_is_what_was_written_types_included(one_file: Path, batches: list[list[dict[str, Any]]]) -> None:
+    store, reader = SqliteStore(path=one_file), SqliteStore(path=one_file)
+    study = f"study {len(store.studies())}"
+    for batch in batches:
+        store.append(study, batch)
+    assert typed(reader.read(study)) == typed([record for batch in batches for record in batch])
+    store.close()
+    reader.close()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), {1, 2}, b"x", object()])
+def test_what_is_no_json_is_refused_and_nothing_of_the_batch_is_kept(store: SqliteStore, bad: object) -> None:
+    with pytest.raises(StoreError, match="JSON values only"):
+        store.append("s", [{"n": 1}, {"n": bad}])
+    assert store.read("s") == []
+
+
+def test_a_batch_that_fails_in_the_middle_leaves_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append("s", [{"n": 1}])
+    without_position = "INSERT INTO events VALUES (?1, ?2 / (2 - ?2 % 3), 1, 1, 1, ?3)"
+    monkeypatch.setattr("hpt_store_sqlite.store.INSERT", without_position)
+    with pytest.raises(StoreError):  # the second of its rows has no position
+        store.append("s", [{"n": 2}, {"n": 3}])
+    monkeypatch.undo()
+    assert store.append("s", [{"n": 4}]) == 2
+    assert store.read("s") == [{"n": 1}, {"n": 4}]
+
+
+def test_reading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(path=tmp_path / "no" / "hpt.db")
+    assert (store.read("s"), store.studies(), store.append("s", [])) == ([], [], 0)
+    assert store.folder == tmp_path / "no" / "hpt.db.files"
+    assert store.location == str(tmp_path / "no" / "hpt.db")
+    store.close()
+    store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_changes_no_file(store: SqliteStore, tmp_path: Path) -> None:
+    store.append("s", [{"n": 1}])
+    store.close()
+    before = contents(tmp_path)
+    reader = SqliteStore(path=store.path)
+    assert (reader.read("s"), reader.studies()) == ([{"n": 1}], ["s"])
+    assert contents(tmp_path) == before
+    reader.close()
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_file_is_a_store_without_studies(store: SqliteStore) -> None:
+    store.path.touch()
+    assert store.studies() == []
+    assert store.append("s", [{"n": 1}]) == 1
+
+
+def test_readers_see_what_others_write(store: SqliteStore) -> None:
+    reader = SqliteStore(path=store.path)
+    assert reader.read("s") == []
+    for n in range(3):
+        store.append("s", [{"n": n}])
+        assert reader.read("s", n) == [{"n": n}]
+    reader.close()
+
+
+def test_threads_share_a_store(store: SqliteStore) -> None:
+    def write(name: int) -> None:
+        for n in range(25):
+            store.append("s", [{"by": name, "n": n}])
+            store.read("s", 10)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = store.read("s")
+    assert len(records) == 100
+    for name in range(4):
+        assert [r["n"] for r in records if r["by"] == name] == list(range(25))
+
+
+def test_a_store_travels_by_pickle_as_its_options(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(store.path.parent)
+    relative = SqliteStore(path=Path("hpt.db"), lock_timeout=7)
+    relative.append("s", [{"n": 1}])
+    moved = pickle.loads(pickle.dumps(relative))
+    monkeypatch.chdir("/")
+    assert moved.read("s") == relative.read("s") == [{"n": 1}]
+    assert moved.lock_timeout == 7
+    for other in (moved, relative, copy.deepcopy(relative)):
+        other.close()
+
+
+@pytest.mark.parametrize("path", [5, "", None])
+def test_a_path_that_is_none_is_refused(path: Any) -> None:
+    with pytest.raises(UsageError, match="`path` option of SqliteStore must be a file's path"):
+        SqliteStore(path=path)
+
+
+def test_any_other_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    files = {
+        "text.db": b"this is no database, and long enough to be looked at as one" * 20,
+        "short.db": b"\1\2\3",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE trials (x)")
+    connection.close()
+    for name in [*files, "other.db"]:
+        before = (tmp_path / name).read_bytes()
+        store = SqliteStore(path=tmp_path / name)
+        for action in (store.studies, lambda s=store: s.append("s", [{}])):
+            with pytest.raises(StoreError, match=f"{name} is damaged or not a store of hpt"):
+                action()
+        store.close()
+        assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_newer_format_is_refused_and_left_alone(store: SqliteStore) -> None:
+    store.append("s", [{"n": 1}])
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    before = store.path.read_bytes()
+    for action in (lambda: store.read("s"), lambda: store.append("s", [{}]), store.studies):
+        with pytest.raises(StoreError, match=r"newer hpt-store-sqlite \(format 2, known: 1\)"):
+            action()
+    assert store.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM events WHERE seq = 2",
+        "DELETE FROM events WHERE seq = 1",
+        "UPDATE events SET body = '{\"n\":1' WHERE seq = 2",
+        'UPDATE events SET body = \'{"n":1},{"n":2}\' WHERE seq = 2',
+        "UPDATE events SET body = '[1]' WHERE seq = 2",
+        "UPDATE events SET body = '{\"n\":NaN}' WHERE seq = 2",
+        "UPDATE events SET body = x'ff' WHERE seq = 2",
+        "UPDATE events SET body = CAST(x'ff' AS TEXT) WHERE seq = 2",
+        "DROP TABLE events",
+        "ALTER TABLE studies ADD COLUMN x",
+        "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
+    ],
+)
+def test_damage_is_told_with_the_file_and_a_remedy(store: SqliteStore, damage: str) -> None:
+    store.append("s", [{"n": 1}, {"n": 2}, {"n": 3}])
+    store.close()
+    connection = sqlite3.connect(store.path)
+    connection.executescript(damage)
+    connection.close()
+    with pytest.raises(StoreError, match=r"hpt\.db is damaged .*\.recover"):
+        store.read("s")
+
+
+def test_pages_that_were_overwritten_are_told(store: SqliteStore) -> None:
+    store.append("s", [{"n": n, "text": "x" * 200} for n in range(500)])
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[8192:] = bytes(len(content) - 8192)
+    store.path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"hpt\.db is damaged"):
+        store.read("s")
+
+
+def test_a_file_that_is_taken_away_is_missed(store: SqliteStore, tmp_path: Path) -> None:
+    store.append("s", [{"n": 1}])
+    store.path.rename(tmp_path / "elsewhere.db")
+    for action in (lambda: store.append("s", [{"n": 2}]), lambda: store.read("s")):
+        with pytest.raises(StoreError, match="moved, deleted or replaced while it was in use"):
+            action()
+    store.close()
+    assert store.append("s", [{"n": 2}]) == 1
+
+
+def test_links_to_a_file_are_one_store(store: SqliteStore, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    other = SqliteStore(path=link)
+    assert [store.append("s", [{}]), other.append("s", [{}])] == [1, 2]
+    assert other.folder == store.folder
+    assert list(link.parent.iterdir()) == [link]
+    other.close()
+
+
+def test_a_reader_follows_a_file_that_is_replaced(store: SqliteStore, tmp_path: Path) -> None:
+    other = SqliteStore(path=tmp_path / "other.db")
+    other.append("s", [{"n": "other"}])
+    other.close()
+    store.append("s", [{"n": 1}])
+    store.close()
+    assert store.read("s") == [{"n": 1}]
+    other.path.replace(store.path)
+    assert store.read("s") == [{"n": "other"}]
+    store.path.unlink()
+    assert store.read("s") == []
+
+
+def test_a_file_in_write_ahead_mode_is_taken_back(store: SqliteStore, tmp_path: Path) -> None:
+    store.append("s", [{"n": 1}])
+    store.close()
+    connection = sqlite3.connect(store.path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert store.append("s", [{"n": 2}]) == 2
+    store.close()
+    connection = sqlite3.connect(store.path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    connection.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".hpt-locks", "hpt.db"]
+
+
+def test_every_commit_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -> None:
+    with session_module.Session(store.path, 1.0).writing() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (3,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    store = SqliteStore(path=tmp_path / "no" / "hpt.db")
+    for action in (lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(StoreError, match=r"There is no folder .*no for the store hpt\.db\. Make it"):
+            action()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
+    store = SqliteStore(path=tmp_path)
+    for action in (lambda: store.append("s", [{}]), store.studies):
+        with pytest.raises(StoreError, match="is a folder, and the store needs a file"):
+            action()
+    store.close()
