@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import gamma, lognorm, multivariate_normal
+from scipy.stats import gamma, lognorm, multivariate_normal, norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -68,9 +68,9 @@ def test_the_prior_is_the_product_of_the_densities_that_the_docs_name() -> None:
     e = evidence()
 
     def log_density(theta: FloatArray) -> float:
-        scales, (s2, noise) = np.exp(-0.5 * theta[:-2]), np.exp(theta[-2:])
+        scales, s2 = np.exp(-0.5 * theta[:-2]), np.exp(theta[-2])
         lengths = lognorm(s=np.sqrt(3.0), scale=np.exp(np.sqrt(2.0) + 0.5 * np.log(3))).logpdf(scales).sum()
-        return float(lengths + gamma(2.0).logpdf(s2) + gamma(1.1, scale=1 / 30).logpdf(noise))
+        return float(lengths + gamma(2.0).logpdf(s2) + norm(-8.0, 3.0).logpdf(theta[-1]))
 
     other = THETA + 0.3
     assert e.prior(THETA)[0] - e.prior(other)[0] == pytest.approx(log_density(other) - log_density(THETA))

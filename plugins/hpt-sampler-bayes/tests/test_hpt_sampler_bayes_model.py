@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from hpt_core import Float, Space
 from hpt_sampler_bayes.encoding import Encoding
-from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.model import Model, build
 from hpt_sampler_bayes.observations import Observations
 from hpt_sampler_bayes.warp import HalfRank, YeoJohnson
+
+if TYPE_CHECKING:
+    from hpt_sampler_bayes.kernel import FloatArray
 
 ENCODING = Encoding.of(Space({"x": Float(0, 1), "y": Float(0, 1)}))
 NONE = np.empty((0, 2))
@@ -37,25 +41,25 @@ def incumbent(model: Model, seen: Observations) -> float:
     return float((model.posterior.predict(seen.rows)[0] if noisy else model.warp.t).min())
 
 
-def test_the_target_alternates_between_near_and_far_below_the_incumbent() -> None:
+def test_the_target_is_near_at_first_and_then_alternates_between_near_and_far() -> None:
     margins = []
-    for n, pending in ((20, NONE), (21, NONE), (22, NONE), (20, np.array([[0.1, 0.1]]))):
+    for n, pending in ((9, NONE), (20, NONE), (21, NONE), (22, NONE), (20, np.array([[0.1, 0.1]]))):
         seen = observations(n, pending=pending)
         model = built(seen)
-        margins.append(round(incumbent(model, seen) - model.acquisition.best[0], 9))
-    assert margins == [0.02, 0.3, 0.02, 0.3]
+        margins.append(round(incumbent(model, seen) - model.acquisition.target, 9))
+    assert margins == [0.02, 0.02, 0.3, 0.02, 0.3]
 
 
 def test_noise_is_recognised_and_the_incumbent_is_then_the_lowest_mean() -> None:
     model = built(observations(80, noise=0.3))
     assert np.exp(model.theta[-1]) > 0.1
-    assert model.acquisition.best[0] > model.warp.t.min() + 0.1
+    assert model.acquisition.target > model.warp.t.min() + 0.1
 
 
 def test_without_noise_the_incumbent_is_the_lowest_loss() -> None:
     model = built(observations(60))
     assert np.exp(model.theta[-1]) < 1e-3
-    assert model.acquisition.best[0] == pytest.approx(model.warp.t.min() - 0.02)
+    assert model.acquisition.target == pytest.approx(model.warp.t.min() - 0.02)
 
 
 def test_failures_count_as_worse_than_the_worst() -> None:
@@ -74,6 +78,15 @@ def test_a_pending_point_is_no_longer_worth_trying() -> None:
     taken = built(observations(20, pending=best))
     assert taken.acquisition(best)[0] < free.acquisition(best)[0] - 1.0
     np.testing.assert_allclose(taken.posterior.predict(rows)[0], free.posterior.predict(rows)[0])
+
+
+def test_of_very_many_pending_points_the_promising_ones_count() -> None:
+    waiting = np.random.default_rng(3).random((1000, 2))
+    model = built(observations(20, pending=waiting))
+    assert len(model.acquisition.gp.alpha) == 20 + 200
+    nearest = waiting[[int(np.argmin(np.sum((waiting - [0.3, 0.6]) ** 2, axis=1)))]]
+    sd = [gp.predict(nearest)[1][0] for gp in (model.acquisition.gp, model.posterior)]
+    assert sd[0] < 0.5 * sd[1]
 
 
 def test_many_results_are_represented_by_a_part_that_holds_the_best() -> None:

@@ -39,6 +39,13 @@ def test_a_stopped_trial_is_never_believed_to_be_the_best() -> None:
     assert at(seen(history), 0.3) == 1.0
 
 
+def test_a_value_that_the_stopping_rule_gave_is_taken_as_it_is() -> None:
+    curves = {0: [5.0, 3.0, 1.0], 1: [9.0, 7.5]}
+    history = make_history(SPACE, [({"x": 0.1}, 1.0)], running=[{"x": 0.3}], reports=curves)
+    stop(history, 1, 6.25)
+    assert at(seen(history), 0.3) == 6.25
+
+
 def test_stopped_folds_are_compared_by_the_means_of_the_same_folds() -> None:
     curves = {0: [1.0, 3.0, 5.0], 1: [2.0, 4.0]}
     history = make_history(SPACE, [({"x": 0.1}, 3.0)], running=[{"x": 0.3}], reports=curves, evidence="folds", steps=3)

@@ -20,7 +20,8 @@ With f = - log evidence - log prior (Rasmussen & Williams eq. 5.8 and 5.9):
 
 Priors: lengthscale ~ LogNormal(sqrt 2 + log(D) / 2, sqrt 3) (Hvarfner, Hellsten & Nardi, Vanilla Bayesian
 Optimization Performs Great in High Dimensions, ICML 2024), as a density of the lengthscale; s2 ~ Gamma(2, 1);
-noise ~ Gamma(1.1, 30), which unlike a log-normal does not keep noise-free functions from being noise-free.
+log noise ~ Normal(-8, 3), as a density of the logarithm: wide enough for functions without noise as for those
+that are mostly noise.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _LENGTHSCALE = (0.03, 30.0)
 _SCALE = (1e-2, 1e2)
 _NOISE = (1e-6, 1.0)
 _VARIANCE = 3.0  # of the log lengthscale
+_NOISE_MEAN, _NOISE_SD = -8.0, 3.0  # of the log noise
 _BROKEN = 1e10  # f where K has no Cholesky factor: the line search turns back
 
 
@@ -66,10 +68,11 @@ class Evidence:
         """- log prior (up to a constant) and its gradient by theta."""
         log_l = -0.5 * theta[:-2]
         off = log_l - (np.sqrt(2.0) + 0.5 * np.log(max(self.active, 1)))
-        s2, noise = np.exp(theta[-2:])
+        s2 = np.exp(theta[-2])
+        off_noise = (theta[-1] - _NOISE_MEAN) / _NOISE_SD
         value = float(np.sum(log_l + off * off / (2.0 * _VARIANCE)))
-        value += s2 - theta[-2] + 30.0 * noise - 0.1 * theta[-1]
-        gradient = np.append(-0.5 * (1.0 + off / _VARIANCE), (s2 - 1.0, 30.0 * noise - 0.1))
+        value += s2 - theta[-2] + 0.5 * off_noise * off_noise
+        gradient = np.append(-0.5 * (1.0 + off / _VARIANCE), (s2 - 1.0, off_noise / _NOISE_SD))
         return float(value), gradient
 
     def likelihood(self, theta: FloatArray) -> tuple[float, FloatArray]:

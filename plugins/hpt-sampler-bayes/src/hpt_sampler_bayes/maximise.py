@@ -6,12 +6,10 @@ single finite values take turns until neither helps. All points are snapped: wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from scipy.special import logsumexp
 
 from hpt_sampler_bayes.acquisition import log_ei, log_ei_with_gradient
 from hpt_sampler_bayes.climb import climb
@@ -33,41 +31,27 @@ _CHUNK = 1 << 22  # entries of a cross-covariance at most, to bound memory
 
 @attrs.frozen(eq=False)
 class ExpectedImprovement:
-    """Log expected improvement of encoded points, averaged over models.
+    """Log expected improvement of encoded points.
 
     Attributes:
-        models: Posteriors, one per sample of hyperparameters. S of them
-        best: Incumbent of each. S of them
+        gp: The posterior.
+        target: The improvement is what lies below it.
     """
 
-    models: Sequence[GP]
-    best: Sequence[float]
+    gp: GP
+    target: float
 
     def __call__(self, z: FloatArray) -> FloatArray:
         """Values at ``z`` (m, p). (m,)."""
-        rows = max(1, _CHUNK // max(len(self.models[0].scaled), 1))
-        parts = [self._values(z[i : i + rows]) for i in range(0, len(z), rows)]
+        rows = max(1, _CHUNK // max(len(self.gp.scaled), 1))
+        parts = [log_ei(*self.gp.predict(z[i : i + rows]), self.target) for i in range(0, len(z), rows)]
         return np.concatenate([*parts, np.empty(0)])
-
-    def _values(self, z: FloatArray) -> FloatArray:
-        each = [log_ei(*gp.predict(z), best) for gp, best in zip(self.models, self.best, strict=True)]
-        if len(each) == 1:
-            return each[0]
-        return np.asarray(logsumexp(each, axis=0) - np.log(len(each)))
 
     def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
         """Values at ``z`` (m, p) and their gradient by ``columns`` (c,) of it: (m,) and (m, c)."""
-        values, gradients = [], []
-        for gp, best in zip(self.models, self.best, strict=True):
-            mu, sd, d_mu, d_sd = gp.predict_with_gradient(z, columns)
-            value, by_mu, by_sd = log_ei_with_gradient(mu, sd, best)
-            values.append(value)
-            gradients.append(by_mu[:, None] * d_mu + by_sd[:, None] * d_sd)
-        if len(values) == 1:
-            return values[0], gradients[0]
-        total = logsumexp(values, axis=0)
-        share = np.exp(np.array(values) - total)
-        return np.asarray(total - np.log(len(values))), np.einsum("sm,smc->mc", share, np.array(gradients))
+        mu, sd, d_mu, d_sd = self.gp.predict_with_gradient(z, columns)
+        value, by_mu, by_sd = log_ei_with_gradient(mu, sd, self.target)
+        return value, by_mu[:, None] * d_mu + by_sd[:, None] * d_sd
 
 
 def maximise(

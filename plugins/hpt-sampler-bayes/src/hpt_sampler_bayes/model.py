@@ -1,9 +1,9 @@
 """The surrogate: how losses are warped, on which points it is fitted and conditioned, what it aims at.
 
-The improvement is counted from a target below the incumbent that alternates between near and far: a process that
-is fitted to few points is too sure of itself, and expected improvement then refines one basin for ever. Several
-targets are the remedy of Jones, A taxonomy of global optimization methods based on response surfaces, J. Global
-Optimization 2001, section 6.
+The improvement is counted from a target below the incumbent, which alternates between near and far once there
+are some results: a process that is fitted to few points is too sure of itself, and expected improvement then
+refines one basin for ever. Several targets are the remedy of Jones, A taxonomy of global optimization methods
+based on response surfaces, J. Global Optimization 2001, section 6.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ __all__ = ["Model", "build"]
 
 _HALF_RANK_BELOW = 25  # results; the half-rank warp learns faster from few, Yeo-Johnson ends more precisely
 _NOISY = 1e-3  # fitted noise above which a low loss may be luck
-_MARGINS = (0.02, 0.3)  # of the target below the incumbent, in standard deviations of the warped losses
+_NEAR, _FAR = 0.02, 0.3  # margins of the target, in standard deviations of the warped losses
+_FAR_FROM = 16  # results; before, what is learnt near the best is worth more
 _COLD_EVERY = 4  # a fit in so many also starts afresh, should the last optimum be a poor one
 _MOST_FITTED = 192  # points that the hyperparameters are fitted on
 _MOST_EXACT = 600  # points that the posterior is conditioned on
 _KEPT_BEST = 64
+_MOST_PENDING = 200
 _LARGEST = 1e300  # losses beyond it would overflow when they are subtracted
 
 
@@ -74,15 +76,22 @@ def build(encoding: Encoding, seen: Observations, warm: Sequence[FloatArray], rn
     incumbent = float(t.min())
     if np.exp(theta[-1]) > _NOISY:
         incumbent = float(posterior.predict(z[kept])[0].min())
-    margin = _MARGINS[(len(t) + len(seen.pending)) % len(_MARGINS)]
-    current = posterior.append(encoding.encode(seen.pending)) if len(seen.pending) else posterior
+    far = len(t) >= _FAR_FROM and (len(t) + len(seen.pending)) % 2
+    current = _with_pending(posterior, encoding.encode(seen.pending))
     return Model(
         warp=warp,
         theta=theta,
         posterior=posterior,
-        acquisition=ExpectedImprovement([current], [incumbent - margin]),
+        acquisition=ExpectedImprovement(current, incumbent - (_FAR if far else _NEAR)),
         best=seen.rows[np.argsort(seen.y, kind="stable")[:5]],
     )
+
+
+def _with_pending(posterior: GP, z: FloatArray) -> GP:
+    """The posterior with pending points believed; of very many those that promise most."""
+    if len(z) > _MOST_PENDING:
+        z = z[np.argsort(posterior.predict(z)[0], kind="stable")[:_MOST_PENDING]]
+    return posterior.append(z) if len(z) else posterior
 
 
 def _warp(y: FloatArray, failed: int) -> Warp:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Observations", "observe", "scalarise"]
 
 _AUGMENTATION = 0.05  # rho of ParEGO
+_COMPARED = 200  # trials whose curves say how losses change towards the end
 
 
 @attrs.frozen(eq=False)
@@ -84,46 +85,47 @@ def _has_evidence(trial: Trial) -> bool:
     return trial.state is State.PAUSED and bool(trial.reports)
 
 
-def _curves(history: History, trials: IntArray) -> dict[int, tuple[FloatArray, FloatArray]]:
-    """Steps and losses of each trial that reported; of folds, the mean of the folds so far."""
-    curves = {}
-    for number in trials:
-        reports = history.curve(history.trials[number])
-        if reports:
-            steps, losses = (np.array(column, dtype=np.float64) for column in zip(*reports, strict=True))
-            if history.evidence == "folds":
-                losses = np.cumsum(losses) / np.arange(1, len(losses) + 1)
-            curves[int(number)] = (steps, losses)
-    return curves
+def _curve(history: History, number: int) -> tuple[FloatArray, FloatArray]:
+    """Steps and losses that a trial reported, (k,) each; of folds, the means of the folds so far."""
+    reports = np.array(history.curve(history.trials[number]), dtype=np.float64).reshape(-1, 2)
+    steps, losses = reports[:, 0], reports[:, 1]
+    if history.evidence == "folds":
+        losses = np.cumsum(losses) / np.arange(1, len(losses) + 1)
+    return steps, losses
 
 
 def _foreseen(history: History, partial: IntArray) -> FloatArray:
     """The final loss that each trial with partial evidence is believed to have had. (len(partial),)."""
+    complete = history.complete
     if not len(partial):
         return np.empty(0)
-    complete = history.complete
-    curves = _curves(history, np.concatenate([complete, partial]))
     best = float(history.losses[complete, 0].min()) if len(complete) else -np.inf
+    others = _spread_out(np.concatenate([complete, partial]), history.losses[:, 0])
+    compared = [_curve(history, number) for number in others]
+    curves = [_curve(history, number) for number in partial]
+    shifts = {last: _shift(compared, last) for last in {steps[-1] for steps, _ in curves if len(steps)}}
     foreseen = np.empty(len(partial))
-    shifts: dict[float, float] = {}
-    for k, number in enumerate(partial):
-        recorded = float(history.losses[number, 0])
-        if int(number) not in curves:
-            foreseen[k] = max(recorded, best)
-            continue
-        steps, losses = curves[int(number)]
-        last = float(steps[-1])
-        if last not in shifts:
-            shifts[last] = _shift(curves, last)
-        value = recorded if np.isfinite(recorded) else float(losses[-1])
-        foreseen[k] = max(value + shifts[last], best)
+    for k, (number, (steps, losses)) in enumerate(zip(partial, curves, strict=True)):
+        recorded = history.losses[number, 0]
+        if len(steps) and (np.isnan(recorded) or np.isclose(recorded, losses[-1])):
+            recorded = losses[-1] + shifts[steps[-1]]
+        foreseen[k] = max(recorded, best)  # a rule that gave a value of its own has foreseen it already
     return foreseen
 
 
-def _shift(curves: dict[int, tuple[FloatArray, FloatArray]], step: float) -> float:
+def _spread_out(numbers: IntArray, losses: FloatArray) -> IntArray:
+    """At most so many of the trials that comparing with them stays cheap, from the best to the worst."""
+    ranked = numbers[np.lexsort((numbers, losses[numbers]))]
+    if len(ranked) <= _COMPARED:
+        return ranked
+    return ranked[np.linspace(0, len(ranked) - 1, _COMPARED).astype(np.intp)]
+
+
+def _shift(curves: list[tuple[FloatArray, FloatArray]], step: float) -> float:
     """The median change from ``step`` to the last report, over the trials that went on; 0 without any."""
-    changes = []
-    for steps, losses in curves.values():
-        if steps[-1] > step >= steps[0]:
-            changes.append(float(losses[-1] - losses[np.searchsorted(steps, step, side="right") - 1]))
+    changes = [
+        float(losses[-1] - losses[np.searchsorted(steps, step, side="right") - 1])
+        for steps, losses in curves
+        if len(steps) and steps[-1] > step >= steps[0]
+    ]
     return float(np.median(changes)) if changes else 0.0

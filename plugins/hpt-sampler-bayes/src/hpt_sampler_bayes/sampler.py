@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,6 +32,20 @@ _SPREAD = 512  # candidates over the space
 _AROUND = 60  # candidates around each of the best
 
 
+@attrs.frozen(eq=False)
+class _Prepared:
+    """What is worked out once per space: its encoding and, of a small finite one, all configurations by key."""
+
+    encoding: Encoding
+    every: dict[Any, Params] | None
+
+    @classmethod
+    def of(cls, space: Space) -> _Prepared:
+        small = space.size is not None and space.size <= _ENUMERATED
+        every = {space.key(params): params for params in space.grid()} if small else None
+        return cls(Encoding.of(space), every)
+
+
 @attrs.define(kw_only=True)
 class BayesSampler:
     """Bayesian optimisation: a Gaussian process over mixed and conditional spaces, log expected improvement.
@@ -43,13 +56,14 @@ class BayesSampler:
 
     Every suggestion carries ``info``: ``model`` (``"initial"`` or ``"gp"``) and of the model ``mean`` and ``sd`` of
     the value it predicts (in the user's units and sign; with several objectives of the warped scalarisation),
-    ``acquisition`` (log expected improvement on the target, warped scale), ``results`` (how many it has learnt from), and
-    ``theta`` (log inverse squared lengthscales, log variance, log noise), from which the next fit starts.
+    ``acquisition`` (log expected improvement on the target, on the warped scale), ``results`` (how many it has
+    learnt from) and ``theta`` (log inverse squared lengthscales, log variance, log noise), from which the next
+    fit starts.
     """
 
     n_initial: int = option(5, ge=1, help="Results to wait for before the model chooses.")
 
-    _encodings: dict[str, Encoding] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+    _prepared: dict[str, _Prepared] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
         """Propose the next configuration; a pure function of ``history`` and ``rng``.
@@ -57,22 +71,23 @@ class BayesSampler:
         Raises:
             SpaceExhausted: When every configuration of a finite space has been taken.
         """
-        space = history.space
-        unseen = _unseen(space, history) if (space.size or 0) and space.size <= _ENUMERATED else None
-        if unseen is not None and not unseen:
-            msg = f"All {space.size} configurations of the space have been taken."
-            raise SpaceExhausted(msg)
-        encoding = self._encoding(space)
+        prepared = self._prepare(history.space)
+        encoding, unseen = prepared.encoding, None
+        if prepared.every is not None:
+            unseen = [params for key, params in prepared.every.items() if key not in history.keys]
+            if not unseen:
+                msg = f"All {history.space.size} configurations of the space have been taken."
+                raise SpaceExhausted(msg)
         with _one_blas_thread():
             seen = observe(history, encoding, rng)
             if self._too_few(seen):
                 return self._initial(history, encoding, unseen, rng)
             return self._modelled(history, encoding, seen, unseen, rng)
 
-    def _encoding(self, space: Space) -> Encoding:
-        if space.hash not in self._encodings:
-            self._encodings = {space.hash: Encoding.of(space)}
-        return self._encodings[space.hash]
+    def _prepare(self, space: Space) -> _Prepared:
+        if space.hash not in self._prepared:
+            self._prepared = {space.hash: _Prepared.of(space)}
+        return self._prepared[space.hash]
 
     def _too_few(self, seen: Observations) -> bool:
         least = max(2, self.n_initial // 2)
@@ -112,16 +127,6 @@ class BayesSampler:
         return Suggestion(_another(history, unseen, rng), {"model": "random"})
 
 
-def _unseen(space: Space, history: History) -> list[Params]:
-    """All configurations of a small space that no trial has taken."""
-    return [params for params in _every(space) if space.key(params) not in history.keys]
-
-
-def _every(space: Space) -> Iterator[Params]:
-    grid = space.grid()
-    return (grid[i] for i in range(grid.size))
-
-
 def _another(history: History, unseen: list[Params] | None, rng: Generator) -> Params:
     """A random configuration that no trial has taken.
 
@@ -129,12 +134,12 @@ def _another(history: History, unseen: list[Params] | None, rng: Generator) -> P
         SpaceExhausted: If none is found.
     """
     if unseen:
-        return unseen[int(rng.integers(len(unseen)))]
+        return dict(unseen[int(rng.integers(len(unseen)))])
     for _ in range(_TRIES):
         params = history.space.sample(rng)
         if history.space.key(params) not in history.keys:
             return params
-    for params in _every(history.space) if history.space.size else ():
+    for params in history.space.grid() if history.space.size else ():
         if history.space.key(params) not in history.keys:
             return params
     msg = "Every configuration of the space has been taken."
@@ -152,7 +157,10 @@ def _last_fit(history: History, groups: int) -> list[FloatArray]:
 
 def _info(history: History, encoding: Encoding, model: Model, row: FloatArray, value: float) -> dict[str, Any]:
     mu, sd = model.posterior.predict(encoding.encode(row[None]))
-    low, middle, high = (float(v) for v in model.warp.inverse(mu + sd * np.array([-1.0, 0.0, 1.0])))
+    best, worst = model.warp.inverse(np.array([model.warp.t.min(), model.warp.t.max()]))
+    span = worst - best  # the warps stretch without bounds, so a prediction keeps within reach of the losses
+    predicted = model.warp.inverse(mu + sd * np.array([-1.0, 0.0, 1.0]))
+    low, middle, high = (float(v) for v in np.clip(predicted, best - span, worst + span))
     single = len(history.objectives) == 1
     return {
         "model": "gp",
