@@ -19,8 +19,9 @@ help: ## list these targets
 	@echo "usage: make TARGET [PYTHON=python3.12]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(DEMO)/.stamp ## tune a classifier on the digits; set-up goes to .venv-demo, the study to hpt.db
+demo: $(DEMO)/.stamp ## tune a classifier on the digits; the set-up goes to .venv-demo, the study to digits.db
 	$(DEMO)/bin/hpt run examples/digits.toml
+	@echo "(Here hpt is $(DEMO)/bin/hpt.)"
 
 setup: $(VENV)/.stamp ## install the core, all plugins (editable) and the pinned tools into .venv
 

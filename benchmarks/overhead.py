@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def optuna_ask_tell(trials: int) -> float:
 def ask_tell() -> None:
     """Ask + tell, random sampler, 5 parameters, in memory."""
     for trials in (1_000, 10_000):
-        pair = paired(lambda n=trials: hpt_ask_tell(n), lambda n=trials: optuna_ask_tell(n), 3)
+        pair = paired(partial(hpt_ask_tell, trials), partial(optuna_ask_tell, trials), 3)
         show(f"ask + tell, random, memory, {trials:,} trials", *pair, "us", "optuna")
 
 
@@ -167,7 +168,7 @@ def start_up() -> None:
         ("hpt --help", (hpt_cli, "--help")),
         ("hpt plugins", (hpt_cli, "plugins")),
     ):
-        pair = paired(lambda c=command: wall(*c), lambda: wall(*optuna))
+        pair = paired(partial(wall, *command), partial(wall, *optuna))
         show(name, *pair, "ms", "import optuna")
 
 

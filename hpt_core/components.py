@@ -150,7 +150,10 @@ class StoppingRule(Protocol):
         ...
 
     def promote(self, history: History) -> int | None:
-        """Name a paused trial to go on with, by number, instead of starting a new one."""
+        """Name a paused trial to go on with, by number, instead of starting a new one.
+
+        It is asked before each new trial, and with ``history.closing`` where none will come any more.
+        """
         ...
 
 

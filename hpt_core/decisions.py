@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core import events, liveness
-from hpt_core.components import Pause, Sampler, Stop
+from hpt_core.components import Pause, Sampler, Stop, Suggestion
 from hpt_core.errors import PluginError, SpaceExhausted
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from hpt_core.history import History
 
 __all__ = ["Decisions"]
+
+_REPEATS = 1_000
 
 
 @attrs.define
@@ -62,11 +64,12 @@ class Decisions:
         """
         with self.ledger.mutex, self.ledger.lock():
             self.ledger.sync()
-            while True:
+            for _ in range(_REPEATS):
                 claimed = self._claim(worker, budget, judge=judge)
                 if not isinstance(claimed, Repeat):
                     return claimed
                 self._reuse(claimed, worker)
+            return self._stop_study("space", Stop(f"the sampler repeated known points {_REPEATS} times in a row"))
 
     def _claim(self, worker: str, budget: int | None, *, judge: bool) -> Trial | Stop | Repeat | None:
         history = self.ledger.history
@@ -83,7 +86,7 @@ class Decisions:
             if trial.attempt:  # lost with its worker: it has its place in the budget already
                 return self._start(trial, worker)
         if budget is not None and number - history.invalid_count - len(waiting) >= budget:
-            return self._stop_study("budget", Stop(f"all {budget} trials were started"))
+            return self._wind_up(view, worker, "budget", Stop(f"all {budget} trials were started"))
         if waiting:
             return self._start(waiting[0], worker)
         promoted = self._promoted(view)
@@ -145,6 +148,28 @@ class Decisions:
         seen = self.ledger.history.position
         return events.started(self.ledger.now(), number, dict(params), worker, attempt, seen, source, info)
 
+    def _wind_up(self, view: History, worker: str, rule: str, stop: Stop) -> Trial | Stop | None:
+        """No new trial will come: paused ones may go on all the same, and what runs may get one of them promoted."""
+        states = {trial.state for trial in self.ledger.history.open.values()}
+        if State.PAUSED in states:
+            view.closing = True
+            try:
+                promoted = self._promoted(view)
+            finally:
+                view.closing = False
+            if promoted is not None:
+                return self._start(promoted, worker)
+            if State.RUNNING in states:
+                return None
+        return self._stop_study(rule, stop)
+
+    def add(self, worker: str, given: Suggestion) -> Trial:
+        """Record a trial that was not decided on here, at any point of the space; it runs from then on."""
+        with self.ledger.mutex, self.ledger.lock():
+            number, info = self.ledger.sync().next_number, plain(given.info)
+            self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
+            return self._start(self.ledger.history.trials[number], worker)
+
     def _promoted(self, view: History) -> Trial | None:
         for name, rule in self.rules:
             number = _answer(name, rule, "promote", (int,), view)
@@ -161,10 +186,7 @@ class Decisions:
         try:
             proposed = guarded_suggestion(self.sampler, view, number, self.duplicates)
         except SpaceExhausted as end:
-            states = {trial.state for trial in history.open.values()}
-            if states == {State.RUNNING, State.PAUSED}:
-                return None  # what runs may yet get a paused trial promoted
-            return self._stop_study("space", Stop(f"space exhausted{f': {end}' if str(end) else ''}"))
+            return self._wind_up(view, worker, "space", Stop(f"space exhausted{f': {end}' if str(end) else ''}"))
         if isinstance(proposed, Repeat):
             return proposed
         record = self._started(number, proposed.params, worker, 1, proposed.source, proposed.info)
@@ -233,6 +255,10 @@ class Decisions:
         return tuple(column[-1] for column in columns)
 
     # --- how it ends ------------------------------------------------------------------------------------
+
+    def stop(self, trial: Trial, stop: Stop) -> None:
+        """Record that the user stopped a trial early, with the value that ``stop`` or its reports give it."""
+        self._record(trial, "given", stop, self.ledger.history.position)
 
     def complete(self, trial: Trial, values: Sequence[float], metrics: Mapping[str, float]) -> None:
         """Record that a trial ran to its end."""

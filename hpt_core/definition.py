@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.options import did_you_mean
 
-__all__ = ["differences", "evidence_of", "parse_objectives"]
+__all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code"]
 
 _DIRECTIONS = ("minimize", "maximize")
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+# What every row of trials has (see `hpt_core.export`) beside its objectives.
+_COLUMNS = frozenset(
+    ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
+) | {"duration", "steps", "source", "attempt", "worker"}
 
 
 def parse_objectives(objective: object) -> dict[str, str]:
@@ -31,6 +37,8 @@ def parse_objectives(objective: object) -> dict[str, str]:
         path = "objective" if isinstance(objective, str) else f"objective.{name}"
         if not isinstance(name, str) or not name.isprintable() or not name:
             mistakes.append(Mistake(path, f"The name of an objective must be printable text. Got {name!r}."))
+        if name in _COLUMNS:
+            mistakes.append(Mistake(path, f"An objective cannot be called {name!r}: every trial has that already."))
         if direction not in _DIRECTIONS:
             hint = did_you_mean(str(direction), _DIRECTIONS)
             mistakes.append(Mistake(path, f"Must be 'minimize' or 'maximize'. Got {direction!r}.{hint}"))
@@ -74,3 +82,19 @@ def _changed(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str
     if key not in now:
         return f"Is gone; was {before[key]!r:.200}."
     return f"Was {before[key]!r:.200}, is now {now[key]!r:.200}."
+
+
+def refuse_code(spec: object, path: str) -> None:
+    """Refuse a recorded component that names code by import path: reading a log must not run what it says.
+
+    Raises:
+        UsageError: If there is such a path anywhere in it.
+    """
+    if isinstance(spec, str) and _IMPORT_PATH.fullmatch(spec):
+        message = (
+            f"The log names the code {spec!r}, which is not imported on a log's word. Give that component yourself."
+        )
+        raise UsageError(Mistake(path, message))
+    parts = spec.items() if isinstance(spec, Mapping) else enumerate(spec) if isinstance(spec, (list, tuple)) else ()
+    for key, part in parts:
+        refuse_code(part, f"{path}.{key}")

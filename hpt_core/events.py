@@ -47,9 +47,16 @@ def joined(time: float, worker: str, provenance: Mapping[str, Any]) -> Record:
     return {"event": "joined", "time": time, "worker": worker, "provenance": provenance}
 
 
-def enqueued(time: float, trial: int, params: Params) -> Record:
-    """The user gave a configuration to evaluate."""
-    return {"event": "enqueued", "time": time, "trial": trial, "params": params}
+def enqueued(
+    time: float, trial: int, params: Params, source: str = "given", info: Mapping[str, Any] | None = None
+) -> Record:
+    """The user gave a configuration to evaluate, or tells of one that somebody else suggested."""
+    record: Record = {"event": "enqueued", "time": time, "trial": trial, "params": params}
+    if source != "given":
+        record["source"] = source
+    if info:
+        record["info"] = dict(info)
+    return record
 
 
 def started(  # noqa: PLR0917 - a record's fields, in their order

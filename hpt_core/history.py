@@ -28,8 +28,7 @@ __all__ = ["History"]
 class History:
     """A study as its log tells it; samplers and rules read it and never change it.
 
-    Columns have one row per trial, row i is trial number i. Objectives are *losses* here: smaller is better,
-    whatever the user's direction; the sign is handled in this class and nowhere else.
+    Columns: row i is trial number i. Objectives are *losses* here: smaller is better; no other place handles the sign.
 
     Attributes:
         trials: Every trial, index = number.
@@ -43,20 +42,21 @@ class History:
         stop: The last record of a stop of the study, None if it never stopped.
         notes: Subject -> what was noted last.
         clock: Unix seconds that `elapsed` counts up to; None: the last record's time.
+        closing: Whether no new trial will come, budget or space being used up: true only while `promote` is asked then.
     """
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []
-        self.position = 0
+        self.position = self.invalid_count = 0
         self.definition: Mapping[str, Any] = {}
         self.provenance: Mapping[str, Any] = {}
         self.workers: dict[str, float] = {}
         self.stop: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}
         self.clock: float | None = None
+        self.closing = False
         self.open: dict[int, Trial] = {}
         self.session: list[Trial] = []
-        self.invalid_count = 0
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
@@ -301,7 +301,8 @@ class History:
         self._keys.setdefault(self.space.key(trial.params), trial.number)
 
     def _enqueued(self, record: Record) -> None:
-        self._add(Trial(record["trial"], record["params"], source="given"))
+        get = record.get
+        self._add(Trial(record["trial"], record["params"], info=get("info", {}), source=get("source", "given")))
 
     def _started(self, record: Record) -> None:
         number = record["trial"]
@@ -310,7 +311,7 @@ class History:
             self._add(trial)
         else:
             trial = self.trials[number]
-            if trial.finished or record["attempt"] != trial.attempt + 1:
+            if trial.finished or trial.invalid is not None or record["attempt"] != trial.attempt + 1:
                 return  # a worker that was thought dead; what it does is not the trial's history
             if not self.resumable:
                 trial.reports = []  # it begins anew
@@ -389,8 +390,7 @@ class History:
 
     def _raise_best(self, trial: Trial) -> None:
         if trial.state is State.COMPLETE and trial.invalid is None and self._best is not None:
-            losses = self._columns.losses[:, 0]
-            self._best = min(self._best, trial.number, key=lambda number: (losses[number], number))
+            self._best = min(self._best, trial.number, key=lambda number: (self._columns.losses[number, 0], number))
 
 
 _EVENTS = (

@@ -83,6 +83,26 @@ def hpt_default(kind: str) -> str | None:
 
 
 @hookspec(firstresult=True)
+def hpt_compose(kind: str) -> tuple[str, str] | None:
+    """Say which component a *list* of components stands for. The first non-None result wins.
+
+    Called where a study gives a list for one component, as in ``sampler = [{use = "a"}, {use = "b"}]``.
+
+    Args:
+        kind: One of `hpt_core.components.KINDS`.
+
+    Returns:
+        A component's name and the name of its option that takes the list, or None to leave it to others.
+
+    Example::
+
+        @hookimpl
+        def hpt_compose(kind):
+            return ("sequence", "samplers") if kind == "sampler" else None
+    """
+
+
+@hookspec(firstresult=True)
 def hpt_store_for(location: str) -> str | None:
     """Say which store keeps the file or folder at ``location``. The first non-None result wins.
 

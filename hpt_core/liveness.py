@@ -30,8 +30,8 @@ def is_alive(owner: str, silent_for: float) -> bool:
         owner: As `this_process` named it.
         silent_for: Seconds since it was last heard of. On this machine the process is looked up instead.
     """
-    host, pid, start = owner.rsplit(":", 2)
-    if host != _host():
+    host, pid, start = (":::" + owner).rsplit(":", 2)
+    if host.removeprefix(":::") != _host() or not pid.isdecimal():
         return silent_for < LEASE_SECONDS
     found = _start_of(int(pid))
     return found is not None and str(found) == start

@@ -65,6 +65,7 @@ def _definition(study: Study) -> dict[str, Any]:
 def _adopt(study: Study, history: History) -> None:
     """Take from the recorded study what this one leaves open."""
     if study.sampler is None:
+        definitions.refuse_code(history.definition["sampler"], "sampler")
         study.sampler = study.plugins.make("sampler", history.definition["sampler"], "sampler")
     if study.settings.seed is None:
         study.settings.seed = history.seed
@@ -86,6 +87,8 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
             "Give this one another name, or accept the change: amend=True in Python, --amend in the shell."
         )
         raise DefinitionChangedError(head, *found)
+    if found:
+        _LOG.warning("The study %r goes on amended: %s", study.name, "; ".join(map(str, found)))
     if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []

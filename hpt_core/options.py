@@ -40,6 +40,7 @@ def option(
     lt: float | None = None,
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
+    inline: bool = False,
 ) -> Any:
     """An attrs field that is an option of a component.
 
@@ -52,13 +53,15 @@ def option(
         lt: A number must be < this.
         factory: Makes a mutable default.
         converter: Applied to what was given, as by `attrs.field`.
+        inline: The option is a component that shares its table with the other options of the class: it takes every
+            key that none of them has. One option of a class may be so.
 
     Returns:
         What `attrs.field` returns. Values are checked also when the component is made by hand: a plain ``int``,
         ``float``, ``str`` or ``bool`` annotation (alone or with ``| None``) is enforced, and True is no int.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}}
+    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}, "inline": inline}
     made = {"factory": factory} if factory else {"default": default}
     return attrs.field(metadata=metadata, validator=_validate, converter=converter, **made)
 
@@ -208,7 +211,8 @@ class _Structure:
             return self._union(value, args, path)
         if origin is Literal:
             if not any(value == known and type(value) is type(known) for known in args):
-                hint = did_you_mean(value, args) if isinstance(value, str) else ""
+                words = [known for known in args if isinstance(known, str)]
+                hint = did_you_mean(value, words) if isinstance(value, str) else ""
                 raise _wrong(path, f"one of {', '.join(map(repr, args))}", value, hint)
             return value
         if origin in (list, Sequence, tuple):
@@ -252,6 +256,8 @@ class _Structure:
             return value  # an object or an import path: the component itself knows what it takes
         if getattr(kind, "_is_protocol", False) and self.resolve is not None:
             return self.resolve(kind, value, path)
+        if attrs.has(kind) and not isinstance(value, kind):
+            return self._record(value, kind, path)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             try:
                 return float(value)
@@ -264,6 +270,29 @@ class _Structure:
         if isinstance(value, float) and not math.isfinite(value):
             raise _wrong(path, "a finite number", value)
         return value
+
+    def _record(self, value: Any, cls: type, path: str) -> Any:
+        """A table of options within the options; one with an inline component may be given as that alone."""
+        names = {field.name for field in option_fields(cls)}
+        inline = _inline(cls)
+        if isinstance(value, Mapping) and (inline is None or inline in value):
+            return build(cls, value, path, self.resolve)
+        if inline is None:
+            raise _wrong(path, "a table", value)
+        given = {inline: value}
+        if isinstance(value, Mapping):
+            own = {name: item for name, item in value.items() if name in names}
+            given = {inline: {name: item for name, item in value.items() if name not in names}, **own}
+        try:
+            return build(cls, given, path, self.resolve)
+        except UsageError as err:  # the user wrote no such key
+            raise UsageError(
+                *(Mistake(m.path.replace(f"{path}.{inline}", path, 1), m.message) for m in err.mistakes)
+            ) from err
+
+
+def _inline(cls: type) -> str | None:
+    return next((field.name for field in option_fields(cls) if field.metadata.get("inline")), None)
 
 
 def _kind_name(kind: Any) -> str:
@@ -288,10 +317,13 @@ def describe(component: Any, name_of: Callable[[type], str | None] = lambda _: N
         ``{"use": name or "module:Class", option: value, ...}``; what is no plain data is told by its import
         path or by a digest, so that a change is seen, but it cannot be rebuilt from that.
     """
-    cls = type(component)
+    cls, inline = type(component), _inline(type(component))
     found: dict[str, Any] = {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}"}
+    if inline is not None:
+        found = describe(getattr(component, inline), name_of)
     for field in option_fields(cls):
-        found[field.alias or field.name] = _jsonable(getattr(component, field.name), name_of)
+        if field.name != inline:
+            found[field.alias or field.name] = _jsonable(getattr(component, field.name), name_of)
     return found
 
 

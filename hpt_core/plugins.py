@@ -77,6 +77,7 @@ class Plugins:
         self._silenced: set[str] = set()
         self._names: dict[int, str] = {}  # id of a plugin's info -> its name in the manager
         self.plugins: list[PluginInfo] = []
+        self.disabled = frozenset(disabled)
         if discover:
             self._discover(set(disabled))
 
@@ -103,6 +104,9 @@ class Plugins:
 
     def _discover(self, disabled: set[str]) -> None:
         points = entry_points(group="hpt")
+        known = {name for point in points for name in (point.name, point.dist.name if point.dist else "")}
+        for name in sorted(disabled - known):
+            _LOG.warning("There is no plugin %r to leave out.%s", name, did_you_mean(name, sorted(known)))
         for point in sorted(points, key=lambda p: (p.name, p.dist.name if p.dist else "")):
             info = PluginInfo.of(point)
             if disabled & {info.name, info.distribution}:
@@ -185,7 +189,8 @@ class Plugins:
 
         Args:
             kind: One of `hpt_core.components.KINDS`.
-            spec: A name, a mapping ``{"use": name, option: value}``, or a component, which is returned as it is.
+            spec: A name, a mapping ``{"use": name, option: value}``, a list of those (see `hookspecs.hpt_compose`), a
+                component, which is returned as it is, or, for an evaluator, a function.
             path: Key path, for messages.
 
         Raises:
@@ -195,6 +200,10 @@ class Plugins:
         path = path or kind
         if isinstance(spec, str):
             spec = {"use": spec}
+        if isinstance(spec, (list, tuple)):
+            return self._composed(kind, spec, path)
+        if kind == "evaluator" and callable(spec) and not isinstance(spec, type) and not hasattr(spec, "evaluate"):
+            spec = {"use": self.default(kind), "call": spec}
         if not isinstance(spec, Mapping):
             return self._checked(kind, spec, path)
         if not isinstance(spec.get("use"), str):
@@ -203,6 +212,17 @@ class Plugins:
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}
         return self._checked(kind, build(cls, options, path, self._resolve), path)
+
+    def _composed(self, kind: str, parts: Sequence[Any], path: str) -> Any:
+        composer = self._first("hpt_compose", kind=kind)
+        if composer is None:
+            raise UsageError(Mistake(path, f"Must be one {kind}: no installed plugin composes several."))
+        name, option = composer
+        try:
+            return self.make(kind, {"use": name, option: list(parts)}, path)
+        except UsageError as err:  # the user wrote no such option
+            own = f"{path}.{option}"
+            raise UsageError(*(attrs.evolve(m, path=m.path.replace(own, path, 1)) for m in err.mistakes)) from err
 
     def make_store(self, spec: object, path: str = "store") -> Any:
         """Make a store from a component, a mapping, a name, a URL (``sqlite:///hpt.db``) or a file's path."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any
+
+import attrs
+
+from hpt_core.options import option_fields
 
 __all__ = ["differences", "provenance"]
 
@@ -21,12 +25,23 @@ def provenance(components: Iterable[object]) -> dict[str, Any]:
     """
     packages = set(_ALWAYS)
     for component in components:
-        packages.update(_distributions(type(component).__module__.partition(".")[0]))
+        for cls in _classes(component):
+            packages.update(_distributions(cls.__module__.partition(".")[0]))
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in sorted(packages)},
     }
+
+
+def _classes(component: object) -> Iterator[type]:
+    """The class of a component and those of the components that are its options."""
+    yield type(component)
+    for field in option_fields(type(component)):
+        value = getattr(component, field.name)
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if attrs.has(type(part)):
+                yield from _classes(part)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from hpt_core import definition as definitions
 from hpt_core import events, liveness
-from hpt_core.components import Pause, Stop
+from hpt_core.components import Pause, Stop, Suggestion
 from hpt_core.decisions import Decisions
-from hpt_core.errors import (
-    EvaluationError,
-    Mistake,
-    SpaceExhausted,
-    UsageError,
-)
+from hpt_core.errors import EvaluationError, Mistake, SpaceExhausted, UsageError
 from hpt_core.ledger import Ledger
 from hpt_core.opening import open_study
 from hpt_core.options import build
@@ -95,7 +93,7 @@ class Study:
         self.space = space if isinstance(space, Space) else Space(space)
         self.objectives = definitions.parse_objectives(objective)
         self.sampler: Any = None if sampler is None else self.plugins.make("sampler", sampler)
-        self.evaluator: Any = None if evaluator is None else self._make_evaluator(evaluator)
+        self.evaluator: Any = None if evaluator is None else self.plugins.make("evaluator", evaluator)
         self.rules = self._make_rules(stop)
         self.executor = self.plugins.make("executor", executor or self.plugins.default("executor"))
         self.store = self.plugins.make_store(store or self.plugins.default("store"))
@@ -134,7 +132,7 @@ class Study:
         from hpt_core.worker import run_study
 
         if evaluator is not None:
-            self.evaluator = self._make_evaluator(evaluator)
+            self.evaluator = self.plugins.make("evaluator", evaluator)
         if self.evaluator is None:
             raise UsageError("Nothing evaluates the trials: give an evaluator to Study or to run().")
         _check_count("workers", workers)
@@ -189,8 +187,8 @@ class Study:
         Args:
             trial: The trial or its number.
             result: What an evaluator may return (a number, a mapping by name, with several objectives a tuple), or a
-                `Failure`, or the exception that ended it. Anything else is recorded as a failure of kind
-                ``invalid-value``.
+                `Failure`, the exception that ended it, or a `Stop` for one that was stopped early. Anything else is
+                recorded as a failure of kind ``invalid-value``.
 
         Returns:
             The trial as it is now.
@@ -203,6 +201,9 @@ class Study:
             from hpt_core.worker import failure_of
 
             result = failure_of(result)
+        if isinstance(result, Stop):
+            self.decisions.stop(running, result)
+            return running
         if isinstance(result, Failure):
             self.decisions.fail(running, result)
             return running
@@ -234,6 +235,21 @@ class Study:
                 ledger.write(events.enqueued(ledger.now(), known, point))
             return history.trials[known]
 
+    def add_trial(self, params: Params | Suggestion, result: object = None) -> Trial:
+        """Record a trial that was evaluated elsewhere; unlike `enqueue` also at a point that was taken before.
+
+        Args:
+            params: The configuration; parameters with a declared default may be left out. A `Suggestion` keeps its
+                source and notes.
+            result: As for `tell`; None: it runs, to be ended with `tell`.
+
+        Raises:
+            InvalidParamsError: If it does not lie in the space, with the reasons.
+        """
+        given = params if isinstance(params, Suggestion) else Suggestion(params, source="given")
+        trial = self.decisions.add(self._me, attrs.evolve(given, params=self.space.validate(given.params)))
+        return trial if result is None else self.tell(trial, result)
+
     def invalidate(self, number: int, reason: str) -> None:
         """Declare a trial's result wrong: it stays in the log, and nothing learns from it any more.
 
@@ -241,10 +257,11 @@ class Study:
             UsageError: If there is no such trial.
         """
         ledger = self.decisions.ledger
-        known = ledger.sync().next_number
-        if not 0 <= number < known:
-            raise UsageError(f"There is no trial {number}; the study has {known}.")
-        ledger.write(events.invalidated(ledger.now(), number, reason))
+        with ledger.mutex, ledger.lock():
+            known = ledger.sync().next_number
+            if not 0 <= number < known:
+                raise UsageError(f"There is no trial {number}; the study has {known}.")
+            ledger.write(events.invalidated(ledger.now(), number, reason))
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -308,7 +325,7 @@ class Study:
             number=trial.number,
             seed=int.from_bytes(digest),
             objectives=tuple(self.objectives),
-            workdir=None if folder is None else folder / self.name / f"trial-{trial.number}",
+            workdir=None if folder is None else folder / _folder_name(self.name) / f"trial-{trial.number}",
             resume_step=trial.reports[-1].step if trial.reports and history.resumable else 0,
         )
 
@@ -321,13 +338,13 @@ class Study:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to a worker without the open store, the log and the plugins; it finds its own."""
-        left_out = {"plugins": None, "ledger": None, "_decisions": None, "executor": None}
+        left_out = {"plugins": self.plugins.disabled, "ledger": None, "_decisions": None, "executor": None}
         return {**self.__dict__, **left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive at a worker: find the plugins that are installed here."""
+        """Arrive at a worker: find the plugins that are installed here, but for those that were left out."""
         self.__dict__.update(state)
-        self.plugins = default_plugins()
+        self.plugins = Plugins(state["plugins"])
         self.ledger = Ledger(self.store, self.name)
 
     def _decide(self) -> Decisions:
@@ -343,11 +360,6 @@ class Study:
         )
 
     # --- making components ------------------------------------------------------------------------------
-
-    def _make_evaluator(self, evaluator: Any) -> Any:
-        if callable(evaluator) and not isinstance(evaluator, type) and not hasattr(evaluator, "evaluate"):
-            evaluator = {"use": self.plugins.default("evaluator"), "call": evaluator}
-        return self.plugins.make("evaluator", evaluator)
 
     def _make_rules(self, stop: Any) -> list[Any]:
         if not isinstance(stop, (list, tuple)):
@@ -372,6 +384,14 @@ class Study:
         if found.state is not State.RUNNING:
             raise UsageError(f"Trial {number} is not running: it is {found.state}.")
         return found
+
+
+def _folder_name(name: str) -> str:
+    """A study's name as the name of one folder, whatever is in it: no path, and no two names alike."""
+    if re.fullmatch(r"\w[\w .=+-]{0,99}", name, re.ASCII):
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name)[:40].strip('-')}-{digest}"
 
 
 def _check_count(name: str, value: object) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core.components import Pause, Sampler, Store
+from hpt_core.definition import refuse_code
 from hpt_core.errors import SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion
 from hpt_core.history import History
@@ -76,9 +77,13 @@ class _Audit:
         self._result = VerifyResult()
         # A decision is written behind the position it was taken on: which records to come were decided here?
         self._decided: dict[int, list[Record]] = {}
-        for record in records:
-            if "seen" in record:
-                self._decided.setdefault(record["seen"], []).append(record)
+        for position, record in enumerate(records):
+            if record["event"] in ("started", "paused", "stopped") or record.get("state") == "stopped":
+                seen = record.get("seen")
+                if type(seen) is int and 0 <= seen <= position:
+                    self._decided.setdefault(seen, []).append(record)
+                else:
+                    self._differ(f"record {position + 1}: says it rests on record {seen!r}, which is not before it")
 
     def run(self) -> VerifyResult:
         for record in self._records:
@@ -92,9 +97,12 @@ class _Audit:
     def _components(self, definition: Any) -> None:
         sampler, rules = self._given
         try:
-            self._sampler = sampler or self._plugins.make("sampler", definition["sampler"], "sampler")
+            if sampler is None:
+                refuse_code(definition["sampler"], "sampler")
+                self._sampler = self._plugins.make("sampler", definition["sampler"], "sampler")
             if rules is None:
                 specs = definition["stop"]
+                refuse_code(specs, "stop")
                 made = [self._plugins.make("stopping rule", spec, f"stop[{i}]") for i, spec in enumerate(specs)]
                 self._rules = [(spec["use"], rule) for spec, rule in zip(specs, made, strict=True)]
         except UsageError as err:
@@ -135,6 +143,8 @@ class _Audit:
         trial = self._history.trials[record["trial"]]
         view = self._view(trial.number)
         rules = self._named(record["rule"], "judge_trial")
+        if record["rule"] == "given":
+            return  # told, not decided
         if not rules:
             self._differ(f"trial {trial.number}: was ended by {record['rule']!r}, which is no rule of the study")
             return

@@ -224,7 +224,11 @@ def _conclude(study: Study) -> None:
     noted = study.ledger.history.notes.get("conclusion", {})
     if noted.get("trial") == best.number:
         return
-    content = conclude(study.context(best))
+    try:
+        content = conclude(study.context(best))
+    except Exception as err:
+        msg = f"The evaluator failed in conclude() on the winner, trial {best.number}: {type(err).__name__}: {err}"
+        raise PluginError(msg) from err
     if content:
         note = {"trial": best.number, **plain(content)}
         study.ledger.write(events.note(study.ledger.now(), "conclusion", note))

@@ -66,7 +66,7 @@ GREETING = """
 """
 
 
-# --- light to start -----------------------------------------------------------------------------------
+# --- light to start -------------------------------------------------------------------------------
 
 
 def modules_after(arguments: list[str], tmp_path: Path) -> set[str]:
@@ -116,7 +116,7 @@ def test_a_command_is_one_short_file(name: str) -> None:
     assert len(path.read_text().splitlines()) <= 120
 
 
-# --- commands of plugins ------------------------------------------------------------------------------
+# --- commands of plugins --------------------------------------------------------------------------
 
 
 def test_a_plugin_adds_a_command(shell: Shell, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_harmless(
     assert reason in run.stderr
 
 
-# --- plugins ------------------------------------------------------------------------------------------
+# --- plugins --------------------------------------------------------------------------------------
 
 
 def test_disabled_plugins_are_listed_as_such(shell: Shell) -> None:
@@ -265,7 +265,7 @@ def test_every_component_that_is_installed_can_be_shown() -> None:
         assert result.exit_code == 0, result.stderr
 
 
-# --- errors -------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 class Raising:
@@ -350,7 +350,7 @@ def test_a_reader_that_goes_away_is_no_error(shell: Shell, tmp_path: Path) -> No
     assert (run.stdout, run.stderr) == ("{\n", "")
 
 
-# --- completion ---------------------------------------------------------------------------------------
+# --- completion -----------------------------------------------------------------------------------
 
 
 def completed(shell: Shell, words: str, **environment: str) -> list[str]:

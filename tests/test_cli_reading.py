@@ -75,7 +75,7 @@ def answer(result: Result, schema: str) -> Any:
     return found
 
 
-# --- which store, which study -----------------------------------------------------------------------
+# --- which store, which study ---------------------------------------------------------------------
 
 
 def test_a_store_that_is_not_there_is_told_and_not_made(cli: Hpt, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_reading_changes_and_makes_no_file(one: Hpt, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["hpt.db"]
 
 
-# --- studies, show ----------------------------------------------------------------------------------
+# --- studies, show --------------------------------------------------------------------------------
 
 
 def test_studies_lists_them_all(one: Hpt) -> None:
@@ -206,7 +206,7 @@ def test_a_strangers_study_is_shown_without_importing_its_code(
     assert not (tmp_path / "sprung").exists()
 
 
-# --- best -------------------------------------------------------------------------------------------
+# --- best -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
         assert result.stdout == ""
 
 
-# --- trials -----------------------------------------------------------------------------------------
+# --- trials ---------------------------------------------------------------------------------------
 
 
 def numbers(result: Result) -> list[int]:
@@ -306,7 +306,7 @@ def test_no_such_trials(one: Hpt) -> None:
     assert "no such trials" in result.stderr
 
 
-# --- export -----------------------------------------------------------------------------------------
+# --- export ---------------------------------------------------------------------------------------
 
 
 def test_csv_goes_to_stdout_and_holds_no_formula(one: Hpt) -> None:
@@ -365,7 +365,7 @@ def test_parquet_reads_back(cli: Hpt) -> None:
     assert [None if pandas.isna(item) else item for item in frame["params.mixed"]] == ["a", "1", None, "[1, 2]"]
 
 
-# --- verify -----------------------------------------------------------------------------------------
+# --- verify ---------------------------------------------------------------------------------------
 
 
 def test_verify_finds_all_the_same_and_then_a_forged_trial(cli: Hpt) -> None:

@@ -73,7 +73,7 @@ def same_but_times(text: str) -> str:
     return re.sub(r"[\d.e-]+ s\b", "T s", text)
 
 
-# --- a run, and the same again ------------------------------------------------------------------------
+# --- a run, and the same again --------------------------------------------------------------------
 
 
 def test_a_run_tells_each_trial_and_gives_the_best(cli: Hpt, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_study_in_memory_says_that_it_is_gone(cli: Hpt, tmp_path: Path) -> Non
     assert "hpt best" not in result.stderr
 
 
-# --- what the ending says -----------------------------------------------------------------------------
+# --- what the ending says -------------------------------------------------------------------------
 
 
 def test_several_objectives_end_in_a_front(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ def test_a_point_that_was_not_evaluated_is_not_compared_with(cli: Hpt, tmp_path:
     assert "The default configuration was not evaluated, so there is nothing to compare with." in result.stderr
 
 
-# --- plugins that fail --------------------------------------------------------------------------------
+# --- plugins that fail ----------------------------------------------------------------------------
 
 
 def test_a_sampler_that_fails_is_exit_code_3_with_its_own_traceback(cli: Hpt, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_plugin_that_is_left_out_is_out_in_worker_processes_too(tmp_path: Path
     assert run.stdout.splitlines()[:3] == ["sampler-random"] * 3
 
 
-# --- for programs -------------------------------------------------------------------------------------
+# --- for programs ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -348,7 +348,7 @@ def test_what_a_rule_decided_is_told(cli: Hpt, tmp_path: Path) -> None:
     assert "ended         seen enough (rule Rule)" in shown
 
 
-# --- check --------------------------------------------------------------------------------------------
+# --- check ----------------------------------------------------------------------------------------
 
 
 def test_check_says_what_the_study_is_and_writes_nothing(cli: Hpt, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def trials(folder: Path) -> list[tuple[int, str, int]]:
     return [(row["number"], row["state"], row["attempt"]) for row in json.loads(run.stdout)["trials"]]
 
 
-# --- Ctrl-C -------------------------------------------------------------------------------------------
+# --- Ctrl-C ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
@@ -161,7 +161,7 @@ def test_json_is_whole_when_it_is_interrupted(folder: Path) -> None:
     assert found["states"] == {"complete": 2, "waiting": 1}
 
 
-# --- a terminal ---------------------------------------------------------------------------------------
+# --- a terminal -----------------------------------------------------------------------------------
 
 
 def on_a_terminal(folder: Path, columns: int, *command: str, **more: str) -> str:

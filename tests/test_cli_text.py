@@ -106,7 +106,7 @@ def test_a_space_in_words() -> None:
     assert words.size_of(Space({"x": Int(1, 3)})) == "1 parameter, 3 configurations"
 
 
-# --- configurations to paste ------------------------------------------------------------------------
+# --- configurations to paste ----------------------------------------------------------------------
 
 
 @given(configurations)
@@ -132,7 +132,7 @@ def test_arguments_survive_a_shell(params: dict[str, Any]) -> None:
         assert found == value if isinstance(value, str) else json.loads(found) == value
 
 
-# --- files -----------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.integers(), texts, values), max_size=4))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import hpt_core
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 KINDS = "evaluator|executor|report|sampler|stopping|store|tracker"
+
+DISTRIBUTION_OF = {"sklearn": "scikit-learn"}
+"""Where a module has another name than its distribution."""
 
 every_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
 every_distribution = pytest.mark.parametrize("folder", [ROOT, *PLUGINS], ids=lambda path: path.name)
@@ -63,9 +68,7 @@ def test_a_plugin_asks_for_the_core_of_its_minor_version(plugin: Path) -> None:
 
 
 @every_plugin
-@pytest.mark.parametrize(
-    "name", ["README.md", "CHANGELOG.md", "src/{package}/__init__.py", "src/{package}/py.typed"]
-)
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "src/{package}/__init__.py", "src/{package}/py.typed"])
 def test_a_plugin_has_the_file(plugin: Path, name: str) -> None:
     assert (plugin / name.format(package=package_of(plugin))).is_file()
 
@@ -117,6 +120,13 @@ def test_import_linter_looks_at_every_package() -> None:
     assert [name for name in contracts["light-core"]["forbidden_modules"] if name.startswith("hpt_")] == packages
 
 
+def test_mypy_looks_at_every_file() -> None:
+    checked = [path for pattern in metadata(ROOT)["tool"]["mypy"]["files"] for path in ROOT.glob(pattern)]
+    folders = [ROOT / name for name in ("hpt_core", "plugins", "tests", "examples", "benchmarks", "docs")]
+    files = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
+    assert not [path for path in files if not any(path.is_relative_to(place) for place in checked)]
+
+
 def test_constraints_are_exact_and_sorted() -> None:
     pins = [line for line in lines("constraints.txt") if not line.startswith("#")]
     assert not [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*", pin)]
@@ -131,6 +141,43 @@ def test_torch_is_never_asked_for_in_another_version_than_the_pinned_one(folder:
     asked = [*project.get("dependencies", []), *(item for extra in extras for item in extra)]
     pin = next(line for line in lines("constraints.txt") if line.startswith("torch=="))
     assert not [item for item in asked if re.match(r"torch\b", item) and item.replace(" ", "") != pin]
+
+
+def needed(project: dict[str, Any]) -> set[str]:
+    """The distributions that a project names, those of its extras included, without versions."""
+    extras = project.get("optional-dependencies", {}).values()
+    asked = [*project["dependencies"], *(item for extra in extras for item in extra)]
+    return {re.split(r"[^A-Za-z0-9_.-]", item)[0] for item in asked}
+
+
+def imported(files: Iterable[Path]) -> set[str]:
+    """The distributions that these files import, wherever the import stands."""
+    found: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {item.name.partition(".")[0] for item in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return {DISTRIBUTION_OF.get(name, name.replace("_", "-")) for name in found - sys.stdlib_module_names}
+
+
+@every_distribution
+def test_a_distribution_asks_for_all_that_it_imports_and_no_more(folder: Path) -> None:
+    source = ROOT / "hpt_core" if folder == ROOT else folder / "src"
+    project = metadata(folder)["project"]
+    plain = {re.split(r"[^A-Za-z0-9_.-]", item)[0] for item in project["dependencies"]}
+    used = imported(source.rglob("*.py")) - {project["name"]}
+    assert not used - needed(project)
+    assert not plain - used
+
+
+def test_the_working_set_holds_all_that_tests_import() -> None:
+    tests = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/**/*.py")]
+    projects = [metadata(folder)["project"] for folder in (ROOT, *PLUGINS)]
+    listed = {line for line in lines("requirements-dev.txt") if not line.startswith(("#", "-"))}
+    there = listed.union(*(needed(project) | {project["name"]} for project in projects))
+    assert not imported(tests) - there
 
 
 @pytest.mark.slow

@@ -101,7 +101,8 @@ def _branches(params: Params) -> float:
     if model == "tree":
         return 0.4 + (params["depth"] - 7) ** 2 / 100 + abs(params["leaf"] - 0.1)
     if model == "net":
-        return 0.1 + (math.log10(params["lr"]) + 2.5) ** 2 / 5 + (math.log2(params["units"]) - 6) ** 2 / 30
+        off = (math.log10(params["lr"]) + 2.5) ** 2 / 5 + (math.log2(params["units"]) - 6) ** 2 / 30
+        return float(0.1 + off)
     return 0.3 + abs(math.log10(params["width"])) / 3
 
 

@@ -168,7 +168,8 @@ class _Supervisor:
         if self._lost(child.name, failure):
             self.start()
         elif not self._children:
-            msg = f"A worker died before it had a trial: {failure.message}\n{failure.detail}".strip()
+            hint = "What it said is above. A script that runs workers must do so under `if __name__ == '__main__':`."
+            msg = f"A worker died before it had a trial: {failure.message}.\n{failure.detail or hint}"
             raise HptError(msg)
 
     def _death(self, child: _Child) -> Failure:

@@ -34,7 +34,7 @@ class MemoryStore:
 
     def studies(self) -> Sequence[str]:
         """Names of the studies, in order of creation."""
-        return list(self._logs)
+        return [name for name, log in self._logs.items() if log]
 
     def lock(self, study: str) -> AbstractContextManager[object]:  # noqa: ARG002 - one lock does for all
         """Keep the process's other threads out."""

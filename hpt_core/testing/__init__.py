@@ -1,10 +1,47 @@
 """What plugin authors test with: histories made to measure, Hypothesis strategies, conformance kits.
 
-Needs pytest and Hypothesis where the kits and strategies are used (``pip install hpt-core[test]``).
+Needs pytest where the kits, and Hypothesis where the `strategies` are used (``pip install hpt-core[test]``); both are
+imported on first use.
 """
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hpt_core.testing.histories import make_history
 
-__all__ = ["make_history"]
+if TYPE_CHECKING:
+    from hpt_core.testing.evaluator import EvaluatorKit
+    from hpt_core.testing.executor import ExecutorKit
+    from hpt_core.testing.sampler import SamplerKit
+    from hpt_core.testing.stopping import StoppingRuleKit
+    from hpt_core.testing.store import StoreKit
+
+__all__ = ["EvaluatorKit", "ExecutorKit", "SamplerKit", "StoppingRuleKit", "StoreKit", "make_history"]
+
+_KITS = {
+    "EvaluatorKit": "evaluator",
+    "ExecutorKit": "executor",
+    "SamplerKit": "sampler",
+    "StoppingRuleKit": "stopping",
+    "StoreKit": "store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _KITS:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    import pytest
+
+    rooms = [f"{__name__}.{room}" for room in ("component", *_KITS.values())]
+    pytest.register_assert_rewrite(*(room for room in rooms if room not in sys.modules))
+    kit = getattr(import_module(f"{__name__}.{_KITS[name]}"), name)
+    globals()[name] = kit
+    return kit
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hpt_core import events
+from hpt_core.components import Pause, Stop
 from hpt_core.history import History
 from hpt_core.space import Space
 from hpt_core.trial import Failure, Params, Report
 
-__all__ = ["make_history"]
+if TYPE_CHECKING:
+    from hpt_core.events import Record
+
+__all__ = ["make_history", "make_records"]
+
+Reports = Mapping[int, Sequence[float | Report]]
 
 
 def make_history(
     space: Space | Mapping[str, Any],
     trials: Sequence[tuple[Params, object]] = (),
-    *,
-    directions: Sequence[str] = ("minimize",),
-    running: Sequence[Params] = (),
-    reports: Mapping[int, Sequence[float | Report]] | None = None,
-    evidence: str = "curve",
-    steps: int | None = None,
-    resumable: bool = False,
-    seed: int = 0,
+    **options: Any,
 ) -> History:
     """Make a history as if a study had gone like this.
 
     Args:
         space: The space.
         trials: (params, outcome) in order of number. The outcome is a value (with several objectives a tuple), a
-            `Failure`, or None for a trial that still runs.
+            `Failure`, a `Stop` or `Pause` that a rule decided on after the trial's reports, or None for a trial that
+            still runs.
+        options: As of `make_records`.
+
+    Returns:
+        The history, one second between any two records from Unix time 0 on.
+    """
+    history = History()
+    history.extend(make_records(space, trials, **options))
+    return history
+
+
+def make_records(
+    space: Space | Mapping[str, Any],
+    trials: Sequence[tuple[Params, object]] = (),
+    *,
+    directions: Sequence[str] = ("minimize",),
+    running: Sequence[Params] = (),
+    reports: Reports | None = None,
+    evidence: str = "curve",
+    steps: int | None = None,
+    resumable: bool = False,
+    seed: int = 0,
+) -> list[Record]:
+    """Make the log of such a study.
+
+    Args:
+        space: The space.
+        trials: As of `make_history`.
         directions: One per objective; the objectives are called ``value`` or ``value0``, ``value1``, ...
         running: Points of further trials that still run, behind the others.
         reports: Trial number -> its reports in order; a bare number is the value at the next step, from 1.
@@ -40,7 +67,7 @@ def make_history(
         seed: The study's seed.
 
     Returns:
-        The history, one second between any two records from Unix time 0 on.
+        The records, one second between any two from Unix time 0 on.
     """
     made = space if isinstance(space, Space) else Space(space)
     names = ["value"] if len(directions) == 1 else [f"value{i}" for i in range(len(directions))]
@@ -55,25 +82,28 @@ def make_history(
         "duplicates": "avoid",
         "reproducible": 0,
     }
-    history = History()
-    history.apply(events.created(0.0, definition, {}))
+    records = [events.created(0.0, definition, {})]
     for number, (params, outcome) in enumerate([*trials, *((point, None) for point in running)]):
-        _apply_trial(history, number, params, outcome, (reports or {}).get(number, ()))
-    return history
+        records += _of_trial(len(records), number, params, outcome, (reports or {}).get(number, ()))
+    return records
 
 
-def _apply_trial(
-    history: History, number: int, params: Params, outcome: object, reports: Sequence[float | Report]
-) -> None:
-    def now() -> float:
-        return float(history.position)
-
-    history.apply(events.started(now(), number, params, "worker", 1, history.position))
+def _of_trial(
+    position: int, number: int, params: Params, outcome: object, reports: Sequence[float | Report]
+) -> Iterator[Record]:
+    """The records of one trial, ``position`` records behind the beginning."""
+    yield events.started(float(position), number, params, "worker", 1, position)
     for step, item in enumerate(reports, start=1):
         report = item if isinstance(item, Report) else Report(step, float(item))
-        history.apply(events.reported(now(), number, 1, report))
+        yield events.reported(float(position + step), number, 1, report)
+    end = position + 1 + len(reports)
     if isinstance(outcome, Failure):
-        history.apply(events.failed(now(), number, 1, outcome))
+        yield events.failed(float(end), number, 1, outcome)
+    elif isinstance(outcome, Pause):
+        yield events.paused(float(end), number, 1, end, "rule", outcome.reason, outcome.evidence)
+    elif isinstance(outcome, Stop):
+        values = None if outcome.value is None else [outcome.value]
+        yield events.stopped_early(float(end), number, 1, values, end, "rule", outcome.reason, outcome.evidence)
     elif outcome is not None:
-        values = outcome if isinstance(outcome, tuple) else (outcome,)
-        history.apply(events.complete(now(), number, 1, [float(value) for value in values], {}))
+        given = outcome if isinstance(outcome, tuple) else (outcome,)
+        yield events.complete(float(end), number, 1, [float(value) for value in given], {})

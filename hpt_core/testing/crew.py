@@ -1,0 +1,123 @@
+"""The workers that the executor kit has run: each does one simple thing, and leaves traces in a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.components import Store
+
+__all__ = ["Crew"]
+
+_PATIENCE = 30.0
+_BEAT = 0.02
+
+
+@attrs.define
+class Crew:
+    """What an executor is given to run, see `hpt_core.components.WorkerCall`.
+
+    Attributes:
+        folder: Where the workers leave their traces.
+        task: What they do: the name of a method.
+        count: How many there are meant to be.
+        trial_timeout: As an executor reads it.
+        store: As an executor reads it; does not travel.
+        home: The process that made it.
+    """
+
+    folder: Path
+    task: str
+    count: int = 1
+    trial_timeout: float | None = None
+    store: Store = attrs.field(factory=MemoryStore)
+    home: int = attrs.field(factory=os.getpid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel as a study's workers do: without the store."""
+        return {name: getattr(self, name) for name in ("folder", "task", "count", "trial_timeout", "home")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive."""
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        """Do the task as worker ``name``."""
+        me = uuid.uuid4().hex
+        self._leave("started", me, name)
+        getattr(self, self.task)(me, name, store)
+        self._leave("ended", me, name)
+        return "done"
+
+    def traces(self, kind: str) -> list[str]:
+        """What the workers left of a kind: a text of each."""
+        return [path.read_text(encoding="utf-8") for path in sorted(self.folder.glob(f"{kind}-*"))]
+
+    # --- tasks ------------------------------------------------------------------------------------------
+
+    def leave(self, me: str, name: str, store: Store | None) -> None:
+        """End at once."""
+
+    def meet(self, me: str, name: str, store: Store | None) -> None:
+        """Wait until all are there."""
+        deadline = time.monotonic() + _PATIENCE
+        while len(self.traces("started")) < self.count and time.monotonic() < deadline:
+            time.sleep(_BEAT)
+        if len(self.traces("started")) >= self.count:
+            self._leave("met", me, name)
+
+    def last_one_late(self, me: str, name: str, store: Store | None) -> None:
+        """Wait until all are there; one ends at once, the others some time later."""
+        self.meet(me, name, store)
+        if not self._first("quick"):
+            time.sleep(0.3)
+
+    def die(self, me: str, name: str, store: Store | None) -> None:
+        """The first one dies; whoever comes after it ends."""
+        if self._first("death"):
+            self._leave("died", me, name)
+            if os.getpid() == self.home:
+                msg = "the worker runs in the process that called run(), which its death would end"
+                raise RuntimeError(msg)
+            os._exit(7)
+
+    def fail(self, me: str, name: str, store: Store | None) -> None:
+        """Wait until all are there; the first one raises, the others go on for long."""
+        self.meet(me, name, store)
+        if self._first("failure"):
+            msg = "raised by a worker of the kit"
+            raise LookupError(msg)
+        for _ in range(int(_PATIENCE / _BEAT)):
+            self._leave("beat", me, str(time.time()))
+            time.sleep(_BEAT)
+
+    def record(self, me: str, name: str, store: Store | None) -> None:
+        """Write a record, read the log."""
+        if store is None:
+            self._leave("own", me, name)
+            return
+        store.append("kit", [{"event": "note", "time": 0.0, "subject": name, "content": {}}])
+        self._leave("read", me, str(len(store.read("kit"))))
+
+    def linger(self, me: str, name: str, store: Store | None) -> None:
+        """The first one starts a trial and takes long over it; whoever comes after it ends."""
+        if self._first("long"):
+            if store is not None:
+                store.append("kit", [{"event": "started", "time": 0.0, "trial": 0, "worker": name}])
+            time.sleep(4.0)
+
+    def _leave(self, kind: str, me: str, text: str) -> None:
+        (self.folder / f"{kind}-{me}").write_text(text, encoding="utf-8")
+
+    def _first(self, what: str) -> bool:
+        try:
+            (self.folder / what).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True

@@ -1,0 +1,327 @@
+"""The conformance kit for evaluators."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import pytest
+
+from hpt_core.components import Evaluator
+from hpt_core.guard import plain
+from hpt_core.testing import examples
+from hpt_core.testing.checks import check, pinned
+from hpt_core.testing.component import ComponentKit
+from hpt_core.trial import Report, TrialContext, check_report, check_result
+
+if TYPE_CHECKING:
+    from hpt_core.space import Space
+
+__all__ = ["EvaluatorKit"]
+
+Make = Callable[[], Evaluator]
+
+
+@attrs.frozen
+class Outcome:
+    """What came of an evaluation.
+
+    Attributes:
+        reports: (step, value) in order.
+        values: One per objective, None where the reports stand for them.
+    """
+
+    reports: tuple[tuple[int, float], ...]
+    values: tuple[float, ...] | None
+
+
+class EvaluatorKit(ComponentKit):
+    """What every evaluator must pass. Override `make_evaluator`, and `space` if it does not take any configuration.
+
+    Attributes:
+        objectives: The objectives that it is asked for, name -> direction.
+        repeatable: Whether the same trial gives the same values, up to the last bit. Say False for what cannot
+            (another program, some GPU kernels).
+    """
+
+    objectives: ClassVar[Mapping[str, str]] = {"value": "minimize"}
+    repeatable: ClassVar[bool] = True
+
+    @pytest.fixture
+    def make_evaluator(self) -> Make:
+        """Override this: a callable that makes a new evaluator, as ``return MyEvaluator`` does."""
+        msg = "Override the fixture `make_evaluator` to return a callable that makes your evaluator."
+        raise NotImplementedError(msg)
+
+    @pytest.fixture
+    def make_component(self, make_evaluator: Make) -> Make:
+        """For the checks of all kits."""
+        return make_evaluator
+
+    @pytest.fixture
+    def space(self) -> Space:
+        """Override this: the space of configurations to evaluate."""
+        return examples.FLOATS
+
+    # --- the answer -------------------------------------------------------------------------------------
+
+    @check
+    def test_gives_a_value_for_each_objective(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """A whole evaluation ends with a finite value for each objective.
+
+        Why: the trial fails otherwise, of kind ``invalid-value``; NaN never reaches a sampler.
+        """
+        for number in range(2):
+            outcome = self.evaluated(make_evaluator(), self.trial(space, tmp_path, number))
+            assert outcome.values or outcome.reports, "it neither reported nor returned a value"
+
+    @check
+    def test_reports_growing_evidence(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """It yields `Report` objects whose steps grow from 1 on, as ints, with finite values.
+
+        Why: rules compare trials at the same step; the trial fails at the first report that is none.
+        """
+        last = 0
+        for report in self.reports(make_evaluator(), self.trial(space, tmp_path)):
+            last = check_report(report, last).step
+
+    @check
+    def test_keeps_to_its_steps(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """It reports no step beyond the ``steps`` that it declares.
+
+        Why: rules divide that number into rungs; what comes behind it costs time that nobody planned.
+        """
+        evaluator: Any = make_evaluator()
+        steps = getattr(evaluator, "steps", None)
+        found = [report.step for report in self.reports(evaluator, self.trial(space, tmp_path))]
+        assert steps is None or not found or max(found) <= steps, f"it declares {steps} and reports step {max(found)}"
+
+    @check
+    def test_declares_what_its_reports_mean(self, make_evaluator: Make) -> None:
+        """``evidence`` is "curve" or "folds", ``steps`` an int above 0 or None, ``resumable`` a bool.
+
+        Why: they decide how the reports of a stopped trial become its value, and which rules may act.
+        """
+        evaluator: Any = make_evaluator()
+        assert getattr(evaluator, "evidence", "curve") in ("curve", "folds")
+        steps = getattr(evaluator, "steps", None)
+        assert steps is None or (type(steps) is int and steps > 0), f"steps is {steps!r}"
+        assert type(getattr(evaluator, "resumable", False)) is bool
+
+    @check
+    def test_accepts_the_space_beforehand(self, make_evaluator: Make, space: Space) -> None:
+        """Its ``check(space, objectives)``, if it has one, takes a space that it can evaluate.
+
+        Why: it is called before the first trial and by `hpt check`, and what it raises ends the run.
+        """
+        look = getattr(make_evaluator(), "check", None)
+        if look is not None:
+            look(space, dict(self.objectives))
+
+    @check
+    def test_concludes_with_plain_data(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """What ``conclude`` returns, if it has one, is a mapping of plain data or None.
+
+        Why: it is recorded and shown as the study's conclusion.
+        """
+        conclude = getattr(make_evaluator(), "conclude", None)
+        if conclude is not None:
+            content = conclude(self.trial(space, tmp_path))
+            assert content is None or isinstance(content, Mapping), f"it returned {type(content).__name__}"
+            plain(content or {})
+
+    # --- nothing but the trial counts -------------------------------------------------------------------
+
+    @check
+    def test_uses_the_seed_of_the_trial(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """The same configuration and seed give the same values, whatever the state of the global generators.
+
+        Why: an evaluation that cannot be repeated cannot be checked; ``trial.seed`` is there to seed everything with.
+        """
+        self._must_repeat()
+        trial = self.trial(space, tmp_path)
+        first = self.evaluated(make_evaluator(), trial, salt=1)
+        assert self.evaluated(make_evaluator(), trial, salt=2) == first
+
+    @check
+    def test_trials_do_not_touch_each_other(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """A trial gives what it gives alone, whatever was evaluated before it.
+
+        Why: a warm start, a changed template or a counter would make results depend on the order of trials, which
+            differs with the number of workers.
+        """
+        self._must_repeat()
+        evaluator = make_evaluator()
+        before, trial = (self.trial(space, tmp_path, number) for number in (2, 3))
+        alone = self.evaluated(make_evaluator(), trial)
+        self.evaluated(evaluator, before)
+        assert self.evaluated(evaluator, trial) == alone, "after another trial it gives something else"
+
+    @check
+    def test_leaves_the_configuration_alone(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """It does not change ``trial.params``.
+
+        Why: wrappers (repeat, retry, cache) evaluate the same trial again.
+        """
+        trial = self.trial(space, tmp_path)
+        before = repr(trial)
+        self.evaluated(make_evaluator(), trial)
+        assert repr(trial) == before
+
+    @check
+    def test_leaves_the_process_as_it_was(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """The current folder and the environment are afterwards what they were before.
+
+        Why: the next trial, the store and the user's program run in the same process.
+        """
+        before = Path.cwd(), dict(os.environ)
+        try:
+            self.evaluated(make_evaluator(), self.trial(space, tmp_path))
+            after = Path.cwd(), dict(os.environ)
+        finally:
+            os.chdir(before[0])
+        assert after[0] == before[0], "it changed the current folder"
+        changed = {name for name in before[1].keys() | after[1].keys() if before[1].get(name) != after[1].get(name)}
+        assert not changed, f"it changed the environment: {', '.join(sorted(changed))}"
+
+    @check
+    def test_makes_its_own_workdir(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """It works where ``trial.workdir`` is a folder that is not there yet.
+
+        Why: the core names the folder and makes none, as most evaluators need none.
+        """
+        trial = attrs.evolve(self.trial(space, tmp_path), workdir=tmp_path / "not" / "yet")
+        self.evaluated(make_evaluator(), trial)
+
+    @check
+    def test_works_without_a_workdir(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """It works where ``trial.workdir`` is None.
+
+        Why: a store in memory has no place on disk.
+        """
+        self.evaluated(make_evaluator(), attrs.evolve(self.trial(space, tmp_path), workdir=None))
+
+    @check
+    def test_evaluates_after_a_journey(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """A copy of it that went through pickle gives the same values, also when it was in use before.
+
+        Why: with several workers it travels to their processes, data and all.
+        """
+        evaluator, trial = make_evaluator(), self.trial(space, tmp_path)
+        outcome = self.evaluated(evaluator, trial)
+        copy = pickle.loads(pickle.dumps(evaluator))  # noqa: S301 - its own words
+        arrived = self.evaluated(copy, trial)
+        assert arrived == outcome or not self.repeatable
+
+    # --- stopped, and taken up again --------------------------------------------------------------------
+
+    @check
+    def test_can_be_closed_midway(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """Closed after its first report, it ends at once and without an error.
+
+        Why: this is how a rule stops a trial; what goes on after that uses a machine for nothing.
+        """
+        running = self.start(make_evaluator(), self.trial(space, tmp_path))
+        if isinstance(running, Iterator):
+            for _ in running:
+                break
+            running.close()  # type: ignore[attr-defined] # a RuntimeError here: it went on to yield
+            assert next(running, None) is None, "it goes on reporting after it was closed"
+
+    @check
+    def test_works_after_it_was_closed(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """After a trial was closed midway, the next one gives what it gives alone.
+
+        Why: locks, counters and half-trained models of a stopped trial must not reach the next.
+        """
+        evaluator, other, trial = make_evaluator(), *(self.trial(space, tmp_path, number) for number in (4, 5))
+        alone = self.evaluated(make_evaluator(), trial)
+        running = self.start(evaluator, other)
+        if isinstance(running, Iterator):
+            with contextlib.suppress(StopIteration, RuntimeError), pinned():
+                next(running)
+                running.close()  # type: ignore[attr-defined] # generators have it, others are left alone
+        arrived = self.evaluated(evaluator, trial)
+        assert arrived == alone or not self.repeatable, "after a trial that was closed it gives something else"
+
+    @check
+    def test_resumes_where_it_was(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """If it is ``resumable``: closed after two reports, it goes on behind step ``resume_step`` to the same end.
+
+        Why: a promoted trial would otherwise pay for its first steps again, or end elsewhere than an uninterrupted one.
+        """
+        evaluator: Any = make_evaluator()
+        if not getattr(evaluator, "resumable", False):
+            pytest.skip("this evaluator is not resumable")
+        whole = self.evaluated(make_evaluator(), self.trial(space, tmp_path / "whole"))
+        trial = self.trial(space, tmp_path / "parts")
+        running: Any = self.start(evaluator, trial)
+        with pinned():
+            steps = [next(running).step for _ in range(2)]
+        running.close()
+        rest = self.evaluated(make_evaluator(), attrs.evolve(trial, resume_step=steps[-1]))
+        assert rest.reports, "it reports nothing after it was taken up again"
+        assert rest.reports[0][0] > steps[-1], f"it begins again with step {rest.reports[0][0]}"
+        assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, "it ends elsewhere"
+        assert rest.values == whole.values or not self.repeatable, "it ends elsewhere"
+
+    # --- asking -----------------------------------------------------------------------------------------
+
+    def trial(self, space: Space, folder: Path, number: int = 0) -> TrialContext:
+        """A trial of the space, with a work folder that is there."""
+        workdir = folder / f"trial-{number}"
+        shutil.rmtree(workdir, ignore_errors=True)
+        workdir.mkdir(parents=True)
+        params = examples.points(space, number + 1)[number]
+        return TrialContext(params, number, 1000 + number, tuple(self.objectives), workdir)
+
+    def start(self, evaluator: Evaluator, trial: TrialContext) -> object:
+        """Begin to evaluate, as the core does."""
+        with pinned():
+            return evaluator.evaluate(trial)
+
+    def reports(self, evaluator: Evaluator, trial: TrialContext) -> list[Report]:
+        """All that it reports, unchecked."""
+        running = self.start(evaluator, trial)
+        with pinned():
+            return list(running) if isinstance(running, Iterator) else []
+
+    def evaluated(self, evaluator: Evaluator, trial: TrialContext, salt: int = 0) -> Outcome:
+        """Evaluate to the end.
+
+        Args:
+            evaluator: The evaluator.
+            trial: The trial; its work folder is emptied unless it goes on.
+            salt: The state of the global generators.
+        """
+        if trial.workdir is not None and trial.workdir.exists() and not trial.resume_step:
+            shutil.rmtree(trial.workdir)
+            trial.workdir.mkdir()
+        reports: list[tuple[int, float]] = []
+        with pinned(salt):
+            result: Any = evaluator.evaluate(trial)
+            if isinstance(result, Iterator):
+                result = _exhaust(result, reports)
+        if result is None and reports:
+            return Outcome(tuple(reports), None)
+        return Outcome(tuple(reports), check_result(result, trial.objectives)[0])
+
+    def _must_repeat(self) -> None:
+        if not self.repeatable:
+            pytest.skip("this evaluator says that its values cannot be repeated")
+
+
+def _exhaust(running: Iterator[Any], reports: list[tuple[int, float]]) -> Any:
+    """Note all reports; returns what the generator returns."""
+    while True:
+        try:
+            report = next(running)
+        except StopIteration as end:
+            return end.value
+        reports.append((report.step, report.value))

@@ -1,0 +1,131 @@
+"""Components within components: a list in place of one, options that share a table, and where mistakes are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from hpt_core import History, Params, Sampler, Study, UsageError, builtin, hookimpl, option
+from hpt_core.options import build
+from hpt_core.plugins import Plugins
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+@attrs.define(kw_only=True)
+class Fixed:
+    """Always one point."""
+
+    x: float = option(0.5, ge=0, help="Where.")
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return {"x": self.x}
+
+
+@attrs.define(kw_only=True)
+class Item:
+    """A sampler and how often."""
+
+    sampler: Sampler = option(inline=True, help="The sampler.")
+    times: int = option(1, ge=1, help="How often.")
+
+
+@attrs.define(kw_only=True)
+class Limits:
+    """A table within the options, nothing inline."""
+
+    low: float = option(help="Lower.")
+
+
+@attrs.define(kw_only=True)
+class Team:
+    """Asks its members in turn."""
+
+    members: list[Item] = option(help="Who.")
+    limits: Limits | None = option(None, help="Bounds.")
+
+    def suggest(self, history: History, rng: Generator) -> Any:
+        turn = [item.sampler for item in self.members for _ in range(item.times)]
+        return turn[len(history.trials) % len(turn)].suggest(history, rng)
+
+
+class Offer:
+    @hookimpl
+    def hpt_samplers(self) -> dict[str, Any]:
+        return {"fixed": Fixed, "team": Team}
+
+    @hookimpl
+    def hpt_compose(self, kind: str) -> tuple[str, str] | None:
+        return ("team", "members") if kind == "sampler" else None
+
+
+def plugins(*, composing: bool = True) -> Plugins:
+    found = Plugins(discover=False)
+    found.register(builtin, "builtin")
+    if composing:
+        found.register(Offer())
+    return found
+
+
+def mistakes(make: Any) -> dict[str, str]:
+    with pytest.raises(UsageError) as caught:
+        make()
+    return {mistake.path: mistake.message for mistake in caught.value.mistakes}
+
+
+def test_a_list_is_what_a_plugin_says_it_is() -> None:
+    made = plugins().make("sampler", [{"use": "fixed", "x": 0.25, "times": 2}, "fixed", Fixed(x=1)])
+    assert made == Team(members=[Item(sampler=Fixed(x=0.25), times=2), Item(sampler=Fixed()), Item(sampler=Fixed(x=1))])
+    assert plugins().make("sampler", ("fixed",)) == Team(members=[Item(sampler=Fixed())])
+
+
+def test_a_list_that_no_plugin_composes_is_refused() -> None:
+    assert mistakes(lambda: plugins(composing=False).make("sampler", ["fixed"])) == {
+        "sampler": "Must be one sampler: no installed plugin composes several."
+    }
+    assert "evaluator" in mistakes(lambda: plugins().make("evaluator", ["function"]))
+
+
+def test_a_study_takes_a_list() -> None:
+    study = Study({"x": (0.0, 0.25, 0.5, 0.75)}, sampler=["fixed"], plugins=plugins())
+    assert study.ask().params == {"x": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([{"use": "fixed", "x": -1, "times": 0}], {"sampler[0].x": "Must be", "sampler[0].times": "Must be"}),
+        ([{"use": "fixed"}, {"use": "fixed", "y": 1}], {"sampler[1].y": "Fixed has no such option."}),
+        ([{"times": 2}], {"sampler[0].use": "Must name a sampler"}),
+        ([{"sampler": {"use": "fixed", "x": "a"}}], {"sampler[0].sampler.x": "Must be"}),
+        ([3], {"sampler[0]": "Must be a sampler"}),
+        ([[{"use": "fixed", "x": -1}]], {"sampler[0][0].x": "Must be"}),
+        ({"use": "team", "members": [{"use": "fixed", "x": -1}]}, {"sampler.members[0].x": "Must be"}),
+        ({"use": "team", "members": [], "limits": 3}, {"sampler.limits": "Must be Limits. Got 3."}),
+        ({"use": "team", "members": [], "limits": {"low": "a"}}, {"sampler.limits.low": "Must be a number"}),
+        ({"use": "team", "members": [], "limits": {}}, {"sampler.limits.low": "This option must be given."}),
+    ],
+)
+def test_mistakes_are_where_the_user_made_them(given: Any, expected: dict[str, str]) -> None:
+    found = mistakes(lambda: plugins().make("sampler", given))
+    assert found.keys() == expected.keys()
+    assert all(found[path].startswith(start) for path, start in expected.items())
+
+
+def test_what_is_described_makes_the_same_again() -> None:
+    found = plugins()
+    team = found.make("sampler", {"use": "team", "members": [{"use": "fixed", "times": 3}], "limits": {"low": 1}})
+    described = found.describe(team)
+    assert described["members"] == [{"use": "fixed", "x": 0.5, "times": 3}]
+    assert described["limits"]["low"] == 1.0
+    assert found.make("sampler", {**described, "limits": {"low": 1}}) == team
+
+
+def test_a_record_without_anything_inline_is_a_table() -> None:
+    made = build(Team, {"members": [], "limits": {"low": 2}}, "")
+    assert made.limits == Limits(low=2.0)
+    given = Limits(low=0.0)
+    assert build(Team, {"members": [], "limits": given}, "").limits is given

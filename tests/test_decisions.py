@@ -1,0 +1,374 @@
+"""What is taken next, and what each decision rests on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import (
+    Failure,
+    Float,
+    History,
+    Int,
+    Params,
+    Pause,
+    PluginError,
+    Record,
+    Report,
+    Space,
+    State,
+    Stop,
+    Trial,
+    events,
+    liveness,
+)
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.decisions import Decisions
+from hpt_core.ledger import Ledger
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class Learning:
+    """Its points depend on every result that it can see, and on what is pending."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        complete = history.complete
+        seen = sum((i + 1) * v for i, v in zip(complete, history.losses[complete, 0], strict=True))
+        return {"x": math.modf(abs(seen) + rng.random() / (1 + len(history.pending)))[0]}
+
+
+def decisions_of(*, evidence: str = "curve", objectives: Sequence[str] = ("value",), **changed: Any) -> Decisions:
+    store = MemoryStore()
+    definition = {
+        "space": Space({"x": Float(0, 1)}).to_json(),
+        "objectives": dict.fromkeys(objectives, "minimize"),
+        "evidence": {"kind": evidence, "steps": None, "resumable": True},
+        "seed": 3,
+        "reproducible": changed.get("lag", 0),
+    }
+    store.append("s", [events.created(0.0, definition, {})])
+    ledger = Ledger(store, "s")
+    ledger.sync()
+    settings: dict[str, Any] = {"duplicates": "avoid", "lag": 0, "retries": 1, "max_failures": 3, "rules": ()}
+    return Decisions(ledger, Learning(), **(settings | changed))
+
+
+def take(decisions: Decisions, worker: str = "w", budget: int | None = None) -> Trial:
+    claimed = decisions.claim(worker, budget)
+    assert isinstance(claimed, Trial)
+    return claimed
+
+
+def log_of(decisions: Decisions) -> list[Record]:
+    return list(decisions.ledger.store.read("s"))
+
+
+class Rule:
+    """Says what a test tells it to, and keeps what it saw."""
+
+    def __init__(self, *, study: Any = None, trial: Any = None, promote: Any = None) -> None:
+        self.answers = {"judge_study": study, "judge_trial": trial, "promote": promote}
+        self.saw: list[tuple[str, int, int]] = []
+
+    def _say(self, method: str, history: History) -> Any:
+        self.saw.append((method, history.position, len(history.complete)))
+        answer = self.answers[method]
+        return answer(history) if callable(answer) else answer
+
+    def judge_study(self, history: History) -> Any:
+        return self._say("judge_study", history)
+
+    def judge_trial(self, history: History, trial: Trial) -> Any:
+        return self._say("judge_trial", history)
+
+    def promote(self, history: History) -> Any:
+        return self._say("promote", history)
+
+
+# --- which trial is taken -------------------------------------------------------------------------
+
+
+def test_a_decision_says_on_which_position_it_was_taken() -> None:
+    decisions = decisions_of()
+    for _ in range(4):
+        decisions.complete(take(decisions), [1.0], {})
+    for position, record in enumerate(log_of(decisions), start=1):
+        if record["event"] == "started":
+            assert record["seen"] == position - 1
+
+
+def test_the_budget_counts_what_was_started() -> None:
+    decisions = decisions_of()
+    first, _ = take(decisions), take(decisions)
+    stop = decisions.claim("w", 2)
+    assert stop == Stop("all 2 trials were started")
+    decisions.fail(first, Failure("error", "no"))
+    assert isinstance(decisions.claim("w", 2), Stop)
+    decisions.ledger.write(events.invalidated(1.0, 0, "wrong"))
+    assert take(decisions, budget=2).number == 2
+    assert isinstance(decisions.claim("w", 2), Stop)
+
+
+def test_a_stop_is_recorded_once() -> None:
+    decisions = decisions_of()
+    take(decisions)
+    for _ in range(3):
+        decisions.claim("w", 1)
+    assert [r["event"] for r in log_of(decisions)].count("stopped") == 1
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (2, 3)])
+def test_a_trial_that_lost_its_worker_is_run_again_as_often_as_allowed(retries: int, attempts: int) -> None:
+    decisions = decisions_of(retries=retries)
+    first = take(decisions, "a")
+    for attempt in range(1, attempts + 1):
+        assert (first.attempt, first.state) == (attempt, State.RUNNING)
+        assert decisions.lost("a", Failure("worker-lost", "gone"))
+        if attempt < attempts:
+            assert take(decisions, "a", budget=1) is first  # within the budget: it has its place in it
+    assert first.failure == Failure("worker-lost", "gone")
+    assert decisions.ledger.history.failed.tolist() == []  # it says nothing about its point
+    assert not decisions.lost("a", Failure("worker-lost", "gone"))
+
+
+@pytest.mark.parametrize("kind", ["killed", "timeout", "out-of-memory", "error", "invalid-value"])
+def test_a_trial_that_failed_by_itself_is_not_run_again(kind: str) -> None:
+    decisions = decisions_of(retries=5)
+    first = take(decisions, "a")
+    decisions.lost("a", Failure(kind, "m"))
+    assert first.state is State.FAILED
+    assert take(decisions).number == 1
+
+
+def test_only_the_trial_of_the_lost_worker_is_given_up() -> None:
+    decisions = decisions_of()
+    first, second = take(decisions, "me/1"), take(decisions, "me/2")
+    assert decisions.lost("me/1", Failure("killed", "m"))
+    assert (first.state, second.state) == (State.FAILED, State.RUNNING)
+
+
+def test_what_a_lost_worker_says_later_is_not_heard() -> None:
+    decisions = decisions_of()
+    trial = take(decisions, "slow")
+    decisions.lost("slow", Failure("worker-lost", "gone"))
+    assert take(decisions, "quick") is trial
+    decisions.ledger.write(events.reported(1.0, 0, 1, Report(1, 0.5)), events.complete(1.0, 0, 1, [99.0], {}))
+    assert (trial.state, trial.reports, trial.worker) == (State.RUNNING, [], "quick")
+    decisions.complete(trial, [1.0], {})
+    assert trial.value == 1.0
+
+
+def test_the_dead_are_recovered_and_the_living_left_alone() -> None:
+    decisions = decisions_of()
+    host, pid, start = liveness.this_process().rsplit(":", 2)
+    alive = take(decisions, f"{host}:{pid}:{start}/1")
+    reborn = take(decisions, f"{host}:{pid}:{int(start) - 1}")  # the number is in use again by another process
+    now = decisions.ledger.now()
+    remote, silent = take(decisions, "elsewhere:1:1"), take(decisions, "silent:1:1")
+    decisions.ledger.write(
+        events.started(now - 10_000, 4, {"x": 0.123}, "silent:1:1", 1, 0),
+        events.started(now - 10_000, 5, {"x": 0.124}, "beating:1:1", 1, 0),
+        events.heartbeat(now - 10, "beating:1:1"),
+    )
+    decisions.recover()
+    trials = decisions.ledger.history.trials
+    assert [t.state for t in (alive, remote, silent)] == [State.RUNNING] * 3
+    assert reborn.state is State.WAITING
+    assert (trials[4].state, trials[5].state) == (State.WAITING, State.RUNNING)
+
+
+# --- rules on the study ---------------------------------------------------------------------------
+
+
+def test_any_rule_that_says_stop_stops() -> None:
+    quiet, loud = Rule(), Rule(study=lambda h: Stop("enough", {"n": h.next_number}) if h.next_number == 3 else None)
+    decisions = decisions_of(rules=[("quiet", quiet), ("loud", loud)])
+    for _ in range(3):
+        decisions.complete(take(decisions), [1.0], {})
+    assert decisions.claim("w", None) == Stop("enough", {"n": 3})
+    stop = decisions.ledger.history.stop
+    assert stop is not None
+    assert (stop["rule"], stop["reason"], stop["evidence"]) == ("loud", "enough", {"n": 3})
+    assert stop["seen"] == len(log_of(decisions)) - 1
+
+
+@pytest.mark.parametrize("given", [True, "stop", 1, Pause("x")])
+def test_a_rule_that_answers_nonsense_is_named(given: object) -> None:
+    decisions = decisions_of(rules=[("odd", Rule(study=given))])
+    with pytest.raises(PluginError, match="stopping rule 'odd' must answer judge_study with Stop or None"):
+        decisions.claim("w", None)
+
+
+def test_a_rule_that_fails_is_named() -> None:
+    decisions = decisions_of(rules=[("odd", Rule(study=lambda h: 1 / 0))])
+    with pytest.raises(PluginError, match="'odd' failed in judge_study: ZeroDivisionError"):
+        decisions.claim("w", None)
+
+
+def test_a_rule_may_have_one_method_alone() -> None:
+    class Quiet:
+        """Has none, which is an opinion too."""
+
+    decisions = decisions_of(rules=[("quiet", Quiet())])
+    assert decisions.report(take(decisions), Report(1, 1.0)) is None
+
+
+# --- rules on a trial -----------------------------------------------------------------------------
+
+
+def test_a_paused_trial_is_promoted_and_goes_on() -> None:
+    pause = Rule(trial=Pause("wait", {"rung": 1}))
+    decisions = decisions_of(rules=[("asha", pause)])
+    first = take(decisions)
+    assert decisions.report(first, Report(1, 5.0)) == Pause("wait", {"rung": 1})
+    assert (first.state, first.reason, first.rule) == (State.PAUSED, "wait", "asha")
+    second = take(decisions)
+    pause.answers["promote"] = 0
+    assert take(decisions, "other") is first
+    assert (first.state, first.attempt, first.worker, first.reason) == (State.RUNNING, 2, "other", "")
+    assert [r.step for r in first.reports] == [1]
+    pause.answers["promote"] = second.number
+    with pytest.raises(PluginError, match="'asha' promotes trial 1, which is not paused"):
+        decisions.claim("w", None)
+
+
+def test_an_early_stop_has_the_value_of_the_evidence() -> None:
+    for evidence, expected in (("curve", 4.0), ("folds", 3.0)):
+        decisions = decisions_of(evidence=evidence, rules=[("r", Rule(trial=stop_at_two))])
+        trial = take(decisions)
+        decisions.report(trial, Report(1, 2.0))
+        decisions.report(trial, Report(2, 4.0))
+        assert (trial.state, trial.values, trial.partial) == (State.STOPPED, (expected,), True)
+        assert decisions.ledger.history.stopped.tolist() == [0]
+        assert decisions.ledger.history.best is None
+
+
+def stop_at_two(history: History) -> Stop | None:
+    return Stop("two") if len(history.trials[0].reports) == 2 else None
+
+
+def test_a_rule_may_give_the_value() -> None:
+    decisions = decisions_of(rules=[("r", Rule(trial=Stop("bad", value=77.0)))])
+    trial = take(decisions)
+    decisions.report(trial, Report(1, 2.0))
+    assert trial.values == (77.0,)
+
+
+REPORTS = st.lists(st.tuples(st.floats(-10, 10), st.none() | st.floats(-10, 10)), max_size=4)
+
+
+@given(REPORTS, st.sampled_from(["curve", "folds"]))
+def test_the_estimate_is_the_last_report_or_the_mean(given: list[tuple[float, float | None]], evidence: str) -> None:
+    reports = [Report(i, a, {} if b is None else {"b": b}) for i, (a, b) in enumerate(given, start=1)]
+    found = decisions_of(evidence=evidence, objectives=("a", "b")).estimate(reports)
+    if not given or any(b is None for _, b in given):
+        assert found is None
+        return
+    table = np.array(given, dtype=float)
+    expected = table[-1] if evidence == "curve" else table.mean(axis=0)
+    assert found == pytest.approx(tuple(expected))
+
+
+# --- reproducible studies -------------------------------------------------------------------------
+
+
+def simulate(lag: int, order: Sequence[int], enqueue: Sequence[float] = ()) -> tuple[list[Any], list[Record]]:
+    """Run 12 trials of ``lag`` workers that end in an order that chance decides."""
+    decisions = decisions_of(lag=lag)
+    for number, x in enumerate(enqueue):
+        decisions.ledger.write(events.enqueued(0.0, number, {"x": x}))
+    running: list[Trial] = []
+    luck = itertools.cycle(order)
+    while True:
+        claimed = decisions.claim(f"w{len(running)}", 12) if len(running) < lag else None
+        if isinstance(claimed, Trial):
+            running.append(claimed)
+            continue
+        if not running:
+            assert isinstance(claimed, Stop)
+            return [t.params for t in decisions.ledger.history.trials], log_of(decisions)
+        trial = running.pop(next(luck) % len(running))
+        decisions.complete(trial, [math.sin(50 * trial.params["x"])], {})
+
+
+@given(st.integers(1, 4), st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(0, 3))
+def test_timing_does_not_change_a_reproducible_study(lag: int, order: list[int], enqueued: int) -> None:
+    given = [0.1, 0.2, 0.3][:enqueued]
+    assert simulate(lag, order, given)[0] == simulate(lag, [0], given)[0]
+
+
+def test_the_test_above_could_fail() -> None:
+    """Workers of a study that is not reproducible do depend on timing."""
+    found = set()
+    for order in ([0], [1], [2]):
+        decisions, running, luck = decisions_of(), list[Trial](), itertools.cycle(order)
+        for _ in range(8):
+            running += [take(decisions) for _ in range(3 - len(running))]
+            trial = running.pop(next(luck))
+            decisions.complete(trial, [math.sin(50 * trial.params["x"])], {})
+        found.add(tuple(t.params["x"] for t in decisions.ledger.history.trials))
+    assert len(found) == 3
+
+
+def test_a_reproducible_decision_waits_for_the_results_it_rests_on() -> None:
+    """With two workers trial 3 needs the results of 0 and 1; a rule is not asked before, either."""
+    rule = Rule()
+    decisions = decisions_of(lag=2, rules=[("r", rule)])
+    first, second = take(decisions), take(decisions)
+    decisions.complete(second, [1.0], {})
+    assert decisions.claim("w", None) is None
+    assert [saw for saw in rule.saw if saw[0] == "judge_study"] == [("judge_study", 1, 0), ("judge_study", 2, 0)]
+    decisions.complete(first, [2.0], {})
+    assert take(decisions).number == 2
+    assert rule.saw[-1][2] == 1  # of the two results it sees the first alone
+    assert decisions.claim("w", None) is not None
+
+
+def test_the_same_failures_end_a_reproducible_run_whatever_the_timing() -> None:
+    for order in ((0, 1), (1, 0)):
+        decisions = decisions_of(lag=2, max_failures=2)
+        pair = [take(decisions), take(decisions)]
+        for i in order:
+            decisions.fail(pair[i], Failure("error", "no"))
+        third = take(decisions)  # it may see trial 0 alone
+        decisions.fail(third, Failure("error", "no"))
+        claimed = decisions.claim("w", None)
+        assert isinstance(claimed, Stop)
+        assert claimed.evidence == {"trials": [0, 1]}
+
+
+def as_mapping(trial: Trial) -> Mapping[str, Any]:
+    return {"number": trial.number, "params": trial.params}
+
+
+def test_a_finite_space_waits_for_what_may_be_promoted() -> None:
+    rule = Rule(trial=lambda h: Pause("wait") if len(h.trials) == 1 else None)
+    decisions = decisions_of(rules=[("asha", rule)])
+    decisions.ledger.history._space = None
+    decisions.ledger.write(
+        events.amended(
+            0.0, dict(decisions.ledger.history.definition) | {"space": Space({"x": Int(0, 1)}).to_json()}, []
+        )
+    )
+
+    class Count:
+        def suggest(self, history: History, rng: Generator) -> Params:
+            return {"x": history.next_number}
+
+    decisions.sampler = Count()
+    first = take(decisions)
+    decisions.report(first, Report(1, 1.0))
+    second = take(decisions)
+    assert as_mapping(second) == {"number": 1, "params": {"x": 1}}
+    assert decisions.claim("w", None) is None  # a result may yet get the first one promoted
+    decisions.complete(second, [1.0], {})
+    assert decisions.claim("w", None) == Stop("space exhausted")

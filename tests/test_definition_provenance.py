@@ -1,0 +1,94 @@
+"""How definitions and software compare, with both sides in the message."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import definition, provenance
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.errors import Mistake
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b", "use"]), inner, max_size=3),
+    max_leaves=6,
+)
+TABLES = st.dictionaries(st.sampled_from(["space", "seed", "sampler", "stop"]), JSON, max_size=4)
+
+
+def normal(value: Any) -> Any:
+    """What is not there and what is None are the same."""
+    if isinstance(value, dict):
+        return {key: normal(item) for key, item in value.items() if item is not None}
+    return value
+
+
+@given(TABLES, TABLES)
+def test_there_are_differences_exactly_if_two_definitions_differ(before: dict[str, Any], now: dict[str, Any]) -> None:
+    found = definition.differences(before, now)
+    changed = {key for key in before.keys() | now.keys() if normal(before.get(key)) != normal(now.get(key))}
+    assert {mistake.path.partition(".")[0] for mistake in found} == changed
+    assert all(mistake.message for mistake in found)
+
+
+def test_a_difference_names_the_smallest_part_that_changed() -> None:
+    before = {"sampler": {"use": "grid", "points": 5, "order": "x"}, "space": {"x": {"low": 0, "high": 1}}, "seed": 1}
+    now = {"sampler": {"use": "grid", "points": 7, "extra": 1}, "space": {"x": {"low": 0, "high": 2}}, "seed": 1}
+    assert definition.differences(before, now) == [
+        Mistake("sampler.points", "Was 5, is now 7."),
+        Mistake("sampler.order", "Is gone; was 'x'."),
+        Mistake("sampler.extra", "Is new: 1."),
+        Mistake("space.x.high", "Was 1, is now 2."),
+    ]
+
+
+def test_another_component_is_another_component() -> None:
+    (found,) = definition.differences({"sampler": {"use": "a", "n": 1}}, {"sampler": {"use": "b", "n": 1}})
+    assert found.path == "sampler"
+    assert "'use': 'a'" in found.message
+    assert "'use': 'b'" in found.message
+
+
+def test_the_order_of_objectives_counts() -> None:
+    two = {"a": "minimize", "b": "minimize"}
+    swapped = dict(reversed(two.items()))
+    assert definition.differences({"objectives": two}, {"objectives": dict(two)}) == []
+    (found,) = definition.differences({"objectives": two}, {"objectives": swapped})
+    assert found == Mistake("objectives", "The order was a, b, is now b, a.")
+
+
+def test_one_direction_is_called_value() -> None:
+    assert definition.parse_objectives("maximize") == {"value": "maximize"}
+    assert list(definition.parse_objectives({"b": "minimize", "a": "maximize"})) == ["b", "a"]
+
+
+def test_what_an_evaluator_declares() -> None:
+    class Folds:
+        evidence, steps, resumable = "folds", 5, True
+
+    assert definition.evidence_of(Folds()) == {"kind": "folds", "steps": 5, "resumable": True}
+    assert definition.evidence_of(None) == {"kind": "curve", "steps": None, "resumable": False}
+
+
+def test_software_is_recorded_by_distribution_and_version() -> None:
+    found = provenance.provenance([MemoryStore(), None, object()])
+    assert found["packages"] == {"hpt-core": version("hpt-core"), "numpy": np.__version__}
+    assert (found["python"], found["platform"]) == (platform.python_version(), platform.platform())
+
+
+def test_other_software_is_said() -> None:
+    before = {"python": "3.11.0", "platform": "p", "packages": {"a": "1", "b": "1", "c": "1"}}
+    now = {"python": "3.12.0", "platform": "p", "packages": {"a": "1", "b": "2", "d": "1"}}
+    assert provenance.differences(before, before) == []
+    assert provenance.differences(before, now) == [
+        "python was 3.11.0, is now 3.12.0",
+        "b was 1, is now 2",
+        "c was 1, is now absent",
+        "d was absent, is now 1",
+    ]

@@ -1,0 +1,145 @@
+"""The function evaluator: what it calls, with what, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from hpt_core import Params, Report, TrialContext, UsageError
+from hpt_core.builtin.function import FunctionEvaluator
+
+TRIAL = TrialContext({"x": 2.0}, number=3, objectives=("loss", "time"), resume_step=0)
+
+
+def square(params: Params) -> float:
+    return float(params["x"]) ** 2
+
+
+def with_trial(params: Params, trial: TrialContext) -> float:
+    return float(params["x"]) + trial.number
+
+
+def with_default(params: Params, data: float = 10.0) -> float:
+    return float(params["x"]) + data
+
+
+def with_keyword(params: Params, *, data: float = 10.0) -> float:
+    return float(params["x"]) + data
+
+
+class Model:
+    def __call__(self, params: Params) -> float:
+        return float(params["x"]) - 1
+
+    def score(self, params: Params, trial: TrialContext) -> float:
+        return float(params["x"]) * trial.number
+
+
+def evaluate(call: Any, trial: TrialContext = TRIAL) -> Any:
+    return FunctionEvaluator(call=call).evaluate(trial)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (square, 4.0),
+        (with_trial, 5.0),
+        (with_default, 12.0),
+        (with_keyword, 12.0),
+        (lambda params: params["x"], 2.0),
+        (functools.partial(with_trial), 5.0),
+        (functools.partial(with_default, data=1.0), 3.0),
+        (Model(), 1.0),
+        (Model().score, 6.0),
+        (dict, {"x": 2.0}),
+        (f"{__name__}:square", None),
+        ("builtins:len", 1),
+        ("operator:length_hint", 1),
+    ],
+)
+def test_a_function_is_given_the_params_and_the_trial_if_it_asks(call: Any, expected: Any) -> None:
+    if expected is not None:
+        assert evaluate(call) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("math:pi", "Must be a function"),
+        ("math:nothing", "has no 'nothing'"),
+        (3, "Must be a function"),
+        ("x", "import"),
+    ],
+)
+def test_what_is_no_function_is_told_beforehand(call: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        FunctionEvaluator(call=call).check(None, None)
+    assert refused.value.mistakes[0].path == "evaluator.call"
+
+
+def gives(*items: Any, result: Any = None) -> Any:
+    def generator(params: Params) -> Generator[Any, None, Any]:
+        yield from items
+        return result
+
+    return generator
+
+
+@pytest.mark.parametrize(
+    ("items", "reports"),
+    [
+        ((0.5, 0.25), [Report(1, 0.5), Report(2, 0.25)]),
+        (((3, 0.5), 0.25), [Report(3, 0.5), Report(4, 0.25)]),
+        (({"loss": 1.0, "time": 2.0}, {"step": 9, "loss": 0.5}), [Report(1, 1.0, {"time": 2.0}), Report(9, 0.5)]),
+        ((Report(7, 1.0), 0.5), [Report(7, 1.0), Report(8, 0.5)]),
+        ((), []),
+    ],
+)
+def test_what_a_generator_yields_becomes_reports(items: tuple[Any, ...], reports: list[Report]) -> None:
+    assert list(evaluate(gives(*items))) == reports
+
+
+def test_steps_go_on_where_the_trial_does() -> None:
+    trial = TrialContext({"x": 2.0}, resume_step=5)
+    assert list(evaluate(gives(0.5, 0.25), trial)) == [Report(6, 0.5), Report(7, 0.25)]
+
+
+def test_the_return_value_is_the_result() -> None:
+    iterator = evaluate(gives(0.5, result={"loss": 3.0}))
+    next(iterator)
+    with pytest.raises(StopIteration) as end:
+        next(iterator)
+    assert end.value.value == {"loss": 3.0}
+
+
+def test_closing_closes_the_generator() -> None:
+    closed = []
+
+    def generator(params: Params) -> Iterator[float]:
+        try:
+            yield 1.0
+            yield 2.0
+        finally:
+            closed.append(True)
+
+    iterator = evaluate(generator)
+    next(iterator)
+    iterator.close()
+    assert closed == [True]
+
+
+def test_it_travels_by_reference() -> None:
+    evaluator = FunctionEvaluator(call=square, evidence="folds", steps=3, resumable=True)
+    evaluator.evaluate(TRIAL)
+    arrived = pickle.loads(pickle.dumps(evaluator))
+    assert arrived == evaluator
+    assert arrived.evaluate(TRIAL) == 4.0
+
+
+def test_a_mapping_is_passed_on_as_it_is() -> None:
+    result: Mapping[str, float] = {"loss": 1.0, "time": 2.0}
+    assert evaluate(lambda _: result) is result

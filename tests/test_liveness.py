@@ -1,0 +1,65 @@
+"""Who is still there, with real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hpt_core.liveness import LEASE_SECONDS, is_alive, owner_of, this_process
+
+
+def started(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+TELL = "from hpt_core.liveness import this_process; print(this_process(), flush=True); input()"
+
+
+def test_this_process_is_alive() -> None:
+    me = this_process()
+    assert me == this_process()
+    assert int(me.rsplit(":", 2)[1]) == os.getpid()
+    assert is_alive(me, 1e9)  # however long it was silent: here it can be looked up
+
+
+def test_a_process_is_alive_until_it_is_killed_and_not_as_a_zombie() -> None:
+    process = started(TELL)
+    try:
+        assert process.stdout is not None
+        owner = process.stdout.readline().strip()
+        assert owner != this_process()
+        assert is_alive(owner, 0.0)
+        process.kill()
+        end = time.monotonic() + 10
+        while is_alive(owner, 0.0):  # not waited for: it stays a zombie
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    assert not is_alive(owner, 0.0)
+
+
+def test_a_number_that_another_process_has_now_is_not_the_old_one() -> None:
+    host, pid, start = this_process().rsplit(":", 2)
+    assert not is_alive(f"{host}:{pid}:{int(start) + 1}", 0.0)
+
+
+@pytest.mark.parametrize(("silent", "alive"), [(0.0, True), (LEASE_SECONDS - 1, True), (LEASE_SECONDS + 1, False)])
+def test_a_process_elsewhere_lives_as_long_as_it_is_heard_of(silent: float, alive: bool) -> None:
+    assert is_alive("another-host:1:1", silent) is alive
+
+
+@pytest.mark.parametrize("owner", ["", "w", "a:b", "a:b:c", "::", this_process().replace(":", ":x")])
+def test_a_name_that_tells_nothing_counts_as_one_from_elsewhere(owner: str) -> None:
+    assert is_alive(owner, 0.0)
+    assert not is_alive(owner, LEASE_SECONDS + 1)
+
+
+@pytest.mark.parametrize("worker", ["h:1:2", "h:1:2/1", "h:1:2/17"])
+def test_the_supervisor_answers_for_its_workers(worker: str) -> None:
+    assert owner_of(worker) == "h:1:2"

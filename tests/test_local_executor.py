@@ -1,0 +1,399 @@
+"""Workers that really die, hang, fork and leave things behind; a supervisor that really is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hpt_core import Float, History, HptError, Int, Params, State, Study, UsageError
+from hpt_core.builtin.local import LocalExecutor
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+PATIENCE = 20.0
+
+
+class Counting:
+    """Suggests x = 0, 1, 2, ..."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return {"x": history.next_number}
+
+
+EVALUATORS = '''
+    import ctypes, os, pathlib, signal, subprocess, sys, threading, time
+
+    def fine(params):
+        return params["x"]
+
+    def dies(params):
+        """Each in another way, and all but the first say something before."""
+        x = params["x"]
+        sys.stderr.write(f"trial {x} was here\\n")
+        sys.stderr.flush()
+        if x == 1:
+            os._exit(0)
+        if x == 2:
+            os._exit(3)
+        if x == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if x == 4:
+            ctypes.string_at(0)
+        if x == 5:
+            os.abort()
+        if x == 6:
+            os.kill(os.getpid(), 37)  # a real-time signal, which has no name
+        if x == 7:
+            raise MemoryError("as asked")
+        if x == 8:
+            sys.exit(4)
+        return x
+
+    def hangs(params):
+        if params["x"] == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                time.sleep(1)
+        if params["x"] == 2:
+            leave("sleep", "4711").wait()
+        return params["x"]
+
+    def sleeps(params):
+        time.sleep(params["x"] * 4711)
+        return params["x"]
+
+    def leave(*command):
+        """Start a process and note its number beside this file."""
+        process = subprocess.Popen(command)
+        pathlib.Path(__file__).with_name("left.pid").write_text(str(process.pid))
+        return process
+
+    def litters(params):
+        x = params["x"]
+        if x == 0:
+            threading.Thread(target=time.sleep, args=(4711,)).start()
+        if x == 1:
+            leave("sleep", "4712")
+        if x == 2:
+            print("flood " * 100_000)
+        if x == 3 and os.fork() == 0:
+            return -1.0
+        if x == 6:
+            sys.stdout.close()
+        return x
+'''
+
+
+@pytest.fixture
+def evaluators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, str]]:
+    """Names functions in a module that workers can import."""
+    module = f"evaluators_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{module}.py").write_text(textwrap.dedent(EVALUATORS))
+    monkeypatch.syspath_prepend(tmp_path)
+    return lambda name: {"use": "function", "call": f"{module}:{name}"}
+
+
+def study_of(trials: int, **given: Any) -> Study:
+    return Study({"x": Int(0, trials - 1)}, sampler=Counting(), seed=0, **given)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and no mere zombie."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def until(reached: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if reached():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+# --- dying workers --------------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_costs_exactly_its_own_trial(evaluators: Callable[[str], Any]) -> None:
+    study = study_of(12, evaluator=evaluators("dies"))
+    assert study.run(workers=2) == "space exhausted"
+    failed = {t.number: t.failure for t in study.trials if t.failure is not None}
+    said = {
+        1: ("killed", "ended by itself with exit code 0"),
+        2: ("killed", "ended by itself with exit code 3"),
+        3: ("killed", "SIGKILL"),
+        4: ("killed", "SIGSEGV"),
+        5: ("killed", "SIGABRT"),
+        6: ("killed", "signal 37"),
+        7: ("out-of-memory", "MemoryError: as asked"),
+        8: ("error", "SystemExit: 4"),
+    }
+    assert failed.keys() == said.keys()
+    for number, (kind, message) in said.items():
+        assert failed[number].kind == kind
+        assert message in failed[number].message
+        if kind == "killed":
+            assert f"trial {number} was here" in failed[number].detail
+    complete = [t for t in study.trials if t.state is State.COMPLETE]
+    assert [(t.number, t.value) for t in complete] == [(i, float(i)) for i in (0, 9, 10, 11)]
+    assert all(t.attempt == 1 for t in study.trials)
+
+
+def test_a_trial_that_hangs_is_ended_with_all_it_started(evaluators: Callable[[str], Any], tmp_path: Path) -> None:
+    study = study_of(5, evaluator=evaluators("hangs"), trial_timeout=1.0)
+    start = time.monotonic()
+    assert study.run(workers=2) == "space exhausted"
+    assert time.monotonic() - start < PATIENCE
+    kinds = [t.failure and t.failure.kind for t in study.trials]
+    assert kinds == [None, "timeout", "timeout", None, None]
+    assert study.trials[1].failure is not None
+    assert study.trials[1].failure.message == "the trial took longer than 1 s"
+    left = int((tmp_path / "left.pid").read_text())
+    assert until(lambda: not is_running(left))
+
+
+def test_one_worker_with_a_time_limit_runs_apart(evaluators: Callable[[str], Any]) -> None:
+    study = study_of(2, evaluator=evaluators("sleeps"), trial_timeout=0.5)
+    study.run()
+    assert [t.state for t in study.trials] == [State.COMPLETE, State.FAILED]
+
+
+def test_what_a_trial_leaves_behind_holds_nothing_up(evaluators: Callable[[str], Any], tmp_path: Path) -> None:
+    """Threads, processes, a closed stdout, a fork that comes back, a flood of output."""
+    study = study_of(7, evaluator=evaluators("litters"))
+    assert study.run(workers=2) == "space exhausted"
+    assert [(t.state, t.value) for t in study.trials if t.number != 3] == [
+        (State.COMPLETE, float(i)) for i in range(7) if i != 3
+    ]
+    assert study.trials[3].state is State.COMPLETE
+    assert study.history.position == len(study.store.read("study"))
+    left = int((tmp_path / "left.pid").read_text())
+    assert until(lambda: not is_running(left))
+
+
+# --- what cannot travel ---------------------------------------------------------------------------
+
+
+def test_a_function_that_cannot_travel_is_refused_with_the_remedy() -> None:
+    study = study_of(3)
+    with pytest.raises(UsageError, match="can be imported from a module, not lambdas"):
+        study.run(lambda params: params["x"], workers=2)
+    assert not study.trials
+
+
+class DiesOnArrival(Counting):
+    def __setstate__(self, state: object) -> None:
+        os._exit(7)
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"a": 1}
+
+
+def test_workers_that_die_before_their_first_trial_are_not_replaced_for_ever(evaluators: Callable[[str], Any]) -> None:
+    study = Study({"x": Int(0, 2)}, sampler=DiesOnArrival(), evaluator=evaluators("fine"), seed=0)
+    with pytest.raises(HptError, match="died before it had a trial: its process ended by itself with exit code 7"):
+        study.run(workers=2)
+
+
+class Fails(Counting):
+    def suggest(self, history: History, rng: Generator) -> Params:
+        if history.next_number == 2:
+            raise ZeroDivisionError("in the worker")
+        return super().suggest(history, rng)
+
+
+def test_an_error_of_a_worker_is_raised_here(evaluators: Callable[[str], Any]) -> None:
+    study = Study({"x": Int(0, 5)}, sampler=Fails(), evaluator=evaluators("fine"), seed=0)
+    with pytest.raises(HptError, match="Fails failed: ZeroDivisionError: in the worker"):
+        study.run(workers=2)
+    assert all(t.state in {State.COMPLETE, State.WAITING} for t in study.trials)
+
+
+def test_the_executor_has_no_options() -> None:
+    assert LocalExecutor() == LocalExecutor()
+
+
+# --- timing ---------------------------------------------------------------------------------------
+
+DELAYED = """
+    import math, os, random, time
+
+    def delayed(params):
+        time.sleep(random.random() * 0.05)
+        return math.sin(20 * params["x"])
+"""
+
+LEARNING = '''
+    import math
+
+    class Learning:
+        """Its points depend on every result that it sees, and on what is pending."""
+
+        def suggest(self, history, rng):
+            complete = history.complete
+            seen = sum((i + 1) * v for i, v in zip(complete, history.losses[complete, 0]))
+            return {"x": math.modf(abs(seen) + rng.random() / (1 + len(history.pending)))[0]}
+'''
+
+
+def test_a_reproducible_study_does_not_depend_on_timing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "delays_of_chance.py").write_text(textwrap.dedent(DELAYED) + textwrap.dedent(LEARNING))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for _ in range(2):
+        study = Study(
+            {"x": Float(0, 1)},
+            sampler={"use": "delays_of_chance:Learning"},
+            evaluator={"use": "function", "call": "delays_of_chance:delayed"},
+            seed=1,
+            reproducible=True,
+        )
+        study.run(trials=10, workers=3)
+        found.append([(t.number, t.params, t.values, t.state) for t in study.trials])
+    assert found[0] == found[1]
+    assert len({params["x"] for _, params, _, _ in found[0]}) == 10
+
+
+# --- scripts that are interrupted and killed ------------------------------------------------------
+
+SCRIPT = """
+    import os, signal, sys, time
+    import hpt_core as hpt
+
+    class Learning:
+        def suggest(self, history, rng):
+            seen = sum((i + 1) * v for i, v in zip(history.complete, history.losses[history.complete, 0]))
+            return {"x": (seen + rng.random()) % 1}
+
+    def evaluate(params, trial):
+        print("trial", trial.number, os.getpid(), flush=True)
+        if len(sys.argv) > 2 and trial.number >= int(sys.argv[2]):
+            time.sleep(4713)
+        return params["x"] ** 2
+
+    if __name__ == "__main__":
+        study = hpt.Study({"x": hpt.Float(0, 1)}, sampler=Learning(), store="sqlite:///study.db", seed=4)
+        try:
+            print(study.run(evaluate, trials=6, workers=int(sys.argv[1])), flush=True)
+        finally:
+            for t in study.trials:
+                print(t.number, t.state, t.params, t.values, t.attempt, flush=True)
+"""
+
+
+class Script:
+    """The script above in a folder, as processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
+        (folder / "script.py").write_text(textwrap.dedent(SCRIPT))
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "script.py", *map(str, arguments)],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def finish(self, *arguments: object) -> list[str]:
+        out, err = self.start(*arguments).communicate(timeout=PATIENCE * 2)
+        assert "Traceback" not in err, err
+        return [line for line in out.splitlines() if not line.startswith("trial ")]
+
+    def copy_to(self, folder: Path) -> Script:
+        folder.mkdir()
+        return Script(folder)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Script]:
+    pytest.importorskip("hpt_store_sqlite")
+    made = Script(tmp_path)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.communicate()
+
+
+def read_until(process: subprocess.Popen[str], beginning: str) -> list[str]:
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith(beginning):
+            return lines
+    raise AssertionError(lines)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_records_the_state_and_the_next_run_goes_on(script: Script, tmp_path: Path, workers: int) -> None:
+    process = script.start(workers, 3)
+    read_until(process, "trial 3")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert "KeyboardInterrupt" in err
+    assert process.returncode != 0
+    states = {line.split()[0]: line.split()[1] for line in out.splitlines() if line[:1].isdigit()}
+    assert states["3"] == "waiting"
+    assert "running" not in states.values()
+    lines = script.finish(workers)
+    assert lines[0] == "all 6 trials were started"
+    attempts = [line.rsplit(" ", 1)[1] for line in lines[1:]]
+    assert attempts[3] == "2"
+    if workers == 1:
+        undisturbed = script.copy_to(tmp_path / "undisturbed").finish(1)
+        assert [line.rsplit(" ", 1)[0] for line in lines] == [line.rsplit(" ", 1)[0] for line in undisturbed]
+
+
+def test_a_killed_script_goes_on_as_if_it_had_not_been(script: Script, tmp_path: Path) -> None:
+    for last in (2, 4):
+        process = script.start(1, last)
+        read_until(process, f"trial {last}")
+        process.kill()
+        process.wait()
+    lines = script.finish(1)
+    undisturbed = script.copy_to(tmp_path / "undisturbed").finish(1)
+    assert [line.rsplit(" ", 1)[0] for line in lines] == [line.rsplit(" ", 1)[0] for line in undisturbed]
+    assert [line.rsplit(" ", 1)[1] for line in lines[1:]] == ["1", "1", "2", "1", "2", "1"]
+
+
+def test_workers_end_with_their_supervisor_and_their_trials_are_recovered(script: Script) -> None:
+    process = script.start(2, 0)
+    pids = [int(line.split()[2]) for _ in range(2) for line in read_until(process, "trial ")[-1:]]
+    assert len({*pids, process.pid}) == 3
+    process.kill()
+    process.wait()
+    assert until(lambda: not any(is_running(pid) for pid in pids))
+    lines = script.finish(2)
+    assert len(lines) == 7
+    assert all(line.split()[1] == "complete" for line in lines[1:])
+    assert sorted(line.rsplit(" ", 1)[1] for line in lines[1:]) == ["1", "1", "1", "1", "2", "2"]
+
+
+def test_the_same_script_twice_at_once_shares_the_work(script: Script) -> None:
+    first, second = script.start(1), script.start(1)
+    outs = [process.communicate(timeout=PATIENCE * 2) for process in (first, second)]
+    assert not any("Traceback" in err for _, err in outs), outs
+    evaluated = sorted(line.split()[1] for out, _ in outs for line in out.splitlines() if line.startswith("trial "))
+    assert evaluated == [str(i) for i in range(6)]
+    lines = script.finish(1)
+    assert [line.split()[1] for line in lines[1:]] == ["complete"] * 6
+    assert len({line.split("{")[1] for line in lines[1:]}) == 6

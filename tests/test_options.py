@@ -1,0 +1,308 @@
+"""Options: strict types, all mistakes with their path, objects in options, and what is recorded of them."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import PluginError, UsageError, import_object, option
+from hpt_core.options import build, describe, did_you_mean, option_fields
+
+
+@attrs.define(kw_only=True)
+class Everything:
+    """One option of each kind."""
+
+    number: int = option(3, ge=1, le=9, help="A count.")
+    share: float = option(0.5, gt=0, lt=1, help="A share.")
+    text: str = option("t", help="Some text.")
+    flag: bool = option(False, help="A switch.")
+    maybe: int | None = option(None, ge=0, help="A count or nothing.")
+    either: int | str = option(1, help="A count or a name.")
+    word: Literal["red", "green"] = option("red", help="A colour.")
+    level: Literal[1, 2] = option(1, help="A level.")
+    items: list[float] = option(factory=list, help="Numbers.")
+    pair: tuple[int, ...] = option((), help="Ints.")
+    table: dict[str, list[int]] = option(factory=dict, help="Lists by name.")
+    path: Path = option(Path("here"), help="A file.")
+    anything: Any = option(None, help="What you like.")
+    call: str | Callable[..., Any] = option("math:sin", help="A function.")
+    _cache: dict[str, int] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+
+
+@attrs.define(kw_only=True)
+class Needy:
+    """Has to be told something."""
+
+    name: str = option(help="What it is called.")
+    size: int = option(help="How large it is.")
+
+
+def refusal(cls: type, given: Mapping[str, Any], path: str = "sampler") -> list[str]:
+    with pytest.raises(UsageError) as refused:
+        build(cls, given, path)
+    return [str(mistake) for mistake in refused.value.mistakes]
+
+
+# --- types ----------------------------------------------------------------------------------------
+
+
+def is_int(value: object) -> bool:
+    return type(value) is int
+
+
+def is_number(value: object) -> bool:
+    return is_int(value) or (type(value) is float and math.isfinite(value))
+
+
+FITS: dict[str, Callable[[Any], bool]] = {
+    "number": lambda v: is_int(v) and 1 <= v <= 9,
+    "share": lambda v: is_number(v) and 0 < v < 1,
+    "text": lambda v: type(v) is str,
+    "flag": lambda v: type(v) is bool,
+    "maybe": lambda v: v is None or (is_int(v) and v >= 0),
+    "either": lambda v: is_int(v) or type(v) is str,
+    "word": lambda v: type(v) is str and v in {"red", "green"},
+    "level": lambda v: is_int(v) and v in {1, 2},
+    "items": lambda v: type(v) is list and all(is_number(item) for item in v),
+    "pair": lambda v: type(v) is list and all(is_int(item) for item in v),
+    "table": lambda v: type(v) is dict and all(type(x) is list and all(is_int(i) for i in x) for x in v.values()),
+    "path": lambda v: type(v) is str,
+    "anything": lambda v: True,
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 12) | st.floats() | st.sampled_from(["red", "1", "5", "x", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(sorted(FITS)), JSON)
+def test_a_value_is_taken_exactly_if_it_is_of_the_type(name: str, value: Any) -> None:
+    if FITS[name](value):
+        built = getattr(build(Everything, {name: value}, "sampler"), name)
+        kinds: dict[str, Callable[[Any], Any]] = {"pair": tuple, "path": Path}
+        assert built == kinds.get(name, lambda v: v)(value) or value != value  # noqa: PLR0124 - NaN in `anything`
+        if name == "share":
+            assert type(built) is float
+    else:
+        (mistake, *_) = refusal(Everything, {name: value})
+        assert mistake.startswith(f"sampler.{name}")
+        assert "Got " in mistake
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"number": "5"}, "sampler.number: Must be an int >= 1 and <= 9. Got str '5'."),
+        ({"number": True}, "sampler.number: Must be an int >= 1 and <= 9. Got bool True."),
+        ({"number": 5.0}, "sampler.number: Must be an int >= 1 and <= 9. Got 5.0."),
+        ({"number": 0}, "sampler.number: Must be an int >= 1 and <= 9. Got 0."),
+        ({"share": 1}, "sampler.share: Must be a number > 0 and < 1. Got 1."),
+        ({"share": True}, "sampler.share: Must be a number > 0 and < 1. Got bool True."),
+        ({"flag": 1}, "sampler.flag: Must be true or false. Got 1."),
+        ({"word": "rde"}, "sampler.word: Must be one of 'red', 'green'. Got str 'rde'. Did you mean 'red'?"),
+        ({"items": [1, "x"]}, "sampler.items[1]: Must be a number. Got str 'x'."),
+        ({"items": 3}, "sampler.items: Must be a list. Got 3."),
+        ({"table": {"a": [1, 2.5]}}, "sampler.table.a[1]: Must be an int. Got 2.5."),
+        ({"share": 10**400}, None),
+        ({"items": [10**400]}, None),
+    ],
+)
+def test_the_message_says_where_what_and_what_would_be_right(given: dict[str, Any], said: str | None) -> None:
+    mistakes = refusal(Everything, given)
+    assert said is None or mistakes == [said]
+
+
+def test_all_mistakes_are_told_in_the_order_of_the_input() -> None:
+    given = {"txet": "x", "flag": 3, "number": "1", "items": [True, "x"], "share": 2}
+    assert [mistake.partition(":")[0] for mistake in refusal(Everything, given)] == [
+        *("sampler.txet", "sampler.flag", "sampler.number", "sampler.items[0]", "sampler.items[1]", "sampler.share"),
+    ]
+
+
+def test_an_unknown_option_gets_a_hint() -> None:
+    (mistake,) = refusal(Everything, {"txet": "x"})
+    assert "Everything has no such option. Did you mean 'text'?" in mistake
+    assert "_cache" not in mistake
+    assert refusal(Everything, {"_cache": {}, "cache": {}})
+
+
+def test_what_has_no_default_must_be_given() -> None:
+    assert refusal(Needy, {}) == [
+        "sampler.name: This option must be given. What it is called.",
+        "sampler.size: This option must be given. How large it is.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "given", [{"number": "5"}, {"number": True}, {"number": 0}, {"share": 1.0}, {"text": 3}, {"maybe": -1}, {"flag": 0}]
+)
+def test_components_made_by_hand_are_checked_too(given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(UsageError, match=f"The `{name}` option of Everything must be "):
+        Everything(**given)
+
+
+def test_a_module_without_postponed_annotations_is_checked_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+        import attrs
+        from hpt_core import option
+
+        @attrs.define(kw_only=True)
+        class Plain:
+            n: int = option(1, ge=1, help="A count.")
+            m: "int | None" = option(None, help="A count.")
+    """
+    (tmp_path / "plain_annotations.py").write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = importlib.import_module("plain_annotations").Plain
+    for bad in ({"n": "5"}, {"n": True}, {"n": 0}, {"m": "5"}):
+        with pytest.raises(UsageError):
+            cls(**bad)
+        assert refusal(cls, bad)
+    assert cls(n=5, m=3) == build(cls, {"n": 5, "m": 3}, "x")
+
+
+@attrs.define(kw_only=True)
+class Checked:
+    """Checks across fields."""
+
+    low: int = option(0, help="The lower bound.")
+    high: int = option(1, help="The upper bound.")
+
+    def __attrs_post_init__(self) -> None:
+        if self.low > self.high:
+            raise UsageError("`low` must not be above `high`.")
+        if self.low == self.high:
+            raise ValueError("empty")
+
+
+class WithoutOptions:
+    """No attrs class: it has no options."""
+
+
+class NeedsArguments:
+    def __init__(self, a: int) -> None:
+        self.a = a
+
+
+def test_what_a_class_refuses_itself_gets_the_path() -> None:
+    assert refusal(Checked, {"low": 3}) == ["sampler: `low` must not be above `high`."]
+    assert refusal(Checked, {"low": 1}) == ["sampler: Checked cannot be made of these options: ValueError: empty"]
+    assert "TypeError" in refusal(NeedsArguments, {})[0]
+
+
+def test_a_class_that_is_no_attrs_class_has_no_options() -> None:
+    assert option_fields(WithoutOptions) == []
+    assert isinstance(build(WithoutOptions, {}, "x"), WithoutOptions)
+    assert refusal(WithoutOptions, {"a": 1}) == ["sampler.a: WithoutOptions has no such option. Its options: none."]
+
+
+def test_annotations_that_are_not_there_are_the_plugins_fault() -> None:
+    cls = attrs.make_class("Absent", {"n": attrs.field(default=1)})
+    cls.__annotations__ = {"n": "NoSuchType"}
+    with pytest.raises(PluginError, match="The options of Absent are annotated with what is not there"):
+        build(cls, {}, "x")
+
+
+# --- what is recorded -----------------------------------------------------------------------------
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "number": st.integers(1, 9),
+            "share": st.floats(0.01, 0.99),
+            "text": st.text(max_size=5),
+            "flag": st.booleans(),
+            "maybe": st.none() | st.integers(0, 5),
+            "either": st.integers() | st.text(max_size=3),
+            "word": st.sampled_from(["red", "green"]),
+            "items": st.lists(st.floats(-9, 9), max_size=3),
+            "table": st.dictionaries(st.text(max_size=3), st.lists(st.integers(), max_size=2), max_size=2),
+        },
+    )
+)
+def test_what_is_recorded_makes_the_same_component_again(given: dict[str, Any]) -> None:
+    component = build(Everything, given, "x")
+    recorded = describe(component, lambda cls: "everything")
+    assert recorded.pop("use") == "everything"
+    assert build(Everything, recorded, "x") == component
+
+
+def test_objects_are_recorded_so_that_a_change_is_seen() -> None:
+    def seen(value: Any) -> Any:
+        return describe(Everything(anything=value))["anything"]
+
+    assert describe(Everything())["use"] == f"{__name__}:Everything"
+    assert seen(len) == "builtins:len"
+    assert seen(WithoutOptions) == f"{__name__}:WithoutOptions"
+    assert seen(np.arange(3)) == seen(np.arange(3))
+    assert seen(np.arange(3)) != seen(np.arange(1, 4))
+    assert seen(np.arange(3)) != seen(np.arange(3.0))
+    assert seen(np.array(["a", None], dtype=object)) == seen(np.array(["a", None], dtype=object))
+    assert seen(Checked(high=5)) == {"use": f"{__name__}:Checked", "low": 0, "high": 5}
+    assert seen(math.inf) == "inf"
+    assert seen({1: (2, Path("x"))}) == {"1": [2, "x"]}
+    assert seen(WithoutOptions()) == f"{__name__}:WithoutOptions object"  # no address in it
+
+
+# --- importing ------------------------------------------------------------------------------------
+
+
+def test_import_paths_may_be_dotted() -> None:
+    assert import_object("math:pi") is math.pi
+    assert import_object("collections.abc:Mapping.get") is Mapping.get
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        *((path, "Must be an import path 'module:name'") for path in ("", "math", ":", "math:", ":pi", "math.pi")),
+        ("no_such_module_here:x", "there is no module 'no_such_module_here'"),
+        ("math.deeper:x", "Cannot import 'math.deeper:x'"),
+        ("math:pie", "'math' has no 'pie'. Did you mean 'pi'?"),
+        ("math:pi.real.deeper", "'math' has no 'deeper'"),
+        ("..:x", "Cannot import '..:x'"),
+        (".relative:x", "Cannot import '.relative:x'"),
+    ],
+)
+def test_a_bad_import_path_says_why(path: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        import_object(path, "evaluator.call")
+    assert said in str(refused.value)
+    assert refused.value.mistakes[0].path == "evaluator.call"
+
+
+def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fails_on_import.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="No module named 'no_such_dependency'") as refused:
+        import_object("fails_on_import:x")
+    assert isinstance(refused.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("gird", ["grid", "random"], " Did you mean 'grid'?"),
+        ("zzz", ["grid"], ""),
+        ("grid", [], ""),
+    ],
+)
+def test_hints(name: str, known: Sequence[str], hint: str) -> None:
+    assert did_you_mean(name, known) == hint

@@ -1,0 +1,402 @@
+"""Plugins as they are installed: good, broken, of another version, colliding, misspelt, disabled."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Never
+
+import click
+import pytest
+
+from hpt_core import History, Params, PluginError, Study, UsageError, hookimpl, hookspecs
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.plugins import PluginInfo, Plugins
+
+Install = Callable[..., Path]
+GOOD = """
+    from hpt_core import hookimpl
+
+    hpt_api_version = 1
+
+    @hookimpl
+    def hpt_samplers():
+        return {"SAMPLER": "MODULE:Sampler"}
+
+    class Sampler:
+        def suggest(self, history, rng):
+            return history.space.sample(rng)
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Installs a distribution as pip would: a module, and beside it its dist-info with the entry points."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(dist: str, source: str = GOOD, *, points: Mapping[str, str] | None = None, sampler: str = "") -> Path:
+        module = dist.replace("-", "_")
+        text = textwrap.dedent(source).replace("MODULE", module).replace("SAMPLER", sampler or module)
+        (tmp_path / f"{module}.py").write_text(text)
+        info = tmp_path / f"{module}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.2\n")
+        lines = [f"{name} = {target}" for name, target in (points or {dist: module}).items()]
+        (info / "entry_points.txt").write_text("\n".join(["[hpt]", *lines, ""]))
+        return tmp_path
+
+    return make
+
+
+def listed(plugins: Plugins, name: str) -> PluginInfo:
+    (found,) = [info for info in plugins.plugins if info.name == name]
+    return found
+
+
+def test_an_installed_plugin_offers_its_components(install: Install) -> None:
+    install("stranger-one")
+    plugins = Plugins()
+    assert "stranger_one" in plugins.names("sampler")
+    info = listed(plugins, "stranger-one")
+    assert (info.distribution, info.version, info.problem) == ("stranger-one", "1.2", "")
+    assert (info.components, info.hooks) == ({"sampler": ["stranger_one"]}, ["hpt_samplers"])
+    sampler = plugins.make("sampler", "stranger_one")
+    assert plugins.name_of(type(sampler)) == "stranger_one"
+    assert plugins.owner("sampler", "stranger_one") is info
+    study = Study({"x": [1, 2, 3]}, sampler="stranger_one", seed=0, plugins=plugins)
+    assert study.run(lambda p: p["x"]) == "space exhausted"
+
+
+BROKEN = {
+    "fails": ("raise ValueError('at import')", "cannot be imported: ValueError: at import"),
+    "lacks": ("import no_such_dependency", "cannot be imported: ModuleNotFoundError: No module named"),
+    "syntax": ("def", "cannot be imported: SyntaxError"),
+    "exits": ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
+    "newer": (GOOD.replace("version = 1", "version = 2"), "asks for plugin API 2; this hpt-core has 1"),
+    "misspelt": (
+        GOOD.replace("def hpt_samplers", "def hpt_sampler"),
+        "implements 'hpt_sampler', which is no hook of hpt. Did you mean 'hpt_samplers'?",
+    ),
+    "arguments": (GOOD.replace("hpt_samplers()", "hpt_samplers(extra)"), "cannot be registered"),
+    "raises": (GOOD.replace("return {", "raise OSError('late') # {"), "hpt_samplers failed: OSError: late"),
+    "garbage": (GOOD.replace("return {", "return 3 # {"), "hpt_samplers failed: TypeError"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_listed_with_the_reason_and_harms_nobody(install: Install, case: str) -> None:
+    source, problem = BROKEN[case]
+    install("stranger-good")
+    install(f"broken-{case}", source)
+    plugins = Plugins()
+    assert "stranger_good" in plugins.names("sampler")
+    assert f"broken_{case}" not in plugins.names("sampler")
+    info = listed(plugins, f"broken-{case}")
+    assert info.problem.startswith(problem)
+    assert str(info) == f"broken-{case} (broken-{case} 1.2)"
+    with pytest.raises(UsageError) as refused:
+        plugins.make("sampler", f"broken_{case}")
+    assert f"The plugin broken-{case} (broken-{case} 1.2) is not in use: {problem[:30]}" in str(refused.value)
+    assert plugins.default("store") == "memory"
+
+
+def test_a_plugin_that_cannot_be_registered_leaves_no_hook_behind(install: Install) -> None:
+    source = """
+        from hpt_core import hookimpl
+
+        @hookimpl(tryfirst=True)
+        def hpt_default(kind):
+            return "left-behind"
+
+        @hookimpl
+        def hpt_samplers(no_such_argument):
+            return {}
+    """
+    install("half-good", source)
+    plugins = Plugins()
+    assert listed(plugins, "half-good").problem.startswith("cannot be registered")
+    assert plugins.default("store") == "memory"
+
+
+def test_an_entry_point_to_nothing_is_listed(install: Install) -> None:
+    install("points-nowhere", points={"nowhere": "no_such_module_at_all", "no-attr": "points_nowhere:nothing"})
+    plugins = Plugins()
+    assert listed(plugins, "nowhere").problem.startswith("cannot be imported: ModuleNotFoundError")
+    assert listed(plugins, "no-attr").problem.startswith("cannot be imported: AttributeError")
+
+
+def test_two_plugins_with_one_component_name_are_both_named(install: Install) -> None:
+    install("stranger-a", sampler="same")
+    install("stranger-b", sampler="same")
+    plugins = Plugins()
+    with pytest.raises(UsageError, match=r"Two plugins offer the sampler 'same': stranger-a \(stranger-a 1.2\) and"):
+        plugins.make("sampler", "same")
+    left = Plugins(["stranger-b"])
+    assert type(left.make("sampler", "same")).__module__ == "stranger_a"
+
+
+def test_two_plugins_with_one_entry_point_name_are_both_in_use(install: Install) -> None:
+    install("stranger-c", points={"same": "stranger_c"})
+    install("stranger-d", points={"same": "stranger_d"})
+    plugins = Plugins()
+    for name in ("stranger_c", "stranger_d"):
+        assert type(plugins.make("sampler", name)).__module__ == name
+    both = [info for info in plugins.plugins if info.name == "same"]
+    assert [(info.distribution, info.components) for info in both] == [
+        ("stranger-c", {"sampler": ["stranger_c"]}),
+        ("stranger-d", {"sampler": ["stranger_d"]}),
+    ]
+
+
+def test_one_module_under_two_names_is_used_once(install: Install) -> None:
+    install("stranger-e", points={"first": "stranger_e", "second": "stranger_e"})
+    plugins = Plugins()
+    assert isinstance(plugins.make("sampler", "stranger_e"), object)
+    problems = [listed(plugins, name).problem for name in ("first", "second")]
+    assert problems[0] == ""
+    assert problems[1].startswith("cannot be registered")
+
+
+@pytest.mark.parametrize("by", ["stranger-f", "point-f"])
+def test_a_plugin_is_left_out_by_name_or_distribution(install: Install, by: str) -> None:
+    install("stranger-f", "raise RuntimeError('must not even be imported')", points={"point-f": "stranger_f"})
+    info = listed(Plugins([by]), "point-f")
+    assert info.problem == "disabled by the user"
+    assert "stranger_f" not in sys.modules
+
+
+def test_the_builtin_plugin_cannot_be_left_out() -> None:
+    with pytest.raises(UsageError, match="'builtin' is part of hpt-core"):
+        Plugins(["builtin"])
+
+
+def test_a_component_that_cannot_be_loaded_is_the_plugins_fault(install: Install) -> None:
+    install("stranger-g", GOOD.replace("MODULE:Sampler", "no_such_module_there:Sampler"))
+    install("stranger-h", GOOD.replace("MODULE:Sampler", "math:pi"))
+    plugins = Plugins()
+    with pytest.raises(PluginError, match=r"'stranger_g' of the plugin stranger-g \(stranger-g 1.2\) cannot be loaded"):
+        plugins.make("sampler", "stranger_g")
+    with pytest.raises(PluginError, match=r"'stranger_h' of the plugin stranger-h .* is no class"):
+        plugins.make("sampler", "stranger_h")
+
+
+# --- in processes of their own: what is imported, what the environment says -----------------------
+
+
+def python(source: str, folder: Path, **environment: str) -> Any:
+    import os
+
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        env={**os.environ, "PYTHONPATH": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_importing_hpt_imports_next_to_nothing(tmp_path: Path) -> None:
+    source = """
+        import json, sys
+        before = set(sys.modules)
+        import hpt_core
+        new = {name.partition(".")[0] for name in set(sys.modules) - before}
+        print(json.dumps(sorted(new - sys.stdlib_module_names)))
+    """
+    assert python(source, tmp_path) == ["hpt_core"]
+
+
+def test_every_public_name_is_there(tmp_path: Path) -> None:
+    source = """
+        import json
+        import hpt_core
+        missing = [name for name in hpt_core.__all__ if not hasattr(hpt_core, name)]
+        print(json.dumps([missing, hasattr(hpt_core, "nothing"), set(hpt_core.__all__) <= set(dir(hpt_core))]))
+    """
+    assert python(source, tmp_path) == [[], False, True]
+
+
+def test_a_plugin_is_loaded_when_it_is_used(install: Install) -> None:
+    folder = install("lazy-one", GOOD.replace("MODULE:Sampler", "lazy_heavy:Sampler"))
+    (folder / "lazy_heavy.py").write_text("import wave\nfrom lazy_one import Sampler as S\nclass Sampler(S): pass\n")
+    source = """
+        import json, sys
+        from hpt_core.plugins import default_plugins
+        heavy = ("numpy", "scipy", "sklearn", "torch", "sqlite3", "wave")
+        loaded = lambda: [name for name in heavy if name in sys.modules]
+        plugins = default_plugins()
+        plugins.names("sampler"), plugins.default("store"), plugins.owner("sampler", "lazy_one")
+        listed = loaded()
+        plugins.make("sampler", "lazy_one")
+        print(json.dumps([listed, "wave" in loaded()]))
+    """
+    assert python(source, folder) == [[], True]
+
+
+def test_the_environment_leaves_plugins_out(install: Install) -> None:
+    folder = install("quiet-one")
+    install("quiet-two")
+    source = """
+        import json
+        from hpt_core.plugins import default_plugins
+        print(json.dumps([n for n in default_plugins().names("sampler") if n.startswith("quiet")]))
+    """
+    assert python(source, folder) == ["quiet_one", "quiet_two"]
+    assert python(source, folder, HPT_DISABLE_PLUGINS="quiet-two, other") == ["quiet_one"]
+    assert python(source, folder, HPT_DISABLE_PLUGINS=" quiet-one,quiet-two ") == []
+
+
+# --- registered by a program ----------------------------------------------------------------------
+
+
+class Constant:
+    def suggest(self, history: History, rng: Any) -> Params:
+        return {"x": 1}
+
+
+class Offer:
+    @hookimpl
+    def hpt_samplers(self) -> dict[str, Any]:
+        return {"constant": Constant}
+
+    @hookimpl
+    def hpt_default(self, kind: str) -> str | None:
+        return "constant" if kind == "sampler" else None
+
+    @hookimpl
+    def hpt_store_for(self, location: str) -> str | None:
+        return "memory" if location.endswith(".mem") else None
+
+
+def bare() -> Plugins:
+    from hpt_core import builtin
+
+    plugins = Plugins(discover=False)
+    plugins.register(builtin, "builtin")
+    return plugins
+
+
+def test_a_program_may_register_and_take_back_a_plugin() -> None:
+    plugins, offer = bare(), Offer()
+    assert plugins.register(offer).name == "Offer"
+    assert plugins.names("sampler") == ["constant"]
+    assert plugins.default("sampler") == "constant"
+    plugins.unregister(offer)
+    assert plugins.names("sampler") == []
+    with pytest.raises(UsageError, match="No sampler is given and no installed plugin offers a default"):
+        plugins.default("sampler")
+
+
+class Misspelt:
+    @hookimpl
+    def hpt_samplrs(self) -> dict[str, Any]:
+        return {}
+
+
+class Newer:
+    hpt_api_version = 7
+
+
+@pytest.mark.parametrize(("plugin", "said"), [(Misspelt(), "no hook of hpt"), (Newer(), "asks for plugin API 7")])
+def test_registering_a_bad_plugin_is_an_error(plugin: object, said: str) -> None:
+    with pytest.raises(PluginError, match=said):
+        bare().register(plugin)
+
+
+class CommandsBroken:
+    @hookimpl
+    def hpt_commands(self, cli: click.Group) -> Never:
+        raise RuntimeError("no commands")
+
+
+class Commands:
+    @hookimpl
+    def hpt_commands(self, cli: click.Group) -> None:
+        cli.add_command(click.Command("extra"))
+
+
+def test_commands_of_one_plugin_survive_another() -> None:
+    plugins = bare()
+    plugins.register(Commands())
+    plugins.register(CommandsBroken())
+    group = click.Group()
+    plugins.commands(group)
+    assert list(group.commands) == ["extra"]
+
+
+# --- from what users write to components ----------------------------------------------------------
+
+
+def test_a_store_is_given_in_many_ways() -> None:
+    plugins = bare()
+    plugins.register(Offer())
+    store = MemoryStore()
+    assert plugins.make_store(store) is store
+    assert isinstance(plugins.make_store("memory"), MemoryStore)
+    assert isinstance(plugins.make_store({"use": "memory"}), MemoryStore)
+    for wrong, said in (
+        ("x.unknown", "No store keeps 'x.unknown'. Installed: memory."),
+        ("nothing://x", "There is no store 'nothing'"),
+        ("memory:///x", "MemoryStore has no such option"),
+        ("x.mem", "MemoryStore has no such option"),
+        (3, "Must be a store"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            plugins.make_store(wrong)
+        assert said in str(refused.value)
+        assert refused.value.mistakes[0].path.startswith("store")
+
+
+class NoSampler:
+    """Has no method that a sampler needs."""
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("constnat", "sampler.use: There is no sampler 'constnat'. Did you mean 'constant'? Installed: constant."),
+        ("bayes", "A distribution like hpt-sampler-bayes may provide it."),
+        ({}, "sampler.use: Must name a sampler, as in use = 'constant'."),
+        ({"use": 3}, "sampler.use: Must name a sampler"),
+        ({"use": "constant", "n": 3}, "sampler.n: Constant has no such option."),
+        (Constant, "sampler: Must be a sampler, not a class: write Constant(...)."),
+        (NoSampler(), "sampler: Must be a sampler: a name, a mapping with 'use', or an object with suggest()."),
+        (f"{__name__}:nothing", "sampler.use: Cannot import"),
+        ("math:pi", "sampler.use: 'math:pi' is no class of a sampler."),
+        ("builtins:int", "sampler: Must be a sampler"),
+        ("subprocess:Popen", "sampler: Popen cannot be made of these options: TypeError"),
+        ("hpt_core.builtin.memory:MemoryStore", "sampler: Must be a sampler"),
+        ("", "sampler.use: There is no sampler ''"),
+    ],
+)
+def test_what_is_no_sampler_is_refused_with_the_remedy(spec: Any, said: str) -> None:
+    plugins = bare()
+    plugins.register(Offer())
+    with pytest.raises(UsageError) as refused:
+        plugins.make("sampler", spec)
+    assert said in str(refused.value)
+
+
+def test_a_component_without_a_name_is_named_by_its_import_path() -> None:
+    class Local:
+        def judge_study(self, history: History) -> None:
+            return None
+
+    plugins = bare()
+    rule = plugins.make("stopping rule", Local())
+    assert plugins.name_of(Local) is None
+    assert plugins.describe(rule)["use"].endswith("Local")
+    assert plugins.owner("sampler", "nobody") is None
+
+
+def test_all_hooks_are_documented() -> None:
+    hooks = [getattr(hookspecs, name) for name in dir(hookspecs) if name.startswith("hpt_")]
+    assert len(hooks) >= 14
+    assert all(hook.__doc__ for hook in hooks)

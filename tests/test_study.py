@@ -1,0 +1,564 @@
+"""The public face: asking and telling, running, resuming, amending, and what must be refused."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Never
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import (
+    Categorical,
+    DefinitionChangedError,
+    Failure,
+    Float,
+    History,
+    Int,
+    InvalidParamsError,
+    NothingSucceededError,
+    Params,
+    SpaceExhausted,
+    State,
+    Stop,
+    Study,
+    TrialContext,
+    UsageError,
+    hookimpl,
+)
+from hpt_core.builtin.function import FunctionEvaluator
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.plugins import Plugins
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+SPACE = {"x": Float(0, 1), "n": Int(1, 5)}
+
+
+class Uniform:
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return history.space.sample(rng)
+
+
+class Learning:
+    """Its points depend on all results so far, the order included."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        complete = history.complete
+        weights = [(i + 1) * v for i, v in zip(complete, history.losses[complete, 0], strict=True)]
+        return {"x": math.modf(abs(sum(weights)) + rng.random())[0], "n": 1 + len(complete) % 5}
+
+
+class Other(Uniform):
+    """Another sampler."""
+
+
+def loss(params: Params) -> float:
+    return float(params["x"] + params["n"])
+
+
+def study_on(store: MemoryStore | None = None, **changed: Any) -> Study:
+    given: dict[str, Any] = {"sampler": Learning(), "seed": 5, "store": store or MemoryStore()}
+    return Study(**({"space": SPACE} | given | changed))
+
+
+def told(study: Study) -> list[Any]:
+    return [(t.number, t.params, t.values, t.state, t.source, t.attempt) for t in study.trials]
+
+
+# --- ask and tell ---------------------------------------------------------------------------------
+
+
+def test_asking_and_telling_is_running() -> None:
+    run, asked = study_on(), study_on()
+    run.run(loss, trials=10)
+    for _ in range(10):
+        trial = asked.ask()
+        asked.tell(trial, loss(trial.params))
+    assert told(asked) == told(run)
+    expected = min(run.trials, key=lambda t: loss(t.params))
+    assert run.best is run.trials[expected.number]
+    assert run.best.value == loss(expected.params)
+
+
+def test_best_follows_the_direction() -> None:
+    study = study_on(objective="maximize")
+    study.run(loss, trials=10)
+    assert study.best is not None
+    assert study.best.value == max(loss(t.params) for t in study.trials)
+
+
+def test_several_objectives_have_a_front() -> None:
+    study = study_on(objective={"a": "minimize", "b": "maximize"}, sampler=Uniform())
+    study.run(lambda p: {"a": p["x"], "b": p["n"]}, trials=30)
+    points = [(t.params["x"], -t.params["n"]) for t in study.trials]
+    expected = [i for i, p in enumerate(points) if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)]
+    assert [t.number for t in study.front] == expected
+    assert study.best is not None
+    assert study.best.value == min(p[0] for p in points)
+
+
+def test_a_result_is_told_once() -> None:
+    study = study_on()
+    trial = study.ask()
+    assert study.tell(trial, 1.0) is trial
+    for again in (trial, trial.number):
+        with pytest.raises(UsageError, match="Trial 0 is not running: it is complete"):
+            study.tell(again, 2.0)
+    for number in (1, -1):
+        with pytest.raises(UsageError, match=f"no trial {number}; the study has 1"):
+            study.tell(number, 2.0)
+    assert study.trials[0].value == 1.0
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> Never:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("result", "kind", "message"),
+    [
+        (ValueError("bad luck"), "error", "ValueError: bad luck"),
+        (MemoryError(), "out-of-memory", "MemoryError: "),
+        (SystemExit(3), "error", "SystemExit: 3"),
+        (UnspeakableError(), "error", "UnspeakableError"),
+        (Failure("timeout", "too long"), "timeout", "too long"),
+        (None, "invalid-value", "The value of a trial must be a number. Got None."),
+    ],
+)
+def test_a_failure_can_be_told(result: object, kind: str, message: str) -> None:
+    study = study_on()
+    trial = study.tell(study.ask(), result)
+    assert trial.state is State.FAILED
+    assert trial.failure is not None
+    assert (trial.failure.kind, trial.failure.message) == (kind, message)
+
+
+def test_a_trial_told_as_interrupted_is_asked_again() -> None:
+    study = study_on()
+    first = study.ask()
+    study.tell(first, Failure("interrupted", "out of time"))
+    again = study.ask()
+    assert (again.number, again.params, again.attempt) == (0, first.params, 2)
+
+
+class StopAbove:
+    """Stops a trial that reports more than a limit."""
+
+    def judge_trial(self, history: History, trial: Any) -> Stop | None:
+        value = trial.reports[-1].value
+        return Stop("too high", {"value": value}) if value > 10 else None
+
+
+def test_reports_are_recorded_and_judged() -> None:
+    study = study_on(stop=StopAbove())
+    trial = study.ask()
+    assert study.report(trial, 1, 3.0, f1=0.5) is None
+    decision = study.report(trial, 4, 30.0)
+    assert decision == Stop("too high", {"value": 30.0})
+    assert trial.state is State.STOPPED
+    assert (trial.value, trial.partial, trial.reason, trial.rule) == (30.0, True, "too high", "StopAbove")
+    assert [(r.step, r.value, dict(r.metrics)) for r in trial.reports] == [(1, 3.0, {"f1": 0.5}), (4, 30.0, {})]
+    assert study.history.stopped.tolist() == [0]
+    with pytest.raises(UsageError, match="not running: it is stopped"):
+        study.tell(trial, 1.0)
+
+
+@pytest.mark.parametrize(("step", "value"), [(0, 1.0), (2, math.nan), (2, None), ("2", 1.0), (True, 1.0)])
+def test_a_report_that_is_none_is_refused(step: Any, value: Any) -> None:
+    study = study_on()
+    trial = study.ask()
+    with pytest.raises(UsageError, match="Trial 0: The "):
+        study.report(trial, step, value)
+    assert trial.state is State.RUNNING
+    assert trial.reports == []
+
+
+def test_a_repeating_sampler_does_not_keep_ask_for_ever() -> None:
+    class Constant:
+        def suggest(self, history: History, rng: Generator) -> Params:
+            return {"x": 0.5, "n": 1}
+
+    study = study_on(sampler=Constant(), duplicates="reuse")
+    study.tell(study.ask(), 1.0)
+    with pytest.raises(SpaceExhausted, match="in a row"):
+        study.ask()
+
+
+# --- given configurations -------------------------------------------------------------------------
+
+
+def test_given_configurations_come_first_and_once() -> None:
+    study = study_on(sampler=Uniform())
+    points = [{"x": 0.5, "n": 3}, {"x": 0.25, "n": 1}]
+    numbers = [study.enqueue(p).number for p in [*points, *points, {"n": 3, "x": 0.5}]]
+    assert numbers == [0, 1, 0, 1, 0]
+    study.run(loss, trials=4)
+    assert [t.params for t in study.trials[:2]] == points
+    assert [t.source for t in study.trials] == ["given", "given", "sampler", "sampler"]
+    assert study.enqueue(points[0]) is study.trials[0]
+    assert study.trials[0].value == 3.5
+
+
+def test_a_point_that_was_sampled_is_not_enqueued_again() -> None:
+    study = study_on()
+    study.run(loss, trials=2)
+    assert study.enqueue(study.trials[1].params).number == 1
+    assert len(study.trials) == 2
+
+
+def test_a_given_configuration_is_completed_with_declared_defaults() -> None:
+    study = study_on(space={"x": Float(0, 1, default=0.25), "c": Categorical("a", "b")})
+    assert study.enqueue({"c": "b"}).params == {"x": 0.25, "c": "b"}
+
+
+@pytest.mark.parametrize("params", [{}, {"x": 2, "n": 1}, {"x": 0.5, "n": 1, "z": 1}, {"x": "0.5", "n": 1}])
+def test_a_given_configuration_outside_the_space_is_refused(params: Params) -> None:
+    study = study_on()
+    with pytest.raises(InvalidParamsError):
+        study.enqueue(params)
+    assert not study.trials
+
+
+def test_given_configurations_count_in_the_budget() -> None:
+    study = study_on()
+    for n in range(1, 5):
+        study.enqueue({"x": 0.5, "n": n})
+    assert study.run(loss, trials=2) == "all 2 trials were started"
+    assert [t.state for t in study.trials] == [State.COMPLETE] * 2 + [State.WAITING] * 2
+
+
+# --- invalid trials -------------------------------------------------------------------------------
+
+
+def test_an_invalid_trial_stays_and_teaches_nothing() -> None:
+    study = study_on()
+    study.run(loss, trials=6)
+    assert study.best is not None
+    wrong = study.best.number
+    study.invalidate(wrong, "the data were mixed up")
+    rest = [t for t in study.trials if t.number != wrong]
+    assert study.best is min(rest, key=lambda t: loss(t.params))
+    assert study.trials[wrong].invalid == "the data were mixed up"
+    assert wrong not in study.history.complete
+    study.run(loss, trials=6)
+    assert sum(t.invalid is None for t in study.trials) == 6
+    with pytest.raises(UsageError, match="no trial 99"):
+        study.invalidate(99, "")
+
+
+def test_a_waiting_trial_that_was_declared_invalid_is_not_run() -> None:
+    study = study_on()
+    study.enqueue({"x": 0.5, "n": 1})
+    study.enqueue({"x": 0.5, "n": 2})
+    study.invalidate(0, "a slip")
+    assert study.ask().number == 1
+
+
+# --- resuming -------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 14), max_size=4), st.integers(0, 3))
+def test_a_study_in_pieces_is_a_study_at_once(budgets: list[int], seed: int) -> None:
+    at_once = study_on(seed=seed)
+    at_once.run(loss, trials=14)
+    store = MemoryStore()
+    for budget in [*sorted(budgets), 14]:
+        study_on(store, seed=seed).run(loss, trials=budget)
+    assert told(study_on(store, seed=seed)) == told(at_once)
+
+
+def test_a_budget_that_is_used_up_runs_nothing() -> None:
+    study = study_on()
+    for _ in range(3):
+        assert study.run(loss, trials=3) == "all 3 trials were started"
+    assert len(study.trials) == 3
+
+
+def test_without_a_seed_one_is_drawn_and_recorded() -> None:
+    stores = [MemoryStore(), MemoryStore()]
+    seeds = []
+    for store in stores:
+        study = study_on(store, seed=None)
+        study.run(loss, trials=3)
+        seeds.append(study.history.seed)
+        study_on(store, seed=None).run(loss, trials=6)
+        again = study_on(seed=study.history.seed)
+        again.run(loss, trials=6)
+        assert told(again) == told(study_on(store, seed=None))
+    assert seeds[0] != seeds[1]
+
+
+class Offer:
+    @hookimpl
+    def hpt_samplers(self) -> dict[str, type]:
+        return {"other": Other}
+
+
+def test_what_is_left_open_is_taken_from_the_record() -> None:
+    store, plugins = MemoryStore(), Plugins()
+    plugins.register(Offer())
+    study_on(store, sampler="other", plugins=plugins).ask()
+    resumed = study_on(store, sampler=None, seed=None, plugins=plugins)
+    resumed.ask()
+    assert isinstance(resumed.sampler, Other)
+    assert resumed.history.seed == 5
+
+
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("space.n.high: Was 5, is now 6", {"space": {"x": Float(0, 1), "n": Int(1, 6)}}),
+    ("space.z: Is new", {"space": SPACE | {"z": Int(1, 2)}}),
+    ("space.n: Is gone", {"space": {"x": Float(0, 1)}}),
+    ("objectives.value: Was 'minimize', is now 'maximize'", {"objective": "maximize"}),
+    ("objectives.loss: Is new", {"objective": {"loss": "minimize"}}),
+    ("sampler: Was", {"sampler": Other()}),
+    ("seed: Was 5, is now 6", {"seed": 6}),
+    ("stop: Was []", {"stop": [StopAbove()]}),
+    ("duplicates: Was 'avoid', is now 'allow'", {"duplicates": "allow"}),
+    ("reproducible: Was 0, is now 1", {"reproducible": True}),
+    ("evaluator.steps: Was None, is now 3", {"evaluator": FunctionEvaluator(call=loss, steps=3)}),
+]
+
+
+@pytest.mark.parametrize(("said", "changed"), CHANGES)
+def test_a_changed_definition_is_refused_and_says_what_changed(said: str, changed: dict[str, Any]) -> None:
+    store = MemoryStore()
+    study_on(store).run(loss, trials=2)
+    before = list(store.read("study"))
+    with pytest.raises(DefinitionChangedError, match="recorded with another definition") as refused:
+        study_on(store, **changed).trials  # noqa: B018 - looking opens it
+    assert any(str(mistake).startswith(said) for mistake in refused.value.mistakes), refused.value.mistakes
+    assert list(store.read("study")) == before
+    amended = study_on(store, amend=True, **changed)
+    assert len(amended.trials) == 2
+    assert [t.values for t in amended.trials] == [t.values for t in study_on(store, **changed).trials]
+
+
+def test_all_changes_are_listed_at_once() -> None:
+    store = MemoryStore()
+    study_on(store).run(loss, trials=1)
+    with pytest.raises(DefinitionChangedError) as refused:
+        study_on(store, seed=1, duplicates="allow", objective="maximize").ask()
+    assert {m.path for m in refused.value.mistakes[1:]} == {"seed", "duplicates", "objectives.value"}
+
+
+def test_swapped_objectives_are_a_change() -> None:
+    store = MemoryStore()
+    study_on(store, objective={"a": "minimize", "b": "minimize"}, sampler=Uniform()).run(lambda _: (1, 2), trials=1)
+    swapped: dict[str, Any] = {"objective": {"b": "minimize", "a": "minimize"}, "sampler": Uniform()}
+    with pytest.raises(DefinitionChangedError, match="objectives: The order was a, b, is now b, a"):
+        study_on(store, **swapped).ask()
+    amended = study_on(store, amend=True, **swapped)
+    amended.run(lambda _: {"a": 1, "b": 2}, trials=2)
+    assert [t.values for t in amended.trials] == [(2.0, 1.0)] * 2
+
+
+def test_after_an_amendment_trials_are_used_where_they_lie_inside() -> None:
+    store = MemoryStore()
+    study_on(store, sampler=Uniform()).run(loss, trials=30)
+    narrow = {"x": Float(0, 0.5), "n": Int(1, 3)}
+    amended = study_on(store, space=narrow, amend=True, sampler=Uniform())
+    inside = [t.number for t in amended.trials if t.params["x"] <= 0.5 and t.params["n"] <= 3]
+    assert amended.history.complete.tolist() == inside
+    amended.run(loss, trials=40)
+    assert all(t.params["x"] <= 0.5 and t.params["n"] <= 3 for t in amended.trials[30:])
+    assert amended.best is not None
+    assert amended.best.value == min(loss(t.params) for t in amended.trials)
+
+
+def test_an_evaluator_may_come_later() -> None:
+    """Enqueued by one script, run by another: what the evaluator says of its reports counts all the same."""
+
+    def folds(params: Params) -> Iterator[float]:
+        yield from (1.0, 2.0, 6.0)
+
+    store = MemoryStore()
+    study = study_on(store)
+    study.enqueue({"x": 0.5, "n": 1})
+    study.run(FunctionEvaluator(call=folds, evidence="folds", steps=3), trials=1)
+    assert study.trials[0].values == (3.0,)
+    assert (study.history.evidence, study.history.steps) == ("folds", 3)
+    assert study_on(store).best is not None  # looking without an evaluator is no change
+    with pytest.raises(DefinitionChangedError, match="evaluator"):
+        study.run(FunctionEvaluator(call=folds), trials=2)
+
+
+def test_a_reproducible_study_may_be_looked_at_without_saying_how_many_workers() -> None:
+    store = MemoryStore()
+    first = study_on(store, reproducible=True)
+    first.enqueue({"x": 0.5, "n": 1})
+    first.workers = 3
+    first._decisions = None
+    assert first.history.definition["reproducible"] == 3
+    first.tell(first.ask(), 1.0)
+    assert study_on(store, reproducible=True).history.definition["reproducible"] == 3
+    with pytest.raises(DefinitionChangedError, match="reproducible: Was 3, is now 2"):
+        study_on(store, reproducible=True).run(loss, workers=2)
+
+
+def test_two_studies_in_one_store_are_apart() -> None:
+    store = MemoryStore()
+    study_on(store, name="one").run(loss, trials=3)
+    study_on(store, name="two").run(loss, trials=2)
+    assert (len(study_on(store, name="one").trials), len(study_on(store, name="two").trials)) == (3, 2)
+    assert list(store.studies()) == ["one", "two"]
+
+
+# --- failing at the start -------------------------------------------------------------------------
+
+
+def fail_as(message: Callable[[int], str]) -> Callable[[Params], Never]:
+    count = itertools.count()
+
+    def fail(params: Params) -> Never:
+        raise ValueError(message(next(count)))
+
+    return fail
+
+
+@pytest.mark.parametrize("max_failures", [1, 3, 5])
+def test_the_same_failure_at_the_start_ends_the_run_and_is_shown_once(max_failures: int) -> None:
+    study = study_on(max_failures=max_failures)
+    with pytest.raises(NothingSucceededError) as shown:
+        study.run(fail_as(lambda i: f"no column 'y' at 0x{i:x}"), trials=20)
+    assert len(study.trials) == max_failures
+    assert str(shown.value).count("Traceback") == 1
+    assert "no column 'y'" in str(shown.value)
+    assert study.history.stop is not None
+    assert "all failed with the same error" in study.history.stop["reason"]
+
+
+def test_different_failures_do_not_end_the_run() -> None:
+    study = study_on()
+    study.run(fail_as(lambda i: f"unlike {'abcdefghijklmno'[i]}"), trials=12)
+    assert [t.state for t in study.trials] == [State.FAILED] * 12
+
+
+def test_one_success_among_the_first_lets_the_run_go_on() -> None:
+    outcomes = iter([1.0] + [None] * 20)
+    study = study_on()
+    study.run(lambda _: next(outcomes), trials=12)
+    assert len(study.trials) == 12
+
+
+def test_after_the_cause_was_mended_the_study_goes_on() -> None:
+    """In the same notebook, with the same study object."""
+    broken = True
+
+    def evaluate(params: Params) -> float:
+        if broken:
+            raise ValueError("not yet")
+        return loss(params)
+
+    study = study_on()
+    for _ in range(2):
+        before = len(study.trials)
+        with pytest.raises(NothingSucceededError):
+            study.run(evaluate, trials=20)
+        assert len(study.trials) == before + 3
+    broken = False
+    assert study.run(evaluate, trials=20) == "all 20 trials were started"
+    assert [t.state for t in study.trials] == [State.FAILED] * 6 + [State.COMPLETE] * 14
+
+
+# --- what must be refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("name", value) for value in ("", "  ", "a\nb", "x" * 201, None, 3)),
+        *(("seed", value) for value in (-1, 1.5, "0", True, 2**63)),
+        *(("duplicates", value) for value in ("never", None, True)),
+        *(("reproducible", value) for value in (1, "yes", None)),
+        *(("retries", value) for value in (-1, 1.0, True, None)),
+        *(("max_failures", value) for value in (0, 1.0, True, None)),
+        *(("trial_timeout", value) for value in (0, -1, math.nan, math.inf, "1", True)),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(argument: str, value: object) -> None:
+    given: dict[str, Any] = {argument: value}
+    with pytest.raises(UsageError) as refused:
+        study_on(**given)
+    assert [m.path for m in refused.value.mistakes] == [argument]
+
+
+def test_all_bad_settings_are_told_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        study_on(seed=-1, retries="1", duplicates="no", max_failures=0)
+    assert {m.path for m in refused.value.mistakes} == {"seed", "retries", "duplicates", "max_failures"}
+
+
+@pytest.mark.parametrize("objective", ["min", "", {}, [], None, {"a": "up"}, {"": "minimize"}, {1: "minimize"}, 3])
+def test_a_bad_objective_is_refused(objective: Any) -> None:
+    with pytest.raises(UsageError, match="objective"):
+        study_on(objective=objective)
+
+
+@pytest.mark.parametrize(
+    "given", [{"sampler": 3}, {"sampler": Uniform}, {"sampler": loss}, {"store": 3}, {"stop": [3]}, {"executor": 3}]
+)
+def test_what_is_no_component_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="Must be a "):
+        study_on(**given)
+
+
+def test_all_bad_rules_are_told_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        study_on(stop=[3, StopAbove(), {"use": "no-such-rule"}])
+    assert [m.path for m in refused.value.mistakes] == ["stop[0]", "stop[2].use"]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, True, "3"])
+def test_counts_are_ints_from_one(count: Any) -> None:
+    with pytest.raises(UsageError, match="trials: Must be an int >= 1"):
+        study_on().run(loss, trials=count)
+    with pytest.raises(UsageError, match="workers: Must be an int >= 1"):
+        study_on().run(loss, workers=count)
+
+
+def test_running_needs_an_evaluator() -> None:
+    with pytest.raises(UsageError, match="Nothing evaluates"):
+        study_on().run()
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def test_a_data_frame_has_a_row_per_trial() -> None:
+    study = study_on()
+    study.run(loss, trials=4)
+    frame = study.to_dataframe()
+    assert frame["params.x"].tolist() == [t.params["x"] for t in study.trials]
+    assert frame["value"].tolist() == [t.value for t in study.trials]
+    assert str(frame["started"].dtype).endswith("UTC]")
+
+
+def test_the_context_of_a_trial_is_its_own() -> None:
+    seen: list[TrialContext] = []
+
+    def evaluate(params: Params, trial: TrialContext) -> float:
+        seen.append(trial)
+        params["x"] = 7.0  # the evaluator's copy
+        return 1.0
+
+    study = study_on()
+    study.run(evaluate, trials=5)
+    assert [c.number for c in seen] == list(range(5))
+    assert len({c.seed for c in seen}) == 5
+    assert all(0 <= c.seed < 2**32 for c in seen)
+    assert all(0 <= t.params["x"] <= 1 for t in study.trials)
+    again = study_on()
+    again.run(lambda params, trial: seen.append(trial) or 1.0, trials=5)  # type: ignore[func-returns-value]
+    assert [c.seed for c in seen[:5]] == [c.seed for c in seen[5:]]
+
+
+def test_the_repr_says_what_it_is() -> None:
+    study = study_on(name="digits")
+    study.run(loss, trials=2)
+    assert repr(study) == "<Study 'digits': 2 parameters, 2 trials>"

@@ -1,0 +1,287 @@
+"""The evaluator kit: an honest evaluator passes, and each check alone rejects one that is wrong in one way."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from hpt_core import Report, TrialContext, UsageError, option
+from hpt_core.testing import EvaluatorKit, examples
+from hpt_core.testing.checks import broken_rules, checks_of
+
+KIT = EvaluatorKit
+
+
+@attrs.define(kw_only=True)
+class Honest:
+    """A noisy curve that can go on from a file."""
+
+    steps: int = option(5, ge=1, help="How many steps to train.")
+    resumable: bool = attrs.field(default=True, init=False)
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        for step in range(self.first(trial), self.steps + 1):
+            yield Report(step, self.value(trial, step))
+            self.save(trial, step)
+
+    def first(self, trial: TrialContext) -> int:
+        return trial.resume_step + 1
+
+    def value(self, trial: TrialContext, step: int) -> float:
+        noise = default_rng([trial.seed, step]).normal(0, 0.01)
+        return float(trial.params["x"] ** 2 + 1 / step + noise)
+
+    def save(self, trial: TrialContext, step: int) -> None:
+        if trial.workdir is not None:
+            trial.workdir.mkdir(parents=True, exist_ok=True)
+            (trial.workdir / "step").write_text(str(step))
+
+
+class ReturnsNaN(Honest):
+    """Returns NaN in the end."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        yield from super().evaluate(trial)
+        return math.nan if trial.number == 1 else None
+
+
+class StepTwice(Honest):
+    """Reports each of its last steps twice."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        yield from super().evaluate(trial)
+        yield Report(self.steps, self.value(trial, self.steps))
+
+
+class OneMore(Honest):
+    """Reports one step more than it says."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        for step in range(self.first(trial), self.steps + 2):
+            yield Report(step, self.value(trial, step))
+
+
+class Epochs(Honest):
+    """Calls its evidence epochs."""
+
+    evidence = "epochs"
+
+
+class RefusesEverything(Honest):
+    """Knows no parameter called rate."""
+
+    def check(self, space: Any, objectives: Any) -> None:
+        if "rate" in space.names:
+            raise UsageError("There is no parameter 'rate'.")
+
+
+class ConcludesWithAModel(Honest):
+    """Returns the model itself."""
+
+    def conclude(self, best: TrialContext) -> Any:
+        return {"model": object()}
+
+
+class Unseeded(Honest):
+    """Draws from the module `random` without seeding it."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        offset = random.random()
+        yield from (Report(report.step, report.value + offset) for report in super().evaluate(trial))
+
+
+class WarmStarts(Honest):
+    """Begins better than the trial before ended."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        seen = self.__dict__.setdefault("seen", set())
+        found = list(super().evaluate(trial))
+        yield from (Report(r.step, r.value - 0.1 * len(seen - {trial.number})) for r in found)
+        seen.add(trial.number)
+
+
+class AddsAParameter(Honest):
+    """Writes a default into the configuration."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        trial.params.setdefault("epochs", self.steps)
+        yield from super().evaluate(trial)
+
+
+class ChangesTheEnvironment(Honest):
+    """Counts its trials in a variable of the environment."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        yield from super().evaluate(trial)
+        os.environ["HPT_KIT_TRIALS"] += "I"
+
+
+class ExpectsItsWorkdir(Honest):
+    """Writes into a folder that it takes to be there."""
+
+    def save(self, trial: TrialContext, step: int) -> None:
+        if trial.workdir is not None:
+            (trial.workdir / "step").write_text(str(step))
+
+
+class NeedsAWorkdir(Honest):
+    """Writes to a folder even where there is none."""
+
+    def save(self, trial: TrialContext, step: int) -> None:
+        folder: Any = trial.workdir
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+class KeepsAGenerator(Honest):
+    """Holds on to something that cannot be pickled once it was in use."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        self.__dict__["used"] = True
+        yield from super().evaluate(trial)
+
+    def __reduce__(self) -> Any:
+        if self.__dict__.get("used"):
+            raise TypeError("cannot pickle 'generator' object")
+        return type(self), ()
+
+
+class GoesOn(Honest):
+    """Catches everything, so also that it is closed."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        for step in range(self.first(trial), self.steps + 1):
+            try:
+                yield Report(step, self.value(trial, step))
+            except BaseException:
+                if trial.number == 0 and trial.workdir and trial.workdir.parent.name != "parts":
+                    yield Report(step, 0.0)
+                raise
+            self.save(trial, step)
+
+
+class StaysBusy(Honest):
+    """Counts a trial that was closed as one that runs."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        if self.__dict__.get("busy"):
+            raise RuntimeError("a trial is running")
+        self.__dict__["busy"] = True
+        yield from super().evaluate(trial)
+        self.__dict__["busy"] = False
+
+
+class BeginsAnew(Honest):
+    """Says that it can be resumed, and begins with step 1."""
+
+    def first(self, trial: TrialContext) -> int:
+        return 1
+
+
+@attrs.define(kw_only=True)
+class WithoutHelp(Honest):
+    """Has an option that nobody explains."""
+
+    depth: int = attrs.field(default=1)
+
+
+@attrs.define(kw_only=True)
+class NotesItsBirth(Honest):
+    """Has an option whose default is different each time."""
+
+    born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
+
+
+class ForgetsItsOptions(Honest):
+    """Arrives at a worker with other options."""
+
+    def __reduce__(self) -> Any:
+        return _with_more_steps, (type(self),)
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        return (report for report in super().evaluate(trial) if report.step <= 5)
+
+
+def _with_more_steps(cls: type[Honest]) -> Honest:
+    return cls(steps=6)
+
+
+WRONG: dict[str, type[Honest]] = {
+    "test_gives_a_value_for_each_objective": ReturnsNaN,
+    "test_reports_growing_evidence": StepTwice,
+    "test_keeps_to_its_steps": OneMore,
+    "test_declares_what_its_reports_mean": Epochs,
+    "test_accepts_the_space_beforehand": RefusesEverything,
+    "test_concludes_with_plain_data": ConcludesWithAModel,
+    "test_uses_the_seed_of_the_trial": Unseeded,
+    "test_trials_do_not_touch_each_other": WarmStarts,
+    "test_leaves_the_configuration_alone": AddsAParameter,
+    "test_leaves_the_process_as_it_was": ChangesTheEnvironment,
+    "test_makes_its_own_workdir": ExpectsItsWorkdir,
+    "test_works_without_a_workdir": NeedsAWorkdir,
+    "test_evaluates_after_a_journey": KeepsAGenerator,
+    "test_can_be_closed_midway": GoesOn,
+    "test_works_after_it_was_closed": StaysBusy,
+    "test_resumes_where_it_was": BeginsAnew,
+    "test_options_have_help": WithoutHelp,
+    "test_description_is_stable": NotesItsBirth,
+    "test_travels_to_workers": ForgetsItsOptions,
+}
+
+
+def broken(evaluator: type[Honest]) -> dict[str, str]:
+    given = {"make_evaluator": evaluator, "make_component": evaluator, "space": examples.FLOATS}
+    return broken_rules(KIT, given)
+
+
+class TestHonest(EvaluatorKit):
+    @pytest.fixture
+    def make_evaluator(self) -> type[Honest]:
+        return Honest
+
+
+def test_every_check_has_a_wrong_evaluator() -> None:
+    assert sorted(WRONG) == sorted(checks_of(KIT))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_evaluator_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPT_KIT_TRIALS", "")  # so that it is as it was in the end
+    assert list(broken(WRONG[name])) == [name]
+
+
+@attrs.define
+class Plain:
+    """Returns a number, as the simplest evaluators do."""
+
+    def evaluate(self, trial: TrialContext) -> float:
+        return float(np.sin(trial.params["x"]))
+
+
+class TestPlain(EvaluatorKit):
+    @pytest.fixture
+    def make_evaluator(self) -> type[Plain]:
+        return Plain
+
+
+def test_the_folder_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Moves(Honest):
+        """Changes to the work folder and stays there."""
+
+        def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+            yield from super().evaluate(trial)
+            if trial.workdir:
+                os.chdir(trial.workdir)
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError, match="it changed the current folder"):
+        KIT().test_leaves_the_process_as_it_was(Moves, examples.FLOATS, tmp_path)
+    assert Path.cwd() == tmp_path

@@ -1,0 +1,306 @@
+"""The executor kit: an honest executor passes, and each check alone rejects one that is wrong in one way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import attrs
+import pytest
+from numpy.random import default_rng
+
+from hpt_core import Failure, HptError, option
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.testing import ExecutorKit
+from hpt_core.testing.checks import broken_rules, checks_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+KIT = ExecutorKit
+FORK: Any = multiprocessing.get_context("fork") if hasattr(multiprocessing, "get_context") else None
+Lost = Callable[[str, Failure], bool]
+
+
+@attrs.define(eq=False)
+class Child:
+    name: str
+    process: BaseProcess
+    pipe: Connection
+    since: float | None = None
+    ended: bool = False
+
+
+class Served:
+    """A worker's side of the pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+
+    def append(self, study: str, records: Any) -> Any:
+        return self.ask("append", study, records)
+
+    def read(self, study: str, after: int = 0) -> Any:
+        return self.ask("read", study, after)
+
+    def ask(self, *message: Any) -> Any:
+        self.pipe.send(message)
+        return self.pipe.recv()
+
+
+@attrs.define(kw_only=True)
+class Honest:
+    """Forks a process for each worker."""
+
+    pause: float = option(0.002, gt=0, help="Seconds between two looks.")
+
+    def run(self, worker: Any, count: int, lost: Lost) -> None:
+        children = [self.start(worker, number) for number in range(self.wanted(count))]
+        started = len(children)
+        try:
+            while children:
+                for child in list(children):
+                    self.hear(child, worker)
+                    if self.is_late(child, worker):
+                        child.process.kill()
+                        child.process.join()
+                    if child.process.exitcode is None or child.pipe.poll():
+                        continue
+                    children.remove(child)
+                    if not child.ended and self.died(child, worker, lost):
+                        children.append(self.start(worker, started))
+                        started += 1
+                    if self.is_enough(children):
+                        return
+                time.sleep(self.pause)
+        except Exception:
+            self.end(children)
+            raise
+
+    def wanted(self, count: int) -> int:
+        return count
+
+    def start(self, worker: Any, number: int) -> Child:
+        ours, theirs = FORK.Pipe()
+        name = self.name(number)
+        process = FORK.Process(target=self.work, args=(worker, name, theirs))
+        process.start()
+        theirs.close()
+        return Child(name, process, ours)
+
+    def name(self, number: int) -> str:
+        return f"worker {number}"
+
+    def work(self, worker: Any, name: str, pipe: Connection) -> None:
+        try:
+            worker(name, self.store_of(pipe))
+            pipe.send(("ended",))
+        except Exception as err:
+            pipe.send(("raised", err))
+
+    def store_of(self, pipe: Connection) -> Any:
+        return Served(pipe)
+
+    def hear(self, child: Child, worker: Any) -> None:
+        while not child.ended and child.pipe.poll():
+            try:
+                verb, *arguments = child.pipe.recv()
+            except EOFError:
+                child.pipe.close()
+                child.pipe, _ = FORK.Pipe()
+                return
+            if verb == "ended":
+                child.ended = True
+            elif verb == "raised":
+                child.ended = True
+                self.raised(arguments[0])
+            else:
+                if verb == "append" and arguments[1][0]["event"] == "started":
+                    child.since = time.monotonic()
+                child.pipe.send(getattr(worker.store, verb)(*arguments))
+
+    def raised(self, error: Exception) -> None:
+        raise error
+
+    def is_late(self, child: Child, worker: Any) -> bool:
+        limit = worker.trial_timeout
+        return limit is not None and child.since is not None and time.monotonic() - child.since > limit
+
+    def died(self, child: Child, worker: Any, lost: Lost) -> bool:
+        kind = "timeout" if self.is_late(child, worker) else "killed"
+        return self.tell(lost, child.name, Failure(kind, f"it ended with {child.process.exitcode}"))
+
+    def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
+        return lost(name, failure)
+
+    def is_enough(self, children: list[Child]) -> bool:
+        return False
+
+    def end(self, children: list[Child]) -> None:
+        for child in children:
+            child.process.kill()
+            child.process.join()
+
+
+class OneAfterTheOther(Honest):
+    """Runs one worker only."""
+
+    def wanted(self, count: int) -> int:
+        return 2 if count == 3 else count
+
+
+class SameName(Honest):
+    """Gives the second and third worker the same name."""
+
+    def name(self, number: int) -> str:
+        return f"worker {min(number, 1)}" if number < 3 else f"worker {number}"
+
+    def run(self, worker: Any, count: int, lost: Lost) -> None:
+        (super().run if count == 3 else Honest().run)(worker, count, lost)
+
+
+class ReturnsEarly(Honest):
+    """Returns when the first of the workers has ended."""
+
+    def is_enough(self, children: list[Child]) -> bool:
+        return len(children) == 1 and children[0].pipe.poll(0.05) is False and not children[0].since
+
+
+class SwallowsDeaths(Honest):
+    """Replaces a dead worker without a word, once."""
+
+    def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
+        return lost("somebody", failure)
+
+
+class ReplacesNobody(Honest):
+    """Tells of a death and goes on with those that are left."""
+
+    def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
+        lost(name, failure)
+        return False
+
+
+class ReplacesAlways(Honest):
+    """Replaces a dead worker whatever it is told."""
+
+    def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
+        lost(name, failure)
+        return True
+
+
+class SwallowsErrors(Honest):
+    """Takes a worker that raised for one that has ended, and ends the others."""
+
+    def run(self, worker: Any, count: int, lost: Lost) -> None:
+        try:
+            super().run(worker, count, lost)
+        except LookupError:
+            pass
+
+
+class LeavesTheOthers(Honest):
+    """Raises what a worker raised and lets the others run."""
+
+    def end(self, children: list[Child]) -> None:
+        for child in children:
+            LEFT.append(child.process)
+
+
+LEFT: list[BaseProcess] = []
+
+
+class StoreOfItsOwn(Honest):
+    """Gives each worker a store in its own memory."""
+
+    def store_of(self, pipe: Connection) -> Any:
+        served, own = Served(pipe), MemoryStore()
+        served.append = lambda study, records: (  # type: ignore[method-assign]
+            own.append(study, records) if records[0]["event"] == "note" else served.ask("append", study, records)
+        )
+        served.read = lambda study, after=0: [None, None]  # type: ignore[method-assign]
+        return served
+
+
+class TakesItsTime(Honest):
+    """Knows no time limit."""
+
+    def is_late(self, child: Child, worker: Any) -> bool:
+        return False
+
+
+@attrs.define(kw_only=True)
+class WithoutHelp(Honest):
+    """Has an option that nobody explains."""
+
+    depth: int = attrs.field(default=1)
+
+
+@attrs.define(kw_only=True)
+class NotesItsBirth(Honest):
+    """Has an option whose default is different each time."""
+
+    born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
+
+
+class HoldsALambda(Honest):
+    """Keeps a function that cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        return (lambda: self), ()
+
+
+WRONG: dict[str, type[Honest]] = {
+    "test_runs_all_workers_at_once": OneAfterTheOther,
+    "test_names_each_worker": SameName,
+    "test_waits_until_all_have_ended": ReturnsEarly,
+    "test_tells_of_a_death": SwallowsDeaths,
+    "test_replaces_a_dead_worker": ReplacesNobody,
+    "test_replaces_nobody_unasked": ReplacesAlways,
+    "test_passes_errors_on": SwallowsErrors,
+    "test_ends_the_others_after_an_error": LeavesTheOthers,
+    "test_gives_workers_the_store": StoreOfItsOwn,
+    "test_ends_late_trials": TakesItsTime,
+    "test_options_have_help": WithoutHelp,
+    "test_description_is_stable": NotesItsBirth,
+    "test_travels_to_workers": HoldsALambda,
+}
+
+
+def broken(executor: type[Honest]) -> dict[str, str]:
+    return broken_rules(KIT, {"make_executor": executor, "make_component": executor})
+
+
+class TestHonest(ExecutorKit):
+    @pytest.fixture
+    def make_executor(self) -> type[Honest]:
+        return Honest
+
+
+def test_every_check_has_a_wrong_executor() -> None:
+    assert sorted(WRONG) == sorted(checks_of(KIT))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_executor_is_rejected_by_its_check_alone(name: str) -> None:
+    try:
+        assert list(broken(WRONG[name])) == [name]
+    finally:
+        while LEFT:
+            LEFT.pop().kill()
+
+
+def test_workers_in_the_calling_process_do_not_pass() -> None:
+    class Here(Honest):
+        """Runs the workers in the calling process."""
+
+        def run(self, worker: Any, count: int, lost: Lost) -> None:
+            for number in range(count):
+                worker(f"worker {number}", worker.store)
+
+    message = broken(Here)["test_tells_of_a_death"]
+    assert "which its death would end" in message
+    assert not isinstance(HptError(), LookupError)

@@ -1,0 +1,322 @@
+"""The sampler kit: an honest sampler passes, and each check alone rejects a sampler that is wrong in one way."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from numpy.random import Generator, default_rng
+
+from hpt_core import History, Params, State, Suggestion, UsageError, option
+from hpt_core.testing import SamplerKit
+from hpt_core.testing.checks import broken_rules, checks_of
+
+KIT = SamplerKit
+START = time.time()
+
+
+@attrs.define(kw_only=True)
+class Honest:
+    """Looks around the best point."""
+
+    width: float = option(0.2, gt=0, help="How far to look, as a share of each parameter's range.")
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        if not len(history.complete):
+            return history.space.sample(rng)
+        losses = history.losses[history.complete, 0]
+        best = int(history.complete[np.argmin(losses)])
+        unit = np.nan_to_num(history.unit[best], nan=0.5)
+        moved = np.clip(unit + rng.normal(0, self.width, len(unit)), 0, 1)
+        return Suggestion(history.space.from_unit(moved), {"around": best})
+
+    def params(self, history: History, rng: Generator) -> Params:
+        found = Honest.suggest(self, history, rng)
+        return found.params if isinstance(found, Suggestion) else found
+
+
+class LeavesTheSpace(Honest):
+    """Gives every parameter a value, active or not."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        params = self.params(history, rng)
+        return {"depth": 3, **params} if "depth" in history.space.names else params
+
+
+class Int32(Honest):
+    """Keeps integers in 32 bits."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        if any((parameter.size or 0) >= 2**31 for parameter in history.space.parameters.values()):
+            raise OverflowError("Python int too large to convert to C long")
+        return super().suggest(history, rng)
+
+
+class NumpyScalars(Honest):
+    """Gives floats as numpy.float64."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        params = self.params(history, rng)
+        return {name: np.float64(v) if isinstance(v, float) else v for name, v in params.items()}
+
+
+class NotesArrays(Honest):
+    """Notes a numpy array in info."""
+
+    def suggest(self, history: History, rng: Generator) -> Suggestion:
+        return Suggestion(self.params(history, rng), {"model": np.ones(2)})
+
+
+class OwnSeed(Honest):
+    """Makes a generator from the trial's number alone."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        return super().suggest(history, default_rng(history.next_number))
+
+
+class GlobalRandomness(Honest):
+    """Draws from the module `random`."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), random.getrandbits(32)]))
+
+
+class Clock(Honest):
+    """Widens its search when an hour has passed."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        late = time.time() - START > 3600
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), late]))
+
+
+class TakesAskingAgainForRefusal(Honest):
+    """Moves away when it is asked again about the same number of trials."""
+
+    last: Any = None
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        now = (history.space.hash, history.position)
+        again = self.last == now
+        self.last = None if again else now
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), again]))
+
+
+class CountsFromItsBirth(Honest):
+    """Runs its schedule from the trial at which it was made, not from the study's first."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        births: dict[str, int] = self.__dict__.setdefault("births", {})
+        age = 0 if history.invalid_count else history.position - births.setdefault(history.space.hash, history.position)
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), age]))
+
+
+class NeverForgets(Honest):
+    """Keeps the best result it ever saw of a study."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        known: dict[Any, float] = self.__dict__.setdefault("known", {})
+        losses = history.losses[history.complete, 0]
+        best = min([known.get(history.space.hash, np.inf), *losses.tolist()])
+        known[history.space.hash] = best
+        gone = bool(len(losses) and best < losses.min())
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), gone]))
+
+
+class KeepsTheFirstSpace(Honest):
+    """Works out the size of the space once and for all."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        size = self.__dict__.setdefault("size", str(history.space.size))
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), len(size)]))
+
+
+class WritesIntoTheHistory(Honest):
+    """Marks the trials that it has taken into account."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        for trial in history.trials:
+            trial.reason = "seen"
+        return super().suggest(history, rng)
+
+
+class LooksAtResultsOnly(Honest):
+    """Suggests the same point next to the best until a result comes."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        if len(history.complete) and "rate" in history.space.names:
+            fixed = default_rng([history.seed, len(history.complete)])
+            params = self.params(history, fixed)
+            params["x"] += 1e-9 * rng.random() if params["x"] < 2.9 else 0.0
+            return params
+        return super().suggest(history, rng)
+
+
+class WaitsForTheFirst(Honest):
+    """Needs an ended trial as soon as there is any trial."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        if history.trials and not any(trial.finished for trial in history.trials):
+            raise IndexError("list index out of range")
+        return super().suggest(history, rng)
+
+
+class TakesEveryEndForAResult(Honest):
+    """Reads the value of every trial that has ended, failed ones too."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        ended = [trial for trial in history.trials if trial.finished and trial.state is not State.STOPPED]
+        sorted(trial.values[0] for trial in ended)  # type: ignore[index]
+        return super().suggest(history, rng)
+
+
+class KnowsNoPause(Honest):
+    """Thinks that a trial which runs no more has a value."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        ended = [trial for trial in history.trials if trial.state not in (State.RUNNING, State.FAILED)]
+        sorted(trial.values[0] for trial in ended)  # type: ignore[index]
+        return super().suggest(history, rng)
+
+
+class NeedsAColumn(Honest):
+    """Chooses one of the columns to vary."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        if not history.space.columns:
+            raise ValueError("a must be greater than 0 unless no samples are taken")
+        return super().suggest(history, rng)
+
+
+class KnowsNoEnd(Honest):
+    """Takes the first free point of a list that has none."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        if history.space.size is not None and len(history.keys) >= history.space.size:
+            raise IndexError("pop from empty list")
+        return super().suggest(history, rng)
+
+
+class ReadsValues(Honest):
+    """Takes the trial with the lowest value, whatever the direction."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        values = [history.trials[i].value for i in history.complete]
+        best = int(np.argmin(values)) if values else 0
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), best]))
+
+
+class OneObjective(Honest):
+    """Turns the losses of a trial into a number."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        for i in history.complete:
+            float(history.losses[i].item())
+        return super().suggest(history, rng)
+
+
+class Recursive(Honest):
+    """Goes through the trials by recursion."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        def deep(count: int) -> int:
+            return 1 + deep(count - 1) if count else 0
+
+        deep(len(history.trials))
+        return super().suggest(history, rng)
+
+
+@attrs.define(kw_only=True)
+class WithoutHelp(Honest):
+    """Has an option that nobody explains."""
+
+    depth: int = attrs.field(default=1)
+
+
+@attrs.define(kw_only=True)
+class NotesItsBirth(Honest):
+    """Has an option whose default is different each time."""
+
+    born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
+
+
+class HoldsALambda(Honest):
+    """Keeps a function that cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        return (lambda: self), ()
+
+
+WRONG: dict[str, type[Honest]] = {
+    "test_stays_inside_the_space": LeavesTheSpace,
+    "test_takes_any_space": Int32,
+    "test_gives_native_values": NumpyScalars,
+    "test_notes_plain_data": NotesArrays,
+    "test_follows_the_seed": OwnSeed,
+    "test_uses_no_global_randomness": GlobalRandomness,
+    "test_ignores_the_clock": Clock,
+    "test_asking_again_changes_nothing": TakesAskingAgainForRefusal,
+    "test_goes_on_the_same_after_a_resume": CountsFromItsBirth,
+    "test_follows_what_is_taken_back": NeverForgets,
+    "test_keeps_studies_apart": KeepsTheFirstSpace,
+    "test_leaves_the_history_alone": WritesIntoTheHistory,
+    "test_minds_running_trials": LooksAtResultsOnly,
+    "test_starts_many_at_once": WaitsForTheFirst,
+    "test_survives_failures": TakesEveryEndForAResult,
+    "test_takes_unfinished_business": KnowsNoPause,
+    "test_takes_a_space_of_one_point": NeedsAColumn,
+    "test_ends_a_finite_space": KnowsNoEnd,
+    "test_minimizes_and_maximizes_alike": ReadsValues,
+    "test_takes_several_objectives": OneObjective,
+    "test_takes_thousands_of_trials": Recursive,
+    "test_options_have_help": WithoutHelp,
+    "test_description_is_stable": NotesItsBirth,
+    "test_travels_to_workers": HoldsALambda,
+}
+
+
+def broken(sampler: type, kit: type[SamplerKit] = KIT) -> dict[str, str]:
+    space = kit.space.__wrapped__(kit()) if hasattr(kit.space, "__wrapped__") else None
+    return broken_rules(kit, {"make_sampler": sampler, "make_component": sampler, "space": space})
+
+
+class TestHonest(SamplerKit):
+    @pytest.fixture
+    def make_sampler(self) -> type[Honest]:
+        return Honest
+
+
+def test_every_check_has_a_wrong_sampler() -> None:
+    assert sorted(WRONG) == sorted(checks_of(KIT))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_sampler_is_rejected_by_its_check_alone(name: str) -> None:
+    assert list(broken(WRONG[name])) == [name]
+
+
+def test_a_failing_check_says_the_rule_and_why() -> None:
+    message = broken(NumpyScalars)["test_gives_native_values"]
+    assert "Broken rule: A suggestion is a dict of native Python values" in message
+    assert "Why it matters: it goes to a log of JSON" in message
+    assert "float64" in message
+
+
+class Single(SamplerKit):
+    several_objectives = False
+
+
+class Refusing(OneObjective):
+    """Says beforehand that it takes one objective only."""
+
+    def check(self, space: object, objectives: dict[str, str]) -> None:
+        if len(objectives) > 1:
+            raise UsageError("This sampler takes one objective.")
+
+
+def test_a_sampler_for_one_objective_must_say_so_beforehand() -> None:
+    assert not broken(Refusing, Single)
+    assert list(broken(OneObjective, Single)) == ["test_takes_several_objectives"]

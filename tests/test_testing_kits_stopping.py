@@ -1,0 +1,325 @@
+"""The kit for stopping rules: an honest one passes, and each check alone rejects one that is wrong in one way."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from hpt_core import History, Pause, State, Stop, Trial, option
+from hpt_core.testing import StoppingRuleKit
+from hpt_core.testing.checks import broken_rules, checks_of
+
+KIT = StoppingRuleKit
+START = time.time()
+
+
+@attrs.define(kw_only=True)
+class Honest:
+    """Stops the worst fifth, and takes the best of the paused trials up again."""
+
+    share: float = option(0.8, gt=0, lt=1, help="The share of trials that may go on.")
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        curve = history.curve(trial)
+        steps = [step for step, _ in curve]
+        others = [self.level(history, other, steps) for other in self.complete(history)]
+        known = sorted(level for level in others if level is not None)
+        if len(known) < 4:
+            return None
+        limit, mine = known[int(self.share * len(known))], self.level(history, trial, steps)
+        assert mine is not None
+        return self.stop(limit, mine) if self.worse(mine, limit) else None
+
+    def complete(self, history: History) -> list[Trial]:
+        return [history.trials[number] for number in history.complete]
+
+    def worse(self, mine: float, limit: float) -> bool:
+        return mine > limit
+
+    def stop(self, limit: float, mine: float) -> Stop:
+        return Stop(f"{mine:g} is worse than {limit:g}", {"limit": limit})
+
+    def level(self, history: History, trial: Trial, steps: list[int]) -> float | None:
+        curve = dict(history.curve(trial))
+        if not all(step in curve for step in steps):
+            return None
+        return float(np.mean([curve[step] for step in steps])) if history.evidence == "folds" else curve[steps[-1]]
+
+    def promote(self, history: History) -> int | None:
+        found = self.waiting(history)
+        return min(found, key=lambda t: (history.curve(t)[-1][1], t.number)).number if found else None
+
+    def waiting(self, history: History) -> list[Trial]:
+        return [trial for trial in history.trials if trial.state is State.PAUSED and trial.reports]
+
+
+class NeverActs(Honest):
+    """Compares the wrong way round with what cannot be."""
+
+    def worse(self, mine: float, limit: float) -> bool:
+        return mine > limit + 1e9
+
+    def promote(self, history: History) -> int | None:
+        return None
+
+
+class GivesNoReason(Honest):
+    """Stops without a word."""
+
+    def stop(self, limit: float, mine: float) -> Stop:
+        return Stop("", {"limit": limit})
+
+
+class NumpyEvidence(Honest):
+    """Gives an array as evidence."""
+
+    def stop(self, limit: float, mine: float) -> Stop:
+        return Stop("too bad", {"limits": np.array([limit])})
+
+
+class StopsTies(Honest):
+    """Stops what is worse than the limit or equal to it."""
+
+    def worse(self, mine: float, limit: float) -> bool:
+        return mine >= limit
+
+
+class NeedsAnEnd(Honest):
+    """Takes the mean of the ended trials as soon as five are there."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        if len(history.trials) >= 5 and len(history.pending) == len(history.trials):
+            raise ZeroDivisionError("division by zero")
+        return super().judge_trial(history, trial)
+
+
+class ReadsFailedValues(Honest):
+    """Reads the value of every trial that has ended, failed ones too."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        sorted(t.values[0] for t in history.trials if t.finished and t.state is not State.STOPPED)  # type: ignore[index]
+        return super().judge_trial(history, trial)
+
+
+class NeedsReports(Honest):
+    """Looks at the last report of each complete trial."""
+
+    def complete(self, history: History) -> list[Trial]:
+        return [trial for trial in super().complete(history) if trial.reports[-1].step]
+
+
+class NeedsSteps(Honest):
+    """Computes with the number of steps, which may be unknown."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        half: Any = history.steps
+        return super().judge_trial(history, trial) if half // 2 >= 0 else None
+
+
+class OneObjective(Honest):
+    """Turns the losses of a trial into a number."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        for number in history.complete:
+            history.losses[number].item()
+        return super().judge_trial(history, trial)
+
+
+class Recursive(Honest):
+    """Goes through the trials by recursion."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        def deep(count: int) -> int:
+            return 1 + deep(count - 1) if count else 0
+
+        deep(len(history.trials))
+        return super().judge_trial(history, trial)
+
+
+class PromotesStopped(Honest):
+    """Takes a trial without a value for one that is paused."""
+
+    def waiting(self, history: History) -> list[Trial]:
+        idle = [t for t in history.trials if t.state in (State.PAUSED, State.STOPPED)]
+        return [trial for trial in idle if trial.value is None and trial.reports]
+
+
+class PromotesTwice(Honest):
+    """Does not see that the trial which it promoted runs by now."""
+
+    def waiting(self, history: History) -> list[Trial]:
+        return [t for t in history.trials if t.state in (State.PAUSED, State.RUNNING) and len(t.reports) == 1]
+
+
+class PausesForEver(Honest):
+    """Pauses every trial at its first report and promotes none."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        return Pause("first rung")
+
+    def promote(self, history: History) -> int | None:
+        return None
+
+
+class Clock(Honest):
+    """Acts in its first hour only."""
+
+    def worse(self, mine: float, limit: float) -> bool:
+        return mine > limit and time.time() - START < 3600
+
+
+class MindsDurations(Honest):
+    """Does not stop anything where trials are slow."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        slow = any((history.trials[number].duration or 0.0) > 300 for number in history.complete)
+        return None if slow else super().judge_trial(history, trial)
+
+
+class ComparesWithTheLast(Honest):
+    """Compares with the last four complete trials."""
+
+    def complete(self, history: History) -> list[Trial]:
+        return super().complete(history)[-4:]
+
+
+class AnswersOnce(Honest):
+    """Decides once on each report, and says nothing when it is asked again."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        asked = (history, history.position, trial.number)
+        again = self.__dict__.get("asked", (None,))[0] is history and self.__dict__["asked"][1:] == asked[1:]
+        self.__dict__["asked"] = asked
+        return None if again else super().judge_trial(history, trial)
+
+
+class CountsFromItsBirth(Honest):
+    """Begins to act some time after it was made."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        births: list[tuple[History, int]] = self.__dict__.setdefault("births", [])
+        if not any(known is history for known, _ in births):
+            births.append((history, history.position))
+        born = next(position for known, position in births if known is history)
+        return None if history.position - born > 40 else super().judge_trial(history, trial)
+
+
+class NeverForgets(Honest):
+    """Keeps every complete trial of a study that it ever saw."""
+
+    def complete(self, history: History) -> list[Trial]:
+        memory: list[tuple[History, dict[int, Trial]]] = self.__dict__.setdefault("memory", [])
+        if not any(known is history for known, _ in memory):
+            memory.append((history, {}))
+        trials = next(trials for known, trials in memory if known is history)
+        trials |= {trial.number: trial for trial in super().complete(history)}
+        return list(trials.values())
+
+
+class KeepsTheFirstSteps(Honest):
+    """Remembers of the first study that it sees how many steps there are, and acts up to there."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        steps = self.__dict__.setdefault("steps", history.steps or 12)
+        return super().judge_trial(history, trial) if trial.reports[-1].step <= steps else None
+
+
+class Draws(Honest):
+    """Draws a number from the module `random`."""
+
+    def worse(self, mine: float, limit: float) -> bool:
+        return mine > limit + 1e-12 * random.random()
+
+
+class WritesIntoTheHistory(Honest):
+    """Marks the trials that it has taken into account."""
+
+    def complete(self, history: History) -> list[Trial]:
+        found = super().complete(history)
+        for trial in found:
+            trial.rule = "seen"
+        return found
+
+
+class ReadsValues(Honest):
+    """Takes reports as they are, whatever the direction."""
+
+    def level(self, history: History, trial: Trial, steps: list[int]) -> float | None:
+        values = {report.step: report.value for report in trial.reports}
+        return values[steps[-1]] if all(step in values for step in steps) else None
+
+
+@attrs.define(kw_only=True)
+class WithoutHelp(Honest):
+    """Has an option that nobody explains."""
+
+    depth: int = attrs.field(default=1)
+
+
+@attrs.define(kw_only=True)
+class NotesItsBirth(Honest):
+    """Has an option whose default is different each time."""
+
+    born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
+
+
+class HoldsALambda(Honest):
+    """Keeps a function that cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        return (lambda: self), ()
+
+
+WRONG: dict[str, type[Honest]] = {
+    "test_acts": NeverActs,
+    "test_decisions_have_reasons": GivesNoReason,
+    "test_evidence_is_plain_data": NumpyEvidence,
+    "test_equals_are_not_stopped": StopsTies,
+    "test_takes_a_young_study": NeedsAnEnd,
+    "test_survives_failures": ReadsFailedValues,
+    "test_takes_trials_without_reports": NeedsReports,
+    "test_takes_any_end": NeedsSteps,
+    "test_takes_several_objectives": OneObjective,
+    "test_takes_thousands_of_trials": Recursive,
+    "test_promotes_paused_trials_only": PromotesStopped,
+    "test_promotes_a_trial_once": PromotesTwice,
+    "test_lets_trials_end": PausesForEver,
+    "test_ignores_the_clock": Clock,
+    "test_ignores_durations": MindsDurations,
+    "test_ignores_the_order_of_other_trials": ComparesWithTheLast,
+    "test_asking_again_changes_nothing": AnswersOnce,
+    "test_goes_on_the_same_after_a_resume": CountsFromItsBirth,
+    "test_follows_what_is_taken_back": NeverForgets,
+    "test_keeps_studies_apart": KeepsTheFirstSteps,
+    "test_uses_no_global_randomness": Draws,
+    "test_leaves_the_history_alone": WritesIntoTheHistory,
+    "test_minimizes_and_maximizes_alike": ReadsValues,
+    "test_options_have_help": WithoutHelp,
+    "test_description_is_stable": NotesItsBirth,
+    "test_travels_to_workers": HoldsALambda,
+}
+
+
+def broken(rule: type[Honest]) -> dict[str, str]:
+    return broken_rules(KIT, {"make_rule": rule, "make_component": rule})
+
+
+class TestHonest(StoppingRuleKit):
+    @pytest.fixture
+    def make_rule(self) -> type[Honest]:
+        return Honest
+
+
+def test_every_check_has_a_wrong_rule() -> None:
+    assert sorted(WRONG) == sorted(checks_of(KIT))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_rule_is_rejected_by_its_check_alone(name: str) -> None:
+    assert list(broken(WRONG[name])) == [name]

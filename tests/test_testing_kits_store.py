@@ -1,0 +1,461 @@
+"""The store kit: an honest store passes, and each check alone rejects a store that is wrong in one way."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from numpy.random import default_rng
+
+from hpt_core import Record, StoreError, option
+from hpt_core.testing import StoreKit
+from hpt_core.testing.checks import broken_rules, checks_of
+
+KIT = StoreKit
+PARENT = os.getpid()
+
+
+@attrs.define(kw_only=True)
+class Honest:
+    """A file with a line of JSON per batch."""
+
+    path: Path = option(Path("log"), help="The file.")
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        if not records:
+            return len(self.read(study))
+        with self.exclusive("write"):
+            before = len(self.read(study))
+            self.write(self.encode(study, records))
+        return before + len(records)
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        try:
+            return json.dumps([study, list(records)], allow_nan=False)
+        except (TypeError, ValueError) as err:
+            raise StoreError(str(err)) from err
+
+    def write(self, line: str) -> None:
+        with self.path.open("ab") as file:
+            whole = self.path.read_bytes().rpartition(b"\n")
+            file.truncate(len(whole[0]) + len(whole[1]))  # what a killed writer left
+            file.write(f"{line}\n".encode())
+
+    def batches(self) -> list[tuple[str, list[Record]]]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_bytes().split(b"\n")[:-1]
+        return [tuple(json.loads(line)) for line in lines]
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return [record for name, batch in self.batches() if name == study for record in batch][after:]
+
+    def studies(self) -> Sequence[str]:
+        return list(dict.fromkeys(name for name, _ in self.batches()))
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        with self.path.with_name(f"{self.path.name}.{name}.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def lock(self, study: str) -> Any:
+        return self.exclusive(f"study {zlib.crc32(study.encode())}")
+
+    def close(self) -> None:
+        pass
+
+
+class OneIsTrue(Honest):
+    """Writes whole floats as integers."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        def plain(value: Any) -> Any:
+            return int(value) if value == 1 and isinstance(value, float) else value
+
+        return super().encode(study, [{key: plain(value) for key, value in record.items()} for record in records])
+
+
+class FifteenDigits(Honest):
+    """Writes floats with fifteen digits."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        short = [{k: float(f"{v:.15g}") if isinstance(v, float) else v for k, v in r.items()} for r in records]
+        return super().encode(study, short)
+
+
+class Strips(Honest):
+    """Strips blanks and line ends from text."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        return super().encode(study, [{k: v.strip() if k == "text" else v for k, v in r.items()} for r in records])
+
+
+class DropsWhatIsEmpty(Honest):
+    """Leaves out keys that hold nothing."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        return super().encode(study, [{k: v for k, v in r.items() if v not in ({}, [])} for r in records])
+
+
+class SortsByTime(Honest):
+    """Gives records in the order of their times."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        found = super().read(study)
+        timed = sorted(found, key=lambda r: r["time"]) if all("n" in r for r in found) else found
+        return timed[after:]
+
+
+class CountsTheBatch(Honest):
+    """Returns how many records it has just written, where that is more than one."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        position = super().append(study, records)
+        return len(records) if len(records) == 3 else position
+
+
+class OffByOne(Honest):
+    """Leaves out the record at the position, too, in the middle of a log."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return super().read(study, after + 1 if after == 4 else after)
+
+
+class OnePage(Honest):
+    """Reads at most 10,000 records."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return super().read(study, after)[:10_000]
+
+
+class OneByOne(Honest):
+    """Writes one record after the other, up to the one that it cannot write."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        good = []
+        for record in records:
+            try:
+                json.dumps(record, allow_nan=False)
+            except TypeError:
+                super().append(study, good)
+                raise
+            good.append(record)
+        return super().append(study, records)
+
+
+class IgnoresCase(Honest):
+    """Takes names that differ in case for the same."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        return super().encode(study.lower(), records)
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return super().read(study.lower(), after)
+
+
+class ListsByName(Honest):
+    """Lists studies in alphabetical order."""
+
+    def studies(self) -> Sequence[str]:
+        return sorted(super().studies())
+
+
+class MissesTheStudy(Honest):
+    """Raises where a study that is not there is read on from a position."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        if after == 3 and study not in self.studies():
+            raise KeyError(study)
+        return super().read(study, after)
+
+
+class MakesItsFile(Honest):
+    """Makes its file when it lists what is there."""
+
+    def studies(self) -> Sequence[str]:
+        if not self.path.exists():
+            self.path.touch()
+        return super().studies()
+
+
+class TakesBack(Honest):
+    """Loses on closing the record that it wrote after reading."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        self.__dict__.setdefault("first", "read")
+        return super().read(study, after)
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        if self.__dict__.setdefault("first", "append") == "read":
+            self.__dict__["first"] = "read, then append"
+        return super().append(study, records)
+
+    def close(self) -> None:
+        if self.__dict__.pop("first", "") == "read, then append" and os.getpid() == PARENT:
+            lines = self.path.read_bytes().split(b"\n")
+            self.path.write_bytes(b"".join(line + b"\n" for line in lines[:-2]))
+
+
+class ClosesOnce(Honest):
+    """Cannot be closed twice."""
+
+    def close(self) -> None:
+        if self.__dict__.setdefault("closed", 0):
+            raise ValueError("already closed")
+        self.__dict__["closed"] = 1
+
+
+class WritesLater(Honest):
+    """Confirms a record at once, and writes it a moment later."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        if os.getpid() == PARENT or len(records) != 1:
+            return super().append(study, records)
+        later: list[str] = self.__dict__.setdefault("later", [])
+        later.append(self.encode(study, records))
+        if len(later) == 1:
+            self.__dict__["timer"] = threading.Timer(0.05, self.flush)
+            self.__dict__["timer"].start()
+        return len(super().read(study)) + len(later)
+
+    def flush(self) -> None:
+        while later := self.__dict__.get("later"):
+            with self.exclusive("write"):
+                self.write(later[0])
+            later.pop(0)
+
+    def lock(self, study: str) -> Any:
+        self.close()
+        return super().lock(study)
+
+    def close(self) -> None:
+        if "timer" in self.__dict__:
+            self.__dict__["timer"].join()
+
+
+class Torn(Honest):
+    """Writes a batch as a line for each record."""
+
+    def write(self, line: str) -> None:
+        study, records = json.loads(line)
+        for i in range(0, len(records), 1 if len(records) == 20 else 20_000):
+            super().write(json.dumps([study, records[i : i + 1] if len(records) == 20 else records]))
+            time.sleep(0.002 if len(records) == 20 else 0)
+
+
+class RemembersWhatItRead(Honest):
+    """Reads the file once and adds only what it writes itself."""
+
+    def batches(self) -> list[tuple[str, list[Record]]]:
+        known: list[tuple[str, list[Record]]] | None = self.__dict__.get("known")
+        if known is None or not known:
+            known = self.__dict__["known"] = super().batches()
+        return known
+
+    def write(self, line: str) -> None:
+        known = self.__dict__.get("known")
+        super().write(line)
+        if known:
+            known.append(tuple(json.loads(line)))
+
+
+class Rewrites(Honest):
+    """Writes the whole file anew, without keeping other processes from doing so."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        if len(records) != 1 or not self.path.exists() or threading.active_count() > 1:
+            return super().append(study, records)
+        line = self.encode(study, records)
+        before = self.path.read_bytes()
+        time.sleep(0.001)
+        self.path.write_bytes(before + f"{line}\n".encode())
+        return len(self.read(study))
+
+
+class OneThread(Honest):
+    """Takes writes of the thread that made it only, as a bare sqlite3 connection does."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        mine = self.__dict__.setdefault("thread", threading.get_ident())
+        if mine != threading.get_ident():
+            raise StoreError("objects created in a thread can only be used in that same thread")
+        return super().append(study, records)
+
+
+class ReadersWait(Honest):
+    """Reads under the study's lock."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        name = f"{self.path.name}.study {zlib.crc32(study.encode())}.lock"
+        if threading.current_thread() is threading.main_thread() or not self.path.with_name(name).exists():
+            return super().read(study, after)
+        with self.lock(study):
+            return super().read(study, after)
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        with self.exclusive("write"):
+            before = len(super().read(study))
+            if records:
+                self.write(self.encode(study, records))
+        return before + len(records)
+
+
+class WritersWait(Honest):
+    """Writes under the study's lock."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        if self.__dict__.get("mine") or len(records) != 1:
+            return super().append(study, records)
+        with super().lock(study):
+            return super().append(study, records)
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        with super().lock(study):
+            self.__dict__["mine"] = True
+            yield
+            self.__dict__["mine"] = False
+
+
+class ProcessLock(Honest):
+    """Locks with fcntl.lockf, which knows processes only."""
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        with self.path.with_name("posix.lock").open("a") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            yield
+
+
+_MUTEX = threading.RLock()
+
+
+class ThreadLock(Honest):
+    """Locks with a lock of the process."""
+
+    def lock(self, study: str) -> Any:
+        return _MUTEX
+
+
+class LockFile(Honest):
+    """Locks by making a file, which stays when its maker dies."""
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        file = self.path.with_name("held.lock")
+        for _ in range(300):
+            with contextlib.suppress(FileExistsError):
+                file.touch(exist_ok=False)
+                break
+            time.sleep(0.01)
+        else:
+            raise StoreError("the lock is held")
+        try:
+            yield
+        finally:
+            file.unlink()
+
+
+class NoFinally(Honest):
+    """Frees the lock where nothing was raised under it."""
+
+    held: ClassVar[list[Any]] = []
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        lock = super().lock(study)
+        lock.__enter__()
+        self.held.append(lock)
+        yield
+        self.held.remove(lock)
+        lock.__exit__(None, None, None)
+
+
+@attrs.define(kw_only=True)
+class WithoutHelp(Honest):
+    """Has an option that nobody explains."""
+
+    depth: int = attrs.field(default=1)
+
+
+@attrs.define(kw_only=True)
+class NotesItsBirth(Honest):
+    """Has an option whose default is different each time."""
+
+    born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
+
+
+class HoldsALock(Honest):
+    """Keeps an object that cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        return (lambda: self), ()
+
+
+WRONG: dict[str, type[Honest]] = {
+    "test_keeps_types": OneIsTrue,
+    "test_keeps_floats_exactly": FifteenDigits,
+    "test_keeps_text": Strips,
+    "test_keeps_nested_data": DropsWhatIsEmpty,
+    "test_keeps_the_order": SortsByTime,
+    "test_append_gives_the_position": CountsTheBatch,
+    "test_reads_on_from_any_position": OffByOne,
+    "test_reads_long_logs_whole": OnePage,
+    "test_writes_all_or_none": OneByOne,
+    "test_keeps_studies_apart": IgnoresCase,
+    "test_lists_studies_in_order_of_creation": ListsByName,
+    "test_a_study_that_is_not_there_is_empty": MissesTheStudy,
+    "test_reading_changes_no_file": MakesItsFile,
+    "test_closes_and_opens_again": TakesBack,
+    "test_may_be_closed_twice": ClosesOnce,
+    "test_survives_kill_9": WritesLater,
+    "test_a_batch_is_whole_or_not_there_after_kill_9": Torn,
+    "test_sees_what_others_write": RemembersWhatItRead,
+    "test_many_processes_write_at_once": Rewrites,
+    "test_is_used_from_any_thread": OneThread,
+    "test_readers_are_not_held_up": ReadersWait,
+    "test_the_lock_keeps_no_append_out": WritersWait,
+    "test_the_lock_excludes_threads": ProcessLock,
+    "test_the_lock_excludes_processes": ThreadLock,
+    "test_the_lock_ends_with_its_holder": LockFile,
+    "test_an_error_under_the_lock_frees_it": NoFinally,
+    "test_options_have_help": WithoutHelp,
+    "test_description_is_stable": NotesItsBirth,
+    "test_travels_to_workers": HoldsALock,
+}
+
+
+def broken(store: type[Honest], folder: Path) -> dict[str, str]:
+    def make_component() -> Honest:
+        return store(path=folder / "log")
+
+    return broken_rules(KIT, {"make_store": lambda path: store(path=path), "make_component": make_component})
+
+
+class TestHonest(StoreKit):
+    @pytest.fixture
+    def make_store(self) -> Any:
+        return lambda path: Honest(path=path)
+
+
+def test_every_check_has_a_wrong_store() -> None:
+    assert sorted(WRONG) == sorted(checks_of(KIT))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_store_is_rejected_by_its_check_alone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)  # the ones that hang, hang for ever
+    assert list(broken(WRONG[name], tmp_path)) == [name]

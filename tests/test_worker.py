@@ -1,0 +1,582 @@
+"""The one loop in one process: what evaluators do, how trials end, who is told."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Never
+
+import pytest
+
+from hpt_core import (
+    EvaluationError,
+    Failure,
+    Float,
+    History,
+    NothingSucceededError,
+    Params,
+    Pause,
+    PluginError,
+    Record,
+    Report,
+    Space,
+    State,
+    Stop,
+    StoreError,
+    Study,
+    Trial,
+    TrialContext,
+    UsageError,
+    hookimpl,
+)
+from hpt_core.builtin.function import FunctionEvaluator
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.plugins import Plugins
+from hpt_core.worker import failure_of
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class Uniform:
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return history.space.sample(rng)
+
+
+def study_of(**given: Any) -> Study:
+    defaults: dict[str, Any] = {"space": {"x": Float(0, 1)}, "sampler": Uniform(), "seed": 2}
+    return Study(**(defaults | given))
+
+
+def run_one(evaluate: Any, **given: Any) -> Trial:
+    """One trial that does as told, and one behind it that goes well."""
+    study = study_of(**given)
+    calls = iter([evaluate, lambda _: 1.0])
+
+    def call_next(params: Params) -> Any:
+        return next(calls)(params)
+
+    study.run(call_next, trials=2)
+    assert study.trials[1].state is State.COMPLETE
+    return study.trials[0]
+
+
+# --- what evaluators raise ------------------------------------------------------------------------
+
+
+def recurse() -> Never:
+    recurse()
+    raise AssertionError
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> Never:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+class UnspeakableResultError(EvaluationError):
+    def __str__(self) -> Never:
+        raise RuntimeError("no")
+
+
+def makeable(cls: type[BaseException]) -> BaseException:
+    arguments: dict[str, tuple[Any, ...]] = {
+        "UnicodeDecodeError": ("utf-8", b"\xff", 0, 1, "bad"),
+        "UnicodeEncodeError": ("utf-8", "\udcff", 0, 1, "bad"),
+        "UnicodeTranslateError": ("\udcff", 0, 1, "bad"),
+        "BaseExceptionGroup": ("several", [KeyboardInterrupt()]),
+        "ExceptionGroup": ("several", [ValueError("one"), TypeError("two")]),
+    }
+    return cls(*arguments.get(cls.__name__, ("said so",)))
+
+
+BUILTIN = sorted(
+    {
+        value
+        for value in vars(builtins).values()
+        if isinstance(value, type) and issubclass(value, BaseException) and value is not KeyboardInterrupt
+    },
+    key=lambda cls: cls.__name__,
+)
+RAISED = [
+    *map(makeable, BUILTIN),
+    UnspeakableError(),
+    UnspeakableResultError("x", kind="error"),
+    ValueError("\udcff\0"),
+]
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda err: type(err).__name__)
+def test_whatever_an_evaluator_raises_fails_its_trial_alone(error: BaseException) -> None:
+    def fail(params: Params) -> Never:
+        raise error
+
+    failure = run_one(fail).failure
+    assert failure is not None
+    assert failure.kind == ("out-of-memory" if isinstance(error, MemoryError) else "error")
+    if type(error).__module__ == "builtins":
+        assert failure.message == f"{type(error).__name__}: {error}"
+        assert "raise error" in failure.detail
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda err: type(err).__name__)
+def test_a_generator_may_raise_as_well(error: BaseException) -> None:
+    def fail(params: Params, trial: TrialContext) -> Iterator[float]:
+        yield 1.0
+        if trial.number == 0:
+            raise error
+
+    study = study_of()
+    study.run(FunctionEvaluator(call=fail), trials=2)
+    assert [t.state for t in study.trials] == [State.FAILED, State.COMPLETE]
+    assert [r.value for r in study.trials[0].reports] == [1.0]
+    assert study.trials[0].values is None
+
+
+def test_running_out_of_stack_is_a_failure() -> None:
+    failure = run_one(lambda _: recurse()).failure
+    assert failure is not None
+    assert failure.message.startswith("RecursionError")
+    assert len(failure.detail) <= 65536
+
+
+def test_the_traceback_begins_where_the_evaluator_does() -> None:
+    def fail(params: Params) -> Never:
+        raise ValueError("here")
+
+    failure = run_one(fail).failure
+    assert failure is not None
+    assert "test_worker.py" in failure.detail
+    assert "hpt_core" not in failure.detail
+    assert "pluggy" not in failure.detail
+
+
+def test_an_evaluator_may_say_the_kind() -> None:
+    def fail(params: Params) -> Never:
+        raise EvaluationError("the model took too long", kind="timeout", detail="epoch 3")
+
+    assert run_one(fail).failure == Failure("timeout", "the model took too long", "epoch 3")
+
+
+@pytest.mark.parametrize("kind", ["splendid", "", None])
+def test_an_unknown_kind_is_an_error(kind: Any) -> None:
+    assert failure_of(EvaluationError("m", kind=kind)).kind == "error"
+
+
+def test_endless_messages_are_cut() -> None:
+    failure = failure_of(ValueError("x" * 10**6))
+    assert len(failure.message) <= 2000
+    assert len(failure.detail) <= 65536
+
+
+def test_ctrl_c_releases_the_trial() -> None:
+    answers: Iterator[float | KeyboardInterrupt] = iter([1.0, KeyboardInterrupt()])
+
+    def evaluate(params: Params) -> float:
+        answer = next(answers, 2.0)
+        if isinstance(answer, float):
+            return answer
+        raise answer
+
+    study = study_of()
+    with pytest.raises(KeyboardInterrupt):
+        study.run(evaluate, trials=4)
+    assert [t.state for t in study.trials] == [State.COMPLETE, State.WAITING]
+    study.run(evaluate, trials=4)
+    undisturbed = study_of()
+    undisturbed.run(lambda _: 2.0, trials=4)
+    assert [t.params for t in study.trials] == [t.params for t in undisturbed.trials]
+    assert [t.attempt for t in study.trials] == [1, 2, 1, 1]
+
+
+def test_ctrl_c_beside_the_evaluation_leaves_no_trial_running() -> None:
+    """It may come while a result is written; the process lives on in a notebook, so nobody would recover it."""
+
+    class Interrupted(MemoryStore):
+        def append(self, study: str, records: Any) -> int:
+            if any(record["event"] == "finished" for record in records):
+                raise KeyboardInterrupt
+            return super().append(study, records)
+
+    study = study_of(store=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        study.run(lambda _: 1.0, trials=4)
+    assert [t.state for t in study.trials] == [State.WAITING]
+
+
+def test_a_store_that_fails_is_no_failure_of_the_trial() -> None:
+    class Full(MemoryStore):
+        full = True
+
+        def append(self, study: str, records: Any) -> int:
+            if self.full and records[0]["event"] == "reported":
+                raise StoreError("The disk is full.")
+            return super().append(study, records)
+
+    def evaluate(params: Params) -> Iterator[float]:
+        yield 1.0
+
+    store = Full()
+    study = study_of(store=store)
+    with pytest.raises(StoreError, match="disk is full"):
+        study.run(evaluate, trials=2)
+    assert [t.state for t in study.trials] == [State.WAITING]
+    Full.full = False
+    study.run(evaluate, trials=2)
+    assert [t.value for t in study.trials] == [1.0, 1.0]
+
+
+# --- generators -----------------------------------------------------------------------------------
+
+
+def yielding(*items: Any, result: Any = None) -> Callable[[Params], Any]:
+    def evaluate(params: Params) -> Any:
+        yield from items
+        return result
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "evidence", "values"),
+    [
+        (yielding(3.0, 1.0, 2.0), "curve", (2.0,)),
+        (yielding(3.0, 1.0, 2.0), "folds", (2.0,)),
+        (yielding(3.0, 1.0, 5.0), "folds", (3.0,)),
+        (yielding(3.0, result=7.0), "curve", (7.0,)),
+        (yielding(3.0, result={"value": 7.0, "extra": 1.0}), "folds", (7.0,)),
+        (yielding(result=7.0), "curve", (7.0,)),
+    ],
+)
+def test_a_generator_gives_reports_and_a_result(evaluate: Any, evidence: Any, values: tuple[float, ...]) -> None:
+    study = study_of()
+    study.run(FunctionEvaluator(call=evaluate, evidence=evidence), trials=1)
+    assert study.trials[0].values == values
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "message"),
+    [
+        (yielding(), "neither reported nor returned a value"),
+        (yielding(1.0, result="good"), "must be a number. Got str"),
+        (yielding(1.0, None), "The value reported at step 2 must be a number"),
+        (yielding((2, 1.0), (1, 1.0)), "The step of a report must be an int above the last one (2)"),
+        (yielding(1.0, "x"), "The value reported at step 2 must be a number"),
+        (yielding({"step": "a", "value": 1.0}), "The step of a report must be"),
+        (yielding({"other": 1.0}), "must be a number. Got None"),
+        (yielding((1, 2, 3)), "must be a number. Got tuple"),
+    ],
+)
+def test_a_generator_that_breaks_the_rules_fails_its_trial(evaluate: Any, message: str) -> None:
+    failure = run_one(evaluate).failure
+    assert failure is not None
+    assert failure.kind == "invalid-value"
+    assert message in failure.message
+
+
+def test_several_objectives_may_be_reported() -> None:
+    study = study_of(objective={"a": "minimize", "b": "maximize"})
+    reports = (Report(1, 1.0, {"b": 2.0}), Report(2, 3.0, {"b": 6.0}))
+    study.run(FunctionEvaluator(call=yielding(*reports), evidence="folds"), trials=1)
+    assert study.trials[0].values == (2.0, 4.0)
+    incomplete = study_of(objective={"a": "minimize", "b": "maximize"})
+    incomplete.run(yielding(1.0), trials=1)
+    assert incomplete.trials[0].failure is not None
+    assert incomplete.trials[0].failure.kind == "invalid-value"
+
+
+class StopAt:
+    """Stops or pauses each trial at its second report."""
+
+    def __init__(self, decision: Any) -> None:
+        self.decision = decision
+
+    def judge_trial(self, history: History, trial: Trial) -> Any:
+        return self.decision if len(trial.reports) == 2 else None
+
+
+@pytest.mark.parametrize(("decision", "state"), [(Stop("low"), State.STOPPED), (Pause("low"), State.PAUSED)])
+def test_a_stopped_generator_is_closed(decision: object, state: State) -> None:
+    closed = []
+
+    def evaluate(params: Params) -> Iterator[float]:
+        try:
+            while True:
+                yield 1.0
+        finally:
+            closed.append(params["x"])
+
+    study = study_of(stop=StopAt(decision))
+    study.run(evaluate, trials=3)
+    assert [t.state for t in study.trials] == [state] * 3
+    assert [len(t.reports) for t in study.trials] == [2] * 3
+    assert closed == [t.params["x"] for t in study.trials]
+
+
+@pytest.mark.parametrize("error", [ValueError("in the end"), SystemExit(1), GeneratorExit()], ids=repr)
+def test_an_error_while_it_is_closed_changes_nothing(error: BaseException) -> None:
+    def evaluate(params: Params) -> Iterator[float]:
+        try:
+            while True:
+                yield 1.0
+        finally:
+            raise error
+
+    study = study_of(stop=StopAt(Stop("low")))
+    study.run(evaluate, trials=2)
+    assert [t.state for t in study.trials] == [State.STOPPED] * 2
+
+
+def test_a_generator_that_will_not_be_closed_changes_nothing() -> None:
+    def evaluate(params: Params) -> Iterator[float]:
+        try:
+            yield from (1.0, 1.0)
+        except GeneratorExit:
+            yield 9.0
+
+    study = study_of(stop=StopAt(Stop("low")))
+    study.run(evaluate, trials=2)
+    assert [t.state for t in study.trials] == [State.STOPPED] * 2
+
+
+class EveryThird:
+    """An evaluator of its own, with an iterator that is no generator."""
+
+    evidence, steps, resumable = "curve", 3, True
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        return iter([Report(3, 1.0), Report(6, 0.5)])
+
+
+def test_an_evaluator_needs_no_base_class() -> None:
+    study = study_of(evaluator=EveryThird())
+    study.run(trials=1)
+    assert [r.step for r in study.trials[0].reports] == [3, 6]
+    assert study.trials[0].value == 0.5
+    assert (study.history.steps, study.history.resumable) == (3, True)
+
+
+def test_a_resumable_trial_goes_on_where_it_was() -> None:
+    class PauseOnce:
+        def judge_trial(self, history: History, trial: Trial) -> Pause | None:
+            return Pause("once") if trial.attempt == 1 and len(trial.reports) == 2 else None
+
+        def promote(self, history: History) -> int | None:
+            paused = (int(i) for i in history.pending if history.trials[i].state is State.PAUSED)
+            return None if history.closing else next(paused, None)
+
+    started_at = []
+
+    def evaluate(params: Params, trial: TrialContext) -> Iterator[float]:
+        started_at.append(trial.resume_step)
+        for step in range(trial.resume_step, 4):
+            yield float(step)
+
+    for resumable, steps, starts in ((True, [1, 2, 3, 4], [0, 2]), (False, [1, 2, 3, 4], [0, 0])):
+        started_at.clear()
+        study = study_of(stop=PauseOnce())
+        study.run(FunctionEvaluator(call=evaluate, resumable=resumable), trials=1)
+        assert study.trials[0].state is State.PAUSED
+        assert study.ask().number == 0
+        study.tell(0, Failure("interrupted", "hand it over"))
+        study.run(FunctionEvaluator(call=evaluate, resumable=resumable), trials=1)
+        assert [r.step for r in study.trials[0].reports] == steps
+        assert (study.trials[0].state, started_at) == (State.COMPLETE, starts)
+
+
+def test_a_trial_that_is_told_from_outside_while_it_runs_is_left() -> None:
+    study = study_of()
+
+    def evaluate(params: Params) -> Iterator[float]:
+        yield 1.0
+        study.tell(0, 42.0)
+        yield 2.0
+        raise AssertionError("it goes on")
+
+    study.run(evaluate, trials=1)
+    assert study.trials[0].value == 42.0
+
+
+# --- before, beside and after ---------------------------------------------------------------------
+
+
+class Concluding:
+    """Refits its winner."""
+
+    def __init__(self, said: Any = None) -> None:
+        self.concluded: list[TrialContext] = []
+        self.said = said
+
+    def evaluate(self, trial: TrialContext) -> float:
+        return float(trial.params["x"])
+
+    def check(self, space: Space, objectives: Mapping[str, str]) -> None:
+        if "y" in space.names:
+            raise UsageError("space.y: there is no such thing")
+        assert objectives == {"value": "minimize"}
+
+    def conclude(self, best: TrialContext) -> Any:
+        self.concluded.append(best)
+        return {"score": best.params["x"]} if self.said is None else self.said
+
+
+def test_each_winner_is_concluded_once() -> None:
+    evaluator = Concluding()
+    study = study_of(evaluator=evaluator)
+    winners: list[int] = []
+    for budget in (1, 1, 5, 20, 20):
+        study.run(trials=budget)
+        assert study.best is not None
+        winners.append(study.best.number)
+        expected = {"trial": study.best.number, "score": study.best.params["x"]}
+        assert study.history.notes["conclusion"] == expected
+    distinct = sorted(set(winners), key=winners.index)
+    assert [c.number for c in evaluator.concluded] == distinct
+    assert len(distinct) > 1
+
+
+def test_what_cannot_work_is_told_before_the_first_trial() -> None:
+    study = study_of(space={"y": Float(0, 1)}, evaluator=Concluding())
+    with pytest.raises(UsageError, match="there is no such thing"):
+        study.run(trials=1)
+    assert not study.trials
+
+
+class Watcher:
+    """Observes, and looks at the study while it does."""
+
+    def __init__(self, study: Callable[[], Study]) -> None:
+        self.study = study
+        self.saw: list[tuple[Any, ...]] = []
+
+    @hookimpl
+    def hpt_study_started(self, study: Study) -> None:
+        self.saw.append(("study",))
+
+    @hookimpl
+    def hpt_trial_started(self, study: Study, trial: Trial) -> None:
+        self.saw.append(("started", trial.number, len(study.trials)))
+
+    @hookimpl
+    def hpt_trial_reported(self, study: Study, trial: Trial) -> None:
+        self.saw.append(("reported", trial.number, trial.reports[-1].value, study.best and study.best.number))
+
+    @hookimpl
+    def hpt_trial_finished(self, study: Study, trial: Trial) -> None:
+        self.saw.append(("finished", trial.number, trial.state.value, len(study.history.complete)))
+
+    @hookimpl
+    def hpt_study_finished(self, study: Study, reason: str) -> None:
+        self.saw.append(("end", reason))
+
+
+def test_observers_are_told_in_order_and_may_look() -> None:
+    plugins = Plugins()
+    study = study_of(plugins=plugins)
+    watcher = Watcher(lambda: study)
+    plugins.register(watcher)
+    study.run(yielding(1.0, 2.0), trials=2)
+    assert watcher.saw == [
+        *[("study",), ("started", 0, 1), ("reported", 0, 1.0, None), ("reported", 0, 2.0, None)],
+        *[("finished", 0, "complete", 1), ("started", 1, 2), ("reported", 1, 1.0, 0), ("reported", 1, 2.0, 0)],
+        *[("finished", 1, "complete", 2), ("end", "all 2 trials were started")],
+    ]
+
+
+def test_looking_from_an_observer_does_not_disturb_the_replay() -> None:
+    """With ``reuse`` two records are written at once; an observer that looks must not have one replayed twice."""
+
+    class Constant:
+        def suggest(self, history: History, rng: Generator) -> Params:
+            return {"x": 0.5}
+
+    plugins, store = Plugins(), MemoryStore()
+    study = study_of(plugins=plugins, store=store, sampler=Constant(), duplicates="reuse")
+    plugins.register(Watcher(lambda: study))
+    study.run(lambda _: 1.0, trials=5)
+    again = History()
+    again.extend(store.read("study"))
+    assert study.history.position == again.position == len(store.read("study"))
+    assert [t.state for t in study.trials] == [t.state for t in again.trials] == [State.COMPLETE] * 5
+
+
+class Clumsy:
+    @hookimpl
+    def hpt_trial_started(self, study: Study, trial: Trial) -> None:
+        raise RuntimeError("clumsy")
+
+
+def test_an_observer_that_raises_is_told_of_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    plugins = Plugins()
+    plugins.register(Clumsy(), "clumsy")
+    study = study_of(plugins=plugins)
+    with caplog.at_level(logging.ERROR, "hpt"):
+        study.run(lambda _: 1.0, trials=4)
+    assert len(study.trials) == 4
+    assert [r.getMessage() for r in caplog.records] == [
+        "The plugin clumsy failed in hpt_trial_started and is left out from now on."
+    ]
+
+
+class Doubling:
+    @hookimpl(wrapper=True)
+    def hpt_evaluate(self, study: Study, trial: TrialContext) -> Any:
+        return 2 * (yield)
+
+
+class Cached:
+    @hookimpl
+    def hpt_evaluate(self, study: Study, trial: TrialContext) -> float | None:
+        return 77.0 if trial.number == 1 else None
+
+
+def test_a_plugin_may_wrap_or_replace_the_evaluation() -> None:
+    plugins = Plugins()
+    plugins.register(Doubling())
+    plugins.register(Cached())
+    study = study_of(plugins=plugins)
+    study.run(lambda p: p["x"], trials=2)
+    assert [t.value for t in study.trials] == [2 * study.trials[0].params["x"], 154.0]
+
+
+def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:
+    class Broken:
+        def judge_trial(self, history: History, trial: Trial) -> Never:
+            raise ZeroDivisionError
+
+    study = study_of(stop=Broken())
+    with pytest.raises(PluginError, match="'Broken' failed in judge_trial"):
+        study.run(yielding(1.0), trials=3)
+    assert [t.state for t in study.trials] == [State.WAITING]
+
+
+def test_files_of_a_trial_lie_beside_the_store(tmp_path: Path) -> None:
+    class WithFolder(MemoryStore):
+        folder = tmp_path
+
+    seen = []
+
+    def evaluate(params: Params, trial: TrialContext) -> float:
+        seen.append(trial.workdir)
+        return 1.0
+
+    study = study_of(store=WithFolder(), name="digits")
+    study.run(evaluate, trials=2)
+    assert seen == [tmp_path / "digits" / f"trial-{i}" for i in range(2)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_recorded_of_a_run_that_cannot_begin() -> None:
+    store = MemoryStore()
+    with pytest.raises(UsageError):
+        Study({"x": Float(0, 1)}, sampler=Uniform(), store=store).run()
+    assert list(store.read("study")) == list[Record]()
+
+
+def test_failing_alike_at_once_is_an_error_with_the_traceback() -> None:
+    with pytest.raises(NothingSucceededError, match="ZeroDivisionError"):
+        study_of().run(lambda _: 1 / 0, trials=5)
