@@ -97,7 +97,7 @@ class BayesSampler:
         """The first point of the design that nobody has taken."""
         count = len(history.trials) + self.n_initial + 8
         for index, row in enumerate(initial_rows(encoding, history.seed, count, self.n_initial)):
-            params = encoding.params(row)
+            params = encoding.params(row) if index else history.space.default()  # as declared, not as in the cube
             if history.space.key(params) not in history.keys:
                 return Suggestion(params, {"model": "initial", "index": index})
         params = _another(history, unseen, rng)

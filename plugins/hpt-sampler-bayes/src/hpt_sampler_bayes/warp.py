@@ -69,7 +69,8 @@ def _robust_unit(y: FloatArray) -> tuple[FloatArray, float, float]:
     if not (scale > 0.0 and np.isfinite(scale)):
         return np.zeros_like(y), median, 1.0
     upper = (q3 - median) / scale + _TAIL
-    return np.clip((y - median) / scale, -_GOOD_TAIL, upper), median, scale
+    with np.errstate(over="ignore"):  # a subnormal scale; what overflows is cut
+        return np.clip((y - median) / scale, -_GOOD_TAIL, upper), median, scale
 
 
 def _finite(y: FloatArray) -> FloatArray:
