@@ -1,0 +1,97 @@
+"""Checkpoints of one trial: whole or not there at all, few, and read without running code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["Checkpoints", "write_atomically"]
+
+_LOG = logging.getLogger("hpt")
+_NAME = re.compile(r"checkpoint-(\d+)\.pt")
+
+
+class Checkpoints:
+    """The checkpoints in a folder.
+
+    Args:
+        folder: Made when the first one is saved.
+        identity: Plain values that a checkpoint must carry to be taken for one of this trial.
+        keep: How many stay.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], keep: int = 2) -> None:
+        self.folder = folder
+        self._identity = dict(identity)
+        self._keep = keep
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write the state after a step, durably, and remove what is older than the last few."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"checkpoint-{step:06d}.pt"
+        write_atomically({"identity": self._identity, "step": step, "state": dict(state)}, path)
+        self.prune(self._keep)
+
+    def load(self, at_most: int) -> tuple[int, dict[str, Any]] | None:
+        """Read the newest whole checkpoint of this trial.
+
+        Args:
+            at_most: The last step that may be in it.
+
+        Returns:
+            Its step and state; None where there is none. A broken one is passed over with a warning.
+        """
+        for step, path in reversed(self.steps()):
+            if step > at_most:
+                continue
+            try:
+                found = torch.load(path, map_location="cpu", weights_only=True)
+                if found["identity"] == self._identity and found["step"] == step:
+                    return step, found["state"]
+            except Exception as err:  # noqa: BLE001 - a broken file may raise anything
+                _LOG.warning("The checkpoint %s cannot be read and is passed over: %s", path, err)
+        return None
+
+    def steps(self) -> list[tuple[int, Path]]:
+        """(step, file) of all that are there, ascending."""
+        found = [(_NAME.fullmatch(path.name), path) for path in self.folder.glob("checkpoint-*.pt")]
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep``, and what a killed process left half written."""
+        steps = self.steps()
+        for _, path in steps[: max(0, len(steps) - keep)]:
+            path.unlink(missing_ok=True)
+        for path in self.folder.glob("*.pt.tmp"):
+            path.unlink(missing_ok=True)
+
+    def clear(self, *, all_files: bool) -> None:
+        """Remove the checkpoints; with ``all_files`` the folder, too."""
+        if all_files:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            self.prune(0)
+
+
+def write_atomically(content: Any, path: Path) -> None:
+    """Save what torch can save so that the file is there whole, or as it was, whenever the machine dies."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    with contextlib.suppress(OSError):  # some file systems know no fsync of folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

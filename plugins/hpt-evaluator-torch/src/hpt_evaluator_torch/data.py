@@ -1,0 +1,161 @@
+"""The data of a study and the batches of an epoch; the order of rows is that of ``seed + epoch`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from hpt_core import EvaluationError, Mistake, UsageError
+from hpt_evaluator_torch.arguments import resolve_callable
+
+__all__ = ["Data", "TrainBatches", "load_data", "split_batch", "valid_batches"]
+
+_PATH = "evaluator.data"
+_VALID = ("valid", "validation", "val", "test")
+
+
+@attrs.frozen(eq=False)
+class Data:
+    """What models are trained and measured on.
+
+    Attributes:
+        train: A dataset or a `DataLoader`.
+        valid: The same, or None where there is none.
+        extras: Further entries of the data, by name; the model function may ask for them.
+    """
+
+    train: Any
+    valid: Any = None
+    extras: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def load_data(source: Any) -> Data:
+    """Load the data that the option describes.
+
+    Args:
+        source: A function, its import path, or a table ``{"use": "module:function", **arguments}``; or what such a
+            function returns: a pair (train, validation), a dict with ``train``, ``valid`` and anything else that the
+            model function wants to know, or training data alone. Each part is a `Dataset`, a `DataLoader`, or a tuple
+            of arrays or tensors whose last one holds the targets. Arrays of floats get torch's default precision.
+
+    Raises:
+        UsageError: If the function fails, or nothing fitting comes of it.
+    """
+    name = "data"
+    if callable(source) or isinstance(source, str) or (isinstance(source, Mapping) and "use" in source):
+        function, arguments = resolve_callable(source, _PATH)
+        name = getattr(function, "__name__", name)
+        try:
+            source = function(**arguments)
+        except Exception as err:
+            raise UsageError(Mistake(_PATH, f"{name} failed: {type(err).__name__}: {err}")) from err
+    if isinstance(source, Mapping):
+        return _from_mapping(source, name)
+    if isinstance(source, (tuple, list)) and len(source) == 2 and not _is_array(source[0]):
+        return Data(_part(source[0], name), _part(source[1], name))
+    return Data(_part(source, name))
+
+
+def _from_mapping(source: Mapping[str, Any], name: str) -> Data:
+    valid = [key for key in _VALID if key in source]
+    if "train" not in source:
+        raise UsageError(Mistake(_PATH, f"{name} gives no 'train' part. Got {', '.join(map(str, source)) or 'none'}."))
+    extras = {key: value for key, value in source.items() if key != "train" and key not in valid[:1]}
+    return Data(_part(source["train"], name), _part(source[valid[0]], name) if valid else None, extras)
+
+
+def _part(part: Any, name: str) -> Any:
+    if isinstance(part, (tuple, list)) and part and all(_is_array(item) for item in part):
+        tensors = [_tensor(item) for item in part]
+        rows = [len(tensor) for tensor in tensors]
+        if len(set(rows)) > 1:
+            msg = f"{name} gives arrays of {' and '.join(map(str, rows))} rows that belong together."
+            raise UsageError(Mistake(_PATH, msg))
+        return TensorDataset(*tensors)
+    if _is_array(part):
+        return TensorDataset(_tensor(part))
+    if isinstance(part, (tuple, list)) or not (hasattr(part, "__getitem__") or hasattr(part, "__iter__")):
+        msg = f"{name} must give datasets, loaders or tuples of arrays for training and validation. Got {part!r:.80}."
+        raise UsageError(Mistake(_PATH, msg))
+    return part
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) or (hasattr(value, "__array__") and hasattr(value, "shape"))
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value
+    tensor = torch.from_numpy(np.ascontiguousarray(value))
+    return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
+
+
+class TrainBatches:
+    """A training set cut into batches: each epoch in an order of its own."""
+
+    def __init__(self, source: Any, batch_size: int, seed: int, *, drop_last: bool = False) -> None:
+        self._source, self._seed = source, seed
+        self._batch_size, self._drop_last = batch_size, drop_last
+
+    def __len__(self) -> int:
+        if isinstance(self._source, (DataLoader, IterableDataset)):
+            return len(self._source)
+        rows = len(self._source)
+        return rows // self._batch_size if self._drop_last else -(-rows // self._batch_size)
+
+    def of_epoch(self, epoch: int) -> Iterator[Any]:
+        """The batches of one epoch, from 1; the same ones whenever it is asked for."""
+        if isinstance(self._source, DataLoader):
+            _reseed(self._source, self._seed + epoch)
+            return iter(self._source)
+        if isinstance(self._source, IterableDataset):
+            return iter(DataLoader(self._source, self._batch_size, drop_last=self._drop_last))
+        generator = torch.Generator().manual_seed(self._seed + epoch)
+        order = torch.randperm(len(self._source), generator=generator)
+        chunks = order[: len(self) * self._batch_size].split(self._batch_size)
+        if type(self._source) is TensorDataset:
+            return _rows(self._source.tensors, chunks)
+        return iter(DataLoader(self._source, batch_sampler=[chunk.tolist() for chunk in chunks], generator=generator))
+
+
+def _rows(tensors: Sequence[Any], chunks: Sequence[Any]) -> Iterator[list[Any]]:
+    """What a `DataLoader` would collate row by row, taken at once."""
+    for chunk in chunks:
+        yield [tensor[chunk] for tensor in tensors]
+
+
+def _reseed(loader: Any, seed: int) -> None:
+    """Give a loader of the user's the order of this epoch, so far as it has an order of its own."""
+    sampler = loader.sampler
+    for holder in (loader, sampler):
+        generator = getattr(holder, "generator", None)
+        if generator is not None:
+            generator.manual_seed(seed)
+    if hasattr(sampler, "set_epoch"):
+        sampler.set_epoch(seed)
+
+
+def valid_batches(source: Any, batch_size: int) -> Iterator[Any]:
+    """The batches of a validation set, in its own order."""
+    if isinstance(source, DataLoader):
+        return iter(source)
+    if type(source) is TensorDataset:
+        return zip(*(tensor.split(batch_size) for tensor in source.tensors), strict=True)
+    return iter(DataLoader(source, batch_size))
+
+
+def split_batch(batch: Any, device: Any) -> tuple[tuple[Any, ...], Any]:
+    """A batch as inputs and targets on the device: the last entry is the targets; a lone entry is both."""
+    items = [batch] if isinstance(batch, torch.Tensor) else batch
+    if not isinstance(items, (list, tuple)):
+        msg = f"A batch must be a list (inputs ..., targets). Got {type(batch).__name__}; dicts need `train`."
+        raise EvaluationError(msg)
+    if device.type != "cpu":
+        items = [item.to(device, non_blocking=True) for item in items]
+    return (tuple(items), items[0]) if len(items) == 1 else (tuple(items[:-1]), items[-1])

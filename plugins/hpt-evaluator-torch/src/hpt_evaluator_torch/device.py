@@ -1,0 +1,104 @@
+"""The device: which one, mixed precision, memory given back, and what running out of it looks like."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hpt_core import EvaluationError
+
+if TYPE_CHECKING:
+    import weakref
+
+__all__ = ["autocast_of", "device_mistake", "free_memory", "out_of_memory", "pick_device", "scaler_of", "settled"]
+
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "cannot allocate memory")
+
+
+def pick_device(name: str) -> Any:
+    """The device of that name; ``auto`` is the first there is of CUDA, MPS and the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def device_mistake(name: str) -> str | None:
+    """What is wrong with a device's name on this machine."""
+    if name == "auto":
+        return None
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        return f"Must be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'. Got {name!r}."
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return f"This machine has {torch.cuda.device_count()} CUDA devices. Got {name!r}."
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return f"This machine has no MPS device. Got {name!r}."
+    return None
+
+
+def autocast_of(device: Any, *, amp: bool) -> Callable[[], Any]:
+    """Makes contexts for mixed precision in the device's own half type; does nothing where it has none."""
+    if not amp or not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.get_autocast_dtype(device.type))
+
+
+def scaler_of(device: Any, *, amp: bool) -> Any:
+    """The gradient scaler that half precision needs; a disabled one elsewhere."""
+    half = amp and device.type == "cuda" and torch.get_autocast_dtype("cuda") is torch.float16
+    return torch.amp.GradScaler(device.type, enabled=half)
+
+
+@contextlib.contextmanager
+def settled(threads: int | None) -> Iterator[None]:
+    """Within it: so many CPU threads, and the deterministic kernels of cuDNN."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark, torch.get_num_threads()
+    cudnn.deterministic, cudnn.benchmark = True, False
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before[:2]
+        if threads is not None:
+            torch.set_num_threads(before[2])
+
+
+def free_memory(device: Any, model: weakref.ReferenceType[Any] | None) -> None:
+    """Give a trial's memory back.
+
+    Args:
+        device: Where it was.
+        model: If something still holds it (a cycle), the garbage is collected, which takes long; else there is none.
+            While an exception is under way its frames hold it, and collecting would be in vain.
+    """
+    if model is not None and model() is not None and sys.exc_info()[1] is None:
+        gc.collect()
+    if device.type in {"cuda", "mps"}:
+        getattr(torch, device.type).empty_cache()
+
+
+def out_of_memory(err: Exception) -> EvaluationError | None:
+    """Tell from an exception that memory ran out.
+
+    Returns:
+        A failure of kind ``out-of-memory`` that holds the traceback as text, so that no frame keeps tensors alive; None
+        for any other exception.
+    """
+    text = str(err)
+    told = isinstance(err, RuntimeError) and any(words in text.lower() for words in _OUT_OF_MEMORY)
+    if not told and not isinstance(err, (MemoryError, torch.OutOfMemoryError)):
+        return None
+    detail = "".join(traceback.format_exception(err))
+    first = text.splitlines()[0] if text else "no memory left"
+    return EvaluationError(f"{type(err).__name__}: {first}", kind="out-of-memory", detail=detail)

@@ -1,0 +1,128 @@
+"""What is measured on the validation set: sums over batches, and functions of the user's on all outputs at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+
+from hpt_evaluator_torch.arguments import Signature, signature_of
+from hpt_evaluator_torch.data import split_batch
+
+__all__ = ["Metric", "mean_loss", "measure"]
+
+_OF_LOSS: Mapping[str, Callable[[float], float]] = {
+    "bits": lambda loss: loss / math.log(2),
+    "loss": lambda loss: loss,
+    "perplexity": lambda loss: math.exp(loss) if loss < 700 else math.inf,
+}
+
+
+def _hits(outputs: Any, targets: Any) -> Any:
+    """Right answers: the largest of the class scores (dimension 1), or the sign of a single one."""
+    found = (outputs > 0) if outputs.shape == targets.shape else outputs.argmax(1)
+    return (found == targets).sum()
+
+
+_SUMS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "accuracy": _hits,
+    "error": _hits,
+    "mae": lambda outputs, targets: (outputs - targets).abs().sum(),
+    "mse": lambda outputs, targets: (outputs - targets).square().sum(),
+    "rmse": lambda outputs, targets: (outputs - targets).square().sum(),
+}
+_FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - mean, "rmse": math.sqrt}
+
+
+@attrs.frozen
+class Metric:
+    """A function of the user's: of all outputs and all targets of the validation set.
+
+    Attributes:
+        function: Called as ``function(outputs, targets)``, with ``inputs`` (a tuple) and ``model`` if it asks for
+            those by name; returns a number.
+        signature: What it takes beside the first two.
+    """
+
+    function: Any
+    signature: Signature
+
+    @classmethod
+    def of(cls, function: Any) -> Metric:
+        """Read what a function asks for."""
+        return cls(function, signature_of(function, 2))
+
+    def __call__(self, outputs: Any, targets: Any, **offered: Any) -> float:
+        """Measure."""
+        asked = {name: value for name, value in offered.items() if name in self.signature.names}
+        return float(self.function(outputs, targets, **asked))
+
+
+def measure(
+    model: Any,
+    batches: Iterable[Any],
+    loss: Callable[[Any, Any], Any],
+    names: Sequence[str],
+    functions: Mapping[str, Metric],
+    *,
+    device: Any,
+    autocast: Callable[[], Any],
+) -> dict[str, float]:
+    """Measure a model on a validation set.
+
+    Args:
+        model: In whatever mode; it is put into evaluation mode.
+        batches: Lists (inputs ..., targets).
+        loss: Of outputs and targets; its mean is weighted by rows.
+        names: Metrics known by name that are wanted beside ``loss``.
+        functions: The user's own metrics, by name.
+        device: Where the model is.
+        autocast: Makes the context for mixed precision.
+
+    Returns:
+        Every metric by name; always ``loss``.
+    """
+    summed = [name for name in names if name in _SUMS]
+    kept: list[tuple[Any, ...]] = []
+    totals: list[list[Any]] = []
+    rows, entries = [], 0
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            inputs, targets = split_batch(batch, device)
+            with autocast():
+                outputs = model(*inputs)
+                value = loss(outputs, targets)
+            totals.append([value, *(_SUMS[name](outputs, targets) for name in summed)])
+            rows.append(len(targets))
+            entries += targets.numel()
+            if functions:
+                kept.append((outputs.float(), targets, *inputs))
+        found = _means(totals, rows, entries, summed)
+        found |= {name: _OF_LOSS[name](found["loss"]) for name in names if name in _OF_LOSS}
+        if functions:
+            outputs, targets, *given = map(torch.cat, zip(*kept, strict=True))
+            for name, function in functions.items():
+                found[name] = function(outputs, targets, inputs=tuple(given), model=model)
+    return found
+
+
+def mean_loss(losses: Sequence[Any], rows: Sequence[int]) -> float:
+    """The mean over rows of losses that are means over batches; read from the device once, added up exactly enough."""
+    values = torch.stack(list(losses)).double().tolist() if losses else [math.nan]
+    total: float = sum(value * count for value, count in zip(values, rows, strict=False))
+    return total / max(1, sum(rows))
+
+
+def _means(
+    totals: Sequence[Sequence[Any]], rows: Sequence[int], entries: int, summed: Sequence[str]
+) -> dict[str, float]:
+    columns = list(zip(*totals, strict=True))
+    found = {"loss": mean_loss(columns[0] if columns else [], rows)}
+    for name, column in zip(summed, columns[1:], strict=True):
+        mean = sum(torch.stack(column).tolist()) / max(1, entries)
+        found[name] = _FINISH.get(name, float)(mean)
+    return found

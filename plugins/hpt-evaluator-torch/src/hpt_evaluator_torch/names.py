@@ -1,0 +1,92 @@
+"""Which objective or metric means what, told without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpt_core import Mistake, UsageError
+from hpt_evaluator_torch.arguments import near, resolve_callable
+
+__all__ = ["BUILTIN", "metric_functions", "name_mistakes", "source_of"]
+
+BUILTIN = {
+    "accuracy": "maximize",
+    "bits": "minimize",
+    "error": "minimize",
+    "loss": "minimize",
+    "mae": "minimize",
+    "mse": "minimize",
+    "perplexity": "minimize",
+    "rmse": "minimize",
+    "train_loss": "minimize",
+}
+"""Metrics known by name, and which way they are better."""
+
+_PREFIXES = ("val_", "valid_")
+
+
+def source_of(name: str) -> str:
+    """The metric that an objective's name stands for: ``val_loss`` is ``loss``; ``value`` the loss too."""
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return "loss" if name == "value" else name
+
+
+def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """The user's own metrics by name: entries of the option that are no builtin names.
+
+    Args:
+        metrics: A list of builtin names, import paths and functions, or a table name -> any of those.
+
+    Raises:
+        UsageError: If one is no function.
+    """
+    found = {}
+    named = metrics.items() if isinstance(metrics, Mapping) else enumerate(metrics)
+    for key, spec in named:
+        if isinstance(spec, str) and source_of(spec) in BUILTIN:
+            continue
+        path = f"evaluator.metrics.{key}" if isinstance(key, str) else f"evaluator.metrics[{key}]"
+        if isinstance(spec, str) and ":" not in spec:
+            known = ", ".join(sorted(BUILTIN))
+            msg = f"There is no metric {spec!r}.{near(spec, BUILTIN)} Known: {known}; or give 'module:function'."
+            raise UsageError(Mistake(path, msg))
+        function, arguments = resolve_callable(spec, path)
+        if arguments:
+            raise UsageError(Mistake(path, "A metric takes no arguments of its own: give a function of two arguments."))
+        found[key if isinstance(key, str) else function.__name__] = function
+    return found
+
+
+def name_mistakes(
+    objectives: Mapping[str, str], functions: Mapping[str, Any], *, validated: bool | None
+) -> list[Mistake]:
+    """Objectives that nothing measures, or whose direction cannot be meant.
+
+    Args:
+        objectives: Name -> direction.
+        functions: The user's own metrics.
+        validated: Whether there is validation data; None: not known.
+    """
+    mistakes = []
+    for name, direction in objectives.items():
+        path, source = f"objective.{name}", source_of(name)
+        if source in functions or name in functions:
+            continue
+        if source not in BUILTIN:
+            known = sorted({*BUILTIN, *functions})
+            msg = f"No metric has this name.{near(name, known)} Known: {', '.join(known)}; `metrics` adds more."
+            mistakes.append(Mistake(path, msg))
+        elif name == "value" and direction == "maximize":
+            msg = 'Say which metric is meant, as in objective = { accuracy = "maximize" }: alone it is the loss.'
+            mistakes.append(Mistake("objective", msg))
+        elif direction != BUILTIN[source]:
+            mistakes.append(Mistake(path, f"{source} is better when it is {_words(BUILTIN[source])}: {direction}?"))
+        if validated is False and source != "train_loss":
+            mistakes.append(Mistake(path, "There is no validation data to measure it on; `train_loss` needs none."))
+    return mistakes
+
+
+def _words(direction: str) -> str:
+    return "small" if direction == "minimize" else "large"

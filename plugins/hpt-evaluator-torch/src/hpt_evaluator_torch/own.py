@@ -1,0 +1,56 @@
+"""Training by a function of the user's, which yields as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+from hpt_core import Report, TrialContext
+from hpt_evaluator_torch.randomness import undisturbed
+
+__all__ = ["own_reports"]
+
+
+def own_reports(
+    result: Any, trial: TrialContext, device: Any, *, resumable: bool
+) -> Generator[Report, None, float | Mapping[str, float] | None]:
+    """Make reports of what a training function yields.
+
+    Args:
+        result: What it returned: a generator of values, ``(step, value)`` pairs, mappings by name or `Report` objects;
+            or the result itself.
+        trial: The trial.
+        device: Whose random numbers are kept while others are at work.
+        resumable: Whether the function goes on behind ``trial.resume_step``; else it began anew, and what was
+            reported before is passed over.
+
+    Returns:
+        What the function returned in the end.
+    """
+    if not isinstance(result, Iterator):
+        return result  # type: ignore[no-any-return]
+    step = trial.resume_step if resumable else 0
+    try:
+        while True:
+            try:
+                item = next(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            report = _report(item, step + 1, trial.objectives[0])
+            step = report.step
+            if report.step > trial.resume_step or resumable:
+                with undisturbed(device):
+                    yield report
+    finally:
+        getattr(result, "close", lambda: None)()
+
+
+def _report(item: Any, step: int, objective: str) -> Report:
+    if isinstance(item, Report):
+        return item
+    if isinstance(item, tuple) and len(item) == 2:
+        return Report(item[0], item[1])
+    if isinstance(item, Mapping):
+        rest = {name: value for name, value in item.items() if name not in {objective, "step"}}
+        return Report(item.get("step", step), item.get(objective), rest)  # type: ignore[arg-type]
+    return Report(step, item)

@@ -1,0 +1,202 @@
+"""How a configuration becomes a training: which parameter of the space goes where.
+
+A parameter goes to what has an argument of its name: a setting of the loop, else the optimiser, the scheduler, the
+loss; and the model function is given each parameter that it asks for by name. ``optimizer__eps`` (so ``scheduler__``,
+``loss__`` and ``model__``) says where outright.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core import Mistake, Params, UsageError
+from hpt_evaluator_torch.arguments import near, resolve_callable, signature_of
+from hpt_evaluator_torch.parts import Part, find_part
+from hpt_evaluator_torch.settings import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from hpt_evaluator_torch.evaluator import TorchEvaluator
+
+__all__ = ["Recipe", "bind", "make_recipe"]
+
+_PARTS = ("optimizer", "scheduler", "loss")
+
+
+@attrs.frozen
+class Recipe:
+    """What one configuration trains.
+
+    Attributes:
+        settings: Those of this configuration.
+        parts: Optimiser, scheduler and loss by kind, with their arguments; None for none.
+        make_model: Makes the model; called without arguments.
+        for_training: Parameters that went to a part and not to the model function.
+    """
+
+    settings: Settings
+    parts: Mapping[str, Part | None]
+    make_model: Callable[[], Any]
+    for_training: tuple[str, ...] = ()
+
+
+def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], Mapping[str, Any]]) -> Recipe:
+    """Say where each parameter goes.
+
+    Args:
+        evaluator: The options.
+        params: The configuration.
+        extras: Gives the further entries of the data, which the model function may ask for; called if it does.
+
+    Raises:
+        UsageError: With all mistakes: parameters that nothing takes, arguments that are missing or unknown.
+    """
+    chosen = {name: params[name] for name in SETTINGS if name in params}
+    plain = {name: value for name, value in chosen.items() if name not in _PARTS}
+    settings = Settings.of(attrs.evolve(evaluator, **plain))
+    mistakes: list[Mistake] = []
+    parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in _PARTS}
+    if mistakes:
+        raise UsageError(*mistakes)
+    route = _Route(parts)
+    for name, value in params.items():
+        if name not in SETTINGS:
+            route.place(name, value)
+    built = {kind: part and part.given(route.arguments[kind]) for kind, part in parts.items()}
+    make_model = _bind_model(evaluator, params, route, extras)
+    for name in route.left:
+        route.mistakes.append(Mistake(f"space.{name}", _nobody(name, parts, evaluator)))
+    for kind, part in built.items():
+        route.mistakes += _argument_mistakes(kind, part, params)
+    if route.mistakes:
+        raise UsageError(*route.mistakes)
+    return Recipe(settings, built, make_model, tuple(route.training_only))
+
+
+def _part(kind: str, evaluator: TorchEvaluator, chosen: Params, mistakes: list[Mistake]) -> Part | None:
+    option = getattr(evaluator, kind)
+    spec, path = (chosen[kind], f"space.{kind}") if kind in chosen else (option, f"evaluator.{kind}")
+    if isinstance(option, Mapping) and isinstance(spec, (str, type(None))) and spec not in {"none", None}:
+        spec = {**option, "use": spec}  # the option's arguments hold for whatever the space chooses
+    try:
+        return find_part(kind, spec, path)
+    except UsageError as err:
+        mistakes += err.mistakes
+        return None
+
+
+class _Route:
+    """Places parameters one by one."""
+
+    def __init__(self, parts: Mapping[str, Part | None]) -> None:
+        self.parts = parts
+        self.arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*_PARTS, "model")}
+        self.left: dict[str, Any] = {}
+        self.training_only: list[str] = []
+        self.mistakes: list[Mistake] = []
+
+    def place(self, name: str, value: Any) -> None:
+        """Find the taker of one parameter among the parts; what none takes is left for the model."""
+        owner, separator, argument = name.partition("__")
+        if separator and owner in self.arguments:
+            if owner == "model" or self.parts[owner] is not None:
+                self.arguments[owner][argument] = value
+            else:
+                self.mistakes.append(Mistake(f"space.{name}", f"The training has no {owner} here."))
+            return
+        for kind, part in self.parts.items():
+            if part is not None and name in part.signature.names:
+                self.arguments[kind][name] = value
+                self.training_only.append(name)
+                return
+        self.left[name] = value
+
+
+def _bind_model(
+    evaluator: TorchEvaluator, params: Params, route: _Route, extras: Callable[[], Mapping[str, Any]]
+) -> Callable[[], Any]:
+    """Fill the model function's arguments; what it takes is taken off what is left."""
+    try:
+        function, fixed = resolve_callable(evaluator.model, "evaluator.model")
+    except UsageError as err:
+        route.mistakes += err.mistakes
+        route.left.clear()
+        return lambda: None
+    signature = signature_of(function)
+    explicit = route.arguments["model"]
+    given = {**fixed, **{n: v for n, v in params.items() if n in signature.names}, **explicit}
+    unknown = [name for name in (*fixed, *explicit) if not signature.accepts(name)]
+    for name in unknown:
+        path = f"space.model__{name}" if name in explicit else f"evaluator.model.{name}"
+        msg = f"{_name(function)} has no parameter {name!r}.{near(name, signature.names)}"
+        route.mistakes.append(Mistake(path, msg))
+    if signature.takes_any:
+        given = {**route.left, **given}
+    if "params" in signature.names and "params" not in given:
+        given["params"] = dict(params)
+        route.left.clear()
+    if signature.required - given.keys():
+        given |= {name: value for name, value in extras().items() if name in signature.names and name not in given}
+    for name in sorted(signature.required - given.keys()):
+        route.mistakes.append(Mistake("evaluator.model", _missing(function, name)))
+    for name in given:
+        route.left.pop(name, None)
+        if name in route.training_only:
+            route.training_only.remove(name)
+    return lambda: function(**given)
+
+
+def bind(function: Callable[..., Any], offered: Mapping[str, Any], params: Params, path: str) -> dict[str, Any]:
+    """The arguments for a function of the user's: those of ``offered`` and of the parameters that it asks for by name.
+
+    Raises:
+        UsageError: If it asks for something else.
+    """
+    signature = signature_of(function)
+    given = {name: value for name, value in {**params, **offered}.items() if name in signature.names}
+    missing = sorted(signature.required - given.keys())
+    if missing:
+        names = ", ".join(offered)
+        msg = f"{_name(function)} asks for {missing[0]!r}, which is neither of {names} nor a parameter of the space."
+        raise UsageError(Mistake(path, msg))
+    return given
+
+
+def _missing(function: Any, name: str) -> str:
+    return (
+        f"{_name(function)} needs {name!r}, which is neither a parameter of the space nor an entry of the data. "
+        "To be given all parameters as a dict, let it have a parameter `params`."
+    )
+
+
+def _nobody(name: str, parts: Mapping[str, Part | None], evaluator: TorchEvaluator) -> str:
+    """Say that nothing takes a parameter, and what would be taken."""
+    function, _ = resolve_callable(evaluator.model, "evaluator.model")
+    takers: dict[str, tuple[str, ...]] = {"the training": SETTINGS}
+    takers |= {part.name: part.signature.names for part in parts.values() if part is not None}
+    takers[_name(function)] = signature_of(function).names
+    hint = near(name, [known for names in takers.values() for known in names])
+    told = "; ".join(f"{taker} has {', '.join(names) or 'none'}" for taker, names in takers.items())
+    return f"Nothing here takes a parameter of this name.{hint} {told}."
+
+
+def _argument_mistakes(kind: str, part: Part | None, params: Params) -> list[Mistake]:
+    if part is None:
+        return []
+    mistakes = []
+    for name in part.unknown():
+        path = f"space.{kind}__{name}" if f"{kind}__{name}" in params else f"evaluator.{kind}.{name}"
+        msg = f"{part.name} has no argument {name!r}.{near(name, part.signature.names)}"
+        mistakes.append(Mistake(path, msg))
+    filled = {"T_max", "step_size", "max_lr", "total_steps", "total_iters"} if kind == "scheduler" else set()
+    mistakes += [
+        Mistake(f"evaluator.{kind}", f"{part.name} needs the argument {name!r}: give it here or in the space.")
+        for name in sorted(part.signature.required - part.arguments.keys() - filled)
+    ]
+    return mistakes
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", function))

@@ -1,0 +1,29 @@
+"""The settings of one training that are plain values; a parameter of the space may set each of the first four."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["SETTINGS", "Settings"]
+
+SETTINGS: tuple[str, ...] = ("amp", "batch_size", "clip_norm", "epochs", "loss", "optimizer", "scheduler")
+"""What a parameter of the space of the same name sets."""
+
+
+@attrs.frozen
+class Settings:
+    """See the options of `TorchEvaluator` of the same names."""
+
+    amp: bool
+    batch_size: int
+    clip_norm: float | None
+    epochs: int
+    drop_last: bool
+    eval_batch_size: int
+
+    @classmethod
+    def of(cls, evaluator: Any) -> Settings:
+        """Read them off an evaluator."""
+        return cls(*(getattr(evaluator, field.name) for field in attrs.fields(cls)))

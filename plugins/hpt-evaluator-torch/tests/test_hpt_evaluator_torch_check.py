@@ -1,0 +1,157 @@
+"""The user's mistakes are found before the first trial, all at once, each with its place and what would be right."""
+
+# ruff: noqa: E501 - a row per case reads best
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hpt_core import Space, UsageError
+from hpt_evaluator_torch import checks
+from hpt_evaluator_torch.evaluator import TorchEvaluator
+
+
+def data() -> Any:
+    train = (torch.ones(4, 3), torch.ones(4).long())
+    return {"train": train, "valid": train, "classes": 2}
+
+
+def make_model(hidden: int, dropout: float = 0.0) -> Any:
+    return torch.nn.Linear(3, hidden)
+
+
+def make_from_data(classes: int) -> Any:
+    return torch.nn.Linear(3, classes)
+
+
+def make_from_all(params: Any) -> Any:
+    return torch.nn.Linear(3, params["anything"])
+
+
+def make_of_rest(classes: int, **rest: Any) -> Any:
+    return torch.nn.Linear(3, classes)
+
+
+def mistakes(space: dict[str, Any], objectives: dict[str, str] | None = None, **options: Any) -> list[str]:
+    try:
+        evaluator = TorchEvaluator(**({"model": make_model, "data": data} | options))
+        evaluator.check(Space(space), objectives or {"accuracy": "maximize"})
+    except UsageError as err:
+        return [str(mistake) for mistake in err.mistakes]
+    return []
+
+
+HIDDEN: dict[str, Any] = {"hidden": [2, 4]}
+LR: dict[str, Any] = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}}
+
+
+@pytest.mark.parametrize(
+    ("space", "options"),
+    [
+        (HIDDEN | LR, {}),
+        (HIDDEN | LR | {"optimizer": ["adam", "sgd"], "momentum": {"low": 0.0, "high": 0.9, "when": {"optimizer": "sgd"}}}, {}),
+        (HIDDEN | {"batch_size": [8, 16], "epochs": {"low": 1, "high": 10}, "clip_norm": [0.5, 1.0], "amp": [True, False]}, {}),
+        (HIDDEN | {"scheduler": ["none", "cosine"], "label_smoothing": [0.0, 0.1]}, {"loss": "cross_entropy"}),
+        (HIDDEN | {"optimizer__eps": [1e-8, 1e-6], "scheduler__gamma": [0.5, 0.9]}, {"scheduler": "exponential"}),
+        ({"model__hidden": [2, 3], "dropout": 0.5}, {}),
+        (LR, {"model": make_from_data}),
+        ({"anything": [1, 2]}, {"model": make_from_all}),
+        ({"whatever": [1, 2]}, {"model": make_of_rest}),
+        ({}, {"model": {"use": make_model, "hidden": 3}}),
+        (HIDDEN | {"optimizer": ["adam", "adamw"]}, {"optimizer": {"use": "adam", "lr": 0.1}}),
+    ],
+)  # fmt: skip
+def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str, Any]) -> None:
+    assert mistakes(space or {"hidden": 3}, **options) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "said"),
+    [
+        (HIDDEN | {"hiden": 3}, {}, "space.hiden: Nothing here takes a parameter of this name. Did you mean 'hidden'?"),
+        (LR, {}, "evaluator.model: make_model needs 'hidden', which is neither a parameter of the space nor an entry"),
+        (HIDDEN | {"momentum": [0.5, 0.9]}, {}, "space.momentum: Nothing here takes a parameter of this name."),
+        (HIDDEN | {"gamma": [0.5, 0.9]}, {}, "space.gamma: Nothing here takes"),
+        (HIDDEN | {"scheduler__gamma": [0.5]}, {}, "space.scheduler__gamma: The training has no scheduler here."),
+        (HIDDEN | {"optimizer__lrr": [0.5]}, {}, "space.optimizer__lrr: Adam has no argument 'lrr'. Did you mean 'lr'?"),
+        (HIDDEN | {"model__width": [5]}, {}, "space.model__width: make_model has no parameter 'width'."),
+        (HIDDEN, {"scheduler": "exponential"}, "evaluator.scheduler: ExponentialLR needs the argument 'gamma'"),
+        (HIDDEN, {"optimizer": "adamm"}, "evaluator.optimizer: There is no 'adamm'. Did you mean 'adam'? Known: adadelta"),
+        (HIDDEN, {"optimizer": {"use": "sgd", "momentun": 0.9}}, "evaluator.optimizer.momentun: SGD has no argument"),
+        (HIDDEN | {"optimizer": ["adam", "sdg"]}, {}, "space.optimizer: There is no 'sdg'. Did you mean 'sgd'?"),
+        (HIDDEN, {"loss": "torch.nn:MSELos"}, "evaluator.loss: Cannot import 'torch.nn:MSELos'"),
+        (HIDDEN, {"model": "nowhere:make"}, "evaluator.model: Cannot import 'nowhere:make': there is no module 'nowhere'."),
+        (HIDDEN, {"data": "nowhere:load"}, "evaluator.data: Cannot import 'nowhere:load'"),
+        (HIDDEN, {"model": 3}, "evaluator.model: Must be a function, a class or its import path. Got 3."),
+        (HIDDEN, {"device": "gpu"}, "evaluator.device: Must be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'. Got 'gpu'."),
+        (HIDDEN | {"epochs": {"low": 1, "high": 30}}, {}, "space.epochs: Goes up to 30; the `epochs` option says how long"),
+        (HIDDEN | {"batch_size": [0, 8]}, {}, "space.batch_size: The `batch_size` option of TorchEvaluator must be an int >= 1"),
+        (HIDDEN, {"metrics": ["f1"]}, "evaluator.metrics[0]: There is no metric 'f1'."),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(space: dict[str, Any], options: dict[str, Any], said: str) -> None:
+    found = mistakes(space, **options)
+    assert len(found) == 1
+    assert found[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "said"),
+    [
+        ({"acuracy": "maximize"}, "objective.acuracy: No metric has this name. Did you mean 'accuracy'?"),
+        ({"accuracy": "minimize"}, "objective.accuracy: accuracy is better when it is large: minimize?"),
+        ({"value": "maximize"}, "objective: Say which metric is meant"),
+    ],
+)
+def test_objectives_must_be_measured(objectives: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "may_be_in_use", lambda: False)
+    found = mistakes(HIDDEN, objectives)
+    assert len(found) == 1
+    assert found[0].startswith(said)
+    assert mistakes(HIDDEN, {"value": "minimize"}) == mistakes(HIDDEN, {"val_accuracy": "maximize"}) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "model: Give either `model`, which hpt trains, or `train`"),
+        ({"model": make_model, "train": make_model}, "model: Give either `model`"),
+        ({"model": make_model}, "data: A model needs data to train on"),
+        ({"train": make_model, "keep": "best"}, "keep: A `train` function keeps its weights itself"),
+        ({"model": make_model, "data": data, "epochs": 0}, "The `epochs` option of TorchEvaluator must be an int >= 1. Got 0."),
+        ({"model": make_model, "data": data, "clip_norm": 0.0}, "The `clip_norm` option of TorchEvaluator must be a number > 0"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit_together(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        TorchEvaluator(**options)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_data_function_that_fails_is_told_with_its_reason() -> None:
+    def load() -> Any:
+        raise FileNotFoundError("no folder x")
+
+    assert mistakes(LR, model=make_from_data, data=load) == [
+        "evaluator.data: load failed: FileNotFoundError: no folder x"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"valid": (torch.ones(2, 2),)}, "gives no 'train' part. Got valid."),
+        ((torch.ones(4, 2), torch.ones(3)), "gives arrays of 4 and 3 rows that belong together"),
+        (3, "must give datasets, loaders or tuples of arrays"),
+    ],
+)
+def test_data_that_is_none_is_told(given: Any, said: str) -> None:
+    evaluator = TorchEvaluator(model=make_model, data=lambda: given)
+    with pytest.raises(UsageError, match=said):
+        _ = evaluator.loaded

@@ -1,0 +1,105 @@
+"""A checkpoint is whole or not there, there are few of them, and reading one runs no code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hpt_evaluator_torch.checkpoints import Checkpoints, write_atomically
+
+IDENTITY = {"params": "x", "seed": 1}
+
+
+def filled(folder: Path, steps: int = 3) -> Checkpoints:
+    made = Checkpoints(folder / "trial-0", IDENTITY)
+    for step in range(1, steps + 1):
+        made.save(step, {"weights": torch.full((100,), float(step))})
+    return made
+
+
+def names(made: Checkpoints) -> list[str]:
+    return sorted(path.name for path in made.folder.iterdir())
+
+
+def loaded(made: Checkpoints, at_most: int = 99) -> tuple[int, float] | None:
+    found = made.load(at_most)
+    return None if found is None else (found[0], found[1]["weights"][0].item())
+
+
+def test_the_last_two_stay_and_the_newest_allowed_one_is_read(tmp_path: Path) -> None:
+    made = filled(tmp_path, 4)
+    assert names(made) == ["checkpoint-000003.pt", "checkpoint-000004.pt"]
+    assert loaded(made) == (4, 4.0)
+    assert loaded(made, 3) == (3, 3.0)
+    assert loaded(made, 2) is None
+
+
+def test_a_file_that_was_cut_off_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = filled(tmp_path)
+    newest = made.folder / "checkpoint-000003.pt"
+    whole = newest.read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        newest.write_bytes(whole[:length])
+        assert loaded(made) == (2, 2.0)
+    assert "checkpoint-000003.pt cannot be read and is passed over" in caplog.text
+
+
+def test_a_half_written_temporary_file_is_ignored_and_swept(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    (made.folder / "checkpoint-000009.pt.tmp").write_bytes(b"PK half")
+    assert loaded(made) == (3, 3.0)
+    made.save(4, {"weights": torch.zeros(1)})
+    assert names(made) == ["checkpoint-000003.pt", "checkpoint-000004.pt"]
+
+
+def test_a_writer_that_dies_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.pt"
+    write_atomically({"a": 1}, path)
+
+    def die(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", die)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically({"a": 2}, path)
+    assert torch.load(path, weights_only=True) == {"a": 1}
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_reading_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    made = filled(tmp_path, 1)
+    bomb = {"identity": IDENTITY, "step": 2, "state": Bomb(tmp_path / "exploded")}
+    torch.save(bomb, made.folder / "checkpoint-000002.pt")
+    assert loaded(made) == (1, 1.0)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_something_else_is_not_taken(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert Checkpoints(tmp_path / "trial-0", {"params": "y", "seed": 1}).load(99) is None
+
+
+def test_clearing_removes_checkpoints_or_everything(tmp_path: Path) -> None:
+    made = filled(tmp_path)
+    (made.folder / "weights.pt").write_bytes(b"")
+    made.clear(all_files=False)
+    assert names(made) == ["weights.pt"]
+    made.clear(all_files=True)
+    made.clear(all_files=True)
+    assert not made.folder.exists()

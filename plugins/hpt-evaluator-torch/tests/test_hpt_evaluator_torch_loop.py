@@ -1,0 +1,244 @@
+"""The training loop is the one that anybody would write: losses are equal to the bit on a CPU."""
+
+# ruff: noqa: NPY002 - augmentations of the user's draw from the global generator
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hpt_core import Report, Study, TrialContext
+from hpt_evaluator_torch.evaluator import TorchEvaluator
+
+SEED = 1234
+
+
+def tensors() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 6)).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] ** 2 > 0.5).astype(np.int64)
+    return (torch.from_numpy(X[:70]), torch.from_numpy(y[:70])), (torch.from_numpy(X[70:]), torch.from_numpy(y[70:]))
+
+
+def make_model(hidden: int = 8, dropout: float = 0.3) -> Any:
+    nn = torch.nn
+    return nn.Sequential(nn.Linear(6, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 2))
+
+
+class Rows(torch.utils.data.Dataset):
+    """A dataset that is not made of tensors alone: it augments at random."""
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.X, self.y = X, y
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        noise = random.random() + np.random.random() + float(torch.rand(()))
+        return self.X[i] * (1 + 0.01 * noise), self.y[i]
+
+
+def by_hand(
+    optimizer: Callable[[Any], Any],
+    *,
+    epochs: int,
+    batch_size: int,
+    scheduler: Callable[[Any], Any] | None = None,
+    clip: float | None = None,
+    dataset: Any = None,
+    **model: Any,
+) -> list[tuple[float, float, float]]:
+    """(training loss, validation loss, accuracy) by epoch of a loop that knows nothing of hpt."""
+    (X, y), (V, w) = tensors()
+    dataset = dataset or torch.utils.data.TensorDataset(X, y)
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+    net = make_model(**model)
+    steps = optimizer(net.parameters())
+    rate = scheduler(steps) if scheduler else None
+    criterion = torch.nn.CrossEntropyLoss()
+    told = []
+    for epoch in range(1, epochs + 1):
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED + epoch)).tolist()
+        loader = torch.utils.data.DataLoader(
+            dataset, batch_size=batch_size, sampler=order, generator=torch.Generator().manual_seed(0)
+        )
+        net.train()
+        total = 0.0
+        for inputs, targets in loader:
+            steps.zero_grad()
+            loss = criterion(net(inputs), targets)
+            loss.backward()
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
+            steps.step()
+            total += loss.item() * len(targets)
+        net.eval()
+        with torch.no_grad():
+            outputs = net(V)
+            accuracy = (outputs.argmax(1) == w).double().mean().item()
+            told.append((total / len(dataset), criterion(outputs, w).item(), accuracy))
+        if rate is not None:
+            rate.step()
+    return told
+
+
+def by_hpt(params: dict[str, Any], seed: int = SEED, data: Any = tensors, **options: Any) -> list[Report]:
+    evaluator = TorchEvaluator(model=make_model, data=data, device="cpu", **options)
+    return list(evaluator.evaluate(TrialContext(params=params, seed=seed, objectives=("accuracy",))))
+
+
+def numbers(reports: list[Report]) -> list[tuple[float, float, float]]:
+    return [(r.metrics["train_loss"], r.metrics["loss"], r.value) for r in reports]
+
+
+def test_plain_adam_is_equal_to_the_bit() -> None:
+    found = numbers(by_hpt({"lr": 0.02, "hidden": 5, "batch_size": 16}, epochs=3))
+    assert found == by_hand(lambda p: torch.optim.Adam(p, lr=0.02), epochs=3, batch_size=16, hidden=5)
+
+
+def test_all_that_can_be_tuned_is_equal_to_the_bit() -> None:
+    params = {
+        "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "scheduler": "cosine", "eta_min": 1e-3,
+        "epochs": 4, "batch_size": 32, "clip_norm": 0.5, "dropout": 0.1,
+    }  # fmt: skip
+    expected = by_hand(
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-3),
+        epochs=4,
+        batch_size=32,
+        scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=4, eta_min=1e-3),
+        clip=0.5,
+        dropout=0.1,
+    )
+    assert numbers(by_hpt(params, epochs=10)) == expected
+
+
+def test_a_dataset_with_random_augmentation_is_equal_to_the_bit() -> None:
+    (X, y), valid = tensors()
+    found = numbers(by_hpt({"lr": 0.01}, data=lambda: (Rows(X, y), valid), epochs=2, batch_size=16))
+    assert found == by_hand(lambda p: torch.optim.Adam(p, lr=0.01), epochs=2, batch_size=16, dataset=Rows(X, y))
+
+
+def test_a_loader_of_the_user_keeps_its_batches_and_gets_an_order_by_epoch() -> None:
+    def data() -> tuple[Any, Any]:
+        (X, y), valid = tensors()
+        train = torch.utils.data.TensorDataset(X, y)
+        loader = torch.utils.data.DataLoader(train, 10, shuffle=True, generator=torch.Generator())
+        return loader, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*valid), 7)
+
+    options: dict[str, Any] = {"model": make_model, "data": data, "epochs": 2, "device": "cpu"}
+    evaluator = TorchEvaluator(**options)
+    trial = TrialContext(params={"lr": 0.01}, seed=SEED, objectives=("accuracy",))
+    first, again = list(evaluator.evaluate(trial)), list(evaluator.evaluate(trial))
+    assert first == again == list(TorchEvaluator(**options).evaluate(trial))
+
+
+@pytest.mark.parametrize(
+    "scheduler", ["cosine", "onecycle", "step", "linear", "plateau", {"use": "exponential", "gamma": 0.5}]
+)
+def test_every_scheduler_runs_without_further_arguments(scheduler: Any) -> None:
+    sgd = {"use": "sgd", "lr": 0.1}
+    reports = by_hpt({}, scheduler=scheduler, optimizer=sgd, epochs=3)
+    assert [report.step for report in reports] == [1, 2, 3]
+    assert numbers(reports) != numbers(by_hpt({}, optimizer=sgd, epochs=3)) or scheduler == "plateau"
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
+    assert by_hpt({"lr": 0.01}, epochs=2) == by_hpt({"lr": 0.01}, epochs=2)
+    assert by_hpt({"lr": 0.01}, epochs=2) != by_hpt({"lr": 0.01}, seed=7, epochs=2)
+
+
+def test_what_others_draw_between_epochs_changes_nothing() -> None:
+    (X, y), valid = tensors()
+    evaluator = TorchEvaluator(model=make_model, data=lambda: (Rows(X, y), valid), epochs=3, device="cpu")
+    trial = TrialContext(params={"lr": 0.01}, seed=SEED, objectives=("accuracy",))
+    calm = list(evaluator.evaluate(trial))
+    disturbed = []
+    for report in evaluator.evaluate(trial):
+        disturbed.append(report)
+        torch.rand(3), np.random.random(5), random.random()
+    assert calm == disturbed
+
+
+def test_the_generators_and_threads_of_the_process_are_left_as_they_were() -> None:
+    def seeded_draws(between: Callable[[], Any]) -> list[float]:
+        torch.manual_seed(5)
+        np.random.seed(5)
+        random.seed(5)
+        between()
+        return [float(torch.rand(())), np.random.random(), random.random()]
+
+    threads = torch.get_num_threads()
+    disturbed = seeded_draws(lambda: by_hpt({"lr": 0.01}, epochs=1, threads=threads + 1))
+    assert disturbed == seeded_draws(lambda: None)
+    assert torch.get_num_threads() == threads
+
+
+def test_data_is_loaded_once_per_process_and_always_from_the_same_seed() -> None:
+    drawn: list[float] = []
+
+    def data() -> tuple[Any, Any]:
+        drawn.append(float(torch.rand(())))
+        return tensors()
+
+    evaluator = TorchEvaluator(model=make_model, data=data, epochs=1, device="cpu")
+    study = Study({"lr": {"low": 0.01, "high": 0.1}}, objective={"val_loss": "minimize"}, evaluator=evaluator, seed=0)
+    study.run(trials=3)
+    torch.manual_seed(0)
+    assert drawn == [float(torch.rand(()))]
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
+
+
+def test_mixed_precision_is_used_where_the_device_has_it() -> None:
+    seen: list[Any] = []
+
+    class Spy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 2)
+
+        def forward(self, X: Any) -> Any:
+            out = self.layer(X)
+            seen.append(out.dtype)
+            return out
+
+    evaluator = TorchEvaluator(model=Spy, data=tensors, epochs=1, device="cpu")
+    for amp in (True, False):
+        list(evaluator.evaluate(TrialContext(params={"amp": amp}, objectives=("loss",))))
+    half = torch.get_autocast_dtype("cpu")
+    assert seen[0] == half
+    assert seen[-1] == torch.float32
+
+
+def test_the_last_small_batch_can_be_left_out() -> None:
+    sizes: list[int] = []
+
+    class Spy(torch.nn.Linear):
+        def forward(self, X: Any) -> Any:
+            if self.training:
+                sizes.append(len(X))
+            return super().forward(X)
+
+    evaluator = TorchEvaluator(
+        model=lambda: Spy(6, 2), data=tensors, epochs=1, batch_size=32, drop_last=True, device="cpu"
+    )
+    list(evaluator.evaluate(TrialContext(params={}, objectives=("loss",))))
+    assert sizes == [32, 32]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,101 @@
+"""A training function of the user's own: given what it asks for, heard as it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hpt_core import Report, Study, TrialContext, UsageError
+from hpt_evaluator_torch.evaluator import TorchEvaluator
+
+TRIAL = TrialContext(params={"lr": 0.5, "n": 3}, number=4, seed=7, objectives=("score",))
+
+
+def reports(function: Any, trial: TrialContext = TRIAL, **options: Any) -> list[Report]:
+    return list(TorchEvaluator(train=function, device="cpu", **options).evaluate(trial))
+
+
+def test_it_is_given_what_it_asks_for_by_name() -> None:
+    seen: list[Any] = []
+
+    def train(params: Any, trial: Any, device: Any, data: Any, lr: float, extra: int = 5) -> float:
+        seen.append((params, trial.number, device.type, len(data.train), lr, extra))
+        return 0.5
+
+    study = Study(
+        {"lr": [0.5], "n": [3]}, objective={"score": "maximize"},
+        evaluator=TorchEvaluator(train=train, data=lambda: ((torch.ones(6, 2),), (torch.ones(3, 2),)), device="cpu"),
+    )  # fmt: skip
+    study.run(trials=1)
+    assert seen == [({"lr": 0.5, "n": 3}, 0, "cpu", 6, 0.5, 5)]
+    assert study.trials[0].value == 0.5
+
+
+def test_all_that_it_may_yield_becomes_reports() -> None:
+    def train(n: int) -> Iterator[Any]:
+        yield 0.1
+        yield torch.tensor(0.2)
+        yield 5, 0.3
+        yield {"score": 0.4, "loss": 9.0}
+        yield Report(9, 0.5)
+
+    found = reports(train)
+    assert [r.step for r in found] == [1, 2, 5, 6, 9]
+    assert [float(r.value) for r in found] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert found[3].metrics == {"loss": 9.0}
+
+
+def test_it_is_seeded_and_left_alone() -> None:
+    def train() -> Iterator[float]:
+        for _ in range(3):
+            yield float(torch.rand(()))
+
+    torch.manual_seed(TRIAL.seed)
+    expected = [float(torch.rand(())) for _ in range(3)]
+    found = []
+    for report in TorchEvaluator(train=train, device="cpu").evaluate(TRIAL):
+        found.append(report.value)
+        torch.rand(10)
+    assert found == expected
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_going_on_behind_the_last_step(resumable: bool) -> None:
+    def train(trial: Any) -> Iterator[float]:
+        for epoch in range(trial.resume_step if resumable else 0, 4):
+            yield epoch + 1.0
+
+    trial = TrialContext(params={}, objectives=("score",), resume_step=2)
+    found = reports(train, trial, resumable=resumable)
+    assert [(r.step, r.value) for r in found] == [(3, 3.0), (4, 4.0)]
+
+
+def test_it_is_closed_when_the_trial_is_stopped() -> None:
+    ended: list[bool] = []
+
+    def train() -> Iterator[float]:
+        try:
+            yield 1.0
+            yield 2.0
+        finally:
+            ended.append(True)
+
+    generator = TorchEvaluator(train=train, device="cpu").evaluate(TRIAL)
+    next(generator)
+    generator.close()
+    assert ended == [True]
+
+
+def test_what_it_cannot_be_given_is_told_beforehand() -> None:
+    def train(config: Any) -> float:
+        return float(config["x"])
+
+    study = Study({"x": [1.0]}, evaluator=TorchEvaluator(train=train))
+    with pytest.raises(UsageError, match="train asks for 'config', which is neither of params, trial, device nor"):
+        study.run(trials=1)
