@@ -1,0 +1,17 @@
+"""hpt plugin: evaluators that change how another evaluator is run."""
+
+from __future__ import annotations
+
+from hpt_core import hookimpl
+
+hpt_api_version = 1
+
+
+@hookimpl
+def hpt_evaluators() -> dict[str, str]:
+    """Repeat, retry, cache."""
+    return {
+        "cache": "hpt_evaluator_wrap.cache:CacheEvaluator",
+        "repeat": "hpt_evaluator_wrap.repeat:RepeatEvaluator",
+        "retry": "hpt_evaluator_wrap.retry:RetryEvaluator",
+    }

@@ -1,0 +1,157 @@
+"""Cache: what is kept and what is not, between processes, after a kill, and that a hit looks like the evaluation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from hpt_core import Categorical, Report, Stop, Study, TrialContext
+from hpt_evaluator_wrap.cache import CacheEvaluator
+
+SPACE = {"x": Categorical(1, 2, 3), "c": Categorical("a", [1, 2])}
+
+
+@attrs.define(kw_only=True)
+class Counting:
+    """Counts its calls; ``result`` makes what each gives."""
+
+    result: Any = None
+    calls: int = 0
+    resumable: bool = False
+
+    def evaluate(self, trial: TrialContext) -> Any:
+        self.calls += 1
+        return trial.params["x"] if self.result is None else self.result(trial)
+
+
+def run(inner: Any, path: Path | None = None, **settings: Any) -> Study:
+    options = {"use": "cache", "evaluator": inner, "path": path}
+    study = Study(SPACE, evaluator=options, sampler="random", seed=0, duplicates="allow", **settings)
+    study.run(trials=30)
+    return study
+
+
+def test_each_point_is_evaluated_once() -> None:
+    inner = Counting()
+    study = run(inner)
+    assert inner.calls == len(study.history.keys) == 6
+    assert all(trial.value == trial.params["x"] for trial in study.trials)
+
+
+def test_a_file_serves_other_studies(tmp_path: Path) -> None:
+    first, second, other = Counting(), Counting(), Counting()
+    path = tmp_path / "deep" / "cache.jsonl"
+    assert [t.value for t in run(first, path).trials] == [t.value for t in run(second, path).trials]
+    assert (first.calls, second.calls) == (6, 0)
+    run(other, path, objective={"loss": "minimize"})
+    assert other.calls == 6  # another objective is another question
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 12
+    assert rows[0].keys() == {"key", "reports", "result"}
+
+
+def reports(trial: TrialContext) -> Iterator[Report]:
+    yield Report(1, trial.params["x"] / 2, {"m": np.float64(3)})
+    yield Report(2, np.float32(trial.params["x"]))  # type: ignore[arg-type]
+
+
+def test_a_hit_gives_the_same_reports(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    for _ in range(2):
+        inner = Counting(result=reports)
+        study = run(inner, path)
+        for trial in study.trials:
+            assert [(r.step, r.value, r.metrics) for r in trial.reports] == [
+                (1, trial.params["x"] / 2, {"m": 3.0}),
+                (2, float(trial.params["x"]), {}),
+            ]
+    assert inner.calls == 0
+
+
+@pytest.mark.parametrize("result", [{"value": np.float64(2), "m": 1}, 2, np.float32(2)])
+def test_results_of_every_shape_are_kept(result: Any, tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    first, second = run(Counting(result=lambda trial: result), path), run(Counting(), path)
+    assert [(t.value, t.metrics) for t in first.trials] == [(t.value, t.metrics) for t in second.trials]
+    assert second.trials[0].value == 2
+
+
+@pytest.mark.parametrize("bad", [float("nan"), "text", [], (1.0,), {"other": 1.0}, iter(()), object()])
+def test_bad_results_are_not_kept(bad: Any) -> None:
+    results = iter([bad])
+    inner = Counting(result=lambda trial: next(results, 1.0))
+    evaluator = CacheEvaluator(evaluator=inner)
+    study = Study(SPACE, evaluator=evaluator, sampler="random", seed=0, duplicates="allow")
+    study.run(trials=30)
+    assert inner.calls == 7
+    assert study.trials[0].failure is not None
+
+
+def test_failures_stopped_and_resumed_trials_are_not_kept() -> None:
+    class AtOnce:
+        def judge_trial(self, history: Any, trial: Any) -> Stop:
+            return Stop("enough")
+
+    stopped = Counting(result=reports)
+    run(stopped, stop=[AtOnce()])
+    assert stopped.calls == 30
+    resumed = Counting(result=reports)
+    evaluator = CacheEvaluator(evaluator=resumed)
+    for step in (1, 1, 0, 0):
+        assert len(list(evaluator.evaluate(TrialContext({"x": 1}, resume_step=step)))) == 2
+    assert resumed.calls == 3
+
+
+def test_a_torn_or_damaged_line_costs_that_line_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "cache.jsonl"
+    run(Counting(), path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b'{"key": 1}\n', *lines[2:5], lines[5][:-9]]))
+    inner = Counting()
+    run(inner, path)
+    assert inner.calls == 2
+    assert "damaged line" in caplog.text
+    again = Counting()
+    run(again, path)
+    assert again.calls == 0
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from hpt_core import TrialContext
+from hpt_evaluator_wrap.cache import CacheEvaluator
+
+class Inner:
+    def evaluate(self, trial):
+        return {"value": trial.params["x"], **{f"metric{i}": 1.0 for i in range(50)}}
+
+cache = CacheEvaluator(evaluator=Inner(), path=Path(sys.argv[1]))
+for x in range(int(sys.argv[2]), int(sys.argv[2]) + 200):
+    list(cache.evaluate(TrialContext({"x": x})))
+"""
+
+
+def test_processes_may_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    commands = [[sys.executable, "-c", WRITER, str(path), str(start)] for start in (0, 200)]
+    processes = [subprocess.Popen(command) for command in commands]
+    assert [process.wait(50) for process in processes] == [0, 0]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sorted(row["key"]["params"]["x"] for row in rows) == list(range(400))
+
+
+def test_a_file_that_cannot_be_written_fails_the_trial_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    study = Study(SPACE, evaluator=CacheEvaluator(evaluator=Counting(), path=tmp_path / "file" / "x"), sampler="random")
+    study.ask()
+    with pytest.raises(Exception, match="cannot be written"):
+        study.run(trials=5)

@@ -1,0 +1,155 @@
+"""Retry: which failures, how often, what is reported once, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from hpt_core import EvaluationError, Float, Report, Stop, Study, TrialContext, UsageError
+from hpt_evaluator_wrap.retry import RetryEvaluator
+
+SPACE = {"x": Float(0, 1)}
+
+
+@attrs.define(kw_only=True)
+class Scripted:
+    """Try i does what ``tries[i]`` says; the last entry holds for all further ones."""
+
+    tries: list[Callable[[TrialContext], Any]]
+    resumable: bool = False
+    seen: list[TrialContext] = attrs.field(factory=list)
+
+    def evaluate(self, trial: TrialContext) -> Any:
+        self.seen.append(trial)
+        return self.tries[min(len(self.seen), len(self.tries)) - 1](trial)
+
+
+def fail(err: BaseException) -> Callable[[TrialContext], Any]:
+    def once(trial: TrialContext) -> Any:
+        raise err
+
+    return once
+
+
+def curve(*steps: int, err: Exception | None = None) -> Callable[[TrialContext], Iterator[Report]]:
+    def once(trial: TrialContext) -> Iterator[Report]:
+        for step in steps:
+            yield Report(step, step / 10)
+        if err is not None:
+            raise err
+
+    return once
+
+
+def run(inner: Scripted, **options: Any) -> Any:
+    study = Study(SPACE, evaluator={"use": "retry", "evaluator": inner, **options}, sampler="random", seed=0)
+    study.run(trials=1)
+    return study.trials[0]
+
+
+@pytest.mark.parametrize(("failures", "times", "complete"), [(0, 1, True), (2, 2, True), (3, 2, False), (1, 1, True)])
+def test_it_tries_so_often(failures: int, times: int, complete: bool) -> None:
+    inner = Scripted(tries=[*[fail(OSError("busy"))] * failures, lambda trial: 0.5])
+    trial = run(inner, times=times)
+    assert (trial.state == "complete") == complete
+    assert len(inner.seen) == min(failures, times) + 1
+    assert len({context.seed for context in inner.seen}) == 1
+    if not complete:
+        assert trial.failure.message == "OSError: busy"
+
+
+@pytest.mark.parametrize(
+    ("err", "kinds", "again"),
+    [
+        (ValueError("x"), ["error"], True),
+        (ValueError("x"), ["timeout"], False),
+        (MemoryError(), ["error"], False),
+        (MemoryError(), ["out-of-memory"], True),
+        (EvaluationError("slow", kind="timeout"), ["killed", "timeout"], True),
+        (EvaluationError("nan", kind="invalid-value"), ["error"], False),
+    ],
+)
+def test_only_the_named_kinds_are_tried_again(err: Exception, kinds: list[str], again: bool) -> None:
+    inner = Scripted(tries=[fail(err), lambda trial: 0.5])
+    assert (run(inner, kinds=kinds).state == "complete") == again
+    assert len(inner.seen) == 1 + again
+
+
+@pytest.mark.parametrize("bad", [float("nan"), {"value": float("inf")}, (float("nan"),)])
+def test_what_is_not_finite_can_be_tried_again(bad: Any) -> None:
+    assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5]), kinds=["invalid-value"]).value == 0.5
+    assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5])).failure.kind == "invalid-value"
+    always = Scripted(tries=[lambda trial: bad])
+    assert run(always, kinds=["invalid-value"], times=1).failure.kind == "invalid-value"
+    assert len(always.seen) == 2
+    reported = Scripted(tries=[lambda trial: iter([Report(1, float("nan"))]), curve(1)])
+    assert run(reported, kinds=["invalid-value"]).value == 0.1
+
+
+def test_what_is_no_number_is_left_to_the_core() -> None:
+    assert run(Scripted(tries=[lambda trial: "text"]), kinds=["invalid-value"]).failure.kind == "invalid-value"
+
+
+def test_reports_are_given_once() -> None:
+    inner = Scripted(tries=[curve(1, 2, err=OSError()), curve(1, 2, 3, err=OSError()), curve(1, 2, 3, 4)])
+    trial = run(inner)
+    assert [report.step for report in trial.reports] == [1, 2, 3, 4]
+    assert trial.value == 0.4
+    assert {context.resume_step for context in inner.seen} == {0}
+
+
+def test_one_that_can_resume_goes_on_behind_the_last_report() -> None:
+    inner = Scripted(
+        tries=[curve(1, 2, err=OSError()), lambda trial: curve(trial.resume_step + 1)(trial)], resumable=True
+    )
+    assert [report.step for report in run(inner).reports] == [1, 2, 3]
+    assert [context.resume_step for context in inner.seen] == [0, 2]
+
+
+def test_ctrl_c_and_a_stop_are_no_failures() -> None:
+    inner = Scripted(tries=[fail(KeyboardInterrupt())])
+    with pytest.raises(KeyboardInterrupt):
+        list(RetryEvaluator(evaluator=inner).evaluate(TrialContext({})))
+    assert len(inner.seen) == 1
+
+    class AtOnce:
+        def judge_trial(self, history: Any, trial: Any) -> Stop:
+            return Stop("enough")
+
+    endless = Scripted(tries=[curve(*range(1, 100))])
+    study = Study(SPACE, evaluator=RetryEvaluator(evaluator=endless), sampler="random", stop=[AtOnce()])
+    study.run(trials=1)
+    assert study.trials[0].state == "stopped"
+    assert len(endless.seen) == 1
+
+
+def test_a_result_without_reports_and_declarations_are_passed_on() -> None:
+    evaluator = RetryEvaluator(evaluator=Scripted(tries=[lambda trial: 1.0], resumable=True))
+    assert (evaluator.evidence, evaluator.steps, evaluator.resumable) == ("curve", None, True)
+    assert list(evaluator.evaluate(TrialContext({}))) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"kinds": []}, "evaluator.kinds"),
+        ({"kinds": ["errors"]}, "evaluator.kinds[0]"),
+        ({"kinds": ["worker-lost"]}, "evaluator.kinds[0]"),
+        ({"times": 0}, "evaluator.times"),
+        ({"wait": -1}, "evaluator.wait"),
+    ],
+)
+def test_bad_options_are_told_with_their_path(options: dict[str, Any], path: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Study(SPACE, evaluator={"use": "retry", "evaluator": max, **options})
+    assert [mistake.path for mistake in caught.value.mistakes] == [path]
+
+
+def test_it_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("hpt_evaluator_wrap.retry.time.sleep", waited.append)
+    run(Scripted(tries=[fail(OSError())]), times=3, wait=0.5)
+    assert waited == [0.5, 1.0, 2.0]
