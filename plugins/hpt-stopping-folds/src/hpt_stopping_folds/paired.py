@@ -1,0 +1,87 @@
+"""What racing rules have in common: losses by fold, the best complete trials, a fair value for a stopped one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from hpt_core import PluginError, Stop, option
+from hpt_stopping_folds.adjust import adjusted_mean
+
+if TYPE_CHECKING:
+    from hpt_core import History, Trial
+
+__all__ = ["FoldLosses", "Paired", "is_worse", "mean_over"]
+
+FoldLosses = Mapping[int, float]
+"""Fold -> loss of one trial."""
+
+_SAME = 1e-12  # relative: means that differ by less differ by rounding
+
+
+def mean_over(losses: FoldLosses) -> float:
+    """The mean over all folds of a trial, whatever their order."""
+    return math.fsum(losses.values()) / len(losses)
+
+
+@attrs.define(kw_only=True)
+class Paired:
+    """A rule that compares trials fold by fold."""
+
+    metric: str | None = option(
+        None, help="The objective or metric to compare, by name; without one the (first) objective."
+    )
+    maximize: bool = option(False, help="Whether more is better, for a metric that is no objective.")
+
+    def _folds(self, history: History, trial: Trial) -> FoldLosses:
+        if history.evidence != "folds":
+            raise PluginError(
+                f"{type(self).__name__} compares trials fold by fold, but this evaluator reports a {history.evidence}. "
+                "Use a rule for curves (median, asha), or an evaluator whose evidence is 'folds'."
+            )
+        return dict(history.curve(trial, self.metric, maximize=self.maximize))
+
+    def _best(self, history: History, count: int) -> list[tuple[int, FoldLosses]]:
+        """(number, losses) of the best complete trials that have folds, the best first; of equals the earlier first."""
+        names, complete = history.objectives, history.complete
+        if self.metric is None or self.metric in names:
+            losses = history.losses[complete, 0 if self.metric is None else names.index(self.metric)]
+            ranked = [int(complete[i]) for i in np.argsort(losses, kind="stable")]
+            found = ((number, self._folds(history, history.trials[number])) for number in ranked)
+            with_folds = ((number, folds) for number, folds in found if folds)
+            return [item for item, _ in zip(with_folds, range(count), strict=False)]
+        folds = [(int(number), self._folds(history, history.trials[number])) for number in complete]
+        return sorted((item for item in folds if item[1]), key=lambda item: (mean_over(item[1]), item[0]))[:count]
+
+    def _is_over(self, history: History, mine: FoldLosses, theirs: FoldLosses) -> bool:
+        """Whether there is no fold left that could be saved."""
+        return len(mine) >= (history.steps or len(theirs))
+
+    def _stop(self, history: History, trial: Trial, reason: str, evidence: Mapping[str, Any]) -> Stop:
+        """A stop with the trial's value adjusted for the folds that it has not done."""
+        rows = [*history.complete.tolist(), *history.stopped.tolist()]
+        others = [_values(history.trials[number]) for number in rows if number != trial.number]
+        return Stop(reason, {"folds": len(trial.reports), **evidence}, value=adjusted_mean(_values(trial), others))
+
+    def _name(self, history: History) -> str:
+        return history.objectives[0] if self.metric is None else self.metric
+
+    def _value(self, history: History, loss: float) -> float:
+        """A loss in the user's sign."""
+        name = self._name(history)
+        if name in history.objectives:
+            return float(history.value_of(loss, history.objectives.index(name)))
+        return -loss if self.maximize else loss
+
+
+def is_worse(loss: float, bound: float) -> bool:
+    """Whether a loss is above a bound by more than rounding: a tie never stops anything."""
+    return loss > bound and not math.isclose(loss, bound, rel_tol=_SAME)
+
+
+def _values(trial: Trial) -> dict[int, float]:
+    return {report.step: report.value for report in trial.reports}

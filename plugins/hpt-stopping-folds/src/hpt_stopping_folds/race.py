@@ -1,0 +1,73 @@
+"""The rule `race`: a trial against the best few, as irace eliminates candidates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from hpt_core import Stop, option
+from hpt_stopping_folds.boundary import level, looks
+from hpt_stopping_folds.differences import signed_rank
+from hpt_stopping_folds.friedman import friedman
+from hpt_stopping_folds.paired import Paired, mean_over
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hpt_core import History, Trial
+
+__all__ = ["Race"]
+
+
+@attrs.define(kw_only=True)
+class Race(Paired):
+    """Stops a trial that loses a race against the best complete trials over the folds so far.
+
+    From ``min_folds`` folds on and after each: Friedman's test over the elites and the trial, and if that finds a
+    difference, the post-hoc comparison of the trial with the best of them; with one elite the signed-rank test
+    (Birattari et al. 2002, "A racing algorithm for configuring metaheuristics"; López-Ibáñez et al. 2016, "The irace
+    package", section 3). All looks together err with probability ``alpha`` (Pocock 1977). A stopped trial has the value
+    that it would have on all folds.
+    """
+
+    elites: int = option(5, ge=1, help="How many of the best complete trials take part.")
+    min_folds: int = option(5, ge=2, help="Folds before it may act.")
+    alpha: float = option(0.05, gt=0, le=0.5, help="Probability that a race finds a difference where there is none.")
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | None:
+        """Stop when the trial is out of the race."""
+        mine = self._folds(history, trial)
+        if len(mine) < self.min_folds:
+            return None
+        found = self._best(history, self.elites)
+        rivals = [(number, theirs) for number, theirs in found if mine.keys() <= theirs.keys()]
+        if not rivals or self._is_over(history, mine, rivals[0][1]):
+            return None
+        folds = sorted(mine)
+        losses = np.array([[losses[fold] for fold in folds] for losses in (*(theirs for _, theirs in rivals), mine)])
+        at = looks(self.min_folds, (history.steps or len(rivals[0][1])) - 1)
+        if len(mine) not in at:
+            return None
+        limit = level(self.alpha, at)
+        best, p = _lost(losses, limit)
+        if best is None:
+            return None
+        number, value = rivals[best][0], self._value(history, mean_over(mine))
+        said = f"{self._name(history)} loses to trial {number} in a race of {len(losses)} over {len(folds)} folds"
+        evidence = {"mean": value, "p": p, "limit": limit, "best": number, "rivals": [n for n, _ in rivals]}
+        return self._stop(history, trial, f"{said}: p = {p:.2g} < {limit:.2g}", evidence)
+
+
+def _lost(losses: NDArray[np.float64], limit: float) -> tuple[int | None, float]:
+    """Who beat the last row, (candidates, folds), at this level: (its index, or None; p)."""
+    if len(losses) == 2:
+        best, p = 0, signed_rank(losses[1] - losses[0])
+        lost = p < limit
+    else:
+        outcome = friedman(losses.T)
+        best, p = int(outcome.rank_sums[:-1].argmin()), outcome.p
+        lost = p < limit and outcome.rank_sums[-1] - outcome.rank_sums[best] > outcome.critical_difference(limit)
+    better_mean = losses[-1].sum() <= losses[best].sum()
+    return (best if lost and not better_mean else None), p

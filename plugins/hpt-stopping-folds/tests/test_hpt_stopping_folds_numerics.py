@@ -1,0 +1,237 @@
+"""The tests of difference, the boundary and the adjustment, against scipy, brute force and simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hpt_stopping_folds.adjust import adjusted_mean, fold_effects, nearness
+from hpt_stopping_folds.boundary import level, looks
+from hpt_stopping_folds.differences import corrected_t, signed_rank
+from hpt_stopping_folds.friedman import friedman
+
+numbers = st.lists(st.floats(-100, 100).map(lambda x: round(x, 6)), min_size=2, max_size=12)
+coarse = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=10)
+
+
+# --- p values -------------------------------------------------------------------------------------
+
+
+@given(numbers)
+def test_the_uncorrected_t_is_scipys(differences: list[float]) -> None:
+    assume(np.std(differences) > 1e-6)
+    expected = stats.ttest_1samp(differences, 0, alternative="greater").pvalue
+    assert corrected_t(differences, 0.0) == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
+def test_the_corrected_t_by_hand() -> None:
+    """Five folds of ten: mean 0.02, variance 0.00025, t = 0.02 / sqrt((1/5 + 1/9) * 0.00025)."""
+    t = 0.02 / math.sqrt((1 / 5 + 1 / 9) * 0.00025)
+    assert corrected_t([0.0, 0.01, 0.02, 0.03, 0.04], 1 / 9) == pytest.approx(stats.t.sf(t, 4), rel=1e-12)
+
+
+def test_without_spread_there_is_no_evidence() -> None:
+    assert corrected_t([0.1, 0.1, 0.1], 0.25) == 1.0
+    assert corrected_t([0.0, 0.0], 0.25) == 1.0
+    assert corrected_t([0.1 + 0.2, 0.3, 0.3], 0.25) == 1.0  # rounding is no spread
+    assert signed_rank([0.0, 0.0, 0.0]) == 1.0
+    assert signed_rank([]) == 1.0
+
+
+@given(st.lists(st.integers(1, 10**6), unique=True, min_size=1, max_size=20), st.randoms(use_true_random=False))
+def test_the_exact_signed_rank_is_scipys(sizes: list[int], random: Any) -> None:
+    differences = [random.choice([-1.0, 1.0]) * size for size in sizes]
+    expected = stats.wilcoxon(differences, alternative="greater", method="exact").pvalue
+    assert signed_rank(differences) == pytest.approx(expected, rel=1e-12)
+
+
+@settings(max_examples=60)
+@given(coarse)
+def test_the_signed_rank_with_ties_is_that_of_all_signs(differences: list[float]) -> None:
+    d = np.array([x for x in differences if x])
+    if not len(d):
+        assert signed_rank(differences) == 1.0
+        return
+    ranks = stats.rankdata(np.abs(d))
+    sums = np.array(list(product([0, 1], repeat=len(d)))) @ ranks
+    assert signed_rank(differences) == pytest.approx(np.mean(sums >= ranks[d > 0].sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [8, 1])
+def test_the_signed_rank_of_many_is_scipys_approximation(decimals: int) -> None:
+    d = np.random.default_rng(0).normal(0.2, 1, 80).round(decimals)
+    d = d[d != 0]
+    expected = stats.wilcoxon(d, alternative="greater", method="approx", correction=False).pvalue
+    assert signed_rank(d.tolist()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_up_to_five_folds_wilcoxon_has_next_to_nothing_to_say() -> None:
+    assert [signed_rank([1.0 + i for i in range(j)]) for j in range(2, 6)] == [0.25, 0.125, 0.0625, 0.03125]
+
+
+# --- Friedman -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(st.integers(3, 5), st.integers(2, 8), st.integers(0, 10**6), st.sampled_from([1, 9]))
+def test_friedman_is_scipys(k: int, b: int, seed: int, decimals: int) -> None:
+    y = np.random.default_rng(seed).normal(size=(b, k)).round(decimals)
+    expected = stats.friedmanchisquare(*y.T).pvalue
+    found = friedman(y)
+    assert found.p == pytest.approx(expected, rel=1e-9)
+    ranks = stats.rankdata(y, axis=1)
+    a, c, t1 = float((ranks**2).sum()), b * k * (k + 1) ** 2 / 4, float(stats.chi2.isf(found.p, k - 1))
+    assume(a > c and found.p > 1e-12)
+    # the other form of the same difference, by way of the statistic
+    inner = 2 * b * (a - c) / ((b - 1) * (k - 1)) * (1 - t1 / (b * (k - 1)))
+    expected = stats.t.ppf(0.975, (b - 1) * (k - 1)) * math.sqrt(max(0.0, inner))
+    assert found.critical_difference(0.05) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_friedman_of_nothing_but_ties() -> None:
+    assert friedman(np.ones((4, 3))).p == 1.0
+
+
+# --- many looks -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "constant"), [(2, 2.178), (3, 2.289), (4, 2.361), (5, 2.413), (10, 2.555)])
+def test_the_constants_of_pocock(count: int, constant: float) -> None:
+    """His two-sided 5 % is our one-sided 2.5 %: both ends are hardly ever crossed."""
+    assert stats.norm.isf(level(0.025, looks(1, count))) == pytest.approx(constant, abs=1e-3)
+
+
+@pytest.mark.parametrize(("alpha", "at"), [(0.1, (3, 4)), (0.1, (3, 4, 5, 6)), (0.05, (8, 10, 15, 23)), (0.3, (1, 9))])
+def test_the_boundary_is_crossed_as_often_as_agreed(alpha: float, at: tuple[int, ...]) -> None:
+    correlation = [[math.sqrt(min(n, m) / max(n, m)) for n in at] for m in at]
+    c = stats.norm.isf(level(alpha, at))
+    below = stats.multivariate_normal(cov=np.array(correlation)).cdf(np.full(len(at), c))
+    assert 1 - below == pytest.approx(alpha, abs=2e-4)
+
+
+def test_looks() -> None:
+    assert looks(3, 4) == (3, 4)
+    assert looks(5, 4) == ()
+    assert looks(8, 27) == tuple(range(8, 28))
+    many = looks(8, 999)
+    assert (many[0], many[-1]) == (8, 999)
+    assert len(many) <= 20
+    assert 0.1 / 20 < level(0.1, many) < 0.1
+
+
+# --- how often it errs ----------------------------------------------------------------------------
+
+
+def share_stopped(test: Callable[[Sequence[float]], float], alpha: float, first: int, d: Any) -> float:
+    """The share of rows of d (trials, folds) that are stopped before their last fold."""
+    at = looks(first, d.shape[1] - 1)
+    limit = level(alpha, at)
+    return float(np.mean([any(row[:n].mean() > 0 and test(row[:n]) < limit for n in at) for row in d]))
+
+
+@pytest.mark.parametrize("k", [5, 10])
+@pytest.mark.parametrize("correlated", [False, True])
+def test_t_stops_those_as_good_as_the_incumbent_as_seldom_as_agreed(k: int, correlated: bool) -> None:
+    """Also where folds are correlated by 1 / k, as overlapping training sets make them."""
+    rng = np.random.default_rng(k)
+    rho = 1 / k if correlated else 0.0
+    shared, own = rng.normal(size=(4000, 1)), rng.normal(size=(4000, k))
+    d = math.sqrt(rho) * shared + math.sqrt(1 - rho) * own
+    assert share_stopped(lambda row: corrected_t(row, 1 / (k - 1)), 0.1, 3, d) <= 0.1 + 0.01
+
+
+@pytest.mark.parametrize("decimals", [9, 0])
+def test_wilcoxon_stops_those_as_good_as_the_incumbent_as_seldom_as_agreed(decimals: int) -> None:
+    d = np.random.default_rng(1).normal(size=(3000, 20)).round(decimals)
+    assert share_stopped(signed_rank, 0.1, 8, d) <= 0.1 + 0.01
+
+
+def test_both_find_what_is_really_worse() -> None:
+    d = np.random.default_rng(2).normal(1.5, 1, size=(300, 20))
+    assert share_stopped(signed_rank, 0.1, 8, d) > 0.95
+    assert share_stopped(lambda row: corrected_t(row, 1 / 19), 0.1, 3, d) > 0.95
+
+
+# --- a fair value ---------------------------------------------------------------------------------
+
+
+def test_a_trial_that_did_the_hard_folds_is_not_blamed_for_them() -> None:
+    """Fold 1 is 0.2 below the mean for twenty others that are about as good, fold 3 as much above."""
+    whole = [{1: 0.5 + 0.001 * i, 2: 0.7 + 0.001 * i, 3: 0.9 + 0.001 * i} for i in range(-10, 10)]
+    assert adjusted_mean({1: 0.49}, whole) == pytest.approx(0.69, abs=0.005)
+    assert adjusted_mean({3: 0.89}, whole) == pytest.approx(0.69, abs=0.005)
+    assert adjusted_mean({1: 0.49, 3: 0.89}, whole) == pytest.approx(0.69, abs=0.005)
+    assert adjusted_mean({1: 0.4}, []) == 0.4
+    assert adjusted_mean({1: 1.0, 2: 3.0, 3: 2.0}, whole) == 2.0
+
+
+rows = st.lists(st.dictionaries(st.integers(1, 5), st.floats(-10, 10), min_size=1), min_size=1, max_size=7)
+
+
+@given(rows, st.data())
+def test_fold_effects_are_the_least_squares_of_the_whole_table(
+    table: list[dict[int, float]], data: st.DataObject
+) -> None:
+    """With a column per trial and per fold, and a line of zeros for each fold that shrinks its effect."""
+    folds = sorted({fold for row in table for fold in row})
+    weights = data.draw(st.lists(st.floats(0.1, 1), min_size=len(table), max_size=len(table)))
+    shrinkage = data.draw(st.floats(0.05, 1))
+    n, k = len(table), len(folds)
+    design = [np.sqrt(shrinkage) * np.eye(n + k)[n + j] for j in range(k)]
+    values = [0.0] * k
+    for i, (row, weight) in enumerate(zip(table, weights, strict=True)):
+        for fold, value in row.items():
+            design.append(np.sqrt(weight) * (np.eye(n + k)[i] + np.eye(n + k)[n + folds.index(fold)]))
+            values.append(float(np.sqrt(weight)) * value)
+    fit = np.linalg.lstsq(np.array(design), np.array(values), rcond=None)[0][n:]
+    assert fold_effects(folds, table, weights, shrinkage) == pytest.approx(fit, rel=1e-6, abs=1e-6)
+
+
+@given(rows, st.floats(0.01, 100), st.floats(-100, 100))
+def test_the_adjustment_follows_the_unit_of_the_values(table: list[dict[int, float]], a: float, b: float) -> None:
+    scaled = [{fold: a * value + b for fold, value in row.items()} for row in table]
+    spread = [np.ptp(list(row.values())) for row in table]
+    assume(max(spread) == 0 or min(s for s in spread if s) > 1e-3)
+    found = adjusted_mean(scaled[0], scaled[1:])
+    assert found == pytest.approx(a * adjusted_mean(table[0], table[1:]) + b, rel=1e-5, abs=1e-4)
+
+
+def test_who_is_near_tells_more() -> None:
+    """The hard fold of good models is no harder than others for one that guesses."""
+    good = [{1: 0.70, 2: 0.95, 3: 0.96}, {1: 0.72, 2: 0.97, 3: 0.95}]
+    guess = {1: 0.40, 2: 0.41, 3: 0.39}
+    assert nearness({1: 0.4}, [*good, guess])[2] == 1.0
+    assert max(nearness({1: 0.4}, [*good, guess])[:2]) < 0.02
+    assert adjusted_mean({1: 0.40}, [*good, guess]) == pytest.approx(0.40, abs=0.02)
+    assert adjusted_mean({1: 0.71}, [*good, guess]) == pytest.approx(0.87, abs=0.02)
+    assert nearness({1: 0.4}, [{1: 0.4, 2: 0.4}]) == [0.0]  # constant: nothing to learn
+
+
+@given(rows, st.randoms(use_true_random=False))
+def test_order_does_not_matter_for_the_adjustment(table: list[dict[int, float]], random: Any) -> None:
+    shuffled = table[1:]
+    random.shuffle(shuffled)
+    own = list(table[0].items())
+    random.shuffle(own)
+    found = adjusted_mean(dict(own), shuffled)
+    assert found == pytest.approx(adjusted_mean(table[0], table[1:]), rel=1e-9, abs=1e-9)
+
+
+def test_the_adjustment_is_nearer_to_the_whole_mean() -> None:
+    rng = np.random.default_rng(0)
+    plain, adjusted = [], []
+    for _ in range(200):
+        y = rng.normal(0, 1, (8, 1)) + rng.normal(0, 1, 5) + rng.normal(0, 0.3, (8, 5))
+        others = [dict(enumerate(row)) for row in y[1:]]
+        own = dict(enumerate(y[0, :2]))
+        plain.append((y[0, :2].mean() - y[0].mean()) ** 2)
+        adjusted.append((adjusted_mean(own, others) - y[0].mean()) ** 2)
+    assert np.mean(adjusted) < 0.3 * np.mean(plain)

@@ -1,0 +1,285 @@
+"""The rules by hand, and what must not matter to them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hpt_core import Failure, Float, History, PluginError, Report, Space, Stop, UsageError, events
+from hpt_core.testing import make_history
+from hpt_stopping_folds.boundary import level, looks
+from hpt_stopping_folds.folds import Folds
+from hpt_stopping_folds.race import Race
+
+SPACE = Space({"x": Float(0, 1)})
+Rule = Folds | Race
+
+
+def study(complete: Sequence[Sequence[float]], running: Sequence[float], **options: Any) -> History:
+    """Complete trials with these folds and their mean, and a running one with number len(complete)."""
+    trials = [({"x": i / 1000}, float(np.mean(folds))) for i, folds in enumerate(complete)]
+    reports: dict[int, Any] = dict(enumerate([*complete, running]))
+    options = {"evidence": "folds", **options}
+    return make_history(SPACE, trials, running=[{"x": 0.9}], reports=reports, **options)
+
+
+def judge(rule: Rule, history: History, number: int = -1) -> Stop | None:
+    return rule.judge_trial(history, history.trials[number])
+
+
+# --- forgiving ------------------------------------------------------------------------------------
+
+INCUMBENT = [0.10, 0.30, 0.20, 0.25, 0.15]  # mean 0.2, worst fold 0.3
+
+
+@pytest.mark.parametrize(
+    ("running", "stops"),
+    [
+        ([0.30], False),  # a tie
+        ([0.31], True),
+        ([0.25, 0.34], False),  # the mean counts: 0.295
+        ([0.25, 0.36], True),
+        ([0.1, 0.1, 0.8], True),
+        ([0.1, 0.1, 0.7], False),  # mean 0.3, in spite of rounding
+        ([0.9, 0.9, 0.9, 0.9, 0.9], False),  # nothing left to save
+    ],
+)
+def test_the_worked_example_of_bergman(running: list[float], stops: bool) -> None:
+    assert (judge(Folds(), study([[0.9] * 5, INCUMBENT], running)) is not None) == stops
+    accuracies = [[1 - v for v in folds] for folds in ([0.9] * 5, INCUMBENT)]
+    history = study(accuracies, [1 - v for v in running], directions=["maximize"])
+    assert (judge(Folds(), history) is not None) == stops
+
+
+def test_the_first_trial_has_nobody_to_be_compared_with() -> None:
+    assert judge(Folds(), study([], [99.0])) is None
+    assert judge(Race(min_folds=2), study([], [99.0, 99.0])) is None
+
+
+def test_a_stop_tells_its_numbers_and_a_fair_value() -> None:
+    history = study([[1 - v for v in INCUMBENT]], [0.5], directions=["maximize"])
+    stop = judge(Folds(), history)
+    assert stop is not None
+    assert stop.reason == "mean value = 0.5 over 1 folds is worse than the worst fold, 0.7, of trial 0"
+    assert stop.evidence == {"folds": 1, "mean": 0.5, "limit": 0.7, "incumbent": 0}
+    assert stop.value is not None
+    assert 0.4 < stop.value < 0.5  # the first fold is 0.1 easier than the mean, for one trial that is not near
+
+
+def test_only_complete_trials_that_count_are_incumbents() -> None:
+    history = study([[0.5] * 3, [0.1] * 3], [0.4])
+    assert judge(Folds(), history) is not None
+    history.apply(events.invalidated(9.0, 1, "a bug"))
+    assert judge(Folds(), history) is None
+    assert judge(Folds(), study([[0.5] * 3], [0.6])) is not None
+    failed = make_history(
+        SPACE,
+        [({"x": 0.1}, Failure("error", "no"))],
+        running=[{"x": 0.9}],
+        reports={0: [0.1, 0.1], 1: [0.6]},
+        evidence="folds",
+    )
+    assert judge(Folds(), failed) is None
+
+
+def test_a_repeated_point_that_ran_no_folds_is_no_reference() -> None:
+    history = study([[0.5] * 3], [0.6])
+    history.apply(events.started(5.0, 2, {"x": 0.3}, "w", 1, 0))
+    history.apply(events.complete(6.0, 2, 1, [0.1], {}))
+    stop = judge(Folds(), history, 1)
+    assert stop is not None
+    assert stop.evidence["incumbent"] == 0
+
+
+def test_the_number_of_folds_is_the_evaluators() -> None:
+    assert judge(Folds(), study([[0.1] * 3], [0.9] * 3)) is None
+    assert judge(Folds(), study([[0.1] * 3], [0.9] * 3, steps=5)) is not None
+
+
+def test_a_further_objective_or_a_metric_may_be_compared() -> None:
+    def at(**metrics: float) -> list[Report]:
+        return [Report(1, 0.5, metrics), Report(2, 0.5, metrics)]
+
+    trials = [({"x": 0.1}, (0.5, 1.0)), ({"x": 0.2}, (0.5, 2.0))]
+    reports: dict[int, Any] = {0: at(value1=1.0, size=1.0), 1: at(value1=2.0, size=2.0)}
+    cases: list[tuple[dict[str, Any], float, float]] = [
+        ({"metric": "value1"}, 2.0, 1.9),
+        ({"metric": "size"}, 1.0, 1.1),
+        ({"metric": "size", "maximize": True}, 2.0, 1.9),
+    ]
+    for options, good, bad in cases:
+        for value, stops in ((good, False), (bad, True)):
+            reports[2] = [Report(1, 99.0, {"value1": value, "size": value})]
+            history = make_history(
+                SPACE,
+                trials,
+                directions=["minimize", "maximize"],
+                running=[{"x": 0.9}],
+                reports=reports,
+                evidence="folds",
+            )
+            stop = judge(Folds(**options), history)
+            assert (stop is not None) == stops
+            if stop is not None:
+                assert stop.evidence["mean"] == bad
+                assert stop.value == 99.0  # the value is the first objective's, whatever was compared
+
+
+@pytest.mark.parametrize("rule", [Folds(), Race()])
+def test_curves_are_refused(rule: Rule) -> None:
+    with pytest.raises(PluginError, match=r"compares trials fold by fold, but this evaluator reports a curve\. Use"):
+        judge(rule, study([[0.5] * 3], [0.6], evidence="curve"))
+
+
+# --- t and Wilcoxon -------------------------------------------------------------------------------
+
+
+def test_t_by_hand() -> None:
+    """Four of five folds, looks at 3 and 4."""
+    d = [0.05, 0.06, 0.04, 0.05]
+    history = study([INCUMBENT], [v + x for v, x in zip(INCUMBENT, d, strict=False)])
+    stop = judge(Folds(test="t"), history)
+    assert stop is not None
+    t = np.mean(d) / np.sqrt((1 / 4 + 1 / 4) * np.var(d, ddof=1))
+    assert stop.evidence["p"] == pytest.approx(stats.t.sf(t, 3))
+    assert stop.evidence["limit"] == level(0.1, (3, 4))
+    assert judge(Folds(test="t", min_folds=5), history) is None
+    assert judge(Folds(test="t", ratio=100.0), history) is None
+    assert judge(Folds(test="t", alpha=1e-6), history) is None
+
+
+def test_wilcoxon_by_hand() -> None:
+    """Nine of ten folds: worse on all is 1 in 2 ** 9; with 8 folds or fewer done there is one look less."""
+    incumbent = [0.1 * i for i in range(10)]
+    worse = [v + 0.01 * (i + 1) for i, v in enumerate(incumbent)]
+    stop = judge(Folds(test="wilcoxon"), study([incumbent], worse[:9]))
+    assert stop is not None
+    assert stop.evidence["p"] == 2.0**-9
+    assert judge(Folds(test="wilcoxon"), study([incumbent], worse[:7])) is None
+    assert judge(Folds(test="wilcoxon"), study([incumbent[:5]], worse[:4])) is None
+
+
+def test_one_whose_mean_is_better_is_never_stopped() -> None:
+    """Worse by a little on seven folds, better by much on two."""
+    incumbent = [0.5] * 20
+    running = [0.51 + 0.001 * i for i in range(17)] + [0.0, 0.1]
+    assert stats.wilcoxon(np.array(running) - 0.5, alternative="greater").pvalue < level(0.5, looks(8, 19))
+    assert judge(Folds(test="wilcoxon", alpha=0.5), study([incumbent], running)) is None
+
+
+# --- race -----------------------------------------------------------------------------------------
+
+
+def test_a_race_by_hand() -> None:
+    """The trial is last on each of six folds of ten, behind three elites."""
+    rng = np.random.default_rng(0)
+    elites = rng.normal(0.2, 0.02, (3, 10)).tolist()
+    stop = judge(Race(elites=3), study([[0.9] * 10, [0.8] * 10, *elites], [0.5] * 6, steps=10))
+    assert stop is not None
+    assert sorted(stop.evidence["rivals"]) == [2, 3, 4]
+    losses = np.array([elite[:6] for elite in elites] + [[0.5] * 6])
+    assert stop.evidence["p"] == pytest.approx(stats.friedmanchisquare(*losses).pvalue)
+    assert stop.evidence["limit"] == level(0.05, looks(5, 9))
+    assert judge(Race(elites=3), study(elites, [0.0] * 6, steps=10)) is None
+    assert judge(Race(elites=3), study(elites, [0.5] * 4, steps=10)) is None
+    assert judge(Race(elites=3), study(elites, [0.5] * 10, steps=10)) is None
+
+
+def test_a_race_of_two_is_a_signed_rank_test() -> None:
+    incumbent = [0.1 * i for i in range(12)]
+    stop = judge(Race(), study([incumbent], [v + 0.01 * (i + 1) for i, v in enumerate(incumbent[:8])]))
+    assert stop is not None
+    assert stop.evidence["p"] == 2.0**-8
+
+
+def test_a_race_of_equals_is_seldom_lost() -> None:
+    """Six alike: the share of those stopped, over all looks, is within alpha."""
+    rng = np.random.default_rng(3)
+    stopped = 0
+    for _ in range(250):
+        y = rng.normal(size=(6, 10)).tolist()
+        history = study(y[:5], [], steps=10)
+        for step, value in enumerate(y[5], start=1):
+            history.apply(events.reported(99.0, 5, 1, Report(step, value)))
+            if judge(Race(), history) is not None:
+                stopped += 1
+                break
+    assert stopped <= 250 * 0.05 + 3
+
+
+# --- what must not matter -------------------------------------------------------------------------
+
+losses = st.integers(0, 12).map(float)
+tables = st.integers(4, 12).flatmap(
+    lambda k: st.tuples(
+        st.lists(st.lists(losses, min_size=k, max_size=k), min_size=1, max_size=6),
+        st.lists(losses, min_size=1, max_size=k),
+    )
+)
+rules: st.SearchStrategy[Rule] = st.sampled_from(
+    [
+        Folds(),
+        Folds(test="t", alpha=0.4),
+        Folds(test="wilcoxon", min_folds=2, alpha=0.5),
+        Race(min_folds=2, alpha=0.4, elites=20),
+    ]
+)
+
+
+@settings(max_examples=150)
+@given(tables, rules, st.randoms(use_true_random=False))
+def test_neither_the_order_of_trials_nor_that_of_folds_nor_the_sign_matters(
+    table: tuple[list[list[float]], list[float]], rule: Rule, random: Any
+) -> None:
+    complete, running = table
+    # of equally good incumbents the earlier one counts: means must differ
+    complete = [[v + 0.01 * i for v in folds] for i, folds in enumerate(complete)]
+    if len({round(float(np.mean(folds)), 9) for folds in complete}) < len(complete):
+        return
+    decision = judge(rule, study(complete, running))
+    shuffled = list(complete)
+    random.shuffle(shuffled)
+    places = list(range(len(running)))
+    random.shuffle(places)
+    order = [*places, *range(len(running), len(complete[0]))]
+    mixed = study([[folds[i] for i in order] for folds in shuffled], [running[i] for i in places])
+    again = judge(rule, mixed)
+    assert (again is None) == (decision is None)
+    negated = study([[-v for v in folds] for folds in complete], [-v for v in running], directions=["maximize"])
+    other = judge(rule, negated)
+    assert (other is None) == (decision is None)
+    if decision is not None and again is not None and other is not None:
+        assert decision.value is not None
+        assert again.value == pytest.approx(decision.value)
+        assert other.value == pytest.approx(-decision.value)
+
+
+@pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Race()])
+def test_rules_keep_nothing_to_themselves(rule: Rule) -> None:
+    before = copy.deepcopy(rule)
+    judge(rule, study([[0.1] * 6], [0.9] * 5))
+    assert rule == before == pickle.loads(pickle.dumps(rule))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"alpha": 0.0},
+        {"alpha": 0.6},
+        {"min_folds": 0},
+        {"test": "t", "min_folds": 1},
+        {"ratio": -1.0},
+        {"metric": 3},
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Folds(**options)

@@ -1,0 +1,69 @@
+"""How high a ladder has to be: while the two highest rungs disagree about the ranking, one higher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hpt_stopping_halving.results import Rung
+
+__all__ = ["agree", "height", "noise"]
+
+_PERCENTILE = 90.0
+
+
+def height(rungs: Sequence[Rung], tolerance: Callable[[int], float]) -> int:
+    """Index of the highest rung that trials may be promoted to.
+
+    Two rungs at first. It is at least the highest rung on which there are two results, and one more while that rung and
+    the one below rank the trials that are on both differently (Bohdal et al. 2023, "PASHA", algorithm 1). So it never
+    falls behind what was granted before, though only what stands on the rungs is looked at.
+
+    Args:
+        rungs: The results, of two rungs or more.
+        tolerance: Rung index -> difference of losses on the rung below that is none.
+    """
+    last = len(rungs) - 1
+    top = max((index for index in range(1, last + 1) if len(rungs[index]) >= 2), default=1)
+    return top if top == last or agree(rungs[top - 1], rungs[top], tolerance(top)) else top + 1
+
+
+def agree(lower: Rung, upper: Rung, tolerance: float) -> bool:
+    """Whether two rungs rank the trials that are on both alike, up to a tolerance.
+
+    Soft ranking (Bohdal et al. 2023, section 4.1): the trial at each place of the upper ranking must have, on the lower
+    rung, a loss within the tolerance of the trial's at that place there.
+    """
+    above = [number for _, number in upper]
+    below = {number: loss for loss, number in lower}
+    ranked = [number for _, number in lower if number in set(above)]
+    pairs = zip([number for number in above if number in below], ranked, strict=True)
+    return all(abs(below[mine] - below[theirs]) <= tolerance for mine, theirs in pairs)
+
+
+def noise(curves: NDArray[np.float64]) -> float:
+    """How far apart learning curves are that differ by noise only.
+
+    The 90th percentile, over the pairs of curves that cross at least twice, of their distance at the last step that
+    both have (Bohdal et al. 2023, section 4.2); 0 where no pair does.
+
+    Args:
+        curves: Losses, (curves, steps); NaN where a curve has no report.
+    """
+    first, second = np.triu_indices(len(curves), 1)
+    differences = curves[first] - curves[second]  # (pairs, steps)
+    side = np.zeros(len(first))
+    crossings = np.zeros(len(first), dtype=np.intp)
+    distance = np.zeros(len(first))
+    for column in differences.T:
+        now = np.nan_to_num(np.sign(column))
+        crossings += now * side < 0
+        side = np.where(now == 0, side, now)
+        distance = np.where(np.isnan(column), distance, np.abs(column))
+    crossing = distance[crossings >= 2]
+    return float(np.percentile(crossing, _PERCENTILE)) if len(crossing) else 0.0

@@ -1,0 +1,112 @@
+"""What trials recorded at the rungs they reached."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core import State, Trial
+
+if TYPE_CHECKING:
+    from hpt_core import History, Report
+
+__all__ = ["Results", "Rung"]
+
+Rung = list[tuple[float, int]]
+"""(loss, trial number) of all that reached a rung, the best first; of equals the earlier trial first."""
+
+
+@attrs.frozen
+class _Entry:
+    trial: Trial
+    attempt: int
+    reports: int
+    losses: tuple[float, ...]
+
+
+@attrs.define(eq=False)
+class Results:
+    """Reads rungs from a history.
+
+    Remembers what each trial recorded, which never changes an answer: an entry holds as long as the trial has the
+    same attempt and reports, and all are forgotten where a study or its meaning changed.
+
+    Attributes:
+        metric: The objective or metric to compare; None: the first objective.
+        maximize: Whether more is better, for a metric that is no objective.
+    """
+
+    metric: str | None
+    maximize: bool
+    _meaning: tuple[Any, ...] = ()
+    _entries: dict[int, _Entry] = attrs.field(factory=dict, repr=False)
+    _inside: dict[int, bool] = attrs.field(factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[type[Results], tuple[str | None, bool]]:
+        return Results, (self.metric, self.maximize)  # a copy finds out for itself
+
+    def crossed(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> range:
+        """Indices of the rungs that the trial's last report reached and the one before it had not."""
+        reports = (report for report in islice(reversed(trial.reports), 1, None) if self._has_value(history, report))
+        last = trial.reports[-1] if trial.reports else None
+        if last is None or not self._has_value(history, last):
+            return range(0)
+        before = next((report.step for report in reports), 0)
+        return range(bisect_right(ladder, before), bisect_right(ladder, last.step))
+
+    def rungs(self, history: History, ladder: tuple[int, ...], numbers: Iterable[int]) -> list[Rung]:
+        """What the given trials recorded at each rung.
+
+        A trial is in every rung that it reached, with its loss at the first report there or beyond (folds: the mean up
+        to that report). Failed and invalid trials and those outside an amended space are in none.
+        """
+        self._follow(history, ladder)
+        found: list[Rung] = [[] for _ in ladder]
+        for number in numbers:
+            trial = history.trials[number]
+            if trial.reports and trial.invalid is None and trial.state is not State.FAILED:
+                for rung, loss in zip(found, self._losses(history, trial, ladder), strict=False):
+                    rung.append((loss, number))
+        for rung in found:
+            rung.sort()
+        return found
+
+    def _has_value(self, history: History, report: Report) -> bool:
+        return self.metric is None or self.metric == history.objectives[0] or self.metric in report.metrics
+
+    def _follow(self, history: History, ladder: tuple[int, ...]) -> None:
+        meaning = (ladder, history.objectives, history.directions, history.evidence, history.space)
+        # another space object is another study or an amended one; comparing the contents of spaces would be slow
+        if not self._meaning or meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
+            self._meaning = meaning
+            self._entries.clear()
+            self._inside.clear()
+
+    def _losses(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
+        entry = self._entries.get(trial.number)
+        now = (trial.attempt, len(trial.reports))
+        if entry is None or entry.trial is not trial or (entry.attempt, entry.reports) != now:
+            losses = self._recorded(history, trial, ladder) if self._is_inside(history, trial) else ()
+            entry = self._entries[trial.number] = _Entry(trial, *now, losses)
+        return entry.losses
+
+    def _is_inside(self, history: History, trial: Trial) -> bool:
+        known = self._inside.get(trial.number)
+        if known is None:
+            known = self._inside[trial.number] = history.space.contains(trial.params)
+        return known
+
+    def _recorded(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
+        curve = history.curve(trial, self.metric, maximize=self.maximize)
+        if not curve:
+            return ()
+        steps = [step for step, _ in curve]
+        places = [bisect_left(steps, rung) for rung in ladder if rung <= steps[-1]]
+        if history.evidence == "folds":
+            return tuple(math.fsum(loss for _, loss in curve[: place + 1]) / (place + 1) for place in places)
+        return tuple(curve[place][1] for place in places)

@@ -1,0 +1,504 @@
+"""Every decision against a plain reading of the history, under any interleaving."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, events
+from hpt_core.testing import make_history
+from hpt_stopping_halving.asha import Asha
+from hpt_stopping_halving.halving import Halving
+from hpt_stopping_halving.hyperband import Hyperband
+from hpt_stopping_halving.pasha import Pasha
+
+SPACE = Space({"x": Float(0, 1)})
+Rule = Asha | Halving | Hyperband | Pasha
+
+
+def start(history: History, number: int, attempt: int = 1) -> None:
+    history.apply(events.started(float(history.position), number, {"x": number / 1000}, "w", attempt, 0))
+
+
+def report(history: History, number: int, step: int, value: float, **metrics: float) -> None:
+    attempt = history.trials[number].attempt
+    history.apply(events.reported(float(history.position), number, attempt, Report(step, value, metrics)))
+
+
+def follow(history: History, number: int, decision: Stop | Pause | None) -> None:
+    """Record what a rule decided."""
+    now, attempt = float(history.position), history.trials[number].attempt
+    if isinstance(decision, Pause):
+        history.apply(events.paused(now, number, attempt, 0, "rule", decision.reason, {}))
+    elif isinstance(decision, Stop):
+        values = [history.trials[number].reports[-1].value]
+        history.apply(events.stopped_early(now, number, attempt, values, 0, "rule", decision.reason, {}))
+
+
+def promote_all(rule: Rule, history: History) -> list[int]:
+    """Promote until nobody is to be promoted any more."""
+    promoted: list[int] = []
+    while (number := rule.promote(history)) is not None:
+        assert history.trials[number].state is State.PAUSED
+        start(history, number, history.trials[number].attempt + 1)
+        promoted.append(number)
+    return promoted
+
+
+def rung_of(rule: Rule, losses: Sequence[float], step: int = 1, **options: Any) -> History:
+    """A study in which trials with these losses got to a step, one after the other."""
+    history = make_history(SPACE, steps=9, resumable=True, **options)
+    for number, loss in enumerate(losses):
+        start(history, number)
+        report(history, number, step, loss)
+        follow(history, number, Pause("at the rung"))
+    return history
+
+
+# --- the stopping type ----------------------------------------------------------------------------
+
+
+def test_the_stopping_type_by_hand() -> None:
+    """One rung, eta = 3: the first two go on unseen, then the best third of those that are there."""
+    history = make_history(SPACE, steps=9)
+    found = []
+    for number, loss in enumerate([5.0, 6.0, 5.5, 4.0, 4.5, 4.2, 4.2, 9.0]):
+        start(history, number)
+        report(history, number, 1, loss)
+        found.append(Asha().judge_trial(history, history.trials[number]))
+    assert [stop is None for stop in found] == [True, True, False, True, False, True, False, False]
+    last = found[-1]
+    assert isinstance(last, Stop)
+    assert last.reason == "value = 9 is number 8 of 8 at rung 1, 2 may go on"
+    assert last.evidence == {"step": 1, "rung": 1, "value": 9.0, "rank": 8, "results": 8}
+    assert last.value is None
+
+
+def test_a_report_is_recorded_in_every_rung_that_it_passes() -> None:
+    """Rungs 1, 3, 9, 27: trials that report at 5 only are compared at 3 with one that reported at 3."""
+    history = make_history(SPACE, steps=27)
+    for number, (step, loss) in enumerate([(3, 2.0), (5, 3.0), (5, 4.0)]):
+        start(history, number)
+        report(history, number, step, loss)
+    stop = Asha().judge_trial(history, history.trials[2])
+    assert isinstance(stop, Stop)
+    assert stop.evidence["rung"] == 1
+    start(history, 3)
+    report(history, 3, 1, 1.0)
+    assert Asha().judge_trial(history, history.trials[3]) is None
+    report(history, 3, 2, 99.0)
+    assert Asha().judge_trial(history, history.trials[3]) is None  # between rungs
+    report(history, 3, 3, 5.0)
+    stop = Asha().judge_trial(history, history.trials[3])
+    assert isinstance(stop, Stop)
+    assert stop.evidence == {"step": 3, "rung": 3, "value": 5.0, "rank": 4, "results": 4}
+
+
+def test_a_trial_at_the_top_is_never_cut() -> None:
+    history = make_history(SPACE, steps=9)
+    for number in range(9):
+        start(history, number)
+        report(history, number, 9, float(number))
+        assert Asha().judge_trial(history, history.trials[number]) is None
+
+
+def test_a_failed_and_an_invalid_trial_are_no_rivals() -> None:
+    history = make_history(SPACE, steps=9)
+    for number in range(3):
+        start(history, number)
+        report(history, number, 1, float(number))
+    assert isinstance(Asha().judge_trial(history, history.trials[2]), Stop)
+    history.apply(events.failed(9.0, 0, 1, Failure("error", "broken")))
+    assert Asha().judge_trial(history, history.trials[2]) is None  # two are too few to tell
+    start(history, 3)
+    report(history, 3, 1, 9.0)
+    assert isinstance(Asha().judge_trial(history, history.trials[3]), Stop)
+    history.apply(events.invalidated(9.0, 1, "a bug"))
+    assert Asha().judge_trial(history, history.trials[3]) is None
+
+
+def test_what_lies_outside_an_amended_space_is_no_rival_and_not_judged() -> None:
+    history = make_history(SPACE, steps=9)
+    for number in range(4):
+        start(history, number)
+        report(history, number, 1, float(number))
+    rule = Asha()
+    assert isinstance(rule.judge_trial(history, history.trials[3]), Stop)
+    smaller = {**history.definition, "space": Space({"x": Float(0.0015, 1)}).to_json()}
+    history.apply(events.amended(9.0, smaller, []))
+    assert rule.judge_trial(history, history.trials[3]) is None  # trials 2 and 3 are left
+    assert rule.judge_trial(history, history.trials[1]) is None
+
+
+def test_folds_are_compared_by_their_mean_so_far() -> None:
+    """Means 3, 4 and 2.83; by their last fold the order would be another."""
+    history = make_history(SPACE, steps=9, evidence="folds")
+    for number, folds in enumerate([[9.0, 0.0, 0.0], [1.0, 8.0, 3.0], [0.0, 8.0, 0.5]]):
+        start(history, number)
+        for step, value in enumerate(folds, start=1):
+            report(history, number, step, value)
+    rule = Asha(min_resource=3)
+    assert rule.judge_trial(history, history.trials[2]) is None
+    stop = rule.judge_trial(history, history.trials[1])
+    assert isinstance(stop, Stop)
+    assert stop.evidence["value"] == 4.0
+
+
+def test_a_further_objective_or_a_metric_may_be_compared() -> None:
+    history = make_history(SPACE, steps=9, directions=("minimize", "maximize"))
+    for number in range(3):
+        start(history, number)
+        report(history, number, 1, 0.0, value1=float(number), size=float(number))
+    last = history.trials[2]
+    assert Asha(metric="value1").judge_trial(history, last) is None
+    stop = Asha(metric="size").judge_trial(history, last)
+    assert isinstance(stop, Stop)
+    assert stop.evidence["value"] == 2.0
+    assert Asha(metric="size", maximize=True).judge_trial(history, last) is None
+    assert isinstance(Asha().judge_trial(history, last), Stop)  # a tie, and the latest comer
+    assert Asha(metric="unknown").judge_trial(history, last) is None
+
+
+def test_a_metric_that_comes_late_is_compared_where_it_comes() -> None:
+    history = make_history(SPACE, steps=9)
+    for number in range(3):
+        start(history, number)
+        report(history, number, 1, 0.0)
+        report(history, number, 2, 0.0, size=float(number))
+    assert isinstance(Asha(metric="size").judge_trial(history, history.trials[2]), Stop)
+    report(history, 2, 3, 0.0)
+    assert Asha(metric="size").judge_trial(history, history.trials[2]) is None
+
+
+def test_without_a_known_end_the_rungs_go_on() -> None:
+    history = make_history(SPACE)
+    for number in range(3):
+        start(history, number)
+        report(history, number, 3**9, float(number))
+    assert isinstance(Asha().judge_trial(history, history.trials[2]), Stop)
+    for rule in (Hyperband(), Halving()):
+        with pytest.raises(PluginError, match="give the rule `max_resource`"):
+            rule.judge_trial(history, history.trials[2])
+        rule.max_resource = 3**9
+        assert rule.judge_trial(history, history.trials[2]) is None
+
+
+def test_a_first_rung_at_the_end_is_refused() -> None:
+    history = rung_of(Asha(), [1.0])
+    with pytest.raises(PluginError, match="must be below the steps of a whole trial, 9"):
+        Asha(min_resource=9).judge_trial(history, history.trials[0])
+
+
+# --- promotion ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("eta", [2, 3, 4])
+@pytest.mark.parametrize("m", range(1, 14))
+def test_a_static_rung_promotes_exactly_its_best_share(m: int, eta: int) -> None:
+    """floor(m / eta) in all, those in the next rung counted; one that is promoted still holds its place."""
+    losses = [float(number * 7 % m) for number in range(m)]
+    history = rung_of(Asha(), losses)
+    promoted = promote_all(Asha(mode="promote", eta=eta, min_resource=1), history)
+    assert promoted == sorted(range(m), key=lambda number: losses[number])[: m // eta]
+
+
+def test_ties_go_by_trial_number() -> None:
+    history = rung_of(Asha(), [1.0] * 7)
+    assert promote_all(Asha(mode="promote"), history) == [0, 1]
+    assert promote_all(Halving(trials=7), rung_of(Halving(), [1.0] * 7)) == [0, 1]
+
+
+def test_the_highest_rung_goes_first() -> None:
+    history = rung_of(Asha(), [3.0, 2.0, 1.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+    rule = Asha(mode="promote")
+    for number in promote_all(rule, history):
+        report(history, number, 3, float(number))
+        follow(history, number, rule.judge_trial(history, history.trials[number]))
+    assert [history.trials[number].state for number in (0, 1, 2)] == [State.RUNNING, State.PAUSED, State.PAUSED]
+    for number in range(9, 12):  # rung 1 has three more in its best third
+        start(history, number)
+        report(history, number, 1, 0.5)
+        follow(history, number, Pause("at the rung"))
+    follow(history, 0, Pause("as if it were not the best of its rung yet"))
+    assert promote_all(rule, history) == [0, 9, 10, 11]
+
+
+def test_nothing_is_promoted_that_is_pending_or_without_a_value() -> None:
+    history = rung_of(Asha(), [5.0, 6.0])
+    start(history, 2)  # runs, nothing reported
+    start(history, 3)
+    report(history, 3, 1, 1.0)  # best of all, still running
+    start(history, 4)
+    report(history, 4, 1, 0.5)
+    history.apply(events.failed(9.0, 4, 1, Failure("error", "then it failed")))
+    start(history, 5)
+    follow(history, 5, Pause("by another rule, before any report"))
+    rule = Asha(mode="promote")
+    assert rule.promote(history) is None  # m = 3: 5, 6, 1 - the one in the best third runs
+    follow(history, 3, Pause("at the rung"))
+    assert promote_all(rule, history) == [3]
+
+
+@pytest.mark.parametrize("rule", [Asha(mode="promote"), Halving(), Pasha(), Hyperband(mode="promote")])
+def test_without_a_way_to_resume_trials_are_stopped_instead(rule: Rule) -> None:
+    history = make_history(SPACE, steps=9, seed=3)
+    decisions = []
+    for number in range(9):
+        start(history, number)
+        report(history, number, 1, float(number))
+        decisions.append(rule.judge_trial(history, history.trials[number]))
+        follow(history, number, decisions[-1])
+    assert not [decision for decision in decisions if isinstance(decision, Pause)]
+    assert [decision for decision in decisions if isinstance(decision, Stop)]
+    assert rule.promote(history) is None
+
+
+def test_one_that_is_next_anyway_goes_on_without_a_pause() -> None:
+    history = rung_of(Asha(), [5.0, 6.0, 7.0])
+    rule = Asha(mode="promote")
+    start(history, 3)
+    report(history, 3, 1, 1.0)
+    assert rule.judge_trial(history, history.trials[3]) is None
+    start(history, 4)
+    report(history, 4, 1, 2.0)
+    pause = rule.judge_trial(history, history.trials[4])
+    assert isinstance(pause, Pause)
+    assert pause.reason == "value = 2 is number 2 of 5 at rung 1 so far"
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def test_a_round_waits_for_all_of_it() -> None:
+    rule = Halving(trials=6, min_resource=1)
+    history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0])
+    assert rule.promote(history) is None  # the sixth has not begun
+    start(history, 5)
+    assert rule.promote(history) is None
+    start(history, 6)  # of the next round, which does not count
+    report(history, 6, 1, 0.0)
+    follow(history, 6, Pause("at the rung"))
+    report(history, 5, 1, 6.0)
+    follow(history, 5, rule.judge_trial(history, history.trials[5]))
+    assert promote_all(rule, history) == [1, 3]
+
+
+def test_the_place_of_one_that_fails_goes_to_the_next_best() -> None:
+    rule = Halving(trials=6, min_resource=1)
+    history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
+    assert promote_all(rule, history) == [1, 3]
+    history.apply(events.failed(99.0, 1, 2, Failure("error", "diverged")))
+    report(history, 3, 3, 2.0)
+    follow(history, 3, rule.judge_trial(history, history.trials[3]))
+    assert history.trials[3].state is State.PAUSED
+    assert promote_all(rule, history) == [4]
+    report(history, 4, 3, 9.0)
+    follow(history, 4, rule.judge_trial(history, history.trials[4]))
+    assert promote_all(rule, history) == [3]
+
+
+def test_where_no_new_trial_comes_a_round_is_played_with_what_there_is() -> None:
+    rule = Halving(trials=27, min_resource=1)
+    history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0])
+    history.closing = True
+    assert promote_all(rule, history) == [1]
+
+
+def test_at_the_end_the_best_on_the_highest_rung_goes_on_once_nothing_runs() -> None:
+    rule = Asha(mode="promote")
+    history = rung_of(rule, [5.0, 1.0])
+    start(history, 2)
+    assert rule.promote(history) is None
+    history.closing = True
+    assert rule.promote(history) is None
+    history.apply(events.failed(99.0, 2, 1, Failure("error", "broken")))
+    history.closing = False
+    assert rule.promote(history) is None
+    history.closing = True
+    assert promote_all(rule, history) == [1]
+
+
+# --- growth ---------------------------------------------------------------------------------------
+
+
+def grown(rule: Pasha, low: Sequence[float], high: Mapping[int, float]) -> History:
+    """Rung 1 has these losses, rung 3 those."""
+    history = rung_of(rule, low)
+    for number, loss in high.items():
+        start(history, number, 2)
+        report(history, number, 3, loss)
+        follow(history, number, Pause("at the rung"))
+    return history
+
+
+def test_a_ladder_grows_while_its_two_highest_rungs_disagree() -> None:
+    rule = Pasha(min_resource=1, tolerance=0.0)
+    low = [0.1, 0.2, 0.3, *(1.0 + i for i in range(6))]
+    settled = grown(rule, low, {0: 0.01, 1: 0.02, 2: 0.03})
+    assert rule.promote(settled) is None
+    assert Asha(mode="promote").promote(settled) == 0
+    swapped = grown(rule, low, {0: 0.02, 1: 0.01, 2: 0.03})
+    assert rule.promote(swapped) == 1
+    assert Pasha(min_resource=1, tolerance=0.1 + 1e-9).promote(swapped) is None
+    assert Pasha(min_resource=1, tolerance=0.09).promote(swapped) == 1
+
+
+# --- any interleaving -----------------------------------------------------------------------------
+
+
+def recorded(trial: Trial, rung: int) -> float | None:
+    return next((report.value for report in trial.reports if report.step >= rung), None)
+
+
+def standing(history: History, rung: int) -> list[tuple[float, int]]:
+    able = [t for t in history.trials if t.state is not State.FAILED and t.invalid is None]
+    found = [(recorded(trial, rung), trial.number) for trial in able]
+    return sorted((loss, number) for loss, number in found if loss is not None)
+
+
+def is_cut(history: History, trial: Trial, ladder: Sequence[int], eta: int) -> bool:
+    """Algorithm of the stopping type, read off the reports."""
+    now = trial.reports[-1].step
+    before = trial.reports[-2].step if len(trial.reports) > 1 else 0
+    if now >= ladder[-1] or trial.invalid is not None:
+        return False
+    for rung in ladder:
+        if before < rung <= now:
+            ranking = [number for _, number in standing(history, rung)]
+            if len(ranking) >= eta and ranking.index(trial.number) + 1 > len(ranking) // eta:
+                return True
+    return False
+
+
+def promotable(history: History, ladder: Sequence[int], eta: int) -> int | None:
+    """Algorithm 2 of Li et al. 2020, read off the reports."""
+    for k in range(len(ladder) - 2, -1, -1):
+        ranking = standing(history, ladder[k])
+        for _, number in ranking[: len(ranking) // eta]:
+            trial = history.trials[number]
+            if trial.state is State.PAUSED and recorded(trial, ladder[k + 1]) is None:
+                return number
+    return None
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["start", "start", "report", "report", "report", "report", "fail", "invalidate", "promote"]),
+        st.integers(0, 30),
+        st.integers(1, 4),
+        st.integers(-3, 3).map(float),
+    ),
+    min_size=30,
+    max_size=150,
+)
+
+
+def act(history: History, action: tuple[str, int, int, float]) -> int | None:
+    """Do one thing to a study; returns the number of a trial that reported."""
+    kind, which, size, value = action
+    running = sorted(n for n, trial in history.open.items() if trial.state is State.RUNNING)
+    number = running[which % len(running)] if running else 0
+    now = float(history.position)
+    if kind == "start":
+        start(history, history.next_number)
+    elif kind == "report" and running:
+        last = history.trials[number].reports[-1].step if history.trials[number].reports else 0
+        report(history, number, last + size, value)
+        return number
+    elif kind == "fail" and running and which % 5 == 0:
+        history.apply(events.failed(now, number, history.trials[number].attempt, Failure("error", "no")))
+    elif kind == "invalidate" and which < history.next_number and which % 7 == 0:
+        history.apply(events.invalidated(now, which, "a bug"))
+    return None
+
+
+@settings(max_examples=100)
+@given(actions, st.sampled_from([2, 3]))
+def test_stopping_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, float]], eta: int) -> None:
+    """A rule with a past, a copy of it and a new one all decide as the plain algorithm does."""
+    history = make_history(SPACE, steps=20)
+    old = Asha(eta=eta, min_resource=1)
+    ladder = [eta**k for k in range(9) if eta**k < 20] + [20]
+    for i, action in enumerate(todo):
+        number = act(history, action)
+        if i % 29 == 7:
+            old = pickle.loads(pickle.dumps(copy.deepcopy(old)))
+        if number is not None:
+            trial = history.trials[number]
+            decision = old.judge_trial(history, trial)
+            assert decision == Asha(eta=eta, min_resource=1).judge_trial(history, trial)
+            assert (decision is not None) == is_cut(history, trial, ladder, eta)
+            follow(history, number, decision)
+
+
+@settings(max_examples=100)
+@given(actions, st.sampled_from([2, 3]))
+def test_promotion_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, float]], eta: int) -> None:
+    history = make_history(SPACE, steps=20, resumable=True)
+    old = Asha(eta=eta, min_resource=1, mode="promote")
+    ladder = [eta**k for k in range(9) if eta**k < 20] + [20]
+    for action in todo:
+        number = act(history, action)
+        if number is not None:
+            trial = history.trials[number]
+            decision = old.judge_trial(history, trial)
+            follow(history, number, Pause("as if it did"))
+            step, before = trial.reports[-1].step, trial.reports[-2].step if len(trial.reports) > 1 else 0
+            at_a_rung = any(before < rung <= step for rung in ladder) and step < ladder[-1] and trial.invalid is None
+            goes_on = not at_a_rung or promotable(history, ladder, eta) == number
+            assert (decision is None) == goes_on
+            if goes_on:
+                start(history, number, trial.attempt + 1)
+        elif action[0] == "promote":
+            promoted = old.promote(history)
+            assert promoted == promotable(history, ladder, eta)
+            if promoted is not None:
+                start(history, promoted, history.trials[promoted].attempt + 1)
+
+
+@settings(max_examples=60)
+@given(actions, st.integers(1, 3), st.sampled_from(["asha", "halving", "pasha", "hyperband", "rounds"]))
+def test_a_memory_never_changes_an_answer(todo: list[tuple[str, int, int, float]], lag: int, kind: str) -> None:
+    """Also in the views of reproducible studies, and one rule for several histories in turn."""
+
+    def make() -> Rule:
+        if kind == "asha":
+            return Asha(min_resource=1, mode="promote")
+        if kind == "halving":
+            return Halving(min_resource=1, trials=4)
+        if kind == "pasha":
+            return Pasha(min_resource=1)
+        return Hyperband(min_resource=1, mode="rounds" if kind == "rounds" else "promote")
+
+    history = make_history(SPACE, steps=20, resumable=True)
+    old = make()
+    for i, action in enumerate(todo):
+        number = act(history, action)
+        history.closing = i % 13 == 5
+        for view in (history.as_seen_by(history.next_number, lag), history):
+            if number is not None:
+                trial = history.trials[number]
+                seen = view if view is history else history.as_seen_by(number, lag)
+                decision = old.judge_trial(seen, trial)
+                assert decision == make().judge_trial(seen, trial)
+            promoted = old.promote(view)
+            assert promoted == make().promote(view)
+            assert promoted is None or view.trials[promoted].state is State.PAUSED
+        if number is not None:
+            follow(history, number, decision)
+        if action[0] == "promote" and promoted is not None:
+            start(history, promoted, history.trials[promoted].attempt + 1)
+
+
+def test_a_rule_that_was_used_travels_light() -> None:
+    rule = Asha()
+    history = rung_of(rule, [1.0] * 20)
+    rule.judge_trial(history, history.trials[3])
+    assert len(pickle.dumps(rule)) < 500
+    assert copy.deepcopy(rule) == rule == Asha()
