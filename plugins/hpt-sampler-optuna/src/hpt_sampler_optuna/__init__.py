@@ -1,0 +1,39 @@
+"""hpt plugin: samplers of Optuna, and ``hpt import``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpt_core import hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+    from hpt_sampler_optuna.within_optuna import HptSampler
+
+__all__ = ["HptSampler"]
+
+hpt_api_version = 1
+
+
+@hookimpl
+def hpt_samplers() -> dict[str, str]:
+    """Any sampler of Optuna."""
+    return {"optuna": "hpt_sampler_optuna.sampler:OptunaSampler"}
+
+
+@hookimpl
+def hpt_commands(cli: click.Group) -> None:
+    """``hpt import``."""
+    from hpt_sampler_optuna.command import command
+
+    cli.add_command(command)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HptSampler":
+        from hpt_sampler_optuna.within_optuna import HptSampler
+
+        return HptSampler
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

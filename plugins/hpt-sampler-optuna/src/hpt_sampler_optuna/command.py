@@ -1,0 +1,81 @@
+"""``hpt import``: a finished search of Optuna or scikit-learn as a study."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hpt_core import Space
+
+__all__ = ["command"]
+
+
+@click.command("import", short_help="Read a study of Optuna or a cv_results_ of scikit-learn.")
+@click.argument("source")
+@click.option("--format", "kind", type=click.Choice(["optuna", "cv-results"]), help="Default: by the ending of SOURCE.")
+@click.option("--from", "name", metavar="NAME", help="The study of Optuna, where there are several.")
+@click.option("--metric", metavar="NAME", help="The score of scikit-learn, where there are several.")
+@click.option(
+    "--space",
+    "space_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A study file whose [space] to use instead of one that is found out from the trials.",
+)
+@click.option("--store", metavar="PATH|URL", help="Where to write. Default: $HPT_STORE, else hpt.db here.")
+@click.option("--study", "into", metavar="NAME", help="What to call the study. Default: as it was called.")
+def command(
+    source: str,
+    *,
+    kind: str | None,
+    name: str | None,
+    metric: str | None,
+    space_file: Path | None,
+    store: str | None,
+    into: str | None,
+) -> None:
+    """Read the finished search SOURCE into a new study: trials, values, reports, failures.
+
+    SOURCE is a storage of Optuna (a URL, a SQLite file, or a journal file .log), or the cv_results_ of a search of
+    scikit-learn as .csv or .json. The times of its trials are not kept.
+    """
+    from hpt_core import Study
+    from hpt_sampler_optuna.found import record
+
+    kind = kind or ("cv-results" if source.endswith((".csv", ".json")) else "optuna")
+    space = None if space_file is None else _space(space_file)
+    if kind == "optuna":
+        from hpt_sampler_optuna.from_optuna import read_study
+
+        found = read_study(source, name, space)
+    else:
+        from hpt_sampler_optuna.from_cv_results import read_cv_results
+
+        found = read_cv_results(Path(source), metric, space)
+    where = store or os.environ.get("HPT_STORE") or "hpt.db"
+    study = Study(found.space, objective=found.objective, name=into or found.name, store=where)
+    try:
+        record(found, study)
+    finally:
+        study.close()
+    for sentence in found.left_out:
+        click.echo(f"Left out: {sentence}", err=True)
+    waiting = f", {len(found.waiting)} still to be evaluated" if found.waiting else ""
+    click.echo(f"{len(found.trials)} trials{waiting} are now in the study {study.name!r} in {where}.", err=True)
+
+
+def _space(path: Path) -> Space:
+    import tomllib
+
+    from hpt_core import Space, UsageError
+
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise UsageError(f"{path} is no valid TOML: {err}") from err
+    if "space" not in data:
+        raise UsageError(f"{path} has no [space].")
+    return Space(data["space"])

@@ -1,0 +1,152 @@
+"""Parameters as Optuna's distributions, and the way back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpt_core import Categorical, Constant, Float, Int, Space, UsageError
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+    from hpt_core import Params
+
+__all__ = ["Axis", "axes", "only_value", "parameter_of", "suggest", "walk"]
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+@attrs.frozen
+class Axis:
+    """One parameter as Optuna sees it.
+
+    Attributes:
+        distribution: Optuna's.
+        numbered: Whether Optuna sees the number of the value instead of the value: where it has no such distribution
+            (ordinals, a logarithmic scale with steps), or cannot hold the choices (lists).
+        parameter: hpt's.
+    """
+
+    distribution: BaseDistribution
+    numbered: bool
+    parameter: Any
+
+    def encode(self, value: Any) -> Any:
+        """A value of hpt as Optuna has it."""
+        return self.parameter.index_of(value) if self.numbered else value
+
+    def decode(self, value: Any) -> Any:
+        """A value of Optuna as hpt has it, exactly on the parameter's own values."""
+        parameter = self.parameter
+        if self.numbered:
+            return parameter.value_at(int(value))
+        if isinstance(self.distribution, CategoricalDistribution):
+            return parameter.value_at(int(self.distribution.to_internal_repr(value)))
+        if parameter.size is None:
+            return min(max(float(value), parameter.low), parameter.high)
+        place = round((value - parameter.low) / parameter.step)
+        return parameter.value_at(min(max(place, 0), parameter.size - 1))
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value of Optuna is one of the parameter's."""
+        try:
+            again = self.encode(self.decode(value))
+        except (TypeError, ValueError):
+            return False
+        if isinstance(again, (bool, str)) or again is None or isinstance(value, (bool, str)):
+            return bool(again == value)
+        return math.isclose(again, value, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def axes(space: Space) -> dict[str, Axis]:
+    """Each parameter of a space that has more than one value."""
+    return {name: _axis(space[name]) for name in space.columns}
+
+
+def _axis(parameter: Any) -> Axis:
+    if isinstance(parameter, Categorical):
+        choices = parameter.choices
+        if all(isinstance(choice, _SCALARS) for choice in choices):
+            return Axis(CategoricalDistribution(tuple(choices)), False, parameter)
+        return Axis(CategoricalDistribution(tuple(range(len(choices)))), True, parameter)
+    if isinstance(parameter, Float) and parameter.size is None:
+        return Axis(FloatDistribution(parameter.low, parameter.high, log=parameter.log), False, parameter)
+    if isinstance(parameter, Float) and not parameter.log:
+        return Axis(FloatDistribution(parameter.low, parameter.high, step=parameter.step), False, parameter)
+    if isinstance(parameter, Int) and not (parameter.log and parameter.step != 1):
+        dist = IntDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+        return Axis(dist, False, parameter)
+    return Axis(IntDistribution(0, parameter.size - 1), True, parameter)
+
+
+def suggest(trial: Trial, space: Space, known: Mapping[str, Axis]) -> Params:
+    """Go through a space as an objective of Optuna would: parents first, active parameters only.
+
+    Args:
+        trial: The trial that suggests.
+        space: The space.
+        known: Its `axes`.
+    """
+    params: Params = {}
+    for name in space.order:
+        if name not in space.active(params):
+            continue
+        if name not in known:
+            params[name] = only_value(space[name])
+            continue
+        axis = known[name]
+        params[name] = axis.decode(_ask(trial, name, axis.distribution))
+    return {name: params[name] for name in space.names if name in params}
+
+
+def walk(trial: Trial, known: Mapping[str, Axis], names: Iterable[str]) -> None:
+    """Ask for some parameters of a trial, whatever comes out: a sampler may make its notes only then."""
+    for name in names:
+        if name in known:
+            _ask(trial, name, known[name].distribution)
+
+
+def only_value(parameter: Any) -> Any:
+    """The value of a parameter that has just one."""
+    return parameter.value if isinstance(parameter, Constant) else parameter.value_at(0)
+
+
+def _ask(trial: Trial, name: str, distribution: Any) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    ask: Any = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
+    return ask(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def parameter_of(distribution: BaseDistribution, when: Mapping[str, Any] | None = None) -> Any:
+    """A distribution of Optuna as a parameter.
+
+    Args:
+        distribution: A float, int or categorical one.
+        when: As of any parameter.
+
+    Raises:
+        UsageError: For another kind, or choices that are no plain data.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        if not all(isinstance(choice, _SCALARS) for choice in distribution.choices):
+            shown = json.dumps([repr(choice)[:40] for choice in distribution.choices[:5]])
+            raise UsageError(f"Choices must be strings, numbers, true, false or null. Got {shown}.")
+        return Categorical(*distribution.choices, when=when)
+    if isinstance(distribution, (FloatDistribution, IntDistribution)):
+        low, high, log, step = distribution.low, distribution.high, distribution.log, distribution.step
+        if isinstance(distribution, IntDistribution):
+            return Int(int(low), int(high), log=log, step=int(step or 1), when=when)
+        return Float(low, high, log=log, step=step, when=when)
+    raise UsageError(f"There is no parameter for the distribution {distribution!r:.80}.")

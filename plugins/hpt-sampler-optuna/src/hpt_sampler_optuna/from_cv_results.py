@@ -1,0 +1,164 @@
+"""Read the ``cv_results_`` of a search of scikit-learn, from CSV or JSON: nothing is unpickled, no code is run."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpt_core import Categorical, Constant, Failure, Float, Int, Params, Space, UsageError
+from hpt_sampler_optuna.found import Found, Told, conditions
+
+__all__ = ["read_cv_results"]
+
+_WORDS = {"True": True, "False": False, "None": None}
+_MANY_DECADES = 100.0
+Row = Mapping[str, Any]
+
+
+def read_cv_results(path: Path, metric: str | None = None, space: Space | None = None) -> Found:
+    """Read a table with a row for each configuration.
+
+    Args:
+        path: ``pandas.DataFrame(search.cv_results_).to_csv(path)``, or JSON: a list of rows, or an object of columns.
+        metric: The score that the study is about, as in ``mean_test_METRIC``; None: the only one there is.
+        space: The space; None: found out from the values.
+
+    Raises:
+        UsageError: If it is no such table.
+    """
+    rows = _rows(path)
+    metric = metric or _only_metric(rows)
+    column = f"mean_test_{metric}"
+    if column not in rows[0]:
+        raise UsageError(f"{path} has no column {column!r}. Metrics: {', '.join(_metrics(rows))}.")
+    points = [_point(row) for row in rows]
+    if space is None:
+        space = _space_of(points)
+    told, left_out = [], []
+    for number, (row, point) in enumerate(zip(rows, points, strict=True)):
+        params = {name: _fitting(space, name, value) for name, value in point.items()}
+        if space.contains(params):
+            told.append(Told(params, _result(row, metric)))
+        else:
+            left_out.append(f"The point of row {number} does not lie in the space: {point}.")
+    return Found(path.stem, space, {metric: "maximize"}, told, (), left_out)
+
+
+def _rows(path: Path) -> list[Row]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data: Any = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(text.splitlines()))
+    except (OSError, ValueError, csv.Error) as err:
+        raise UsageError(f"Cannot read {path}: {err}") from err
+    if isinstance(data, Mapping):
+        columns = {name: values for name, values in data.items() if isinstance(values, list)}
+        count = min((len(values) for values in columns.values()), default=0)
+        data = [{name: values[i] for name, values in columns.items()} for i in range(count)]
+    rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
+    if not rows or not _metrics(rows):
+        raise UsageError(f"{path} is no table of cv_results_: it has no rows with a column 'mean_test_...'.")
+    return rows
+
+
+def _metrics(rows: Sequence[Row]) -> list[str]:
+    return [name.removeprefix("mean_test_") for name in rows[0] if name.startswith("mean_test_")]
+
+
+def _only_metric(rows: Sequence[Row]) -> str:
+    metrics = _metrics(rows)
+    if len(metrics) > 1:
+        raise UsageError(f"There are several metrics; name one by --metric: {', '.join(metrics)}.")
+    return metrics[0]
+
+
+def _point(row: Row) -> Params:
+    """The configuration: the column ``params`` where it can be read, else the columns ``param_...``."""
+    params = row.get("params")
+    if isinstance(params, str):
+        try:
+            params = ast.literal_eval(params)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            params = None  # an estimator or another object among the values
+    if isinstance(params, Mapping):
+        return {str(name): _plain(value) for name, value in params.items()}
+    cells = {name.removeprefix("param_"): value for name, value in row.items() if name.startswith("param_")}
+    return {name: _read(value) for name, value in cells.items() if value not in ("", None)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def _read(value: Any) -> Any:
+    """A cell of a CSV file."""
+    if not isinstance(value, str):
+        return _plain(value)
+    if value in _WORDS:
+        return _WORDS[value]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _space_of(points: Sequence[Params]) -> Space:
+    """Numbers become a range from the least to the greatest value, all else a list of choices."""
+    values: dict[str, list[Any]] = {}
+    for point in points:
+        for name, value in point.items():
+            known = values.setdefault(name, [])
+            if value not in known:
+                known.append(value)
+    if not values:
+        raise UsageError("The table has no parameters: neither 'params' nor 'param_...'.")
+    parents = [name for name, known in values.items() if not _is_range(known)]
+    when = conditions(points, parents)
+    return Space({name: _parameter(known, when.get(name)) for name, known in values.items()})
+
+
+def _is_range(values: Sequence[Any]) -> bool:
+    return len(values) > 1 and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
+def _parameter(values: Sequence[Any], when: Mapping[str, Any] | None) -> Any:
+    if len(values) == 1:
+        return Constant(values[0], when=when)
+    if not _is_range(values):
+        return Categorical(*values, when=when)
+    low, high = min(values), max(values)
+    log = low > 0 and high / low >= _MANY_DECADES
+    if all(isinstance(value, int) for value in values):
+        return Int(low, high, log=log, when=when)
+    return Float(low, high, log=log, when=when)
+
+
+def _fitting(space: Space, name: str, value: Any) -> Any:
+    """An int where the parameter is a float."""
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_int and name in space.names and isinstance(space[name], Float) else value
+
+
+def _result(row: Row, metric: str) -> Mapping[str, float] | Failure:
+    value = _number(row[f"mean_test_{metric}"])
+    if value is None:
+        return Failure("error", "the fit failed in scikit-learn")
+    others = {name: _number(cell) for name, cell in row.items() if name.startswith(("mean_", "std_"))}
+    others.pop(f"mean_test_{metric}")
+    return {metric: value, **{name: number for name, number in others.items() if number is not None}}
+
+
+def _number(cell: Any) -> float | None:
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

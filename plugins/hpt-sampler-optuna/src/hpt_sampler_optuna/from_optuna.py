@@ -1,0 +1,134 @@
+"""Read a study of Optuna."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+
+from hpt_core import Failure, Space, Stop, UsageError
+from hpt_sampler_optuna.convert import Axis, axes, only_value, parameter_of
+from hpt_sampler_optuna.found import Found, Told, conditions
+
+if TYPE_CHECKING:
+    from hpt_core import Params
+
+__all__ = ["read_study"]
+
+
+def read_study(source: str, name: str | None, space: Space | None = None) -> Found:
+    """Read a study.
+
+    Args:
+        source: A storage URL (``sqlite:///example.db``), a SQLite file, or a journal file (``.log``, ``.journal``).
+        name: The study's name; None: the only one there is.
+        space: Its space; None: found out from its trials.
+
+    Raises:
+        UsageError: If there is no such study, or its space cannot be told.
+    """
+    study = _open(source, name)
+    trials = study.get_trials(deepcopy=False)
+    if space is None:
+        space = _space_of(trials)
+    known = axes(space)
+    told, waiting, left_out = [], [], []
+    for trial in trials:
+        given = dict(trial.system_attrs.get("fixed_params", {})) if trial.state is TrialState.WAITING else trial.params
+        params = _params(given, space, known)
+        if trial.state is TrialState.RUNNING:
+            left_out.append(f"Trial {trial.number} was running.")
+        elif params is None:
+            left_out.append(f"The point of trial {trial.number} does not lie in the space: {given}.")
+        elif trial.state is TrialState.WAITING:
+            waiting.append(params)
+        else:
+            told.append(_told(trial, params))
+    return Found(study.study_name, space, _objective(study), told, waiting, left_out)
+
+
+def _open(source: str, name: str | None) -> optuna.Study:
+    path = Path(source.removeprefix("sqlite:///"))
+    if ("://" not in source or source.startswith("sqlite:///")) and not path.is_file():
+        raise UsageError(f"There is no file {path}.")
+    storage: Any = source
+    if "://" not in source:
+        storage = f"sqlite:///{path}"
+        if path.suffix in (".log", ".journal"):
+            backend = optuna.storages.journal.JournalFileBackend(str(path))
+            storage = optuna.storages.JournalStorage(backend)
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except (KeyError, ValueError, RuntimeError, StorageInternalError) as err:
+        said = str(err).strip("'\"") or f"there is no study {name!r}"
+        raise UsageError(f"Cannot read a study of Optuna in {source}: {said}") from err
+
+
+def _objective(study: optuna.Study) -> dict[str, str]:
+    directions = [direction.name.lower() for direction in study.directions]
+    names = study.metric_names or (["value"] if len(directions) == 1 else [f"value{i}" for i in range(len(directions))])
+    return dict(zip(names, directions, strict=True))
+
+
+def _told(trial: FrozenTrial, params: Params) -> Told:
+    finite = [(step + 1, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)]
+    if trial.state is TrialState.COMPLETE:
+        return Told(params, trial.values[0] if len(trial.values) == 1 else tuple(trial.values), finite)
+    if trial.state is TrialState.PRUNED:
+        return Told(params, Stop("pruned in Optuna"), finite)
+    return Told(params, Failure("error", str(trial.system_attrs.get("fail_reason") or "failed in Optuna")), finite)
+
+
+def _params(given: Mapping[str, Any], space: Space, known: Mapping[str, Axis]) -> Params | None:
+    """A point of Optuna in a space of hpt, None where it does not lie in it."""
+    params: Params = {}
+    for name in space.order:
+        if name not in space.active(params):
+            continue
+        if name not in known:
+            params[name] = only_value(space[name])
+        elif name in given and known[name].accepts(given[name]):
+            params[name] = known[name].decode(given[name])
+        else:
+            return None
+    return params if space.contains(params) else None
+
+
+def _space_of(trials: Sequence[FrozenTrial]) -> Space:
+    """The smallest space that holds all trials: ranges that changed are joined, conditions are found out."""
+    whole = [trial for trial in trials if trial.state is TrialState.COMPLETE]  # others may have ended halfway
+    rows = [trial.params for trial in whole or trials if trial.params]
+    if not rows:
+        raise UsageError("The study has no trials that would tell its space. Give it by --space FILE.")
+    names = {name for row in rows for name in row}
+    seen: dict[str, list[BaseDistribution]] = {}
+    for trial in trials:
+        for name in names & trial.distributions.keys():
+            seen.setdefault(name, []).append(trial.distributions[name])
+    joined = {name: _joined(name, distributions) for name, distributions in seen.items()}
+    parents = [name for name, dist in joined.items() if isinstance(dist, CategoricalDistribution)]
+    when = conditions(rows, parents)
+    order = dict.fromkeys(name for row in rows for name in row)
+    return Space({name: parameter_of(joined[name], when.get(name)) for name in order})
+
+
+def _joined(name: str, found: Sequence[Any]) -> Any:
+    first = found[0]
+    if all(dist == first for dist in found):
+        return first
+    kinds = {type(dist) for dist in found}
+    if not kinds <= {FloatDistribution, IntDistribution} or len(kinds) > 1:
+        raise UsageError(f"The parameter {name!r} was of several kinds or had several lists of choices.")
+    low, high = min(dist.low for dist in found), max(dist.high for dist in found)
+    log = all(dist.log for dist in found)
+    steps = {dist.step for dist in found}
+    step = steps.pop() if len(steps) == 1 and len({dist.low for dist in found}) == 1 else None
+    if isinstance(first, IntDistribution):
+        return IntDistribution(low, high, log=log, step=step or 1)
+    return FloatDistribution(low, high, log=log, step=step)

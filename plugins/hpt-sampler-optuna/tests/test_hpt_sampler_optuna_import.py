@@ -1,0 +1,282 @@
+"""hpt import, on real searches: storages of Optuna, the cv_results_ of scikit-learn; and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from optuna.trial import TrialState
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+
+from hpt_core import Categorical, Constant, Float, History, Int, Space, Study, UsageError
+from hpt_core.cli.group import hpt
+from hpt_core.plugins import default_plugins
+from hpt_core.verify import verify
+from hpt_sampler_optuna.found import conditions
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HPT_STORE", raising=False)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(hpt, ["import", *arguments], prog_name="hpt")
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def imported(name: str, store: str = "hpt.db") -> History:
+    found = default_plugins().make_store(store)
+    try:
+        history = History()
+        history.extend(found.read(name))
+        return history
+    finally:
+        found.close()
+
+
+def objective(trial: Any) -> float:
+    model = trial.suggest_categorical("model", ["svm", "forest", "tree"])
+    x = trial.suggest_float("x", 0, 1 + trial.number // 3)
+    if model == "svm":
+        kernel = trial.suggest_categorical("kernel", ["linear", "rbf"])
+        if kernel == "rbf":
+            x += trial.suggest_float("gamma", 1e-3, 1, log=True)
+    else:
+        x += trial.suggest_int("depth", 2, 16, log=True)
+    for step in range(3):
+        trial.report(x + step, step)
+    if trial.number % 5 == 3:
+        raise optuna.TrialPruned
+    if trial.number % 5 == 4:
+        raise ValueError("broken")
+    return float(x)
+
+
+def searched(storage: Any, name: str = "demo") -> optuna.Study:
+    study = optuna.create_study(storage=storage, study_name=name, sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(objective, n_trials=15, catch=(ValueError,))
+    study.enqueue_trial({"model": "tree", "x": 0.5, "depth": 3})
+    running = study.ask({"unused": optuna.distributions.FloatDistribution(0, 1)})
+    assert running.number == 15  # Optuna takes the enqueued one; the next line has it waiting again
+    study.enqueue_trial({"model": "tree", "x": 0.25, "depth": 4})
+    return study
+
+
+def compare(study: optuna.Study, history: History) -> None:
+    done = [trial for trial in study.trials if trial.state.is_finished()]
+    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
+    assert [str(trial.state) for trial in history.trials[:-1]] == [states[trial.state] for trial in done]
+    for trial, theirs in zip(history.trials, done, strict=False):
+        assert trial.params == theirs.params
+        assert [(r.step - 1, r.value) for r in trial.reports] == sorted(theirs.intermediate_values.items())
+        assert trial.source == "given"
+        if theirs.state is not TrialState.FAIL:
+            assert trial.value == theirs.value
+    assert history.best is not None
+    assert history.best.value == study.best_value
+
+
+@pytest.mark.parametrize("form", ["url", "file", "journal"])
+def test_a_study_of_optuna_is_read_as_it_is(form: str) -> None:
+    storage: Any = "sqlite:///optuna.db"
+    if form == "journal":
+        backend = optuna.storages.journal.JournalFileBackend("optuna.log")
+        storage = optuna.storages.JournalStorage(backend)
+    study = searched(storage)
+    source = {"url": "sqlite:///optuna.db", "file": "optuna.db", "journal": "optuna.log"}[form]
+    digest = hashlib.sha256(Path(source.removeprefix("sqlite:///")).read_bytes()).hexdigest()
+    output = run(source)
+    assert "15 trials, 1 still to be evaluated are now in the study 'demo' in hpt.db" in output
+    assert "Left out: Trial 15 was running." in output
+    assert hashlib.sha256(Path(source.removeprefix("sqlite:///")).read_bytes()).hexdigest() == digest
+    history = imported("demo")
+    compare(study, history)
+    expected = Space(
+        {
+            "model": Categorical("svm", "forest", "tree"),
+            "x": Float(0, 5),
+            "kernel": Categorical("linear", "rbf", when={"model": "svm"}),
+            "gamma": Float(1e-3, 1, log=True, when={"kernel": "rbf"}),
+        }
+    )
+    found = history.space
+    assert {name: found[name] for name in expected.names} == {name: expected[name] for name in expected.names}
+    depth = found["depth"]
+    assert isinstance(depth, Int)
+    assert (depth.low, depth.high, depth.log) == (2, 16, True)
+    assert set((depth.when or {})["model"]) == {"forest", "tree"}
+
+
+def test_an_imported_study_goes_on_and_can_be_audited() -> None:
+    searched("sqlite:///optuna.db")
+    run("optuna.db", "--study", "mine")
+    space = imported("mine").space
+    study = Study(space, name="mine", store="hpt.db")
+    first, second = study.ask(), study.ask()
+    assert (first.source, first.params["x"]) == ("given", 0.25)
+    assert (second.number, second.source) == (16, "sampler")
+    audit = verify(study.store, "mine", default_plugins())
+    assert (audit.checked, audit.differences) == (1, [])
+    study.close()
+
+
+def test_several_objectives_and_several_studies() -> None:
+    study = optuna.create_study(storage="sqlite:///optuna.db", study_name="two", directions=["minimize", "maximize"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(["loss", "speed"])
+    study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.suggest_int("n", 1, 3)), n_trials=4)
+    optuna.create_study(storage="sqlite:///optuna.db", study_name="empty")
+    assert "Cannot read" in run("optuna.db", code=2)
+    assert "no trials that would tell its space" in run("optuna.db", "--from", "empty", code=2)
+    assert "Cannot read a study of Optuna" in run("optuna.db", "--from", "other", code=2)
+    run("optuna.db", "--from", "two", "--store", "own.db")
+    history = imported("two", "own.db")
+    assert dict(history.definition["objectives"]) == {"loss": "minimize", "speed": "maximize"}
+    found = [trial.values for trial in history.trials]  # noqa: PD011 - no data frame
+    assert found == [tuple(theirs.values) for theirs in study.trials]
+
+
+def test_importing_twice_is_refused() -> None:
+    searched("sqlite:///optuna.db")
+    run("optuna.db")
+    assert "has trials already" in run("optuna.db", code=2)
+    assert len(imported("demo").trials) == 16
+
+
+@pytest.mark.parametrize("name", ["absent.db", "sqlite:///absent.db", "absent.log", "absent.csv"])
+def test_what_is_not_there_is_not_made(name: str) -> None:
+    run(name, code=2)
+    assert list(Path.cwd().iterdir()) == []
+
+
+# --- scikit-learn -------------------------------------------------------------------------------------------
+
+
+def grid_search(grid: Any, **settings: Any) -> GridSearchCV:
+    data = load_iris()
+    pipeline = Pipeline([("model", SVC())])
+    search = GridSearchCV(pipeline, grid, cv=3, **settings)
+    search.fit(data.data, data.target)
+    return search
+
+
+def test_a_csv_of_a_grid_search() -> None:
+    grid = {"model__C": [0.01, 1, 100.0], "model__kernel": ["linear", "rbf"], "model__degree": [2]}
+    search = grid_search(grid)
+    pd.DataFrame(search.cv_results_).to_csv("cv_results.csv")
+    run("cv_results.csv")
+    history = imported("cv_results")
+    assert history.space == Space(
+        {
+            "model__C": Float(0.01, 100, log=True),
+            "model__degree": Constant(2),
+            "model__kernel": Categorical("linear", "rbf"),
+        }
+    )
+    assert [trial.params for trial in history.trials] == search.cv_results_["params"]
+    assert [trial.value for trial in history.trials] == pytest.approx(search.cv_results_["mean_test_score"])
+    metrics = history.trials[2].metrics
+    assert metrics["std_test_score"] == pytest.approx(search.cv_results_["std_test_score"][2])
+    assert history.objectives == ("score",)
+    assert history.best is not None
+    assert history.best.value == pytest.approx(search.best_score_)
+
+
+def test_conditions_none_failed_fits_and_several_metrics() -> None:
+    forest = RandomForestClassifier(n_estimators=3, random_state=0)
+    grid = [
+        {"model": [SVC()], "model__C": [0.1, 1.0]},
+        {"model": [forest], "model__max_depth": [None, 3], "model__max_features": [1, 2]},
+    ]
+    search = grid_search(grid, scoring=["accuracy", "f1_macro"], refit="accuracy")
+    table = pd.DataFrame(search.cv_results_)
+    table["params"] = [
+        {name: item if name != "model" else type(item).__name__ for name, item in p.items()} for p in table["params"]
+    ]
+    table.loc[1, "mean_test_accuracy"] = float("nan")
+    table.to_csv("cv.csv", index=False)
+    assert "name one by --metric: accuracy, f1_macro" in run("cv.csv", code=2)
+    run("cv.csv", "--metric", "accuracy")
+    history = imported("cv")
+    names = ["SVC", "RandomForestClassifier"]
+    assert set(history.space["model"].choices) == set(names)  # type: ignore[attr-defined]
+    assert dict(history.space["model__C"].when or {}) == {"model": ("SVC",)}
+    assert history.space["model__max_depth"].choices == (None, 3)  # type: ignore[attr-defined]
+    assert [str(trial.state) for trial in history.trials] == ["complete", "failed", *["complete"] * 4]
+    assert "mean_test_f1_macro" in history.trials[0].metrics
+
+
+def test_json_in_both_shapes_and_a_csv_without_readable_params() -> None:
+    rows = [
+        {"param_a": 1, "param_b": 0.5, "params": {"a": 1, "b": 0.5}, "mean_test_score": 0.5},
+        {"param_a": 4, "param_b": 2, "params": {"a": 4, "b": 2}, "mean_test_score": None},
+    ]
+    Path("rows.json").write_text(json.dumps(rows))
+    Path("columns.json").write_text(json.dumps({name: [row[name] for row in rows] for name in rows[0]}))
+    bare = [{**{k: v for k, v in row.items() if k != "params"}, "params": "{'a': Estimator()}"} for row in rows]
+    pd.DataFrame(bare).to_csv("bare.csv")
+    for source in ("rows.json", "columns.json", "bare.csv"):
+        run(source)
+        history = imported(Path(source).stem)
+        assert history.space == Space({"a": Int(1, 4), "b": Float(0.5, 2.0)})
+        assert [trial.params for trial in history.trials] == [{"a": 1, "b": 0.5}, {"a": 4, "b": 2.0}]
+        assert [trial.value for trial in history.trials] == [0.5, None]
+
+
+def test_a_table_never_becomes_code() -> None:
+    evil = "__import__('pathlib').Path('made').touch()"
+    Path("evil.csv").write_text(f'params,param_a,mean_test_score\n"{evil}",1,0.5\n"{evil}",2,0.6\n')
+    run("evil.csv")
+    assert not Path("made").exists()
+    assert [trial.params for trial in imported("evil").trials] == [{"a": 1}, {"a": 2}]
+
+
+def test_a_given_space_leaves_out_what_does_not_fit() -> None:
+    Path("rows.json").write_text(json.dumps([{"params": {"a": i}, "mean_test_score": i} for i in range(4)]))
+    Path("study.toml").write_text("[space]\na = { low = 1, high = 2 }\n")
+    assert "Left out: The point of row 3 does not lie in the space" in run("rows.json", "--space", "study.toml")
+    assert [trial.params for trial in imported("rows").trials] == [{"a": 1}, {"a": 2}]
+    Path("no.toml").write_text("[spice]\n")
+    assert "has no [space]" in run("rows.json", "--space", "no.toml", code=2)
+    Path("bad.toml").write_text("[space\n")
+    assert "no valid TOML" in run("rows.json", "--space", "bad.toml", code=2)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "params,mean_test_score\n"])
+def test_what_is_no_table_is_refused(text: str) -> None:
+    Path("t.csv").write_text(text)
+    assert "is no table of cv_results_" in run("t.csv", code=2)
+    Path("t.json").write_text("{")
+    assert "Cannot read" in run("t.json", code=2)
+
+
+# --- conditions ---------------------------------------------------------------------------------------------
+
+
+def test_conditions_follow_from_who_is_there() -> None:
+    rows = [{"m": "a", "p": 1}, {"m": "b", "q": 2}, {"m": "c", "q": 3, "r": 1}, {"m": "a", "p": 2}]
+    assert conditions(rows, ["m"]) == {"p": {"m": ["a"]}, "q": {"m": ["b", "c"]}, "r": {"m": ["c"]}}
+
+
+def test_conditions_that_no_parameter_explains_are_refused() -> None:
+    with pytest.raises(UsageError, match="when 'p' is active"):
+        conditions([{"m": "a", "p": 1}, {"m": "a"}], ["m"])
