@@ -139,7 +139,11 @@ class Evaluator(Protocol):
 
 
 class StoppingRule(Protocol):
-    """Says 'enough'. A pure function of the history; any one of the three methods will do, all are optional."""
+    """Says 'enough'. A pure function of the history; any one of the three methods will do, all are optional.
+
+    Optional method ``summary(history) -> Mapping | None``: what the rule has to tell of a study while it goes on (an
+    estimate of its own errors, what is left to gain), JSON-shaped; a pure function too. `hpt show` prints it.
+    """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Decide on a running trial right after it reported. Its last report is ``trial.reports[-1]``."""

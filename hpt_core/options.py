@@ -53,8 +53,8 @@ def option(
         lt: A number must be < this.
         factory: Makes a mutable default.
         converter: Applied to what was given, as by `attrs.field`.
-        inline: The option is a component that shares its table with the other options of the class: it takes every
-            key that none of them has. One option of a class may be so.
+        inline: The option is a component that shares its table with the other options of the class: it takes ``use``
+            and every key that none of them has. One option of a class may be so.
 
     Returns:
         What `attrs.field` returns. Values are checked also when the component is made by hand: a plain ``int``,
@@ -273,9 +273,9 @@ class _Structure:
 
     def _record(self, value: Any, cls: type, path: str) -> Any:
         """A table of options within the options; one with an inline component may be given as that alone."""
-        names = {field.name for field in option_fields(cls)}
         inline = _inline(cls)
-        if isinstance(value, Mapping) and (inline is None or inline in value):
+        names = {field.name for field in option_fields(cls)} - {inline}
+        if isinstance(value, Mapping) and (inline is None or (inline in value and "use" not in value)):
             return build(cls, value, path, self.resolve)
         if inline is None:
             raise _wrong(path, "a table", value)
@@ -318,13 +318,12 @@ def describe(component: Any, name_of: Callable[[type], str | None] = lambda _: N
         path or by a digest, so that a change is seen, but it cannot be rebuilt from that.
     """
     cls, inline = type(component), _inline(type(component))
-    found: dict[str, Any] = {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}"}
-    if inline is not None:
-        found = describe(getattr(component, inline), name_of)
-    for field in option_fields(cls):
-        if field.name != inline:
-            found[field.alias or field.name] = _jsonable(getattr(component, field.name), name_of)
-    return found
+    fields = [field for field in option_fields(cls) if field.name != inline]
+    own = {field.alias or field.name: _jsonable(getattr(component, field.name), name_of) for field in fields}
+    if inline is None:
+        return {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}", **own}
+    inner = describe(getattr(component, inline), name_of)
+    return {inline: inner, **own} if own.keys() & inner.keys() else {**inner, **own}
 
 
 def _jsonable(value: Any, name_of: Callable[[type], str | None]) -> Any:

@@ -207,7 +207,7 @@ class Plugins:
         if not isinstance(spec, Mapping):
             return self._checked(kind, spec, path)
         if not isinstance(spec.get("use"), str):
-            message = f"Must name a {kind}, as in use = {self._example(kind)!r}."
+            message = f"Must name a {kind}. Installed: {', '.join(self.names(kind)) or 'none'}."
             raise UsageError(Mistake(f"{path}.use", message))
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}
@@ -333,9 +333,6 @@ class Plugins:
         if not hint:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
         return " ".join(parts)
-
-    def _example(self, kind: str) -> str:
-        return next(iter(self.names(kind)), "module:Class")
 
     # --- calling out ------------------------------------------------------------------------------------
 

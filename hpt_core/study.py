@@ -98,6 +98,7 @@ class Study:
         self.executor = self.plugins.make("executor", executor or self.plugins.default("executor"))
         self.store = self.plugins.make_store(store or self.plugins.default("store"))
         self.ledger = Ledger(self.store, name)
+        self._folder: Path | None = getattr(self.store, "folder", None)
         self.amend = amend
         self.workers = 0  # not said yet: as recorded, else 1
         self.stop_reason = ""
@@ -319,13 +320,12 @@ class Study:
         """What the evaluator is given for a trial."""
         history = self.ledger.history
         digest = hashlib.blake2b(f"{history.seed}:{trial.number}".encode(), digest_size=4).digest()
-        folder: Path | None = getattr(self.store, "folder", None)
         return TrialContext(
             params=dict(trial.params),
             number=trial.number,
             seed=int.from_bytes(digest),
             objectives=tuple(self.objectives),
-            workdir=None if folder is None else folder / _folder_name(self.name) / f"trial-{trial.number}",
+            workdir=None if self._folder is None else self._folder / _folder_name(self.name) / f"trial-{trial.number}",
             resume_step=trial.reports[-1].step if trial.reports and history.resumable else 0,
         )
 

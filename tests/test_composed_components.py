@@ -26,6 +26,17 @@ class Fixed:
 
 
 @attrs.define(kw_only=True)
+class Awkward:
+    """Has options that are called like those of what it is put into."""
+
+    sampler: str = option("a", help="No sampler.")
+    times: int = option(9, help="Other times.")
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return {"x": 0.0}
+
+
+@attrs.define(kw_only=True)
 class Item:
     """A sampler and how often."""
 
@@ -55,7 +66,7 @@ class Team:
 class Offer:
     @hookimpl
     def hpt_samplers(self) -> dict[str, Any]:
-        return {"fixed": Fixed, "team": Team}
+        return {"awkward": Awkward, "fixed": Fixed, "team": Team}
 
     @hookimpl
     def hpt_compose(self, kind: str) -> tuple[str, str] | None:
@@ -122,6 +133,20 @@ def test_what_is_described_makes_the_same_again() -> None:
     assert described["members"] == [{"use": "fixed", "x": 0.5, "times": 3}]
     assert described["limits"]["low"] == 1.0
     assert found.make("sampler", {**described, "limits": {"low": 1}}) == team
+
+
+def test_options_of_the_same_names_do_not_get_mixed_up() -> None:
+    found = plugins()
+    team = found.make("sampler", [{"use": "awkward", "sampler": "b", "times": 2}])
+    assert team.members == [Item(sampler=Awkward(sampler="b"), times=2)]
+    team = found.make("sampler", [{"sampler": {"use": "awkward", "times": 5}, "times": 2}])
+    assert team.members == [Item(sampler=Awkward(times=5), times=2)]
+    described = found.describe(team)
+    assert described["members"] == [{"sampler": {"use": "awkward", "sampler": "a", "times": 5}, "times": 2}]
+    assert found.make("sampler", described) == team
+    assert mistakes(lambda: found.make("sampler", [{"use": "awkward", "sampler": 3}])) == {
+        "sampler[0].sampler": "Must be a string. Got 3."
+    }
 
 
 def test_a_record_without_anything_inline_is_a_table() -> None:

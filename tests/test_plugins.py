@@ -363,7 +363,7 @@ class NoSampler:
     [
         ("constnat", "sampler.use: There is no sampler 'constnat'. Did you mean 'constant'? Installed: constant."),
         ("bayes", "A distribution like hpt-sampler-bayes may provide it."),
-        ({}, "sampler.use: Must name a sampler, as in use = 'constant'."),
+        ({}, "sampler.use: Must name a sampler. Installed: constant"),
         ({"use": 3}, "sampler.use: Must name a sampler"),
         ({"use": "constant", "n": 3}, "sampler.n: Constant has no such option."),
         (Constant, "sampler: Must be a sampler, not a class: write Constant(...)."),

@@ -32,6 +32,7 @@ class Child:
     pipe: Connection
     since: float | None = None
     ended: bool = False
+    silent: bool = False
 
 
 class Served:
@@ -67,7 +68,7 @@ class Honest:
                     if self.is_late(child, worker):
                         child.process.kill()
                         child.process.join()
-                    if child.process.exitcode is None or child.pipe.poll():
+                    if child.process.exitcode is None or not (child.ended or child.silent):
                         continue
                     children.remove(child)
                     if not child.ended and self.died(child, worker, lost):
@@ -105,12 +106,12 @@ class Honest:
         return Served(pipe)
 
     def hear(self, child: Child, worker: Any) -> None:
-        while not child.ended and child.pipe.poll():
+        while not (child.ended or child.silent) and child.pipe.poll():
             try:
                 verb, *arguments = child.pipe.recv()
             except EOFError:
-                child.pipe.close()
-                child.pipe, _ = FORK.Pipe()
+                child.process.join()
+                child.silent = True
                 return
             if verb == "ended":
                 child.ended = True

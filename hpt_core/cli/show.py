@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,12 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
     Nothing of the study is run: a stranger's store is safe to look into.
 
     JSON: {store, study, definition, provenance, objectives, trials, states, failures, invalid, elapsed, best, front,
-    default, stopped, notes}; "best", "front" and "default" are rows as of `hpt trials --json`.
+    default, stopped, notes, rules}; "rules" has {rule, summary} of each rule that has something to tell; "best", "front" and "default" are rows as of `hpt trials --json`.
     """
     from hpt_core.export import summary
 
     with open_study(session, store, study) as opened:
-        about = summary(opened.history)
+        about = summary(opened.history) | {"rules": list(_told(session, opened.history))}
         if as_json:
             recorded = {"definition": opened.history.definition, "provenance": opened.history.provenance}
             emit_json("show", {**opened.head, **recorded, **about})
@@ -74,6 +75,8 @@ def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     for line in words.failures(history):
         yield paragraph("failed", line)
     yield from _decisions(history)
+    for told in about["rules"]:
+        yield paragraph("rule", f"{told['rule']}: {words.pairs(told['summary'])}")
 
 
 def _decisions(history: History) -> Iterator[str]:
@@ -88,6 +91,35 @@ def _decisions(history: History) -> Iterator[str]:
         yield paragraph("ended", f"{history.stop['reason']} (rule {history.stop['rule']})")
     for subject, content in history.notes.items():
         yield paragraph(subject, words.pairs(content))
+
+
+def _told(session: Session, history: History) -> Iterator[dict[str, Any]]:
+    """What rules have to tell (`StoppingRule.summary`), those inside others too: of plugins only, never a user's code."""
+    for spec in _tables(history.definition["stop"]):
+        try:
+            tell = getattr(session.plugins.make("stopping rule", spec), "summary", None)
+            content = json.loads(json.dumps(tell(history), allow_nan=False)) if tell else None
+        except Exception:  # noqa: BLE001 - what cannot be made or fails here has nothing to tell
+            continue
+        if content:
+            yield {"rule": spec["use"], "summary": content}
+
+
+def _tables(value: object) -> Iterator[Mapping[str, Any]]:
+    """Each table that names a component, at any depth, but for those in which an import path names code."""
+    if isinstance(value, Mapping) and "use" in value and ":" not in "".join(_texts(value)):
+        yield value
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from _tables(item)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from _texts(item)
 
 
 def _background(history: History) -> Iterator[str]:

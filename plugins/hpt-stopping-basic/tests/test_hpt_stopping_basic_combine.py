@@ -12,7 +12,7 @@ import hpt_stopping_basic
 from hpt_core import Float, History, Pause, Space, Stop, Trial, UsageError
 from hpt_core.plugins import Plugins
 from hpt_core.testing import make_history
-from hpt_stopping_basic.combine import After, AllOf, AnyOf
+from hpt_stopping_basic.combine import After, AllOf, AnyOf, Not
 from hpt_stopping_basic.ranked import Median
 from hpt_stopping_basic.study import TrialBudget
 
@@ -132,9 +132,30 @@ def test_after_a_rule_that_does_not_judge_is_silent() -> None:
         assert sum(answer is not None for answer in answers) == 1
 
 
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_not_stops_where_a_rule_does_not(answer: Any) -> None:
+    rule: Any = Not(rule=OnTrials(says=answer))  # type: ignore[arg-type]
+    assert (on_trials(rule) == Stop("not ontrials")) == (answer is None)
+    assert rule.judge_study(HISTORY) is None
+    on_study: Any = Not(rule=OnStudies(says=answer))  # type: ignore[arg-type]
+    assert (on_study.judge_study(HISTORY) is not None) == (answer is None)
+    assert on_trials(on_study) is None
+
+
+@pytest.mark.parametrize("answers", [*itertools.product((STOP, None), repeat=2)])
+def test_not_within_all_is_this_but_not_that(answers: tuple[Any, Any]) -> None:
+    this, that = answers
+    rule: Any = AllOf(rules=[OnTrials(says=this), Not(rule=OnTrials(says=that))])  # type: ignore[list-item, arg-type]
+    assert (on_trials(rule) is not None) == (this is STOP and that is None)
+    with_silent: Any = AllOf(rules=[OnTrials(says=this), Not(rule=OnStudies(says=that))])  # type: ignore[list-item, arg-type]
+    assert (on_trials(with_silent) is not None) == (this is STOP)
+    assert AnyOf(rules=[Not(rule=Promoter(says=3))]).promote(HISTORY) is None  # type: ignore[list-item, arg-type]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Not(rule="plateau"), "rule: Must be a stopping rule"),  # type: ignore[arg-type]
         (lambda: AllOf(rules=[]), "at least one rule"),
         (lambda: AnyOf(rules=["median"]), r"rules\[0\]: Must be a stopping rule. Got str 'median'"),  # type: ignore[list-item]
         (lambda: After(rule=3), "rule: Must be a stopping rule"),  # type: ignore[arg-type]

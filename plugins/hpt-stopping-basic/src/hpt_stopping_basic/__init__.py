@@ -15,6 +15,7 @@ def hpt_stopping_rules() -> dict[str, str]:
         "all": "hpt_stopping_basic.combine:AllOf",
         "any": "hpt_stopping_basic.combine:AnyOf",
         "median": "hpt_stopping_basic.ranked:Median",
+        "not": "hpt_stopping_basic.combine:Not",
         "patience": "hpt_stopping_basic.alone:Patience",
         "percentile": "hpt_stopping_basic.ranked:Percentile",
         "plateau": "hpt_stopping_basic.study:Plateau",

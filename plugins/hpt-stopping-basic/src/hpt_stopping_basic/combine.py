@@ -1,4 +1,4 @@
-"""Rules made of rules: any, all, after."""
+"""Rules made of rules: any, all, not, after."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpt_core import Mistake, Pause, Stop, StoppingRule, UsageError, option
 if TYPE_CHECKING:
     from hpt_core import History, Trial
 
-__all__ = ["After", "AllOf", "AnyOf"]
+__all__ = ["After", "AllOf", "AnyOf", "Not"]
 
 _LEVELS = ("judge_trial", "judge_study", "promote")
 
@@ -109,11 +109,42 @@ class After:
         return self.rule.promote(history) if _is_able(self.rule, "promote") else None
 
 
+@attrs.define(kw_only=True)
+class Not:
+    """Stops where another rule would let it go on; of use inside `all`: this rule, but not that one.
+
+    It judges what the rule judges. A pause is an end too, so it is let go on; nothing is promoted, as the rule itself
+    has paused nothing here.
+    """
+
+    rule: StoppingRule = option(help="The rule: a table like { use = 'plateau', ... }.")
+
+    def __attrs_post_init__(self) -> None:
+        _check_rule(self.rule, "rule")
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | None:
+        """A stop where the rule judges trials and asks for none."""
+        if not _is_able(self.rule, "judge_trial"):
+            return None
+        return self._turned(self.rule.judge_trial(history, trial))
+
+    def judge_study(self, history: History) -> Stop | None:
+        """A stop where the rule judges studies and asks for none."""
+        if not _is_able(self.rule, "judge_study"):
+            return None
+        return self._turned(self.rule.judge_study(history))
+
+    def _turned(self, answer: Stop | Pause | None) -> Stop | None:
+        return Stop(f"not {type(self.rule).__name__.lower()}") if answer is None else None
+
+
 def _is_able(rule: Any, level: str) -> bool:
     """Whether a rule judges at a level; one that is made of rules does if one of them does."""
     if isinstance(rule, _Several):
         return any(_is_able(part, level) for part in rule.rules)
-    if isinstance(rule, After):
+    if isinstance(rule, Not) and level == "promote":
+        return False
+    if isinstance(rule, (After, Not)):
         return _is_able(rule.rule, level)
     return callable(getattr(rule, level, None))
 

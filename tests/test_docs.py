@@ -1,0 +1,257 @@
+"""The documentation is true: its blocks run, its reference is what the code says, its translation has the same code.
+
+What is run of a page, from top to bottom in one folder of its own: see CONTRIBUTING.md, "Documentation".
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import types
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import attrs
+import click
+import pytest
+from click.testing import CliRunner
+
+from hpt_core.cli.group import hpt
+from hpt_core.cli.session import Session
+from hpt_core.config import make_study
+from hpt_core.plugins import default_plugins
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+OTHERS = ("reference", "plugin-authors")  # generated; checked by tests of their own
+WRITTEN = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS).parts[0] not in OTHERS]
+PAGES = [ROOT / "README.md", *WRITTEN]
+
+FOREIGN = {"bayes_opt", "optuna"}
+"""Libraries that people come from: a block that imports one of them is only compiled where it is not installed."""
+
+KNOWN = {"console", "python", "text", "toml"}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# ([\w-]+\.\w+)\n")
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+BASE = {"space": {"x": {"low": 0.0, "high": 1.0}}, "evaluator": {"use": "function", "call": "math:sqrt"}}
+STUDY_KEYS = {"name", "objective", "seed", "trials", "workers", "space", "evaluator", "sampler", "store", "stop"} | {
+    *("executor", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout"),
+}
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@attrs.frozen
+class Block:
+    """A fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.page}:{self.line}"
+
+    @property
+    def file(self) -> str:
+        """The file that its first line names, ``# train.py``; empty for none."""
+        named = FILE.match(self.text)
+        return named[1] if named else ""
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    name = page.relative_to(ROOT).as_posix()
+    return [Block(name, text.count("\n", 0, m.start()) + 1, m[1], m[2]) for m in FENCE.finditer(text)]
+
+
+# --- running a page -------------------------------------------------------------------------------
+
+
+class Reader:
+    """Does what a page says, in the working folder."""
+
+    def __init__(self) -> None:
+        self.module = types.ModuleType("page")
+        self.study = BASE
+
+    def follow(self, block: Block) -> None:
+        assert block.language in KNOWN, f"{block.place}: say what it is, one of {sorted(KNOWN)}"
+        if block.file and block.language != "console":
+            Path(block.file).write_text(block.text, encoding="utf-8")
+        if block.language == "python":
+            self.run_python(block)
+        elif block.language == "toml":
+            self.check_toml(block)
+        elif block.language == "console":
+            self.run_console(block)
+
+    def run_python(self, block: Block) -> None:
+        code = compile("\n" * block.line + block.text, block.place, "exec")
+        if any(re.search(rf"^(import|from) {name}\b", block.text, re.MULTILINE) for name in FOREIGN if absent(name)):
+            return
+        if block.file:
+            importlib.invalidate_caches()
+            importlib.import_module(block.file.removesuffix(".py"))
+        else:
+            exec(code, vars(self.module))
+
+    def check_toml(self, block: Block) -> None:
+        data = tomllib.loads(block.text)
+        if not data.keys() <= STUDY_KEYS:
+            assert "space" not in data, block.place
+            return
+        whole = data if "space" in data else {**self.study, **data}
+        study, _ = make_study({"name": "page", **whole}, folder=Path.cwd())
+        study.close()
+        self.study = whole
+
+    def run_console(self, block: Block) -> None:
+        for line, expected in commands_of(block.text):
+            if line.startswith("$ "):
+                output = run(line.removeprefix("$ "), block.place)
+                assert_said(expected, output, f"{block.place}: {line}")
+            else:
+                assert_exists(line, block.place)
+
+
+def absent(module: str) -> bool:
+    return find_spec(module) is None
+
+
+def commands_of(text: str) -> Iterator[tuple[str, str]]:
+    """Each command of a console block and the output that is shown below it, which only ``$`` commands have."""
+    parts = re.split(r"^(?=\$ )", text, flags=re.MULTILINE)
+    yield from ((line, "") for line in parts[0].splitlines() if line)
+    for part in parts[1:]:
+        command, _, output = part.replace("\\\n", "").partition("\n")
+        yield command, output
+
+
+def run(line: str, place: str) -> str:
+    """Run ``hpt ...`` in this process, ``python ...`` in another; the comment ``# exit code N`` says that it fails."""
+    code = re.search(r"# exit code (\d+)$", line)
+    words = shlex.split(line, comments=True)
+    given = dict(word.partition("=")[::2] for word in words if re.match(r"[A-Z_]+=", word))
+    words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+    if words[0] == "python":
+        done = subprocess.run([sys.executable, *words[1:]], check=False, capture_output=True, text=True)
+        status, output = done.returncode, done.stdout + done.stderr
+    else:
+        assert words[0] == "hpt", f"{place}: only hpt and python are run"
+        default_plugins.cache_clear()
+        os.environ["HPT_DISABLE_PLUGINS"] = ""
+        result = CliRunner().invoke(hpt, words[1:], prog_name="hpt", env=given)
+        status, output = result.exit_code, result.output
+    assert status == (int(code[1]) if code else 0), f"{place}: {line}\n{output}"
+    return output
+
+
+def assert_said(expected: str, output: str, place: str) -> None:
+    """What is shown is a part of what was said; ``...`` stands for anything, spaces and line ends are all alike."""
+    pattern = ".*?".join(re.escape(" ".join(part.split())) for part in expected.split("..."))
+    said = " ".join(output.split())
+    assert re.search(pattern.replace(r"\ .*?", ".*?").replace(r".*?\ ", ".*?"), said), f"{place}\n{output}"
+
+
+def assert_exists(line: str, place: str) -> None:
+    """A command that is not run: hpt takes such arguments, or make has such a target."""
+    words = shlex.split(line, comments=True)
+    if words[:1] == ["make"]:
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        targets = [word for word in words[1:] if "=" not in word]
+        assert all(f"\n{word}:" in makefile for word in targets), f"{place}: {line}"
+    elif words[:1] == ["hpt"]:
+        with click.Context(hpt, info_name="hpt", obj=Session(), **hpt.context_settings) as ctx:
+            command = hpt.get_command(ctx, words[1])
+            assert command is not None, f"{place}: {line}"
+            command.make_context(words[1], words[2:], parent=ctx)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder, and a process that is afterwards as it was."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("HPT_DISABLE_PLUGINS", "")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("HPT_STORE", raising=False)
+    default_plugins.cache_clear()
+    yield tmp_path
+    default_plugins.cache_clear()
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@every_page
+def test_what_a_page_says_works(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    monkeypatch.setitem(sys.modules, "page", reader.module)
+    for block in blocks_of(page):
+        reader.follow(block)
+    assert Path.cwd() == folder
+
+
+# --- what the pages are ---------------------------------------------------------------------------
+
+
+def test_the_reference_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    wanted: dict[str, str] = importlib.import_module("generate").pages()
+    there = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*")}
+    differences = [
+        line
+        for name in sorted({*wanted, *there})
+        for line in difflib.unified_diff(
+            there.get(name, "").splitlines(), wanted.get(name, "").splitlines(), name, f"{name} by generate.py", "", "", 1
+        )
+    ]
+    assert not differences, "Run `python docs/generate.py`.\n" + "\n".join(differences[:60])
+
+
+def test_the_reference_writes_signatures_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    signature = importlib.import_module("as_markdown").signature
+
+    def example(a: int, b: str = "x", *rest: float, c: bool = False, **more: object) -> list[int]:
+        raise NotImplementedError(a, b, rest, c, more)
+
+    for function in (example, make_study, run):
+        text = "".join(signature(function.__name__, function).split()).replace(",)", ")")
+        shown = str(inspect.signature(function, eval_str=False)).replace("'", '"')
+        plain = re.sub(r': "([^"]*)"', r": \1", re.sub(r'-> "([^"]*)"', r"-> \1", shown))
+        assert "".join(f"{function.__name__}{plain}".split()) in text.replace("'", '"')
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "example" not in path.parts]
+    assert not [page for page in pages if page not in navigation]
+
+
+@pytest.mark.parametrize(
+    "page", [*WRITTEN, *ROOT.glob("*.md")], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    assert not [link for link in LINK.findall(prose) if not (page.parent / link).exists()]
+
+
+def test_the_translation_has_the_code_of_the_original() -> None:
+    original, translated = blocks_of(ROOT / "README.md"), blocks_of(ROOT / "README.zh-CN.md")
+    assert [(b.language, b.text) for b in translated] == [(b.language, b.text) for b in original]
