@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +20,7 @@ When = Mapping[str, Any] | None
 _MOVE = 0.1
 
 
-class Parameter:
+class Parameter(ABC):
     """What all kinds have in common.
 
     Attributes:
@@ -54,29 +55,29 @@ class Parameter:
         """The unit coordinate of the valid value nearest to ``u``."""
         return self.to_unit(self.from_unit(u))
 
+    @abstractmethod
     def contains(self, value: Any) -> bool:
         """Whether ``value`` is one of the values, of exactly the native type that `from_unit` gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def value_at(self, i: int) -> Any:
         """Value number ``i`` of a finite parameter, 0 <= i < size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def index_of(self, value: Any) -> int:
         """Number of a valid value of a finite parameter."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accept(self, value: Any) -> tuple[Any, str]:
         """Turn what a user gave into a value.
 
         Returns:
             The native value and an empty string, or None and what is wrong.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> str:
         """What a value must be, for messages: ``a number in [0.0, 1.0]``."""
-        raise NotImplementedError
 
     def middle(self) -> Any:
         """Where to start without a default: the middle value, the first choice of a categorical."""
@@ -100,9 +101,9 @@ class Parameter:
         places = (i - 1, i + 1) if self.ordered else range(self.size)
         return [self.value_at(k) for k in places if 0 <= k < self.size and k != i]
 
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """The table form, with its ``type``."""
-        raise NotImplementedError
 
     _cells: Cells
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ def test_the_keys_of_show_are_stable(one: Hpt) -> None:
     found = answer(one("show", "--json"), "show")
     assert list(found) == [
         "schema", "store", "study", "definition", "provenance", "objectives", "trials", "states", "failures", "invalid",
-        "elapsed", "best", "front", "default", "stopped", "notes",
+        "elapsed", "best", "front", "default", "stopped", "notes", "rules",
     ]  # fmt: skip
     assert found["failures"] == {"timeout": 1}
     assert found["best"]["number"] == 1
@@ -204,6 +205,41 @@ def test_a_strangers_study_is_shown_without_importing_its_code(
     for command in ("studies", "show", "best", "trials", "export", "verify"):
         assert cli(command).exit_code == 0
     assert not (tmp_path / "sprung").exists()
+
+
+def test_a_strangers_rule_is_not_asked(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = "class Rule:\n    def judge_study(self, history): ...\n    def summary(self, history): return {'a': 1}\n"
+    (tmp_path / "cli_rule_trap.py").write_text(f"import pathlib\npathlib.Path('sprung').touch()\n{rule}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rules = [{"use": "cli_rule_trap:Rule"}, {"use": "any", "rules": [{"use": "cli_rule_trap:Rule"}]}]
+    study = Study({"x": [1, 2]}, sampler="grid", store="hpt.db", stop=rules, seed=0)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    Path("sprung").unlink()
+    monkeypatch.delitem(sys.modules, "cli_rule_trap")
+    assert answer(cli("show", "--json"), "show")["rules"] == []
+    assert not Path("sprung").exists()
+    assert "cli_rule_trap" not in sys.modules
+
+
+def test_rules_tell_of_the_study_and_those_that_cannot_do_no_harm(cli: Hpt) -> None:
+    def tell(rule: Any, history: Any) -> Any:
+        if rule.limit == 7:
+            raise RuntimeError("nothing to tell")
+        return {"spared": len(history.trials)} if rule.limit == 8 else None
+
+    budget = default_plugins().component("stopping rule", "trials")
+    rules = [{"use": "trials", "limit": limit} for limit in (7, 8, 9)]
+    nested = {"use": "any", "rules": [{"use": "trials", "limit": 8}]}
+    study = Study({"x": [1, 2]}, name="told", sampler="grid", store="hpt.db", stop=[*rules, nested], seed=0)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget, "summary", tell, raising=False)
+        told = answer(cli("show", "--json"), "show")["rules"]
+        assert told == [{"rule": "trials", "summary": {"spared": 1}}] * 2
+        assert "rule          trials: spared=1" in cli("show").stdout
+    assert answer(cli("show", "--json"), "show")["rules"] == []
 
 
 # --- best -----------------------------------------------------------------------------------------

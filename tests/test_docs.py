@@ -40,12 +40,19 @@ FOREIGN = {"bayes_opt", "optuna"}
 
 KNOWN = {"console", "python", "text", "toml"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# ([\w-]+\.\w+)\n")
+FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 BASE = {"space": {"x": {"low": 0.0, "high": 1.0}}, "evaluator": {"use": "function", "call": "math:sqrt"}}
 STUDY_KEYS = {"name", "objective", "seed", "trials", "workers", "space", "evaluator", "sampler", "store", "stop"} | {
     *("executor", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout"),
 }
+
+INSTALLED = "installed"
+PIP = [
+    *(sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--target", INSTALLED),
+    *("--no-deps", "--no-build-isolation", "--no-index"),
+]
+"""``pip install`` on a page: into the page's folder, from what is there."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
@@ -90,6 +97,7 @@ class Reader:
     def follow(self, block: Block) -> None:
         assert block.language in KNOWN, f"{block.place}: say what it is, one of {sorted(KNOWN)}"
         if block.file and block.language != "console":
+            Path(block.file).parent.mkdir(parents=True, exist_ok=True)
             Path(block.file).write_text(block.text, encoding="utf-8")
         if block.language == "python":
             self.run_python(block)
@@ -102,6 +110,8 @@ class Reader:
         code = compile("\n" * block.line + block.text, block.place, "exec")
         if any(re.search(rf"^(import|from) {name}\b", block.text, re.MULTILINE) for name in FOREIGN if absent(name)):
             return
+        if "/" in block.file:
+            return  # of a package, which is to be installed
         if block.file:
             importlib.invalidate_caches()
             importlib.import_module(block.file.removesuffix(".py"))
@@ -113,7 +123,8 @@ class Reader:
         if not data.keys() <= STUDY_KEYS:
             assert "space" not in data, block.place
             return
-        whole = data if "space" in data else {**self.study, **data}
+        alone = {"objective", "space", "evaluator"} <= data.keys()
+        whole = data if alone else {**self.study, **data}  # a part is put over what the page said before
         study, _ = make_study({"name": "page", **whole}, folder=Path.cwd())
         study.close()
         self.study = whole
@@ -141,16 +152,23 @@ def commands_of(text: str) -> Iterator[tuple[str, str]]:
 
 
 def run(line: str, place: str) -> str:
-    """Run ``hpt ...`` in this process, ``python ...`` in another; the comment ``# exit code N`` says that it fails."""
+    """Run a command: ``hpt`` in this process, ``python`` and ``pip install`` in another.
+
+    The comment ``# exit code N`` behind it says that it fails.
+    """
     code = re.search(r"# exit code (\d+)$", line)
     words = shlex.split(line, comments=True)
     given = dict(word.partition("=")[::2] for word in words if re.match(r"[A-Z_]+=", word))
     words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
-    if words[0] == "python":
-        done = subprocess.run([sys.executable, *words[1:]], check=False, capture_output=True, text=True)
+    if words[0] in ("pip", "python"):
+        start = PIP if words[0] == "pip" else [sys.executable]
+        done = subprocess.run(
+            [*start, *words[2 if words[0] == "pip" else 1 :]], check=False, capture_output=True, text=True
+        )
         status, output = done.returncode, done.stdout + done.stderr
     else:
-        assert words[0] == "hpt", f"{place}: only hpt and python are run"
+        assert words[0] == "hpt", f"{place}: only hpt, pip and python are run"
+        importlib.invalidate_caches()
         default_plugins.cache_clear()
         os.environ["HPT_DISABLE_PLUGINS"] = ""
         result = CliRunner().invoke(hpt, words[1:], prog_name="hpt", env=given)
@@ -184,11 +202,12 @@ def assert_exists(line: str, place: str) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working folder, and a process that is afterwards as it was."""
     before = set(sys.modules)
+    (tmp_path / INSTALLED).mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / INSTALLED), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("HPT_DISABLE_PLUGINS", "")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(tmp_path / INSTALLED))))
     monkeypatch.delenv("HPT_STORE", raising=False)
     default_plugins.cache_clear()
     yield tmp_path
@@ -210,15 +229,20 @@ def test_what_a_page_says_works(page: Path, folder: Path, monkeypatch: pytest.Mo
 # --- what the pages are ---------------------------------------------------------------------------
 
 
-def test_the_reference_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(DOCS))
-    wanted: dict[str, str] = importlib.import_module("generate").pages()
-    there = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*")}
+def test_the_reference_is_what_the_code_says(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "generate.py"), str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    wanted, there = (
+        {path.name: path.read_text(encoding="utf-8").splitlines() for path in folder.glob("*")}
+        for folder in (tmp_path, DOCS / "reference")
+    )
     differences = [
         line
         for name in sorted({*wanted, *there})
         for line in difflib.unified_diff(
-            there.get(name, "").splitlines(), wanted.get(name, "").splitlines(), name, f"{name} by generate.py", "", "", 1
+            there.get(name, []), wanted.get(name, []), name, "as the code has it", n=1, lineterm=""
         )
     ]
     assert not differences, "Run `python docs/generate.py`.\n" + "\n".join(differences[:60])
@@ -244,9 +268,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert not [page for page in pages if page not in navigation]
 
 
-@pytest.mark.parametrize(
-    "page", [*WRITTEN, *ROOT.glob("*.md")], ids=lambda path: path.relative_to(ROOT).as_posix()
-)
+@pytest.mark.parametrize("page", [*WRITTEN, *ROOT.glob("*.md")], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     assert not [link for link in LINK.findall(prose) if not (page.parent / link).exists()]
@@ -255,3 +277,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_translation_has_the_code_of_the_original() -> None:
     original, translated = blocks_of(ROOT / "README.md"), blocks_of(ROOT / "README.zh-CN.md")
     assert [(b.language, b.text) for b in translated] == [(b.language, b.text) for b in original]
+
+
+def test_the_translation_names_what_the_original_names() -> None:
+    original, translated = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    code = re.compile(r"`(hpt[ -][^`]*)`")
+    assert set(code.findall(original)) == set(code.findall(translated))

@@ -49,7 +49,7 @@ class Honest:
 class ReturnsNaN(Honest):
     """Returns NaN in the end."""
 
-    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+    def evaluate(self, trial: TrialContext) -> Any:
         yield from super().evaluate(trial)
         return math.nan if trial.number == 1 else None
 

@@ -143,7 +143,7 @@ class OneByOne(Honest):
     """Writes one record after the other, up to the one that it cannot write."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
-        good = []
+        good: list[Record] = []
         for record in records:
             try:
                 json.dumps(record, allow_nan=False)

@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "Write the trials as CSV, JSON, JSON Lines or Parquet.",
     "verify": "Take every decision of a study again and compare.",
     "plugins": "List the plugins, or show what one offers.",
+    "new": "Write a plugin that passes its kit as it is.",
     "completion": "Print the script that completes hpt's commands in a shell.",
 }
 """Name -> help line of the commands in this package, in the order in which one meets them."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpt_core.cli.doctor import doctor
+from hpt_core.cli.kit import test
 from hpt_core.cli.reading import json_option
 from hpt_core.cli.session import Session
 from hpt_core.cli.text import data, emit_json, say, table
@@ -94,3 +96,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
         emit_json("plugins-show", {"components": found})
     else:
         data("\n\n".join(page(component) for component in found))
+
+
+command.add_command(doctor)
+command.add_command(test)

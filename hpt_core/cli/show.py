@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +33,8 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
     Nothing of the study is run: a stranger's store is safe to look into.
 
     JSON: {store, study, definition, provenance, objectives, trials, states, failures, invalid, elapsed, best, front,
-    default, stopped, notes, rules}; "rules" has {rule, summary} of each rule that has something to tell; "best", "front" and "default" are rows as of `hpt trials --json`.
+    default, stopped, notes, rules}; "best", "front" and "default" are rows as of `hpt trials --json`, "rules" holds
+    {rule, summary} for each rule that has something to tell.
     """
     from hpt_core.export import summary
 
@@ -94,32 +96,23 @@ def _decisions(history: History) -> Iterator[str]:
 
 
 def _told(session: Session, history: History) -> Iterator[dict[str, Any]]:
-    """What rules have to tell (`StoppingRule.summary`), those inside others too: of plugins only, never a user's code."""
-    for spec in _tables(history.definition["stop"]):
-        try:
-            tell = getattr(session.plugins.make("stopping rule", spec), "summary", None)
-            content = json.loads(json.dumps(tell(history), allow_nan=False)) if tell else None
-        except Exception:  # noqa: BLE001 - what cannot be made or fails here has nothing to tell
-            continue
-        if content:
-            yield {"rule": spec["use"], "summary": content}
+    """What rules have to tell (`StoppingRule.summary`), rules inside others too.
+
+    Where an import path names code, nothing is made: reading runs code of installed plugins only.
+    """
+    for spec in _nested(history.definition["stop"]):
+        if isinstance(spec, Mapping) and not any(isinstance(text, str) and ":" in text for text in _nested(spec)):
+            with suppress(Exception):  # what cannot be made here, or fails, has nothing to tell
+                rule = session.plugins.make("stopping rule", spec)
+                content = rule.summary(history) if hasattr(rule, "summary") else None
+                if content:
+                    yield {"rule": spec["use"], "summary": json.loads(json.dumps(content, allow_nan=False))}
 
 
-def _tables(value: object) -> Iterator[Mapping[str, Any]]:
-    """Each table that names a component, at any depth, but for those in which an import path names code."""
-    if isinstance(value, Mapping) and "use" in value and ":" not in "".join(_texts(value)):
-        yield value
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    for item in inner:
-        yield from _tables(item)
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    for item in inner:
-        yield from _texts(item)
+def _nested(value: object) -> Iterator[object]:
+    yield value
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _nested(item)
 
 
 def _background(history: History) -> Iterator[str]:

@@ -35,9 +35,13 @@ def check(function: Callable[P, None]) -> Callable[P, None]:
         __tracebackhide__ = True
         try:
             function(*args, **kwargs)
-        except Exception as err:
+        except (Exception, pytest.fail.Exception) as err:
             rule, why = rule_of(function)
-            seen = str(err) if isinstance(err, AssertionError) else f"it raised {type(err).__name__}: {err}"
+            seen = (
+                str(err)
+                if isinstance(err, (AssertionError, pytest.fail.Exception))
+                else f"it raised {type(err).__name__}: {err}"
+            )
             msg = f"\nBroken rule: {rule}\nWhy it matters: {why}\nSeen: {seen}"
             raise AssertionError(msg) from err
 

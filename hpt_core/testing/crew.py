@@ -15,7 +15,7 @@ from hpt_core.components import Store
 
 __all__ = ["Crew"]
 
-_PATIENCE = 30.0
+_PATIENCE = 15.0
 _BEAT = 0.02
 
 
@@ -64,7 +64,7 @@ class Crew:
     def leave(self, me: str, name: str, store: Store | None) -> None:
         """End at once."""
 
-    def meet(self, me: str, name: str, store: Store | None) -> None:
+    def meet(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002 - the arguments of all tasks
         """Wait until all are there."""
         deadline = time.monotonic() + _PATIENCE
         while len(self.traces("started")) < self.count and time.monotonic() < deadline:
@@ -78,7 +78,7 @@ class Crew:
         if not self._first("quick"):
             time.sleep(0.3)
 
-    def die(self, me: str, name: str, store: Store | None) -> None:
+    def die(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
         """The first one dies; whoever comes after it ends."""
         if self._first("death"):
             self._leave("died", me, name)
@@ -105,7 +105,7 @@ class Crew:
         store.append("kit", [{"event": "note", "time": 0.0, "subject": name, "content": {}}])
         self._leave("read", me, str(len(store.read("kit"))))
 
-    def linger(self, me: str, name: str, store: Store | None) -> None:
+    def linger(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
         """The first one starts a trial and takes long over it; whoever comes after it ends."""
         if self._first("long"):
             if store is not None:

@@ -21,6 +21,8 @@ __all__ = ["ExecutorKit"]
 
 Make = Callable[[], Executor]
 
+_PATIENCE = 2.0
+
 
 class Losses:
     """Takes an executor's word that a worker died.
@@ -131,7 +133,7 @@ class ExecutorKit(ComponentKit):
     def test_passes_errors_on(self, make_executor: Make, tmp_path: Path) -> None:
         """What a worker raises comes out of ``run``.
 
-        Why: it is a mistake of the user's or of a plugin's, not the end of a trial; the run must not look like a success.
+        Why: it is a mistake of the user's or of a plugin's; the run must not look like a success.
         """
         with pytest.raises(LookupError, match="raised by a worker of the kit"):
             make_executor().run(Crew(tmp_path, "fail", count=1), 1, Losses())
@@ -178,12 +180,12 @@ class ExecutorKit(ComponentKit):
         losses = Losses(replace)
         with contextlib.suppress(HptError):  # it may say so where nobody is left
             make_executor().run(crew, crew.count, losses)
-        _wait_for(lambda: len(crew.traces("ended")) >= crew.count - 1 + replace, seconds=1.0)
+        _wait_for(lambda: len(crew.traces("ended")) >= crew.count - 1 + replace)
         return losses
 
 
-def _wait_for(reached: Callable[[], bool], seconds: float = 10.0) -> None:
+def _wait_for(reached: Callable[[], bool]) -> None:
     """Give workers time: whether `Executor.run` waits for them is another check's business."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _PATIENCE
     while not reached() and time.monotonic() < deadline:
         time.sleep(0.01)

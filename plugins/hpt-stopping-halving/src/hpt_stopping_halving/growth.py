@@ -39,10 +39,11 @@ def agree(lower: Rung, upper: Rung, tolerance: float) -> bool:
     Soft ranking (Bohdal et al. 2023, section 4.1): the trial at each place of the upper ranking must have, on the lower
     rung, a loss within the tolerance of the trial's at that place there.
     """
-    above = [number for _, number in upper]
     below = {number: loss for loss, number in lower}
-    ranked = [number for _, number in lower if number in set(above)]
-    pairs = zip([number for number in above if number in below], ranked, strict=True)
+    above = [number for _, number in upper if number in below]
+    both = set(above)
+    ranked = [number for _, number in lower if number in both]
+    pairs = zip(above, ranked, strict=True)
     return all(abs(below[mine] - below[theirs]) <= tolerance for mine, theirs in pairs)
 
 

@@ -1,0 +1,177 @@
+"""`hpt new`: what it writes passes its kit, lint and types as it is; `hpt plugins doctor` and `test`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import hpt_core
+from hpt_core.cli.group import hpt
+from hpt_core.cli.scaffold import scaffold
+from hpt_core.cli.session import Session
+from hpt_core.hookspecs import hookimpl
+from hpt_core.plugins import Plugins
+
+KINDS = ("evaluator", "executor", "sampler", "stopping", "store")
+
+
+def call(*arguments: str, plugins: Plugins | None = None) -> Result:
+    return CliRunner().invoke(hpt, arguments, obj=Session(plugins or Plugins()))
+
+
+def run(command: Sequence[object], folder: Path) -> None:
+    done = subprocess.run([str(item) for item in command], cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_green_as_it_is(kind: str, tmp_path: Path) -> None:
+    assert call("new", kind, "my-idea", "--into", str(tmp_path)).exit_code == 0
+    folder = tmp_path / f"hpt-{kind}-my-idea"
+    target = tmp_path / "installed"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-compile",
+        "--no-index",
+    ]
+    run([*pip, "--target", target, folder], tmp_path)
+    assert list(target.glob("*.dist-info/entry_points.txt"))
+    core = Path(hpt_core.__file__).parents[1]
+    inside = f"import sys; sys.path[:0] = [{str(target)!r}, {str(core)!r}]; sys.argv = sys.argv[1:]; import runpy; "
+    module = "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    python = [sys.executable, "-c", inside + module]
+    run([*python, "pytest", "-q", "-p", "no:cacheprovider", "tests"], folder)
+    run([sys.executable, "-m", "ruff", "check", "--isolated", "."], folder)
+    run([sys.executable, "-m", "ruff", "format", "--isolated", "--check", "--line-length", "120", "."], folder)
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\nmypy_path = {core}:{folder / 'src'}\n")
+    run([sys.executable, "-m", "mypy", "--config-file", tmp_path / "mypy.ini", "--strict", "src", "tests"], folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_word_of_the_templates_is_left(kind: str) -> None:
+    name, files = scaffold(kind, "two-words2")
+    assert name == f"hpt-{kind}-two-words2"
+    words = {"CLASS", "PACKAGE", "MODULE", "NAME", "KIND", "HOOK", "KIT", "FLAGS", "FIXTURE", "FACTORY", "SIGNATURE"}
+    assert not [(path, word) for path, text in files.items() for word in words if word in text.split()]
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    package = name.replace("-", "_")
+    assert project["entry-points"]["hpt"] == {f"{kind}-two-words2": package}
+    assert f"class TwoWords2{'Rule' if kind == 'stopping' else kind.capitalize()}" in "".join(files.values())
+    for path, text in files.items():
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+
+
+@pytest.mark.parametrize("name", ["My-Idea", "my_idea", "-x", "x-", "a--b", "1st", "a/b", ""])
+def test_a_name_must_be_one(name: str, tmp_path: Path) -> None:
+    result = call("new", "sampler", "--into", str(tmp_path), "--", name)
+    assert result.exit_code == 2
+    assert "as my-idea" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "hpt-store-x").mkdir()
+    result = call("new", "store", "x", "--into", str(tmp_path))
+    assert result.exit_code == 2
+    assert "is there already" in result.stderr
+
+
+def test_a_name_that_is_installed_is_warned_of(tmp_path: Path) -> None:
+    result = call("new", "store", "memory", "--into", str(tmp_path))
+    assert result.exit_code == 0
+    assert "Warning: a store 'memory' is installed already" in result.stderr
+
+
+# --- the doctor -----------------------------------------------------------------------------------
+
+
+class Offers:
+    """A plugin whose component cannot be loaded."""
+
+    @hookimpl
+    def hpt_samplers(self) -> dict[str, str]:
+        return {"lost": "there_is_no_such_module:Sampler"}
+
+
+class Rival:
+    """A plugin that offers the memory store, too."""
+
+    @hookimpl
+    def hpt_stores(self) -> dict[str, str]:
+        return {"memory": "hpt_core.builtin.memory:MemoryStore"}
+
+
+def test_the_doctor_loads_everything() -> None:
+    plugins = Plugins(discover=False)
+    from hpt_core import builtin
+
+    plugins.register(builtin, "builtin")
+    result = call("plugins", "doctor", "--json", plugins=plugins)
+    assert result.exit_code == 0
+    (plugin,) = json.loads(result.stdout)["plugins"]
+    components = {item["name"]: item for item in plugin["components"]}
+    assert components["function"]["options"] == ["call", "evidence", "steps", "resumable"]
+    assert components["function"]["capabilities"] == ["check", "evidence", "resumable", "steps"]
+    plugins.register(Offers(), "offers")
+    plugins.register(Rival(), "rival")
+    result = call("plugins", "doctor", plugins=plugins)
+    assert result.exit_code == 3
+    assert "sampler lost: BROKEN: " in result.stdout
+    assert "there is no module 'there_is_no_such_module'" in result.stdout
+    assert "store memory: BROKEN: offered by builtin and by rival" in result.stdout
+    assert "broken: builtin, offers, rival." in result.stderr
+
+
+# --- the kit on what is installed -----------------------------------------------------------------
+
+
+def test_the_kit_runs_on_an_installed_component() -> None:
+    command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "memory", "--flag", "persistent=false"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "The conformance kit on the store 'memory'" in done.stderr
+    assert "passed" in done.stderr
+    assert not done.stdout
+    command = [*command[:-1], "persistent=true"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Broken rule: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["builtin"], "name one component"),
+        (["memory", "--kind", "sampler"], "nothing of that kind"),
+        (["function", "-o", "call"], "must look like key=value"),
+        (["function"], "This option must be given"),
+        (["nonsense"], "There is no component or plugin 'nonsense'"),
+    ],
+)
+def test_what_cannot_be_tested_is_told(arguments: list[str], says: str) -> None:
+    result = call("plugins", "test", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_without_pytest_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    result = call("plugins", "test", "memory")
+    assert result.exit_code == 2
+    assert "pip install hpt-core[test]" in result.stderr
