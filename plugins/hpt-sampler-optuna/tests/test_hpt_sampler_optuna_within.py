@@ -160,3 +160,38 @@ def test_points_outside_the_space_are_left_out() -> None:
 def test_a_wrong_sampler_is_refused_at_once(arguments: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         HptSampler(*arguments)
+
+
+def test_what_was_built_before_does_not_change_the_answer() -> None:
+    """Trials that end in another order than they began, and one that is added by hand."""
+
+    def go(*, fresh: bool) -> list[Params]:
+        study = optuna.create_study(sampler=HptSampler("bayes", space={"x": Float(0, 1), "k": Int(1, 9)}, seed=2))
+        running: list[optuna.Trial] = []
+        for i in range(14):
+            if fresh:
+                study.sampler = HptSampler("bayes", space={"x": Float(0, 1), "k": Int(1, 9)}, seed=2)
+            if i == 5:
+                study.add_trial(study.trials[0])
+            running.append(study.ask())
+            running[-1].suggest_float("x", 0, 1)
+            running[-1].suggest_int("k", 1, 9)
+            if len(running) == 3:
+                ended = running.pop(i % 3)
+                if i % 7 == 6:
+                    study.tell(ended, state=TrialState.FAIL)
+                else:
+                    study.tell(ended, value_of(ended.params))
+        return points(study)
+
+    assert go(fresh=False) == go(fresh=True)
+
+
+def test_one_sampler_may_serve_two_studies() -> None:
+    sampler = HptSampler("random", space={"k": Int(1, 5)}, seed=0)
+    studies = [optuna.create_study(sampler=sampler) for _ in range(2)]
+    for _ in range(5):
+        for study in studies:
+            study.optimize(lambda trial: trial.suggest_int("k", 1, 5), n_trials=1)
+    assert points(studies[0]) == points(studies[1])
+    assert len({trial.params["k"] for trial in studies[0].trials}) == 5

@@ -89,6 +89,7 @@ class Rebuilt:
         self._axes: dict[str, Axis] = {}
         self._of: object = None
         self._marks: list[_Mark] = []
+        self._seen: list[Trial | None] = []
         self._asked: tuple[int, int] | None = (
             None  # number and seed of a trial that is in the study, not yet in the log
         )
@@ -111,13 +112,16 @@ class Rebuilt:
             params = suggest(trial, history.space, self._axes)
             self._asked = (history.next_number, seed)
             self._marks.append(_Mark(repr(params), TrialState.RUNNING))
+            self._seen.append(None)
             return params, self._notes(trial.number, before)
 
     # --- from the history -----------------------------------------------------------------------------------
 
     def _goes_on(self, history: History) -> bool:
         """Whether what was built is an earlier state of this history."""
-        if self._space is None or self._of != (history.seed, history.directions) or self._space != history.space:
+        if self._space is None or self._of != (history.seed, history.directions):
+            return False
+        if self._space is not history.space and self._space != history.space:
             return False
         if len(self._marks) > len(history.trials):
             return False
@@ -128,18 +132,26 @@ class Rebuilt:
             if _NOTE not in history.trials[number].info:
                 return False  # somebody else chose the point
         last = len(self._marks) - 1
-        for trial, then in zip(history.trials, self._marks, strict=False):
-            now = self._mark(history, trial)
-            if now != then and (then.finished or now.params != then.params):
+        for number, then, now in self._changes(history):
+            if then.finished or now.params != then.params:
                 return False
-            if now != then and self._replay and trial.number < last:
+            if self._replay and number < last:
                 return False  # in a replay the later trials know this result
         return True
+
+    def _changes(self, history: History) -> Iterator[tuple[int, _Mark, _Mark]]:
+        """(number, then, now) of the trials whose mark is another one now."""
+        for trial, seen, then in zip(history.trials, self._seen, self._marks, strict=False):
+            if trial is seen and then.finished and trial.invalid is None:
+                continue  # the very same trial, and it had ended
+            now = self._mark(history, trial)
+            if now != then:
+                yield trial.number, then, now
 
     def _begin(self, history: History) -> None:
         self._space, self._of = history.space, (history.seed, history.directions)
         self._axes = axes(history.space)
-        self._marks, self._asked = [], None
+        self._marks, self._seen, self._asked = [], [], None
         self._storage = InMemoryStorage()
         directions = [StudyDirection[direction.upper()] for direction in history.directions]
         self._study_id = self._storage.create_new_study(directions, "hpt")
@@ -148,15 +160,15 @@ class Rebuilt:
 
     def _bring_up_to_date(self, history: History) -> None:
         self._asked = None
-        for trial in history.trials:
+        for number, then, now in [*self._changes(history)]:
+            self._progress(number, then, now)
+            self._marks[number] = now
+        for trial in history.trials[len(self._marks) :]:
+            self._add(history, trial)
             now = self._mark(history, trial)
-            if trial.number == len(self._marks):
-                self._add(history, trial)
-                self._marks.append(attrs.evolve(now, state=TrialState.RUNNING, values=None, reports=()))
-            then = self._marks[trial.number]
-            if now != then:
-                self._progress(trial.number, then, now)
-                self._marks[trial.number] = now
+            self._progress(trial.number, _Mark(now.params, TrialState.RUNNING), now)
+            self._marks.append(now)
+        self._seen = list(history.trials)
 
     def _add(self, history: History, trial: Trial) -> None:
         notes = trial.info.get(_NOTE)
