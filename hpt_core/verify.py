@@ -126,7 +126,9 @@ class _Audit:
     def _check_start(self, record: Record) -> None:
         number = record["trial"]
         if number < len(self._history.trials):
-            return  # enqueued, promoted or taken up again: nobody suggested anything
+            if self._history.trials[number].state is State.PAUSED:
+                self._check_promotion(number)
+            return  # enqueued or taken up again: nobody suggested anything
         self._result.checked += 1
         assert self._sampler is not None
         duplicates = self._history.definition["duplicates"]
@@ -138,6 +140,18 @@ class _Audit:
         params = (again.suggestion if isinstance(again, Repeat) else again).params
         if params != record["params"]:
             self._differ(f"trial {number}: suggests {_shown(params)}, recorded {_shown(record['params'])}")
+
+    def _check_promotion(self, number: int) -> None:
+        """Whether some rule promotes this trial: before a new trial, or where none will come any more."""
+        self._result.checked += 1
+        view = self._view(self._history.next_number)
+        answers = []
+        for view.closing in (False, True):
+            asked = [getattr(rule, "promote", None) for _, rule in self._rules]
+            answers += [promote(view) for promote in asked if promote is not None]
+        view.closing = False
+        if number not in answers:
+            self._differ(f"trial {number}: was promoted, and no rule promotes it")
 
     def _check_trial(self, record: Record) -> None:
         trial = self._history.trials[record["trial"]]
