@@ -10,10 +10,11 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 DEMO := .venv-demo
 DEMO_PIP := $(DEMO)/bin/python -m pip -qq --disable-pip-version-check
 DEMO_PARTS := ".[rich]" $(addprefix plugins/,hpt-evaluator-sklearn hpt-sampler-bayes hpt-stopping-basic hpt-store-sqlite)
+DOCS := .venv-docs
 BUILD_TOOLS := editables hatchling
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-torch test lint format clean
+.PHONY: help demo setup setup-torch test lint format docs clean
 
 help: ## list these targets
 	@echo "usage: make TARGET [PYTHON=python3.12]"
@@ -41,8 +42,12 @@ format: $(VENV)/.stamp ## put all files into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCS)/.stamp ## build the documentation into site/; the set-up goes to .venv-docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs -q build --strict
+	@echo "Built site/index.html."
+
 clean: ## remove the set-up, caches and build results; studies stay
-	rm -rf $(VENV) $(DEMO) .*_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO) $(DOCS) .*_cache .hypothesis build dist site
 	find . -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: pyproject.toml constraints.txt requirements-dev.txt $(PLUGINS)
@@ -57,6 +62,12 @@ $(DEMO)/.stamp: pyproject.toml constraints.txt $(PLUGINS)
 	@echo "Installing hpt, four plugins, numpy, scipy and scikit-learn into $(DEMO) (once, about a minute) ..."
 	@$(DEMO_PIP) install -c constraints.txt $(BUILD_TOOLS)
 	@$(DEMO_PIP) install --no-build-isolation -c constraints.txt $(addprefix -e ,$(DEMO_PARTS))
+	@touch $@
+
+$(DOCS)/.stamp: requirements-docs.txt
+	$(call make_venv,$(DOCS))
+	@echo "Installing mkdocs and its theme into $(DOCS) (once, some seconds) ..."
+	@$(DOCS)/bin/python -m pip -qq --disable-pip-version-check install -r requirements-docs.txt
 	@touch $@
 
 # A new environment where there is none yet. Where ensurepip is missing (Debian without python3-venv),

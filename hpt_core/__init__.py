@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.hookspecs import hookimpl
     from hpt_core.options import import_object, option
+    from hpt_core.plugins import Plugins
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
     from hpt_core.study import Study
     from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext
@@ -52,6 +53,7 @@ _HOME = {
     "history": ("History",),
     "hookspecs": ("hookimpl",),
     "options": ("import_object", "option"),
+    "plugins": ("Plugins",),
     "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
     "study": ("Study",),
     "trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
@@ -78,6 +80,7 @@ __all__ = [
     "Params",
     "Pause",
     "PluginError",
+    "Plugins",
     "Record",
     "Report",
     "Sampler",

@@ -72,9 +72,12 @@ def summary(history: History) -> dict[str, Any]:
 
 def default_trial(history: History) -> Trial | None:
     """The complete trial at the space's default point, None if that was not evaluated."""
-    number = history.keys.get(history.space.key(history.space.default()))
-    trial = None if number is None else history.trials[number]
-    return trial if trial is not None and trial.state == "complete" else None
+    space = history.space
+    point = space.default()
+    in_the_cube = space.from_unit(space.to_unit(point))  # what samplers that work there make of it
+    taken = (history.keys.get(space.key(params)) for params in (point, in_the_cube))
+    trials = (history.trials[number] for number in taken if number is not None)
+    return next((trial for trial in trials if trial.state == "complete"), None)
 
 
 def to_dataframe(history: History) -> Any:

@@ -104,9 +104,6 @@ class Plugins:
 
     def _discover(self, disabled: set[str]) -> None:
         points = entry_points(group="hpt")
-        known = {name for point in points for name in (point.name, point.dist.name if point.dist else "")}
-        for name in sorted(disabled - known):
-            _LOG.warning("There is no plugin %r to leave out.%s", name, did_you_mean(name, sorted(known)))
         for point in sorted(points, key=lambda p: (p.name, p.dist.name if p.dist else "")):
             info = PluginInfo.of(point)
             if disabled & {info.name, info.distribution}:
@@ -330,7 +327,7 @@ class Plugins:
         parts = [f"There is no {kind} {name!r}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
         broken = [info for info in self.plugins if info.problem]
         parts += [f"The plugin {info} is not in use: {info.problem}." for info in broken]
-        if not hint:
+        if not hint and not broken:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
         return " ".join(parts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Literal
 
 import attrs
@@ -25,6 +27,14 @@ class Settings:
     retries: int = option(1, ge=0, help="How often a trial that was lost with its worker is run again.")
     max_failures: int = option(3, ge=1, help="A run ends when its first so many trials all fail alike.")
     trial_timeout: float | None = option(None, gt=0, help="Seconds that a trial may take.")
+
+    @property
+    def folder_name(self) -> str:
+        """The name as that of one folder, whatever is in it: no path, and no two names alike."""
+        if re.fullmatch(r"\w[\w .=+-]{0,99}", self.name, re.ASCII):
+            return self.name
+        digest = hashlib.blake2b(self.name.encode(), digest_size=6).hexdigest()
+        return f"{re.sub(r'[^A-Za-z0-9]+', '-', self.name)[:40].strip('-')}-{digest}"
 
     def __attrs_post_init__(self) -> None:
         """Check the name, which is also a file's or a table's."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,12 +97,18 @@ class Study:
         self.executor = self.plugins.make("executor", executor or self.plugins.default("executor"))
         self.store = self.plugins.make_store(store or self.plugins.default("store"))
         self.ledger = Ledger(self.store, name)
-        self._folder: Path | None = getattr(self.store, "folder", None)
+        beside: Path | None = getattr(self.store, "folder", None)
+        self._folder = None if beside is None else beside / self.settings.folder_name
         self.amend = amend
         self.workers = 0  # not said yet: as recorded, else 1
         self.stop_reason = ""
         self._decisions: Decisions | None = None
         self._me = liveness.this_process()
+
+    @property
+    def named_rules(self) -> list[tuple[str, Any]]:
+        """The stopping rules with the names that they have in the log."""
+        return [(self.plugins.name_of(type(rule)) or type(rule).__name__, rule) for rule in self.rules]
 
     @property
     def name(self) -> str:
@@ -325,7 +330,7 @@ class Study:
             number=trial.number,
             seed=int.from_bytes(digest),
             objectives=tuple(self.objectives),
-            workdir=None if self._folder is None else self._folder / _folder_name(self.name) / f"trial-{trial.number}",
+            workdir=None if self._folder is None else self._folder / f"trial-{trial.number}",
             resume_step=trial.reports[-1].step if trial.reports and history.resumable else 0,
         )
 
@@ -352,7 +357,7 @@ class Study:
         return Decisions(
             ledger=self.ledger,
             sampler=self.sampler,
-            rules=[(self.plugins.name_of(type(rule)) or type(rule).__name__, rule) for rule in self.rules],
+            rules=self.named_rules,
             duplicates=settings.duplicates,
             lag=(self.workers or 1) if settings.reproducible else 0,
             retries=settings.retries,
@@ -384,14 +389,6 @@ class Study:
         if found.state is not State.RUNNING:
             raise UsageError(f"Trial {number} is not running: it is {found.state}.")
         return found
-
-
-def _folder_name(name: str) -> str:
-    """A study's name as the name of one folder, whatever is in it: no path, and no two names alike."""
-    if re.fullmatch(r"\w[\w .=+-]{0,99}", name, re.ASCII):
-        return name
-    digest = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name)[:40].strip('-')}-{digest}"
 
 
 def _check_count(name: str, value: object) -> None:

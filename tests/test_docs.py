@@ -35,7 +35,7 @@ OTHERS = ("reference", "plugin-authors")  # generated; checked by tests of their
 WRITTEN = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS).parts[0] not in OTHERS]
 PAGES = [ROOT / "README.md", *WRITTEN]
 
-FOREIGN = {"bayes_opt", "optuna"}
+FOREIGN = {"bayes_opt"}
 """Libraries that people come from: a block that imports one of them is only compiled where it is not installed."""
 
 KNOWN = {"console", "python", "text", "toml"}

@@ -114,9 +114,6 @@ def _show(plugin: dict[str, Any]) -> None:
         data(f"  hooks  {', '.join(plugin['hooks'])}")
     for item in plugin["components"]:
         options = f"options: {', '.join(item['options']) or 'none'}"
+        state = item["problem"] and f"BROKEN: {item['problem']}"
         able = f"; has {', '.join(item['capabilities'])}" if item["capabilities"] else ""
-        data(f"  {item['kind']} {item['name']}: {_state(item) or options + able}")
-
-
-def _state(component: dict[str, Any]) -> str:
-    return f"BROKEN: {component['problem']}" if component["problem"] else ""
+        data(f"  {item['kind']} {item['name']}: {state or options + able}")

@@ -57,7 +57,7 @@ def _definition(opened: Opened) -> Iterator[str]:
         yield paragraph(key, words.component(definition[key]))
     for rule in definition["stop"]:
         yield paragraph("stopping rule", words.component(rule))
-    settings = {key: definition[key] for key in _SETTINGS if definition.get(key) is not None}
+    settings = {key: definition[key] for key in _SETTINGS if definition.get(key) or key == "seed"}
     yield paragraph("settings", words.pairs(settings))
 
 

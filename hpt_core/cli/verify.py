@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
@@ -14,12 +17,18 @@ __all__ = ["command"]
 @click.command("verify", short_help="Take every decision of a study again and compare.")
 @store_option
 @study_option
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The study file: take sampler and rules from it, not from the log.",
+)
 @json_option
 @click.pass_context
-def command(ctx: click.Context, store: str | None, study: str | None, as_json: bool) -> None:
+def command(ctx: click.Context, store: str | None, study: str | None, file: Path | None, as_json: bool) -> None:
     """Take every suggestion and every stop of a study again, from its log and seed, and compare with what is recorded.
 
-    Needs the sampler and the rules that the study names. Exit code 0: all the same; 1: there are differences.
+    Needs the sampler and the rules that the study names. A log's word imports no code: where it names a component by
+    import path, give the study file. Exit code 0: all the same; 1: there are differences.
 
     JSON: {store, study, checked, skipped: [text], differences: [text]}.
     """
@@ -28,7 +37,8 @@ def command(ctx: click.Context, store: str | None, study: str | None, as_json: b
     session = ctx.find_object(Session)
     assert session is not None
     with open_study(session, store, study) as opened:
-        result = verify(opened.store, opened.name, session.plugins)
+        given = _components(session, file) if file else {}
+        result = verify(opened.store, opened.name, session.plugins, **given)
     if as_json:
         found = {"checked": result.checked, "skipped": list(result.skipped), "differences": list(result.differences)}
         emit_json("verify", {**opened.head, **found})
@@ -40,3 +50,10 @@ def command(ctx: click.Context, store: str | None, study: str | None, as_json: b
         verdict = f"{len(result.differences)} are different" if result.differences else "all are the same"
         say(f"{result.checked} decisions of the study {opened.name!r} were taken again: {verdict}.")
     ctx.exit(1 if result.differences else 0)
+
+
+def _components(session: Session, file: Path) -> dict[str, Any]:
+    from hpt_core.config import make_study, read_study_file
+
+    made, _ = make_study(read_study_file(file), folder=file.parent, store="memory", plugins=session.plugins)
+    return {"sampler": made.sampler, "rules": made.named_rules}

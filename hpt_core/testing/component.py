@@ -13,7 +13,12 @@ import pytest
 from hpt_core.options import describe, option_fields
 from hpt_core.testing.checks import check
 
-__all__ = ["ComponentKit"]
+__all__ = ["ComponentKit", "travelled"]
+
+
+def travelled(component: Any) -> Any:
+    """A component as it arrives in another process."""
+    return pickle.loads(pickle.dumps(component))  # noqa: S301 - its own words
 
 
 class ComponentKit:
@@ -53,5 +58,5 @@ class ComponentKit:
         Why: with several workers it travels to their processes; a lambda, an open file or a lock cannot.
         """
         component = make_component()
-        copy = pickle.loads(pickle.dumps(component))  # noqa: S301 - its own words
+        copy = travelled(component)
         assert json.dumps(describe(copy)) == json.dumps(describe(component))

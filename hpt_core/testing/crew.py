@@ -10,13 +10,18 @@ from typing import Any
 
 import attrs
 
-from hpt_core.builtin.memory import MemoryStore
 from hpt_core.components import Store
+from hpt_core.plugins import default_plugins
 
 __all__ = ["Crew"]
 
 _PATIENCE = 15.0
 _BEAT = 0.02
+
+
+def _memory() -> Store:
+    store: Store = default_plugins().make_store("memory")
+    return store
 
 
 @attrs.define
@@ -36,7 +41,7 @@ class Crew:
     task: str
     count: int = 1
     trial_timeout: float | None = None
-    store: Store = attrs.field(factory=MemoryStore)
+    store: Store = attrs.field(factory=_memory)
     home: int = attrs.field(factory=os.getpid)
 
     def __getstate__(self) -> dict[str, Any]:

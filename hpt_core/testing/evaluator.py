@@ -4,44 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 
-from hpt_core.components import Evaluator
 from hpt_core.guard import plain
-from hpt_core.testing import examples
 from hpt_core.testing.checks import check, pinned
-from hpt_core.testing.component import ComponentKit
-from hpt_core.trial import Report, TrialContext, check_report, check_result
+from hpt_core.testing.component import travelled
+from hpt_core.testing.evaluator_base import EvaluatorBase, Make
+from hpt_core.trial import check_report
 
 if TYPE_CHECKING:
     from hpt_core.space import Space
 
 __all__ = ["EvaluatorKit"]
 
-Make = Callable[[], Evaluator]
 
-
-@attrs.frozen
-class Outcome:
-    """What came of an evaluation.
-
-    Attributes:
-        reports: (step, value) in order.
-        values: One per objective, None where the reports stand for them.
-    """
-
-    reports: tuple[tuple[int, float], ...]
-    values: tuple[float, ...] | None
-
-
-class EvaluatorKit(ComponentKit):
+class EvaluatorKit(EvaluatorBase):
     """What every evaluator must pass. Override `make_evaluator`, and `space` if it does not take any configuration.
 
     Attributes:
@@ -49,25 +31,6 @@ class EvaluatorKit(ComponentKit):
         repeatable: Whether the same trial gives the same values, up to the last bit. Say False for what cannot
             (another program, some GPU kernels).
     """
-
-    objectives: ClassVar[Mapping[str, str]] = {"value": "minimize"}
-    repeatable: ClassVar[bool] = True
-
-    @pytest.fixture
-    def make_evaluator(self) -> Make:
-        """Override this: a callable that makes a new evaluator, as ``return MyEvaluator`` does."""
-        msg = "Override the fixture `make_evaluator` to return a callable that makes your evaluator."
-        raise NotImplementedError(msg)
-
-    @pytest.fixture
-    def make_component(self, make_evaluator: Make) -> Make:
-        """For the checks of all kits."""
-        return make_evaluator
-
-    @pytest.fixture
-    def space(self) -> Space:
-        """Override this: the space of configurations to evaluate."""
-        return examples.FLOATS
 
     # --- the answer -------------------------------------------------------------------------------------
 
@@ -144,7 +107,7 @@ class EvaluatorKit(ComponentKit):
 
         Why: an evaluation that cannot be repeated cannot be checked; ``trial.seed`` is there to seed everything with.
         """
-        self._must_repeat()
+        self.must_repeat()
         trial = self.trial(space, tmp_path)
         first = self.evaluated(make_evaluator(), trial, salt=1)
         assert self.evaluated(make_evaluator(), trial, salt=2) == first
@@ -156,7 +119,7 @@ class EvaluatorKit(ComponentKit):
         Why: a warm start, a changed template or a counter would make results depend on the order of trials, which
             differs with the number of workers.
         """
-        self._must_repeat()
+        self.must_repeat()
         evaluator = make_evaluator()
         before, trial = (self.trial(space, tmp_path, number) for number in (2, 3))
         alone = self.evaluated(make_evaluator(), trial)
@@ -215,7 +178,7 @@ class EvaluatorKit(ComponentKit):
         """
         evaluator, trial = make_evaluator(), self.trial(space, tmp_path)
         outcome = self.evaluated(evaluator, trial)
-        copy = pickle.loads(pickle.dumps(evaluator))  # noqa: S301 - its own words
+        copy = travelled(evaluator)
         arrived = self.evaluated(copy, trial)
         assert arrived == outcome or not self.repeatable
 
@@ -270,58 +233,3 @@ class EvaluatorKit(ComponentKit):
         assert rest.reports[0][0] > steps[-1], f"it begins again with step {rest.reports[0][0]}"
         assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, "it ends elsewhere"
         assert rest.values == whole.values or not self.repeatable, "it ends elsewhere"
-
-    # --- asking -----------------------------------------------------------------------------------------
-
-    def trial(self, space: Space, folder: Path, number: int = 0) -> TrialContext:
-        """A trial of the space, with a work folder that is there."""
-        workdir = folder / f"trial-{number}"
-        shutil.rmtree(workdir, ignore_errors=True)
-        workdir.mkdir(parents=True)
-        params = examples.points(space, number + 1)[number]
-        return TrialContext(params, number, 1000 + number, tuple(self.objectives), workdir)
-
-    def start(self, evaluator: Evaluator, trial: TrialContext) -> object:
-        """Begin to evaluate, as the core does."""
-        with pinned():
-            return evaluator.evaluate(trial)
-
-    def reports(self, evaluator: Evaluator, trial: TrialContext) -> list[Report]:
-        """All that it reports, unchecked."""
-        running = self.start(evaluator, trial)
-        with pinned():
-            return list(running) if isinstance(running, Iterator) else []
-
-    def evaluated(self, evaluator: Evaluator, trial: TrialContext, salt: int = 0) -> Outcome:
-        """Evaluate to the end.
-
-        Args:
-            evaluator: The evaluator.
-            trial: The trial; its work folder is emptied unless it goes on.
-            salt: The state of the global generators.
-        """
-        if trial.workdir is not None and trial.workdir.exists() and not trial.resume_step:
-            shutil.rmtree(trial.workdir)
-            trial.workdir.mkdir()
-        reports: list[tuple[int, float]] = []
-        with pinned(salt):
-            result: Any = evaluator.evaluate(trial)
-            if isinstance(result, Iterator):
-                result = _exhaust(result, reports)
-        if result is None and reports:
-            return Outcome(tuple(reports), None)
-        return Outcome(tuple(reports), check_result(result, trial.objectives)[0])
-
-    def _must_repeat(self) -> None:
-        if not self.repeatable:
-            pytest.skip("this evaluator says that its values cannot be repeated")
-
-
-def _exhaust(running: Iterator[Any], reports: list[tuple[int, float]]) -> Any:
-    """Note all reports; returns what the generator returns."""
-    while True:
-        try:
-            report = next(running)
-        except StopIteration as end:
-            return end.value
-        reports.append((report.step, report.value))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.components import Pause, Stop
+from hpt_core.errors import PluginError, UsageError
 from hpt_core.testing import examples
 from hpt_core.testing.checks import check
 from hpt_core.testing.histories import make_history
@@ -40,6 +41,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         ordered: Whether its judgement of a trial depends on the order in which other trials came.
         in_users_sign: Whether it has options in the user's sign (a target, a limit), so that the mirrored study needs
             other ones.
+        evidence: The kinds of evidence that it takes, ``"curve"``, ``"folds"`` or both.
         compares: Whether it judges a trial by the others; one that looks at that trial alone may stop it among equals.
     """
 
@@ -96,7 +98,8 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         if not self.compares:
             pytest.skip("this rule judges a trial by itself")
         rule: Any = make_rule()
-        for evidence, series in (("curve", [1 / step for step in range(1, 13)]), ("folds", [0.5, 0.7, 0.6] * 4)):
+        known = {"curve": [1 / step for step in range(1, 13)], "folds": [0.5, 0.7, 0.6] * 4}
+        for evidence, series in ((evidence, known[evidence]) for evidence in self.evidence):
             for steps in (1, 3, 6, 11):
                 history = self.with_running([series] * 10, series[:steps], evidence=evidence)
                 decision = named(rule, "judge_trial", history, history.trials[-1])
@@ -111,9 +114,9 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         Why: every study begins so.
         """
         for running in (0, 1, 6):
-            reports = {number: learning_curve(0.5)[: 1 + number] for number in range(running)}
+            reports = {number: self.series(0.5)[: 1 + number] for number in range(running)}
             spots = examples.points(examples.FLOATS, running)
-            history = make_history(examples.FLOATS, running=spots, reports=reports, steps=12)
+            history = make_history(examples.FLOATS, running=spots, reports=reports, steps=12, evidence=self.evidence[0])
             decisions(make_rule(), history)
 
     @check
@@ -123,10 +126,10 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         Why: failed trials have no value, but they may have reported.
         """
         failures = [Failure("error", "it failed"), Failure("timeout", "too late"), Failure("worker-lost", "gone")]
-        curves = [learning_curve(0.1 * number)[: number % 4] for number in range(9)]
+        curves = [self.series(0.1 * number)[: number % 4] for number in range(9)]
         for share in (1, 2):
             outcomes = [failures[i % 3] if i % share == 0 else 0.1 * i for i in range(9)]
-            decisions(make_rule(), self.study([*curves, learning_curve(0.9)[:5]], [*outcomes, None]))
+            decisions(make_rule(), self.study([*curves, self.series(0.9)[:5]], [*outcomes, None]))
 
     @check
     def test_takes_trials_without_reports(self, make_rule: Make) -> None:
@@ -134,8 +137,8 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
 
         Why: the evaluator may return a value only; enqueued results of old experiments have no curve.
         """
-        curves = [learning_curve(0.1 * n) if n % 2 else [] for n in range(10)]
-        decisions(make_rule(), self.study([*curves, learning_curve(0.9)[:6]], [*(0.1 * n for n in range(10)), None]))
+        curves = [self.series(0.1 * n) if n % 2 else [] for n in range(10)]
+        decisions(make_rule(), self.study([*curves, self.series(0.9)[:6]], [*(0.1 * n for n in range(10)), None]))
 
     @check
     def test_takes_any_end(self, make_rule: Make) -> None:
@@ -144,8 +147,10 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         Why: it may be one of several rules, and the evaluator need not say how many steps there will be.
         """
         outcomes = [0.4, Stop("bad", value=0.9), Pause("wait"), Stop("bad"), 0.2, Pause("wait"), 0.8, 0.7, None]
-        curves = [learning_curve(0.1 * n)[: 3 + n] for n in range(len(outcomes))]
-        decisions(make_rule(), self.study(curves, outcomes, steps=None))
+        curves = [self.series(0.1 * n)[: 3 + n] for n in range(len(outcomes))]
+        with contextlib.suppress(PluginError, UsageError):  # to say that it must know them is fine
+            decisions(make_rule(), self.study(curves, outcomes, steps=None))
+        decisions(make_rule(), self.study(curves, outcomes))
 
     @check
     def test_takes_several_objectives(self, make_rule: Make) -> None:
@@ -154,8 +159,8 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         Why: trials have two values there, and reports the first one.
         """
         outcomes: list[Any] = [(0.1 * n, 1.0 - 0.1 * n) for n in range(10)]
-        curves = [learning_curve(0.1 * n) for n in range(10)]
-        history = self.study([*curves, learning_curve(0.9)[:6]], [*outcomes, None], directions=["minimize", "maximize"])
+        curves = [self.series(0.1 * n) for n in range(10)]
+        history = self.study([*curves, self.series(0.9)[:6]], [*outcomes, None], directions=["minimize", "maximize"])
         decisions(make_rule(), history)
 
     @check
@@ -164,8 +169,8 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
 
         Why: cheap evaluations make long studies, and it is asked at every report.
         """
-        curves = [learning_curve((number * 37 % 100) / 100)[:3] for number in range(2000)]
-        history = self.study([*curves, learning_curve(0.9)[:2]], [*(curve[-1] for curve in curves), None], steps=3)
+        curves = [self.series((number * 37 % 100) / 100)[:3] for number in range(2000)]
+        history = self.study([*curves, self.series(0.9)[:2]], [*(curve[-1] for curve in curves), None], steps=3)
         decisions(make_rule(), history)
 
     # --- promotion --------------------------------------------------------------------------------------
@@ -176,7 +181,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
 
         Why: the core refuses anything else with an error that ends the run.
         """
-        curves = [learning_curve(0.1 * n)[: 12 if n % 2 else 3] for n in range(9)]
+        curves = [self.series(0.1 * n)[: 12 if n % 2 else 3] for n in range(9)]
         for paused in (True, False):
             outcomes = [
                 curve[-1] if n % 2 else Pause("wait") if paused else Stop("bad") for n, curve in enumerate(curves)
@@ -192,7 +197,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         Why: it runs already; the next worker must get another trial.
         """
         rule: Any = make_rule()
-        history = self.study([learning_curve(0.1 * n)[:1] for n in range(9)], [Pause("wait")] * 9)
+        history = self.study([self.series(0.1 * n)[:1] for n in range(9)], [Pause("wait")] * 9)
         for _ in range(9):
             number = promoted(rule, history)
             if number is None:
@@ -209,7 +214,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         from hpt_core.study import Study
 
         rule = make_rule()
-        evaluator = FunctionEvaluator(call=_trained, steps=9, resumable=True)
+        evaluator = {"use": "function", "call": _trained, "steps": 9, "resumable": True, "evidence": self.evidence[0]}
         study = Study(examples.FLOATS, sampler=_Uniform(), evaluator=evaluator, stop=[rule], seed=0)
         study.run(trials=27)
         ended_by_rule = study.history.stop is not None and study.history.stop["rule"] not in ("budget", "space")

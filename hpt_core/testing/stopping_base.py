@@ -33,6 +33,9 @@ def folds(quality: float) -> list[float]:
     return [quality + 0.1 * (step % 3) + 0.001 * quality * step for step in range(_STEPS)]
 
 
+_MAKERS = {"curve": learning_curve, "folds": folds}
+
+
 def named(rule: Any, method: str, *arguments: Any) -> Any:
     """Ask a rule; one that has no such method has no opinion."""
     ask = getattr(rule, method, None)
@@ -72,6 +75,7 @@ class StoppingBase(ComponentKit):
     ordered: ClassVar[bool] = False
     in_users_sign: ClassVar[bool] = False
     compares: ClassVar[bool] = True
+    evidence: ClassVar[tuple[str, ...]] = ("curve", "folds")
 
     @pytest.fixture
     def make_rule(self) -> Make:
@@ -84,17 +88,21 @@ class StoppingBase(ComponentKit):
         """For the checks of all kits."""
         return make_rule
 
+    def series(self, quality: float) -> list[float]:
+        """Twelve reports of a trial, of the first kind of evidence that the rule takes."""
+        return _MAKERS[self.evidence[0]](quality)
+
     def study(self, series: Sequence[Sequence[float]], outcomes: Sequence[Any], **options: Any) -> History:
         """A study whose trials reported these series and ended like this."""
         spots = examples.points(examples.FLOATS, len(series))
-        told: dict[str, Any] = {"steps": _STEPS, "resumable": True, **options}
+        told: dict[str, Any] = {"steps": _STEPS, "resumable": True, "evidence": self.evidence[0], **options}
         return make_history(
             examples.FLOATS, list(zip(spots, outcomes, strict=True)), reports=dict(enumerate(series)), **told
         )
 
     def with_running(self, complete: Sequence[Sequence[float]], now: Sequence[float], **options: Any) -> History:
         """A study of complete trials and one that runs and has reported so far."""
-        mean = options.get("evidence") == "folds"
+        mean = options.get("evidence", self.evidence[0]) == "folds"
         sign = -1.0 if options.get("directions") == ["maximize"] else 1.0
         values = [sum(series) / len(series) if mean else series[-1] for series in complete]
         signed = [[sign * value for value in series] for series in [*complete, now]]
@@ -102,7 +110,8 @@ class StoppingBase(ComponentKit):
 
     def histories(self, **options: Any) -> Iterator[History]:
         """Studies of both kinds of evidence in which good, middling and bad trials run, and one whose trials pause."""
-        for evidence, make in (("curve", learning_curve), ("folds", folds)):
+        for evidence in self.evidence:
+            make = _MAKERS[evidence]
             complete = [make(0.1 * (number * 7 % 10)) for number in range(10)]
             for quality in (0.0, 0.45, 3.0):
                 for steps in (1, 3, 4, 9, 11):
@@ -112,7 +121,7 @@ class StoppingBase(ComponentKit):
     def paused(self, **options: Any) -> History:
         """A study of nine trials that paused at their first step."""
         sign = -1.0 if options.get("directions") == ["maximize"] else 1.0
-        series = [[sign * value for value in learning_curve(0.1 * (n * 4 % 9))[:1]] for n in range(9)]
+        series = [[sign * value for value in self.series(0.1 * (n * 4 % 9))[:1]] for n in range(9)]
         return self.study(series, [Pause("wait")] * 9, **options)
 
     def start_again(self, history: History, number: int) -> None:

@@ -11,7 +11,7 @@ from hpt_core.history import History
 from hpt_core.testing import examples
 from hpt_core.testing.checks import another_day, check, global_state, pinned
 from hpt_core.testing.histories import make_records
-from hpt_core.testing.stopping_base import Make, StoppingBase, decisions, learning_curve, named, said
+from hpt_core.testing.stopping_base import Make, StoppingBase, decisions, named, said
 
 __all__ = ["StoppingPurityKit"]
 
@@ -58,11 +58,11 @@ class StoppingPurityKit(StoppingBase):
         if self.ordered:
             pytest.skip("this rule says that the order matters")
         rule: Any = make_rule()
-        curves = [learning_curve(0.1 * number) for number in range(10)]
+        curves = [self.series(0.1 * number) for number in range(10)]
         orders = [curves, curves[::-1], curves[5:] + curves[:5], curves[::2] + curves[1::2]]
         for quality in _QUALITIES:
             for steps in (1, 3, 9):
-                now = learning_curve(quality)[:steps]
+                now = self.series(quality)[:steps]
                 histories = [self.with_running(order, now) for order in orders]
                 found = {said(named(rule, "judge_trial", history, history.trials[-1])) for history in histories}
                 assert len(found) == 1, f"quality {quality}, step {steps}: {', '.join(sorted(found))}"
@@ -85,7 +85,7 @@ class StoppingPurityKit(StoppingBase):
         Why: a killed and resumed study must continue as if it had never stopped; each worker has its own rule.
         """
         rule, history = make_rule(), History()
-        for record in _log():
+        for record in _log(self):
             history.apply(record)
             if history.exists and record["event"] in ("reported", "finished"):
                 assert decisions(rule, history) == decisions(make_rule(), history), f"at position {history.position}"
@@ -97,8 +97,8 @@ class StoppingPurityKit(StoppingBase):
         Why: a median that still holds wrong results goes on to stop right trials.
         """
         for quality in _QUALITIES:
-            curves = [learning_curve(0.1 * number) for number in range(10)]
-            history = self.with_running(curves, learning_curve(quality)[:9])
+            curves = [self.series(0.1 * number) for number in range(10)]
+            history = self.with_running(curves, self.series(quality)[:9])
             rule = make_rule()
             decisions(rule, history)
             for number in range(5):
@@ -112,7 +112,7 @@ class StoppingPurityKit(StoppingBase):
         Why: one rule object may serve several studies of a program.
         """
         rule = make_rule()
-        decisions(rule, self.with_running([learning_curve(5.0)[:6]] * 12, learning_curve(9.0)[:4], steps=6))
+        decisions(rule, self.with_running([self.series(5.0)[:6]] * 12, self.series(9.0)[:4], steps=6))
         for history in self.histories():
             assert decisions(rule, history) == decisions(make_rule(), history), "it remembers the other study"
 
@@ -153,10 +153,12 @@ class StoppingPurityKit(StoppingBase):
             assert decisions(make_rule(), history) == decisions(make_rule(), mirrored)
 
 
-def _log() -> list[events.Record]:
+def _log(kit: StoppingBase) -> list[events.Record]:
     """The log of a study of 14 trials, good and bad ones by turns, the last of which runs."""
-    curves = [learning_curve(0.1 * (number * 7 % 10) + number % 2) for number in range(14)]
+    curves = [kit.series(0.1 * (number * 7 % 10) + number % 2) for number in range(14)]
     spots = examples.points(examples.FLOATS, len(curves))
     outcomes = [*(curve[-1] for curve in curves[:-1]), None]
     trials = list(zip(spots, outcomes, strict=True))
-    return make_records(examples.FLOATS, trials, reports=dict(enumerate(curves)), steps=12, resumable=True)
+    return make_records(
+        examples.FLOATS, trials, reports=dict(enumerate(curves)), steps=12, resumable=True, evidence=kit.evidence[0]
+    )

@@ -1,0 +1,91 @@
+"""The kit's class for an installed component, and how pytest comes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpt_core.plugins import Plugins
+
+__all__ = ["KIT_OF", "InPlace", "case_of", "values_of"]
+
+KIT_OF = {
+    "sampler": ("SamplerKit", "make_sampler"),
+    "evaluator": ("EvaluatorKit", "make_evaluator"),
+    "stopping rule": ("StoppingRuleKit", "make_rule"),
+    "store": ("StoreKit", "make_store"),
+    "executor": ("ExecutorKit", "make_executor"),
+}
+
+
+class InPlace:
+    """Hands the class to the module that pytest collects."""
+
+    def __init__(self, case: type) -> None:
+        self._case = case
+
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> Any:  # noqa: ARG002 - pytest's names
+        """Collect the class in place of the one that stands for it."""
+        import pytest
+
+        if name == "Installed":
+            collector.obj.Installed = self._case
+            return pytest.Class.from_parent(collector, name=name)
+        return None
+
+
+def values_of(given: Sequence[str]) -> dict[str, Any]:
+    """The values of ``key=value`` arguments: TOML, or else text.
+
+    Raises:
+        UsageError: If one has no ``=``.
+    """
+    from hpt_core.errors import UsageError
+
+    values: dict[str, Any] = {}
+    for item in given:
+        key, separator, text = item.partition("=")
+        if not separator:
+            msg = f"An option must look like key=value. Got {item!r}."
+            raise UsageError(msg)
+        values[key] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    """TOML, or else the text itself."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def case_of(
+    plugins: Plugins, kind: str, name: str, options: dict[str, Any], flags: dict[str, Any], study: Path | None
+) -> type:
+    """The kit's class for a component."""
+    import pytest
+
+    from hpt_core.options import option_fields
+
+    kit_name, fixture = KIT_OF[kind]
+    spec = {"use": name, **options}
+    has_place = any(field.name == "path" for field in option_fields(plugins.component(kind, name)))
+
+    def make(*place: Path) -> Any:
+        return plugins.make(kind, {**spec, "path": str(place[0])} if place and has_place else spec)
+
+    plugins.make(kind, spec)  # so that what is wrong in the options is told once
+    body: dict[str, Any] = {**flags, fixture: pytest.fixture(name=fixture)(lambda self: make)}  # noqa: ARG005 - a method
+    if study is not None:
+        from hpt_core.config import read_study_file
+        from hpt_core.space import Space
+
+        space = Space(read_study_file(study, [])["space"])
+        body["space"] = pytest.fixture(name="space")(lambda self: space)  # noqa: ARG005 - a method
+    return type(f"Test_{name}", (getattr(import_module("hpt_core.testing"), kit_name),), body)

@@ -1,0 +1,114 @@
+"""What the parts of the evaluator kit have in common: trials, and evaluating them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import pytest
+
+from hpt_core.components import Evaluator
+from hpt_core.testing import examples
+from hpt_core.testing.checks import pinned
+from hpt_core.testing.component import ComponentKit
+from hpt_core.trial import Report, TrialContext, check_result
+
+if TYPE_CHECKING:
+    from hpt_core.space import Space
+
+__all__ = ["EvaluatorBase", "Make"]
+
+Make = Callable[[], Evaluator]
+
+
+@attrs.frozen
+class Outcome:
+    """What came of an evaluation.
+
+    Attributes:
+        reports: (step, value) in order.
+        values: One per objective, None where the reports stand for them.
+    """
+
+    reports: tuple[tuple[int, float], ...]
+    values: tuple[float, ...] | None
+
+
+class EvaluatorBase(ComponentKit):
+    """Inherit `EvaluatorKit` instead."""
+
+    objectives: ClassVar[Mapping[str, str]] = {"value": "minimize"}
+    repeatable: ClassVar[bool] = True
+
+    @pytest.fixture
+    def make_evaluator(self) -> Make:
+        """Override this: a callable that makes a new evaluator, as ``return MyEvaluator`` does."""
+        msg = "Override the fixture `make_evaluator` to return a callable that makes your evaluator."
+        raise NotImplementedError(msg)
+
+    @pytest.fixture
+    def make_component(self, make_evaluator: Make) -> Make:
+        """For the checks of all kits."""
+        return make_evaluator
+
+    @pytest.fixture
+    def space(self) -> Space:
+        """Override this: the space of configurations to evaluate."""
+        return examples.FLOATS
+
+    def trial(self, space: Space, folder: Path, number: int = 0) -> TrialContext:
+        """A trial of the space, with a work folder that is there."""
+        workdir = folder / f"trial-{number}"
+        shutil.rmtree(workdir, ignore_errors=True)
+        workdir.mkdir(parents=True)
+        params = examples.points(space, number + 1)[number]
+        return TrialContext(params, number, 1000 + number, tuple(self.objectives), workdir)
+
+    def start(self, evaluator: Evaluator, trial: TrialContext) -> object:
+        """Begin to evaluate, as the core does."""
+        with pinned():
+            return evaluator.evaluate(trial)
+
+    def reports(self, evaluator: Evaluator, trial: TrialContext) -> list[Report]:
+        """All that it reports, unchecked."""
+        running = self.start(evaluator, trial)
+        with pinned():
+            return list(running) if isinstance(running, Iterator) else []
+
+    def evaluated(self, evaluator: Evaluator, trial: TrialContext, salt: int = 0) -> Outcome:
+        """Evaluate to the end.
+
+        Args:
+            evaluator: The evaluator.
+            trial: The trial; its work folder is emptied unless it goes on.
+            salt: The state of the global generators.
+        """
+        if trial.workdir is not None and trial.workdir.exists() and not trial.resume_step:
+            shutil.rmtree(trial.workdir)
+            trial.workdir.mkdir()
+        reports: list[tuple[int, float]] = []
+        with pinned(salt):
+            result: Any = evaluator.evaluate(trial)
+            if isinstance(result, Iterator):
+                result = _exhaust(result, reports)
+        if result is None and reports:
+            return Outcome(tuple(reports), None)
+        return Outcome(tuple(reports), check_result(result, trial.objectives)[0])
+
+    def must_repeat(self) -> None:
+        """Skip where values cannot be repeated."""
+        if not self.repeatable:
+            pytest.skip("this evaluator says that its values cannot be repeated")
+
+
+def _exhaust(running: Iterator[Any], reports: list[tuple[int, float]]) -> Any:
+    """Note all reports; returns what the generator returns."""
+    while True:
+        try:
+            report = next(running)
+        except StopIteration as end:
+            return end.value
+        reports.append((report.step, report.value))

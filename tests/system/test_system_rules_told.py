@@ -1,0 +1,47 @@
+"""What stopping rules have to tell of a study, as `hpt show` prints it from the store alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from click.testing import CliRunner
+
+from hpt_core import Float, Params, Study
+from hpt_core.cli.group import hpt
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def train(params: Params) -> Iterator[float]:
+    yield from (params["x"] + step**-0.8 for step in range(1, 21))
+
+
+def test_show_tells_the_false_stop_rate_and_the_remaining_gain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = Study(
+        {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)},
+        name="told",
+        sampler="random",
+        evaluator={"use": "function", "call": train, "steps": 20},
+        store="hpt.db",
+        stop=[{"use": "extrapolation", "audit": 0.4}, {"use": "all", "rules": [{"use": "regret"}]}],
+        seed=0,
+    )
+    study.run(trials=25)
+    stopped = sum(trial.rule == "extrapolation" for trial in study.trials)
+    study.close()
+    assert stopped
+    answer = CliRunner().invoke(hpt, ["show", "--json"], catch_exceptions=False)
+    told = {item["rule"]: item["summary"] for item in json.loads(answer.stdout)["rules"]}
+    assert list(told) == ["extrapolation", "regret"]
+    assert told["extrapolation"]["false-stop rate"] == 0
+    assert 0 < told["extrapolation"]["would have stopped"] <= told["extrapolation"]["audited trials"]
+    assert told["regret"]["expected remaining gain"] >= 0
+    text = " ".join(CliRunner().invoke(hpt, ["show"], catch_exceptions=False).stdout.split())
+    assert "rule extrapolation: audited trials=" in text
+    assert "false-stop rate=0, 95 % interval=[0.0, " in text
+    assert "rule regret: expected remaining gain=" in text
