@@ -46,6 +46,7 @@ _ROOMS = {
     "options": "Options",
     "hookspecs": "Hooks",
     "events": "Records",
+    "plugins": "Plugins",
     "errors": "Errors",
 }
 """Module -> heading, in the order of the page on the public names."""

@@ -130,8 +130,9 @@ def hpt_commands(cli: click.Group) -> None:
 def hpt_evaluate(study: Study, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report] | None:
     """Evaluate one configuration; the first non-None result wins, and the core's runs the evaluator.
 
-    Called in the worker, once per attempt. A plugin wraps it (``hookimpl(wrapper=True)``) for time limits,
-    caching, retries, tracking. The result is what `hpt_core.components.Evaluator.evaluate` may return.
+    Called in the worker, once per attempt. A plugin wraps it (``hookimpl(wrapper=True)``) for tracking or retries; one
+    that may answer itself, as a cache does, comes first instead (``hookimpl(tryfirst=True)``) and returns None where it
+    does not. The result is what `hpt_core.components.Evaluator.evaluate` may return.
 
     Args:
         study: The study; ``study.evaluator`` is what would run.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +10,7 @@ import click
 from hpt_core.cli import words
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, duration, emit_json, paragraph
+from hpt_core.cli.told import told
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -39,7 +38,7 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
     from hpt_core.export import summary
 
     with open_study(session, store, study) as opened:
-        about = summary(opened.history) | {"rules": list(_told(session, opened.history))}
+        about = summary(opened.history) | {"rules": list(told(session.plugins, opened.history))}
         if as_json:
             recorded = {"definition": opened.history.definition, "provenance": opened.history.provenance}
             emit_json("show", {**opened.head, **recorded, **about})
@@ -77,8 +76,8 @@ def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     for line in words.failures(history):
         yield paragraph("failed", line)
     yield from _decisions(history)
-    for told in about["rules"]:
-        yield paragraph("rule", f"{told['rule']}: {words.pairs(told['summary'])}")
+    for one in about["rules"]:
+        yield paragraph("rule", f"{one['rule']}: {words.pairs(one['summary'])}")
 
 
 def _decisions(history: History) -> Iterator[str]:
@@ -93,26 +92,6 @@ def _decisions(history: History) -> Iterator[str]:
         yield paragraph("ended", f"{history.stop['reason']} (rule {history.stop['rule']})")
     for subject, content in history.notes.items():
         yield paragraph(subject, words.pairs(content))
-
-
-def _told(session: Session, history: History) -> Iterator[dict[str, Any]]:
-    """What rules have to tell (`StoppingRule.summary`), rules inside others too.
-
-    Where an import path names code, nothing is made: reading runs code of installed plugins only.
-    """
-    for spec in _nested(history.definition["stop"]):
-        if isinstance(spec, Mapping) and not any(isinstance(text, str) and ":" in text for text in _nested(spec)):
-            with suppress(Exception):  # what cannot be made here, or fails, has nothing to tell
-                rule = session.plugins.make("stopping rule", spec)
-                content = rule.summary(history) if hasattr(rule, "summary") else None
-                if content:
-                    yield {"rule": spec["use"], "summary": json.loads(json.dumps(content, allow_nan=False))}
-
-
-def _nested(value: object) -> Iterator[object]:
-    yield value
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-        yield from _nested(item)
 
 
 def _background(history: History) -> Iterator[str]:

@@ -1,0 +1,34 @@
+"""What the stopping rules of a study have to tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+    from hpt_core.plugins import Plugins
+
+__all__ = ["told"]
+
+
+def told(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
+    """What rules have to tell (`StoppingRule.summary`), rules inside others too.
+
+    Where an import path names code, nothing is made: reading runs code of installed plugins only.
+    """
+    for spec in _nested(history.definition["stop"]):
+        if isinstance(spec, Mapping) and not any(isinstance(text, str) and ":" in text for text in _nested(spec)):
+            with suppress(Exception):  # what cannot be made here, or fails, has nothing to tell
+                rule = plugins.make("stopping rule", spec)
+                content = rule.summary(history) if hasattr(rule, "summary") else None
+                if content:
+                    yield {"rule": spec["use"], "summary": json.loads(json.dumps(content, allow_nan=False))}
+
+
+def _nested(value: object) -> Iterator[object]:
+    yield value
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _nested(item)
