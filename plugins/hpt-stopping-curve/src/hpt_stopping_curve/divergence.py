@@ -1,0 +1,87 @@
+"""A rule that ends curves which blow up."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from hpt_core import Stop, option
+from hpt_stopping_curve.audited import Audited, Curve, worse
+
+if TYPE_CHECKING:
+    from hpt_core import History
+
+__all__ = ["Divergence"]
+
+_TO_SIGMA = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
+
+
+@attrs.define(kw_only=True)
+class Divergence(Audited):
+    """Stops a trial whose curve blows up: it is far worse than its own best, and stays there.
+
+    With e the excess of the last report over the trial's best one: where ``min_trials`` complete trials reported up to
+    this step, it diverges if e exceeds ``spreads`` times their robust spread there (1.4826 median absolute deviations)
+    and the trial is worse than their median; with fewer, or where they do not differ, if e exceeds ``factor`` times the
+    larger of the trial's own gain so far (first report minus best) and its best's magnitude. Either must hold for the
+    last ``reports`` reports. Says nothing about folds.
+    """
+
+    spreads: float = option(5.0, gt=0, help="Excess over its own best, in robust spreads of the other trials.")
+    factor: float = option(10.0, gt=0, help="Excess over its own best, as a multiple, where too few can be compared.")
+    reports: int = option(2, ge=1, help="Reports in a row that must be so bad; 1 takes a single spike for the end.")
+    min_trials: int = option(5, ge=2, help="Complete trials from which on it compares.")
+
+    def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
+        """Stop where each of the last ``reports`` reports is far above the best before it."""
+        if len(curve) <= self.reports:
+            return None
+        losses = [loss for _, loss in curve]
+        before = losses[: -self.reports]
+        best, gain = min(before), max(losses[0] - min(before), abs(min(before)))
+        late = curve[-self.reports :]
+        if not all(worse(loss, best) for _, loss in late):
+            return None
+        rivals = list(others)
+        found = [self._evidence(history, step, loss, best, gain, rivals) for step, loss in late]
+        if any(evidence is None for evidence in found):
+            return None
+        evidence = found[-1]
+        assert evidence is not None
+        far = f"{evidence['times']:.3g} {evidence['unit']} from its best, {evidence['best']:g}"
+        return Stop(f"diverged: {evidence['value']:g} at step {late[-1][0]} is {far}", evidence)
+
+    def _evidence(
+        self, history: History, step: int, loss: float, best: float, gain: float, rivals: list[int]
+    ) -> dict[str, Any] | None:
+        """What speaks for divergence at one report; None if it does not diverge there."""
+        limit, scale, unit = self.factor, gain, "times its gain"
+        at = self._at(history, step, rivals)
+        if len(at) >= self.min_trials:
+            median = float(np.median(at))
+            spread = _TO_SIGMA * float(np.median(np.abs(at - median)))
+            if not worse(loss, median):
+                return None
+            if spread > 0:
+                limit, scale, unit = self.spreads, spread, "robust spreads"
+        excess = loss - best
+        if scale <= 0 or not worse(excess, limit * scale):
+            return None
+        signed = {"value": self.signed(history, loss), "best": self.signed(history, best)}
+        return {"step": step, **signed, "times": excess / scale, "unit": unit, "limit": limit, "trials": len(at)}
+
+    def _at(self, history: History, step: int, rivals: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """The losses of the others at a step: their last report up to there."""
+        found = []
+        for number in rivals:
+            trial = history.trials[number]
+            seen = bisect_right(trial.reports, step, key=lambda report: report.step)
+            if seen:
+                upto = self.curve(history, attrs.evolve(trial, reports=trial.reports[seen - 1 : seen]))
+                found += [loss for _, loss in upto if math.isfinite(loss)]
+        return np.array(found, dtype=np.float64)

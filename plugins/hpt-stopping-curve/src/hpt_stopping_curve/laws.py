@@ -1,0 +1,173 @@
+"""Two laws of learning curves, y(t) = a + b t^-c and y(t) = a + b exp(-c t), fitted and carried on.
+
+Both are linear in a and b once the shape c is given. The forecast therefore averages over a grid of shapes of both
+laws, each with its exact linear regression: with phi_c(t) the law's falling part,
+
+    x(t) = (phi_c(t) - phi_c(T)) / (phi_c(t_1) - phi_c(T)),    y(t) = y_T + drop x(t),
+
+so that the intercept *is* the value y_T at the horizon T. Under a flat prior on (y_T, drop) and 1/sigma, y_T has a
+Student t distribution with n - 2 degrees of freedom, and the shape a weight ~ (n Sxx)^(-1/2) RSS^(-(n-2)/2) (Gelman et
+al. 2013, "Bayesian Data Analysis", chapter 14). That keeps the spread of a Laplace approximation honest where few
+points leave the shape open: the laws then disagree about the end, and the forecast says so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.special import stdtr
+
+__all__ = ["Fit", "Forecast", "Law", "fit", "forecast"]
+
+Law = Literal["power", "exponential"]
+
+_POWERS = np.geomspace(0.05, 5.0, 32)
+_RATES = np.geomspace(0.3, 50.0, 32)  # per horizon
+_TINY = 1e-10  # relative to the losses: residuals below are rounding
+_BEYOND = 0.1  # no law is exact: of the change still to come, this share is uncertain
+
+
+@attrs.frozen
+class Fit:
+    """A fitted law.
+
+    Attributes:
+        law: Which one.
+        a: Where it ends.
+        b: How far it is from there at the start, in the law's units.
+        c: How fast it falls: the exponent, or the rate per step.
+        rss: Sum of the squared residuals.
+    """
+
+    law: Law
+    a: float
+    b: float
+    c: float
+    rss: float
+
+
+@attrs.frozen(eq=False)
+class Forecast:
+    """What is known of a curve's value at the horizon: a mixture of Student t distributions.
+
+    Attributes:
+        weights: Of the parts, (k,); they sum to 1.
+        means: (k,).
+        scales: (k,), above 0 unless everything is constant.
+        freedom: Degrees of freedom of all parts.
+    """
+
+    weights: NDArray[np.float64]
+    means: NDArray[np.float64]
+    scales: NDArray[np.float64]
+    freedom: int
+
+    @property
+    def mean(self) -> float:
+        """The expected value."""
+        return float(self.weights @ self.means)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation, with the scales taken for those of normal distributions."""
+        second = self.weights @ (self.scales**2 + (self.means - self.mean) ** 2)
+        return float(np.sqrt(second))
+
+    def below(self, bound: float) -> float:
+        """The probability of a value below ``bound``."""
+        return float(self.weights @ stdtr(self.freedom, (bound - self.means) / self.scales))
+
+
+def forecast(steps: NDArray[np.float64], losses: NDArray[np.float64], horizon: float) -> Forecast:
+    """Carry a curve on to a later step.
+
+    No real curve is exactly a law, so the laws' own record on this curve is added to the error: how far the forecast
+    of the present from the first half of the points was off.
+
+    Args:
+        steps: Ascending, above 0, (n,) with n >= 4.
+        losses: (n,).
+        horizon: The step that is asked about, above the last one.
+    """
+    ahead = _regressions(steps, losses, horizon)
+    known = max(4, len(steps) // 2)
+    missed = 0.0
+    if known < len(steps):
+        missed = _regressions(steps[:known], losses[:known], float(steps[-1])).mean - losses[-1]
+    coming = _BEYOND * (ahead.means - losses[-1])
+    return attrs.evolve(ahead, scales=np.sqrt(ahead.scales**2 + coming**2 + missed**2))
+
+
+def _regressions(steps: NDArray[np.float64], losses: NDArray[np.float64], horizon: float) -> Forecast:
+    """The exact posterior of y_T under the two laws."""
+    n = len(steps)
+    shapes = np.vstack([_falling("power", steps, horizon), _falling("exponential", steps, horizon)])  # (k, n)
+    centre = shapes.mean(axis=1)
+    moved = shapes - centre[:, None]
+    sxx = np.sum(moved**2, axis=1)
+    drops = moved @ losses / sxx
+    means = losses.mean() - drops * centre
+    rss = np.sum((losses - means[:, None] - drops[:, None] * shapes) ** 2, axis=1)
+    rss = rss + n * (_TINY * max(float(np.abs(losses).max()), 1e-300)) ** 2
+    evidence = -0.5 * np.log(sxx) - 0.5 * (n - 2) * np.log(rss)
+    weights = np.exp(evidence - evidence.max())
+    ahead = rss / (n - 2) * (1 + 1 / n + centre**2 / sxx)
+    return Forecast(weights / weights.sum(), means, np.sqrt(ahead), n - 2)
+
+
+def _falling(law: Law, steps: NDArray[np.float64], horizon: float) -> NDArray[np.float64]:
+    """The falling part of a law for each shape: 1 at the first step, 0 at the horizon; (shapes, n)."""
+    if law == "power":
+        parts = np.power.outer(np.append(steps, horizon) / steps[0], -_POWERS).T
+    else:
+        parts = np.exp(-np.multiply.outer(_RATES, (np.append(steps, horizon) - steps[0]) / horizon))
+    end = parts[:, -1:]
+    falling: NDArray[np.float64] = (parts[:, :-1] - end) / (1.0 - end)
+    return falling
+
+
+def fit(steps: NDArray[np.float64], losses: NDArray[np.float64], law: Law) -> Fit:
+    """Fit a law by least squares within bounds: c in [0.05, 5], or [0.3, 50] per last step for the exponential.
+
+    Args:
+        steps: Ascending, above 0, (n,) with n >= 4.
+        losses: (n,).
+        law: Which one.
+    """
+    unit = float(steps[-1])
+    t = steps / unit
+    grid = _POWERS if law == "power" else _RATES
+
+    def part(c: float) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = t**-c if law == "power" else np.exp(-c * t)
+        return found
+
+    def linear(c: float) -> tuple[float, NDArray[np.float64]]:
+        design = np.column_stack([np.ones_like(t), part(c)])
+        found: NDArray[np.float64] = np.linalg.lstsq(design, losses, rcond=None)[0].astype(np.float64)
+        return float(np.sum((design @ found - losses) ** 2)), found
+
+    def residuals(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        off: NDArray[np.float64] = at[0] + at[1] * part(at[2]) - losses
+        return off
+
+    def slopes(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        falling = part(at[2])
+        along = -np.log(t) if law == "power" else -t
+        return np.column_stack([np.ones_like(t), falling, at[1] * falling * along])
+
+    start = min(grid, key=lambda c: linear(float(c))[0])
+    a, b = linear(float(start))[1]
+    low, high = [-np.inf, -np.inf, grid[0]], [np.inf, np.inf, grid[-1]]
+    first = [a, b, float(np.clip(start, grid[0] * (1 + 1e-9), grid[-1] * (1 - 1e-9)))]
+    tight = 1e-15
+    found = least_squares(
+        residuals, first, slopes, bounds=(low, high), x_scale="jac", xtol=tight, ftol=tight, gtol=tight
+    )
+    a, b, c = map(float, found.x)
+    rss = float(2 * found.cost)
+    return Fit(law, a, b * unit**c, c, rss) if law == "power" else Fit(law, a, b, c / unit, rss)

@@ -1,0 +1,202 @@
+"""What the rules stop, what they spare, and how often they say that they were wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from hpt_core import Float, History, Report, Stop, Study
+from hpt_core.plugins import default_plugins
+from hpt_core.testing import make_history
+from hpt_core.verify import verify
+from hpt_stopping_curve.divergence import Divergence
+from hpt_stopping_curve.extrapolation import Extrapolation
+from hpt_stopping_curve.replay import false_stop_rate, is_audited
+
+SPACE = {"x": Float(0.0, 1000.0)}
+STEPS = 30
+
+
+def falling(end: float, steps: int = STEPS) -> list[float]:
+    """A power law that ends at ``end``."""
+    last = STEPS**-0.8
+    return [end + step**-0.8 - last for step in range(1, steps + 1)]
+
+
+def study(complete: Sequence[Sequence[Any]], now: Sequence[Any] = (), **options: Any) -> History:
+    curves = [*complete, now] if now else list(complete)
+    ends = [getattr(curve[-1], "value", curve[-1]) for curve in complete]
+    outcomes = [*ends, None] if now else ends
+    points = [({"x": float(i)}, outcome) for i, outcome in enumerate(outcomes)]
+    return make_history(SPACE, points, reports=dict(enumerate(curves)), **{"steps": STEPS, **options})
+
+
+def asked(rule: Any, history: History) -> Stop | None:
+    found = rule.judge_trial(history, history.trials[-1])
+    assert found is None or isinstance(found, Stop)
+    return found
+
+
+# --- extrapolation --------------------------------------------------------------------------------------
+
+
+def test_a_curve_that_would_end_above_the_incumbent_is_stopped_at_the_first_moment() -> None:
+    others = [falling(0.3), falling(0.5)]
+    stops = [asked(Extrapolation(audit=0), study(others, falling(0.9, steps))) for steps in range(1, STEPS)]
+    assert [stop is not None for stop in stops] == [steps >= 6 for steps in range(1, STEPS)]  # a fifth of 30
+    assert stops[10] is not None
+    evidence = stops[10].evidence
+    assert evidence["expected"] == pytest.approx(0.9, abs=0.05)
+    assert (evidence["incumbent"], evidence["horizon"], evidence["law"]) == (pytest.approx(0.3), 30, "power")
+    assert evidence["c"] == pytest.approx(0.8, rel=1e-3)
+    json.dumps(evidence, allow_nan=False)
+
+
+@pytest.mark.parametrize("end", [0.1, 0.29, 0.3])
+def test_a_curve_that_would_end_at_the_incumbent_or_below_goes_on(end: float) -> None:
+    others = [falling(0.3), falling(0.5)]
+    assert not any(asked(Extrapolation(audit=0), study(others, falling(end, steps))) for steps in range(1, STEPS))
+
+
+def test_without_points_or_a_complete_trial_it_says_nothing() -> None:
+    assert asked(Extrapolation(audit=0), study([falling(0.1)], [9.0, 8.9, 8.9, 8.9])) is None
+    assert asked(Extrapolation(audit=0), study([], falling(0.9, 20))) is None
+    assert asked(Extrapolation(audit=0), study([falling(0.1)], falling(0.9, 20), evidence="folds")) is None
+
+
+def test_the_number_of_steps_may_be_unknown() -> None:
+    assert asked(Extrapolation(audit=0), study([falling(0.1)], falling(0.9, 20), steps=None)) is not None
+
+
+def test_a_metric_can_be_watched() -> None:
+    def curve(end: float, steps: int) -> list[Report]:
+        return [Report(i, 0.0, {"accuracy": -loss}) for i, loss in enumerate(falling(end, steps), start=1)]
+
+    history = study([curve(0.1, STEPS)], curve(0.9, 15))
+    stop = asked(Extrapolation(audit=0, metric="accuracy", maximize=True), history)
+    assert stop is not None
+    assert stop.evidence["incumbent"] == pytest.approx(-0.1)
+    assert asked(Extrapolation(audit=0), history) is None
+
+
+# --- divergence -----------------------------------------------------------------------------------------
+
+
+def test_a_curve_that_blows_up_is_stopped_by_the_spread_of_the_others() -> None:
+    others = [falling(0.1 * i) for i in range(7)]  # median 0.3, median absolute deviation 0.2 at every step
+    limit = 5 * 1.4826 * 0.2
+    best = falling(0.3, 10)[-1]
+    for excess, stops in ((0.99, False), (1.01, True)):
+        now = [*falling(0.3, 10), best + excess * limit, best + excess * limit]
+        stop = asked(Divergence(audit=0), study(others, now))
+        assert (stop is not None) is stops
+    assert stop is not None
+    assert stop.evidence["times"] == pytest.approx(5 * 1.01)
+
+
+def test_a_spike_that_passes_is_not_divergence() -> None:
+    others = [falling(0.1 * i) for i in range(7)]
+    assert asked(Divergence(audit=0), study(others, [*falling(0.3, 10), 50.0])) is None
+    assert asked(Divergence(audit=0), study(others, [*falling(0.3, 10), 50.0, 0.4])) is None
+    assert asked(Divergence(audit=0, reports=1), study(others, [*falling(0.3, 10), 50.0])) is not None
+
+
+def test_a_good_trial_that_gets_as_bad_as_the_others_is_let_go_on() -> None:
+    others = [[5.0 + 0.001 * i] * STEPS for i in range(7)]
+    assert asked(Divergence(audit=0), study(others, [1.0, 0.5, 4.9, 4.9])) is None
+    assert asked(Divergence(audit=0), study(others, [1.0, 0.5, 5.9, 5.9])) is not None
+
+
+@pytest.mark.parametrize(("late", "stops"), [(10.4, False), (10.6, True)])
+def test_alone_a_multiple_of_its_own_gain_counts(late: float, stops: bool) -> None:
+    found = asked(Divergence(audit=0), study([], [1.5, 1.0, 0.5, late, late]))
+    assert (found is not None) is stops
+
+
+def test_a_slow_rise_is_no_divergence() -> None:
+    others = [falling(0.1 * i) for i in range(7)]
+    assert asked(Divergence(audit=0), study(others, [*falling(0.2, 10), *np.linspace(0.4, 0.8, 10)])) is None
+
+
+# --- the audit ------------------------------------------------------------------------------------------
+
+
+def test_the_audited_share_is_a_function_of_seed_and_number() -> None:
+    chosen = [[n for n in range(4000) if is_audited(seed, n, 0.05)] for seed in (0, 1)]
+    assert chosen[0] != chosen[1]
+    assert all(binomtest(len(numbers), 4000, 0.05).pvalue > 0.001 for numbers in chosen)
+    assert [n for n in chosen[0] if not is_audited(0, n, 0.1)] == []
+    assert not any(is_audited(0, n, 0.0) for n in range(100))
+    assert all(is_audited(0, n, 1.0) for n in range(100))
+
+
+def test_an_audited_trial_is_never_stopped() -> None:
+    others = [falling(0.3), falling(0.5)]
+    assert asked(Extrapolation(audit=1.0), study(others, falling(5.0, 20))) is None
+    assert asked(Divergence(audit=1.0), study(others, [1.0, 0.5, 99.0, 99.0])) is None
+
+
+def test_the_false_stops_are_counted_by_hand() -> None:
+    """Two of the audited trials look hopeless; one of them gets there by a late drop."""
+    late = [*falling(0.9, 20), *([0.05] * 10)]
+    history = study([falling(0.3), falling(0.9), late, falling(0.02)])
+    found = false_stop_rate(history, Extrapolation(audit=1.0))
+    assert found[:3] == (2, 1, 0.5)
+    exact = binomtest(1, 2).proportion_ci(method="exact")
+    assert found.interval == pytest.approx((exact.low, exact.high))
+    assert found == false_stop_rate(history, Extrapolation(audit=1.0))
+
+
+def test_a_trial_is_compared_with_those_that_had_ended_when_it_started() -> None:
+    first_is_best = [falling(0.1), falling(0.9)]
+    assert false_stop_rate(study(first_is_best), Extrapolation(audit=1.0)).stops == 1
+    assert false_stop_rate(study(first_is_best[::-1]), Extrapolation(audit=1.0))[:3] == (0, 0, None)
+
+
+def test_the_summary_tells_the_rate() -> None:
+    late = [*falling(0.9, 20), *([0.05] * 10)]
+    history = study([falling(0.3), falling(0.9), late, falling(0.02)])
+    told = Extrapolation(audit=1.0).summary(history)
+    assert told == {
+        "audited trials": 4,
+        "would have stopped": 2,
+        "false-stop rate": 0.5,
+        "95 % interval": [0.013, 0.987],
+    }
+    assert Extrapolation(audit=0.0).summary(history) is None
+    assert Divergence(audit=1.0).summary(history) == {"audited trials": 4, "would have stopped": 0}
+
+
+# --- real studies ---------------------------------------------------------------------------------------
+
+
+def test_a_real_study_saves_steps_keeps_its_winner_and_verifies() -> None:
+    def train(params: dict[str, float]) -> Any:
+        bad = params["x"] / 1000
+        noise = np.random.default_rng(int(params["x"] * 1e6)).normal(size=STEPS)
+        for step in range(1, STEPS + 1):
+            blown = 5.0 * (step - 8) if int(params["x"]) % 6 == 0 and step > 8 else 0.0
+            yield bad + step**-0.8 + blown + 0.003 * noise[step - 1]
+
+    def run(rules: Sequence[Any]) -> Study:
+        made = Study(
+            SPACE, sampler="random", evaluator={"use": "function", "call": train, "steps": STEPS}, stop=rules, seed=0
+        )
+        made.run(trials=60)
+        return made
+
+    full, cut = run([]), run(["divergence", "extrapolation"])
+    spent = [sum(len(trial.reports) for trial in made.trials) for made in (full, cut)]
+    assert spent[1] < 0.7 * spent[0]
+    assert cut.best is not None
+    assert full.best is not None
+    assert cut.best.params == full.best.params
+    assert {trial.rule for trial in cut.trials if trial.state == "stopped"} == {"divergence", "extrapolation"}
+    result = verify(cut.store, cut.name, default_plugins())
+    assert result.differences == []
+    assert result.checked >= 60

@@ -1,0 +1,160 @@
+"""The rules: end a study when little is left to gain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from hpt_core import Stop, option
+from hpt_stopping_regret.outlook import Outlook, look
+from hpt_stopping_regret.points import reach
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hpt_core import History
+
+__all__ = ["Improvement", "Regret"]
+
+_WORTHLESS = 0.01  # of the way from a middling early result to the best: a gain that is not worth another trial
+
+
+@attrs.define(kw_only=True)
+class _Gainful:
+    """What both rules have in common: results, tolerance, and the way to ask the model."""
+
+    epsilon: float | None = option(
+        None,
+        gt=0,
+        help="A gain that is none, in the objective's unit; default the standard error of the incumbent's folds, "
+        "else 1 % of the distance from the median of the first `min_trials` results to the best of all.",
+    )
+    min_trials: int | None = option(
+        None, ge=2, help="Complete trials before it may act; default max(20, 3 per parameter)."
+    )
+    completions: int = option(3, ge=1, help="Completions in a row after which it must want to stop.")
+    metric: str | None = option(
+        None, help="The objective or metric to watch, by name; without one the (first) objective."
+    )
+    maximize: bool = option(False, help="Whether more is better, for a metric that is no objective.")
+
+    def judge_study(self, history: History) -> Stop | None:
+        """Stop when little is left to gain after each of the last ``completions`` complete trials, by number."""
+        numbers, losses = self._results(history)
+        count = len(losses)
+        if count < max(self._least(history), self.completions + 1):
+            return None
+        last = None
+        for end in range(count, count - self.completions, -1):
+            evidence = self._evidence(history, numbers[:end], losses[:end])
+            if not evidence.pop("enough"):
+                return None
+            last = last or evidence
+        assert last is not None
+        return Stop(self._reason(last), last)
+
+    def summary(self, history: History) -> Mapping[str, Any] | None:
+        """What is still to gain, told while the study goes on; None before there are results to go by."""
+        numbers, losses = self._results(history)
+        if len(losses) < 4:
+            return None
+        evidence = self._evidence(history, numbers, losses)
+        evidence.pop("enough")
+        return {name.replace("_", " "): value for name, value in evidence.items()}
+
+    def _evidence(self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]) -> dict[str, Any]:
+        incumbent = int(np.argmin(losses))
+        yardstick = reach(losses[: self._least(history)], float(losses[incumbent]))
+        outlook = look(history.space, history.unit[numbers], losses, yardstick)
+        epsilon = self._tolerance(history, int(numbers[incumbent]), yardstick)
+        return {
+            "enough": self._is_enough(outlook, epsilon),
+            "expected_remaining_gain": outlook.gain,
+            "expected_gain_of_next_trial": outlook.improvement,
+            "epsilon": epsilon,
+            "chance_of_less": outlook.chance(epsilon),
+            "trials": len(losses),
+        }
+
+    def _least(self, history: History) -> int:
+        return max(20, 3 * len(history.space.columns)) if self.min_trials is None else self.min_trials
+
+    def _is_enough(self, outlook: Outlook, epsilon: float) -> bool:
+        raise NotImplementedError
+
+    def _reason(self, evidence: Mapping[str, Any]) -> str:
+        raise NotImplementedError
+
+    def _tolerance(self, history: History, incumbent: int, yardstick: float) -> float:
+        if self.epsilon is not None:
+            return self.epsilon
+        error = 0.0
+        if history.evidence == "folds":
+            curve = history.curve(history.trials[incumbent], self.metric, maximize=self.maximize)
+            error = fold_error([loss for _, loss in curve])
+        return error or _WORTHLESS * yardstick
+
+    def _results(self, history: History) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The complete trials that have what is watched: numbers ascending, and their losses."""
+        numbers = history.complete
+        name = history.objectives[0] if self.metric is None else self.metric
+        if name in history.objectives:
+            losses = np.array(history.losses[numbers, history.objectives.index(name)])
+        else:
+            found: list[Any] = [history.trials[i].metrics.get(name, math.nan) for i in numbers]
+            losses = np.array(found, dtype=np.float64) * (-1.0 if self.maximize else 1.0)
+        known = np.isfinite(losses)
+        return numbers[known], losses[known]
+
+
+@attrs.define(kw_only=True)
+class Regret(_Gainful):
+    """Stops the study when the best trial so far is, very probably, nearly as good as anything there is.
+
+    With f the objective without noise and x the best trial so far: stop when P(f(x) - min f <= ``epsilon``) >= 1 -
+    ``delta`` (Wilson 2024, "Stopping Bayesian optimization with probabilistic regret bounds"), by 256 joint
+    draws of a Gaussian process at the best results and at the points where something better may be, with a confidence
+    bound on the draws' own error.
+    """
+
+    delta: float = option(0.05, gt=0, lt=1, help="Probability that more than `epsilon` is left to gain.")
+
+    def _is_enough(self, outlook: Outlook, epsilon: float) -> bool:
+        return outlook.surely(epsilon) >= 1 - self.delta
+
+    def _reason(self, evidence: Mapping[str, Any]) -> str:
+        chance, epsilon = evidence["chance_of_less"], evidence["epsilon"]
+        gain = evidence["expected_remaining_gain"]
+        return f"the regret is at most {epsilon:.3g} with probability {chance:.3g}; expected remaining gain {gain:.2g}"
+
+
+@attrs.define(kw_only=True)
+class Improvement(_Gainful):
+    """Stops the study when no single further trial is expected to bring much.
+
+    Stops when the largest expected improvement over the best result is below ``share`` times ``epsilon`` (Nguyen et al.
+    2017, "Regret for expected improvement over the best-observed value and stopping condition"), by a
+    Gaussian process whose hyperparameters are averaged. Looks one trial ahead only, so it is bolder than `regret`.
+    """
+
+    share: float = option(0.1, gt=0, help="Share of `epsilon` below which an expected improvement is none.")
+
+    def _is_enough(self, outlook: Outlook, epsilon: float) -> bool:
+        return outlook.improvement < self.share * epsilon or outlook.improvement <= 0.0
+
+    def _reason(self, evidence: Mapping[str, Any]) -> str:
+        gain, epsilon = evidence["expected_gain_of_next_trial"], evidence["epsilon"]
+        return f"the next trial is expected to gain {gain:.2g}, less than {self.share:g} of {epsilon:.3g}"
+
+
+def fold_error(losses: list[float]) -> float:
+    """The standard error of a cross-validated mean over k folds, with the correction for overlapping training sets.
+
+    sqrt((1/k + 1/(k-1)) s^2): Nadeau and Bengio 2003, as in Makarova et al. 2022; 0 for a single fold.
+    """
+    k = len(losses)
+    return math.sqrt((1 / k + 1 / (k - 1)) * float(np.var(losses, ddof=1))) if k > 1 else 0.0
