@@ -68,7 +68,8 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
         rng = default_rng([history.seed, number, attempt] if attempt else [history.seed, number])
         suggestion, problem = _checked(_ask(sampler, history, rng), space)
         if suggestion is None:
-            _LOG.warning("%s suggested a point outside the space: %s", type(sampler).__name__, problem)
+            if not attempt:
+                _LOG.warning("%s suggested a point outside the space: %s", type(sampler).__name__, problem)
             continue
         only_outside = False
         if duplicates == "allow":

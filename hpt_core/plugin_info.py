@@ -23,6 +23,7 @@ class PluginInfo:
         problem: Why it is not in use; empty for one that is.
         components: Kind -> names of the components that it declares.
         hooks: Names of the hooks that it implements.
+        collisions: What it offers that another plugin offers too, in words; such a name cannot be used.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PluginInfo:
     problem: str = ""
     components: dict[str, list[str]] = attrs.field(factory=dict)
     hooks: list[str] = attrs.field(factory=list)
+    collisions: list[str] = attrs.field(factory=list)
 
     def __str__(self) -> str:
         origin = f" ({self.distribution} {self.version})" if self.distribution else ""

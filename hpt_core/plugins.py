@@ -168,7 +168,7 @@ class Plugins:
         if ":" in name:
             found = import_object(name, path)
             if not isinstance(found, type):
-                raise UsageError(Mistake(path, f"{name!r} is no class of a {kind}."))
+                raise UsageError(Mistake(path, f"{name!r} is no class: give that of a {kind}."))
             return found
         offers = self._components()[kind].get(name, [])
         if not offers:
@@ -271,7 +271,7 @@ class Plugins:
         if self._declared is None:
             self._declared = {kind: {} for kind in components.KINDS}
             for info in self.plugins:
-                info.components = {}
+                info.components, info.collisions = {}, []
                 for kind, hook in _HOOK_OF.items():
                     self._collect(info, kind, hook, self._declared[kind])
         return self._declared
@@ -289,6 +289,9 @@ class Plugins:
                 return
             info.components[kind] = sorted(offered)
             for name, target in offered.items():
+                for other in into.get(name, ()):
+                    info.collisions.append(f"the {kind} {name!r} is also of {other.plugin}")
+                    other.plugin.collisions.append(f"the {kind} {name!r} is also of {info}")
                 into.setdefault(name, []).append(_Declared(target, info))
 
     def _load(self, kind: str, name: str, declared: _Declared) -> type:

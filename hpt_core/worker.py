@@ -179,7 +179,7 @@ def failure_of(err: BaseException) -> Failure:
     if isinstance(err, EvaluationError):
         kind = err.kind if err.kind in FAILURE_KINDS else "error"
         said = message.removeprefix(f"{type(err).__name__}: ")
-        return Failure(kind, said, (err.detail or ("" if kind == "invalid-value" else detail))[-_DETAIL_LIMIT:])
+        return Failure(kind, said, (err.detail or (detail if err.__cause__ else ""))[-_DETAIL_LIMIT:])
     return Failure("out-of-memory" if isinstance(err, MemoryError) else "error", message, detail)
 
 

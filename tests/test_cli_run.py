@@ -116,7 +116,7 @@ def test_the_same_again_has_nothing_to_do_and_more_trials_go_on(cli: Hpt, tmp_pa
     end = cli("run", "s.toml", "--trials", 9)
     assert "The study ended: space exhausted" in end.stderr
     assert "5 trials: 5 complete" in end.stderr
-    assert "hpt run s.toml --trials=9    goes on" in end.stderr
+    assert "goes on" not in end.stderr
 
 
 def test_a_changed_definition_is_refused_until_it_is_amended(cli: Hpt, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_what_a_rule_decided_is_told(cli: Hpt, tmp_path: Path) -> None:
     assert "trial 1 stopped loss=1 by Rule: too large (best 0, trial 0)" in result.stderr
     assert "The study ended: seen enough." in result.stderr
     assert "3 trials: 1 complete, 2 stopped early" in result.stderr
-    assert "hpt run s.toml    goes on" in result.stderr
+    assert "goes on" not in result.stderr.partition("The study ended")[2]
     shown = cli("show").stdout
     assert "decided       2 stopped by Rule, the last: trial 2: too large" in shown
     assert "ended         seen enough (rule Rule)" in shown

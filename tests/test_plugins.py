@@ -369,7 +369,7 @@ class NoSampler:
         (Constant, "sampler: Must be a sampler, not a class: write Constant(...)."),
         (NoSampler(), "sampler: Must be a sampler: a name, a mapping with 'use', or an object with suggest()."),
         (f"{__name__}:nothing", "sampler.use: Cannot import"),
-        ("math:pi", "sampler.use: 'math:pi' is no class of a sampler."),
+        ("math:pi", "sampler.use: 'math:pi' is no class: give that of a sampler."),
         ("builtins:int", "sampler: Must be a sampler"),
         ("subprocess:Popen", "sampler: Popen cannot be made of these options: TypeError"),
         ("hpt_core.builtin.memory:MemoryStore", "sampler: Must be a sampler"),

@@ -69,6 +69,7 @@ class _Child:
     process: BaseProcess
     pipe: Connection
     stderr: Path
+    stderr_from: int = 0
     trial_since: float | None = None
     ended: bool = False
     timed_out: bool = False
@@ -173,7 +174,7 @@ class _Supervisor:
             raise HptError(msg)
 
     def _death(self, child: _Child) -> Failure:
-        tail = _tail(child.stderr)
+        tail = _tail(child.stderr, child.stderr_from)
         if child.timed_out:
             message = f"the trial took longer than {self._worker.trial_timeout:g} s"
             return Failure("timeout", message, tail)
@@ -227,6 +228,7 @@ class _Supervisor:
         for record in records:
             if record["event"] == "started":
                 child.trial_since = time.monotonic()
+                child.stderr_from = child.stderr.stat().st_size if child.stderr.exists() else 0
             elif record["event"] in ("finished", "paused", "released"):
                 child.trial_since = None
 
@@ -343,10 +345,10 @@ def _wait_or_kill(process: BaseProcess) -> None:
     process.kill()
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path, start: int) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _STDERR_TAIL))
+            file.seek(max(start, path.stat().st_size - _STDERR_TAIL))
             return file.read().decode(errors="replace").strip()
     except OSError:
         return ""
@@ -354,7 +356,7 @@ def _tail(path: Path) -> str:
 
 def _cannot_travel(err: Exception) -> str:
     return (
-        f"Several workers (or a trial timeout) run trials in new processes, and this study cannot travel there: {err} "
+        f"Several workers (or a trial timeout) run trials in new processes, and this study cannot travel there: {err}. "
         "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function or "
         "notebook; or use workers=1."
     )

@@ -53,6 +53,8 @@ def command(
             (one,) = chosen
             data(f"{words.values(history.objectives, one.values) or one.state.value} (trial {one.number})")
             data(words.params_table(one.params))
+            if one.failure is not None:
+                data(f"{one.failure.kind}: {one.failure.message}\n{one.failure.detail}".rstrip())
         else:
             data(words.front_table(history))
 

@@ -122,7 +122,9 @@ class Ending:
         suffix = self._suffix(where)
         if complete:
             yield f"  hpt best{suffix}    hpt trials{suffix}    hpt show{suffix}"
-        yield f"  {self._command()}    goes on"
+        stop = self._history.stop
+        if self._interrupted or stop is None or stop["rule"] in ("budget", "trials", "time"):
+            yield f"  {self._command()}    goes on"
 
     def _command(self) -> str:
         """What to type to go on: the same again, with a larger budget where that was used up."""

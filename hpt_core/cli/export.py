@@ -23,7 +23,7 @@ _ENDINGS = {"ndjson": "jsonl", "pq": "parquet"}
 @click.command("export", short_help="Write the trials as CSV, JSON, JSON Lines or Parquet.")
 @store_option
 @study_option
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: by the file's ending, else csv.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: by the file's ending; csv on stdout.")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @click.pass_obj
@@ -52,8 +52,14 @@ def command(
 
 
 def _by_ending(output: Path | None) -> str:
-    ending = output.suffix.lower().removeprefix(".") if output else ""
-    return _ENDINGS.get(ending, ending if ending in _FORMATS else "csv")
+    from hpt_core.errors import UsageError
+
+    ending = output.suffix.lower().removeprefix(".") if output else "csv"
+    form = _ENDINGS.get(ending, ending)
+    if form not in _FORMATS:
+        msg = f"The ending of {output} says no format that is known. Give --format: {', '.join(_FORMATS)}."
+        raise UsageError(msg)
+    return form
 
 
 def _content(opened: Opened, form: str) -> bytes:

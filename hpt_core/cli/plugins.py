@@ -25,7 +25,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """List the plugins that are installed, those that are not in use with the reason.
 
     JSON: {plugins: [{name, distribution, version, status, problem, components: {kind: [name]}, hooks: [name]}]};
-    "status" is "ok", "disabled" or "broken".
+    "status" is "ok", "collides", "disabled" or "broken"; "problem" says why.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -40,6 +40,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     for plugin in found:
         if plugin["status"] == "broken":
             say(f"The plugin {plugin['name']!r} is not in use: {plugin['problem']}.")
+        elif plugin["status"] == "collides":
+            say(f"The plugin {plugin['name']!r} collides: {plugin['problem']}. Leave one out with --no-plugin.")
     say("hpt plugins show NAME lists the options of a component.")
 
 
@@ -53,13 +55,15 @@ def listed(plugins: Plugins) -> list[PluginInfo]:
 
 
 def _about(info: PluginInfo) -> dict[str, Any]:
-    status = "ok" if not info.problem else "disabled" if info.problem.startswith("disabled") else "broken"
+    status = "collides" if info.collisions else "ok"
+    if info.problem:
+        status = "disabled" if info.problem.startswith("disabled") else "broken"
     return {
         "name": info.name,
         "distribution": info.distribution,
         "version": info.version,
         "status": status,
-        "problem": info.problem,
+        "problem": info.problem or "; ".join(info.collisions),
         "components": dict(info.components),
         "hooks": list(info.hooks),
     }
