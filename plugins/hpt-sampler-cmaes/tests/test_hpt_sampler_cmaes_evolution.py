@@ -1,0 +1,221 @@
+"""The evolutions: bit by bit what the cmaes package does when it is driven directly, whatever the order of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cmaes import CMA, CatCMAwM
+
+from hpt_core import Categorical, Failure, Float, History, Int, Ordinal, Params, Space, Study, UsageError, events
+from hpt_sampler_cmaes.coding import Coding
+from hpt_sampler_cmaes.evolution import Evolution, Member, generations, next_population
+from hpt_sampler_cmaes.sampler import CmaesSampler
+
+CUBE = Space({f"x{i}": Float(0, 1) for i in range(4)})
+MIXED = Space(
+    {"x": Float(0, 1), "y": Float(0, 1), "n": Int(0, 20), "c": Categorical("a", "b", "c"), "z": Ordinal(1, 5)}
+)
+
+
+def values(params: Params) -> np.ndarray[Any, Any]:
+    return np.array([params[f"x{i}"] for i in range(4)])
+
+
+def sphere(params: Params) -> float:
+    return float(np.sum((values(params) - 0.37) ** 2))
+
+
+def ellipsoid(params: Params) -> float:
+    return float(np.sum(10.0 ** np.arange(4) * (values(params) - 0.37) ** 2))
+
+
+def mixed(params: Params) -> float:
+    far = (params["x"] - 0.2) ** 2 + (params["y"] - 0.7) ** 2 + ((params["n"] - 13) / 20) ** 2
+    return float(far + 0.3 * (params["c"] != "b") + 0.2 * (params["z"] != 5))
+
+
+@pytest.mark.parametrize("function", [sphere, mixed])
+def test_it_draws_what_the_package_draws(function: Any) -> None:
+    """Driven directly with the same random numbers, the package asks for the same solutions, all generations long."""
+    space = CUBE if function is sphere else MIXED
+    coding = Coding.of(space)
+    study = Study(space, sampler=CmaesSampler(population=6), seed=5)
+    study.run(function, trials=60)
+    mean = coding.encode(space.default())[0]
+    direct = CatCMAwM(**coding.spaces(), population_size=6, mean=mean, sigma=0.25, cov=np.eye(len(mean)))
+    for generation in range(10):
+        told = []
+        for number in range(6 * generation, 6 * generation + 6):
+            trial = study.trials[number]
+            rng = np.random.default_rng([5, number])
+            direct.reseed_rng(int(rng.integers(2**32)))
+            asked = [direct.ask() for _ in range(20)]
+            if number:  # the first one is the default point
+                same = [k for k, one in enumerate(asked) if one._v_raw.tolist() == trial.info["raw"]]
+                assert same
+                told.append((asked[same[0]], trial.value))
+            else:
+                raw, places = coding.encode(space.default())
+                c = np.eye(3, dtype=bool)[places] if places else None
+                told.append((CatCMAwM.Solution(None, None, c, raw), trial.value))
+        direct.tell(told)
+
+
+@pytest.mark.parametrize("function", [sphere, ellipsoid])
+def test_it_converges_as_the_package_does(function: Any) -> None:
+    ours, theirs = [], []
+    for seed in range(5):
+        study = Study(CUBE, sampler=CmaesSampler(), seed=seed)
+        study.run(function, trials=320)
+        assert study.best is not None
+        ours.append(study.best.value)
+        direct = CMA(mean=np.full(4, 0.5), sigma=0.25, bounds=np.array([[0.0, 1.0]] * 4), seed=seed)
+        found: list[float] = []
+        while len(found) < 320:
+            asked = [direct.ask() for _ in range(direct.population_size)]
+            told = [(x, function({f"x{i}": v for i, v in enumerate(x)})) for x in asked]
+            direct.tell(told)
+            found += [value for _, value in told]
+        theirs.append(min(found[:320]))
+    logs = np.log10(np.array([ours, theirs], dtype=np.float64))
+    assert np.median(logs[0]) < -3
+    assert np.median(logs[0]) < np.median(logs[1]) + 1.5  # as many trials bring it within a factor of 30
+
+
+def test_a_mixed_space_is_solved() -> None:
+    found = []
+    for seed in range(5):
+        study = Study(MIXED, sampler=CmaesSampler(), seed=seed)
+        study.run(mixed, trials=200)
+        assert study.best is not None
+        found.append(study.best.value)
+    assert np.median(np.array(found, dtype=np.float64)) < 0.005  # one wrong integer costs 0.0025, one wrong choice 0.2
+
+
+def test_the_margin_keeps_every_direction_open() -> None:
+    """When all results lie at one integer and category, the others come with at least the margin's probability."""
+    coding = Coding.of(Space({"n": Int(0, 20), "x": Float(0, 1), "c": Categorical("a", "b", "c")}))
+    evolution = Evolution(coding, {"evolution": 0, "population": 6, "mean": [0.5, 0.5], "sigma": 0.25})
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        ranked = []
+        for raw, places in evolution.draw(rng, 6):
+            params = coding.decode(raw, places)
+            loss = abs(params["n"] - 7) + (params["c"] != "b") + (params["x"] - 0.5) ** 2
+            ranked.append(Member(raw, places, loss, (0.0, loss)))
+        evolution.advance(ranked)
+    drawn = [coding.decode(raw, places) for raw, places in evolution.draw(rng, 4000)]
+    alpha = 1 - 0.73 ** (1 / 2)  # of two discrete parameters
+    assert np.mean([params["n"] < 7 for params in drawn]) >= alpha / 2 - 0.02
+    assert np.mean([params["n"] > 7 for params in drawn]) >= alpha / 2 - 0.02
+    assert np.mean([params["c"] != "b" for params in drawn]) >= alpha - 0.03
+
+
+def shuffled_study(order: list[int], count: int = 12) -> History:
+    """One generation of ``count`` draws at once; their results come in this order."""
+    history = History()
+    definition = {
+        "space": CUBE.to_json(), "objectives": {"value": "minimize"}, "seed": 3, "evidence": {"kind": "curve"},
+    }  # fmt: skip
+    history.apply(events.created(0.0, definition, {}))
+    for number in range(count):
+        found = CmaesSampler(population=6).suggest(history, np.random.default_rng([3, number]))
+        history.apply(events.started(1.0, number, found.params, "w", 1, 0, info=found.info))
+    for place, number in enumerate(order):
+        value = sphere(history.trials[number].params)
+        history.apply(events.complete(2.0 + place, number, 1, [value], {}))
+    return history
+
+
+def test_the_first_results_make_the_next_generation() -> None:
+    early, late = shuffled_study([3, 8, 1, 0, 11, 5]), shuffled_study([3, 8, 1, 0, 11, 5, 2, 4, 6, 7])
+    found = [CmaesSampler(population=6).suggest(h, np.random.default_rng(9)) for h in (early, late)]
+    assert found[0] == found[1]
+    assert found[0].info["generation"] == 1
+    waiting = CmaesSampler(population=6).suggest(shuffled_study([3, 8, 1, 0, 11]), np.random.default_rng(9))
+    assert waiting.info["generation"] == 0
+
+
+def test_the_cache_changes_nothing() -> None:
+    kept, history = CmaesSampler(population=4), shuffled_study([0, 1, 2, 3, 4])
+    for number in range(12, 60):
+        rng = [np.random.default_rng([3, number]) for _ in range(2)]
+        found = kept.suggest(history, rng[0])
+        assert found == CmaesSampler(population=4).suggest(history, rng[1])
+        history.apply(events.started(90.0 + number, number, found.params, "w", 1, 0, info=found.info))
+        if number % 7:
+            history.apply(events.complete(90.5 + number, number, 1, [sphere(found.params)], {}))
+        else:
+            history.apply(events.failed(90.5 + number, number, 1, Failure("error", "no")))
+        if number == 40:
+            history.apply(events.invalidated(1e3, 20, "wrong"))
+
+
+def test_what_failed_or_was_stopped_ranks_behind_what_is_complete() -> None:
+    history = shuffled_study([2, 4])
+    history.apply(events.failed(50.0, 0, 1, Failure("error", "no")))
+    history.apply(events.reported(51.0, 1, 1, _report(1, -9.0)))
+    history.apply(events.stopped_early(52.0, 1, 1, [-9.0], 0, "rule", "bad", {}))
+    (members,) = generations(history, Coding.of(CUBE)).values()
+    assert [member.rank[0] for member in members] == [0.0, 0.0, 2.0, 1.0]
+
+
+def _report(step: int, value: float) -> Any:
+    from hpt_core import Report
+
+    return Report(step, value)
+
+
+def test_crashes_are_left_behind() -> None:
+    def crashing(params: Params) -> float:
+        if params["x0"] > 0.6:
+            raise MemoryError
+        return sphere(params)
+
+    study = Study(CUBE, sampler=CmaesSampler(), seed=0, max_failures=1000)
+    study.run(crashing, trials=200)
+    assert study.best is not None
+    assert study.best.value is not None
+    assert study.best.value < 1e-3
+
+
+def test_units_and_one_diverged_trial_do_not_matter() -> None:
+    plain, odd = (Study(CUBE, sampler=CmaesSampler(), seed=2) for _ in range(2))
+    plain.run(sphere, trials=40)
+    odd.run(lambda params: 1e6 * sphere(params) - 3.0, trials=40)
+    for one, other in zip(plain.trials, odd.trials, strict=True):
+        np.testing.assert_allclose(values(one.params), values(other.params), atol=1e-6)
+
+
+def test_a_flat_function_makes_it_start_again() -> None:
+    study = Study(CUBE, sampler=CmaesSampler(population=4), seed=0)
+    study.run(lambda _: 1.0, trials=250)
+    last = study.trials[-1].info
+    assert last["evolution"] >= 1
+    assert last["start"]["population"] == 8
+    assert next_population(8, 8) == 16
+    assert next_population(512, 8) == 512
+
+
+def test_it_starts_from_the_best_that_is_known() -> None:
+    study = Study(CUBE, sampler=CmaesSampler(), seed=0)
+    for x in (0.9, 0.4, 0.6):
+        trial = study.enqueue(dict.fromkeys(CUBE.names, x))
+        study.tell(study.ask(), sphere(trial.params))
+    np.testing.assert_allclose(study.ask().info["start"]["mean"], [0.4] * 4, atol=1e-9)
+    fresh = Study(CUBE, sampler=CmaesSampler(), seed=0)
+    assert fresh.ask().params == CUBE.default()
+
+
+def test_several_objectives_are_refused() -> None:
+    study = Study(CUBE, sampler=CmaesSampler(), objective={"a": "minimize", "b": "minimize"})
+    with pytest.raises(UsageError, match="takes one objective"):
+        study.run(lambda _: {"a": 1.0, "b": 2.0}, trials=1)
+
+
+@pytest.mark.parametrize("options", [{"population": 3}, {"sigma": 0.0}, {"sigma": 1.5}, {"population": True}])
+def test_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="must be"):
+        CmaesSampler(**options)

@@ -1,0 +1,120 @@
+"""The model: a random forest whose trees tell mean and variance, and the log of the expected improvement.
+
+Notation:
+
+======  ====================================================================  ======
+symbol  meaning                                                               shape
+======  ====================================================================  ======
+x       encoded configurations: unit coordinates of ordered parameters, -1    (n, p)
+        where inactive; categories one-hot, all 0 where inactive
+y       losses, as the forest learns them                                     (n,)
+======  ====================================================================  ======
+
+Mean and variance are those of a mixture over trees, each with the mean and variance of the leaf (Hutter et al.,
+Algorithm Runtime Prediction, Artificial Intelligence 2014, section 4.3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erfcx, ndtr
+from sklearn.ensemble import RandomForestRegressor
+
+if TYPE_CHECKING:
+    from hpt_core import Space
+
+__all__ = ["Encoder", "FloatArray", "Forest", "log_improvement"]
+
+FloatArray = NDArray[np.float64]
+
+_INACTIVE = -1.0
+_SAME = 1e-12
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+_LEAST = 1e-10  # variance below which an improvement is as good as certain or impossible
+
+
+@attrs.frozen(eq=False)
+class Encoder:
+    """How configurations of one space are encoded.
+
+    Attributes:
+        column: The unit cube's column that each encoded one is made of. (p,)
+        level: Unit coordinate of the category that a one-hot column stands for, NaN for an ordered one. (p,)
+    """
+
+    column: NDArray[np.intp]
+    level: FloatArray
+
+    @classmethod
+    def of(cls, space: Space) -> Encoder:
+        """Work out the encoding of ``space``."""
+        column, level = [], []
+        for j, name in enumerate(space.columns):
+            parameter: Any = space[name]
+            units = [math.nan]
+            if not parameter.ordered:
+                units = [parameter.to_unit(parameter.value_at(i)) for i in range(parameter.size)]
+            column += [j] * len(units)
+            level += units
+        return cls(np.array(column, dtype=np.intp), np.array(level, dtype=np.float64))
+
+    def encode(self, unit: FloatArray) -> FloatArray:
+        """Encode unit rows, NaN where inactive (n, d). (n, p)."""
+        found = unit[:, self.column]
+        hot = np.abs(found - self.level) < _SAME  # False where either is NaN
+        return np.where(np.isnan(self.level), np.nan_to_num(found, nan=_INACTIVE), hot)
+
+
+@attrs.frozen(eq=False)
+class Forest:
+    """A fitted forest. Made by `Forest.fit`."""
+
+    forest: Any
+
+    @classmethod
+    def fit(cls, x: FloatArray, y: FloatArray, trees: int, rng: np.random.Generator) -> Forest:
+        """Fit ``trees`` trees to ``x`` (n, p) and ``y`` (n,)."""
+        seed = int(rng.integers(2**31))
+        made = RandomForestRegressor(trees, max_features=0.8, min_samples_split=3, random_state=seed, n_jobs=1)
+        return cls(made.fit(x, y))
+
+    def predict(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance at ``x`` (n, p). (n,) each."""
+        single = np.ascontiguousarray(x, dtype=np.float32)  # what trees work on
+        means, variances = np.empty((2, len(self.forest.estimators_), len(x)))
+        for k, estimator in enumerate(self.forest.estimators_):
+            leaf = estimator.tree_.apply(single)
+            means[k] = estimator.tree_.value[leaf, 0, 0]
+            variances[k] = estimator.tree_.impurity[leaf]
+        return means.mean(axis=0), means.var(axis=0) + variances.mean(axis=0)
+
+
+def log_improvement(target: float, mean: FloatArray, variance: FloatArray) -> FloatArray:
+    """Log of the expected improvement below ``target`` under normals ``mean``, ``variance`` (n,). (n,).
+
+    It is log(sd) + log h(u), h(u) = phi(u) + u Phi(u), u = (target - mean) / sd.
+    """
+    sd = np.sqrt(np.maximum(variance, _LEAST))
+    return np.asarray(np.log(sd) + _log_h((target - mean) / sd))
+
+
+def _log_h(u: FloatArray) -> FloatArray:
+    """Log h(u) with all its digits (n,): in the lower tail by erfcx, beyond -50, where that has none, by series."""
+    found = np.empty(u.shape)
+    plain, far = u > -1.0, u < -50.0
+    middle = ~plain & ~far
+    v = u[plain]
+    found[plain] = np.log(np.exp(-0.5 * v**2 - _LOG_SQRT_2PI) + v * ndtr(v))
+    v = u[middle]
+    ratio = math.sqrt(math.pi / 2.0) * erfcx(-v / math.sqrt(2.0))  # Phi(v) / phi(v)
+    found[middle] = -0.5 * v**2 - _LOG_SQRT_2PI + np.log1p(v * ratio)
+    v = u[far]
+    q = v**-2.0
+    series = q * (-3.0 + q * (15.0 + q * (-105.0 + 945.0 * q)))
+    found[far] = -0.5 * v**2 - _LOG_SQRT_2PI + np.log(q) + np.log1p(series)
+    return found

@@ -1,0 +1,87 @@
+"""What the forest learns from: one number per trial, robust against scale and outliers.
+
+- Losses become normal scores of their ranks in the worse half, and stay in proportion in the better one.
+- A failed trial is as bad as half the range beyond the worst result.
+- A trial that was stopped early, or is paused, counts with its last loss, but as no better than the median result.
+- Several objectives become one by a random augmented Tchebycheff scalarisation of their ranks (Knowles, ParEGO, IEEE
+  Trans. Evol. Comp. 2006).
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from hpt_core import History, State
+from hpt_sampler_forest.model import FloatArray
+
+__all__ = ["Observations", "observe", "squeeze"]
+
+_AUGMENTATION = 0.05
+
+
+@attrs.frozen(eq=False)
+class Observations:
+    """Trials to learn from.
+
+    Attributes:
+        numbers: Trials with evidence, and failed ones, behind them. (n,)
+        y: What they count as. (n,)
+        results: How many of them have evidence.
+        pending: Trials that have none yet. (P,)
+    """
+
+    numbers: NDArray[np.intp]
+    y: FloatArray
+    results: int
+    pending: NDArray[np.intp]
+
+
+def observe(history: History, rng: np.random.Generator) -> Observations:
+    """Read ``history``; ``rng`` draws the weights of several objectives."""
+    complete, losses = history.complete, history.losses
+    paused = [n for n in history.pending if history.trials[n].state is State.PAUSED and history.trials[n].reports]
+    partial = np.array([*history.stopped, *paused], dtype=np.intp)
+    if len(history.objectives) > 1:
+        partial = partial[:0]
+        order = losses[complete].argsort(axis=0).argsort(axis=0) / max(len(complete) - 1, 1)
+        weighted = order * rng.dirichlet(np.ones(losses.shape[1]))
+        raw = weighted.max(axis=1, initial=0.0) + _AUGMENTATION * weighted.sum(axis=1)
+    else:
+        middle = float(np.median(losses[complete, 0])) if len(complete) else -np.inf
+        last = [max(middle, _last(history, int(n))) for n in partial]
+        raw = np.concatenate([losses[complete, 0], last])
+    numbers = np.concatenate([complete, partial])
+    y = squeeze(raw)
+    worst = y.max() + 0.5 * (y.max() - y.min()) if len(y) else 0.0
+    failed = history.failed
+    return Observations(
+        np.concatenate([numbers, failed]),
+        np.concatenate([y, np.full(len(failed), worst)]),
+        len(numbers),
+        np.setdiff1d(history.pending, numbers),
+    )
+
+
+def squeeze(losses: FloatArray) -> FloatArray:
+    """Losses (n,) with a worse half that has no outliers; monotone, the better half in proportion. (n,).
+
+    The worse half is made of half-normal scores of its ranks, scaled by the better half (the half-rank warp of
+    Vizier: Song et al., arXiv 2408.11527).
+    """
+    if not len(losses):
+        return losses
+    median = np.median(losses)
+    better = losses <= median
+    scale = float(np.sqrt(np.mean((losses[better] - median) ** 2))) or 1.0
+    unique, place = np.unique(losses, return_inverse=True)
+    quantile = 0.5 + 0.5 * (place - place[better].max()) / (len(unique) - place[better].max())
+    return np.asarray(np.where(better, (losses - median) / scale, ndtri(np.clip(quantile, 0.5, 1.0 - 1e-12))))
+
+
+def _last(history: History, number: int) -> float:
+    """The last loss that a trial reported, else its value."""
+    curve = history.curve(history.trials[number])
+    return float(curve[-1][1] if curve else history.losses[number, 0])

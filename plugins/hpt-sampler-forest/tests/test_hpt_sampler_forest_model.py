@@ -1,0 +1,103 @@
+"""The model: log expected improvement against mpmath, mean and variance against the trees, the encoding by hand."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath  # type: ignore[import-untyped] # ships no types
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpt_core import Categorical, Failure, Float, Int, Space
+from hpt_core.components import Stop
+from hpt_core.testing import make_history
+from hpt_core.testing.strategies import spaces
+from hpt_sampler_forest.model import Encoder, Forest, log_improvement
+from hpt_sampler_forest.observations import observe, squeeze
+
+TREE = Space({"m": Categorical("a", "b"), "x": Float(0, 1, when={"m": "a"}), "n": Int(0, 3)})
+
+
+@pytest.mark.parametrize(
+    "u", [40.0, 30.0, 5.0, 1.0, 0.0, -0.999, -1.001, -5.0, -25.0, -49.9, -50.1, -100.0, -1e3, -1e5]
+)
+@pytest.mark.parametrize("sd", [1.0, 0.02])
+def test_log_improvement_against_mpmath(u: float, sd: float) -> None:
+    with mpmath.workdps(80):
+        v = mpmath.mpf(u)
+        phi = mpmath.exp(-v * v / 2) / mpmath.sqrt(2 * mpmath.pi)
+        below = mpmath.erfc(-v / mpmath.sqrt(2)) / 2
+        expected = float(mpmath.log(mpmath.mpf(sd)) + _log_h(v, phi, below))
+    found = log_improvement(u * sd, np.array([0.0]), np.array([sd**2]))[0]
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def _log_h(v: mpmath.mpf, phi: mpmath.mpf, below: mpmath.mpf) -> mpmath.mpf:
+    if v > -100:
+        return mpmath.log(phi + v * below)
+    q = 1 / (v * v)  # 80 digits do not do for the sum; the series has many terms to spare here
+    return mpmath.log(phi) + mpmath.log(q * (1 - 3 * q + 15 * q**2 - 105 * q**3 + 945 * q**4))
+
+
+def test_log_improvement_is_the_mean_improvement() -> None:
+    drawn = np.random.default_rng(0).normal(0.3, 0.5, 400_000)
+    found = log_improvement(0.1, np.array([0.3]), np.array([0.25]))[0]
+    assert math.exp(found) == pytest.approx(np.maximum(0.1 - drawn, 0.0).mean(), rel=0.01)
+
+
+def test_mean_and_variance_are_those_of_a_mixture_of_leaves() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.random((60, 3)), rng.normal(size=60)
+    forest = Forest.fit(x, y, 7, rng)
+    asked = rng.random((11, 3))
+    mean, variance = forest.predict(asked)
+    np.testing.assert_allclose(mean, forest.forest.predict(asked), atol=1e-12)
+    each = np.array([tree.predict(asked) for tree in forest.forest.estimators_])
+    inside = np.array([tree.tree_.impurity[tree.apply(asked)] for tree in forest.forest.estimators_])
+    np.testing.assert_allclose(variance, each.var(axis=0) + inside.mean(axis=0), atol=1e-12)
+
+
+def test_encoding_by_hand() -> None:
+    encoder = Encoder.of(TREE)
+    rows = encoder.encode(TREE.to_unit([{"m": "a", "x": 0.25, "n": 0}, {"m": "b", "n": 3}]))
+    np.testing.assert_allclose(rows, [[1, 0, 0.25, 0.125], [0, 1, -1, 0.875]], atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(spaces(max_size=6), st.integers(0, 2**32 - 1))
+def test_different_configurations_have_different_codes(space: Space, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = {space.key(params): params for params in (space.sample(rng) for _ in range(12))}
+    rows = Encoder.of(space).encode(space.to_unit(list(points.values())))
+    assert np.isfinite(rows).all()
+    assert len(np.unique(rows, axis=0)) == len(points)
+
+
+@given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30))
+def test_squeezed_losses_keep_their_order(losses: list[float]) -> None:
+    given_ = np.array(losses)
+    found = squeeze(given_)
+    order = np.argsort(given_, kind="stable")
+    assert (np.diff(found[order]) >= -1e-12).all()
+    assert found[np.argmin(given_)] == found.min()
+
+
+def test_one_diverged_trial_changes_little() -> None:
+    plain = squeeze(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 9.0]))
+    np.testing.assert_allclose(squeeze(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1e30])), plain)
+    assert plain.max() < 3
+
+
+def test_failures_and_stopped_trials() -> None:
+    space = Space({"x": Float(0, 1)})
+    outcomes = [0.1, 0.5, 0.9, Failure("error", "no"), Stop("bad", value=0.2), Stop("bad", value=0.95)]
+    trials = [({"x": (i + 1) / 10}, outcome) for i, outcome in enumerate(outcomes)]
+    reports = {4: [0.2], 5: [0.95]}
+    seen = observe(make_history(space, trials, reports=reports, running=[{"x": 0.77}]), np.random.default_rng(0))
+    assert seen.numbers.tolist() == [0, 1, 2, 4, 5, 3]
+    assert seen.pending.tolist() == [6]
+    assert seen.results == 5
+    assert seen.y[3] == seen.y[1]  # no better than the median result
+    assert seen.y[5] == pytest.approx(seen.y[:5].max() + 0.5 * np.ptp(seen.y[:5]))

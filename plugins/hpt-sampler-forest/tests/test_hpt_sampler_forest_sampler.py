@@ -1,0 +1,85 @@
+"""The sampler: valid, new and reproducible on any space; learns; better than chance."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from hpt_core import Categorical, Failure, Float, Int, Params, Space, SpaceExhausted, Study, UsageError
+from hpt_core.testing import make_history
+from hpt_core.testing.strategies import spaces
+from hpt_sampler_forest.sampler import ForestSampler
+
+
+@settings(max_examples=15, deadline=None)
+@given(spaces(max_size=5), st.integers(0, 2**32 - 1), st.integers(1, 8))
+def test_suggestions_are_valid_new_and_reproducible(space: Space, seed: int, n: int) -> None:
+    generator = np.random.default_rng(seed)
+    trials: list[tuple[Params, object]] = []
+    taken: set[object] = set()
+    for number in range(n):
+        ended = number - number // 3
+        history = make_history(space, trials[:ended], running=[params for params, _ in trials[ended:]])
+        ask = [ForestSampler(n_initial=3, trees=4) for _ in range(2)]
+        try:
+            first, second = (sampler.suggest(history, np.random.default_rng([seed, number])) for sampler in ask)
+        except SpaceExhausted:
+            assert len(taken) == space.size
+            return
+        assert first == second
+        assert space.contains(first.params)
+        assert space.key(first.params) not in taken
+        assert json.loads(json.dumps(first.info)) == first.info
+        taken.add(space.key(first.params))
+        trials.append((first.params, Failure("error", "no") if generator.random() < 0.2 else generator.normal()))
+
+
+def test_it_goes_where_losses_are_low_and_shuns_what_crashed() -> None:
+    space = Space({"x": Float(0, 1), "c": Categorical(*"abcdef")})
+    rng = np.random.default_rng(0)
+    trials: list[Any] = []
+    for _ in range(60):
+        params = space.sample(rng)
+        value = abs(params["x"] - 0.7) + (params["c"] != "d")
+        trials.append((params, Failure("error", "no") if params["x"] > 0.8 else value))
+    history = make_history(space, trials)
+    found = [ForestSampler(random=0.0).suggest(history, np.random.default_rng(i)).params for i in range(5)]
+    assert all(params["c"] == "d" for params in found)
+    assert all(0.55 < params["x"] < 0.85 for params in found)
+
+
+def test_a_small_space_is_searched_to_its_end() -> None:
+    study = Study({"k": Int(0, 4), "c": Categorical("a", "b")}, sampler=ForestSampler(trees=5), seed=1)
+    study.run(lambda params: float(params["k"]))
+    assert len(study.trials) == 10
+    assert "exhausted" in study.stop_reason
+
+
+@pytest.mark.parametrize("options", [{"n_initial": 0}, {"trees": 1}, {"trees": 2.5}])
+def test_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="must be"):
+        ForestSampler(**options)
+
+
+def test_it_beats_chance() -> None:
+    space = Space({**{f"c{i}": Categorical(*"abcd") for i in range(4)}, "k": Int(0, 20), "v": Float(0, 1)})
+
+    def function(params: Params) -> float:
+        wrong = sum((i + 1) * (params[f"c{i}"] != "bdca"[i]) for i in range(4))
+        return float(wrong + abs(params["k"] - 14) / 5 + (params["v"] > 0.3))
+
+    wins = 0
+    for seed in range(20):
+        study = Study(space, sampler=ForestSampler(trees=15), seed=seed)
+        study.run(function, trials=35)
+        assert study.best is not None
+        assert study.best.value is not None
+        rng = np.random.default_rng(seed)
+        wins += study.best.value < min(function(space.sample(rng)) for _ in range(35))
+    assert binomtest(wins, 20, alternative="greater").pvalue < 0.01

@@ -1,0 +1,111 @@
+"""Which trials are the good ones: ranks of results of one or several objectives, early-stopped trials among them.
+
+- A trial with partial evidence (stopped early, or paused) and another are compared at the highest step that both
+  reached. The score of a trial is the fraction of the others that beat it so: without partial evidence this is
+  the rank of its loss.
+- With several objectives trials are ranked by non-dominated fronts (Deb et al., NSGA-II, IEEE Trans. Evol. Comp.
+  2002, section III.A), within a front by crowding distance (section III.B), the ends of the front first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpt_core import History, State
+
+if TYPE_CHECKING:
+    from hpt_sampler_tpe.normal import FloatArray, IntArray
+
+__all__ = ["crowding", "fronts", "ranked"]
+
+_RUNGS = 16  # steps at which partial evidence is compared
+
+
+def ranked(history: History) -> IntArray:
+    """The numbers of all trials with evidence, the best first, equals by number."""
+    paused = [n for n in history.pending if history.trials[n].state is State.PAUSED and history.trials[n].reports]
+    partial = np.concatenate([history.stopped, np.array(paused, dtype=np.intp)])
+    complete = history.complete
+    if len(history.objectives) > 1:
+        valued = np.concatenate([complete, history.stopped])
+        valued = np.sort(valued[np.isfinite(history.losses[valued]).all(axis=1)])
+        losses = history.losses[valued]
+        front = fronts(losses)
+        return valued[np.lexsort((valued, -crowding(losses, front), front))]
+    if not len(partial):
+        return complete[np.lexsort((complete, history.losses[complete, 0]))]
+    numbers = np.sort(np.concatenate([complete, partial]))
+    scores = _beaten(*_evidence(history, numbers))
+    return numbers[np.lexsort((numbers, scores))]
+
+
+def fronts(losses: FloatArray) -> IntArray:
+    """The non-dominated front that each row of ``losses`` (n, m) lies in, 0 the best. (n,)."""
+    n = len(losses)
+    found = np.full(n, -1)
+    left = np.lexsort(losses.T[::-1])  # nothing is dominated by what comes behind it
+    level = 0
+    while len(left):
+        front: list[int] = []
+        for i in left:
+            rivals = losses[front]
+            if not ((rivals <= losses[i]).all(axis=1) & (rivals < losses[i]).any(axis=1)).any():
+                front.append(i)
+        found[front] = level
+        left = left[found[left] < 0]
+        level += 1
+    return found
+
+
+def crowding(losses: FloatArray, front: IntArray) -> FloatArray:
+    """Crowding distance of each row of ``losses`` (n, m) within its front, infinite at the ends. (n,)."""
+    found = np.zeros(len(losses))
+    for level in np.unique(front):
+        members = np.flatnonzero(front == level)
+        for column in losses[members].T:
+            order = np.argsort(column, kind="stable")
+            span = column[order[-1]] - column[order[0]]
+            ends = np.full(len(members), np.inf)
+            if len(members) > 2:
+                ends[1:-1] = (column[order[2:]] - column[order[:-2]]) / span if span > 0 else 0.0
+            found[members[order]] += ends
+    return found
+
+
+def _evidence(history: History, numbers: IntArray) -> tuple[FloatArray, IntArray]:
+    """Losses of trials ``numbers`` at each rung and at the end (n, r + 1), and the last column each reached (n,)."""
+    folds = history.evidence == "folds"
+    curves = [history.curve(history.trials[n]) for n in numbers]
+    complete = np.array([history.trials[n].state is State.COMPLETE for n in numbers])
+    last = np.array([curve[-1][0] if curve else 0 for curve in curves])
+    rungs = np.unique(last[~complete])
+    if len(rungs) > _RUNGS:
+        rungs = np.unique(np.quantile(rungs, np.linspace(0.0, 1.0, _RUNGS), method="lower"))
+    table = np.full((len(numbers), len(rungs) + 1), np.nan)
+    reached = np.where(complete, len(rungs), np.searchsorted(rungs, last, side="right") - 1)
+    for row, curve, n in zip(table, curves, numbers, strict=True):
+        steps, values = [step for step, _ in curve], np.array([value for _, value in curve])
+        if folds and len(values):
+            values = np.cumsum(values) / np.arange(1, len(values) + 1)
+        for k, rung in enumerate(rungs):
+            at = bisect_right(steps, rung) - 1
+            row[k] = values[at] if at >= 0 else history.losses[n, 0]
+        row[-1] = history.losses[n, 0]
+    return table, reached
+
+
+def _beaten(table: FloatArray, reached: IntArray) -> FloatArray:
+    """The fraction of the other trials that each is beaten by, each pair compared at the last column both reached."""
+    n = len(table)
+    wins_against = np.zeros(n)
+    for k in range(table.shape[1]):
+        here, beyond = np.flatnonzero(reached == k), np.flatnonzero(reached > k)
+        column = table[:, k]
+        if len(here):
+            everyone = np.sort(column[np.concatenate([here, beyond])])
+            wins_against[here] += np.searchsorted(everyone, column[here], side="left")
+            wins_against[beyond] += np.searchsorted(np.sort(column[here]), column[beyond], side="left")
+    return wins_against / max(n - 1, 1)

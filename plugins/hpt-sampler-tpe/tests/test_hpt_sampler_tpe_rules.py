@@ -1,0 +1,47 @@
+"""Split sizes, weights and widths, against the words of the papers and Optuna's own functions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hpt_sampler_tpe.rules import HPT, OPTUNA, recency
+
+
+@pytest.mark.parametrize("n", range(1, 301))
+def test_how_many_are_good(n: int) -> None:
+    assert OPTUNA.split(n) == min(math.ceil(0.1 * n), 25)
+    assert HPT.split(n) == max(2, min(math.ceil(0.15 * n), 25))
+
+
+def test_the_split_and_the_weights_are_the_ones_of_optuna() -> None:
+    theirs = pytest.importorskip("optuna.samplers._tpe.sampler")
+    for n in range(1, 301):
+        assert OPTUNA.split(n) == theirs.default_gamma(n)
+        np.testing.assert_allclose(recency(n), theirs.default_weights(n))
+
+
+def test_weights_by_age() -> None:
+    np.testing.assert_allclose(recency(30), np.append(np.linspace(1 / 30, 1, 5), np.ones(25)))
+    shuffled = np.random.default_rng(0).permutation(30)
+    np.testing.assert_allclose(OPTUNA.weights(shuffled, good=True), recency(30)[shuffled])
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 25])
+def test_weights_by_rank_fall_and_have_the_mean_of_the_prior(n: int) -> None:
+    found = HPT.weights(np.arange(n)[::-1], good=True)
+    assert (np.diff(found) < 0).all()
+    assert found.mean() == pytest.approx(1.0)
+    np.testing.assert_array_equal(HPT.weights(np.arange(n), good=False), np.ones(n))
+
+
+def test_widths_by_hand() -> None:
+    mu = np.array([0.9, 0.1, 0.4])
+    # at the ends the one gap inside counts; the middle one has the larger of 0.3 and 0.5; 1 / (3 + 2) is the floor
+    np.testing.assert_allclose(OPTUNA.widths.of(mu), [0.5, 0.3, 0.5])
+    np.testing.assert_allclose(OPTUNA.widths.of(np.array([0.3])), [0.7])
+    np.testing.assert_allclose(OPTUNA.widths.of(np.array([0.3, 0.35])), [0.25, 0.25])
+    np.testing.assert_allclose(HPT.widths.of(np.array([0.3, 0.35])), [1 / 16, 1 / 16])
+    np.testing.assert_allclose(HPT.widths.of(np.full(200, 0.5)), np.full(200, 0.05))

@@ -1,0 +1,174 @@
+"""The sampler: valid, new and reproducible on any space; learns; shuns what failed or runs; better than chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from hpt_core import Categorical, Failure, Float, Int, Params, Space, SpaceExhausted, Study, UsageError
+from hpt_core.testing import make_history
+from hpt_core.testing.strategies import spaces
+from hpt_sampler_tpe.sampler import TpeSampler
+
+LINE = Space({"x": Float(0, 1)})
+
+
+@settings(max_examples=30, deadline=None)
+@given(spaces(max_size=6), st.integers(0, 2**32 - 1), st.integers(1, 18))
+def test_suggestions_are_valid_new_and_reproducible(space: Space, seed: int, n: int) -> None:
+    generator = np.random.default_rng(seed)
+    trials: list[tuple[Params, object]] = []
+    taken: set[object] = set()
+    sampler = TpeSampler(n_initial=3)
+    for number in range(n):
+        ended = number - number // 3
+        history = make_history(space, trials[:ended], running=[params for params, _ in trials[ended:]])
+        try:
+            suggestion = sampler.suggest(history, np.random.default_rng([seed, number]))
+        except SpaceExhausted:
+            assert len(taken) == space.size
+            return
+        assert TpeSampler(n_initial=3).suggest(history, np.random.default_rng([seed, number])) == suggestion
+        assert space.contains(suggestion.params)
+        assert space.key(suggestion.params) not in taken
+        assert json.loads(json.dumps(suggestion.info)) == suggestion.info
+        taken.add(space.key(suggestion.params))
+        trials.append((suggestion.params, Failure("error", "no") if generator.random() < 0.2 else generator.normal()))
+
+
+def suggestions(space: Space, trials: list[Any], count: int, **more: Any) -> list[Any]:
+    history = make_history(space, trials, **more)
+    return [TpeSampler().suggest(history, np.random.default_rng(i)) for i in range(count)]
+
+
+def test_the_first_points_are_the_default_and_a_latin_hypercube() -> None:
+    space = Space({"x": Float(0, 1, default=0.125), "c": Categorical("a", "b", "c", "d", "e")})
+    running: list[Params] = []
+    for _ in range(6):
+        found = TpeSampler().suggest(make_history(space, running=running), np.random.default_rng(0))
+        assert found.info["model"] == "initial"
+        running.append(found.params)
+    assert running[0] == {"x": 0.125, "c": "a"}
+    assert sorted(int(params["x"] * 5) for params in running[1:]) == [0, 1, 2, 3, 4]
+    assert {params["c"] for params in running[1:]} == set("abcde")
+
+
+def test_it_draws_from_where_losses_are_low() -> None:
+    trials = [({"x": i / 40}, abs(i / 40 - 0.7)) for i in range(41)]
+    found = [suggestion.params["x"] for suggestion in suggestions(LINE, trials, 20)]
+    assert np.abs(np.median(found) - 0.7) < 0.1
+
+
+@pytest.mark.parametrize("how", ["failed", "running"])
+def test_it_shuns_what_failed_or_runs(how: str) -> None:
+    trials: list[Any] = [({"x": i / 40}, min(abs(i / 40 - 0.2), abs(i / 40 - 0.8))) for i in range(41)]
+    spots = [{"x": 0.75 + i / 200} for i in range(20)]
+    more: list[Any] = [(spot, Failure("error", "no")) for spot in spots] if how == "failed" else []
+    running = spots if how == "running" else []
+    found = [s.params["x"] for s in suggestions(LINE, trials + more, 20, running=running)]
+    assert sum(x > 0.6 for x in found) <= 2
+
+
+def test_a_branch_is_judged_by_its_own_trials() -> None:
+    """The good values of `x` in one branch do not carry over to its namesake position in the other."""
+    space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
+    rng = np.random.default_rng(3)
+    trials = []
+    for _ in range(60):
+        params = space.sample(rng)
+        value = (params["x"] - 0.2) ** 2 if params["b"] == "l" else (params["y"] - 0.9) ** 2
+        trials.append((params, value))
+    found = [suggestion.params for suggestion in suggestions(space, trials, 40)]
+    assert {params["b"] for params in found} == {"l", "r"}
+    assert np.median([abs(params["x"] - 0.2) for params in found if params["b"] == "l"]) < 0.1
+    assert np.median([abs(params["y"] - 0.9) for params in found if params["b"] == "r"]) < 0.1
+
+
+def test_units_and_scale_of_the_values_do_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    points = [LINE.sample(rng) for _ in range(20)]
+    plain = [(p, (p["x"] - 0.3) ** 2) for p in points]
+    odd = [(p, 1e30 * v - 5.0) for p, v in plain]
+    assert suggestions(LINE, plain, 3) == suggestions(LINE, odd, 3)
+
+
+def test_a_branch_that_was_unlucky_gets_its_chances() -> None:
+    space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
+    trials: list[Any] = [({"b": "l", "x": i / 40}, i / 40) for i in range(40)]
+    trials += [({"b": "r", "y": i / 8}, 5.0 + i) for i in range(8)]
+    found = [suggestion.params["b"] for suggestion in suggestions(space, trials, 200)]
+    assert binomtest(found.count("r"), 200, 0.2 / 3).pvalue > 1e-3  # a fifth looks at one branch, a third of them here
+
+
+def test_a_small_space_is_searched_to_its_end() -> None:
+    study = Study({"k": Int(0, 4), "c": Categorical("a", "b")}, sampler=TpeSampler(), seed=1)
+    study.run(lambda params: float(params["k"]))
+    assert len(study.trials) == 10
+    assert "exhausted" in study.stop_reason
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_initial": 0}, {"candidates": 0}, {"good": 0.0}, {"good": 1.0}, {"n_initial": True}]
+)
+def test_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="must be"):
+        TpeSampler(**options)
+
+
+def test_options_change_the_rules() -> None:
+    numbers = TpeSampler(rules="optuna", candidates=7)._numbers()
+    assert (numbers.n_initial, numbers.candidates, numbers.good, numbers.by_rank) == (10, 7, 0.1, False)
+
+
+def branin(params: Params) -> float:
+    x, y = params["x"], params["y"]
+    bowl = (y - 5.1 / (4 * np.pi**2) * x * x + 5 / np.pi * x - 6) ** 2
+    return float(bowl + 10 * (1 - 1 / (8 * np.pi)) * np.cos(x) + 10)
+
+
+def branches(params: Params) -> float:
+    if params["model"] == "svm":
+        kernel = (params["kernel"] != "rbf") * 0.3 + (np.log10(params["tol"]) + 3) ** 2 / 9
+        return float(0.2 + (np.log10(params["C"]) - 1) ** 2 / 4 + kernel)
+    leaf = (params["leaf"] - 3) ** 2 / 20
+    return float(0.1 + ((params["depth"] - 11) / 6) ** 2 + (params["share"] - 0.7) ** 2 * 2 + leaf)
+
+
+PROBLEMS: dict[str, tuple[Space, Callable[[Params], float]]] = {
+    "branin": (Space({"x": Float(-5, 10), "y": Float(0, 15)}), branin),
+    "branches": (
+        Space(
+            {
+                "model": Categorical("svm", "forest"),
+                "C": Float(1e-4, 1e4, log=True, when={"model": "svm"}),
+                "kernel": Categorical("rbf", "poly", "linear", when={"model": "svm"}),
+                "tol": Float(1e-6, 1.0, log=True, when={"model": "svm"}),
+                "depth": Int(1, 30, when={"model": "forest"}),
+                "share": Float(0.05, 1.0, when={"model": "forest"}),
+                "leaf": Int(1, 30, log=True, when={"model": "forest"}),
+            }
+        ),
+        branches,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_it_beats_chance(name: str) -> None:
+    space, function = PROBLEMS[name]
+    wins = 0
+    for seed in range(20):
+        study = Study(space, sampler=TpeSampler(), seed=seed)
+        study.run(function, trials=25)
+        assert study.best is not None
+        assert study.best.value is not None
+        rng = np.random.default_rng(seed)
+        wins += study.best.value < min(function(space.sample(rng)) for _ in range(25))
+    assert binomtest(wins, 20, alternative="greater").pvalue < 0.01
