@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,10 @@ from hpt_stopping_basic.alone import Patience, Threshold
 from hpt_stopping_basic.combine import After, AllOf, AnyOf
 from hpt_stopping_basic.ranked import Median, Percentile
 from hpt_stopping_basic.study import Plateau, Target, TimeBudget, TrialBudget
+
+
+def pair() -> list[Any]:
+    return [Median(), Percentile(percentile=75.0)]
 
 
 class TestMedian(StoppingRuleKit):
@@ -71,16 +76,16 @@ class TestTrialBudget(StoppingRuleKit):
 class TestAnyOf(StoppingRuleKit):
     @pytest.fixture
     def make_rule(self) -> Callable[[], AnyOf]:
-        return lambda: AnyOf(rules=[Median(), Percentile(percentile=75.0)])
+        return lambda: AnyOf(rules=pair())
 
 
 class TestAllOf(StoppingRuleKit):
     @pytest.fixture
     def make_rule(self) -> Callable[[], AllOf]:
-        return lambda: AllOf(rules=[Median(), Percentile(percentile=75.0)])
+        return lambda: AllOf(rules=pair())
 
 
 class TestAfter(StoppingRuleKit):
     @pytest.fixture
     def make_rule(self) -> Callable[[], After]:
-        return lambda: After(rule=Median(), trials=4, steps=3)
+        return lambda: After(rule=pair()[0], trials=4, steps=3)

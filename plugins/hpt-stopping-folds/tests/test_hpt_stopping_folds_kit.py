@@ -12,12 +12,16 @@ from hpt_stopping_folds.race import Race
 
 
 class TestFolds(StoppingRuleKit):
+    evidence = ("folds",)
+
     @pytest.fixture
     def make_rule(self) -> Callable[[], Folds]:
         return Folds
 
 
 class TestRace(StoppingRuleKit):
+    evidence = ("folds",)
+
     @pytest.fixture
     def make_rule(self) -> Callable[[], Race]:
         return Race

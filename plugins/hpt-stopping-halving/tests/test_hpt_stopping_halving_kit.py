@@ -15,6 +15,10 @@ from hpt_stopping_halving.pasha import Pasha
 
 
 class TestAshaStop(StoppingRuleKit):
+    @pytest.mark.xfail(strict=True, reason="of equals only so many go on, the first ones: the rest is stopped")
+    def test_equals_are_not_stopped(self, make_rule: Callable[[], Asha]) -> None:
+        super().test_equals_are_not_stopped(make_rule)
+
     @pytest.fixture
     def make_rule(self) -> Callable[[], Asha]:
         return partial(Asha, mode="stop")
@@ -42,7 +46,8 @@ class TestHalving(StoppingRuleKit):
 
 class TestHyperband(StoppingRuleKit):
     ordered = True  # a trial's bracket is told by its number
+    acts = False  # its first brackets are longer than the kit's studies
 
     @pytest.fixture
     def make_rule(self) -> Callable[[], Hyperband]:
-        return Hyperband
+        return partial(Hyperband, mode="stop")
