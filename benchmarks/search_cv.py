@@ -16,6 +16,7 @@ measures the first search of a program instead, in new processes. ``--overhead``
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -212,6 +213,7 @@ def overhead(repeats: int) -> None:
 def main() -> None:
     """Read the command line and run."""
     warnings.filterwarnings("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes of the pools
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", nargs="+", choices=list(JOBS), default=list(JOBS))
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpt_evaluator_sklearn.scoring import Scorers
     from hpt_evaluator_sklearn.splits import FoldData, Folds
 
-__all__ = ["FoldScore", "WarningLog", "fit_and_score", "fit_fold"]
+__all__ = ["FoldScore", "WarningLog", "fit_and_score", "fit_fold", "is_pairwise", "needs_fresh_data"]
 
 
 @attrs.frozen(eq=False)
@@ -120,6 +120,8 @@ def fit_fold(
     i: int,
     work: Callable[[Any, FoldData], Any],
     routes: Routes | None = None,
+    *,
+    pairwise: bool | None = None,
 ) -> Any:
     """Run ``work`` on a clone of an estimator and a fold, with copies of the data if it must write to them.
 
@@ -129,17 +131,31 @@ def fit_fold(
         i: Which one, from 0.
         work: Called as ``work(estimator, fold)``; again where the first call failed on read-only data.
         routes: What metadata routing gives fit and score; None: fit gets the data's own arguments.
+        pairwise: Whether X is a kernel matrix for this estimator; None: ask its tags, which takes a while.
 
     Returns:
         What ``work`` returned.
     """
-    pairwise = bool(get_tags(prototype).input_tags.pairwise)
+    if pairwise is None:
+        pairwise = is_pairwise(prototype)
+    fold = _take(folds, i, prototype, routes, pairwise=pairwise)
     try:
-        return work(clone(prototype), _take(folds, i, prototype, routes, pairwise=pairwise))
+        return work(clone(prototype), fold)
     except ValueError as err:
-        if "read-only" not in str(err) and "readonly" not in str(err):
+        if not needs_fresh_data(err, fold):
             raise
     return work(clone(prototype), _take(folds, i, prototype, routes, fresh=True))
+
+
+def is_pairwise(estimator: Any) -> bool:
+    """Whether an estimator takes a kernel matrix, by its tags."""
+    return bool(get_tags(estimator).input_tags.pairwise)
+
+
+def needs_fresh_data(error: Exception, fold: FoldData) -> bool:
+    """Whether a fit failed only because it may not write to the data it was given."""
+    said = str(error)
+    return not fold.fresh and isinstance(error, ValueError) and ("read-only" in said or "readonly" in said)
 
 
 def _take(folds: Folds, i: int, estimator: Any, routes: Routes | None, **how: bool) -> FoldData:

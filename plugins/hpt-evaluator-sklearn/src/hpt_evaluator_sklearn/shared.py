@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedS
 
 from hpt_evaluator_sklearn.data import Data
 from hpt_evaluator_sklearn.estimators import Recipe
-from hpt_evaluator_sklearn.fitting import FoldScore, WarningLog, fit_and_score, fit_fold, score_fitted
+from hpt_evaluator_sklearn.fitting import FoldScore, WarningLog, fit_and_score, fit_fold, is_pairwise, score_fitted
 from hpt_evaluator_sklearn.growth import Growth, growing_parameter
 from hpt_evaluator_sklearn.routing import Routes, route, routing_enabled
 from hpt_evaluator_sklearn.scoring import Scorers
@@ -111,7 +111,7 @@ class Shared:
     def by_folds(self, estimator: Any, folds: Folds | None = None) -> Iterator[FoldScore]:
         """Fit and score clones of an estimator, fold by fold."""
         folds = self.folds if folds is None else folds
-        routes = self.routes(estimator)
+        routes, pairwise = self.routes(estimator), is_pairwise(estimator)
         work = partial(
             fit_and_score,
             scorers=self.scorers,
@@ -119,7 +119,7 @@ class Shared:
             cache=self.cache if routes is None else None,
         )
         for i in range(len(folds)):
-            yield self._counted(partial(fit_fold, estimator, folds, i, work, routes))
+            yield self._counted(partial(fit_fold, estimator, folds, i, work, routes, pairwise=pairwise))
 
     def by_subsets(self, estimator: Any, steps: Sequence[int]) -> Iterator[tuple[int, list[FoldScore]]]:
         """Fit and score on growing parts of the training rows, the last of ``steps`` being all of them.

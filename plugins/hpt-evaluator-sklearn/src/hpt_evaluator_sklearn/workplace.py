@@ -27,14 +27,20 @@ class Workplace:
     def __init__(self, threads: int, *, routing: bool) -> None:
         self._threads = threads
         self._routing = routing
-        self._pools = ThreadpoolController() if threads else None
+        self._libraries = ThreadpoolController().lib_controllers if threads else []
 
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Be at work until the context ends."""
+        changed = []
         with routing_context(self._routing):
-            if self._pools is None:
+            try:
+                for library in self._libraries:  # as ThreadpoolController.limit does, which takes stock of all first
+                    before = library.get_num_threads()
+                    if before is not None and before != self._threads:
+                        library.set_num_threads(self._threads)
+                        changed.append((library, before))
                 yield
-                return
-            with self._pools.limit(limits=self._threads):
-                yield
+            finally:
+                for library, before in changed:
+                    library.set_num_threads(before)

@@ -1,0 +1,129 @@
+"""The evaluator behind `SearchCV`: a configuration, fold by fold."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from hpt_core import EvaluationError, Params, Report, TrialContext, option
+from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob, Result
+from hpt_evaluator_sklearn.search.outcomes import failure_of, report_of
+
+__all__ = ["SearchEvaluator", "run_here"]
+
+Run = Callable[[Mapping[str, Any], Sequence[int]], Iterator[Result]]
+"""Tries the estimator's parameters on folds and gives a result for each, in order, as they come."""
+
+Told = Callable[[Mapping[str, Any], int, Result], None]
+"""Hears of parameters, a fold from 0, and its result."""
+
+
+def run_here(job: FoldJob) -> Run:
+    """Try configurations in the thread that asks."""
+    latest = threading.local()  # a trial's folds come one after the other in one thread
+
+    def run(params: Mapping[str, Any], folds: Sequence[int]) -> Iterator[Result]:
+        if getattr(latest, "params", None) is not params:
+            latest.params, latest.prototype = params, job.prototype(params)
+        for i in folds:
+            yield job.run(latest.prototype, i)
+
+    return run
+
+
+@attrs.define(kw_only=True, eq=False)
+class SearchEvaluator:
+    """Evaluates for `SearchCV`. Its options only describe the search, so that another one is told apart from it."""
+
+    estimator: str = option("", help="The estimator, in words.")
+    scoring: str = option("", help="The scorers, in words.")
+    data: str = option("", help="A digest of the data, of its folds and of what goes to fit and score.")
+    steps: int = option(1, ge=1, help="How many folds there are.")
+    return_train_score: bool = option(False, help="Whether training parts are scored too.")
+    evidence = "folds"
+    resumable = False
+
+    _decode: Callable[[Params], dict[str, Any]] = attrs.field(init=False, default=dict, repr=False)
+    _run: Run | None = attrs.field(init=False, default=None, repr=False)
+    _by_fold: bool = attrs.field(init=False, default=True, repr=False)
+    _told: Told | None = attrs.field(init=False, default=None, repr=False)
+
+    def connect(
+        self,
+        decode: Callable[[Params], dict[str, Any]],
+        run: Run,
+        *,
+        by_fold: bool,
+        told: Told | None,
+    ) -> None:
+        """Give it what it works with.
+
+        Args:
+            decode: Configuration of the space -> parameters of the estimator.
+            run: Tries them on folds.
+            by_fold: Ask for one fold after the other, because a rule may stop the trial in between; else for all.
+            told: Hears of each result as it comes; None: nobody wants to.
+        """
+        self._decode, self._run, self._by_fold, self._told = decode, run, by_fold, told
+
+    def disconnect(self) -> None:
+        """Let go of the data."""
+        self._run = None
+
+    def evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
+        """Try a configuration on all folds.
+
+        Args:
+            trial: What to try.
+
+        Yields:
+            A report for each fold whose scores are finite.
+
+        Returns:
+            The mean score, its standard deviation over the folds, and the mean time of a fit.
+
+        Raises:
+            AbortedError: If the search must not go on.
+            EvaluationError: At the end, if there is a fold without a report.
+        """
+        objective = trial.objectives[0]
+        params = self._decode(trial.params)
+        bad: dict[int, Result] = {}
+        values: list[float] = []
+        seconds = 0.0
+        for i, result in self._results(params):
+            report = report_of(result, i + 1, objective)
+            if self._told is not None:
+                self._told(params, i, result)
+            if report is None:
+                bad[i] = result
+            else:
+                values.append(report.value)
+                seconds += result["fit_time"]
+                yield report
+        if bad:
+            raise failure_of(bad, self.steps)
+        return _summary(objective, values, seconds)
+
+    def _results(self, params: Mapping[str, Any]) -> Generator[tuple[int, Result], None, None]:
+        if self._run is None:
+            msg = "This search is over: its evaluator has no data any more."
+            raise AbortedError(RuntimeError(msg))
+        groups = [[i] for i in range(self.steps)] if self._by_fold else [list(range(self.steps))]
+        try:
+            for folds in groups:
+                yield from zip(folds, self._run(params, folds), strict=True)
+        except (AbortedError, EvaluationError):
+            raise
+        except Exception as err:
+            raise AbortedError(err) from err
+
+
+def _summary(objective: str, values: Sequence[float], seconds: float) -> dict[str, float]:
+    count = len(values)
+    mean = sum(values) / count
+    deviation = (sum((value - mean) ** 2 for value in values) / count) ** 0.5
+    return {objective: mean, "std": deviation, "fit_time": seconds / count}

@@ -1,0 +1,121 @@
+"""What happens to one configuration on one fold, wherever it happens: fit, score, and say how it went.
+
+The results have the form that scikit-learn's own searches collect (`sklearn.model_selection._validation`), and scores
+are taken by the same function, so that errors in scoring and values that are no numbers come out alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from traceback import format_exc
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from sklearn.base import clone
+from sklearn.model_selection._validation import _score
+
+from hpt_core import PluginError
+from hpt_evaluator_sklearn.fitting import fit_fold, is_pairwise, needs_fresh_data
+from hpt_evaluator_sklearn.routing import Routes
+from hpt_evaluator_sklearn.splits import Folds
+from hpt_evaluator_sklearn.transformers import TransformerCache, fit_estimator
+
+if TYPE_CHECKING:
+    from hpt_evaluator_sklearn.splits import FoldData
+
+__all__ = ["AbortedError", "FoldJob", "Prototype", "Result"]
+
+Result = dict[str, Any]
+"""``fit_time``, ``score_time``, ``fit_error`` (None or a traceback), ``test_scores`` (a number, or numbers by name) and
+``train_scores`` where they were asked for; the scores of a failed fit are missing."""
+
+
+class AbortedError(PluginError):
+    """Ends the whole search with an exception of the estimator's, the scorer's or scikit-learn's.
+
+    Attributes:
+        original: That exception.
+    """
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(f"{type(original).__name__}: {original}")
+        self.original = original
+
+    def __reduce__(self) -> tuple[type[AbortedError], tuple[BaseException]]:
+        return type(self), (self.original,)
+
+
+@attrs.frozen(eq=False)
+class Prototype:
+    """The unfitted estimator of a configuration, and what is asked of it once.
+
+    Attributes:
+        estimator: To be cloned.
+        pairwise: Whether it takes a kernel matrix, whose columns are rows too.
+    """
+
+    estimator: Any
+    pairwise: bool
+
+
+@attrs.define(eq=False)
+class FoldJob:
+    """All that is needed to try configurations on folds.
+
+    Attributes:
+        estimator: The estimator before a configuration is set.
+        folds: The data and its folds.
+        scorer: A scorer, or one of scikit-learn's of several metrics.
+        routes: Arguments of fit and score; None: there are none.
+        error_score: What the score is where scoring fails; ``"raise"``: errors of fit and score are raised.
+        return_train_score: Whether to score on the training parts too.
+        cache: Fitted transformers that configurations share; None: none.
+    """
+
+    estimator: Any
+    folds: Folds
+    scorer: Any
+    routes: Routes | None
+    error_score: Any
+    return_train_score: bool
+    cache: TransformerCache | None = None
+
+    def prototype(self, params: Mapping[str, Any]) -> Prototype:
+        """The estimator of a configuration; parameters that are estimators are cloned.
+
+        Raises:
+            ValueError: By scikit-learn, for a parameter that the estimator does not have.
+        """
+        estimator = clone(self.estimator)
+        if params:
+            estimator.set_params(**{name: clone(value, safe=False) for name, value in params.items()})
+        return Prototype(estimator, is_pairwise(estimator))
+
+    def run(self, prototype: Prototype, i: int) -> Result:
+        """Try a configuration on fold ``i``."""
+        return fit_fold(  # type: ignore[no-any-return]  # it returns what _work does
+            prototype.estimator, self.folds, i, self._work, self.routes, pairwise=prototype.pairwise
+        )
+
+    def _work(self, estimator: Any, fold: FoldData) -> Result:
+        started = perf_counter()
+        try:
+            fit_estimator(estimator, fold, self.cache)
+        except Exception as err:
+            if self.error_score == "raise" or needs_fresh_data(err, fold):
+                raise
+            return {"fit_time": perf_counter() - started, "score_time": 0.0, "fit_error": format_exc()}
+        fitted = perf_counter()
+        error_score = self.error_score
+        scores = _score(estimator, fold.X_test, fold.y_test, self.scorer, fold.score_params, error_score)
+        result = {
+            "fit_time": fitted - started,
+            "score_time": perf_counter() - fitted,
+            "fit_error": None,
+            "test_scores": scores,
+        }
+        if self.return_train_score:
+            params = fold.train_score_params
+            result["train_scores"] = _score(estimator, fold.X_train, fold.y_train, self.scorer, params, error_score)
+        return result

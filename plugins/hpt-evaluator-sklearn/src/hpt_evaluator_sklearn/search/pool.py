@@ -1,0 +1,229 @@
+"""Fits in other processes, of the kind that joblib uses, which are started once per program, not once per search.
+
+The study's own loop stays in this process, in one thread per worker. Data travels once per process, through a file that
+is mapped into memory; estimators travel as joblib sends them, so that classes of a notebook are fine.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYetError
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import joblib
+import numpy as np
+from joblib.externals.loky import ProcessPoolExecutor
+from sklearn import config_context, get_config
+
+from hpt_core import EvaluationError, Failure
+from hpt_evaluator_sklearn.data import Data
+from hpt_evaluator_sklearn.search.evaluator import Run, run_here
+from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob, Result
+from hpt_evaluator_sklearn.splits import Folds
+from hpt_evaluator_sklearn.transformers import TransformerCache
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["FitPool", "ThreadExecutor"]
+
+_LOOK_SECONDS = 0.5
+_IDLE_SECONDS = 300
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+_NO_FOLDS = Folds(Data(np.empty((0, 0))), [])
+"""Stands for the folds of a job that travels."""
+
+
+class FitPool:
+    """Tries configurations in other processes.
+
+    Args:
+        job: What to do.
+        workers: How many processes.
+        cache_bytes: For fitted transformers, in each process.
+    """
+
+    def __init__(self, job: FoldJob, workers: int, cache_bytes: int) -> None:
+        self._job, self._workers, self._cache_bytes = job, workers, cache_bytes
+        self.halted = threading.Event()
+        """Set, it lets no further fit begin."""
+        self._alone = threading.Lock()
+        self._futures: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="hpt-")
+        job = self._job
+        joblib.dump((job.folds.data, job.folds.splits, job.routes), Path(self._folder.name) / "data")
+        rest = attrs.evolve(job, folds=_NO_FOLDS, routes=None, cache=None)
+        self._task = _Task(self._folder.name, rest, self._cache_bytes)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.halted.set()
+        if error is None or isinstance(error, Exception):
+            _cancel(list(self._futures))
+        else:  # the user interrupts: fits may last hours
+            with _starting:
+                pool = _started.pop(self._workers, None)
+            if pool is not None:
+                pool.shutdown(wait=False, kill_workers=True)  # it fails to where futures were cancelled
+        self._folder.cleanup()
+
+    def run(self, params: Mapping[str, Any], folds: Sequence[int]) -> Iterator[Result]:
+        """Try the estimator's parameters on folds, each wherever there is room.
+
+        Raises:
+            AbortedError: If the search must not go on.
+            EvaluationError: If a process died of it.
+        """
+        pool = _processes(self._workers)
+        futures = [self._submit(pool, params, i) for i in folds]
+        try:
+            for i, future in zip(folds, futures, strict=True):
+                try:
+                    yield self._wait(future)
+                except BrokenProcessPool:
+                    yield self._again(pool, params, i)
+        finally:
+            if not self.halted.is_set():
+                _cancel(futures)
+
+    def _again(self, broken: Any, params: Mapping[str, Any], fold: int) -> Result:
+        """All fits of a pool end when one of them kills its process; see, one by one, who does it again."""
+        with self._alone:
+            pool = _processes(self._workers, broken)
+            try:
+                return self._wait(self._submit(pool, params, fold))
+            except BrokenProcessPool as err:
+                _processes(self._workers, pool)
+                raise EvaluationError(f"its process died: {err}", kind="killed") from err
+
+    def _submit(self, pool: Any, params: Mapping[str, Any], fold: int) -> Any:
+        try:
+            future = pool.submit(_try_there, self._task, dict(params), fold, get_config())
+        except BrokenProcessPool as err:  # just now, by another one's fit
+            future = Future()
+            future.set_exception(err)
+        self._futures.add(future)
+        return future
+
+    def _wait(self, future: Any) -> Result:
+        while not self.halted.is_set():
+            try:
+                result: Result = future.result(_LOOK_SECONDS)
+            except NotYetError:
+                continue
+            return result
+        raise AbortedError(KeyboardInterrupt("another worker ended the search"))
+
+
+def _cancel(futures: Iterable[Any]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+_started: dict[int, Any] = {}
+"""How many processes -> a pool of so many, for this program's searches. joblib's own one is joblib's alone."""
+_starting = threading.Lock()
+
+
+def _processes(count: int, broken: Any = None) -> Any:
+    """The pool of ``count`` processes; one in place of that which is broken."""
+    with _starting:
+        pool = _started.get(count)
+        if pool is None or pool is broken:
+            # GridSearchCV's pool does the same: as many threads in all as there are cores.
+            threads = str(max(1, joblib.cpu_count() // count))
+            env = {name: os.environ.get(name, threads) for name in _THREAD_LIMITS}
+            pool = _started[count] = ProcessPoolExecutor(count, timeout=_IDLE_SECONDS, env=env)
+        return pool
+
+
+@attrs.frozen
+class _Task:
+    """What a process needs to know of a search.
+
+    Attributes:
+        folder: Where the data lies; it names the search too.
+        rest: The job without its data.
+        cache_bytes: For fitted transformers.
+    """
+
+    folder: str
+    rest: FoldJob
+    cache_bytes: int
+
+
+_latest: dict[str, Run] = {}
+"""In a process of the pool: the search that it works for, by folder."""
+
+
+def _try_there(task: _Task, params: Mapping[str, Any], fold: int, config: dict[str, Any]) -> Result:
+    with config_context(**config):
+        if task.folder not in _latest:
+            _latest.clear()
+            _latest[task.folder] = run_here(_load(task))
+        return next(_latest[task.folder](params, [fold]))
+
+
+def _load(task: _Task) -> FoldJob:
+    data, splits, routes = joblib.load(Path(task.folder) / "data", mmap_mode="r")
+    plain = {name: _plain(part) for name in ("X", "y") if (part := getattr(data, name)) is not None}
+    cache = TransformerCache(task.cache_bytes) if task.cache_bytes else None
+    return attrs.evolve(task.rest, folds=Folds(attrs.evolve(data, **plain), splits), routes=routes, cache=cache)
+
+
+def _plain(part: Any) -> Any:
+    """A mapped array as what it was: estimators look at the type."""
+    return np.asarray(part) if isinstance(part, np.memmap) else part
+
+
+@attrs.define(kw_only=True)
+class ThreadExecutor:
+    """Runs a study's workers as threads of this process, which wait for fits elsewhere.
+
+    Attributes:
+        name_of: Gives worker ``i`` its name.
+        halted: Told when the others have to end.
+    """
+
+    name_of: Callable[[int], str]
+    halted: threading.Event
+
+    def run(self, worker: Any, count: int, lost: Callable[[str, Failure], bool]) -> None:
+        """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
+        errors: list[BaseException] = []
+
+        def work(name: str) -> None:
+            try:
+                worker(name)
+            except BaseException as err:  # noqa: BLE001 - the caller raises it
+                errors.append(err)
+                self.halted.set()
+
+        names = [self.name_of(i) for i in range(count)]
+        threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self.halted.set()
+            for thread in threads:
+                thread.join(2 * _LOOK_SECONDS)
+            for name in names:
+                lost(name, Failure("interrupted", "interrupted by the user"))
+            raise
+        if errors:
+            raise errors[0]

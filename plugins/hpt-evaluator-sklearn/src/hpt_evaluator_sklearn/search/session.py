@@ -1,0 +1,180 @@
+"""One fit of `SearchCV`: the study that it is, run here or with several workers."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import attrs
+import joblib
+import numpy as np
+from joblib.parallel import get_active_backend
+
+from hpt_core import NothingSucceededError, Study
+from hpt_evaluator_sklearn.data import Data
+from hpt_evaluator_sklearn.routing import Routes
+from hpt_evaluator_sklearn.search.evaluator import SearchEvaluator, run_here
+from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob
+from hpt_evaluator_sklearn.search.labels import plain_text
+from hpt_evaluator_sklearn.search.plan import Plan
+from hpt_evaluator_sklearn.search.pool import FitPool, ThreadExecutor
+from hpt_evaluator_sklearn.search.talk import Teller
+from hpt_evaluator_sklearn.splits import Folds
+from hpt_evaluator_sklearn.transformers import TransformerCache
+
+__all__ = ["Session"]
+
+_NEVER = 10**9
+_PATIENCE = 3
+_LONGEST = 2_000
+
+
+@attrs.define(eq=False)
+class Session:
+    """One fit.
+
+    Attributes:
+        search: The `SearchCV`.
+        plan: What is searched.
+        scorers: A scorer, or scikit-learn's of several metrics.
+        trials: How many candidates there are at most; None: as many as there are.
+    """
+
+    search: Any
+    plan: Plan
+    scorers: Any
+    trials: int | None
+
+    def run(self, X: Any, y: Any, splits: Sequence[tuple[Any, Any]], routed: Any, params: Mapping[str, Any]) -> Study:
+        """Create or resume the study, and run it to its end.
+
+        Args:
+            X: Rows of features.
+            y: Targets or None.
+            splits: Rows of each fold, to train on and to test on.
+            routed: scikit-learn's account of which argument goes where.
+            params: All arguments.
+
+        Returns:
+            The study.
+        """
+        search = self.search
+        workers = joblib.effective_n_jobs(search.n_jobs)
+        in_pool = workers > 1 and not getattr(get_active_backend()[0], "supports_sharedmem", False)
+        job = self._job(Folds(Data(X, y), splits), routed, alone=workers == 1)
+        evaluator = SearchEvaluator(steps=len(splits), return_train_score=search.return_train_score)
+        if search.store is not None:
+            evaluator = self._described(evaluator, [X, y, splits, *sorted(params.items())])
+        with FitPool(job, workers, search.cache_mb * 10**6) if in_pool else nullcontext() as pool:
+            halted = pool.halted if pool else threading.Event()
+            study = self._study(evaluator, workers, halted)
+            by_fold = not pool or any(hasattr(rule, "judge_trial") for rule in study.rules)
+            teller = Teller.of(search.verbose, len(splits), self.most(study))
+            evaluator.connect(self.plan.decode, pool.run if pool else run_here(job), by_fold=by_fold, told=teller)
+            try:
+                self._run(study, workers)
+            finally:
+                evaluator.disconnect()
+                if not hasattr(search.store, "append"):  # it was opened here
+                    study.close()
+        return study
+
+    def most(self, study: Study) -> int | None:
+        """How many candidates there will be at most; None: nobody knows."""
+        known = [count for count in (self.trials, study.space.size) if count is not None]
+        return min(known, default=None)
+
+    def _job(self, folds: Folds, routed: Any, *, alone: bool) -> FoldJob:
+        search = self.search
+        routes = Routes(dict(routed.estimator.fit), dict(routed.scorer.score))
+        limit = search.cache_mb * 10**6
+        return FoldJob(
+            estimator=search.estimator,
+            folds=folds,
+            scorer=self.scorers,
+            routes=routes if routes.fit or routes.score else None,
+            error_score=search.error_score,
+            return_train_score=search.return_train_score,
+            cache=TransformerCache(limit) if limit and alone else None,
+        )
+
+    def _study(self, evaluator: SearchEvaluator, workers: int, halted: threading.Event) -> Study:
+        search, own = self.search, self.search.sampler is None and self.plan.sampler is not None
+        study = Study(
+            self.plan.space,
+            objective={self._objective(): "maximize"},
+            name=search.study_name,
+            sampler=self.plan.sampler if own else search.sampler,
+            evaluator=evaluator,
+            store=search.store,
+            stop=search.stop,
+            seed=_seed(search.random_state),
+            duplicates="allow" if own else "avoid",
+            max_failures=search.max_failures or (_NEVER if self.plan.sampler is not None else _PATIENCE),
+        )
+        if workers > 1:
+            study.executor = ThreadExecutor(name_of=lambda i: f"{_this_process(study)}/{i}", halted=halted)
+        return study
+
+    def _objective(self) -> str:
+        """What the study calls the score that decides."""
+        search = self.search
+        if isinstance(search.scoring, str):
+            return str(search.scoring)
+        names = getattr(self.scorers, "_scorers", None)
+        if isinstance(search.refit, str) and (names is None or search.refit in names):
+            return search.refit
+        return next(iter(names)) if names else "score"
+
+    def _described(self, evaluator: SearchEvaluator, data: Sequence[Any]) -> SearchEvaluator:
+        """The evaluator with what tells this search from others: needed only where a store may have another one."""
+        search = self.search
+        return attrs.evolve(
+            evaluator,
+            estimator=_in_words(search.estimator),
+            scoring=_in_words(search.scoring),
+            data=joblib.hash([_digest(part) for part in data], hash_name="sha1"),
+        )
+
+    def _run(self, study: Study, workers: int) -> None:
+        try:
+            study.run(trials=self.trials, workers=workers)
+        except AbortedError as err:
+            raise err.original from None
+        except NothingSucceededError:
+            return  # scikit-learn's own summary of the errors follows from the results
+        tried, wanted = study.history.next_number, self.search.n_iter
+        if wanted is not None and self.plan.sampler is None and tried < wanted and study.space.size == tried:
+            said = f"The space has {tried} candidates, fewer than n_iter={wanted}: all of them were tried."
+            warnings.warn(said, UserWarning, stacklevel=4)
+
+
+def _seed(random_state: Any) -> int | None:
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return None if random_state is None else int(random_state)
+
+
+def _this_process(study: Study) -> str:
+    """The name under which this process joined the study."""
+    me = str(os.getpid())
+    return next(name for name in reversed(study.history.workers) if name.split(":")[-2] == me)
+
+
+def _digest(part: Any) -> str:
+    try:
+        return str(joblib.hash(part, hash_name="sha1"))
+    except Exception:  # noqa: BLE001 - a function among the arguments of fit, or the like, cannot be hashed
+        return plain_text(part, _LONGEST)
+
+
+def _in_words(value: Any) -> str:
+    try:
+        text = value.__repr__(N_CHAR_MAX=_LONGEST)  # scikit-learn's own would cut it
+    except TypeError:
+        text = repr(value)
+    return plain_text(text, _LONGEST, is_text=True)

@@ -1,0 +1,26 @@
+"""The conformance kit on the evaluator: folds, and growing subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import pytest
+
+from hpt_core import Float, Int, Space
+from hpt_core.testing import EvaluatorKit
+from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+
+
+class TestFolds(EvaluatorKit):
+    objectives: ClassVar[Mapping[str, str]] = {"accuracy": "maximize"}
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Space({"max_features": Float(0.2, 1.0), "max_depth": Int(1, 5)})
+
+    @pytest.fixture
+    def make_evaluator(self) -> Callable[[], SklearnEvaluator]:
+        return lambda: SklearnEvaluator(
+            estimator="sklearn.tree:DecisionTreeClassifier", data="sklearn.datasets:load_iris", cv=3
+        )

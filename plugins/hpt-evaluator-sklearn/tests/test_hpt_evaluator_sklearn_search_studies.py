@@ -1,0 +1,362 @@
+"""What `SearchCV` has beyond scikit-learn: samplers, rules, stores, workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from hpt_core import DefinitionChangedError, Float, Int, State, Stop, UsageError
+from hpt_core.ledger import load_history
+from hpt_core.plugins import default_plugins
+from hpt_core.verify import verify
+from hpt_evaluator_sklearn import SearchCV
+from hpt_evaluator_sklearn.search.candidates import GridCandidates
+
+Y = load_iris().target
+X = StandardScaler().fit_transform(load_iris().data)
+TREE = DecisionTreeClassifier(random_state=0)
+SPACE = {"max_depth": Int(1, 20), "min_samples_leaf": Int(1, 50), "ccp_alpha": Float(1e-4, 1e-1, log=True)}
+
+
+def rows(search: SearchCV) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = search.cv_results_["params"]
+    return found
+
+
+# --- samplers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["random", {"use": "random", "method": "sobol"}, None])
+def test_any_sampler_and_the_same_seed_the_same_search(sampler: Any) -> None:
+    search = SearchCV(TREE, SPACE, sampler=sampler, n_iter=7, random_state=3, cv=3)
+    first, second = search.fit(X, Y), clone(search).fit(X, Y)
+    assert len(rows(first)) == 7
+    assert rows(first) == rows(second)
+    assert first.study_.best.params == first.best_params_
+    assert first.study_.best.value == pytest.approx(first.best_score_, abs=1e-15)
+
+
+def test_a_sampler_may_search_a_grid_and_distributions() -> None:
+    grid = SearchCV(TREE, param_grid={"max_depth": [1, 2, 3]}, sampler="random", random_state=0).fit(X, Y)
+    assert sorted(params["max_depth"] for params in rows(grid)) == [1, 2, 3]
+    some = SearchCV(TREE, param_grid={"max_depth": list(range(1, 30))}, n_iter=4).fit(X, Y)
+    assert [params["max_depth"] for params in rows(some)] == [1, 2, 3, 4]
+    with pytest.raises(UsageError, match="There is no sampler 'bayess'"):
+        SearchCV(TREE, SPACE, sampler="bayess").fit(X, Y)
+
+
+def test_fewer_candidates_than_asked_for_are_told() -> None:
+    with pytest.warns(UserWarning, match="The space has 4 candidates, fewer than n_iter=100"):
+        search = SearchCV(TREE, {"max_depth": Int(1, 4)}, sampler="random", n_iter=100).fit(X, Y)
+    assert len(rows(search)) == 4
+
+
+# --- rules ----------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class AfterTwo:
+    """Stops each candidate of even depth after two folds."""
+
+    def judge_trial(self, history: Any, trial: Any) -> Stop | None:
+        return Stop("even") if len(trial.reports) == 2 and trial.params["max_depth"] % 2 == 0 else None
+
+
+@attrs.define
+class EnoughOfFour:
+    def judge_study(self, history: Any) -> Stop | None:
+        return Stop("four are enough") if len(history.complete) + len(history.stopped) >= 4 else None
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_what_a_rule_stops_keeps_its_folds_and_ranks_behind_the_whole_ones(n_jobs: int) -> None:
+    grid = {"max_depth": [1, 2, 3, 4]}
+    search = SearchCV(TREE, param_grid=grid, stop=AfterTwo(), cv=4, n_jobs=n_jobs, return_train_score=True).fit(X, Y)
+    whole = GridSearchCV(TREE, grid, cv=4, return_train_score=True).fit(X, Y).cv_results_
+    found = search.cv_results_
+    by_depth = np.argsort([params["max_depth"] for params in rows(search)])
+    assert found["n_folds"][by_depth].tolist() == [4, 2, 4, 2]
+    for i in range(4):
+        for part in ("test", "train"):
+            ours, theirs = found[f"split{i}_{part}_score"][by_depth], whole[f"split{i}_{part}_score"]
+            tried = [True, i < 2, True, i < 2]
+            assert np.array_equal(ours[tried], theirs[tried])
+            assert np.isnan(ours[np.logical_not(tried)]).all()
+    halves = (whole["split0_test_score"] + whole["split1_test_score"])[[1, 3]] / 2
+    assert np.allclose(found["mean_test_score"][by_depth][[1, 3]], halves)
+    assert (found["mean_fit_time"] > 0).all()
+    assert sorted(found["rank_test_score"][by_depth][[0, 2]]) == [1, 2]
+    assert (found["rank_test_score"][by_depth][[1, 3]] > 2).all()
+    assert search.best_params_["max_depth"] in (1, 3)
+
+
+@attrs.define
+class Estimated:
+    """Stops the second candidate after one fold, with an estimate of its own."""
+
+    def judge_trial(self, history: Any, trial: Any) -> Stop | None:
+        return Stop("enough", value=0.125) if trial.number == 1 else None
+
+
+@pytest.mark.parametrize(("scoring", "refit"), [(None, True), (["accuracy", "f1_macro"], "f1_macro")])
+def test_the_estimate_of_a_rule_is_the_mean_of_what_it_stopped(scoring: Any, refit: Any) -> None:
+    name = refit if scoring else "score"
+    given: dict[str, Any] = {"stop": Estimated(), "scoring": scoring, "refit": refit}
+    found = SearchCV(TREE, param_grid={"max_depth": [2, 3, 1]}, **given).fit(X, Y).cv_results_
+    assert found[f"mean_test_{name}"][1] == 0.125
+    assert found[f"rank_test_{name}"].tolist() == [1, 3, 2]
+    assert found["n_folds"].tolist() == [5, 1, 5]
+
+
+def test_a_rule_may_end_the_search() -> None:
+    search = SearchCV(TREE, SPACE, sampler="random", n_iter=50, stop=[EnoughOfFour()], random_state=0).fit(X, Y)
+    assert len(rows(search)) == 4
+    assert search.study_.stop_reason == "four are enough"
+
+
+def test_median_racing_over_folds_spares_fits_and_finds_a_good_one() -> None:
+    digits = load_digits(return_X_y=True)
+    space = {"max_depth": Int(1, 20), "min_samples_leaf": Int(1, 100)}
+    given: dict[str, Any] = {"sampler": "random", "n_iter": 20, "random_state": 0}
+    raced = SearchCV(TREE, space, stop="median", **given).fit(*digits)
+    whole = SearchCV(TREE, space, **given).fit(*digits)
+    assert raced.cv_results_["n_folds"].sum() < 100
+    assert raced.best_params_ == whole.best_params_
+
+
+# --- stores ---------------------------------------------------------------------------------------------
+
+
+class Counting(DecisionTreeClassifier):
+    """Counts its fits in a file."""
+
+    def __init__(self, path: str = "", max_depth: int | None = None) -> None:
+        super().__init__(max_depth=max_depth, random_state=0)
+        self.path = path
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Counting:
+        with Path(self.path).open("a") as file:
+            file.write("x")
+        super().fit(X, y, sample_weight=sample_weight)
+        return self
+
+
+@pytest.mark.parametrize("kind", ["db", "csv"])
+def test_the_same_fit_goes_on_from_its_store(tmp_path: Path, kind: str) -> None:
+    count = tmp_path / "count"
+    estimator = Counting(path=str(count))
+    search = SearchCV(
+        estimator,
+        {"max_depth": Int(1, 30)},
+        sampler="random",
+        n_iter=4,
+        store=str(tmp_path / f"search.{kind}"),
+        random_state=0,
+        cv=3,
+        refit=False,
+    )
+    first = clone(search).fit(X, Y)
+    again = clone(search).fit(X, Y)
+    assert len(count.read_text()) == 12
+    more = clone(search).set_params(n_iter=6).fit(X, Y)
+    assert len(count.read_text()) == 18
+    assert rows(more)[:4] == rows(first) == rows(again)
+    for name, column in first.cv_results_.items():
+        if name != "params" and not name.startswith("rank"):
+            assert np.array_equal(np.ma.getdata(again.cv_results_[name]), np.ma.getdata(column)), name
+    alone = clone(search).set_params(store=None, n_iter=6).fit(X, Y)
+    assert rows(alone) == rows(more)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X": X[:, ::-1]},
+        {"y": np.roll(Y, 1)},
+        {"sample_weight": np.ones(len(Y))},
+        {"search": {"cv": 4}},
+        {"search": {"cv": KFold(3)}},
+        {"search": {"scoring": "f1_macro"}},
+        {"search": {"estimator__min_samples_split": 3}},
+        {"search": {"return_train_score": True}},
+    ],
+    ids=str,
+)
+def test_another_search_is_refused_its_store(tmp_path: Path, change: dict[str, Any]) -> None:
+    search = SearchCV(TREE, param_grid={"max_depth": [1, 2]}, store=str(tmp_path / "search.db"), cv=3, random_state=0)
+    clone(search).fit(X, Y)
+    other = clone(search).set_params(**change.get("search", {}))
+    params = {name: change[name] for name in ("sample_weight",) if name in change}
+    with pytest.raises(DefinitionChangedError, match="recorded with another definition"):
+        other.fit(change.get("X", X), change.get("y", Y), **params)
+    other.set_params(study_name="another").fit(change.get("X", X), change.get("y", Y), **params)
+
+
+def test_failures_are_remembered_with_their_folds(tmp_path: Path) -> None:
+    search = SearchCV(
+        Fragile(),
+        param_grid={"max_depth": [1, 13]},
+        store=str(tmp_path / "search.db"),
+        cv=KFold(3),
+        error_score=0.25,
+        refit=False,
+    )
+    tables = []
+    for _ in range(2):
+        with pytest.warns(FitFailedWarning, match="2 fits failed out of a total of 6"):
+            tables.append(clone(search).fit(X, Y).cv_results_)
+    for name, column in tables[0].items():
+        assert name == "params" or np.array_equal(tables[1][name], column), name
+    assert tables[1]["split0_test_score"][1] != 0.25
+    assert tables[1]["split1_test_score"][1] == 0.25
+
+
+class Fragile(DecisionTreeClassifier):
+    """With depth 13 it fits data that begin with class 0 only; with 66 it takes its process along."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Fragile:
+        if self.max_depth == 13 and y[0] == 0:
+            raise KeyError("bad luck")
+        if self.max_depth == 66:
+            os._exit(3)
+        super().fit(X, y, sample_weight=sample_weight)
+        return self
+
+
+def test_of_a_space_where_all_fails_three_candidates_are_tried() -> None:
+    liblinear = LogisticRegression(solver="liblinear")
+    search = SearchCV(liblinear, {"C": Float(0.1, 100.0, log=True)}, sampler="random", n_iter=50)
+    with pytest.raises(ValueError, match="All the 15 fits failed") as caught:
+        search.fit(X, Y)
+    assert str(caught.value).count("ValueError: The 'liblinear' solver does not support multiclass") == 1
+
+
+KILLED = """
+import json, os, sys, time
+from sklearn.datasets import load_iris
+from sklearn.tree import DecisionTreeClassifier
+from hpt_evaluator_sklearn import SearchCV
+from hpt_evaluator_sklearn.search.candidates import GridCandidates
+
+def slow(estimator, X, y):
+    if estimator.max_depth == 4 and sys.argv[1] == "wait":
+        print("begun", flush=True)
+        time.sleep(60)
+    return estimator.score(X, y)
+
+search = SearchCV(
+    DecisionTreeClassifier(random_state=0), {"max_depth": {"low": 1, "high": 8}, "min_samples_leaf": [1, 5, 20]},
+    sampler="random", n_iter=12, scoring=slow, store=sys.argv[2], random_state=0, cv=3)
+search.fit(*load_iris(return_X_y=True))
+print(json.dumps([search.cv_results_["params"], search.cv_results_["mean_test_score"].tolist()]))
+"""
+
+
+def test_killed_it_goes_on_to_what_it_would_have_found(tmp_path: Path) -> None:
+    script = tmp_path / "search.py"
+    script.write_text(KILLED)
+    command = [sys.executable, str(script)]
+    store = str(tmp_path / "search.db")
+    with subprocess.Popen([*command, "wait", store], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+    resumed = subprocess.run([*command, "go", store], check=True, capture_output=True, text=True)
+    whole = subprocess.run([*command, "go", str(tmp_path / "other.db")], check=True, capture_output=True, text=True)
+    assert resumed.stdout == whole.stdout
+
+
+def test_a_search_by_grid_can_be_audited(tmp_path: Path) -> None:
+    store = str(tmp_path / "search.db")
+    SearchCV(TREE, param_grid=[{"max_depth": [1, 2]}, {"min_samples_leaf": [5]}], store=store).fit(X, Y)
+    found = verify(default_plugins().make_store(store), "search", default_plugins(), sampler=GridCandidates())
+    assert (found.checked, found.differences, found.skipped) == (3, [], [])
+
+
+# --- workers --------------------------------------------------------------------------------------------
+
+
+def test_two_workers_find_the_same_as_one() -> None:
+    pipeline = Pipeline([("scale", StandardScaler()), ("pca", PCA(random_state=0)), ("tree", TREE)])
+    grid = {"pca__n_components": [1, 2], "tree__max_depth": [1, 2, 3]}
+    given: dict[str, Any] = {"scoring": ["accuracy", "f1_macro"], "refit": "f1_macro", "return_train_score": True}
+    two = SearchCV(pipeline, param_grid=grid, n_jobs=2, **given).fit(X, Y)
+    one = GridSearchCV(pipeline, grid, n_jobs=2, **given).fit(X, Y)
+    assert rows(two) == one.cv_results_["params"]
+    for name, column in one.cv_results_.items():
+        if name != "params" and not name.endswith("_time"):
+            assert np.array_equal(two.cv_results_[name], column), name
+
+
+def test_threads_do_where_joblib_is_told_so() -> None:
+    with joblib.parallel_config(backend="threading"):
+        search = SearchCV(TREE, param_grid={"max_depth": [1, 2, 3]}, n_jobs=2).fit(X, Y)
+    assert search.best_score_ == GridSearchCV(TREE, {"max_depth": [1, 2, 3]}).fit(X, Y).best_score_
+
+
+def test_an_error_in_a_worker_is_raised_as_it_is() -> None:
+    search = SearchCV(Fragile(), param_grid={"max_depth": [1, 13]}, cv=KFold(3), n_jobs=2, error_score="raise")
+    with pytest.raises(KeyError, match="bad luck"):
+        search.fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_fit_that_kills_its_process_costs_its_own_candidate_only() -> None:
+    search = SearchCV(Fragile(), param_grid={"max_depth": [1, 2, 66, 3, 4]}, n_jobs=2, cv=3)
+    with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 15"):
+        search.fit(X, Y)
+    states = {trial.params["max_depth"]: trial.state for trial in search.history_.trials}
+    assert states == {1: State.COMPLETE, 2: State.COMPLETE, 3: State.COMPLETE, 4: State.COMPLETE, 66: State.FAILED}
+    assert [t.failure.kind for t in search.history_.trials if t.failure is not None] == ["killed"]
+
+
+class Slow(DecisionTreeClassifier):
+    """Takes its time from the third depth on."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Slow:
+        if self.max_depth >= 3:
+            time.sleep(30)
+        super().fit(X, y, sample_weight=sample_weight)
+        return self
+
+
+def states_in(store: str) -> list[State]:
+    return [trial.state for trial in load_history(default_plugins().make_store(store))[1].trials]
+
+
+def interrupt_when(store: str, states: list[State]) -> None:
+    """Press Ctrl-C when the trials have these states."""
+    while not Path(store).exists() or not default_plugins().make_store(store).studies() or states_in(store) != states:
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_interrupted_it_keeps_what_is_done_and_the_rest_waits(tmp_path: Path, n_jobs: int) -> None:
+    store = str(tmp_path / "search.db")
+    done = [State.COMPLETE] * 2
+    search = SearchCV(Slow(), param_grid={"max_depth": [1, 2, 3, 4]}, n_jobs=n_jobs, store=store)
+    threading.Thread(target=interrupt_when, args=(store, done + [State.RUNNING] * n_jobs), daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, Y)
+    assert states_in(store) == done + [State.WAITING] * n_jobs

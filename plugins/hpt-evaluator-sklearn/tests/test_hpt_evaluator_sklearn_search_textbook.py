@@ -1,0 +1,137 @@
+"""The textbook searches: LogisticRegression on the irises with the solver liblinear, by grid, at random, by Bayes."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+
+from hpt_core import Categorical, Float, NothingSucceededError
+from hpt_core.config import make_study, read_study_file
+from hpt_evaluator_sklearn import SearchCV
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "textbook"
+X, Y = load_iris(return_X_y=True)
+PLAIN = LogisticRegression(solver="liblinear")
+WRAPPED = OneVsRestClassifier(PLAIN)
+CS = [0.1, 1, 10, 100]
+GRID = {"estimator__C": CS}
+REFUSED = "The 'liblinear' solver does not support multiclass classification"
+
+
+def run_example(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(folder)
+    study, settings = make_study(read_study_file(EXAMPLES / f"{name}.toml"), folder=EXAMPLES)
+    study.run(trials=settings.trials)
+    return study
+
+
+def expected() -> dict[float, list[float]]:
+    """The score of each C on each fold."""
+    table = GridSearchCV(WRAPPED, GRID, cv=5).fit(X, Y).cv_results_
+    return {C: [table[f"split{i}_test_score"][row] for i in range(5)] for row, C in enumerate(CS)}
+
+
+def test_by_grid_each_fold_is_that_of_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = run_example("grid", tmp_path, monkeypatch)
+    found = {trial.params["C"]: [report.value for report in trial.reports] for trial in study.trials}
+    assert found == expected()
+
+
+def test_at_random_four_points_are_four_trials_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = run_example("random", tmp_path, monkeypatch)
+    found = {trial.params["C"]: [report.value for report in trial.reports] for trial in study.trials}
+    assert len(study.trials) == 4
+    assert found == expected()
+    assert "space exhausted" in study.stop_reason
+
+
+def test_by_bayes_it_is_at_least_as_good_as_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = run_example("bayes", tmp_path, monkeypatch)
+    assert len(study.trials) == 20
+    assert study.best.value >= max(np.mean(scores) for scores in expected().values()) - 1e-12
+
+
+@pytest.mark.parametrize("name", ["grid", "random"])
+def test_plain_the_study_ends_with_the_message_of_scikit_learn(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = read_study_file(EXAMPLES / f"{name}.toml")
+    evaluator = data["evaluator"]
+    evaluator["estimator"] = evaluator["estimator"]["estimator"]
+    evaluator["params"] = {}
+    study, settings = make_study(data, folder=EXAMPLES)
+    with pytest.raises(NothingSucceededError, match=REFUSED):
+        study.run(trials=settings.trials)
+    assert len(study.trials) == 3
+
+
+def test_the_three_files_tune_the_same_model() -> None:
+    files = [tomllib.loads((EXAMPLES / f"{name}.toml").read_text()) for name in ("grid", "random", "bayes")]
+    assert len({file["evaluator"]["data"] for file in files}) == 1
+    assert len({file["evaluator"]["estimator"]["use"] for file in files}) == 1
+
+
+# --- the same with SearchCV -----------------------------------------------------------------------------
+
+
+def columns(results: dict[str, Any]) -> dict[str, list[Any]]:
+    return {name: list(column) for name, column in results.items() if not name.endswith("_time")}
+
+
+def test_search_cv_by_grid_has_the_table_of_grid_search_cv() -> None:
+    ours = SearchCV(WRAPPED, param_grid=GRID, cv=5).fit(X, Y)
+    assert columns(ours.cv_results_) == columns(GridSearchCV(WRAPPED, GRID, cv=5).fit(X, Y).cv_results_)
+
+
+def test_search_cv_at_random_tries_four_of_a_hundred_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="parameters 4 is smaller than n_iter=100. Running 4 iterations"):
+        ours = SearchCV(WRAPPED, param_distributions=GRID, n_iter=100, random_state=0).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = RandomizedSearchCV(WRAPPED, GRID, n_iter=100, random_state=0).fit(X, Y)
+    assert columns(ours.cv_results_) == columns(theirs.cv_results_)
+
+
+def test_search_cv_by_bayes_over_c_and_solver() -> None:
+    space = {"estimator__C": Float(0.1, 100.0, log=True), "estimator__solver": Categorical("liblinear", "lbfgs")}
+    wrapped = OneVsRestClassifier(LogisticRegression(max_iter=1_000))
+    search = SearchCV(wrapped, space, sampler="bayes", n_iter=9, random_state=0).fit(X, Y)
+    assert len(search.cv_results_["params"]) == 9
+    assert search.best_score_ >= max(np.mean(scores) for scores in expected().values()) - 1e-12
+
+
+@attrs.frozen
+class Form:
+    """One of the three searches of the plain estimator."""
+
+    given: dict[str, Any]
+    fits: int
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form({"param_grid": {"C": CS}}, 20),
+        Form({"param_distributions": {"C": CS}, "n_iter": 4}, 20),
+        Form({"space": {"C": Float(0.1, 100.0, log=True)}, "sampler": "bayes"}, 15),
+    ],
+    ids=["grid", "random", "bayes"],
+)
+def test_search_cv_plain_ends_with_the_message_shown_once(form: Form) -> None:
+    search = SearchCV(PLAIN, **form.given, random_state=0)
+    with pytest.raises(ValueError, match=f"All the {form.fits} fits failed") as caught:
+        search.fit(X, Y)
+    assert str(caught.value).count(REFUSED) == 1
+    with pytest.raises(ValueError, match=REFUSED):
+        search.set_params(error_score="raise").fit(X, Y)
