@@ -227,7 +227,7 @@ def folds() -> None:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.model_selection import GridSearchCV
 
-    class Trivial(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    class Trivial(ClassifierMixin, BaseEstimator):
         """Does nothing, quickly."""
 
         def __init__(self, a: int = 0) -> None:

@@ -99,7 +99,7 @@ def _branches(params: Params) -> float:
     if model == "linear":
         return 0.5 + abs(math.log10(params["l2"]) + 2) / 10
     if model == "tree":
-        return 0.4 + (params["depth"] - 7) ** 2 / 100 + abs(params["leaf"] - 0.1)
+        return float(0.4 + (params["depth"] - 7) ** 2 / 100 + abs(params["leaf"] - 0.1))
     if model == "net":
         off = (math.log10(params["lr"]) + 2.5) ** 2 / 5 + (math.log2(params["units"]) - 6) ** 2 / 30
         return float(0.1 + off)
