@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import traceback
@@ -126,7 +127,7 @@ def evaluate(study: Study, trial: Trial) -> None:
         decisions.fail(trial, Failure("interrupted", "a plugin or the store failed beside it"))
         raise
     except BaseException as err:  # noqa: BLE001 - SystemExit in a trial is its failure too
-        decisions.fail(trial, failure_of(err))
+        decisions.fail(trial, failure_of(err, study.evaluator))
         return
     decisions.complete(trial, values, metrics)
 
@@ -169,13 +170,14 @@ def _close(reports: Iterator[Report]) -> None:
             _LOG.exception("The evaluator failed while it was closed.")
 
 
-def failure_of(err: BaseException) -> Failure:
-    """Describe an exception that ended a trial."""
+def failure_of(err: BaseException, evaluator: object = None) -> Failure:
+    """Describe an exception that ended a trial, raised by way of ``evaluator``."""
     try:
         message = f"{type(err).__name__}: {err}"[:_MESSAGE_LIMIT]
     except Exception:  # noqa: BLE001 - a stranger's code may raise anything
         message = type(err).__name__
-    detail = "".join(traceback.format_exception(type(err), err, _beyond_us(err.__traceback__)))[-_DETAIL_LIMIT:]
+    trace = _beyond_us(err.__traceback__, evaluator)
+    detail = "".join(traceback.format_exception(type(err), err, trace))[-_DETAIL_LIMIT:]
     if isinstance(err, EvaluationError):
         kind = err.kind if err.kind in FAILURE_KINDS else "error"
         said = message.removeprefix(f"{type(err).__name__}: ")
@@ -183,10 +185,12 @@ def failure_of(err: BaseException) -> Failure:
     return Failure("out-of-memory" if isinstance(err, MemoryError) else "error", message, detail)
 
 
-def _beyond_us(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames by which hpt came to the evaluator: they say nothing about its failure."""
+def _beyond_us(trace: TracebackType | None, evaluator: object) -> TracebackType | None:
+    """Leave out the frames of hpt and of the evaluator's package that led to what failed, unless it is theirs."""
+    package = sys.modules.get(type(evaluator).__module__.partition(".")[0])
+    folders = (*_OUR_FOLDERS, *getattr(package, "__path__", ()))
     beyond = trace
-    while beyond is not None and beyond.tb_frame.f_code.co_filename.startswith(_OUR_FOLDERS):
+    while beyond is not None and beyond.tb_frame.f_code.co_filename.startswith(folders):
         beyond = beyond.tb_next
     return beyond or trace
 
@@ -203,9 +207,11 @@ def _raise_if_failing(study: Study) -> None:
     history = study.ledger.history
     if history.stop is None or history.stop["rule"] != "max_failures":
         return
-    failed = history.trials[history.stop["evidence"]["trials"][0]]
-    detail = failed.failure.detail.strip() if failed.failure else ""
-    raise NothingSucceededError(f"{history.stop['reason']}\n\n{detail}".strip())
+    failure = history.trials[history.stop["evidence"]["trials"][0]].failure
+    reason, detail = str(history.stop["reason"]), failure.detail.strip() if failure else ""
+    if failure and detail.endswith(failure.message):  # once is enough
+        reason = reason.removesuffix(f": {failure.message}") + ":"
+    raise NothingSucceededError(f"{reason}\n\n{detail}".strip())
 
 
 def _reason_since(study: Study, position: int) -> str:

@@ -35,6 +35,7 @@ class Tally:
     def __init__(self, history: History, budget: int | None) -> None:
         self.budget = budget
         self.running: dict[int, str] = {}
+        self._told: dict[str, int] = {}
         self.failures = Counter(t.failure.kind for t in history.trials if t.failure is not None)
         self.best = ""
         self._history = history
@@ -91,7 +92,9 @@ class Tally:
         head = f"trial {trial.number} {trial.state}"
         took = "" if trial.duration is None else f" {duration(trial.duration)}"
         if trial.failure is not None:
-            return f"{head} ({trial.failure.kind}): {trial.failure.message}{took}"
+            first = self._told.setdefault(trial.failure.message, trial.number)
+            said = trial.failure.message if first == trial.number else f"as trial {first} did"
+            return f"{head} ({trial.failure.kind}): {said}{took}"
         result = words.values(self._history.objectives, trial.values)
         why = f" by {trial.rule}: {trial.reason}" if trial.rule else f": {trial.reason}" if trial.reason else ""
         is_best = trial is self._history.best and len(self._history.objectives) == 1

@@ -13,6 +13,11 @@ import attrs
 
 from hpt_core import Report, UsageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["Kept", "Results", "plain_result"]
 
 _LOG = logging.getLogger("hpt")
@@ -84,6 +89,8 @@ class Results:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab+") as file:
+                if fcntl is not None:  # else a line that another process is writing looks torn
+                    fcntl.flock(file, fcntl.LOCK_EX)
                 torn = self._is_torn(file)
                 file.write(("\n" if torn else "").encode() + line.encode() + b"\n")  # one write: lines never mix
         except OSError as err:
