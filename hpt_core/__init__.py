@@ -13,11 +13,15 @@ if TYPE_CHECKING:
         Evaluator,
         Executor,
         Pause,
+        PromotionRule,
         Sampler,
         Stop,
         StoppingRule,
         Store,
+        StudyRule,
         Suggestion,
+        TrialRule,
+        WorkerCall,
     )
     from hpt_core.errors import (
         DefinitionChangedError,
@@ -35,15 +39,18 @@ if TYPE_CHECKING:
     from hpt_core.events import Record
     from hpt_core.history import History
     from hpt_core.hookspecs import hookimpl
+    from hpt_core.locks import file_lock, wait_for
     from hpt_core.options import import_object, option
     from hpt_core.plugins import Plugins
+    from hpt_core.serving import Peer, StoreServer, run_served
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
     from hpt_core.study import Study
     from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext
 
 _HOME = {
     "components": (
-        "Evaluator", "Executor", "Pause", "Sampler", "Stop", "StoppingRule", "Store", "Suggestion",
+        "Evaluator", "Executor", "Pause", "PromotionRule", "Sampler", "Stop", "StoppingRule", "Store", "StudyRule",
+        "Suggestion", "TrialRule", "WorkerCall",
     ),
     "errors": (
         "DefinitionChangedError", "EvaluationError", "HptError", "InvalidParamsError", "Mistake",
@@ -52,8 +59,10 @@ _HOME = {
     "events": ("Record",),
     "history": ("History",),
     "hookspecs": ("hookimpl",),
+    "locks": ("file_lock", "wait_for"),
     "options": ("import_object", "option"),
     "plugins": ("Plugins",),
+    "serving": ("Peer", "StoreServer", "run_served"),
     "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
     "study": ("Study",),
     "trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
@@ -79,8 +88,10 @@ __all__ = [
     "Ordinal",
     "Params",
     "Pause",
+    "Peer",
     "PluginError",
     "Plugins",
+    "PromotionRule",
     "Record",
     "Report",
     "Sampler",
@@ -92,14 +103,21 @@ __all__ = [
     "StoppingRule",
     "Store",
     "StoreError",
+    "StoreServer",
     "Study",
+    "StudyRule",
     "Suggestion",
     "Trial",
     "TrialContext",
+    "TrialRule",
     "UsageError",
+    "WorkerCall",
+    "file_lock",
     "hookimpl",
     "import_object",
     "option",
+    "run_served",
+    "wait_for",
 ]
 
 
@@ -113,4 +131,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

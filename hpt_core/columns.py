@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from hpt_core.trial import State, Trial
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hpt_core.constraints import Constraint
     from hpt_core.space import Space
 
 __all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns", "carry_over"]
@@ -29,12 +30,15 @@ class Columns:
     Attributes:
         count: How many rows are in use.
         losses: (>= count, m) losses, NaN without a value.
+        excess: (>= count, c) how far each trial is beyond each constraint, NaN where that is not known.
         codes: (>= count,) what each trial is good for.
     """
 
-    def __init__(self, objectives: int, count: int = 0) -> None:
+    def __init__(self, signs: Mapping[str, float], constraints: Sequence[Constraint] = (), count: int = 0) -> None:
+        self.signs, self.constraints = signs, constraints
         self.count = count
-        self.losses = np.full((max(_FIRST_ROWS, count), objectives), np.nan)
+        self.losses = np.full((max(_FIRST_ROWS, count), len(signs)), np.nan)
+        self.excess = np.full((max(_FIRST_ROWS, count), len(constraints)), np.nan)
         self.codes = np.zeros(max(_FIRST_ROWS, count), dtype=np.int8)
         self._inside: NDArray[np.bool_] | None = None
         self._unit = np.empty((0, 0))
@@ -47,6 +51,7 @@ class Columns:
         if self.count == len(self.codes):
             self.codes = np.concatenate([self.codes, np.zeros_like(self.codes)])
             self.losses = np.concatenate([self.losses, np.full_like(self.losses, np.nan)])
+            self.excess = np.concatenate([self.excess, np.full_like(self.excess, np.nan)])
         self.count += 1
         self._version += 1
 
@@ -55,14 +60,16 @@ class Columns:
         self.codes[trial.number] = _code(trial)
         self._version += 1
 
-    def set_losses(self, trial: Trial, signs: Sequence[float]) -> None:
-        """Write a trial's values as losses."""
+    def set_results(self, trial: Trial) -> None:
+        """Write a trial's values as losses, and how far it is beyond the constraints."""
         if trial.values is None:
-            self.losses[trial.number] = np.nan
-        elif len(signs) == 1:
-            self.losses[trial.number, 0] = signs[0] * trial.values[0]
-        else:
-            self.losses[trial.number] = np.multiply(signs, trial.values)
+            self.losses[trial.number] = self.excess[trial.number] = np.nan
+            return
+        self.losses[trial.number] = [sign * v for sign, v in zip(self.signs.values(), trial.values, strict=True)]
+        if self.constraints:
+            evidence = trial.reports[-1].metrics if trial.partial and trial.reports else {}
+            known = {**evidence, **trial.metrics, **dict(zip(self.signs, trial.values, strict=True))}
+            self.excess[trial.number] = [bound.excess(known.get(bound.metric)) for bound in self.constraints]
 
     def restrict(self, inside: NDArray[np.bool_]) -> None:
         """Say which of the trials so far lie inside an amended space; encoded points are forgotten."""
@@ -105,11 +112,19 @@ class Columns:
         self._numbers[key] = (self._version, numbers)
         return numbers
 
+    def feasible(self, *, anywhere: bool = False) -> NDArray[np.intp]:
+        """Numbers of the complete trials that keep every constraint, ascending; ``anywhere`` as for `numbers`."""
+        complete = self.numbers(COMPLETE, anywhere=anywhere)
+        if not self.constraints:
+            return complete
+        return read_only(complete[(self.excess[complete] <= 0.0).all(axis=1)])
+
     def first(self, count: int) -> Columns:
         """The first rows alone, to be changed without changing these."""
-        view = Columns(0)
+        view = Columns(self.signs, self.constraints)
         view.count = count
         view.losses, view.codes = self.losses[:count].copy(), self.codes[:count].copy()
+        view.excess = self.excess[:count].copy()
         view._inside = self._inside
         view._unit, view._encoded = self._unit, min(self._encoded, count)
         return view

@@ -28,11 +28,14 @@ __all__ = [
     "Evaluator",
     "Executor",
     "Pause",
+    "PromotionRule",
     "Sampler",
     "Stop",
     "StoppingRule",
     "Store",
+    "StudyRule",
     "Suggestion",
+    "TrialRule",
     "WorkerCall",
 ]
 
@@ -73,7 +76,7 @@ class Stop:
 
 @attrs.frozen
 class Pause:
-    """The decision to set a trial aside; `StoppingRule.promote` may name it later.
+    """The decision to set a trial aside; `PromotionRule.promote` may name it later.
 
     Attributes:
         reason: One sentence for people.
@@ -119,6 +122,8 @@ class Evaluator(Protocol):
     - ``resumable``: whether a trial can go on from ``trial.resume_step``. Default False.
     - ``conclude(best: TrialContext) -> Mapping``: called once when a run ends with a winner; refits and saves
       it, scores a holdout. What it returns (JSON-shaped) is recorded and shown.
+    - ``discard(trial: TrialContext)``: called for a trial that was stopped or failed, perhaps more than once: it never
+      goes on, and its checkpoints may go.
     """
 
     def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:
@@ -138,20 +143,32 @@ class Evaluator(Protocol):
         ...
 
 
-class StoppingRule(Protocol):
-    """Says 'enough'. A pure function of the history; any one of the three methods will do, all are optional.
-
-    Optional method ``summary(history) -> Mapping | None``: what the rule has to tell of a study while it goes on (an
-    estimate of its own errors, what is left to gain), JSON-shaped; a pure function too. `hpt show` prints it.
-    """
+class TrialRule(Protocol):
+    """A stopping rule that judges trials; see `StoppingRule`."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Decide on a running trial right after it reported. Its last report is ``trial.reports[-1]``."""
         ...
 
+
+class StudyRule(Protocol):
+    """A stopping rule that judges studies; see `StoppingRule`.
+
+    Optional method of any rule ``summary(history) -> Mapping | None``: what it has to tell of a study while it goes on
+    (an estimate of its own errors, what is left to gain), JSON-shaped. `hpt show` prints it.
+    """
+
     def judge_study(self, history: History) -> Stop | None:
         """Decide, before each new trial, whether the study has had enough."""
         ...
+
+
+class PromotionRule(Protocol):
+    """A stopping rule that has paused trials go on; see `StoppingRule`.
+
+    Optional method ``retire(history) -> Mapping[int, Stop] | None``: the paused trials that will never go on, by
+    number, each with its `Stop`. It is asked right before ``promote``.
+    """
 
     def promote(self, history: History) -> int | None:
         """Name a paused trial to go on with, by number, instead of starting a new one.
@@ -159,6 +176,10 @@ class StoppingRule(Protocol):
         It is asked before each new trial, and with ``history.closing`` where none will come any more.
         """
         ...
+
+
+StoppingRule = TrialRule | StudyRule | PromotionRule
+"""Says 'enough'. Any one of the three methods will do, and all are pure functions of the history."""
 
 
 @runtime_checkable
@@ -170,7 +191,9 @@ class Store(Protocol):
     on disk. All methods may be called from any thread of the process that opened it.
 
     Optional attribute ``location``: where it is, for people; and ``folder``: a `pathlib.Path` beside it where
-    trials may keep files.
+    trials may keep files. Optional method ``append_lazily(study, records)``: as ``append`` without waiting for the
+    disk. What it wrote outlives its process, and after the next ``append`` a power cut, too; the core writes reports
+    and heartbeats with it.
     """
 
     def append(self, study: str, records: Sequence[Record]) -> int:

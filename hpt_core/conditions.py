@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 
-from hpt_core.declared import did_you_mean, shown
+from hpt_core.declared import shown
 from hpt_core.errors import InvalidParamsError, Mistake
 from hpt_core.parameters import Parameter
+from hpt_core.spelling import nearest_or_known
 
 __all__ = ["ABSENT", "Check", "Conditions"]
 
@@ -71,7 +72,7 @@ class Conditions:
             msg = f"A configuration must map names to values. Got {shown(params)}."
             raise InvalidParamsError(msg)
         found = [
-            Mistake(str(name), f"is not a parameter of the space. {did_you_mean(str(name), self.parameters)}")
+            Mistake(str(name), f"is not a parameter of the space. {nearest_or_known(str(name), self.parameters)}")
             for name in params
             if name not in self.parameters
         ]

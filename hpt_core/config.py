@@ -11,19 +11,21 @@ from typing import Any
 
 import attrs
 
+from hpt_core.constraints import parse_constraints
 from hpt_core.definition import parse_objectives
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.options import build, did_you_mean
+from hpt_core.options import build
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.settings import Settings
 from hpt_core.space import Space
+from hpt_core.spelling import did_you_mean
 from hpt_core.study import Study
 
-__all__ = ["RunSettings", "make_study", "read_study_file"]
+__all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
 
 _MAX_BYTES = 1 << 20
 _SETTINGS = ("seed", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout")
-_TABLES = ("space", "objective", "evaluator", "sampler", "store", "stop", "executor")
+_TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
 _RUN = ("trials", "workers")
 _KEYS = ("name", *_SETTINGS, *_TABLES, *_RUN)
 
@@ -64,11 +66,16 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         raise UsageError(f"{path} is no valid TOML: {err}") from err
     data.setdefault("name", path.stem)
     for override in overrides:
-        _override(data, override)
+        put_over(data, override)
     return data
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def put_over(data: dict[str, Any], override: str) -> None:
+    """Put ``"key.path=value"`` over what is there; the value is TOML, or else taken as text.
+
+    Raises:
+        UsageError: If it is malformed, or on its path is something else than a table.
+    """
     key, separator, text = override.partition("=")
     steps = [step.strip() for step in key.split(".")]
     if not separator or not all(steps):
@@ -161,6 +168,8 @@ class _Collector:
             made["space"] = self.collect(lambda: Space(data["space"]))
         if "objective" in data:
             made["objective"] = self.collect(lambda: parse_objectives(data["objective"]))
+        if "constraints" in data:
+            made["constraints"] = self.collect(lambda: parse_constraints(data["constraints"]))
         for key in ("evaluator", "sampler", "executor"):
             if key in data:
                 made[key] = self._component(key, data[key], key)

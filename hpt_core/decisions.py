@@ -6,14 +6,14 @@ Every decision is a pure function of the log and the seed, and is written with t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core import events, liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
-from hpt_core.errors import PluginError, SpaceExhausted
+from hpt_core.errors import PluginError, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
 from hpt_core.trial import Failure, Report, State, Trial, check_report
@@ -171,15 +171,22 @@ class Decisions:
             return self._start(self.ledger.history.trials[number], worker)
 
     def _promoted(self, view: History) -> Trial | None:
+        """The paused trial that goes on, after those that never will were stopped."""
+        seen = self.ledger.history.position
+        for name, rule in self.rules:
+            for number, stop in (_answer(name, rule, "retire", (Mapping,), view) or {}).items():
+                self._record(self._paused(number, name, "retires"), name, stop, seen)
         for name, rule in self.rules:
             number = _answer(name, rule, "promote", (int,), view)
             if number is not None:
-                trial = self.ledger.history.open.get(number)
-                if trial is None or trial.state is not State.PAUSED:
-                    msg = f"The stopping rule {name!r} promotes trial {number}, which is not paused."
-                    raise PluginError(msg)
-                return trial
+                return self._paused(number, name, "promotes")
         return None
+
+    def _paused(self, number: int, rule: str, what: str) -> Trial:
+        trial = self.ledger.history.open.get(number)
+        if trial is None or trial.state is not State.PAUSED:
+            raise PluginError(f"The stopping rule {rule!r} {what} trial {number}, which is not paused.")
+        return trial
 
     def _start_new(self, view: History, number: int, worker: str) -> Trial | Stop | Repeat | None:
         history = self.ledger.history
@@ -244,15 +251,60 @@ class Decisions:
         Returns:
             One per objective; None where the reports do not tell all of them.
         """
-        history = self.ledger.history
-        columns: list[list[float]] = [[report.value for report in reports]]
-        for name in history.objectives[1:]:
-            columns += [[report.metrics[name] for report in reports if name in report.metrics]]
-        if not reports or any(len(column) != len(reports) for column in columns):
+        if not reports:
             return None
-        if history.evidence == "folds":
-            return tuple(sum(column) / len(column) for column in columns)
-        return tuple(column[-1] for column in columns)
+        others = self.ledger.history.objectives[1:]
+        found = self.measured(reports, others)
+        if len(found) < len(others):
+            return None
+        return (self._summed_up([report.value for report in reports]), *(found[name] for name in others))
+
+    def measured(self, reports: Sequence[Report], names: Collection[str]) -> dict[str, float]:
+        """Those of ``names`` that each report has among its metrics, summed up likewise."""
+        columns = {name: [report.metrics[name] for report in reports if name in report.metrics] for name in names}
+        return {name: self._summed_up(column) for name, column in columns.items() if len(column) == len(reports)}
+
+    def _summed_up(self, column: Sequence[float]) -> float:
+        return sum(column) / len(column) if self.ledger.history.evidence == "folds" else column[-1]
+
+    # --- what the user says -----------------------------------------------------------------------------
+
+    def running(self, trial: Trial | int) -> Trial:
+        """A trial by itself or its number.
+
+        Raises:
+            UsageError: If it does not run.
+        """
+        trials = self.ledger.sync().trials
+        number = trial if isinstance(trial, int) else trial.number
+        if not 0 <= number < len(trials):
+            raise UsageError(f"There is no trial {number}; the study has {len(trials)}.")
+        if trials[number].state is not State.RUNNING:
+            raise UsageError(f"Trial {number} is not running: it is {trials[number].state}.")
+        return trials[number]
+
+    def enqueue(self, given: Suggestion) -> Trial:
+        """Have a point evaluated before any that the sampler suggests; its trial, should it have been taken before."""
+        with self.ledger.mutex, self.ledger.lock():
+            history = self.ledger.sync()
+            known = history.keys.get(history.space.key(given.params))
+            if known is None:
+                known = history.next_number
+                now, info = self.ledger.now(), plain(given.info)
+                self.ledger.write(events.enqueued(now, known, dict(given.params), given.source, info))
+            return history.trials[known]
+
+    def invalidate(self, number: int, reason: str) -> None:
+        """Record that the user declared a trial's result wrong.
+
+        Raises:
+            UsageError: If there is no such trial.
+        """
+        with self.ledger.mutex, self.ledger.lock():
+            known = self.ledger.sync().next_number
+            if not 0 <= number < known:
+                raise UsageError(f"There is no trial {number}; the study has {known}.")
+            self.ledger.write(events.invalidated(self.ledger.now(), number, reason))
 
     # --- how it ends ------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpt_core.errors import Mistake
@@ -11,7 +11,6 @@ from hpt_core.errors import Mistake
 __all__ = [
     "MAX_INT",
     "conditions",
-    "did_you_mean",
     "flag",
     "freeze",
     "integer",
@@ -83,19 +82,6 @@ def json_problem(value: Any, *, nested: bool = False) -> str:
 
 def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that offers the nearest spelling, or what there is."""
-    import difflib
-
-    names = list(known)
-    near = difflib.get_close_matches(name[:200], names)
-    if near:
-        swapped = [other for other in near if sorted(other) == sorted(name)]
-        return f"Did you mean {(swapped or near)[0]!r}?"
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"Known: {listed}."
 
 
 def real(found: list[Mistake], field: str, value: Any) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.options import did_you_mean
+from hpt_core.spelling import did_you_mean
 
 __all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code"]
 
@@ -16,7 +16,7 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # What every row of trials has (see `hpt_core.export`) beside its objectives.
 _COLUMNS = frozenset(
     ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
-) | {"duration", "steps", "source", "attempt", "worker"}
+) | {"duration", "steps", "source", "attempt", "worker", "feasible"}
 
 
 def parse_objectives(objective: object) -> dict[str, str]:

@@ -42,10 +42,13 @@ class Mistake:
     Attributes:
         path: Where, as a dotted key path (``space.C.low``); empty where the whole is meant.
         message: What is wrong and what would be right, one sentence.
+        plugin: Whether what is wrong is what is installed (a plugin is missing, not in use, in another's way), not what
+            the user wrote.
     """
 
     path: str
     message: str
+    plugin: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
@@ -62,6 +65,8 @@ class UsageError(HptError):
 
     def __init__(self, *mistakes: Mistake | str) -> None:
         self.mistakes: Sequence[Mistake] = tuple(m if isinstance(m, Mistake) else Mistake("", m) for m in mistakes)
+        if self.mistakes and all(m.plugin for m in self.mistakes):
+            self.exit_code = PluginError.exit_code
         super().__init__("\n".join(str(m) for m in self.mistakes))
 
     def __reduce__(self) -> tuple[type[UsageError], tuple[Mistake, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,25 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.trial import Trial
 
-__all__ = ["row", "rows", "summary", "to_dataframe"]
+__all__ = ["outcome", "row", "rows", "shortfall", "summary", "to_dataframe"]
+
+
+def outcome(history: History, trial: Trial) -> str:
+    """A trial's values and what constraints are on, in words: ``accuracy=0.97, latency_ms=80 (not <= 50)``."""
+    known = dict(zip(history.objectives, trial.values or (), strict=False))
+    bounds = {bound.metric: bound for bound in history.constraints}
+    known |= {name: trial.metrics[name] for name in bounds if name in trial.metrics}
+    said = {name: f" ({'not ' * (bound.excess(known.get(name)) > 0.0)}{bound})" for name, bound in bounds.items()}
+    return ", ".join(f"{name}={value:.6g}{said.get(name, '')}" for name, value in known.items())
+
+
+def shortfall(history: History) -> str:
+    """Why there is no best although trials are complete, in words; empty where there is one."""
+    nearest = history.least_violated
+    if nearest is None:
+        return ""
+    least = f"trial {nearest.number} breaks them least: {outcome(history, nearest)}"
+    return f"None of the {len(history.complete)} complete trials keeps the constraints; {least}"
 
 
 def rows(history: History) -> list[dict[str, Any]]:
@@ -23,13 +42,17 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
     """One trial as a flat JSON-shaped row.
 
     Returns:
-        ``number state``, the objectives by name (None without a result), ``params.<name>`` for every parameter of the
-        space (None where inactive), ``metrics.<name>``, then ``reason rule failure_kind failure_message invalid
-        started ended duration steps source attempt worker``; times are Unix seconds.
+        ``number state``, the objectives by name (None without a result), with constraints ``feasible`` (None where
+        that is not known), ``params.<name>`` for every parameter of the space (None where inactive),
+        ``metrics.<name>``, then ``reason rule failure_kind failure_message invalid started ended duration steps
+        source attempt worker``; times are Unix seconds.
     """
     found: dict[str, Any] = {"number": trial.number, "state": trial.state.value}
     for i, name in enumerate(history.objectives):
         found[name] = None if trial.values is None or i >= len(trial.values) else trial.values[i]
+    if history.constraints:
+        furthest = float(history.excess[trial.number].max())
+        found["feasible"] = None if math.isnan(furthest) else furthest <= 0.0
     names = [*history.space.names, *(name for name in trial.params if name not in history.space.names)]
     found |= {f"params.{name}": trial.params.get(name) for name in names}
     found |= {f"metrics.{name}": value for name, value in trial.metrics.items()}
@@ -52,8 +75,11 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
 
 
 def summary(history: History) -> dict[str, Any]:
-    """How a study stands, JSON-shaped: counts, the best, the default configuration beside it, why it stopped."""
-    best, default = history.best, default_trial(history)
+    """How a study stands, JSON-shaped: counts, the best, the default configuration beside it, why it stopped.
+
+    ``least_violated`` is there instead of a best where no complete trial keeps the constraints.
+    """
+    best, default, nearest = history.best, default_trial(history), history.least_violated
     several = len(history.objectives) > 1
     return {
         "objectives": dict(history.definition["objectives"]),
@@ -64,6 +90,8 @@ def summary(history: History) -> dict[str, Any]:
         "elapsed": history.elapsed,
         "best": None if best is None or several else row(history, best),
         "front": [row(history, trial) for trial in history.front] if several else None,
+        "constraints": {bound.metric: str(bound) for bound in history.constraints},
+        "least_violated": None if nearest is None else row(history, nearest),
         "default": None if default is None else row(history, default),
         "stopped": None if history.stop is None else history.stop["reason"],
         "notes": {subject: dict(content) for subject, content in history.notes.items()},

@@ -22,9 +22,10 @@ from typing import Any
 
 import attrs
 
-from hpt_core.declared import did_you_mean, shown
+from hpt_core.declared import shown
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.parameters import Parameter
+from hpt_core.spelling import nearest_or_known
 
 __all__ = ["Enumeration", "Grid", "Values"]
 
@@ -275,7 +276,7 @@ def _check_points(parameters: Mapping[str, Parameter], points: Any) -> tuple[dic
     for name, count in points.items():
         path = f"points.{name}"
         if name not in parameters:
-            found.append(Mistake(path, f"is not a parameter of the space. {did_you_mean(str(name), parameters)}"))
+            found.append(Mistake(path, f"is not a parameter of the space. {nearest_or_known(str(name), parameters)}"))
         else:
             found += _point_mistakes(path, count, MAX_POINTS if parameters[name].size is None else None)
     if found:

@@ -13,6 +13,8 @@ import numpy as np
 
 from hpt_core import columns
 from hpt_core.columns import Columns, read_only
+from hpt_core.constraints import violation
+from hpt_core.defined import Defined
 from hpt_core.errors import StoreError
 from hpt_core.events import FORMAT, Record
 from hpt_core.pareto import non_dominated
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 
-class History:
+class History(Defined):
     """A study as its log tells it; samplers and rules read it and never change it.
 
     Columns: row i is trial number i. Objectives are *losses* here: smaller is better; no other place handles the sign.
@@ -48,7 +50,7 @@ class History:
     def __init__(self) -> None:
         self.trials: list[Trial] = []
         self.position = self.invalid_count = 0
-        self.definition: Mapping[str, Any] = {}
+        self.definition = {}
         self.provenance: Mapping[str, Any] = {}
         self.workers: dict[str, float] = {}
         self.stop: Record | None = None
@@ -60,7 +62,7 @@ class History:
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
-        self._columns = Columns(0)
+        self._columns = Columns({})
         self._best: int | None = None
         self._active_seconds = 0.0
         self._last_time: float | None = None
@@ -68,47 +70,11 @@ class History:
     # --- the study -------------------------------------------------------------------------------------
 
     @property
-    def exists(self) -> bool:
-        """Whether the log has a study at all."""
-        return bool(self.definition)
-
-    @property
     def space(self) -> Space:
         """The search space as it is now (amendments included)."""
         if self._space is None:
             raise StoreError("The study has no records yet, so it has no space.")
         return self._space
-
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """The names of the objectives, in order."""
-        return tuple(self.definition["objectives"])
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """``minimize`` or ``maximize``, one per objective."""
-        return tuple(self.definition["objectives"].values())
-
-    @property
-    def seed(self) -> int:
-        """The study's seed."""
-        return int(self.definition["seed"])
-
-    @property
-    def evidence(self) -> str:
-        """``curve`` or ``folds``: what the evaluator's reports mean."""
-        return str(self.definition.get("evidence", {}).get("kind", "curve"))
-
-    @property
-    def steps(self) -> int | None:
-        """How many reports a whole trial gives; None if the evaluator does not say."""
-        steps = self.definition.get("evidence", {}).get("steps")
-        return None if steps is None else int(steps)
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the evaluator can go on with a paused trial."""
-        return bool(self.definition.get("evidence", {}).get("resumable", False))
 
     @property
     def elapsed(self) -> float:
@@ -139,6 +105,21 @@ class History:
         return read_only(self._columns.losses[: len(self.trials)])
 
     @property
+    def excess(self) -> NDArray[np.float64]:
+        """How far each trial is beyond each of `constraints`, (n, c): above 0 breaks it; NaN where not known."""
+        return read_only(self._columns.excess[: len(self.trials)])
+
+    @property
+    def violation(self) -> NDArray[np.float64]:
+        """What each trial adds up to beyond the constraints, as shares of the bounds, (n,); 0 where all are kept."""
+        return violation(self.constraints, self.excess)
+
+    @property
+    def feasible(self) -> NDArray[np.intp]:
+        """Numbers of the complete trials that keep every constraint, ascending; without constraints `complete`."""
+        return self._columns.feasible()
+
+    @property
     def complete(self) -> NDArray[np.intp]:
         """Numbers of the complete trials that can be learnt from, ascending."""
         return self._columns.numbers(columns.COMPLETE)
@@ -160,18 +141,26 @@ class History:
 
     @property
     def best(self) -> Trial | None:
-        """The complete trial with the lowest first loss, the earliest of equals; None before the first."""
+        """The feasible trial with the lowest first loss, the earliest of equals; None before the first."""
         if self._best is None:
-            numbers = self._columns.numbers(columns.COMPLETE, anywhere=True)
+            numbers = self._columns.feasible(anywhere=True)
             if len(numbers):
                 self._best = int(numbers[np.argmin(self._columns.losses[numbers, 0])])
         return None if self._best is None else self.trials[self._best]
 
     @property
     def front(self) -> list[Trial]:
-        """The complete trials that no other complete trial beats in every objective, by number."""
-        numbers = self._columns.numbers(columns.COMPLETE, anywhere=True)
+        """The feasible trials that no other feasible trial beats in every objective, by number."""
+        numbers = self._columns.feasible(anywhere=True)
         return [self.trials[i] for i in numbers[non_dominated(self._columns.losses[numbers])]]
+
+    @property
+    def least_violated(self) -> Trial | None:
+        """The complete trial that breaks the constraints least, the earliest of equals; None where one is feasible."""
+        numbers = self._columns.numbers(columns.COMPLETE, anywhere=True)
+        if not len(numbers) or self.best is not None:
+            return None
+        return self.trials[int(numbers[np.argmin(np.nan_to_num(self.violation[numbers], nan=np.inf))])]
 
     def curve(self, trial: Trial, metric: str | None = None, *, maximize: bool = False) -> list[tuple[int, float]]:
         """A trial's reports as losses.
@@ -223,7 +212,7 @@ class History:
             kept = self.trials[number]
             view.trials[number] = Trial(number, kept.params, State.RUNNING, info=kept.info, source=kept.source)
             view._columns.set_state(view.trials[number])
-            view._columns.losses[number] = np.nan
+            view._columns.set_results(view.trials[number])
         view.open = {t.number: t for t in view.trials if t.number in self.open or t.number in hidden}
         view.session = sorted((t for t in self.session if t.number <= trial - lag), key=lambda t: t.number)
         view._keys = {key: number for key, number in self._keys.items() if number < known}
@@ -264,10 +253,9 @@ class History:
     def _define(self, definition: Mapping[str, Any]) -> None:
         self.definition = definition
         self._space = Space.from_json(definition["space"])
-        signs = tuple(1.0 if way == "minimize" else -1.0 for way in definition["objectives"].values())
-        if len(signs) != self._columns.losses.shape[1]:
-            self._columns = Columns(len(signs), len(self.trials))
-        self._signs = signs
+        signs = {name: 1.0 if way == "minimize" else -1.0 for name, way in definition["objectives"].items()}
+        self._columns = Columns(signs, self.constraints, len(self.trials))
+        self._signs = tuple(signs.values())
 
     def _amended(self, record: Record) -> None:
         before = self.objectives
@@ -279,7 +267,7 @@ class History:
             inside[trial.number] = self.space.contains(trial.params)
             columns.carry_over(trial, before, self.objectives)
             self._columns.set_state(trial)
-            self._columns.set_losses(trial, self._signs)
+            self._columns.set_results(trial)
             if trial.invalid is None and inside[trial.number]:
                 self._keys.setdefault(self.space.key(trial.params), trial.number)
         self._columns.restrict(inside)
@@ -359,7 +347,7 @@ class History:
             trial.failure = Failure(record["kind"], record["message"], record["detail"])
         if "values" in record:
             trial.values = tuple(record["values"])
-            self._columns.set_losses(trial, self._signs)
+            self._columns.set_results(trial)
         self._columns.set_state(trial)
         self.open.pop(trial.number, None)
         self.session.append(trial)
@@ -389,7 +377,8 @@ class History:
         self.notes[record["subject"]] = record["content"]
 
     def _raise_best(self, trial: Trial) -> None:
-        if trial.state is State.COMPLETE and trial.invalid is None and self._best is not None:
+        feasible = trial.state is State.COMPLETE and (self._columns.excess[trial.number] <= 0.0).all()
+        if feasible and trial.invalid is None and self._best is not None:
             self._best = min(self._best, trial.number, key=lambda number: (self._columns.losses[number, 0], number))
 
 

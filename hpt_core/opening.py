@@ -52,6 +52,7 @@ def _definition(study: Study) -> dict[str, Any]:
     return {
         "space": study.space.to_json(),
         "objectives": study.objectives,
+        **({"constraints": study.constraints} if study.constraints else {}),
         "sampler": describe(study.sampler),
         "evaluator": None if study.evaluator is None else describe(study.evaluator),
         "evidence": definitions.evidence_of(study.evaluator),

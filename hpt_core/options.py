@@ -6,11 +6,11 @@ or of the wrong type with the key's path, and lists the options for ``hpt plugin
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -18,8 +18,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import attrs
 
 from hpt_core.errors import Mistake, PluginError, UsageError
+from hpt_core.spelling import did_you_mean
 
-__all__ = ["build", "describe", "did_you_mean", "import_object", "option", "option_fields"]
+__all__ = ["build", "describe", "import_object", "option", "option_fields"]
 
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", lambda value, bound: value >= bound),
@@ -45,7 +46,8 @@ def option(
     """An attrs field that is an option of a component.
 
     Args:
-        default: The default; without one (and without ``factory``) the option must be given.
+        default: The default; without one (and without ``factory``) the option must be given. An option that is itself a
+            component may have ``{"use": name}``, which `build` makes (None if nobody offers it and it may be none).
         help: One sentence for ``hpt plugins show`` and the docs.
         ge: A number must be >= this; None: no such bound.
         gt: A number must be > this.
@@ -103,12 +105,6 @@ def _shown(value: object) -> str:
     return f"{type(value).__name__} {value!r:.80}" if isinstance(value, (str, bool)) else f"{value!r:.80}"
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A hint like " Did you mean 'grid'?", empty where nothing known is close."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
 def option_fields(cls: type) -> list[attrs.Attribute[Any]]:
     """The fields of a component class that are options, in order of declaration.
 
@@ -154,7 +150,11 @@ def build(
             help_text = field.metadata.get("help", "")
             mistakes.append(Mistake(_join(path, name), f"This option must be given. {help_text}".strip()))
     hints = _hints(cls)
-    values = {}
+    values = {
+        name: _by_default(field.default, hints[name], _join(path, name), resolve)
+        for name, field in fields.items()
+        if name not in given and isinstance(field.default, Mapping) and "use" in field.default
+    }
     for name in given.keys() & fields.keys():
         where = _join(path, name)
         problem = None if fields[name].converter else _problem(fields[name], given[name])
@@ -172,6 +172,16 @@ def build(
     return _made(cls, values, path)
 
 
+def _by_default(default: Any, kind: Any, path: str, resolve: Callable[[type, Any, str], Any] | None) -> Any:
+    try:
+        return _Structure(resolve).of(default, kind, path)
+    except UsageError:
+        if NoneType not in get_args(kind):
+            raise
+        return None
+
+
+@cache
 def _hints(cls: type) -> Mapping[str, Any]:
     try:
         return get_type_hints(cls) if attrs.has(cls) else {}
@@ -208,7 +218,8 @@ class _Structure:
     def of(self, value: Any, kind: Any, path: str) -> Any:
         origin, args = get_origin(kind), get_args(kind)
         if origin in (Union, UnionType):
-            return self._union(value, args, path)
+            protocols = [arg for arg in args if getattr(arg, "_is_protocol", False)]  # several are one contract
+            return self._union(value, [arg for arg in args if arg not in protocols[1:]], path)
         if origin is Literal:
             if not any(value == known and type(value) is type(known) for known in args):
                 words = [known for known in args if isinstance(known, str)]
@@ -286,9 +297,8 @@ class _Structure:
         try:
             return build(cls, given, path, self.resolve)
         except UsageError as err:  # the user wrote no such key
-            raise UsageError(
-                *(Mistake(m.path.replace(f"{path}.{inline}", path, 1), m.message) for m in err.mistakes)
-            ) from err
+            moved = [attrs.evolve(m, path=m.path.replace(f"{path}.{inline}", path, 1)) for m in err.mistakes]
+            raise UsageError(*moved) from err
 
 
 def _inline(cls: type) -> str | None:
@@ -350,12 +360,13 @@ def _digest(value: Any) -> Any:
 
         array = np.ascontiguousarray(value)
         content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        return {"array": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+        return {
+            "array": list(array.shape),
+            "dtype": str(array.dtype),
+            "sha256": hashlib.sha256(content).hexdigest()[:16],
+        }
     cls: Any = type(value)
-    if cls.__repr__ is object.__repr__:
-        return f"{cls.__module__}:{cls.__qualname__} object"
-    return repr(value)
+    return f"{cls.__module__}:{cls.__qualname__} object" if cls.__repr__ is object.__repr__ else repr(value)
 
 
 def import_object(path: str, where: str = "") -> Any:

@@ -18,8 +18,9 @@ import pluggy
 
 from hpt_core import components, hookspecs
 from hpt_core.errors import Mistake, PluginError, UsageError
-from hpt_core.options import build, describe, did_you_mean, import_object
+from hpt_core.options import build, describe, import_object
 from hpt_core.plugin_info import PluginInfo
+from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ _METHODS = {
 _KIND_OF: dict[type, str] = {
     components.Sampler: "sampler",
     components.Evaluator: "evaluator",
-    components.StoppingRule: "stopping rule",
+    components.TrialRule: "stopping rule",  # the first of those that `StoppingRule` is made of
     components.Store: "store",
     components.Executor: "executor",
 }
@@ -103,9 +104,8 @@ class Plugins:
         self._declared = None
 
     def _discover(self, disabled: set[str]) -> None:
-        points = entry_points(group="hpt")
-        for point in sorted(points, key=lambda p: (p.name, p.dist.name if p.dist else "")):
-            info = PluginInfo.of(point)
+        found = [(PluginInfo.of(point), point) for point in entry_points(group="hpt")]
+        for info, point in sorted(found, key=lambda item: (item[0].name, item[0].distribution)):
             if disabled & {info.name, info.distribution}:
                 if info.name == "builtin":
                     raise UsageError("The plugin 'builtin' is part of hpt-core and cannot be disabled.")
@@ -168,17 +168,19 @@ class Plugins:
         if ":" in name:
             found = import_object(name, path)
             if not isinstance(found, type):
-                raise UsageError(Mistake(path, f"{name!r} is no class: give that of a {kind}."))
+                function = kind == "evaluator" and callable(found)
+                hint = f' As a function: {{ use = "{self.default(kind)}", call = "{name}" }}.' if function else ""
+                raise UsageError(Mistake(path, f"{name!r} is no class: give that of a {kind}.{hint}"))
             return found
         offers = self._components()[kind].get(name, [])
         if not offers:
-            raise UsageError(Mistake(path, self._unknown(kind, name)))
+            raise UsageError(self._unknown(kind, name, path))
         if len(offers) > 1:
             who = " and ".join(str(offer.plugin) for offer in offers)
             message = (
                 f"Two plugins offer the {kind} {name!r}: {who}. Leave one out with --no-plugin or HPT_DISABLE_PLUGINS."
             )
-            raise UsageError(Mistake(path, message))
+            raise UsageError(Mistake(path, message, plugin=True))
         return self._load(kind, name, offers[0])
 
     def make(self, kind: str, spec: object, path: str = "") -> Any:
@@ -324,7 +326,7 @@ class Plugins:
             raise UsageError(Mistake(path, message))
         return component
 
-    def _unknown(self, kind: str, name: str) -> str:
+    def _unknown(self, kind: str, name: str, path: str) -> Mistake:
         known = self.names(kind)
         hint = did_you_mean(name, known)
         parts = [f"There is no {kind} {name!r}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
@@ -332,7 +334,7 @@ class Plugins:
         parts += [f"The plugin {info} is not in use: {info.problem}." for info in broken]
         if not hint and not broken:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
-        return " ".join(parts)
+        return Mistake(path, " ".join(parts), plugin=True)
 
     # --- calling out ------------------------------------------------------------------------------------
 

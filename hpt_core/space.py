@@ -278,9 +278,9 @@ class Space:
         """
         return self._conditions.validate(params)
 
-    def default(self) -> Params:
-        """The declared defaults, where there is none the middle value or first choice."""
-        return self._conditions.complete({})
+    def default(self, given: Mapping[str, Any] | None = None) -> Params:
+        """The declared defaults, where there is none the middle value or first choice; ``given`` values before them."""
+        return self._conditions.complete(given or {})
 
     def neighbours(self, params: Mapping[str, Any]) -> list[Params]:
         """The configurations one exchange away.

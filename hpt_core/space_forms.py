@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpt_core.choices import Categorical, Constant, Ordinal
-from hpt_core.declared import conditions, did_you_mean, json_problem, native, shown
+from hpt_core.declared import conditions, json_problem, native, shown
 from hpt_core.errors import Mistake, SpaceError
 from hpt_core.numeric import Float, Int
 from hpt_core.parameters import Parameter
+from hpt_core.spelling import nearest_or_known
 
 __all__ = ["build"]
 
@@ -111,7 +112,7 @@ def _parse_table(table: dict[str, Any]) -> Parameter:
     found = []
     for key in table:
         if key not in _KEYS[kind]:
-            guess = did_you_mean(str(key), _KEYS[kind])
+            guess = nearest_or_known(str(key), _KEYS[kind])
             found.append(Mistake(str(key), f"is not a key of a parameter of type {kind!r}. {guess}"))
     lacking = [key for key in _REQUIRED[kind] if key not in table]
     found += [Mistake(key, f"is missing; a parameter of type {kind!r} needs it.") for key in lacking]
@@ -203,7 +204,7 @@ def _parent_mistakes(
         if parent == name:
             found.append(Mistake(path, "is the parameter itself; a condition must name another one."))
         elif parent not in when:
-            guess = did_you_mean(parent, [str(other) for other in when if other != name])
+            guess = nearest_or_known(parent, [str(other) for other in when if other != name])
             found.append(Mistake(path, f"is not a parameter of the space. {guess}"))
         elif parent in parameters:
             found += _value_mistakes(path, parameters[parent], values)

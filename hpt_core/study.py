@@ -5,25 +5,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from hpt_core import definition as definitions
-from hpt_core import events, liveness
+from hpt_core import liveness
 from hpt_core.components import Pause, Stop, Suggestion
+from hpt_core.constraints import parse_constraints
 from hpt_core.decisions import Decisions
 from hpt_core.errors import EvaluationError, Mistake, SpaceExhausted, UsageError
+from hpt_core.history import History
 from hpt_core.ledger import Ledger
 from hpt_core.opening import open_study
 from hpt_core.options import build
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.settings import Settings
 from hpt_core.space import Space
-from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext, check_result
-
-if TYPE_CHECKING:
-    from hpt_core.history import History
+from hpt_core.trial import Failure, Params, Report, Trial, TrialContext, check_result
+from hpt_core.warm_start import WarmStart, warm_start
 
 __all__ = ["Study"]
 
@@ -37,6 +37,8 @@ class Study:
     Args:
         space: A `Space`, or parameters by name.
         objective: ``"minimize"``, ``"maximize"``, or a mapping of names to those; several are a Pareto search.
+        constraints: Metrics (or objectives) that a trial has to keep within bounds to be the best, as in
+            ``{"latency_ms": "<= 50"}``. A trial that does not return such a metric has failed.
         name: The study's name in the store.
         sampler: Who proposes points; None: what the study has recorded, else the installed default.
         evaluator: What evaluates a configuration: a component, or a function of params that returns the value or
@@ -63,6 +65,7 @@ class Study:
         space: Space | Mapping[str, Any],
         *,
         objective: str | Mapping[str, str] = "minimize",
+        constraints: Mapping[str, str] | None = None,
         name: str = "study",
         sampler: Any = None,
         evaluator: Any = None,
@@ -91,6 +94,7 @@ class Study:
         self.plugins = plugins or default_plugins()
         self.space = space if isinstance(space, Space) else Space(space)
         self.objectives = definitions.parse_objectives(objective)
+        self.constraints = parse_constraints(constraints)
         self.sampler: Any = None if sampler is None else self.plugins.make("sampler", sampler)
         self.evaluator: Any = None if evaluator is None else self.plugins.make("evaluator", evaluator)
         self.rules = self._make_rules(stop)
@@ -181,7 +185,7 @@ class Study:
         Raises:
             UsageError: If the trial is not running, or the numbers are none.
         """
-        running = self._running(trial)
+        running = self.decisions.running(trial)
         try:
             return self.decisions.report(running, Report(step, value, metrics))
         except EvaluationError as err:
@@ -202,7 +206,7 @@ class Study:
         Raises:
             UsageError: If the trial is not running.
         """
-        running = self._running(trial)
+        running = self.decisions.running(trial)
         if isinstance(result, BaseException):
             from hpt_core.worker import failure_of
 
@@ -214,7 +218,7 @@ class Study:
             self.decisions.fail(running, result)
             return running
         try:
-            self.decisions.complete(running, *check_result(result, tuple(self.objectives)))
+            self.decisions.complete(running, *check_result(result, tuple(self.objectives), self.constraints))
         except EvaluationError as err:
             self.decisions.fail(running, Failure(err.kind, str(err)))
         return running
@@ -231,15 +235,25 @@ class Study:
         Raises:
             InvalidParamsError: If it does not lie in the space, with the reasons.
         """
-        point = self.space.validate(params)
-        ledger = self.decisions.ledger
-        with ledger.mutex, ledger.lock():
-            history = ledger.sync()
-            known = history.keys.get(self.space.key(point))
-            if known is None:
-                known = history.next_number
-                ledger.write(events.enqueued(ledger.now(), known, point))
-            return history.trials[known]
+        return self.decisions.enqueue(Suggestion(self.space.validate(params), source="given"))
+
+    def enqueue_from(self, other: Study | History, *, top: int = 5) -> WarmStart:
+        """Begin where an earlier study ended: `enqueue` its best distinct configurations.
+
+        A parameter that only the earlier study had is dropped, one that only this study has starts from its default,
+        and a configuration with a value that this space does not allow is passed over for the next best.
+
+        Args:
+            other: The earlier study, or its history; of several objectives the front is taken.
+            top: How many configurations, at most.
+
+        Returns:
+            An object with the ``trials``, and with what was ``dropped``, ``filled`` in and ``passed_over``; its text
+            says all that.
+        """
+        _check_count("top", top)
+        name, earlier = ("", other) if isinstance(other, History) else (other.name, other.history)
+        return warm_start(self.space, earlier, name=name, top=top, enqueue=self.decisions.enqueue)
 
     def add_trial(self, params: Params | Suggestion, result: object = None) -> Trial:
         """Record a trial that was evaluated elsewhere; unlike `enqueue` also at a point that was taken before.
@@ -262,12 +276,7 @@ class Study:
         Raises:
             UsageError: If there is no such trial.
         """
-        ledger = self.decisions.ledger
-        with ledger.mutex, ledger.lock():
-            known = ledger.sync().next_number
-            if not 0 <= number < known:
-                raise UsageError(f"There is no trial {number}; the study has {known}.")
-            ledger.write(events.invalidated(ledger.now(), number, reason))
+        self.decisions.invalidate(number, reason)
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -283,12 +292,12 @@ class Study:
 
     @property
     def best(self) -> Trial | None:
-        """The complete trial with the best first objective; None before the first."""
+        """The complete trial with the best first objective that keeps the constraints; None before the first."""
         return self.history.best
 
     @property
     def front(self) -> Sequence[Trial]:
-        """With several objectives: the trials that no other beats in all of them."""
+        """With several objectives: the trials that keep the constraints and that no other such beats in all of them."""
         return self.history.front
 
     def to_dataframe(self) -> Any:
@@ -332,6 +341,7 @@ class Study:
             objectives=tuple(self.objectives),
             workdir=None if self._folder is None else self._folder / f"trial-{trial.number}",
             resume_step=trial.reports[-1].step if trial.reports and history.resumable else 0,
+            reports=tuple(trial.reports) if history.resumable else (),
         )
 
     def serve(self, store: Any) -> None:
@@ -379,16 +389,6 @@ class Study:
         if mistakes:
             raise UsageError(*mistakes)
         return rules
-
-    def _running(self, trial: Trial | int) -> Trial:
-        history = self.decisions.ledger.sync()
-        number = trial if isinstance(trial, int) else trial.number
-        if not 0 <= number < len(history.trials):
-            raise UsageError(f"There is no trial {number}; the study has {len(history.trials)}.")
-        found = history.trials[number]
-        if found.state is not State.RUNNING:
-            raise UsageError(f"Trial {number} is not running: it is {found.state}.")
-        return found
 
 
 def _check_count(name: str, value: object) -> None:

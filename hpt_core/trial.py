@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,7 @@ class TrialContext:
         workdir: A folder for checkpoints, the same at each attempt; not created yet. None where the
             store has no place on disk.
         resume_step: The last step reported before a pause or a loss; 0 for a fresh start.
+        reports: What was reported up to there, where the evaluator is resumable.
     """
 
     params: Params
@@ -166,6 +167,7 @@ class TrialContext:
     objectives: tuple[str, ...] = ("value",)
     workdir: Path | None = None
     resume_step: int = 0
+    reports: Sequence[Report] = ()
 
 
 def _number(value: object, what: str) -> float:
@@ -209,19 +211,22 @@ def _metrics(items: Mapping[str, object]) -> dict[str, float]:
     """Further results; they decide nothing, so what is not finite is left out instead of failing."""
     found = {}
     for name, value in items.items():
-        number = _as_float(value, f"The metric {name!r}")
+        number = value if type(value) is float else _as_float(value, f"The metric {name!r}")
         if math.isfinite(number):
             found[str(name)] = number
     return found
 
 
-def check_result(result: object, objectives: Sequence[str]) -> tuple[tuple[float, ...], dict[str, float]]:
+def check_result(
+    result: object, objectives: Sequence[str], needed: Collection[str] = ()
+) -> tuple[tuple[float, ...], dict[str, float]]:
     """Turn what an evaluator returned into values and metrics.
 
     Args:
         result: A number; with several objectives a mapping by name, or a tuple or list in their order. A
             mapping may hold further metrics.
         objectives: The names of the objectives, in order.
+        needed: Names that constraints are on: objectives, or metrics that must be there.
 
     Returns:
         One finite float per objective, and the other metrics.
@@ -235,7 +240,10 @@ def check_result(result: object, objectives: Sequence[str]) -> tuple[tuple[float
             msg = f"The result lacks the objective {missing[0]!r}. Got {sorted(map(str, result))}."
             raise EvaluationError(msg, kind="invalid-value")
         values = tuple(_number(result[name], f"The value of {name!r}") for name in objectives)
-        return values, _metrics({k: v for k, v in result.items() if k not in objectives})
+        metrics = {k: v for k, v in result.items() if k not in objectives}
+        _check_needed(metrics, [name for name in needed if name not in objectives])
+        return values, _metrics(metrics)
+    _check_needed({}, [name for name in needed if name not in objectives])
     if len(objectives) == 1:
         return (_number(result, "The value of a trial"),), {}
     if not isinstance(result, (tuple, list)) or len(result) != len(objectives):
@@ -243,6 +251,16 @@ def check_result(result: object, objectives: Sequence[str]) -> tuple[tuple[float
         raise EvaluationError(msg, kind="invalid-value")
     named = zip(objectives, result, strict=True)
     return tuple(_number(value, f"The value of {name!r}") for name, value in named), {}
+
+
+def _check_needed(metrics: Mapping[str, object], needed: Sequence[str]) -> None:
+    """See that what constraints are on is there, as finite numbers."""
+    for name in needed:
+        if name not in metrics:
+            got = f"Got {sorted(map(str, metrics))} beside the objectives." if metrics else "It has no metrics."
+            msg = f"The result lacks the metric {name!r}, which a constraint of the study is on. {got}"
+            raise EvaluationError(msg, kind="invalid-value")
+        _number(metrics[name], f"The metric {name!r}, which a constraint is on,")
 
 
 def check_report(report: object, last_step: int) -> Report:

@@ -153,12 +153,26 @@ class _Audit:
         if number not in answers:
             self._differ(f"trial {number}: was promoted, and no rule promotes it")
 
+    def _check_retirement(self, number: int, name: str) -> None:
+        """Whether a rule stops a trial that is paused."""
+        self._result.checked += 1
+        view = self._view(self._history.next_number)
+        answers = []
+        for view.closing in (False, True):
+            answers += [rule.retire(view) or {} for rule in self._named(name, "retire")]
+        view.closing = False
+        if not any(number in answer for answer in answers):
+            self._differ(f"trial {number}: was stopped while it was paused, and {name!r} does not stop it")
+
     def _check_trial(self, record: Record) -> None:
         trial = self._history.trials[record["trial"]]
-        view = self._view(trial.number)
-        rules = self._named(record["rule"], "judge_trial")
         if record["rule"] == "given":
             return  # told, not decided
+        if trial.state is State.PAUSED:
+            self._check_retirement(trial.number, record["rule"])
+            return
+        view = self._view(trial.number)
+        rules = self._named(record["rule"], "judge_trial")
         if not rules:
             self._differ(f"trial {trial.number}: was ended by {record['rule']!r}, which is no rule of the study")
             return

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ import pluggy
 from hpt_core import events, liveness
 from hpt_core.components import Stop, Store
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
+from hpt_core.export import shortfall
 from hpt_core.guard import plain
+from hpt_core.ledger import append
 from hpt_core.trial import FAILURE_KINDS, Failure, Report, State, Trial, check_result
+from hpt_core.watched import unreported
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,7 +54,13 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
             else:
                 study.executor.run(worker, workers, worker.lost)
                 reason = _reason_since(study, before)
+        _discard(study, decisions.ledger.history.session)
         _conclude(study)
+        none_keeps = shortfall(decisions.ledger.history)
+        if none_keeps:
+            _LOG.warning("%s.", none_keeps)
+        for said in unreported(study.named_rules, decisions.ledger.history):
+            _LOG.warning("%s", said)
     except KeyboardInterrupt:
         reason = "interrupted"
         decisions.lost(liveness.this_process(), Failure("interrupted", "interrupted by the user"))
@@ -95,6 +104,7 @@ class Worker:
                 time.sleep(_WAIT_SECONDS)
             else:
                 evaluate(study, claimed)
+                _discard(study, [claimed])
             if time.monotonic() > recover_at:
                 study.decisions.recover()
                 recover_at = time.monotonic() + _RECOVER_SECONDS
@@ -119,7 +129,7 @@ def evaluate(study: Study, trial: Trial) -> None:
             outcome = _consume(study, trial, outcome)
             if outcome is None:
                 return  # a rule stopped or paused it, which is recorded
-        values, metrics = check_result(outcome, tuple(study.objectives))
+        values, metrics = check_result(outcome, tuple(study.objectives), study.constraints)
     except KeyboardInterrupt:
         decisions.fail(trial, Failure("interrupted", "interrupted by the user"))
         raise
@@ -150,11 +160,12 @@ def _consume(study: Study, trial: Trial, reports: Iterator[Report]) -> object | 
             _close(reports)
             return None
     if result is None:
-        result = decisions.estimate(trial.reports)
-        if result is None:
+        values = decisions.estimate(trial.reports)
+        if values is None:
             msg = "The evaluator's generator neither reported nor returned a value for every objective."
             raise EvaluationError(msg, kind="invalid-value")
-        return result[0] if len(result) == 1 else result
+        metrics = decisions.measured(trial.reports, study.constraints)
+        return {**metrics, **dict(zip(study.objectives, values, strict=True))}
     return result  # type: ignore[no-any-return]
 
 
@@ -221,6 +232,19 @@ def _reason_since(study: Study, position: int) -> str:
     return str(stop["reason"])
 
 
+def _discard(study: Study, trials: Iterable[Trial]) -> None:
+    """Let the evaluator remove what it keeps for trials that ended without a result of their own."""
+    discard = getattr(study.evaluator, "discard", None)
+    if discard is None:
+        return
+    for trial in trials:
+        if trial.state in (State.FAILED, State.STOPPED):
+            try:
+                discard(study.context(trial))
+            except Exception:  # the trial has ended all the same
+                _LOG.exception("The evaluator failed to discard trial %d.", trial.number)
+
+
 def _conclude(study: Study) -> None:
     """Let the evaluator refit and save the winner, once for each winner."""
     conclude = getattr(study.evaluator, "conclude", None)
@@ -270,7 +294,7 @@ class _StudyStore:
 
     def append(self, study: str, records: Sequence[events.Record]) -> int:
         """Write, and let the supervisor's history take it in."""
-        position = self._ledger.store.append(study, records)
+        position = append(self._ledger.store, study, records)
         self._ledger.sync()
         return position
 

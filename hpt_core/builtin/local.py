@@ -15,22 +15,20 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from hpt_core.errors import HptError, PluginError, UsageError
+from hpt_core.errors import HptError, UsageError
+from hpt_core.serving import Peer, StoreServer, run_served
 from hpt_core.trial import Failure
 
 if TYPE_CHECKING:
-    from hpt_core.components import Store, WorkerCall
-    from hpt_core.events import Record
+    from hpt_core.components import WorkerCall
 
 __all__ = ["LocalExecutor"]
 
@@ -61,18 +59,19 @@ class LocalExecutor:
                 supervisor.end_all(Failure("interrupted", "another worker failed"))
 
 
-@attrs.define(eq=False)
-class _Child:
+@attrs.define(eq=False, kw_only=True)
+class _Child(Peer):
     """One worker process as its supervisor knows it."""
 
-    name: str
     process: BaseProcess
-    pipe: Connection
     stderr: Path
     stderr_from: int = 0
-    trial_since: float | None = None
-    ended: bool = False
     timed_out: bool = False
+
+    def trial_started(self) -> None:
+        """What it says from now on belongs to this trial."""
+        super().trial_started()
+        self.stderr_from = self.stderr.stat().st_size if self.stderr.exists() else 0
 
 
 class _Supervisor:
@@ -80,22 +79,14 @@ class _Supervisor:
 
     def __init__(self, worker: WorkerCall, lost: Callable[[str, Failure], bool], folder: Path) -> None:
         self._worker, self._lost, self._folder = worker, lost, folder
+        self._server = StoreServer(worker.store)
         self._children: list[_Child] = []
-        self._started = 0
-        self._holder: _Child | None = None
-        self._held = contextlib.ExitStack()
-        self._waiting: deque[tuple[_Child, str]] = deque()
-
-    # --- children ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start one more worker."""
-        from hpt_core.liveness import this_process
-
-        self._started += 1
-        name = f"{this_process()}/{self._started}"
+        name = self._server.next_name()
         ours, theirs = _CONTEXT.Pipe()
-        stderr = self._folder / f"stderr-{self._started}"
+        stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
         process = _CONTEXT.Process(target=_child_main, args=(self._worker, name, theirs, str(stderr)), name=name)
         try:
             process.start()
@@ -106,7 +97,7 @@ class _Supervisor:
                 raise UsageError(_cannot_travel(err)) from err
             raise
         theirs.close()
-        self._children.append(_Child(name, process, ours, stderr))
+        self._children.append(_Child(name, ours, process=process, stderr=stderr))
 
     def end_all(self, failure: Failure) -> None:
         """End what still runs; its trials are recorded with ``failure``."""
@@ -115,7 +106,7 @@ class _Supervisor:
         for child in self._children:
             _wait_or_kill(child.process)
             child.process.join()
-            self._forget(child)
+            self._server.forget(child)
             self._lost(child.name, failure)
         self._children = []
 
@@ -131,7 +122,7 @@ class _Supervisor:
             ready = wait(list(by_handle), self._patience())
             for handle in ready:
                 if isinstance(handle, Connection):
-                    self._answer(by_handle[handle])
+                    self._server.answer(by_handle[handle])
             for child in {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
                 self._bury(child)
             self._kill_late_ones()
@@ -146,8 +137,7 @@ class _Supervisor:
     def _kill_late_ones(self) -> None:
         limit = self._worker.trial_timeout
         for child in self._children:
-            running = None if child.trial_since is None else time.monotonic() - child.trial_since
-            if limit is not None and running is not None and running > limit and not child.timed_out:
+            if child.late(limit) and not child.timed_out:
                 child.timed_out = True
                 child.process.terminate()
                 _wait_or_kill(child.process)
@@ -155,12 +145,12 @@ class _Supervisor:
     def _bury(self, child: _Child) -> None:
         """A process ended: as it should, or with the trial that it had."""
         while not child.ended and child.pipe.poll():
-            if not self._answer(child):
+            if not self._server.answer(child):
                 break
         if child not in self._children:
             return
         self._children.remove(child)
-        self._forget(child)
+        self._server.forget(child)
         _wait_or_kill(child.process)
         child.process.join()
         if child.ended:
@@ -185,119 +175,8 @@ class _Supervisor:
             return Failure("killed", f"its process was killed by {name}{hint}", tail)
         return Failure("killed", f"its process ended by itself with exit code {code}", tail)
 
-    def _forget(self, child: _Child) -> None:
-        self._waiting = deque(item for item in self._waiting if item[0] is not child)
-        if self._holder is child:
-            self._release()
-        child.pipe.close()
 
-    # --- the store, served ------------------------------------------------------------------------------
-
-    def _answer(self, child: _Child) -> bool:
-        """Answer one message of a child; False where its pipe is at an end."""
-        try:
-            verb, *arguments = child.pipe.recv()
-        except (EOFError, OSError):
-            return False
-        if verb == "ended":
-            child.ended = True
-        elif verb == "raised":
-            child.ended = True
-            error, text = arguments
-            raise error if isinstance(error, Exception) else PluginError(text)
-        elif verb == "lock":
-            self._waiting.append((child, arguments[0]))
-            self._grant()
-        elif verb == "unlock":
-            self._release()
-        else:
-            self._call(child, verb, arguments)
-        return True
-
-    def _call(self, child: _Child, verb: str, arguments: Sequence[Any]) -> None:
-        result: Any
-        try:
-            if verb == "append":
-                self._note_trial(child, arguments[1])
-            result = (True, getattr(self._worker.store, verb)(*arguments))
-        except HptError as err:
-            result = (False, err)
-        self._send(child, result)
-
-    def _note_trial(self, child: _Child, records: Sequence[Record]) -> None:
-        for record in records:
-            if record["event"] == "started":
-                child.trial_since = time.monotonic()
-                child.stderr_from = child.stderr.stat().st_size if child.stderr.exists() else 0
-            elif record["event"] in ("finished", "paused", "released"):
-                child.trial_since = None
-
-    def _grant(self) -> None:
-        if self._holder is None and self._waiting:
-            child, study = self._waiting.popleft()
-            self._held.enter_context(self._worker.store.lock(study))
-            self._holder = child
-            self._send(child, (True, None))
-
-    def _release(self) -> None:
-        self._holder = None
-        self._held.close()
-        self._grant()
-
-    def _send(self, child: _Child, message: object) -> None:
-        with contextlib.suppress(OSError):  # it is dead, which its sentinel will tell
-            child.pipe.send(message)
-
-
-class _ServedStore:
-    """A worker's side of the pipe: its supervisor's store."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._process = os.getpid()
-        self._mutex = threading.RLock()
-
-    def append(self, study: str, records: Sequence[Record]) -> int:
-        """Write through the supervisor."""
-        return int(self._call("append", study, list(records)))
-
-    def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        """Read through the supervisor."""
-        records: Sequence[Record] = self._call("read", study, after)
-        return records
-
-    def studies(self) -> Sequence[str]:
-        """List through the supervisor."""
-        names: Sequence[str] = self._call("studies")
-        return names
-
-    @contextlib.contextmanager
-    def lock(self, study: str) -> Any:
-        """Hold the lock; the supervisor gives it to one worker at a time."""
-        self._call("lock", study)
-        try:
-            yield
-        finally:
-            self._pipe.send(("unlock",))
-
-    def close(self) -> None:
-        """The supervisor closes its store itself."""
-
-    def _call(self, verb: str, *arguments: object) -> Any:
-        if os.getpid() != self._process:
-            os._exit(1)  # a trial forked, and its child came back out of the trial: one of them is enough
-        with self._mutex:
-            try:
-                self._pipe.send((verb, *arguments))
-                fine, result = self._pipe.recv()
-            except (EOFError, OSError):
-                os._exit(1)  # the supervisor is gone: nobody would hear of anything that is done from here on
-        if not fine:
-            raise result
-        return result
-
-
-def _child_main(worker: Callable[[str, Store], str], name: str, pipe: Connection, stderr: str) -> None:
+def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) -> None:
     """A worker process: the loop on the served store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor has it too, and ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -306,24 +185,14 @@ def _child_main(worker: Callable[[str, Store], str], name: str, pipe: Connection
     handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(handle, 2)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
-        worker(name, _ServedStore(pipe))
-    except Exception as err:  # noqa: BLE001 - it travels to the supervisor
-        _send_error(pipe, err)
-    else:
-        pipe.send(("ended",))
+    run_served(worker, name, pipe, _end)
     with contextlib.suppress(Exception):  # a trial may have closed it
         sys.stdout.flush()
     os._exit(0)  # no trial's thread may hold it up
 
 
-def _send_error(pipe: Connection, err: Exception) -> None:
-    text = "".join(traceback.format_exception(err))
-    err.add_note(f"In a worker process:\n{text}")
-    try:
-        pipe.send(("raised", err, text))
-    except Exception:  # noqa: BLE001 - it travels to the supervisor
-        pipe.send(("raised", None, text))
+def _end() -> NoReturn:
+    os._exit(1)
 
 
 def _die_with_parent() -> None:

@@ -36,10 +36,12 @@ def command(
 ) -> None:
     """Show the best configuration and its result; with several objectives the Pareto front.
 
+    Where the study has constraints, only trials that keep them are looked at.
+
     JSON: {store, study, objectives, trials: [row]}: the best trial, or those of the front, or the one asked for, as
     rows of `hpt trials --json`.
     """
-    from hpt_core.export import row
+    from hpt_core.export import outcome, row
 
     with open_study(session, store, study) as opened:
         history = opened.history
@@ -51,7 +53,7 @@ def command(
             data(FORMS[form](_single(chosen).params))
         elif len(chosen) == 1:
             (one,) = chosen
-            data(f"{words.values(history.objectives, one.values) or one.state.value} (trial {one.number})")
+            data(f"{outcome(history, one) or one.state.value} (trial {one.number})")
             data(words.params_table(one.params))
             if one.failure is not None:
                 data(f"{one.failure.kind}: {one.failure.message}\n{one.failure.detail}".rstrip())
@@ -61,6 +63,7 @@ def command(
 
 def _chosen(opened: Opened, number: int | None) -> list[Trial]:
     from hpt_core.errors import NothingSucceededError, UsageError
+    from hpt_core.export import shortfall
 
     history = opened.history
     if number is not None:
@@ -71,7 +74,8 @@ def _chosen(opened: Opened, number: int | None) -> list[Trial]:
     several = len(history.objectives) > 1
     found = history.front if several else [history.best] if history.best is not None else []
     if not found:
-        msg = f"No trial of the study {opened.name!r} is complete yet ({len(history.trials)} there)."
+        nothing = f"No trial of the study {opened.name!r} is complete yet ({len(history.trials)} there)"
+        msg = f"{shortfall(history) or nothing}."
         raise NothingSucceededError(msg)
     return found
 

@@ -31,8 +31,8 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
 
     The evaluator looks at its options, for which it may import the code and read the data that they name.
 
-    JSON: {file, name, store, objectives, size, space, components: [{kind, name, plugin, options}], trials, workers};
-    "size" is the number of configurations, null for a continuous space.
+    JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
+    workers}; "size" is the number of configurations, null for a continuous space.
     """
     from hpt_core.config import make_study, read_study_file
 
@@ -51,6 +51,8 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
 def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield paragraph("study", f"{study.name}, kept in {location_of(study.store)}")
     yield paragraph("objective", words.objectives(study.objectives))
+    if study.constraints:
+        yield paragraph("constraints", words.constraints(study.constraints))
     yield paragraph("space", words.size_of(study.space))
     yield words.space_table(study.space)
     for found in components:
@@ -64,6 +66,7 @@ def _about(study: Study, settings: RunSettings) -> dict[str, Any]:
         "name": study.name,
         "store": location_of(study.store),
         "objectives": dict(study.objectives),
+        "constraints": dict(study.constraints),
         "size": study.space.size,
         "space": study.space.to_json(),
         "trials": settings.trials,

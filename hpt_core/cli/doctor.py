@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,9 @@ __all__ = ["doctor"]
 _BROKEN = 3
 _OPTIONAL = {
     "sampler": ("check",),
-    "evaluator": ("check", "conclude", "evidence", "resumable", "steps"),
-    "stopping rule": ("check", "judge_study", "judge_trial", "promote"),
-    "store": ("folder", "location"),
+    "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
+    "stopping rule": ("check", "judge_study", "judge_trial", "promote", "retire", "summary"),
+    "store": ("append_lazily", "folder", "location"),
     "executor": ("check",),
 }
 
@@ -33,7 +34,7 @@ _OPTIONAL = {
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Look at every installed plugin: where it comes from, what it offers, whether all of that can be loaded.
 
-    Exit code 3 if something is broken. Disabled plugins are not looked at.
+    Exit code 3 if something is broken. Disabled plugins are not looked at. What is deprecated comes with file and line.
 
     JSON: {plugins: [{name, distribution, version, origin, status, problem, hooks: [name], components: [{kind, name,
     class, problem, options: [name], capabilities: [name]}]}]}; "status" is "ok", "disabled" or "broken",
@@ -41,12 +42,16 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """
     session = ctx.find_object(Session)
     assert session is not None
-    found = examined(session.plugins)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DeprecationWarning)  # Python keeps them from users; their reader is here
+        found = examined(session.plugins)
     if as_json:
         emit_json("plugins-doctor", {"plugins": found})
     else:
         for plugin in found:
             _show(plugin)
+    for warning in told:
+        say(f"{warning.filename}:{warning.lineno}: {' '.join(str(warning.message).split())}")
     broken = [plugin["name"] for plugin in found if plugin["status"] == "broken"]
     say(f"{len(found)} plugins, broken: {', '.join(broken)}." if broken else f"{len(found)} plugins, none is broken.")
     ctx.exit(_BROKEN if broken else 0)

@@ -12,6 +12,7 @@ from hpt_core.cli import words
 from hpt_core.cli.reading import default_store, location_of
 from hpt_core.cli.text import data, duration, emit_json, say
 from hpt_core.errors import NothingSucceededError
+from hpt_core.export import outcome
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -72,10 +73,13 @@ class Ending:
         """See that the study came to something.
 
         Raises:
-            NothingSucceededError: If no trial is complete.
+            NothingSucceededError: If no trial is complete, or none keeps the constraints.
         """
         if not self._about["states"].get("complete"):
             msg = f"No trial of the study {self._study.name!r} succeeded."
+            raise NothingSucceededError(msg)
+        if self._about["least_violated"]:
+            msg = f"No trial of the study {self._study.name!r} keeps the constraints."
             raise NothingSucceededError(msg)
 
     def _why(self) -> Iterator[str]:
@@ -87,6 +91,8 @@ class Ending:
         else:
             yield f"The study ended: {self._study.stop_reason}."
         yield f"{about['trials']} trials: {words.counts(about['states'])}; {duration(about['elapsed'])} in all."
+        if words.sources(self._history):
+            yield f"Suggested by {words.sources(self._history)}."
         for line in words.failures(self._history):
             yield f"failed: {line}"
 
@@ -98,20 +104,19 @@ class Ending:
                 yield words.front_table(history)
         elif history.best is not None:
             best = history.best
-            yield f"best {words.values(history.objectives, best.values)} (trial {best.number})"
+            yield f"best {outcome(history, best)} (trial {best.number})"
             yield words.params_table(best.params)
         if self._about["default"]:
             trial = history.trials[self._about["default"]["number"]]
             which = "the defaults of the space" if history.space.has_defaults else "the middle of the space"
-            result = words.values(history.objectives, trial.values)
-            yield f"default {result} (trial {trial.number}, {which})"
+            yield f"default {outcome(history, trial)} (trial {trial.number}, {which})"
 
     def _next(self) -> Iterator[str]:
         complete = self._about["states"].get("complete", 0)
         found = self._history.notes.get("conclusion", {})
         if complete and not self._about["default"] and not any(key.startswith("default") for key in found):
             yield "The default configuration was not evaluated, so there is nothing to compare with."
-        if len(self._history.objectives) == 1 and complete > 1:
+        if len(self._history.objectives) == 1 and complete > 1 and self._about["best"]:
             yield f"The best of {complete} was picked for its score, so that flatters it; new data will tell."
         yield from _conclusion(found)
         where = location_of(self._study.store)

@@ -145,7 +145,7 @@ def _everywhere(*, hidden: bool) -> Iterator[click.Option]:
         is_eager=True,
         hidden=hidden,
         shell_complete=_complete_plugin,
-        help="Leave a plugin out (repeatable; as HPT_DISABLE_PLUGINS).",
+        help="Leave a plugin out (repeatable; as HPT_DISABLE_PLUGINS=NAME,NAME).",
     )
     yield click.Option(
         ["--debug"],

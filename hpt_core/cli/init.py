@@ -24,8 +24,8 @@ _HELP = """Write a commented study file, FILE (study.toml), that runs as it is.
 
 \b
 sklearn   cross-validates a scikit-learn model on data of its own
-function  calls a Python function; a small train.py is written, too
-command   runs a program; a small train.py is written, too
+function  calls a Python function; a small train.py is written, too, unless there is one
+command   runs a program; a small train.py is written, too, unless there is one
 """
 
 
@@ -46,18 +46,19 @@ def command(session: Session, file: Path, evaluator: str | None) -> None:
     if chosen not in installed["evaluator"]:
         session.plugins.component("evaluator", chosen, "--evaluator")  # says which distribution has it
     training = file.with_name("train.py")
-    written = [file] if chosen == "sklearn" else [file, training]
-    for path in written:
-        if path.exists():
-            other = "another name, as in `hpt init other.toml`" if path == file else "another folder"
-            msg = f"{path} is there already, and nothing is overwritten. Choose {other}."
-            raise UsageError(msg)
+    if file.exists():
+        msg = f"{file} is there already, and nothing is overwritten. Choose another name, as in `hpt init other.toml`."
+        raise UsageError(msg)
+    kept = chosen != "sklearn" and training.exists()
+    written = [file] if kept or chosen == "sklearn" else [file, training]
     name = re.sub(r"[^\w.-]+", "-", file.stem) or "study"
     python = json.dumps(sys.executable)[1:-1]
     text = study_file(chosen, str(file), name, training, python, installed)
     write_whole(file, text.encode())
     if training in written:
         write_whole(training, training_file(chosen).encode())
+    if kept:
+        say(f"{training} is there already and was left as it is: make the space and the evaluator in {file} fit it.")
     say(f"Wrote {' and '.join(map(str, written))}. Next:")
     say(f"  hpt check {shlex.quote(str(file))}    says what it means")
     say(f"  hpt run {shlex.quote(str(file))}      runs it")

@@ -43,26 +43,12 @@ def values_of(given: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: If one has no ``=``.
     """
-    from hpt_core.errors import UsageError
+    from hpt_core.config import put_over
 
     values: dict[str, Any] = {}
     for item in given:
-        key, separator, text = item.partition("=")
-        if not separator:
-            msg = f"An option must look like key=value. Got {item!r}."
-            raise UsageError(msg)
-        values[key] = _value(text)
+        put_over(values, item)
     return values
-
-
-def _value(text: str) -> Any:
-    """TOML, or else the text itself."""
-    import tomllib
-
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def case_of(

@@ -50,11 +50,12 @@ def _of_plugin(info: Any) -> list[tuple[str, str]]:
 
 
 def _unknown(plugins: Plugins, name: str, components: list[str]) -> Exception:
-    from hpt_core.errors import UsageError
-    from hpt_core.options import did_you_mean
+    from hpt_core.errors import Mistake, UsageError
+    from hpt_core.spelling import did_you_mean
 
-    known = sorted({*components, *(info.name for info in plugins.plugins)})
-    return UsageError(f"There is no component or plugin {name!r}.{did_you_mean(name, known)} `hpt plugins` lists all.")
+    hint = did_you_mean(name, sorted({*components, *(info.name for info in plugins.plugins)}))
+    message = f"There is no component or plugin {name!r}.{hint} `hpt plugins` lists all."
+    return UsageError(Mistake("", message, plugin=True))
 
 
 def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:

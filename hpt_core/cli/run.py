@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.group import INTERRUPTED
-from hpt_core.cli.reading import default_store, location_of
+from hpt_core.cli.reading import default_store, location_of, open_store
 from hpt_core.cli.text import say, stdout_to_stderr
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
+    from hpt_core.history import History
     from hpt_core.study import Study
 
 __all__ = ["command"]
+
+_TOP = 5
 
 
 @click.command("run", short_help="Run a study, or go on with it.")
@@ -27,6 +30,9 @@ __all__ = ["command"]
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="How many processes evaluate at once.")
 @click.option("--store", metavar="PATH|URL", help="Where to keep it, whatever the file says.")
 @click.option("--name", metavar="NAME", help="The study's name, whatever the file says.")
+@click.option(
+    "--warm-start", metavar="NAME[@STORE]", help="Begin with the best five configurations of an earlier study."
+)
 @click.option("--amend", is_flag=True, help="Go on with the recorded study under a changed definition.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, no talk: only the result.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
@@ -47,16 +53,23 @@ def command(
         study, trials, workers = _study(session, file, overrides, options)
         stack.callback(study.close)
         study.workers = workers
+        earlier = _earlier(session, study, options["warm_start"]) if options["warm_start"] else None
         before = study.history.next_number
         if not quiet:
             _greet(study, before)
+        if earlier is not None:
+            told = _warm_start(study, *earlier)
+            if not quiet:
+                say(told)
         interrupted = False
         try:
             with _watched(study, trials, quiet=quiet), stdout_to_stderr() if as_json else nullcontext():
                 study.run(trials=trials, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
-        given = [f"--{name}={value}" for name, value in options.items() if value and name != "amend"]
+        given = [
+            f"--{name}={value}" for name, value in options.items() if value and name not in ("amend", "warm_start")
+        ]
         ending = Ending(study, [str(file), *overrides, *given], before, interrupted=interrupted)
         if as_json:
             ending.emit()
@@ -79,6 +92,23 @@ def _study(
         data, folder=file.parent, store=default_store(), amend=options["amend"], plugins=session.plugins
     )
     return study, settings.trials, settings.workers
+
+
+def _earlier(session: Session, study: Study, wanted: str) -> tuple[str, History]:
+    """The study ``NAME[@STORE]``, without a store in that of ``study``."""
+    from hpt_core.ledger import load_history
+
+    name, _, location = wanted.partition("@")
+    with open_store(session, location) if location else nullcontext(study.store) as store:
+        return load_history(store, name)
+
+
+def _warm_start(study: Study, name: str, earlier: History) -> str:
+    """Enqueue the best configurations of an earlier study; returns what was done, in words."""
+    from hpt_core.warm_start import warm_start
+
+    found = warm_start(study.space, earlier, name=name, top=_TOP, enqueue=study.decisions.enqueue)
+    return f"Warm start from {name!r}: {found}"
 
 
 def _greet(study: Study, before: int) -> None:

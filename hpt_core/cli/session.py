@@ -46,8 +46,8 @@ class Session:
     @cached_property
     def plugins(self) -> Plugins:
         """The plugins."""
-        from hpt_core.options import did_you_mean
         from hpt_core.plugins import default_plugins
+        from hpt_core.spelling import did_you_mean
 
         self._listen()
         plugins = self._given or default_plugins()

@@ -11,6 +11,7 @@ from hpt_core.cli import words
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, duration, emit_json, paragraph
 from hpt_core.cli.told import told
+from hpt_core.export import shortfall
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -32,8 +33,9 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
     Nothing of the study is run: a stranger's store is safe to look into.
 
     JSON: {store, study, definition, provenance, objectives, trials, states, failures, invalid, elapsed, best, front,
-    default, stopped, notes, rules}; "best", "front" and "default" are rows as of `hpt trials --json`, "rules" holds
-    {rule, summary} for each rule that has something to tell.
+    constraints, least_violated, default, stopped, notes, rules}; "best", "front", "least_violated" (where no trial
+    keeps the constraints) and "default" are rows as of `hpt trials --json`, "rules" holds {rule, summary} for each rule
+    that has something to tell.
     """
     from hpt_core.export import summary
 
@@ -50,6 +52,8 @@ def _definition(opened: Opened) -> Iterator[str]:
     definition, space = opened.history.definition, opened.history.space
     yield f"Study {opened.name} in {opened.head['store']}"
     yield paragraph("objective", words.objectives(definition["objectives"]))
+    if definition.get("constraints"):
+        yield paragraph("constraints", words.constraints(definition["constraints"]))
     yield paragraph("space", words.size_of(space))
     yield words.space_table(space)
     for key in ("sampler", "evaluator"):
@@ -64,6 +68,8 @@ def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     states = words.counts(about["states"])
     yield paragraph("trials", f"{about['trials']}: {states}; worked on for {duration(about['elapsed'])}")
+    if words.sources(history):
+        yield paragraph("suggested by", words.sources(history))
     if about["invalid"]:
         yield paragraph("invalid", f"{about['invalid']} of them, declared so by the user")
     if about["front"]:
@@ -71,6 +77,8 @@ def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
         yield words.front_table(history)
     elif about["best"]:
         yield paragraph("best", words.trial_line(history, history.trials[about["best"]["number"]]))
+    elif about["least_violated"]:
+        yield paragraph("best", shortfall(history))
     if about["default"]:
         yield paragraph("default", words.trial_line(history, history.trials[about["default"]["number"]]))
     for line in words.failures(history):

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hpt_core.cli import words
 from hpt_core.cli.text import duration, number
+from hpt_core.export import outcome
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tally"]
 
+_NONE_KEEPS = "none keeps the constraints yet"
 _FRONT_PATIENCE = 20
 """How many times as long as it took, to wait before the front is looked for again."""
 
@@ -95,7 +96,7 @@ class Tally:
             first = self._told.setdefault(trial.failure.message, trial.number)
             said = trial.failure.message if first == trial.number else f"as trial {first} did"
             return f"{head} ({trial.failure.kind}): {said}{took}"
-        result = words.values(self._history.objectives, trial.values)
+        result = outcome(self._history, trial)
         why = f" by {trial.rule}: {trial.reason}" if trial.rule else f": {trial.reason}" if trial.reason else ""
         is_best = trial is self._history.best and len(self._history.objectives) == 1
         best = " (the best so far)" if is_best else f" ({self.best})" if self.best else ""
@@ -107,7 +108,9 @@ class Tally:
         if len(history.objectives) > 1:
             since = time.monotonic()
             front = history.front
-            self.best = f"front of {len(front)}" if front else ""
+            self.best = f"front of {len(front)}" if front else _NONE_KEEPS if len(history.complete) else ""
             self._look_at = time.monotonic() + _FRONT_PATIENCE * (time.monotonic() - since)
         elif history.best is not None:
             self.best = f"best {number(history.best.value)}, trial {history.best.number}"
+        elif len(history.complete):
+            self.best = _NONE_KEEPS

@@ -136,7 +136,7 @@ def study_file(
 
 
 def _tail(installed: Mapping[str, Collection[str]]) -> str:
-    samplers = [name for name in ("bayes", "random", "grid") if name in installed["sampler"]]
+    samplers = [name for name in ("auto", "bayes", "random", "grid") if name in installed["sampler"]]
     stores = {"sqlite": "hpt.db", "csv": "hpt.csv"}
     store = next((name for name in stores if name in installed["store"]), None)
     plateau = '[[stop]]\nuse = "plateau"                      # ends the study when it gains nothing any more'

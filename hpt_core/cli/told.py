@@ -15,7 +15,7 @@ __all__ = ["told"]
 
 
 def told(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
-    """What rules have to tell (`StoppingRule.summary`), rules inside others too.
+    """What rules have to tell (``summary``, see `StoppingRule`), rules inside others too.
 
     Where an import path names code, nothing is made: reading runs code of installed plugins only.
     """

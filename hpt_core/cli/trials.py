@@ -66,7 +66,7 @@ def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, lim
     column = next((key for key in (sort, f"params.{sort}", f"metrics.{sort}") if key in known), None)
     if column is None:
         from hpt_core.errors import Mistake, UsageError
-        from hpt_core.options import did_you_mean
+        from hpt_core.spelling import did_you_mean
 
         hint = did_you_mean(sort, known)
         raise UsageError(Mistake("--sort", f"There is no column {sort!r}.{hint} There are: {', '.join(known)}."))
@@ -80,12 +80,13 @@ def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, lim
 def _table(rows: Sequence[Row], history: History) -> str:
     several = dict.fromkeys(key for row in rows for key in row if key.startswith("params."))
     shown = [key for key in several if any(row.get(key) is not None for row in rows)]
+    shown += ["source"] * (len({row["source"] for row in rows}) > 1)
     header = ["trial", "state", *history.objectives, *(key.removeprefix("params.") for key in shown), "took", "remark"]
     return table(header, [_cells(row, history.objectives, shown) for row in rows])
 
 
-def _cells(row: Row, objectives: Sequence[str], params: Sequence[str]) -> list[str]:
-    values = ["" if row.get(key) is None else number(row[key]) for key in (*objectives, *params)]
+def _cells(row: Row, objectives: Sequence[str], shown: Sequence[str]) -> list[str]:
+    values = ["" if row.get(key) is None else number(row[key]) for key in (*objectives, *shown)]
     took = "" if row["duration"] is None else duration(row["duration"])
     return [str(row["number"]), row["state"], *values, took, shorten(_remark(row), _REMARK)]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.cli.text import number, table
+from hpt_core.export import outcome
 
 if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.space import Space
     from hpt_core.trial import Trial
 
-__all__ = ["component", "counts", "failures", "front_table", "objectives", "pairs", "params_table", "size_of",
-           "space_table", "trial_line", "values"]  # fmt: skip
+__all__ = ["component", "constraints", "counts", "failures", "front_table", "objectives", "pairs", "params_table",
+           "size_of", "sources", "space_table", "trial_line"]  # fmt: skip
 
 _STATES = ("complete", "stopped", "failed", "running", "paused", "waiting")
 _STATE_WORDS = {"stopped": "stopped early"}
@@ -30,14 +32,14 @@ def params_table(params: Mapping[str, Any]) -> str:
     return table(["parameter", "value"], rows, "  ")
 
 
-def values(names: Sequence[str], results: Sequence[float] | None) -> str:
-    """Results on one line: ``accuracy=0.971``; empty without any."""
-    return ", ".join(f"{name}={number(value)}" for name, value in zip(names, results or (), strict=False))
-
-
 def objectives(directions: Mapping[str, str]) -> str:
     """``accuracy (maximize), seconds (minimize)``."""
     return ", ".join(f"{name} ({direction})" for name, direction in directions.items())
+
+
+def constraints(bounds: Mapping[str, str]) -> str:
+    """``latency_ms <= 50, size <= 1e+06``."""
+    return ", ".join(f"{metric} {bound}" for metric, bound in bounds.items())
 
 
 def counts(states: Mapping[str, int]) -> str:
@@ -58,15 +60,18 @@ def failures(history: History) -> Iterator[str]:
 
 def trial_line(history: History, trial: Trial) -> str:
     """A trial with its result and configuration on one line."""
-    result = values(history.objectives, trial.values) or trial.state.value
+    result = outcome(history, trial) or trial.state.value
     return f"{result} (trial {trial.number}: {pairs(trial.params)})"
 
 
 def front_table(history: History) -> str:
     """The Pareto front as a table."""
-    names = history.objectives
-    rows = [[str(t.number), *map(number, t.values or ()), pairs(t.params)] for t in history.front]
-    return table(["trial", *names, "configuration"], rows)
+    bounded = [bound.metric for bound in history.constraints if bound.metric not in history.objectives]
+    rows = [
+        [str(t.number), *map(number, (*(t.values or ()), *(t.metrics[name] for name in bounded))), pairs(t.params)]
+        for t in history.front
+    ]
+    return table(["trial", *history.objectives, *bounded, "configuration"], rows)
 
 
 def component(described: Mapping[str, Any] | None) -> str:
@@ -74,7 +79,17 @@ def component(described: Mapping[str, Any] | None) -> str:
     if described is None:
         return "none"
     options = {k: v for k, v in described.items() if k != "use" and v not in (None, {}, [], "")}
+    options = {k: component(v) if isinstance(v, Mapping) and "use" in v else v for k, v in options.items()}
     return str(described["use"]) + (f" ({pairs(options)})" if options else "")
+
+
+def sources(history: History) -> str:
+    """Who suggested, and why the last one: ``28 bayes, 12 tpe: in turn``; empty where there are no several samplers."""
+    counts = Counter(trial.source for trial in history.trials)
+    if not counts.keys() - {"sampler", "given", "fill"}:
+        return ""
+    why = history.trials[-1].info.get("why")
+    return ", ".join(f"{count} {source}" for source, count in counts.items()) + (f": {why}" if why else "")
 
 
 def size_of(space: Space) -> str:

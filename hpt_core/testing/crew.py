@@ -16,6 +16,7 @@ from hpt_core.plugins import default_plugins
 __all__ = ["Crew"]
 
 _PATIENCE = 15.0
+_LONG = 4.0
 _BEAT = 0.02
 
 
@@ -81,7 +82,7 @@ class Crew:
         """Wait until all are there; one ends at once, the others some time later."""
         self.meet(me, name, store)
         if not self._first("quick"):
-            time.sleep(0.3)
+            time.sleep(8 * _BEAT)
 
     def die(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
         """The first one dies; whoever comes after it ends."""
@@ -115,7 +116,7 @@ class Crew:
         if self._first("long"):
             if store is not None:
                 store.append("kit", [{"event": "started", "time": 0.0, "trial": 0, "worker": name}])
-            time.sleep(4.0)
+            time.sleep(_LONG)
 
     def _leave(self, kind: str, me: str, text: str) -> None:
         (self.folder / f"{kind}-{me}").write_text(text, encoding="utf-8")

@@ -226,10 +226,11 @@ class EvaluatorKit(EvaluatorBase):
         trial = self.trial(space, tmp_path / "parts")
         running: Any = self.start(evaluator, trial)
         with pinned():
-            steps = [next(running).step for _ in range(2)]
+            known = [next(running) for _ in range(2)]
         running.close()
-        rest = self.evaluated(make_evaluator(), attrs.evolve(trial, resume_step=steps[-1]))
+        last = known[-1].step
+        rest = self.evaluated(make_evaluator(), attrs.evolve(trial, resume_step=last, reports=known))
         assert rest.reports, "it reports nothing after it was taken up again"
-        assert rest.reports[0][0] > steps[-1], f"it begins again with step {rest.reports[0][0]}"
+        assert rest.reports[0][0] > last, f"it begins again with step {rest.reports[0][0]}"
         assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, "it ends elsewhere"
         assert rest.values == whole.values or not self.repeatable, "it ends elsewhere"

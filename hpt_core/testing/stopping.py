@@ -22,6 +22,7 @@ from hpt_core.testing.stopping_base import (
     learning_curve,
     named,
     promoted,
+    retired,
 )
 from hpt_core.testing.stopping_purity import StoppingPurityKit
 from hpt_core.trial import Failure, State
@@ -181,14 +182,28 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
 
         Why: the core refuses anything else with an error that ends the run.
         """
-        curves = [self.series(0.1 * n)[: 12 if n % 2 else 3] for n in range(9)]
-        for paused in (True, False):
-            outcomes = [
-                curve[-1] if n % 2 else Pause("wait") if paused else Stop("bad") for n, curve in enumerate(curves)
-            ]
-            history = self.study(curves, outcomes)
+        for history in self._half_way():
             number = promoted(make_rule(), history)
             assert number is None or history.trials[number].state is State.PAUSED, f"it promotes trial {number}"
+
+    @check
+    def test_retires_paused_trials_only(self, make_rule: Make) -> None:
+        """Its ``retire``, if it has one, names trials that are paused, each with a `Stop` that has a reason.
+
+        Why: the core refuses anything else with an error that ends the run.
+        """
+        for history in self._half_way():
+            for number, decision in retired(make_rule(), history).items():
+                assert type(number) is int, f"it retires {number!r}"
+                assert history.trials[number].state is State.PAUSED, f"it retires trial {number}"
+                assert isinstance(decision, Stop), f"it retires trial {number} with {decision!r}"
+                assert decision.reason.strip(), f"it retires trial {number} without a reason"
+
+    def _half_way(self) -> Iterator[History]:
+        """Studies in which every second trial is complete, the others paused in the one and stopped in the other."""
+        curves = [self.series(0.1 * n)[: 12 if n % 2 else 3] for n in range(9)]
+        for early in (Pause("wait"), Stop("bad")):
+            yield self.study(curves, [curve[-1] if n % 2 else early for n, curve in enumerate(curves)])
 
     @check
     def test_promotes_a_trial_once(self, make_rule: Make) -> None:

@@ -16,7 +16,7 @@ from hpt_core.testing.histories import make_history
 if TYPE_CHECKING:
     from hpt_core.history import History
 
-__all__ = ["Make", "StoppingBase", "decisions", "judged", "learning_curve", "named", "promoted", "said"]
+__all__ = ["Make", "StoppingBase", "decisions", "judged", "learning_curve", "named", "promoted", "retired", "said"]
 
 Make = Callable[[], Any]
 
@@ -47,6 +47,11 @@ def promoted(rule: Any, history: History) -> Any:
     return named(rule, "promote", history)
 
 
+def retired(rule: Any, history: History) -> dict[Any, Any]:
+    """Which paused trials it gives up, each with its decision."""
+    return dict(named(rule, "retire", history) or {})
+
+
 def judged(rule: Any, history: History) -> Iterator[tuple[tuple[type, ...], Any]]:
     """What it says to the running trials, and to the study; each with the types that are allowed."""
     for trial in list(history.trials):
@@ -62,7 +67,8 @@ def said(decision: Any) -> str:
 
 def decisions(rule: Any, history: History) -> list[str]:
     """All that it decides on a history, as text; empty if it lets everything go on."""
-    found = [f"{said(decision)}" for _, decision in judged(rule, history) if decision is not None]
+    found = [said(decision) for _, decision in judged(rule, history) if decision is not None]
+    found += [f"retire {number}" for number in sorted(retired(rule, history))]
     number = promoted(rule, history)
     return found if number is None else [*found, f"promote {number}"]
 

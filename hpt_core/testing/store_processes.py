@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,6 +52,32 @@ class StoreProcessesKit(StoreBase):
         assert told == ["1", "2", "3"]
         with self.open(make_store, tmp_path) as store:
             assert numbers(store.read("s")) == [0, 1, 2]
+
+    @check
+    def test_what_is_written_lazily_survives_kill_9(self, make_store: Make, tmp_path: Path) -> None:
+        """What ``append_lazily`` returned from is there after ``kill -9``, in order with what ``append`` wrote.
+
+        Why: it may spare the disk, not the system; other processes decide on these reports.
+        """
+        path = self.on_disk(tmp_path)
+        if not hasattr(make_store(path), "append_lazily"):
+            pytest.skip("this store has no `append_lazily`")
+
+        def work(talk: Talk) -> None:
+            store: Any = make_store(path)
+            for number in range(12):
+                write = store.append if number % 5 == 0 else store.append_lazily
+                talk.say(write("s", notes([number])))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        with Child(work) as child:
+            told = list(iter(child.hear, ""))
+        assert told == [str(number) for number in range(1, 13)]
+        with self.open(make_store, tmp_path) as store:
+            assert numbers(store.read("s")) == list(range(12))
+            assert numbers(store.read("s", 10)) == [10, 11]
+            assert store.append("s", notes([12])) == 13
+            assert numbers(store.read("s", 7)) == list(range(7, 13))
 
     @check
     def test_a_batch_is_whole_or_not_there_after_kill_9(self, make_store: Make, tmp_path: Path) -> None:
@@ -110,8 +136,9 @@ class StoreProcessesKit(StoreBase):
 
         def work(_: Talk, me: int) -> None:
             with contextlib.closing(make_store(path)) as store:
+                lazily = getattr(store, "append_lazily", store.append)
                 for number in range(_EACH):
-                    store.append("s", notes([100 * me + number]))
+                    (lazily if number % 3 else store.append)("s", notes([100 * me + number]))
 
         with contextlib.ExitStack() as stack:
             children = [stack.enter_context(Child(partial(work, me=me))) for me in range(_WRITERS)]

@@ -1,18 +1,27 @@
-"""Hypothesis strategies for search spaces and their configurations."""
+"""Hypothesis strategies for search spaces, their configurations, and histories of studies on them."""
 
 from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from hpt_core import events
+from hpt_core.components import Pause, Stop
 from hpt_core.errors import SpaceError
 from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
+from hpt_core.testing.histories import make_history
+from hpt_core.trial import FAILURE_KINDS, Failure
 
-__all__ = ["continuous", "names", "parameters", "params_of", "spaces", "units"]
+if TYPE_CHECKING:
+    from hpt_core.history import History
+
+__all__ = ["continuous", "histories", "names", "parameters", "params_of", "spaces", "units"]
 
 _MAX_INT = 2**53
 _MAX_CONDITION_VALUES = 20
@@ -77,6 +86,7 @@ def _listed(kind: type[Categorical | Ordinal]) -> st.SearchStrategy[Parameter]:
     return fitting.map(lambda values: kind(*values))
 
 
+@cache
 def parameters(*, finite: bool = False, max_size: int | None = None) -> st.SearchStrategy[Parameter]:
     """Parameters of every kind, without conditions.
 
@@ -97,7 +107,6 @@ def parameters(*, finite: bool = False, max_size: int | None = None) -> st.Searc
     return made if max_size is None else made.filter(lambda p: p.size is None or p.size <= max_size)
 
 
-@st.composite
 def _with_default(draw: st.DrawFn, parameter: Parameter) -> Parameter:
     if isinstance(parameter, Constant) or draw(st.booleans()):
         return parameter
@@ -130,11 +139,11 @@ def spaces(
         finite: Leave continuous parameters out.
         max_size: Most values of a finite parameter; None for no limit.
     """
-    kinds = parameters(finite=finite, max_size=max_size).flatmap(_with_default)
+    kinds = parameters(finite=finite, max_size=max_size)
     wanted = draw(st.lists(names(), min_size=1, max_size=max_parameters, unique=True))
     declared: dict[str, Parameter] = {}
     for name in wanted:
-        declared[name] = draw(kinds)
+        declared[name] = _with_default(draw, draw(kinds))
         if conditional and declared:
             _add_condition(draw, declared, name)
     return Space({name: declared[name] for name in draw(st.permutations(wanted))})
@@ -168,3 +177,53 @@ def params_of(draw: st.DrawFn, space: Space) -> dict[str, Any]:
         if isinstance(parameter, Float) and parameter.size is None and draw(st.booleans()):
             params[name] = draw(st.floats(parameter.low, parameter.high))
     return params
+
+
+@st.composite
+def histories(
+    draw: st.DrawFn,
+    space: Space | None = None,
+    *,
+    max_trials: int = 10,
+    directions: Sequence[str] = ("minimize",),
+    evidence: str = "curve",
+) -> History:
+    """Histories of studies as they may stand, from empty ones on.
+
+    Trials are complete, stopped with a value and without, paused, failed in every way and running, by turns; with
+    reports and without; there are ties, equal configurations, and trials that were declared invalid.
+
+    Args:
+        draw: Given by Hypothesis.
+        space: The space; None: any.
+        max_trials: Most trials.
+        directions: One per objective.
+        evidence: ``curve`` or ``folds``.
+    """
+    space = draw(spaces(max_parameters=3)) if space is None else space
+    steps = draw(st.none() | st.integers(1, 5))
+    numbers = st.lists(_values(), max_size=steps or 5)
+    trials, reports = [], {}
+    for number in range(draw(st.integers(0, max_trials))):
+        reports[number] = draw(numbers)
+        trials.append((draw(params_of(space)), draw(_outcomes(len(directions), reported=bool(reports[number])))))
+    history = make_history(
+        space, trials, directions=directions, reports=reports, evidence=evidence, steps=steps, resumable=True
+    )
+    for number in sorted(draw(st.sets(st.integers(0, 3 * max_trials), max_size=2))):
+        if number < len(trials) and trials[number][1] is not None:
+            history.apply(events.invalidated(1e6, number, "it was wrong"))
+    return history
+
+
+def _values() -> st.SearchStrategy[float]:
+    """Losses, ties among them."""
+    return st.integers(-2, 2).map(float) | st.floats(-1e6, 1e6)
+
+
+def _outcomes(objectives: int, *, reported: bool) -> st.SearchStrategy[Any]:
+    failures = st.sampled_from(FAILURE_KINDS).map(lambda kind: Failure(kind, "it failed"))
+    made: list[st.SearchStrategy[Any]] = [st.tuples(*[_values()] * objectives), st.none(), failures]
+    if reported and objectives == 1:
+        made += [_values().map(lambda value: Stop("bad", value=value)), st.just(Stop("bad")), st.just(Pause("wait"))]
+    return st.one_of(made)

@@ -1,0 +1,24 @@
+"""Hints for a name that is not known: the nearest one that is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["did_you_mean", "nearest_or_known"]
+
+_LISTED = 20
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint like " Did you mean 'grid'?", empty where nothing known is close; letters that were swapped go first."""
+    near = difflib.get_close_matches(name[:200], list(known))
+    swapped = [other for other in near if sorted(other) == sorted(name)]
+    return f" Did you mean {(swapped or near)[0]!r}?" if near else ""
+
+
+def nearest_or_known(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the nearest spelling, or what there is."""
+    names = list(known)
+    more = ", ..." if len(names) > _LISTED else ""
+    return did_you_mean(name, names).strip() or f"Known: {', '.join(names[:_LISTED])}{more}."

@@ -1,0 +1,150 @@
+"""On a real cluster, on loopback: the kit, and whole studies with the trials of anywhere, none lost with a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import pytest
+from distributed import LocalCluster
+from numpy.random import default_rng
+
+from hpt_core import Float, Int, Params, State, Study, UsageError
+from hpt_core.testing import ExecutorKit
+from hpt_executor_dask.executor import DaskExecutor
+
+if TYPE_CHECKING:
+    from hpt_core import Executor
+
+
+@pytest.fixture(scope="session")
+def dask_address() -> Iterator[str]:
+    """The scheduler of a cluster for all tests, whose workers have nannies."""
+    with (
+        dask.config.set({"distributed.worker.daemon": False}),
+        LocalCluster(n_workers=3, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+    ):
+        yield cluster.scheduler_address
+
+
+class TestDaskExecutor(ExecutorKit):
+    @pytest.fixture
+    def make_executor(self, dask_address: str) -> Callable[[], Executor]:
+        return partial(DaskExecutor, address=dask_address)
+
+
+def study_on(address: str | None, **arguments: Any) -> Study:
+    executor = {"use": "dask"} if address is None else {"use": "dask", "address": address}
+    space = {"x": Float(-1.0, 1.0), "n": Int(1, 5)}
+    return Study(space, sampler="random", seed=3, executor=executor, **arguments)
+
+
+def square(params: Params) -> float:
+    time.sleep(0.02)
+    return float(params["x"] ** 2 + params["n"])
+
+
+def test_gives_the_trials_of_one_process(dask_address: str) -> None:
+    there, here = study_on(dask_address), study_on(dask_address)
+    there.run(square, trials=12, workers=3)
+    here.run(square, trials=12)
+    assert [(t.params, t.value, t.state) for t in there.trials] == [(t.params, t.value, t.state) for t in here.trials]
+
+
+def test_makes_a_cluster_where_none_is_named() -> None:
+    study = study_on(None)
+    study.run(square, trials=4, workers=2)
+    assert [t.state for t in study.trials] == [State.COMPLETE] * 4
+
+
+def test_takes_functions_that_no_module_has(dask_address: str) -> None:
+    study = study_on(dask_address)
+    study.run(lambda params: params["x"], trials=3, workers=2)
+    assert [t.value for t in study.trials] == [t.params["x"] for t in study.trials]
+
+
+def test_a_killed_worker_loses_no_trial(dask_address: str, tmp_path: Path) -> None:
+    mark = tmp_path / "killed"
+
+    def dies_once(params: Params) -> float:
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            return square(params)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    study = study_on(dask_address)
+    study.run(dies_once, trials=8, workers=2)
+    assert [t.state for t in study.trials] == [State.COMPLETE] * 8
+    assert sorted(t.attempt for t in study.trials) == [1] * 7 + [2]
+
+
+def test_a_late_trial_is_ended(dask_address: str) -> None:
+    def hangs_at_first(params: Params) -> float:
+        time.sleep(60 if params["n"] == first else 0)
+        return float(params["x"])
+
+    study = study_on(dask_address, trial_timeout=0.5)
+    first = study.sampler.suggest(study.history, default_rng([3, 0]))["n"]
+    study.run(hangs_at_first, trials=3, workers=2)
+    assert study.trials[0].failure is not None
+    assert study.trials[0].failure.kind == "timeout"
+    late = {t.number for t in study.trials if t.params["n"] == first}
+    assert {t.number for t in study.trials if t.state is State.FAILED} == late
+
+
+def test_says_that_there_is_no_scheduler() -> None:
+    study = study_on("tcp://127.0.0.1:9")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(UsageError, match=r"executor\.address: There is no Dask scheduler at 'tcp://127\.0\.0\.1:9'"),
+    ):
+        study.run(square, trials=2, workers=2)
+
+
+def test_a_killed_study_ends_its_workers_and_goes_on(dask_address: str, tmp_path: Path) -> None:
+    script = """
+        import os, sys, time
+        from pathlib import Path
+        from hpt_core import Int, Study
+
+        folder, address = Path(sys.argv[1]), sys.argv[2]
+
+        def slow(params):
+            (folder / f"began-{params['n']}").write_text(str(os.getpid()))
+            time.sleep(60 if not (folder / "quick").exists() else 0)
+            return params["n"]
+
+        study = Study({"n": Int(1, 4)}, sampler="random", seed=0, store=folder / "hpt.db",
+                      executor={"use": "dask", "address": address})
+        study.run(slow, workers=2)
+        print([(t.state.value, t.attempt) for t in study.trials])
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    command = [sys.executable, "script.py", str(tmp_path), dask_address]
+    first = subprocess.Popen(command, cwd=tmp_path)
+    assert until(lambda: len(list(tmp_path.glob("began-*"))) == 2)
+    trials_in = [int(path.read_text()) for path in tmp_path.glob("began-*")]
+    first.kill()
+    first.wait()
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in trials_in))
+    (tmp_path / "quick").touch()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    assert again.stdout.strip() == str([("complete", 2), ("complete", 2), ("complete", 1), ("complete", 1)])
+
+
+def until(reached: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return reached()

@@ -1,0 +1,26 @@
+"""hpt plugin: search spaces to and from ConfigSpace.
+
+It offers no component; that it is listed among the plugins tells its version, and whether it fits the core.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpt_space_configspace.reading import from_configspace
+    from hpt_space_configspace.writing import to_configspace
+
+__all__ = ["from_configspace", "to_configspace"]
+
+hpt_api_version = 1
+
+_HOME = {"from_configspace": "reading", "to_configspace": "writing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

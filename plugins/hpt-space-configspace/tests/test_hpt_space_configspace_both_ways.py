@@ -1,0 +1,208 @@
+"""ConfigSpace and hpt: what is sampled from the one is legal in the other, and nothing changes on the way and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from hpt_core import Categorical, Constant, Float, HptError, Int, Ordinal, Space, UsageError
+from hpt_core.testing import strategies
+
+cs = pytest.importorskip("ConfigSpace")
+from hpt_space_configspace import from_configspace, to_configspace  # noqa: E402 - needs ConfigSpace
+
+EVERYTHING = Space(
+    {
+        "z": Float(0.5, 2.0, default=1.5, when={"kernel": "rbf", "depth": [2, 3]}),
+        "kernel": Categorical("rbf", None, 3),
+        "depth": Int(1, 5),
+        "batch": Int(16, 256, log=True, step=16),
+        "lr": Float(1e-5, 0.1, log=True),
+        "drop": Float(0.0, 0.5, step=0.1, default=0.2),
+        "size": Ordinal("s", "m", "l", when={"batch": [16, 32]}),
+        "one": Int(7, 7),
+        "version": Constant("v1"),
+    }
+)
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> Space:
+    """Spaces of all kinds, with floats that ConfigSpace need not round."""
+    space = draw(strategies.spaces(max_parameters=5, finite=True, max_size=30))
+    tables: dict[str, Any] = space.to_json()
+    for name in draw(st.sets(st.sampled_from("uvw"))) - set(space.names):
+        log = draw(st.booleans())
+        low = draw(st.integers(1 if log else -500, 500))
+        tables[name] = Float(low / 1000, (low + draw(st.integers(1, 5000))) / 1000, log=log).to_json()
+        if draw(st.booleans()):
+            parent = draw(st.sampled_from(space.names))
+            tables[name]["when"] = {parent: [space[parent].start()]}
+    return Space(tables)
+
+
+@settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
+@given(spaces(), st.integers(0, 2**31))
+def test_there_and_back_nothing_changes_and_samples_are_legal(space: Space, seed: int) -> None:
+    try:
+        there = to_configspace(space)
+    except UsageError:
+        assume(False)  # what is refused is another test's matter
+    assert from_configspace(there) == space
+    assert to_configspace(from_configspace(there)) == there
+    there.seed(seed)
+    for configuration in [*there.sample_configuration(5), there.get_default_configuration()]:
+        params = dict(configuration)
+        assert set(space.validate(params)) == set(params)
+    rng = np.random.default_rng(seed)
+    for _ in range(5):
+        cs.Configuration(there, values=space.sample(rng))  # raises where it is illegal
+
+
+def test_all_kinds_keep_their_kind() -> None:
+    there = to_configspace(EVERYTHING)
+    kinds = {name: type(there[name]).__name__.removesuffix("Hyperparameter") for name in there}
+    assert kinds == {
+        "batch": "Ordinal",
+        "depth": "UniformInteger",
+        "drop": "Ordinal",
+        "kernel": "Categorical",
+        "lr": "UniformFloat",
+        "one": "Ordinal",
+        "size": "Ordinal",
+        "version": "Constant",
+        "z": "UniformFloat",
+    }
+    assert (there["lr"].lower, there["lr"].upper, there["lr"].log) == (1e-5, 0.1, True)
+    assert there["drop"].sequence == (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    assert dict(there.get_default_configuration()) == {**EVERYTHING.default(), "lr": 0.001}  # it rounds
+    assert from_configspace(there) == EVERYTHING
+
+
+def test_the_way_may_lead_through_a_file(tmp_path: Path) -> None:
+    to_configspace(EVERYTHING).to_json(tmp_path / "space.json")
+    read = from_configspace(cs.ConfigurationSpace.from_json(tmp_path / "space.json"))
+    assert dict(read.parameters) == dict(EVERYTHING.parameters)
+
+
+def test_a_hyperparameter_that_was_changed_counts_as_it_is() -> None:
+    there = to_configspace(Space({"x": Float(0.0, 1.0, step=0.25)}))
+    changed = cs.ConfigurationSpace([cs.OrdinalHyperparameter("x", [0.0, 0.5], meta=there["x"].meta)])
+    assert from_configspace(changed)["x"] == Ordinal(0.0, 0.5, default=0.0)
+
+
+# --- from ConfigSpace -----------------------------------------------------------------------------
+
+
+def foreign(*conditions: Any) -> Any:
+    there = cs.ConfigurationSpace()
+    there.add(
+        cs.UniformFloatHyperparameter("child", 0.0, 1.0, default_value=0.75),
+        cs.OrdinalHyperparameter("grade", ["low", "middle", "high"]),
+        cs.UniformIntegerHyperparameter("layers", 1, 6),
+        cs.UniformIntegerHyperparameter("seed", 0, 10**6),
+        cs.UniformFloatHyperparameter("ratio", 0.0, 1.0),
+        cs.CategoricalHyperparameter("solver", ["sgd", "adam"], default_value="adam"),
+    )
+    there.add(*(condition(there) for condition in conditions))
+    return there
+
+
+def test_a_foreign_space_comes_over_with_its_defaults() -> None:
+    space = from_configspace(foreign())
+    assert space["child"] == Float(0.0, 1.0, default=0.75)
+    assert space["solver"] == Categorical("sgd", "adam", default="adam")
+    assert space["grade"] == Ordinal("low", "middle", "high", default="low")
+    assert space["layers"] == Int(1, 6, default=4)
+    assert to_configspace(space) == foreign()
+
+
+@pytest.mark.parametrize(
+    ("condition", "when"),
+    [
+        (lambda s: cs.EqualsCondition(s["child"], s["seed"], 77), {"seed": [77]}),
+        (lambda s: cs.InCondition(s["child"], s["solver"], ["adam"]), {"solver": ["adam"]}),
+        (lambda s: cs.NotEqualsCondition(s["child"], s["layers"], 2), {"layers": [1, 3, 4, 5, 6]}),
+        (lambda s: cs.LessThanCondition(s["child"], s["layers"], 3), {"layers": [1, 2]}),
+        (lambda s: cs.GreaterThanCondition(s["child"], s["grade"], "low"), {"grade": ["middle", "high"]}),
+        (
+            lambda s: cs.AndConjunction(
+                cs.EqualsCondition(s["child"], s["solver"], "sgd"),
+                cs.OrConjunction(
+                    cs.LessThanCondition(s["child"], s["layers"], 2), cs.EqualsCondition(s["child"], s["layers"], 5)
+                ),
+                cs.NotEqualsCondition(s["child"], s["layers"], 1),
+            ),
+            {"solver": ["sgd"], "layers": [5]},
+        ),
+    ],
+)
+def test_conditions_come_over(condition: Any, when: dict[str, list[Any]]) -> None:
+    there = foreign(condition)
+    space = from_configspace(there)
+    assert space["child"] == Float(0.0, 1.0, default=0.75, when=when)
+    there.seed(1)
+    for configuration in there.sample_configuration(50):
+        assert set(space.validate(dict(configuration))) == set(configuration)
+
+
+# --- what has no counterpart ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameter", "says"),
+    [
+        (Float(1e-20, 1.0, log=True), "it rounds bounds to 13 decimal places"),
+        (Float(0.0, 1.0, step=1e-4), "it has no steps, and 10001 values are more than the 1000 that"),
+        (Categorical(1, 2.5), "ConfigSpace gives 1.0 for 1 among the values of 'x'"),
+        (Categorical("a", [1, 2]), "it takes a list for several values"),
+    ],
+)
+def test_what_configspace_cannot_hold_is_refused(parameter: Any, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        to_configspace(Space({"x": parameter}))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda s: s.add(cs.NormalFloatHyperparameter("n", 0.0, 1.0, -3.0, 3.0)), "make 'n' uniform, it is a Normal"),
+        (lambda s: s.add(cs.BetaIntegerHyperparameter("n", 2, 3, 1, 9)), "make 'n' uniform, it is a Beta"),
+        (lambda s: s.add(cs.CategoricalHyperparameter("n", ["a", "b"], weights=[1, 2])), "make those of 'n' equal"),
+        (lambda s: s.add(cs.ForbiddenEqualsClause(s["solver"], "sgd")), "no forbidden clauses"),
+        (lambda s: s.add(cs.EqualsCondition(s["child"], s["ratio"], 0.5)), "must be on a finite parameter"),
+        (lambda s: s.add(cs.LessThanCondition(s["child"], s["seed"], 7)), "are more than 1000"),
+        (lambda s: s.add(cs.CategoricalHyperparameter("n", [{"a": 1}, "b"])), "must be a string, number"),
+        (
+            lambda s: s.add(
+                cs.OrConjunction(
+                    cs.EqualsCondition(s["child"], s["solver"], "sgd"), cs.EqualsCondition(s["child"], s["layers"], 1)
+                )
+            ),
+            "not for one of several",
+        ),
+    ],
+)
+def test_what_hpt_cannot_hold_is_refused(made: Any, says: str) -> None:
+    there = foreign()
+    if "forbidden" in says:
+        there = cs.ConfigurationSpace(
+            [cs.CategoricalHyperparameter("solver", ["adam", "sgd"]), cs.Constant("version", 1)]
+        )
+    made(there)
+    with pytest.raises(HptError) as caught:
+        from_configspace(there)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_example_of_the_readme_runs() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    exec(readme.partition("```python\n")[2].partition("```")[0], {})
