@@ -12,6 +12,7 @@ import pytest
 from hpt_core import Record, StoreError
 from hpt_store_csv import scan
 from hpt_store_csv.layout import Layout, finish
+from hpt_store_csv.repair import main
 from hpt_store_csv.store import CsvStore
 
 STUDY = "s"
@@ -173,6 +174,32 @@ def test_what_was_changed_is_told_with_its_line_and_left_alone(path: Path, chang
     with pytest.raises(StoreError, match=message):
         CsvStore(path=path).append(STUDY, [{"n": 1}])
     assert path.read_bytes() == content
+
+
+CRLF = b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [b"\xef\xbb\xbf" + lines[0], *lines[1:]],
+        lambda lines: [line[:-1] + CRLF for line in lines],
+        lambda lines: [b"\xef\xbb\xbf" + lines[0], *(line[:-1] + CRLF for line in lines[1:]), CRLF],
+        lambda lines: [*lines[:4], b"\n", *lines[4:], lines[-1][:0]],
+    ],
+)
+def test_the_remedy_for_other_line_ends_works(path: Path, change: object, capsys: pytest.CaptureFixture[str]) -> None:
+    before = path.read_bytes()
+    path.write_bytes(b"".join(change(before.splitlines(keepends=True))))  # type: ignore[operator]  # a lambda
+    with pytest.raises(StoreError, match=r"python -m hpt_store_csv\.repair runs\.csv"):
+        read(path)
+    assert main([str(path)]) == 0
+    assert path.read_bytes() == before
+    changed = before.replace(b"0.125", b"0.13")
+    path.write_bytes(changed.replace(b"\n", CRLF))
+    assert main([str(path)]) == 4
+    assert "line 3, 6 was changed before its end" in capsys.readouterr().err
+    assert path.read_bytes() == changed.replace(b"\n", CRLF)
 
 
 def test_the_remedy_for_damage_works(path: Path) -> None:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core import StoreError
-from hpt_store_csv import locks
+from hpt_core import StoreError, locks
 from hpt_store_csv.store import CsvStore
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")
@@ -249,7 +248,8 @@ def fill(store: CsvStore, count: int) -> int:
     """Append until that fails; returns what the last append that worked said."""
     with contextlib.suppress(StoreError):
         while True:
-            count = store.append("s", [{"n": count + 1, "text": "x" * 5000}])
+            write = store.append_lazily if count % 3 else store.append
+            count = write("s", [{"n": count + 1, "text": "x" * 5000}])
     return count
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core import StoreError
-from hpt_store_sqlite import locks
+from hpt_core import StoreError, locks
 from hpt_store_sqlite.store import SqliteStore
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")
@@ -288,7 +287,8 @@ def fill(store: SqliteStore, count: int) -> int:
     """Append until that fails; returns what the last append that worked said."""
     with contextlib.suppress(StoreError):
         while True:
-            count = store.append("s", [{"n": count + 1, "text": "x" * 200}])
+            write = store.append_lazily if count % 3 else store.append
+            count = write("s", [{"n": count + 1, "text": "x" * 200}])
     return count
 
 

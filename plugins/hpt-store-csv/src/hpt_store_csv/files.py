@@ -50,15 +50,16 @@ def read(fd: int, offset: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def write(fd: int, data: bytes) -> None:
-    """Write in one go, to the disk.
+def write(fd: int, data: bytes, *, to_disk: bool = True) -> None:
+    """Write in one go, to the disk, or only so that the system has it.
 
     Raises:
         OSError: If not all of it could be written.
     """
     if os.write(fd, data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fsync(fd)
+    if to_disk:
+        os.fsync(fd)
 
 
 def read_line(fd: int) -> bytes:

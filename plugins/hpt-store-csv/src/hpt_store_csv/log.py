@@ -61,8 +61,12 @@ class Log:
                 known.note(piece)
             return records[max(after, 0) - first :]
 
-    def append(self, records: Sequence[Record]) -> int:
+    def append(self, records: Sequence[Record], *, to_disk: bool = True) -> int:
         """Add records; the file's lock must be held.
+
+        Args:
+            records: One or more.
+            to_disk: Whether to wait until they are on the disk, with all that is before them.
 
         Returns:
             The position of the last one.
@@ -77,7 +81,7 @@ class Log:
                     self._check_study(known.layout)
                     self._catch_up(fd, known)
                     if known.layout.extended(records) is known.layout:
-                        return self._extend(fd, known, records)
+                        return self._extend(fd, known, records, to_disk=to_disk)
                 position, content = self._anew(fd, known, records)
                 self._known = None
             replace(self._path, content)
@@ -144,12 +148,12 @@ class Log:
         os.fsync(fd)
         _LOG.warning("%s ended with %d bytes of a write that was cut off; they are in %s.", self._path, size, aside)
 
-    def _extend(self, fd: int, known: Known, records: Sequence[Record]) -> int:
+    def _extend(self, fd: int, known: Known, records: Sequence[Record], *, to_disk: bool) -> int:
         progress = known.progress.copied()
         lines = lines_of(records, known.layout, known.position, progress)
         data = b"".join(lines)
         try:
-            write(fd, data)
+            write(fd, data, to_disk=to_disk)
         except OSError:
             with suppress(OSError):  # if even that fails, the rest is a torn tail
                 os.ftruncate(fd, known.end)

@@ -39,8 +39,9 @@ def damaged(path: Path, line: int, cause: str) -> StoreError:
 def edited(path: Path, cause: str) -> StoreError:
     """The error for a file that a spreadsheet or an editor has saved."""
     return StoreError(
-        f"{path} was changed by a spreadsheet or an editor ({cause}), so its content is no longer certain. Go back to "
-        f"a copy of it, and save what you edit under another name."
+        f"{path} was changed by a spreadsheet or an editor ({cause}), so its content is no longer certain. If nothing "
+        f"but the ends of lines was, this takes it back: python -m hpt_store_csv.repair {path.name}. Else go back to a "
+        f"copy, and save what you edit under another name."
     )
 
 

@@ -15,12 +15,12 @@ from hpt_core import StoreError
 from hpt_store_csv.layout import FORMAT, HEADER_MARK, Layout, is_whole
 from hpt_store_csv.problems import damaged, edited, not_ours
 
-__all__ = ["MARK_LENGTH", "Piece", "parse", "read_header"]
+__all__ = ["BYTE_ORDER_MARK", "MARK_LENGTH", "Piece", "parse", "read_header"]
 
 MARK_LENGTH = 9
 """A line's checksum and its end: with them a file is known again."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HOLE = b"\0" * 16
 
 
@@ -54,7 +54,7 @@ def read_header(line: bytes, path: Path) -> Layout:
     found = HEADER_MARK.search(line)
     if not found:
         raise edited(path, "its header is another") if b"hpt-csv" in line else not_ours(path)
-    if line.startswith(_BYTE_ORDER_MARK):
+    if line.startswith(BYTE_ORDER_MARK):
         raise edited(path, "it begins with a byte order mark")
     if int(found[1]) > FORMAT:
         msg = (

@@ -11,8 +11,7 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Mistake, Record, UsageError, option
-from hpt_store_csv.locks import held
+from hpt_core import Mistake, Record, UsageError, file_lock, option
 from hpt_store_csv.log import Log, layout_of
 from hpt_store_csv.names import file_name, study_name
 from hpt_store_csv.problems import explain
@@ -65,10 +64,18 @@ class CsvStore:
         Raises:
             StoreError: If they cannot be written; then none of them is there.
         """
-        if not records:
-            return len(self.read(study))
-        with self._held(study, "write", "for writing"):
-            return self._log(study).append(records)
+        return self._append(study, records, to_disk=True)
+
+    def append_lazily(self, study: str, records: Sequence[Record]) -> int:
+        """Write as `append` does, but without waiting for the disk: a power cut before the next `append` may cost them.
+
+        Returns:
+            The position of the last one.
+
+        Raises:
+            StoreError: If they cannot be written; then none of them is there.
+        """
+        return self._append(study, records, to_disk=False)
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         """Read the records behind position ``after``, in order. A study that is not there has none.
@@ -101,6 +108,12 @@ class CsvStore:
     def close(self) -> None:
         """Forget what was read; no file is kept open."""
         self._logs.clear()
+
+    def _append(self, study: str, records: Sequence[Record], *, to_disk: bool) -> int:
+        if not records:
+            return len(self.read(study))
+        with self._held(study, "write", "for writing"):
+            return self._log(study).append(records, to_disk=to_disk)
 
     @property
     def _is_file(self) -> bool:
@@ -135,7 +148,7 @@ class CsvStore:
             try:
                 if not self._is_file:
                     self._place.mkdir(exist_ok=True)
-                stack.enter_context(held(lock_file, f"{path} {why}", self.lock_timeout))
+                stack.enter_context(file_lock(lock_file, f"{path} {why}", self.lock_timeout))
             except OSError as err:
                 raise explain(err, path) from err
             yield

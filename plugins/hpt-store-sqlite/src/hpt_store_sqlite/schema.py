@@ -11,7 +11,7 @@ for queries. The views tell the same story as the core's replay does, in SQL alo
 
 from __future__ import annotations
 
-__all__ = ["APPLICATION_ID", "FORMAT", "INSERT", "TABLES", "VIEWS"]
+__all__ = ["APPLICATION_ID", "FORMAT", "INSERT", "INSERT_LATE", "LAST", "TABLES", "VIEWS"]
 
 APPLICATION_ID = 0x68707431
 """Says in the file's header that it is one of hpt's ("hpt1")."""
@@ -31,6 +31,15 @@ INSERT = (
     "INSERT INTO events VALUES (?1, ?2, json_extract(?3, '$.event'), json_extract(?3, '$.trial'), "
     "json_extract(?3, '$.attempt'), ?3)"
 )
+
+INSERT_LATE = (
+    "INSERT INTO events SELECT id, ?2, json_extract(?3, '$.event'), json_extract(?3, '$.trial'), "
+    "json_extract(?3, '$.attempt'), ?3 FROM studies "
+    "WHERE name = ?1 AND ?2 = 1 + (SELECT max(seq) FROM events WHERE study_id = id)"
+)
+"""For a study's name, a position and a record: puts it there if the study's records end right before."""
+
+LAST = "SELECT max(seq) FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?)"
 
 _EFFECTIVE = """told AS (
   SELECT study_id, seq, trial, event, attempt,

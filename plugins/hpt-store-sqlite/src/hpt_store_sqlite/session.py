@@ -1,6 +1,6 @@
 """The connections that one process has to the file.
 
-Every write is one short transaction with a rollback journal, on disk before it is acknowledged. Write-ahead
+A commit is one short transaction with a rollback journal, on disk before it is acknowledged. Write-ahead
 logging is left alone: SQLite before 3.51.3 can damage such files when two processes write, and even a reader leaves
 files beside them. Writers queue at a lock file, which is fairer than SQLite's own waiting; readers hold a lock only
 while rows are fetched.
@@ -11,22 +11,26 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpt_core import StoreError
-from hpt_store_sqlite.locks import held, wait_for
+from hpt_core import StoreError, file_lock, wait_for
+from hpt_store_sqlite.late import LATE_BYTES, Late, LateRecords
 from hpt_store_sqlite.problems import damaged, explain, replaced
-from hpt_store_sqlite.schema import APPLICATION_ID, FORMAT, TABLES, VIEWS
+from hpt_store_sqlite.schema import APPLICATION_ID, FORMAT, INSERT_LATE, LAST, TABLES, VIEWS
 from hpt_store_sqlite.snapshot import JournalGoneError, Snapshot
 
 __all__ = ["Session"]
 
 _MAX_BYTES = 256 * 1024 * 1024
 """No record or page of a result is larger; a file that says so is not ours."""
+
+_COMMIT_SECONDS = 5.0
+"""Records wait for a commit while the last one is younger: so queries see what is older, and a power cut leaves it."""
 
 _HEADER = (  # one statement, so that all is read at one moment
     "SELECT application_id, user_version, type, name, sql "
@@ -77,6 +81,7 @@ class Session:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._snapshot = Snapshot(path)
+        self._late = LateRecords(path)
         self._file: tuple[int, int] | None = None
         self._known = False
         with _registry:
@@ -110,6 +115,36 @@ class Session:
                 raise explain(err, self._path) from err
         return rows
 
+    def late(self, study: str) -> list[Late]:
+        """The records of a study that wait for the next commit; to be read before those that do not.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+        try:
+            return [late for late in self._late.read() if late.study == study]
+        except OSError as err:
+            raise explain(err, self._path) from err
+
+    def add_late(self, study: str, bodies: Sequence[str]) -> int | None:
+        """Leave records to the next commit; the process may die then, not the machine.
+
+        Returns:
+            The position of the last one; None if they were not taken, as it is time for a commit.
+
+        Raises:
+            StoreError: If they cannot be written.
+        """
+        try:
+            with file_lock(self.lock_file("write"), f"{self._path} for writing", self._lock_timeout), self.mutex:
+                waiting, offset = self._late.read_to()
+                last = None if offset >= LATE_BYTES or self._is_due() else self._last(study, waiting)
+                if last is not None:
+                    self._late.add([Late(study, seq, body) for seq, body in enumerate(bodies, last + 1)], offset)
+        except OSError as err:
+            raise explain(err, self._path) from err
+        return None if last is None else last + len(bodies)
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Open a transaction that writes; at the end it is committed and on disk, or nothing of it is there.
@@ -119,13 +154,15 @@ class Session:
         """
         lock_file = self.lock_file("write")
         try:
-            with held(lock_file, f"{self._path} for writing", self._lock_timeout), self.mutex:
+            with file_lock(lock_file, f"{self._path} for writing", self._lock_timeout), self.mutex:
                 connection = self._writing_connection()
                 try:
                     self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
                     self._prepare(connection)
+                    connection.executemany(INSERT_LATE, self._late.read())
                     yield connection
                     self._patiently(lambda: connection.execute("COMMIT"))
+                    self._late.clear()
                 except BaseException:
                     self._roll_back(connection)
                     raise
@@ -135,6 +172,18 @@ class Session:
     def lock_file(self, name: str) -> Path:
         """The lock file of that name beside the file."""
         return self._path.parent / ".hpt-locks" / f"{self._path.name}.{name}.lock"
+
+    def _is_due(self) -> bool:
+        """Whether the last commit was so long ago that it is time for one."""
+        found = _stat(self._path)
+        return found is None or time.time() - found.st_mtime > _COMMIT_SECONDS
+
+    def _last(self, study: str, waiting: Sequence[Late]) -> int | None:
+        """The position of a study's last record, committed or waiting; None where nothing is committed."""
+        rows = self.select(LAST, (study,))
+        if not rows or rows[0][0] is None:
+            return None
+        return max([int(rows[0][0]), *(late.seq for late in waiting if late.study == study)])
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -257,12 +306,16 @@ class Session:
             self.close()  # what is half written is rolled back by whoever opens the file next
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
+        return path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_dev, found.st_ino
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    found = _stat(path)
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _code(err: sqlite3.Error) -> int:

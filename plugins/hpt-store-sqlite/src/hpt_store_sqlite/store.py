@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core import Mistake, Record, StoreError, UsageError, option
-from hpt_store_sqlite.locks import held
+from hpt_core import Mistake, Record, StoreError, UsageError, file_lock, option
 from hpt_store_sqlite.problems import damaged, explain
 from hpt_store_sqlite.schema import INSERT
 from hpt_store_sqlite.session import Session
@@ -76,12 +75,25 @@ class SqliteStore:
         bodies = [_encoded(record) for record in records]
         name = _checked_name(study)
         if not bodies:
-            return self._count(name)
+            return len(self.read(name))
         with self._session().writing() as connection:
             study_id, last = _place(connection, name)
             rows = [(study_id, last + i, body) for i, body in enumerate(bodies, 1)]
             connection.executemany(INSERT, rows)
         return last + len(bodies)
+
+    def append_lazily(self, study: str, records: Sequence[Record]) -> int:
+        """Write as `append` does, but without waiting for the disk: a power cut before the next `append` may cost them.
+
+        Returns:
+            The position of the last one.
+
+        Raises:
+            StoreError: If they cannot be written; then none of them is there.
+        """
+        bodies = [_encoded(record) for record in records]
+        position = self._session().add_late(_checked_name(study), bodies)
+        return self.append(study, records) if position is None else position
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         """Read the records behind position ``after``, in order. A study that is not there has none.
@@ -90,6 +102,7 @@ class SqliteStore:
             StoreError: If the file is damaged, of a newer format, or cannot be read.
         """
         name, session = _checked_name(study), self._session()
+        late = session.late(name)
         found: list[Record] = []
         while True:
             rows = session.select(
@@ -99,7 +112,11 @@ class SqliteStore:
             )
             found += _decoded(rows, after + len(found), self._file)
             if len(rows) < _CHUNK:
-                return found
+                break
+        for _, seq, body in late:
+            if seq == after + len(found) + 1:
+                found += _decoded([(seq, body)], seq - 1, self._file)
+        return found
 
     def studies(self) -> Sequence[str]:
         """Names of the studies that have records, in order of creation."""
@@ -116,7 +133,7 @@ class SqliteStore:
         lock_file = self._session().lock_file(f"study-{digest}")
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(lock_file, f"the study {study!r} in {self.path}", self.lock_timeout))
+                stack.enter_context(file_lock(lock_file, f"the study {study!r} in {self.path}", self.lock_timeout))
             except OSError as err:
                 raise explain(err, self._file) from err
             yield
@@ -135,11 +152,6 @@ class SqliteStore:
             for other in [p for p in self._sessions if p != pid]:  # a parent's, of no use after a fork
                 self._sessions.pop(other, None)
         return session
-
-    def _count(self, name: str) -> int:
-        sql = "SELECT max(seq) FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?)"
-        rows = self._session().select(sql, (name,))
-        return rows[0][0] or 0 if rows else 0
 
 
 def _checked_name(study: str) -> str:

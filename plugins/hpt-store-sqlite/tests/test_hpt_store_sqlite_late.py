@@ -1,0 +1,139 @@
+"""Records that wait for the next commit: what a power cut may leave of them, and that nothing else is lost by it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hpt_core import Record, Study
+from hpt_store_sqlite import session
+from hpt_store_sqlite.late import LATE_BYTES
+from hpt_store_sqlite.store import SqliteStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A store with three durable records, and two behind them that wait."""
+    path = tmp_path / "hpt.db"
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        store.append("s", [{"n": 1}, {"n": 2}, {"n": 3}])
+        assert store.append_lazily("s", [{"n": 4, "text": "a\tb\nc"}]) == 4
+        assert store.append_lazily("s", [{"n": 5}]) == 5
+    return path
+
+
+def numbers(path: Path, study: str = "s", after: int = 0) -> list[int]:
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        return [record["n"] for record in store.read(study, after)]
+
+
+def committed(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+
+
+def late(path: Path) -> Path:
+    return path.with_name(f"{path.name}-late")
+
+
+def test_the_database_is_not_touched(path: Path) -> None:
+    before = path.read_bytes()
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        assert store.append_lazily("s", [{"n": 6}]) == 6
+    assert path.read_bytes() == before
+    assert committed(path) == 3
+    assert [numbers(path, after=after) for after in (0, 3, 4, 6)] == [[1, 2, 3, 4, 5, 6], [4, 5, 6], [5, 6], []]
+
+
+def test_the_next_commit_takes_them_in_before_its_own(path: Path) -> None:
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        assert store.append("s", [{"n": 6}]) == 6
+    assert committed(path) == 6
+    assert late(path).read_bytes() == b""
+    assert numbers(path) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_commit_of_another_study_takes_them_in_too(path: Path) -> None:
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        assert store.append_lazily("t", [{"n": 1}]) == 1, "the first record of a study is committed"
+        assert committed(path) == 6
+        assert store.append_lazily("t", [{"n": 2}]) == 2
+        assert store.append_lazily("s", [{"n": 6}]) == 6
+    assert (numbers(path), numbers(path, "t")) == ([1, 2, 3, 4, 5, 6], [1, 2])
+
+
+def test_whatever_a_power_cut_leaves_of_them_no_other_record_is_touched(path: Path) -> None:
+    """Any beginning of the file, or zeros from anywhere on: the disk had not got the rest."""
+    content = late(path).read_bytes()
+    for cut in range(len(content)):
+        for left in (content[:cut], content[:cut] + bytes(len(content) - cut)):
+            late(path).write_bytes(left)
+            found = numbers(path)
+            assert found in ([1, 2, 3], [1, 2, 3, 4]), f"cut at {cut}: {found}"
+    for cut in (0, 20, len(content) - 1):
+        late(path).write_bytes(content[:cut])
+        found = numbers(path)
+        with contextlib.closing(SqliteStore(path=path)) as store:
+            assert store.append_lazily("s", [{"n": 99}]) == len(found) + 1
+            assert numbers(path) == [*found, 99]
+        late(path).write_bytes(b"")
+
+
+def test_those_that_were_taken_in_count_once_if_the_file_could_not_be_emptied(path: Path) -> None:
+    """The process died, or the machine, between the commit and emptying the file."""
+    waiting = late(path).read_bytes()
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        store.append("s", [{"n": 6}])
+        late(path).write_bytes(waiting)
+        assert numbers(path) == [1, 2, 3, 4, 5, 6]
+        assert store.append_lazily("s", [{"n": 7}]) == 7
+        assert numbers(path) == [1, 2, 3, 4, 5, 6, 7]
+        assert store.append("s", [{"n": 8}]) == 8
+    assert numbers(path) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_those_of_another_database_are_passed_over(path: Path) -> None:
+    """Somebody put back an older copy of the database."""
+    path.unlink()
+    assert numbers(path) == []
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        store.append("s", [{"n": 0}])
+    assert numbers(path) == [0]
+
+
+def test_a_commit_is_due_now_and_then(path: Path) -> None:
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        long_ago = time.time() - session._COMMIT_SECONDS - 1
+        os.utime(path, (long_ago, long_ago))
+        assert store.append_lazily("s", [{"n": 6}]) == 6
+        assert committed(path) == 6, "queries see what is older than some seconds"
+        for n in range(7, 60):
+            assert store.append_lazily("s", [{"n": n, "text": "x" * 1000}]) == n
+            assert late(path).stat().st_size < LATE_BYTES + 2000
+    assert committed(path) > 20
+    assert numbers(path) == list(range(1, 60))
+
+
+def test_a_decision_is_committed_with_all_reports_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "hpt.db"
+    append, positions = SqliteStore.append, []
+
+    def watched(self: SqliteStore, study: str, records: Sequence[Record]) -> int:
+        positions.append(append(self, study, records))
+        assert committed(path) == positions[-1]
+        return positions[-1]
+
+    monkeypatch.setattr(SqliteStore, "append", watched)
+    study = Study({"x": [1, 2, 3]}, store=SqliteStore(path=path), stop=[{"use": "threshold", "limit": 5}], seed=0)
+    study.run(lambda params: (float(params["x"] * step) for step in range(1, 7)), trials=3)
+    events = [record["event"] for record in SqliteStore(path=path).read(study.name)]
+    study.close()
+    states = {trial.state for trial in study.trials}
+    assert {"stopped"} <= states
+    assert len(positions) < len(events) - events.count("reported") + 1, "each report was committed by itself"
