@@ -24,7 +24,7 @@ def observations(n: int, noise: float = 0.0, seed: int = 0, pending: FloatArray 
     rng = np.random.default_rng(seed)
     rows = rng.random((n, 2))
     y = (rows[:, 0] - 0.3) ** 2 + (rows[:, 1] - 0.6) ** 2 + noise * rng.standard_normal(n)
-    return Observations(rows, y, NONE, pending)
+    return Observations(rows, y, NONE, pending, np.empty((n, 0)), np.zeros(n), y[:, None])
 
 
 def built(seen: Observations) -> Model:
@@ -65,7 +65,7 @@ def test_without_noise_the_incumbent_is_the_lowest_loss() -> None:
 def test_failures_count_as_worse_than_the_worst() -> None:
     seen = observations(12)
     failed = np.array([[0.9, 0.1]])
-    model = built(Observations(seen.rows, seen.y, failed, NONE))
+    model = built(Observations(seen.rows, seen.y, failed, NONE, seen.excess, seen.violation, seen.losses))
     assert len(model.warp.t) == 13
     assert np.argmax(model.warp.t) == 12
     assert not any(np.array_equal(row, failed[0]) for row in model.best)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Params, Space, SpaceExhausted, UsageError
+from hpt_core import Categorical, Failure, Float, Int, Params, Space, SpaceExhausted, UsageError
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
 from hpt_sampler_bayes.encoding import Encoding
+from hpt_sampler_bayes.kernel import matern52, squared_distances
 from hpt_sampler_bayes.sampler import BayesSampler
 
 
@@ -54,6 +55,39 @@ def test_suggestions_are_valid_new_and_reproducible(space: Space, seed: int, n: 
         taken.add(space.key(suggestion.params))
         outcome = Failure("error", "no") if generator.random() < 0.2 else float(generator.normal())
         trials.append((suggestion.params, outcome))
+
+
+@settings(max_examples=40, deadline=None)
+@given(spaces(), st.integers(0, 2**32 - 1), st.floats(0.03, 30.0))
+def test_the_kernel_is_positive_semidefinite_under_any_conditions(space: Space, seed: int, lengthscale: float) -> None:
+    encoding = Encoding.of(space)
+    z = encoding.encode(encoding.snap(np.random.default_rng(seed).random((20, len(encoding.columns))))) / lengthscale
+    assert np.linalg.eigvalsh(matern52(squared_distances(z, z))).min() > -1e-7
+
+
+@pytest.mark.parametrize("n", [3, 9, 30])
+def test_the_names_of_parameters_and_categories_do_not_matter(n: int) -> None:
+    def space(model: str, names: tuple[str, str, str], inner: tuple[str, str]) -> Space:
+        first, second = inner
+        return Space(
+            {
+                model: Categorical(*names),
+                first: Float(0, 1, when={model: names[0]}),
+                second: Int(1, 30, when={model: names[2]}),
+            }
+        )
+
+    one, other = space("m", ("p", "q", "r"), ("x", "k")), space("zz", ("net", "linear", "tree"), ("b", "a"))
+    generator = np.random.default_rng(n)
+    points = [one.sample(generator) for _ in range(n)]
+    renamed = [other.from_unit(row) for row in one.to_unit(points)]
+    values = generator.normal(size=n).tolist()
+    plain, again = (
+        BayesSampler().suggest(make_history(made, list(zip(tried, values, strict=True))), np.random.default_rng([0, n]))
+        for made, tried in ((one, points), (other, renamed))
+    )
+    np.testing.assert_array_equal(other.to_unit(again.params), one.to_unit(plain.params))
+    assert again.info == plain.info
 
 
 @pytest.mark.parametrize("n_initial", [0, -3, True, 2.5])

@@ -167,11 +167,11 @@ def test_no_point_of_a_finite_space_comes_twice_and_it_ends(seed: int) -> None:
         sampler.suggest(make_history(space, trials), rng())
 
 
-def test_several_objectives_are_scalarised_with_weights_of_the_generator() -> None:
+def test_three_objectives_are_scalarised_with_weights_of_the_generator() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1)})
     points = some(space, 20)
-    trials = [(p, (p["x"] ** 2 + p["y"], (p["x"] - 1) ** 2 + p["y"])) for p in points]
-    history = make_history(space, trials, directions=("minimize", "minimize"))
+    trials = [(p, (p["x"] ** 2 + p["y"], (p["x"] - 1) ** 2 + p["y"], p["y"])) for p in points]
+    history = make_history(space, trials, directions=("minimize",) * 3)
     asked = [suggest(history, number=k) for k in range(12)]
     assert np.mean([p["y"] < 0.2 for p in asked]) > 0.6
     assert np.ptp([p["x"] for p in asked]) > 0.3

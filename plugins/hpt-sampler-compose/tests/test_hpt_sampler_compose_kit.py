@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from hpt_core.testing import SamplerKit
+from hpt_sampler_compose.auto import AutoSampler
 from hpt_sampler_compose.parts import Part
 from hpt_sampler_compose.portfolio import PortfolioSampler
 from hpt_sampler_compose.sequence import SequenceSampler
@@ -25,6 +26,12 @@ class UniformSampler:
 
     def suggest(self, history: History, rng: Generator) -> Params:
         return history.space.sample(rng)
+
+
+class TestAuto(SamplerKit):
+    @pytest.fixture
+    def make_sampler(self) -> Callable[[], AutoSampler]:
+        return lambda: AutoSampler(model=UniformSampler(), cheap=UniformSampler())
 
 
 class TestSequence(SamplerKit):

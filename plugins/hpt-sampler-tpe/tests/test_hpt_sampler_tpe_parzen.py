@@ -14,8 +14,8 @@ from scipy import integrate, stats
 from hpt_core import Categorical, Float, Int, Ordinal, Params, Space
 from hpt_core.testing.strategies import spaces
 from hpt_sampler_tpe.normal import FloatArray, draw, log_mass, mass
-from hpt_sampler_tpe.parzen import Parzen
-from hpt_sampler_tpe.rules import HPT, OPTUNA, recency
+from hpt_sampler_tpe.parzen import Mixture, Parzen
+from hpt_sampler_tpe.rules import HPT, OPTUNA, Widths, recency
 from hpt_sampler_tpe.tree import Tree
 
 FLAT = Space(
@@ -38,10 +38,19 @@ BRANCHES = Space(
 )
 
 
+def parzen(tree: Tree, rows: FloatArray, weights: FloatArray, widths: Widths) -> Parzen:
+    """Each group learns from the rows in which it is active."""
+    mixtures = []
+    for group in tree.groups:
+        on = ~np.isnan(rows[:, group[0]])
+        mixtures.append(Mixture.of([tree.columns[j] for j in group], rows[on][:, group], weights[on], widths))
+    return Parzen(tree, tuple(mixtures))
+
+
 def density(space: Space, n: int, rules: Any = HPT, seed: int = 0) -> Parzen:
     rng = np.random.default_rng(seed)
     rows = space.to_unit([space.sample(rng) for _ in range(n)])
-    return Parzen.of(Tree.of(space), rows, rng.uniform(0.1, 2.0, n), rules.widths)
+    return parzen(Tree.of(space), rows, rng.uniform(0.1, 2.0, n), rules.widths)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (3.0, 5.0), (-9.0, -7.5), (20.0, 21.0), (-0.1, 0.1)])
@@ -91,7 +100,7 @@ def test_the_density_is_the_one_of_optuna(n: int) -> None:
     for row, k, s in zip(params, rng.permutation(900), rng.permutation(801), strict=False):
         row.update(n=int(k) + 1, s=float(s) / 4)  # no value twice: Optuna sorts equals as it happens
     expected = optuna_log_pdf(params, asked)
-    found = Parzen.of(Tree.of(FLAT), FLAT.to_unit(params), recency(n), OPTUNA.widths)
+    found = parzen(Tree.of(FLAT), FLAT.to_unit(params), recency(n), OPTUNA.widths)
     of_units = found.log_density(FLAT.to_unit(asked))
     # theirs is per unit of x and of log(rate): ours is per unit of the cube
     np.testing.assert_allclose(of_units - np.log(5.0) - np.log(np.log(1e4)), expected, rtol=1e-9, atol=1e-9)
@@ -151,7 +160,7 @@ def test_a_density_by_brute_force_over_kernels() -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1)})
     rows = np.array([[0.25, 0.2, 0.6], [0.75, np.nan, 0.3], [0.25, 0.9, 0.5]])
     w = np.array([1.0, 0.5, 2.0])
-    found = Parzen.of(Tree.of(space), rows, w, HPT.widths)
+    found = parzen(Tree.of(space), rows, w, HPT.widths)
 
     def normal(u: float, mu: float, sigma: float) -> float:
         return float(stats.truncnorm(-mu / sigma, (1 - mu) / sigma, mu, sigma).pdf(u))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hpt_core import Failure, Float, Space
+from hpt_core import Failure, Float, Space, Study
 from hpt_core.components import Pause, Stop
 from hpt_core.testing import make_history
 from hpt_sampler_tpe.ranking import crowding, fronts, ranked
@@ -26,6 +26,16 @@ def history(outcomes: list[Any], reports: dict[int, list[float]] | None = None, 
 def test_complete_trials_by_loss_equals_by_number() -> None:
     assert ranked(history([3.0, 1.0, Failure("error", "no"), 2.0, 1.0, None])).tolist() == [1, 4, 3, 0]
     assert ranked(history([3.0, 1.0, 2.0], directions=["maximize"])).tolist() == [0, 2, 1]
+
+
+def test_those_that_break_constraints_rank_behind_all_others_by_how_much() -> None:
+    study = Study(SPACE, constraints={"ms": "<= 10"}, sampler="random", seed=0)
+    for i, (loss, ms) in enumerate([(5.0, 9.0), (1.0, 30.0), (2.0, 11.0), (0.0, 30.0), (4.0, 10.0)]):
+        study.add_trial({"x": i / 10}, {"value": loss, "ms": ms})
+    stopped = study.add_trial({"x": 0.9})
+    study.report(stopped, 1, 4.5)
+    study.tell(stopped, Stop("s"))
+    assert ranked(study.history).tolist() == [4, 5, 0, 2, 3, 1]
 
 
 def test_a_stopped_trial_is_compared_at_its_last_step() -> None:

@@ -15,7 +15,10 @@ from scipy.stats import binomtest
 from hpt_core import Categorical, Failure, Float, Int, Params, Space, SpaceExhausted, Study, UsageError
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
-from hpt_sampler_tpe.sampler import TpeSampler
+from hpt_sampler_tpe.ranking import ranked
+from hpt_sampler_tpe.rules import HPT
+from hpt_sampler_tpe.sampler import TpeSampler, _densities
+from hpt_sampler_tpe.tree import Tree
 
 LINE = Space({"x": Float(0, 1)})
 
@@ -97,6 +100,22 @@ def test_units_and_scale_of_the_values_do_not_matter() -> None:
     plain = [(p, (p["x"] - 0.3) ** 2) for p in points]
     odd = [(p, 1e30 * v - 5.0) for p, v in plain]
     assert suggestions(LINE, plain, 3) == suggestions(LINE, odd, 3)
+
+
+def test_a_branch_is_learnt_alike_however_bad_it_is() -> None:
+    space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
+    bad: list[Any] = [({"b": "r", "y": i / 8}, 5.0 + abs(i - 3)) for i in range(8)]
+    history = make_history(space, [*bad, *(({"b": "l", "x": i / 40}, i / 40) for i in range(40))])
+    alone = make_history(space, bad)
+    tree, none = Tree.of(space), np.array([], dtype=np.intp)
+    among, on_its_own = (_densities(h, tree, HPT, ranked(h), none) for h in (history, alone))
+    group = tree.groups.index([space.columns.index("y")])
+    for one, other in zip(among, on_its_own, strict=True):
+        np.testing.assert_array_equal(one.mixtures[group].mu, other.mixtures[group].mu)
+        np.testing.assert_array_equal(one.mixtures[group].w, other.mixtures[group].w)
+    grid = np.linspace(0.01, 0.99, 99)[:, None]
+    gain = among[0].mixtures[group].log_density(grid) - among[1].mixtures[group].log_density(grid)
+    assert abs(grid[gain.argmax(), 0] - 3 / 8) < 0.1
 
 
 def test_a_branch_that_was_unlucky_gets_its_chances() -> None:

@@ -75,7 +75,9 @@ def log_ei(mu: FloatArray, sd: FloatArray, best: float) -> FloatArray:
     return np.asarray(log_h((best - mu) / sd) + np.log(sd), dtype=np.float64)
 
 
-def log_ei_with_gradient(mu: FloatArray, sd: FloatArray, best: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def log_ei_with_gradient(
+    mu: FloatArray, sd: FloatArray, best: float | FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Log expected improvement and its derivatives by ``mu`` and by ``sd``, each (m,).
 
     d logEI / d mu = -(Phi/h) / sd and d logEI / d sd = (phi/h) / sd.

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import qmc
 
+from hpt_sampler_bayes.branches import top_parents
+
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
     from hpt_sampler_bayes.kernel import FloatArray
+    from hpt_sampler_bayes.priors import Prior
 
 __all__ = ["initial_rows"]
 
 _STREAM = 0x50B01  # keeps these draws apart from others that start from the study's seed
 
 
-def initial_rows(encoding: Encoding, seed: int, count: int, few: int) -> FloatArray:
-    """The first ``count`` points of the design: row i is a pure function of ``seed``, i and ``few``.
+def initial_rows(encoding: Encoding, seed: int, count: int, few: int, prior: Prior | None = None) -> FloatArray:
+    """The first ``count`` points of the design: row i is a pure function of ``seed``, i, ``few`` and ``prior``.
 
     Row 0 is the space's default point. A top-level parameter that others depend on takes, if it has up to
-    ``few`` values, a new one in each row until all have been seen, and so on, in an order drawn from ``seed``.
+    ``few`` values, a new one in each row until all have been seen, and so on, in an order drawn from ``seed``. What the
+    user has a belief of starts where it is strongest, and is drawn from it.
 
     Returns:
         Snapped full rows. (count, d)
@@ -35,17 +39,16 @@ def initial_rows(encoding: Encoding, seed: int, count: int, few: int) -> FloatAr
         rows = qmc.Sobol(d, scramble=True, rng=rng).random_base2(power)[:count]
     else:
         rows = rng.random((count, d))
-    rows = encoding.snap(rows)
+    rows = encoding.snap(rows if prior is None else prior.quantiles(rows))
     rows[:1] = encoding.default
-    for j in _top_parents(encoding):
+    believed = {} if prior is None else prior.mode
+    for name, value in believed.items():
+        rows[:1, encoding.columns.index(name)] = encoding.space[name].to_unit(value)
+    for j in top_parents(encoding):
+        if encoding.columns[j] in believed:
+            continue
         table = encoding.tables[j]
         if table is not None and len(table) <= few:
             rest = np.random.default_rng([_STREAM, seed, j]).permutation(table[table != encoding.default[j]])
             rows[:, j] = np.resize(np.append(encoding.default[j], rest), count)
     return rows
-
-
-def _top_parents(encoding: Encoding) -> list[int]:
-    """Columns without conditions that other columns depend on."""
-    parents = {parent for needs in encoding.conditions for parent, _ in needs if parent >= 0}
-    return [j for j in sorted(parents) if not encoding.conditions[j]]

@@ -18,6 +18,7 @@ from hpt_sampler_bayes.gp import GP, IntArray
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
     from hpt_sampler_bayes.kernel import FloatArray
+    from hpt_sampler_bayes.terms import Acquisition
 
 __all__ = ["ExpectedImprovement", "maximise", "refine"]
 
@@ -55,7 +56,7 @@ class ExpectedImprovement:
 
 
 def maximise(
-    encoding: Encoding, acquisition: ExpectedImprovement, rows: FloatArray, rng: np.random.Generator
+    encoding: Encoding, acquisition: Acquisition, rows: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Score ``rows``, refine the most promising.
 
@@ -86,7 +87,7 @@ def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
     return np.concatenate([best, rest[np.argsort(-keys, kind="stable")[:_DRAWN_STARTS]]])
 
 
-def refine(encoding: Encoding, acquisition: ExpectedImprovement, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+def refine(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Improve each of ``rows`` (S, d) by ascent and exchanges in turn; return rows (S, d) and values (S,)."""
     rows = rows.copy()
     values = acquisition(encoding.encode(rows))
@@ -112,7 +113,7 @@ def refine(encoding: Encoding, acquisition: ExpectedImprovement, rows: FloatArra
 
 
 def _ascend(
-    encoding: Encoding, acquisition: ExpectedImprovement, rows: FloatArray, values: FloatArray
+    encoding: Encoding, acquisition: Acquisition, rows: FloatArray, values: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Climb on the continuous parameters that are active; a row that gains nothing stays."""
     moving = np.flatnonzero(encoding.continuous)

@@ -8,7 +8,7 @@ based on response surfaces, J. Global Optimization 2001, section 6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,7 +18,7 @@ from hpt_sampler_bayes.fit import Evidence, cold_start, map_fit
 from hpt_sampler_bayes.gp import GP, IntArray
 from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.maximise import ExpectedImprovement
-from hpt_sampler_bayes.warp import Warp, YeoJohnson, half_rank
+from hpt_sampler_bayes.warp import Warp, fit_warp
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "build"]
 
-_HALF_RANK_BELOW = 25  # results; the half-rank warp learns faster from few, Yeo-Johnson ends more precisely
 _NOISY = 1e-3  # fitted noise above which a low loss may be luck
 _NEAR, _FAR = 0.02, 0.3  # margins of the target, in standard deviations of the warped losses
 _FAR_FROM = 16  # results; before, what is learnt near the best is worth more
@@ -46,7 +45,8 @@ class Model:
         warp: The output warp.
         theta: Hyperparameters. (G + 2,)
         posterior: The process given the results.
-        acquisition: Expected improvement on the target, given the results and the pending trials.
+        acquisition: Expected improvement on the target, given the results and the pending trials; the target is
+            infinite while no result keeps the study's constraints.
         best: Full rows of the best points, best first. (b, d)
     """
 
@@ -57,7 +57,14 @@ class Model:
     best: FloatArray
 
 
-def build(encoding: Encoding, seen: Observations, warm: Sequence[FloatArray], rng: np.random.Generator) -> Model:
+def build(
+    encoding: Encoding,
+    seen: Observations,
+    warm: Sequence[FloatArray],
+    rng: np.random.Generator,
+    *,
+    warp: Callable[[FloatArray], Warp] = fit_warp,
+) -> Model:
     """Fit the surrogate to at least one result.
 
     Args:
@@ -65,25 +72,27 @@ def build(encoding: Encoding, seen: Observations, warm: Sequence[FloatArray], rn
         seen: The observations.
         warm: Hyperparameters to start the fit from, beside the cold start.
         rng: Chooses the points where there are too many.
+        warp: Fits the output warp.
     """
     rows = np.vstack([seen.rows, seen.failed])
-    warp = _warp(seen.y, len(seen.failed))
-    z, t = encoding.encode(rows), warp.t
+    warped = warp(_with_failures(seen.y, len(seen.failed)))
+    z, t = encoding.encode(rows), warped.t
     group = encoding.group
     theta = _fit(encoding, z, t, warm, rng)
     kept = _conditioned_on(z, t, theta, group, rng)
     posterior = GP.fit(z[kept], t[kept], theta=theta, group=group)
-    incumbent = float(t.min())
+    keeping = np.append(seen.keeping, np.zeros(len(seen.failed), dtype=bool))
+    incumbent = float(t[keeping].min(initial=np.inf))
     if np.exp(theta[-1]) > _NOISY:
-        incumbent = float(posterior.predict(z[kept])[0].min())
+        incumbent = float(posterior.predict(z[kept][keeping[kept]])[0].min(initial=np.inf))
     far = len(t) >= _FAR_FROM and (len(t) + len(seen.pending)) % 2
     current = _with_pending(posterior, encoding.encode(seen.pending))
     return Model(
-        warp=warp,
+        warp=warped,
         theta=theta,
         posterior=posterior,
         acquisition=ExpectedImprovement(current, incumbent - (_FAR if far else _NEAR)),
-        best=seen.rows[np.argsort(seen.y, kind="stable")[:5]],
+        best=seen.rows[np.lexsort((seen.y, np.nan_to_num(seen.violation)))[:5]],
     )
 
 
@@ -94,13 +103,13 @@ def _with_pending(posterior: GP, z: FloatArray) -> GP:
     return posterior.append(z) if len(z) else posterior
 
 
-def _warp(y: FloatArray, failed: int) -> Warp:
-    """Warp the losses with failures behind them as the worst plus half the range."""
+def _with_failures(y: FloatArray, failed: int) -> FloatArray:
+    """The losses with failures behind them as the worst plus half the range."""
     y = np.clip(y, -_LARGEST, _LARGEST)
     if failed:
         worst, span = float(y.max()), float(np.ptp(y))
         y = np.append(y, np.full(failed, worst + 0.5 * (span or 1.0)))
-    return half_rank(y) if len(y) < _HALF_RANK_BELOW else YeoJohnson.fit(y)
+    return y
 
 
 def _fit(

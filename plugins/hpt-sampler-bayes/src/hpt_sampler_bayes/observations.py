@@ -20,7 +20,7 @@ from hpt_sampler_bayes.warp import half_rank
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
-    from hpt_sampler_bayes.gp import IntArray
+    from hpt_sampler_bayes.gp import BoolArray, IntArray
 
 __all__ = ["Observations", "observe", "scalarise"]
 
@@ -34,15 +34,26 @@ class Observations:
 
     Attributes:
         rows: Snapped full rows of trials that have a loss. (n, d)
-        y: Their losses. (n,)
+        y: Their losses; of several objectives a scalarisation. (n,)
         failed: Rows of the failed trials. (F, d)
         pending: Rows of the trials that have not ended and have no evidence. (P, d)
+        excess: How far each of ``rows`` is beyond each of the study's constraints, NaN where not known. (n, c)
+        violation: What that adds up to: 0 where all are kept. (n,)
+        losses: The losses of ``rows`` in each objective. (n, m)
     """
 
     rows: FloatArray
     y: FloatArray
     failed: FloatArray
     pending: FloatArray
+    excess: FloatArray
+    violation: FloatArray
+    losses: FloatArray
+
+    @property
+    def keeping(self) -> BoolArray:
+        """Which results keep all constraints; all, while it is not known of any. (n,)."""
+        return np.asarray((self.violation == 0.0) | np.isnan(self.violation).all())
 
 
 def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> Observations:
@@ -65,6 +76,9 @@ def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> O
         y=y[order],
         failed=_sorted(encoding.fill(history.unit[history.failed])),
         pending=_sorted(encoding.fill(history.unit[idle])),
+        excess=history.excess[numbers][order],
+        violation=history.violation[numbers][order],
+        losses=losses[order],
     )
 
 

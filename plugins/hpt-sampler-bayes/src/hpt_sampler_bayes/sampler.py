@@ -10,19 +10,23 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # ships no types
 
 from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
+from hpt_sampler_bayes.aim import aim
+from hpt_sampler_bayes.branches import in_neglected_branch
 from hpt_sampler_bayes.candidates import candidates
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.initial import initial_rows
 from hpt_sampler_bayes.maximise import maximise
-from hpt_sampler_bayes.model import Model, build
 from hpt_sampler_bayes.observations import Observations, observe
+from hpt_sampler_bayes.priors import Belief, Prior
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from contextlib import AbstractContextManager
 
     from numpy.random import Generator
 
     from hpt_sampler_bayes.kernel import FloatArray
+    from hpt_sampler_bayes.model import Model
 
 __all__ = ["BayesSampler"]
 
@@ -30,6 +34,7 @@ _ENUMERATED = 2000  # configurations up to which a finite space is scored whole
 _TRIES = 200  # random points to look at for one that is new
 _SPREAD = 512  # candidates over the space
 _AROUND = 60  # candidates around each of the best
+_BELIEVED = 128  # candidates drawn from what the user believes
 
 
 @attrs.frozen(eq=False)
@@ -38,12 +43,14 @@ class _Prepared:
 
     encoding: Encoding
     every: dict[Any, Params] | None
+    prior: Prior | None
 
     @classmethod
-    def of(cls, space: Space) -> _Prepared:
+    def of(cls, space: Space, priors: Mapping[str, Any]) -> _Prepared:
         small = space.size is not None and space.size <= _ENUMERATED
         every = {space.key(params): params for params in space.grid()} if small else None
-        return cls(Encoding.of(space), every)
+        encoding = Encoding.of(space)
+        return cls(encoding, every, Prior.of(encoding, priors) if priors else None)
 
 
 @attrs.define(kw_only=True)
@@ -52,16 +59,21 @@ class BayesSampler:
 
     The first suggestion is the space's default point, the next are scrambled Sobol points; from ``n_initial``
     results on, a model chooses. Running trials count as if they had given what the model predicts, failed ones
-    repel, no point is suggested twice. Several objectives are scalarised with random weights (ParEGO).
+    repel, no point is suggested twice. Constraints of the study are modelled; ``priors`` weigh what is aimed at, at
+    first. Of two objectives the dominated hypervolume is improved, more are scalarised with random weights (ParEGO).
 
     Every suggestion carries ``info``: ``model`` (``"initial"`` or ``"gp"``) and of the model ``mean`` and ``sd`` of
-    the value it predicts (in the user's units and sign; with several objectives of the warped scalarisation),
-    ``acquisition`` (log expected improvement on the target, on the warped scale), ``results`` (how many it has
-    learnt from) and ``theta`` (log inverse squared lengthscales, log variance, log noise), from which the next
+    the value it predicts (in the user's units and sign; with two objectives of the first, with more of the warped
+    scalarisation), ``acquisition`` (the logarithm of what was aimed at, on the warped scale), ``results`` (how many it
+    has learnt from) and ``theta`` (log inverse squared lengthscales, log variance, log noise), from which the next
     fit starts.
     """
 
     n_initial: int = option(5, ge=1, help="Results to wait for before the model chooses.")
+    priors: dict[str, Any] = option(
+        factory=dict,
+        help="What you believe of the optimum, by parameter: { center, spread }, of a categorical { choice = weight }.",
+    )
 
     _prepared: dict[str, _Prepared] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
@@ -81,23 +93,39 @@ class BayesSampler:
         with _one_blas_thread():
             seen = observe(history, encoding, rng)
             if self._too_few(seen):
-                return self._initial(history, encoding, unseen, rng)
-            return self._modelled(history, encoding, seen, unseen, rng)
+                return self._initial(history, prepared, unseen, rng)
+            return self._modelled(history, prepared, seen, unseen, rng)
 
     def _prepare(self, space: Space) -> _Prepared:
         if space.hash not in self._prepared:
-            self._prepared = {space.hash: _Prepared.of(space)}
+            self._prepared = {space.hash: _Prepared.of(space, self.priors)}
         return self._prepared[space.hash]
+
+    def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
+        """See that ``priors`` fits a space.
+
+        Args:
+            space: The study's space.
+            objectives: The names of its objectives.
+
+        Raises:
+            UsageError: With every mistake in it.
+        """
+        self._prepare(space)
 
     def _too_few(self, seen: Observations) -> bool:
         least = max(2, self.n_initial // 2)
         return len(seen.y) < least or len(seen.y) + len(seen.pending) < self.n_initial
 
-    def _initial(self, history: History, encoding: Encoding, unseen: list[Params] | None, rng: Generator) -> Suggestion:
+    def _initial(
+        self, history: History, prepared: _Prepared, unseen: list[Params] | None, rng: Generator
+    ) -> Suggestion:
         """The first point of the design that nobody has taken."""
         count = len(history.trials) + self.n_initial + 8
-        for index, row in enumerate(initial_rows(encoding, history.seed, count, self.n_initial)):
-            params = encoding.params(row) if index else history.space.default()  # as declared, not as in the cube
+        encoding, prior = prepared.encoding, prepared.prior
+        first = history.space.default({} if prior is None else prior.mode)  # as declared, not as in the cube
+        for index, row in enumerate(initial_rows(encoding, history.seed, count, self.n_initial, prior)):
+            params = encoding.params(row) if index else first
             if history.space.key(params) not in history.keys:
                 return Suggestion(params, {"model": "initial", "index": index})
         params = _another(history, unseen, rng)
@@ -106,20 +134,31 @@ class BayesSampler:
     def _modelled(
         self,
         history: History,
-        encoding: Encoding,
+        prepared: _Prepared,
         seen: Observations,
         unseen: list[Params] | None,
         rng: Generator,
     ) -> Suggestion:
-        model = build(encoding, seen, _last_fit(history, len(encoding.columns)), rng)
+        encoding, prior = prepared.encoding, prepared.prior
+        t = max(1, len(history.trials) - self.n_initial + 1)
+        belief = None if prior is None else Belief(prior, t)
+        warm = _last_fit(history, len(encoding.columns))
+        model, acquisition = aim(encoding, seen, warm, belief, rng)
         if unseen is not None:
             rows = encoding.fill(history.space.to_unit(unseen))
-            values = model.acquisition(encoding.encode(rows))
+        else:
+            rows = candidates(encoding, model.best, rng, spread=_SPREAD, around=_AROUND)
+            if prior is not None:
+                rows = np.vstack([rows, prior.draw(_BELIEVED, rng)])
+        owed = in_neglected_branch(encoding, rows, encoding.fill(history.unit))
+        if owed is not None:
+            rows = rows[owed]
+        if unseen is not None or owed is not None:
+            values = acquisition(encoding.encode(rows))
             order = np.argsort(-values, kind="stable")
             rows, values = rows[order], values[order]
         else:
-            looked_at = candidates(encoding, model.best, rng, spread=_SPREAD, around=_AROUND)
-            rows, values = maximise(encoding, model.acquisition, looked_at, rng)
+            rows, values = maximise(encoding, acquisition, rows, rng)
         for row, value in zip(rows, values, strict=True):
             params = encoding.params(row)
             if history.space.key(params) not in history.keys:
@@ -161,10 +200,10 @@ def _info(history: History, encoding: Encoding, model: Model, row: FloatArray, v
     span = worst - best  # the warps stretch without bounds, so a prediction keeps within reach of the losses
     predicted = model.warp.inverse(mu + sd * np.array([-1.0, 0.0, 1.0]))
     low, middle, high = (float(v) for v in np.clip(predicted, best - span, worst + span))
-    single = len(history.objectives) == 1
+    first = len(history.objectives) < 3  # a process of its own; of more objectives the scalarisation has one
     return {
         "model": "gp",
-        "mean": history.value_of(middle) if single else middle,
+        "mean": history.value_of(middle) if first else middle,
         "sd": 0.5 * (high - low),
         "acquisition": value,
         "results": len(model.warp.t),

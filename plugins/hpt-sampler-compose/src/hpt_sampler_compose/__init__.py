@@ -9,8 +9,9 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_samplers() -> dict[str, str]:
-    """One starting point, a sequence, and a portfolio."""
+    """One that chooses, one starting point, a sequence, and a portfolio."""
     return {
+        "auto": "hpt_sampler_compose.auto:AutoSampler",
         "defaults": "hpt_sampler_compose.defaults:DefaultsSampler",
         "portfolio": "hpt_sampler_compose.portfolio:PortfolioSampler",
         "sequence": "hpt_sampler_compose.sequence:SequenceSampler",
@@ -21,3 +22,9 @@ def hpt_samplers() -> dict[str, str]:
 def hpt_compose(kind: str) -> tuple[str, str] | None:
     """A list of samplers is a sequence of them."""
     return ("sequence", "samplers") if kind == "sampler" else None
+
+
+@hookimpl
+def hpt_default(kind: str) -> str | None:
+    """Offer ``auto`` where a study names no sampler."""
+    return "auto" if kind == "sampler" else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpt_core import History
 
-__all__ = ["Composed", "Part", "Placed", "owners"]
+__all__ = ["Composed", "Part", "Placed", "called", "owners"]
 
 _RESERVED = ("fill", "given", "sampler")  # what the core itself writes as a source
 
@@ -178,14 +178,14 @@ def _labels(parts: Sequence[Part]) -> Iterator[str]:
     for part in parts:
         label = part.name
         if label is None:
-            base = _called(part.sampler)
+            base = called(part.sampler)
             numbered = (base if i == 1 else f"{base}-{i}" for i in range(1, len(parts) + 2))
             label = next(name for name in numbered if name not in taken)
             taken.add(label)
         yield label
 
 
-def _called(sampler: object) -> str:
+def called(sampler: object) -> str:
     """RandomSampler -> random."""
     name = type(sampler).__name__.strip("_")
     short = name.removesuffix("Sampler") or name

@@ -41,20 +41,10 @@ _MIDDLE = 0.5
 
 @attrs.frozen(eq=False)
 class Parzen:
-    """A density over the configurations of a tree: a mixture for each of its groups. Made by `Parzen.of`."""
+    """A density over the configurations of a tree: a mixture for each of its groups."""
 
     tree: Tree
     mixtures: tuple[Mixture, ...]
-
-    @classmethod
-    def of(cls, tree: Tree, rows: FloatArray, weights: FloatArray, widths: Widths) -> Parzen:
-        """Estimate the density of configurations ``rows`` (n, d) with ``weights`` (n,) beside the prior's 1."""
-        mixtures = []
-        for group in tree.groups:
-            on = ~np.isnan(rows[:, group[0]])
-            columns = [tree.columns[j] for j in group]
-            mixtures.append(Mixture.of(columns, rows[on][:, group], weights[on], widths))
-        return cls(tree, tuple(mixtures))
 
     def sample(self, count: int, rng: np.random.Generator) -> FloatArray:
         """Draw ``count`` configurations. (count, d)."""
@@ -84,7 +74,7 @@ class Mixture:
 
     @classmethod
     def of(cls, columns: list[Column], rows: FloatArray, weights: FloatArray, widths: Widths) -> Mixture:
-        """Estimate the density of ``rows`` (k - 1, g) with ``weights`` (k - 1,)."""
+        """Estimate the density of ``rows`` (k - 1, g) with ``weights`` (k - 1,) beside the prior's 1."""
         mu = np.vstack([rows, np.full(len(columns), _MIDDLE)])
         sigma = np.ones(mu.shape)
         for j, column in enumerate(columns):

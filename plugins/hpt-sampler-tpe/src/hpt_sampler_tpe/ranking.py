@@ -3,6 +3,7 @@
 - A trial with partial evidence (stopped early, or paused) and another are compared at the highest step that both
   reached. The score of a trial is the fraction of the others that beat it so: without partial evidence this is
   the rank of its loss.
+- Trials that break the study's constraints come behind all others, those that break them least first.
 - With several objectives trials are ranked by non-dominated fronts (Deb et al., NSGA-II, IEEE Trans. Evol. Comp.
   2002, section III.A), within a front by crowding distance (section III.B), the ends of the front first.
 """
@@ -26,6 +27,14 @@ _RUNGS = 16  # steps at which partial evidence is compared
 
 def ranked(history: History) -> IntArray:
     """The numbers of all trials with evidence, the best first, equals by number."""
+    by_loss = _by_loss(history)
+    if not history.constraints:
+        return by_loss
+    return by_loss[np.argsort(np.nan_to_num(history.violation[by_loss]), kind="stable")]  # not known: no reproach
+
+
+def _by_loss(history: History) -> IntArray:
+    """The same, the constraints left aside."""
     paused = [n for n in history.pending if history.trials[n].state is State.PAUSED and history.trials[n].reports]
     partial = np.concatenate([history.stopped, np.array(paused, dtype=np.intp)])
     complete = history.complete

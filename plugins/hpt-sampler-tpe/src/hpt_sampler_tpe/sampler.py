@@ -10,7 +10,7 @@ import numpy as np
 from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
 from hpt_sampler_tpe.branches import focused
 from hpt_sampler_tpe.initial import initial_rows
-from hpt_sampler_tpe.parzen import Parzen
+from hpt_sampler_tpe.parzen import Mixture, Parzen
 from hpt_sampler_tpe.ranking import ranked
 from hpt_sampler_tpe.rules import RULES, Rules
 from hpt_sampler_tpe.tree import Tree
@@ -58,11 +58,8 @@ class TpeSampler:
         if len(order) < least or len(order) + len(idle) < rules.n_initial:
             return _initial(history, tree, rules.n_initial, rng)
         order = focused(history, order, rng)
-        count = rules.split(len(order))
-        good, others = order[:count], np.concatenate([order[count:], idle, history.failed])
-        below = _density(history, tree, rules, good, good=True)
-        above = _density(history, tree, rules, others, good=False)
-        info = {"model": "tpe", "results": len(order), "good": count}
+        below, above = _densities(history, tree, rules, order, np.concatenate([idle, history.failed]))
+        info = {"model": "tpe", "results": len(order), "good": rules.split(len(order))}
         drawn = below.sample(rules.candidates, rng)
         fresh = _best_new(history, tree, drawn, _gain(below, above, drawn))
         if fresh is None and _small(history.space):
@@ -92,8 +89,28 @@ def _initial(history: History, tree: Tree, n_initial: int, rng: Generator) -> Su
     return Suggestion(_random(history, rng), {"model": "initial", "index": None})
 
 
-def _density(history: History, tree: Tree, rules: Rules, numbers: IntArray, *, good: bool) -> Parzen:
-    return Parzen.of(tree, history.unit[numbers], rules.weights(numbers, good=good), rules.widths)
+def _densities(history: History, tree: Tree, rules: Rules, order: IntArray, bad: IntArray) -> tuple[Parzen, Parzen]:
+    """The densities of good and of other configurations.
+
+    Each group of parameters learns from the trials in which it was active, and splits those: what is good in a branch
+    is learnt however good the branch is, and whether it is any good from the choice that leads to it.
+
+    Args:
+        history: The history.
+        tree: Its space.
+        rules: How trials are split and weighed.
+        order: Trials with evidence, the best first. (n,)
+        bad: Trials without, which count among the others: they run, or failed.
+    """
+    below, above = [], []
+    for group in tree.groups:
+        columns, unit = [tree.columns[j] for j in group], history.unit[:, group]
+        mine, others = (numbers[~np.isnan(unit[numbers, 0])] for numbers in (order, bad))
+        count = rules.split(len(mine)) if len(mine) > 1 else 0  # of one alone nobody knows whether it is good
+        good, rest = mine[:count], np.concatenate([mine[count:], others])
+        below.append(Mixture.of(columns, unit[good], rules.weights(good, good=True), rules.widths))
+        above.append(Mixture.of(columns, unit[rest], rules.weights(rest, good=False), rules.widths))
+    return Parzen(tree, tuple(below)), Parzen(tree, tuple(above))
 
 
 def _gain(below: Parzen, above: Parzen, rows: FloatArray) -> FloatArray:

@@ -1,0 +1,92 @@
+"""Two objectives: a process for each, and the improvement of the hypervolume that they dominate.
+
+Here losses keep their proportions, for it is areas that count: only what is far out on the bad side is cut. The
+reference point lies a tenth of the range beyond the worst results, so that both ends of the front are worth extending.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front
+from hpt_sampler_bayes.kernel import FloatArray
+from hpt_sampler_bayes.model import Model, build
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpt_sampler_bayes.encoding import Encoding
+    from hpt_sampler_bayes.observations import Observations
+
+__all__ = ["Proportional", "build_two"]
+
+_TAIL = 10.0  # interquartile ranges above the third quartile at which a loss says no more than "bad"
+_BEYOND = 0.1  # of the range, from the worst results to the reference point
+_STARTS = 5  # points of the front to search around
+
+
+@attrs.frozen(eq=False)
+class Proportional:
+    """The warp that only shifts and scales, once the bad tail is cut.
+
+    Attributes:
+        t: Warped losses, mean 0 and standard deviation 1 (0 of a constant). (n,)
+        shift: The loss whose warped value is 0.
+        scale: The difference that becomes 1.
+    """
+
+    t: FloatArray
+    shift: float
+    scale: float
+
+    @classmethod
+    def fit(cls, y: FloatArray) -> Proportional:
+        """Fit to finite losses ``y`` (n,), n >= 1."""
+        low, middle, high = (float(q) for q in np.quantile(y, (0.25, 0.5, 0.75)))
+        cut = np.minimum(y, high + _TAIL * (high - low)) if high > low else y
+        reach = float(np.abs(cut - middle).max()) or 1.0  # squares of what is divided by it do not overflow
+        scaled = (cut - middle) / reach
+        spread = float(scaled.std()) or 1.0
+        mean = float(scaled.mean())
+        return cls((scaled - mean) / spread, middle + mean * reach, spread * reach)
+
+    def inverse(self, t: FloatArray) -> FloatArray:
+        """Losses whose warped values are ``t``."""
+        return np.asarray(self.shift + self.scale * t, dtype=np.float64)
+
+
+def build_two(
+    encoding: Encoding, seen: Observations, warm: Sequence[FloatArray], rng: np.random.Generator
+) -> tuple[Model, HypervolumeImprovement | None]:
+    """Fit a surrogate to each of two objectives.
+
+    Args:
+        encoding: The space's encoding.
+        seen: The observations.
+        warm: Hyperparameters to start the fit of the first from.
+        rng: Chooses the points where there are too many.
+
+    Returns:
+        The model of the first objective, its best points spread over the front, and what is to be improved: None
+        while no result keeps the study's constraints.
+    """
+    models = [
+        build(encoding, attrs.evolve(seen, y=seen.losses[:, k]), start, rng, warp=Proportional.fit)
+        for k, start in enumerate((warm, ()))
+    ]
+    first, second = (model.acquisition.gp for model in models)
+    results = np.column_stack([model.warp.t[: len(seen.rows)] for model in models])
+    kept = np.flatnonzero(seen.keeping)
+    ends = kept[front(results[kept])]
+    around = ends[np.unique(np.linspace(0, len(ends) - 1, _STARTS).round().astype(int))] if len(ends) else ends
+    model = attrs.evolve(models[0], best=seen.rows[around]) if len(ends) else models[0]
+    if not len(kept):
+        return model, None
+    span = np.ptp(results, axis=0)
+    reference = results.max(axis=0) + _BEYOND * np.where(span > 0.0, span, 1.0)
+    pending = encoding.encode(seen.pending)
+    believed = np.column_stack([gp.predict(pending)[0] for gp in (first, second)])
+    return model, HypervolumeImprovement.over(first, second, np.vstack([results[kept], believed]), reference)

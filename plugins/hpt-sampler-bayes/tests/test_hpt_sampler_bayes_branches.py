@@ -1,0 +1,75 @@
+"""Every branch of a conditional space keeps its share of the trials."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from hpt_core import Categorical, Float, Params, Space
+from hpt_core.testing import make_history
+from hpt_sampler_bayes.branches import in_neglected_branch, top_parents
+from hpt_sampler_bayes.encoding import Encoding
+from hpt_sampler_bayes.sampler import BayesSampler
+
+BRANCHES = ("a", "b", "c", "d")
+SPACE = Space(
+    {
+        "m": Categorical(*BRANCHES),
+        "other": Categorical("p", "q"),
+        **{f"x{name}": Float(0, 1, when={"m": name}) for name in BRANCHES},
+    }
+)
+ENCODING = Encoding.of(SPACE)
+
+
+def rows(names: str) -> np.ndarray:
+    return ENCODING.fill(SPACE.to_unit([{"m": name, "other": "p", f"x{name}": 0.3} for name in names]))
+
+
+def branch_of(owed: np.ndarray | None) -> str | None:
+    return None if owed is None else "".join(np.array(BRANCHES)[owed])
+
+
+def test_only_what_others_depend_on_has_branches() -> None:
+    assert [ENCODING.columns[j] for j in top_parents(ENCODING)] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("taken", "owed"),
+    [
+        ("abcc", "d"),  # 0 < 1.5 sqrt(4) / 4
+        ("abcdaa", None),  # 1 > 1.5 sqrt(6) / 4
+        ("abcdabaa", "c"),  # 1 < 1.5 sqrt(8) / 4, the first of those with one trial
+        ("abcdabaaa", None),  # an odd number of trials: the model's turn
+        ("abcd" * 2 + "a" * 20, None),  # 2 > 1.5 sqrt(28) / 4
+        ("abcd" * 2 + "a" * 21 + "b", "c"),  # 2 < 1.5 sqrt(30) / 4
+    ],
+)
+def test_a_branch_is_owed_a_trial_when_it_had_too_few(taken: str, owed: str | None) -> None:
+    assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken))) == owed
+
+
+def test_a_branch_that_has_nothing_left_to_try_is_owed_nothing() -> None:
+    assert in_neglected_branch(ENCODING, rows("abc"), rows("abcc")) is None
+
+
+def test_a_space_without_conditions_has_no_branches() -> None:
+    encoding = Encoding.of(Space({"m": Categorical("a", "b"), "x": Float(0, 1)}))
+    some = encoding.snap(np.random.default_rng(0).random((8, 2)))
+    assert in_neglected_branch(encoding, some, some) is None
+
+
+def test_the_search_comes_back_to_a_branch_that_looked_bad() -> None:
+    def loss(params: Params) -> float:
+        x = params[f"x{params['m']}"]
+        return float((x - 0.7) ** 2 if params["m"] == "a" else 5.0 + x)
+
+    sampler, trials = BayesSampler(), list[tuple[Params, float]]()
+    for number in range(30):
+        params = sampler.suggest(make_history(SPACE, trials), np.random.default_rng([0, number])).params
+        trials.append((params, loss(params)))
+    counts = Counter(params["m"] for params, _ in trials)
+    assert min(counts[name] for name in BRANCHES) >= 2
+    assert counts.most_common(1)[0][0] == "a"

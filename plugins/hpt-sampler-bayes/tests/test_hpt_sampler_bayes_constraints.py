@@ -1,0 +1,160 @@
+"""Constraints on metrics: the chance to keep them, what is aimed at, and that it finds what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from hpt_core import Categorical, Float, Int, Params, Plugins, Study, Trial
+from hpt_core.verify import verify
+from hpt_sampler_bayes.aim import aim
+from hpt_sampler_bayes.constrained import chances, squeeze
+from hpt_sampler_bayes.encoding import Encoding
+from hpt_sampler_bayes.gp import GP
+from hpt_sampler_bayes.model import build
+from hpt_sampler_bayes.observations import observe
+from hpt_sampler_bayes.sampler import BayesSampler
+from hpt_sampler_bayes.terms import Feasibility, Sum
+
+SQUARE = {"x": Float(0, 6), "y": Float(0, 6)}
+
+
+def gardner(params: Params) -> dict[str, float]:
+    """The first problem of Gardner et al. 2014, section 5.1; the best allowed value is -2."""
+    x, y = params["x"], params["y"]
+    loss = math.cos(2 * x) * math.cos(y) + math.sin(x)
+    return {"loss": loss, "c": math.cos(x) * math.cos(y) - math.sin(x) * math.sin(y)}
+
+
+def study(**options: object) -> Study:
+    given = {"objective": {"loss": "minimize"}, "constraints": {"c": "<= 0.5"}, "sampler": BayesSampler(), "seed": 0}
+    return Study(SQUARE, **{**given, **options})  # type: ignore[arg-type] # any of its options
+
+
+def process() -> GP:
+    rng = np.random.default_rng(0)
+    z = rng.random((9, 3))
+    t = z[:, 0] - z[:, 1] ** 2 + 0.3
+    return GP.fit(z, t, theta=np.array([1.0, 0.5, -1.0, 0.2, -6.0]), group=np.arange(3))
+
+
+def test_the_chance_is_the_share_of_the_posterior_below_the_bound() -> None:
+    gp, z = process(), np.random.default_rng(1).random((50, 3))
+    mu, sd = gp.predict(z)
+    assert np.exp(Feasibility(gp)(z)) == pytest.approx(norm.cdf(0.0, loc=mu, scale=sd), rel=1e-9)
+
+
+def test_the_gradient_of_the_chance_is_that_of_finite_differences() -> None:
+    term, z, step = Feasibility(process()), np.random.default_rng(2).random((20, 3)), 1e-6
+    value, gradient = Sum([term, term]).with_gradient(z, np.array([0, 2]))
+    assert value == pytest.approx(2.0 * term(z))
+    for place, column in enumerate((0, 2)):
+        off = np.eye(3)[column] * step
+        assert gradient[:, place] == pytest.approx((term(z + off) - term(z - off)) / step, rel=1e-4, abs=1e-5)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20))
+def test_squeezing_keeps_order_and_side(values: list[float]) -> None:
+    excess = np.array(values)
+    squeezed = squeeze(excess)
+    assert np.isfinite(squeezed).all()
+    assert (squeezed[excess > 0] >= 0).all()
+    assert (squeezed[excess <= 0] <= 0).all()
+    assert (np.diff(squeezed[np.argsort(excess)]) >= 0).all()
+
+
+def told(space: Mapping[str, object], results: list[tuple[Params, dict[str, float]]], **options: object) -> Study:
+    made = Study(space, **{"objective": {"loss": "minimize"}, "sampler": BayesSampler(), "seed": 0, **options})  # type: ignore[arg-type] # any of its options
+    for params, result in results:
+        made.add_trial(params, result)
+    return made
+
+
+LINE = [({"x": k / 10}, {"loss": 1 - k / 10, "c": k / 10}) for k in range(11)]
+
+
+def test_the_improvement_is_counted_from_the_best_that_keeps_the_constraints() -> None:
+    history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
+    encoding = Encoding.of(history.space)
+    seen = observe(history, encoding, np.random.default_rng(0))
+    model = build(encoding, seen, [], np.random.default_rng(0))
+    by_x = dict(zip(np.round(seen.rows[:, 0], 9).tolist(), model.warp.t.tolist(), strict=True))
+    assert model.acquisition.target == pytest.approx(by_x[0.4], abs=0.1)
+    assert min(by_x[0.3], by_x[0.4]) - by_x[0.5] > 0.1
+    assert model.best[:, 0].tolist() == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0])
+
+
+@pytest.mark.parametrize("bound", ["<= -1", "<= -0.05"])
+def test_before_anything_is_allowed_only_the_chance_counts(bound: str) -> None:
+    space = {"x": Int(0, 200)}
+    results = [({"x": k}, {"loss": -float(k), "c": (k - 120) ** 2 / 1e4}) for k in (0, 30, 60, 90, 160, 200)]
+    history = told(space, results, constraints={"c": bound}).history
+    encoding = Encoding.of(history.space)
+    rng = np.random.default_rng(0)
+    seen = observe(history, encoding, rng)
+    (chance,) = chances(encoding, seen, rng)
+    unseen = [{"x": k} for k in range(201) if k not in {0, 30, 60, 90, 160, 200}]
+    best = unseen[int(np.argmax(chance(encoding.encode(encoding.fill(history.space.to_unit(unseen))))))]
+    assert BayesSampler().suggest(history, np.random.default_rng(0)).params == best
+
+
+def test_without_any_evidence_on_the_constraints_the_improvement_is_aimed_at() -> None:
+    history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
+    encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
+    seen = observe(history, encoding, rng)
+    silent = attrs.evolve(seen, excess=np.full_like(seen.excess, np.nan), violation=np.full_like(seen.y, np.nan))
+    _, aimed = aim(encoding, silent, [], None, rng)
+    assert np.isfinite(aimed(encoding.encode(np.array([[0.33], [0.77]])))).all()
+
+
+def feasible(trial: Trial) -> bool:
+    return trial.metrics["c"] <= 0.5
+
+
+def test_it_comes_nearer_to_the_best_that_is_allowed_than_one_that_does_not_know() -> None:
+    reached: dict[bool, list[float]] = {}
+    for constraints in ({"c": "<= 0.5"}, None):
+        reached[bool(constraints)] = []
+        for seed in range(3):
+            made = study(constraints=constraints, seed=seed)
+            made.run(gardner, trials=20)
+            reached[bool(constraints)].append(
+                min(gardner(trial.params)["loss"] for trial in made.trials if feasible(trial))
+            )
+    assert max(reached[True]) < -1.95
+    assert np.mean(reached[True]) < np.mean(reached[False])
+
+
+def test_many_constraints_categories_and_failures_go_together() -> None:
+    def train(params: Params) -> dict[str, float]:
+        if params["kind"] == "c":
+            raise ValueError("no such kind")
+        return {"loss": (params["x"] - 0.8) ** 2, "ms": 100 * params["x"], "mb": 9.0 if params["kind"] == "a" else 1.0}
+
+    space = {"x": Float(0, 1), "kind": Categorical("a", "b", "c")}
+    made = Study(
+        space,
+        objective={"loss": "minimize"},
+        constraints={"ms": "<= 50", "mb": "<= 5", "loss": ">= 0"},
+        sampler=BayesSampler(),
+        seed=0,
+        max_failures=99,
+    )
+    made.run(train, trials=25)
+    assert made.best is not None
+    assert made.best.params["kind"] == "b"
+    assert made.best.params["x"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_every_suggestion_is_recomputed_from_the_log() -> None:
+    made = study(stop=[])
+    made.run(gardner, trials=12)
+    result = verify(made.store, made.name, Plugins(), sampler=BayesSampler(), rules=[])
+    assert (result.checked, result.differences) == (12, [])
