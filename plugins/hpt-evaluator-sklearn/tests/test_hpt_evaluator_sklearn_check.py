@@ -54,6 +54,20 @@ def test_a_parameter_that_the_estimator_lacks_is_told(space: dict[str, Any], sai
     assert mistakes(space, estimator=SVC(), data=IRIS) == [said]
 
 
+@pytest.mark.parametrize("now", ["sklearn.dummy:DummyClassifier", "passthrough"])
+@pytest.mark.parametrize(
+    ("value", "stands_for"), [("sklearn.svm.SVC", "sklearn.svm:SVC"), ("sklearn.svm:SVC", "sklearn.svm:SVC")]
+)
+def test_text_in_the_place_of_a_step_is_no_estimator(now: str, value: str, stands_for: str) -> None:
+    pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], ["model", now]]
+    found = mistakes({"model": [value, "passthrough"]}, pipeline=pipeline, data=IRIS)
+    said = f"space.model: 'model' is the place of an estimator, which {value!r} is not. Say what it stands for in "
+    assert found == [f'{said}`choices.model`: {{ "{value}" = "{stands_for}" }}.']
+    choices = {"model": {value: stands_for}}
+    assert mistakes({"model": [value, "passthrough"]}, pipeline=pipeline, data=IRIS, choices=choices) == []
+    assert mistakes({"scale": ["passthrough"]}, pipeline=[*pipeline[:1], ["model", stands_for]], data=IRIS) == []
+
+
 def test_a_parameter_is_looked_for_in_every_choice_under_which_it_is_active() -> None:
     free = SPACE | {"C": {"low": 0.1, "high": 10.0}}
     found = mistakes(free, **STUDY)

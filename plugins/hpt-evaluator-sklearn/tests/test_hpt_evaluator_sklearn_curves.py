@@ -198,7 +198,7 @@ def test_without_classes_the_order_is_any_permutation() -> None:
 
 def test_what_the_evaluator_declares_fits_its_reports() -> None:
     folds = SklearnEvaluator(estimator=SVC(), X=X, y=y)
-    assert (folds.evidence, folds.steps, folds.resumable) == ("folds", 5, False)
+    assert (folds.evidence, folds.steps, folds.resumable) == ("folds", 5, True)
     levels = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", levels=27)
     assert (levels.evidence, levels.steps) == ("curve", 27)
     assert levels.report_steps == [1, 3, 9, 27]

@@ -139,16 +139,32 @@ def test_pause_and_promotion_change_no_bit(tmp_path: Path, on_disk: bool) -> Non
     assert not list(tmp_path.glob("**/*.pt"))
 
 
-def test_a_stopped_trial_leaves_one_checkpoint_at_most(tmp_path: Path) -> None:
-    class StopAt:
-        def judge_trial(self, history: Any, trial: Any) -> Stop | None:
-            return Stop("enough") if trial.reports[-1].step == 3 else None
+@attrs.define(kw_only=True)
+class ThreeEnds:
+    """Stops the first trial, pauses the second, fails in the third."""
 
-    made = study(tmp_path, [StopAt()])
-    made.run(trials=1)
+    def judge_trial(self, history: Any, trial: Any) -> Stop | Pause | None:
+        if trial.reports[-1].step < 3 or trial.number > 1:
+            return None
+        return (Stop, Pause)[trial.number]("enough")
+
+
+def test_only_a_paused_trial_keeps_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(tmp_path, [ThreeEnds()])
+    made.evaluator.checkpoint_every = 1
+    train = Training.train
+
+    def failing(self: Training, epoch: int) -> float:
+        if len(made.trials) == 3 and epoch == 3:
+            raise ZeroDivisionError
+        return train(self, epoch)
+
+    monkeypatch.setattr(Training, "train", failing)
+    made.run(trials=4)
     made.close()
-    assert made.trials[0].state == "stopped"
-    assert [path.name for path in tmp_path.glob("**/*.pt")] == ["checkpoint-000003.pt"]
+    assert [trial.state for trial in made.trials] == ["stopped", "paused", "failed", "complete"]
+    files = [path.relative_to(tmp_path / "hpt.db.files") for path in tmp_path.glob("**/*.pt")]
+    assert [(path.parts[-2], path.name) for path in files] == [("trial-1", "checkpoint-000003.pt")]
 
 
 def reports(evaluator: TorchEvaluator, trial: TrialContext, upto: int | None = None) -> list[Report]:

@@ -90,15 +90,15 @@ def test_a_rule_has_no_opinion_on_what_it_does_not_judge(combine: Any) -> None:
 
 @pytest.mark.parametrize("inner", [AnyOf, AllOf])
 def test_nor_has_a_combination_of_such_rules(inner: Any) -> None:
-    silent = inner(rules=[OnStudies(says=None), After(rule=OnStudies())])  # type: ignore[arg-type]
-    assert kind(on_trials(AllOf(rules=[OnTrials(says=STOP), silent]))) is Stop  # type: ignore[list-item]
+    silent = inner(rules=[OnStudies(says=None), After(rule=OnStudies())])
+    assert kind(on_trials(AllOf(rules=[OnTrials(says=STOP), silent]))) is Stop
     against = inner(rules=[OnStudies(says=None), OnTrials(says=None)])
-    assert on_trials(AllOf(rules=[OnTrials(says=STOP), against])) is None  # type: ignore[list-item]
+    assert on_trials(AllOf(rules=[OnTrials(says=STOP), against])) is None
 
 
 def test_all_tells_each_reason_and_the_numbers() -> None:
     other = Stop("other", {"n": 3})
-    agreed = on_trials(AllOf(rules=[OnTrials(says=STOP), OnTrials(says=other)]))  # type: ignore[list-item]
+    agreed = on_trials(AllOf(rules=[OnTrials(says=STOP), OnTrials(says=other)]))
     assert agreed == Stop("stop; other", {"all": [{"reason": "stop", "n": 1}, {"reason": "other", "n": 3}]})
 
 
@@ -106,6 +106,36 @@ def test_all_tells_each_reason_and_the_numbers() -> None:
 @pytest.mark.parametrize(("named", "expected"), [((None, 4, 7), 4), ((0, 4), 0), ((None, None), None)])
 def test_the_first_promotion_counts(combine: Any, named: tuple[Any, ...], expected: int | None) -> None:
     assert combine(rules=[Promoter(says=number) for number in named]).promote(HISTORY) == expected
+
+
+@attrs.define(kw_only=True)
+class Retirer:
+    """Gives up the trials of these numbers."""
+
+    whom: list[int]
+
+    def judge_trial(self, history: History, trial: Trial) -> Any:
+        return None
+
+    def retire(self, history: History) -> Any:
+        return {number: Stop(f"of {self.whom}") for number in self.whom} or None
+
+
+def test_any_gives_up_what_a_rule_gives_up_and_all_what_all_do() -> None:
+    some, more, none = Retirer(whom=[0, 1]), Retirer(whom=[1]), Retirer(whom=[])
+    anyone: Any = AnyOf(rules=[some, OnStudies(), more, none])
+    assert {number: stop.reason for number, stop in anyone.retire(HISTORY).items()} == dict.fromkeys(
+        [0, 1], "of [0, 1]"
+    )
+    everyone: Any = AllOf(rules=[some, OnStudies(), more])
+    assert {n: stop.reason for n, stop in everyone.retire(HISTORY).items()} == {1: "of [0, 1]; of [1]"}
+    for against in (none, OnTrials(says=STOP)):
+        assert AllOf(rules=[some, against]).retire(HISTORY) == {}
+    assert AllOf(rules=[OnStudies()]).retire(HISTORY) == {}
+    for options, expected in (({}, {1}), ({"trials": 2}, set()), ({"steps": 2}, set())):
+        assert set(After(rule=more, **options).retire(HISTORY)) == expected
+    assert After(rule=OnTrials()).retire(HISTORY) == {}
+    assert AnyOf(rules=[Not(rule=some)]).retire(HISTORY) == {}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +149,7 @@ def test_the_first_promotion_counts(combine: Any, named: tuple[Any, ...], expect
     ],
 )
 def test_after_holds_a_rule_back(options: dict[str, int], trial: bool, study: bool) -> None:
-    rule: Any = After(rule=AnyOf(rules=[OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)]), **options)  # type: ignore[list-item]
+    rule: Any = After(rule=AnyOf(rules=[OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)]), **options)
     assert (on_trials(rule) is STOP) == trial
     assert (rule.judge_study(HISTORY) is STOP) == study
     assert rule.promote(HISTORY) == 3
@@ -127,17 +157,17 @@ def test_after_holds_a_rule_back(options: dict[str, int], trial: bool, study: bo
 
 def test_after_a_rule_that_does_not_judge_is_silent() -> None:
     for rule in (OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)):
-        held: Any = After(rule=rule)  # type: ignore[arg-type]
+        held: Any = After(rule=rule)
         answers = (on_trials(held), held.judge_study(HISTORY), held.promote(HISTORY))
         assert sum(answer is not None for answer in answers) == 1
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_not_stops_where_a_rule_does_not(answer: Any) -> None:
-    rule: Any = Not(rule=OnTrials(says=answer))  # type: ignore[arg-type]
+    rule: Any = Not(rule=OnTrials(says=answer))
     assert (on_trials(rule) == Stop("not ontrials")) == (answer is None)
     assert rule.judge_study(HISTORY) is None
-    on_study: Any = Not(rule=OnStudies(says=answer))  # type: ignore[arg-type]
+    on_study: Any = Not(rule=OnStudies(says=answer))
     assert (on_study.judge_study(HISTORY) is not None) == (answer is None)
     assert on_trials(on_study) is None
 
@@ -145,11 +175,11 @@ def test_not_stops_where_a_rule_does_not(answer: Any) -> None:
 @pytest.mark.parametrize("answers", [*itertools.product((STOP, None), repeat=2)])
 def test_not_within_all_is_this_but_not_that(answers: tuple[Any, Any]) -> None:
     this, that = answers
-    rule: Any = AllOf(rules=[OnTrials(says=this), Not(rule=OnTrials(says=that))])  # type: ignore[list-item, arg-type]
+    rule: Any = AllOf(rules=[OnTrials(says=this), Not(rule=OnTrials(says=that))])
     assert (on_trials(rule) is not None) == (this is STOP and that is None)
-    with_silent: Any = AllOf(rules=[OnTrials(says=this), Not(rule=OnStudies(says=that))])  # type: ignore[list-item, arg-type]
+    with_silent: Any = AllOf(rules=[OnTrials(says=this), Not(rule=OnStudies(says=that))])
     assert (on_trials(with_silent) is not None) == (this is STOP)
-    assert AnyOf(rules=[Not(rule=Promoter(says=3))]).promote(HISTORY) is None  # type: ignore[list-item, arg-type]
+    assert AnyOf(rules=[Not(rule=Promoter(says=3))]).promote(HISTORY) is None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +189,7 @@ def test_not_within_all_is_this_but_not_that(answers: tuple[Any, Any]) -> None:
         (lambda: AllOf(rules=[]), "at least one rule"),
         (lambda: AnyOf(rules=["median"]), r"rules\[0\]: Must be a stopping rule. Got str 'median'"),  # type: ignore[list-item]
         (lambda: After(rule=3), "rule: Must be a stopping rule"),  # type: ignore[arg-type]
-        (lambda: After(rule=OnTrials(), steps=-1), "steps"),  # type: ignore[arg-type]
+        (lambda: After(rule=OnTrials(), steps=-1), "steps"),
     ],
 )
 def test_bad_options_are_refused(make: Any, message: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Space, Stop, UsageError, events
+from hpt_core import Failure, Float, History, Space, Stop, Study, UsageError, events
 from hpt_core.testing import make_history
 from hpt_stopping_basic.study import Plateau, Target, TimeBudget, TrialBudget, seconds
 
@@ -175,6 +175,27 @@ def test_a_steady_descent_never_stops(drops: list[float]) -> None:
     for drop in drops:
         values.append(values[-1] - drop)
     assert Plateau(patience=5, min_trials=1).judge_study(study(values)) is None
+
+
+def constrained(results: Sequence[tuple[float, float]]) -> History:
+    found = Study(SPACE, constraints={"ms": "<= 10"}, sampler="random", seed=0)
+    for i, (value, ms) in enumerate(results):
+        found.add_trial({"x": i / 10_000}, {"value": value, "ms": ms})
+    return found.history
+
+
+def test_a_target_must_be_reached_within_the_constraints() -> None:
+    stop = Target(value=1.0).judge_study(constrained([(0.5, 11.0), (2.0, 1.0), (0.9, 10.0), (0.1, 1.0)]))
+    assert stop is not None
+    assert stop.evidence["trial"] == 2
+    assert Target(value=1.0).judge_study(constrained([(0.5, 11.0), (2.0, 1.0)])) is None
+
+
+def test_a_gain_beyond_the_constraints_is_none() -> None:
+    rule = Plateau(patience=3, min_trials=1, min_delta=0.0)
+    assert rule.judge_study(constrained([(3.0, 1.0), (2.0, 11.0), (1.0, 11.0), (0.0, 11.0)])) is not None
+    assert rule.judge_study(constrained([(3.0, 1.0), (2.0, 11.0), (1.0, 9.0), (0.0, 11.0)])) is None
+    assert rule.judge_study(constrained([(3.0, 11.0)] * 9)) is None
 
 
 def test_a_plateau_of_a_metric() -> None:

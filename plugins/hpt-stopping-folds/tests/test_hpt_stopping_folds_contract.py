@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from hpt_core import History
 
 MAKERS: dict[str, Callable[[], Any]] = {
-    "forgiving": Folds,
+    "gain": Folds,
+    "forgiving": partial(Folds, test="forgiving"),
     "t": partial(Folds, test="t"),
     "wilcoxon": partial(Folds, test="wilcoxon"),
     "race": Race,

@@ -15,7 +15,7 @@ from scipy import stats
 
 from hpt_stopping_folds.adjust import adjusted_mean, fold_effects, nearness
 from hpt_stopping_folds.boundary import level, looks
-from hpt_stopping_folds.differences import corrected_t, signed_rank
+from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank
 from hpt_stopping_folds.friedman import friedman
 
 numbers = st.lists(st.floats(-100, 100).map(lambda x: round(x, 6)), min_size=2, max_size=12)
@@ -36,6 +36,21 @@ def test_the_corrected_t_by_hand() -> None:
     """Five folds of ten: mean 0.02, variance 0.00025, t = 0.02 / sqrt((1/5 + 1/9) * 0.00025)."""
     t = 0.02 / math.sqrt((1 / 5 + 1 / 9) * 0.00025)
     assert corrected_t([0.0, 0.01, 0.02, 0.03, 0.04], 1 / 9) == pytest.approx(stats.t.sf(t, 4), rel=1e-12)
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 10))
+def test_the_expected_gain_is_the_mean_of_what_is_above_zero(behind: float, sd: float) -> None:
+    expected = stats.norm.expect(lambda x: x, loc=-behind, scale=sd, lb=0.0)
+    assert expected_gain(behind, sd) == pytest.approx(expected, rel=1e-6, abs=1e-7)
+    assert expected_gain(behind, 0.0) == max(0.0, -behind)
+
+
+def test_the_pooled_variance_is_that_within_trials_and_of_the_prior() -> None:
+    rows = [[1.0, 2.0, 4.0], [0.0, 0.0], [7.0], [3.0, 3.5]]
+    squares = 2 * np.var(rows[0], ddof=1) + np.var(rows[3], ddof=1)
+    assert pooled_variance(rows, 9.0, 0.0) == pytest.approx(squares / 3)
+    assert pooled_variance(rows, 9.0, 4.0) == pytest.approx((36 + squares) / 7)
+    assert pooled_variance([], 9.0, 4.0) == 9.0
 
 
 def test_without_spread_there_is_no_evidence() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hpt_core import Failure, Float, History, PluginError, Report, Space, Stop, UsageError, events
+from hpt_core import Failure, Float, History, PluginError, Report, Space, Stop, Study, UsageError, events
 from hpt_core.testing import make_history
 from hpt_stopping_folds.boundary import level, looks
 from hpt_stopping_folds.folds import Folds
@@ -35,8 +35,24 @@ def judge(rule: Rule, history: History, number: int = -1) -> Stop | None:
     return rule.judge_trial(history, history.trials[number])
 
 
+def test_the_incumbent_is_the_best_that_keeps_the_constraints() -> None:
+    class Evaluator:
+        evidence, steps = "folds", 2
+
+        def evaluate(self, trial: Any) -> Any:
+            loss = [0.3, 0.1, 0.2, 0.25][trial.number]
+            for step in (1, 2):
+                yield Report(step, loss, {"ms": 100 * loss})
+
+    searched = Study(SPACE, constraints={"ms": ">= 15"}, sampler="random", evaluator=Evaluator(), seed=0)
+    searched.run(trials=4)
+    found = Folds()._best(searched.history, 9)  # what all rules compare with
+    assert [number for number, _ in found] == [2, 3, 0]
+
+
 # --- forgiving ------------------------------------------------------------------------------------
 
+FORGIVING = Folds(test="forgiving")
 INCUMBENT = [0.10, 0.30, 0.20, 0.25, 0.15]  # mean 0.2, worst fold 0.3
 
 
@@ -53,10 +69,10 @@ INCUMBENT = [0.10, 0.30, 0.20, 0.25, 0.15]  # mean 0.2, worst fold 0.3
     ],
 )
 def test_the_worked_example_of_bergman(running: list[float], stops: bool) -> None:
-    assert (judge(Folds(), study([[0.9] * 5, INCUMBENT], running)) is not None) == stops
+    assert (judge(FORGIVING, study([[0.9] * 5, INCUMBENT], running)) is not None) == stops
     accuracies = [[1 - v for v in folds] for folds in ([0.9] * 5, INCUMBENT)]
     history = study(accuracies, [1 - v for v in running], directions=["maximize"])
-    assert (judge(Folds(), history) is not None) == stops
+    assert (judge(FORGIVING, history) is not None) == stops
 
 
 def test_the_first_trial_has_nobody_to_be_compared_with() -> None:
@@ -66,7 +82,7 @@ def test_the_first_trial_has_nobody_to_be_compared_with() -> None:
 
 def test_a_stop_tells_its_numbers_and_a_fair_value() -> None:
     history = study([[1 - v for v in INCUMBENT]], [0.5], directions=["maximize"])
-    stop = judge(Folds(), history)
+    stop = judge(FORGIVING, history)
     assert stop is not None
     assert stop.reason == "mean value = 0.5 over 1 folds is worse than the worst fold, 0.7, of trial 0"
     assert stop.evidence == {"folds": 1, "mean": 0.5, "limit": 0.7, "incumbent": 0}
@@ -227,6 +243,7 @@ tables = st.integers(4, 12).flatmap(
 rules: st.SearchStrategy[Rule] = st.sampled_from(
     [
         Folds(),
+        FORGIVING,
         Folds(test="t", alpha=0.4),
         Folds(test="wilcoxon", min_folds=2, alpha=0.5),
         Race(min_folds=2, alpha=0.4, elites=20),

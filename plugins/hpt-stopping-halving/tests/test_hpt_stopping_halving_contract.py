@@ -26,7 +26,6 @@ MAKERS: dict[str, Callable[[], Any]] = {
 
 
 class TestHalving(StoppingRuleKit):
-    compares = False  # one in eta goes on, among equals too: the earlier ones
     ordered = True
 
     @pytest.fixture(params=MAKERS)

@@ -264,7 +264,8 @@ def test_two_processes(spec: dict[str, Any], train: str) -> None:
     study = Study({"x": Float(0, 1)}, sampler="random", evaluator=evaluator, stop={**spec, "min_resource": 1}, seed=0)
     study.run(trials=18, workers=2)
     assert len(study.trials) == 18
-    assert {trial.state for trial in study.trials} <= {State.PAUSED, State.COMPLETE}
+    over = State.STOPPED if spec["use"] == "halving" else State.PAUSED
+    assert {trial.state for trial in study.trials} == {over, State.COMPLETE}
     steps = [[report.step for report in trial.reports] for trial in study.trials]
     assert all(found == list(range(1, len(found) + 1)) for found in steps)
     assert {len(found) for found in steps} <= {1, 3, 9}
@@ -338,3 +339,19 @@ def test_the_rules_work_from_a_study_file(tmp_path: Path, train: str, monkeypatc
     for command in (["run", "study.toml"], ["verify"]):
         result = CliRunner().invoke(hpt, command, prog_name="hpt")
         assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("spec", [{"use": "halving"}, {"use": "hyperband", "mode": "rounds"}], ids=name_of)
+def test_who_lost_in_a_round_that_is_over_is_stopped(spec: dict[str, Any]) -> None:
+    seen: list[tuple[int, int]] = []
+    study = study_of(range(18), 9, {**spec, "min_resource": 1}, seen)
+    study.run(trials=9)
+    assert {trial.state for trial in study.trials} == {State.COMPLETE, State.STOPPED}
+    assert study.trials[0].state is State.COMPLETE
+    lost = study.trials[5]
+    assert (lost.values, lost.partial) == ((5.0,), True)
+    assert lost.reason == "value = 5 is number 6 of 9 at rung 1, and its round is over"
+    trained = list(seen)
+    study.run(trials=18)
+    assert [step for step in seen[len(trained) :] if step[0] < 9] == [], "one that was stopped went on"
+    audited(study)

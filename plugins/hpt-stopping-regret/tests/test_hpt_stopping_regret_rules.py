@@ -16,9 +16,10 @@ from hpt_core import Categorical, Float, History, Int, Space, Study
 from hpt_core.plugins import default_plugins
 from hpt_core.testing import make_history
 from hpt_core.verify import verify
+from hpt_stopping_regret.limits import fold_error, unexplored
 from hpt_stopping_regret.outlook import Outlook, look
 from hpt_stopping_regret.points import reach, softened
-from hpt_stopping_regret.rules import Improvement, Regret, fold_error
+from hpt_stopping_regret.rules import Improvement, Regret
 
 PLANE = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
 BOTH = pytest.mark.parametrize("rule", [Regret, Improvement])
@@ -48,6 +49,15 @@ def converged(count: int = 30) -> Any:
 def test_a_constant_function_stops_at_min_trials(rule: Any) -> None:
     asked = [rule().judge_study(history_of([0.7] * count)) is not None for count in range(1, 26)]
     assert asked == [count >= 20 for count in range(1, 26)]
+
+
+@BOTH
+def test_what_breaks_the_constraints_is_no_result(rule: Any) -> None:
+    for bound, stops in (("<= 1", True), ("<= 0.5", False)):
+        study = Study(PLANE, constraints={"ms": bound}, sampler="random", seed=0)
+        for i in range(25):
+            study.add_trial({"x": i / 100, "y": 0.5}, {"value": 0.7, "ms": 1.0 if i % 2 else 0.0})
+        assert (rule().judge_study(study.history) is not None) is stops
 
 
 @BOTH
@@ -159,15 +169,40 @@ def test_the_yardstick_reaches_from_the_best_to_the_median_else_to_the_mean() ->
 
 def test_the_tolerance_is_the_users_else_the_folds_else_a_hundredth_of_the_way_so_far() -> None:
     values = [0.1 * (i + 1) for i in range(25)]
-    folds = {0: [0.0, 0.2, 0.1, 0.1, 0.1]}
+    folds = {0: [0.0, 0.2, 0.1, 0.1, 0.1], 1: [0.3, 0.3, 0.2, 0.1, 0.1], 2: [0.0, 0.2, 0.1, 0.1, 0.1], 3: [0.3]}
     by_folds = Regret().summary(history_of(values, evidence="folds", reports=folds))
     assert by_folds is not None
-    expected = math.sqrt((1 / 5 + 1 / 4) * 0.005)
-    assert by_folds["epsilon"] == pytest.approx(expected) == pytest.approx(fold_error(folds[0]))
+    differences = [0.3, 0.1, 0.1, 0.0, 0.0]  # trial 2 is the same as the best, trial 3 has not done all folds
+    assert by_folds["epsilon"] == pytest.approx(math.sqrt((1 / 5 + 1 / 4) * np.var(differences, ddof=1)))
     for rule, epsilon in ((Regret(epsilon=0.3), 0.3), (Regret(), 0.01 * (1.05 - 0.1))):
         told = rule.summary(history_of(values))
         assert told is not None
         assert told["epsilon"] == pytest.approx(epsilon)
+
+
+def test_what_folds_cannot_tell_apart_is_the_error_of_the_difference_to_ten_others() -> None:
+    """Hardness of folds that all trials share drops out; beyond ten challengers nobody counts."""
+    rng = np.random.default_rng(0)
+    hard, noise = rng.normal(0, 9.0, 5), rng.normal(0, 0.1, (12, 5))
+    best, *others = [dict(enumerate(hard + row)) for row in noise]
+    spread = np.mean([np.var(noise[0] - row, ddof=1) for row in noise[1:11]])
+    assert fold_error(best, others) == pytest.approx(math.sqrt((1 / 5 + 1 / 4) * spread))
+    assert fold_error(best, [best, {0: 1.0}]) == 0.0
+    assert fold_error({0: 1.0}, [{0: 2.0}]) == 0.0
+
+
+@BOTH
+def test_a_branch_hardly_ever_tried_keeps_the_study_going(rule: Any) -> None:
+    space = Space({"m": Categorical("p", "q", "r"), "c": Float(0.0, 1.0, when={"m": "p"}), "d": Int(0, 9)})
+    many: list[dict[str, Any]] = [{"m": "q", "d": i % 10} for i in range(22)] + [{"m": "r", "d": 0}]
+    branch = [{"m": "p", "c": 0.5, "d": i} for i in range(3)]
+    for known in range(4):
+        params = [*branch[:known], *many]
+        assert list(unexplored(space, params)) == ([] if known == 3 else [("m", "p", known)])
+        history = make_history(space, [(one, 0.7) for one in params])
+        assert (rule().judge_study(history) is not None) is (known == 3)
+        said = rule().summary(history).get("waits for")
+        assert said == (None if known == 3 else f"results of m = 'p' ({known} so far)")
 
 
 @BOTH

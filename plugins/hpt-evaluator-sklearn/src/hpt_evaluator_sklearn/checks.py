@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
     for name in space.names:
         target = recipe.target(name)
         if target not in recipe.choices:
-            mistake = next(_unknown(recipe, space, name, target), None)
+            mistake = _no_estimator(recipe, space, name, target) or next(_unknown(recipe, space, name, target), None)
             mistakes += [mistake] if mistake else []
         rivals = [other for other in seen.get(target, []) if not _exclusive(space, name, other)]
         if rivals:
@@ -125,6 +126,20 @@ def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
             mistakes.append(Mistake(f"space.{name}", msg))
         seen.setdefault(target, []).append(name)
     return mistakes
+
+
+def _no_estimator(recipe: Recipe, space: Space, name: str, target: str) -> Mistake | None:
+    """A mistake if ``target`` is the place of an estimator and the space has something else for it."""
+    part = recipe.template.get_params(deep=True).get(target)
+    if not (hasattr(part, "get_params") or (isinstance(part, str) and part in PASSIVE)):
+        return None
+    value = next((value for value in _values(space, name) if value is not None and value not in PASSIVE), None)
+    if value is None:
+        return None
+    module, _, last = as_key(value).replace(":", ".").rpartition(".")
+    stands_for = f"{module}:{last}" if module and last.isidentifier() else "module:Class"
+    said = f"{target!r} is the place of an estimator, which {value!r} is not. Say what it stands for in `choices"
+    return Mistake(f"space.{name}", f'{said}.{name}`: {{ {json.dumps(as_key(value))} = "{stands_for}" }}.')
 
 
 def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Iterator[Mistake]:

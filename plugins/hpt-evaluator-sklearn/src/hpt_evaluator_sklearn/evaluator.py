@@ -14,7 +14,15 @@ from hpt_evaluator_sklearn.checks import find_mistakes, option_mistakes
 from hpt_evaluator_sklearn.conclusion import conclude
 from hpt_evaluator_sklearn.data import Data, load_data
 from hpt_evaluator_sklearn.estimators import Recipe, make_recipe
-from hpt_evaluator_sklearn.reports import FoldMemory, in_context, report_folds, report_levels, report_steps, summary
+from hpt_evaluator_sklearn.reports import (
+    FoldMemory,
+    in_context,
+    known_folds,
+    report_folds,
+    report_levels,
+    report_steps,
+    summary,
+)
 from hpt_evaluator_sklearn.routing import routing_context, routing_enabled
 from hpt_evaluator_sklearn.scoring import Scorers, required, resolve_scorers
 from hpt_evaluator_sklearn.shared import Material, Shared, prepare_material
@@ -124,8 +132,6 @@ class SklearnEvaluator:
     _shared: Shared | None = attrs.field(default=None, init=False, repr=False)
     _memory: FoldMemory = attrs.field(factory=FoldMemory, init=False, repr=False)
 
-    resumable = False
-
     def __attrs_post_init__(self) -> None:
         mistakes = option_mistakes(self)
         if mistakes:
@@ -143,6 +149,11 @@ class SklearnEvaluator:
     def evidence(self) -> Literal["folds", "curve"]:
         """What a report is about: one fold alone, or the model as it is by then."""
         return "folds" if self.resource == "folds" else "curve"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a trial can go on: with the folds that are left; models are not kept."""
+        return self.resource == "folds"
 
     @property
     def steps(self) -> int:
@@ -255,7 +266,8 @@ class SklearnEvaluator:
     def _evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
         shared, estimator = self.shared(trial.objectives), self.configured(trial)
         if self.resource == "folds":
-            done = yield from report_folds(shared.by_folds(estimator), trial.objectives)
+            folds = shared.by_folds(estimator, known=known_folds(trial))
+            done = yield from report_folds(folds, trial.objectives, trial.resume_step)
         elif self.resource == "growth":
             done = yield from report_levels(shared.by_growth(estimator, self.report_steps, self.grow), trial.objectives)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from sklearn.base import clone
@@ -14,6 +14,7 @@ from sklearn.utils import get_tags
 from hpt_evaluator_sklearn.transformers import TransformerCache, fit_estimator
 
 if TYPE_CHECKING:
+    from hpt_core import Report
     from hpt_evaluator_sklearn.routing import Routes
     from hpt_evaluator_sklearn.scoring import Scorers
     from hpt_evaluator_sklearn.splits import FoldData, Folds
@@ -38,6 +39,16 @@ class FoldScore:
     fit_time: float = 0.0
     score_time: float = 0.0
     warnings: int = 0
+
+    @classmethod
+    def of(cls, report: Report, first: str) -> Self:
+        """What was reported of a fold, see `metrics`; ``first`` names the report's value."""
+        rest = dict(report.metrics)
+        own = {name: rest.pop(name) for name in ("fit_time", "score_time")}
+        warned = int(rest.pop("warnings", 0))
+        train = {name: score for name, score in rest.items() if name.startswith("train_")}
+        scores = {first: report.value, **{name: score for name, score in rest.items() if name not in train}}
+        return cls(scores, {name.removeprefix("train_"): s for name, s in train.items()}, warnings=warned, **own)
 
     def metrics(self, first: str) -> dict[str, float]:
         """Everything but the score ``first``, by the name that it has as a metric of a report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,25 +11,28 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from hpt_core import Params, Report
+from hpt_core import Params, Report, TrialContext
 from hpt_evaluator_sklearn.fitting import FoldScore
 from hpt_evaluator_sklearn.scoring import required
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["FoldMemory", "in_context", "report_folds", "report_levels", "report_steps", "summary"]
+__all__ = ["FoldMemory", "in_context", "known_folds", "report_folds", "report_levels", "report_steps", "summary"]
 
 _REMEMBERED = 1000
 """Trials whose folds are remembered, in case one of them wins."""
 
 
-def report_folds(folds: Iterator[FoldScore], objectives: Sequence[str]) -> Generator[Report, None, list[FoldScore]]:
+def report_folds(
+    folds: Iterator[FoldScore], objectives: Sequence[str], after: int = 0
+) -> Generator[Report, None, list[FoldScore]]:
     """One report per fold, about this fold alone.
 
     Args:
         folds: What each fold gives, as it comes.
         objectives: The value is about the first.
+        after: The last fold, from 1, that was reported before.
 
     Returns:
         All of them.
@@ -36,8 +40,16 @@ def report_folds(folds: Iterator[FoldScore], objectives: Sequence[str]) -> Gener
     done: list[FoldScore] = []
     for fold in folds:
         done.append(fold)
-        yield Report(len(done), required(fold.scores, objectives[0]), fold.metrics(objectives[0]))
+        if len(done) > after:
+            yield Report(len(done), required(fold.scores, objectives[0]), fold.metrics(objectives[0]))
     return done
+
+
+def known_folds(trial: TrialContext) -> dict[int, FoldScore]:
+    """Fold from 0 -> what it gave, of those that a trial reported before it was paused or lost."""
+    found = {report.step - 1: FoldScore.of(report, trial.objectives[0]) for report in trial.reports}
+    lacking = dict.fromkeys((name for fold in found.values() for name in fold.scores), math.nan)  # not finite: not told
+    return {i: attrs.evolve(fold, scores={**lacking, **fold.scores}) for i, fold in found.items()}
 
 
 def report_levels(

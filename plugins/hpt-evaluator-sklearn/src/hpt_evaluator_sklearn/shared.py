@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,10 @@ __all__ = ["Material", "Shared", "prepare_material"]
 
 _VALIDATION_SHARE = 0.2
 """Of the rows, where one split serves a growing model or training set."""
+
+
+Known = Mapping[int, FoldScore]
+_NOTHING: Known = {}
 
 
 @attrs.frozen(eq=False)
@@ -108,8 +112,14 @@ class Shared:
             return None
         return route(estimator, self.scorers.requester, self.material.splitter, self.folds.data.bag)
 
-    def by_folds(self, estimator: Any, folds: Folds | None = None) -> Iterator[FoldScore]:
-        """Fit and score clones of an estimator, fold by fold."""
+    def by_folds(self, estimator: Any, folds: Folds | None = None, known: Known = _NOTHING) -> Iterator[FoldScore]:
+        """Fit and score clones of an estimator, fold by fold.
+
+        Args:
+            estimator: Unfitted.
+            folds: Other folds than those of the data.
+            known: Fold from 0 -> what is known of it already.
+        """
         folds = self.folds if folds is None else folds
         routes, pairwise = self.routes(estimator), is_pairwise(estimator)
         work = partial(
@@ -119,7 +129,8 @@ class Shared:
             cache=self.cache if routes is None else None,
         )
         for i in range(len(folds)):
-            yield self._counted(partial(fit_fold, estimator, folds, i, work, routes, pairwise=pairwise))
+            fit = partial(fit_fold, estimator, folds, i, work, routes, pairwise=pairwise)
+            yield known[i] if i in known else self._counted(fit)
 
     def by_subsets(self, estimator: Any, steps: Sequence[int]) -> Iterator[tuple[int, list[FoldScore]]]:
         """Fit and score on growing parts of the training rows, the last of ``steps`` being all of them.

@@ -189,6 +189,11 @@ class TorchEvaluator:
         weights = None if best.workdir is None else best.workdir / "weights.pt"
         return {"weights": str(weights)} if weights is not None and weights.is_file() else None
 
+    def discard(self, trial: TrialContext) -> None:
+        """Remove the checkpoints of a trial that will not go on; what a `train` function keeps is its own affair."""
+        if self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__):
+            shutil.rmtree(self._folder(trial), ignore_errors=True)
+
     # --- one trial --------------------------------------------------------------------------------------
 
     def _reports(self, trial: TrialContext, device: Any) -> Generator[Report, None, Any]:
@@ -220,8 +225,10 @@ class TorchEvaluator:
         from hpt_evaluator_torch.training import Training
 
         training = Training.start(recipe, model, self.loaded, device=device, seed=trial.seed)
-        folder = trial.workdir or self._scratch / f"trial-{trial.number}"
-        yield from run_epochs(training, trial, folder, self._wanted(trial))
+        yield from run_epochs(training, trial, self._folder(trial), self._wanted(trial))
+
+    def _folder(self, trial: TrialContext) -> Path:
+        return trial.workdir or self._scratch / f"trial-{trial.number}"
 
     def _wanted(self, trial: TrialContext) -> Wanted:
         from hpt_evaluator_torch.epochs import Wanted

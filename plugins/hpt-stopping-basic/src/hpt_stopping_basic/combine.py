@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -53,6 +53,13 @@ class AnyOf(_Several):
         decision = self._first(rule.judge_study(history) for rule in self._able("judge_study"))
         return decision if isinstance(decision, Stop) else None
 
+    def retire(self, history: History) -> Mapping[int, Stop]:
+        """The paused trials that any of the rules gives up."""
+        found: dict[int, Stop] = {}
+        for rule in reversed(self._able("retire")):  # of several, the first one says why
+            found |= rule.retire(history) or {}
+        return found
+
     def _first(self, answers: Iterator[Stop | Pause | None]) -> Stop | Pause | None:
         pause = None
         for answer in answers:
@@ -79,6 +86,13 @@ class AllOf(_Several):
         decision = _agreed([rule.judge_study(history) for rule in self._able("judge_study")])
         return decision if isinstance(decision, Stop) else None
 
+    def retire(self, history: History) -> Mapping[int, Stop]:
+        """The paused trials that all rules on trials give up."""
+        said = [_ask(rule, "retire", history) or {} for rule in self._able("judge_trial")]
+        numbers = sorted(set.intersection(*map(set, said))) if said else []
+        agreed = {number: _agreed([answer[number] for answer in said]) for number in numbers}
+        return {number: stop for number, stop in agreed.items() if isinstance(stop, Stop)}
+
 
 @attrs.define(kw_only=True)
 class After:
@@ -97,16 +111,23 @@ class After:
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """What the rule says, from ``trials`` and ``steps`` on."""
         early = len(history.complete) < self.trials or not trial.reports or trial.reports[-1].step < self.steps
-        return None if early or not _is_able(self.rule, "judge_trial") else self.rule.judge_trial(history, trial)
+        return None if early else _ask(self.rule, "judge_trial", history, trial)
 
     def judge_study(self, history: History) -> Stop | None:
         """What the rule says, from ``trials`` on."""
         early = len(history.complete) < self.trials
-        return None if early or not _is_able(self.rule, "judge_study") else self.rule.judge_study(history)
+        return None if early else _ask(self.rule, "judge_study", history)
+
+    def retire(self, history: History) -> Mapping[int, Stop]:
+        """What the rule says, from ``trials`` and ``steps`` on."""
+        early = len(history.complete) < self.trials
+        found = {} if early else _ask(self.rule, "retire", history) or {}
+        return {n: stop for n, stop in found.items() if history.trials[n].reports[-1].step >= self.steps}
 
     def promote(self, history: History) -> int | None:
         """What the rule says."""
-        return self.rule.promote(history) if _is_able(self.rule, "promote") else None
+        number: int | None = _ask(self.rule, "promote", history)
+        return number
 
 
 @attrs.define(kw_only=True)
@@ -124,25 +145,28 @@ class Not:
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """A stop where the rule judges trials and asks for none."""
-        if not _is_able(self.rule, "judge_trial"):
-            return None
-        return self._turned(self.rule.judge_trial(history, trial))
+        return self._turned("judge_trial", history, trial)
 
     def judge_study(self, history: History) -> Stop | None:
         """A stop where the rule judges studies and asks for none."""
-        if not _is_able(self.rule, "judge_study"):
-            return None
-        return self._turned(self.rule.judge_study(history))
+        return self._turned("judge_study", history)
 
-    def _turned(self, answer: Stop | Pause | None) -> Stop | None:
-        return Stop(f"not {type(self.rule).__name__.lower()}") if answer is None else None
+    def _turned(self, level: str, *arguments: Any) -> Stop | None:
+        if not _is_able(self.rule, level) or _ask(self.rule, level, *arguments) is not None:
+            return None
+        return Stop(f"not {type(self.rule).__name__.lower()}")
+
+
+def _ask(rule: Any, level: str, *arguments: Any) -> Any:
+    """What a rule says at a level; None where it has no opinion."""
+    return getattr(rule, level)(*arguments) if _is_able(rule, level) else None
 
 
 def _is_able(rule: Any, level: str) -> bool:
     """Whether a rule judges at a level; one that is made of rules does if one of them does."""
     if isinstance(rule, _Several):
         return any(_is_able(part, level) for part in rule.rules)
-    if isinstance(rule, Not) and level == "promote":
+    if isinstance(rule, Not) and level in ("promote", "retire"):
         return False
     if isinstance(rule, (After, Not)):
         return _is_able(rule.rule, level)

@@ -75,14 +75,17 @@ class TimeBudget:
 
 @attrs.define(kw_only=True)
 class Target(Watching):
-    """Stops the study when a complete trial has reached a value, in the direction of the objective."""
+    """Stops the study when a complete trial has reached a value, in the direction of the objective.
+
+    Where the study has constraints, the trial has to keep them.
+    """
 
     value: float = option(help="The value that is good enough, in your own sign.")
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop at the first complete trial that is as good as ``value`` or better."""
-        complete = history.complete
-        reached = complete[self._results(history, complete) <= self._value(history, self.value)]
+        feasible = history.feasible
+        reached = feasible[self._results(history, feasible) <= self._value(history, self.value)]
         if not len(reached):
             return None
         first = int(reached[0])
@@ -95,10 +98,11 @@ class Target(Watching):
 class Plateau(Watching):
     """Stops the study when the best value has not become better for a while.
 
-    With y_1 ... y_k the losses of the ended trials by number (those stopped early count as trials without gain, failed
-    ones do not count): stop when k >= ``min_trials`` and min(y_1 ... y_(k-patience)) - min(y_1 ... y_k) <=
-    ``min_delta``. By default ``patience`` is max(30, 5 d) and ``min_trials`` max(20, 3 d) for d parameters, and
-    ``min_delta`` a thousandth of the distance from the best to the median result.
+    With y_1 ... y_k the losses of the ended trials by number (those stopped early or beyond the study's constraints
+    count as trials without gain, failed ones do not count): stop when k >= ``min_trials`` and
+    min(y_1 ... y_(k-patience)) - min(y_1 ... y_k) <= ``min_delta``. By default ``patience`` is max(30, 5 d) and
+    ``min_trials`` max(20, 3 d) for d parameters, and ``min_delta`` a thousandth of the distance from the best to the
+    median result.
     """
 
     patience: int | None = option(None, ge=1, help="Trials without gain; default max(30, 5 per parameter).")
@@ -131,11 +135,11 @@ class Plateau(Watching):
         return Stop(f"no gain above {smallest:.3g} in the last {patience} trials", evidence)
 
     def _by_number(self, history: History) -> NDArray[np.float64]:
-        found = self._results(history, history.complete)
+        found = self._results(history, history.feasible)
         ended = np.zeros(history.next_number, dtype=bool)
         ended[history.complete] = ended[history.stopped] = True
         losses = np.full(history.next_number, math.inf)
-        losses[history.complete] = np.where(np.isnan(found), math.inf, found)
+        losses[history.feasible] = np.where(np.isnan(found), math.inf, found)
         return losses[ended]
 
     def _smallest_gain(self, losses: NDArray[np.float64]) -> float:

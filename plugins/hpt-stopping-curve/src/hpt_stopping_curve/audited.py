@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def worse(loss: float, bound: float) -> bool:
 
 
 @attrs.define(kw_only=True)
-class Audited:
+class Audited(ABC):
     """What the rules on curves have in common: what they watch, whom they spare, what sparing them taught."""
 
     metric: str | None = option(
@@ -45,6 +46,7 @@ class Audited:
             return None
         return self.would_stop(history, self.curve(history, trial), map(int, history.complete))
 
+    @abstractmethod
     def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
         """Decide on a curve as far as it is known.
 
@@ -53,7 +55,6 @@ class Audited:
             curve: The reports so far as losses.
             others: Numbers of the complete trials that it is compared with.
         """
-        raise NotImplementedError
 
     def summary(self, history: History) -> Mapping[str, Any] | None:
         """How often it would have stopped audited trials, and how often wrongly; None without such a trial."""

@@ -66,20 +66,17 @@ def fold_effects(
 
     Args:
         folds: All folds, k of them.
-        rows: Fold -> value of each trial.
+        rows: Fold -> value of each trial; finite, at least one each.
         weights: w, one for each trial, >= 0.
         shrinkage: Above 0.
 
     Returns:
         b, (k,).
     """
-    column = {fold: i for i, fold in enumerate(folds)}
-    matrix = shrinkage * np.eye(len(folds))
-    right = np.zeros(len(folds))
-    for row, weight in zip(rows, weights, strict=True):
-        done = [column[fold] for fold in row]
-        values = np.array(list(row.values()))
-        matrix[done, done] += weight
-        matrix[np.ix_(done, done)] -= weight / len(row)
-        right[done] += weight * (values - values.mean())
+    values = np.array([[row.get(fold, np.nan) for fold in folds] for row in rows])
+    done = np.isfinite(values)
+    counts, w = done.sum(axis=1), np.asarray(weights)
+    matrix = shrinkage * np.eye(len(folds)) + np.diag(w @ done) - (done.T * (w / counts)) @ done
+    centred = values - np.nanmean(values, axis=1, keepdims=True)
+    right = w @ np.where(done, centred, 0.0)
     return np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)

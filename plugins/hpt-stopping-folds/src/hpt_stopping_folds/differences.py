@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import ndtr, stdtr
 
-__all__ = ["corrected_t", "signed_rank"]
+__all__ = ["corrected_t", "expected_gain", "pooled_variance", "signed_rank", "variance_of"]
 
 _EXACT_UP_TO = 50
 _SAME = 1e-12  # relative to the largest: a difference that is rounding
@@ -33,6 +33,39 @@ def corrected_t(differences: Sequence[float], ratio: float) -> float:
         return 1.0
     t = float(d.mean()) / (spread * math.sqrt(1 / len(d) + ratio))
     return float(stdtr(len(d) - 1, -t))
+
+
+def variance_of(values: Sequence[float]) -> float:
+    """The sample variance; 0 for a single value."""
+    return float(np.var(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float) -> float:
+    """The variance of a paired difference from fold to fold, pooled within trials.
+
+    (weight * prior + sum of squared deviations) / (weight + degrees of freedom): the posterior mean, nearly, under a
+    scaled inverse chi-squared prior (Gelman et al. 2013, "Bayesian data analysis", section 2.6).
+
+    Args:
+        rows: d of several trials against the same reference. Those that are zero everywhere (another spelling of the
+            same model) and single differences say nothing.
+        prior: The variance before any is known, >= 0.
+        weight: Degrees of freedom that it counts for.
+    """
+    told = [row for row in rows if len(row) > 1 and any(row)]
+    squares = math.fsum(variance_of(row) * (len(row) - 1) for row in told)
+    return (weight * prior + squares) / (weight + sum(len(row) - 1 for row in told))
+
+
+def expected_gain(behind: float, sd: float) -> float:
+    """E max(0, X) for X normal with mean ``-behind``: what a trial behind by so much may still gain on its rival.
+
+    sd * (phi(u) - u * (1 - Phi(u))) with u = behind / sd: the expected improvement (Jones et al. 1998, eq. 15).
+    """
+    if sd <= 0:
+        return max(0.0, -behind)
+    u = behind / sd
+    return sd * max(0.0, math.exp(-u * u / 2) / math.sqrt(2 * math.pi) - u * float(ndtr(-u)))
 
 
 def signed_rank(differences: Sequence[float]) -> float:

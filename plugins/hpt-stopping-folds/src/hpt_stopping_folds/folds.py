@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from hpt_core import Mistake, Stop, UsageError, option
+from hpt_core import Mistake, Pause, State, Stop, UsageError, option
 from hpt_stopping_folds.boundary import level, looks
-from hpt_stopping_folds.differences import corrected_t, signed_rank
+from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank, variance_of
 from hpt_stopping_folds.paired import FoldLosses, Paired, is_worse, mean_over
 
 if TYPE_CHECKING:
@@ -17,74 +18,143 @@ if TYPE_CHECKING:
 
 __all__ = ["Folds"]
 
-_FIRST = {"forgiving": 1, "t": 3, "wilcoxon": 8}
+_FIRST = {"gain": 1, "forgiving": 1, "t": 3, "wilcoxon": 8}
+_NEAR = 20  # complete trials, the best ones, that tell how much differences vary from fold to fold
+_WEIGHT = 4.0  # folds that the incumbent's own variance counts for among theirs
+
+Incumbent = tuple[int, FoldLosses]
+Said = tuple[str, dict[str, Any]]
+"""Why a trial is worse, and the numbers that say so."""
 
 
 @attrs.define(kw_only=True)
 class Folds(Paired):
     """Stops a trial that on the folds so far is worse than the best complete trial, the incumbent.
 
-    ``forgiving``: when the mean over its folds is worse than the worst single fold of the incumbent (Bergman et al.
-    2024, "Don't waste your time: early stopping cross-validation"); a tie lets it go on. ``t``: when a paired t-test,
-    corrected for overlapping training sets (Nadeau and Bengio 2003), says that it is worse. ``wilcoxon``: likewise the
-    signed-rank test, for many folds; with fewer than 8 it has nothing to say. Both tests look after each fold, 20 times
-    at most, and all looks together stop a trial that is as good as the incumbent with probability ``alpha`` (Pocock
-    1977); a trial whose mean is not worse is never stopped. A stopped trial has the value that it would have on all
-    folds.
+    ``gain``: when its mean is worse and what all its folds are expected to gain on the incumbent is less than ``share``
+    of the standard error of the incumbent's mean. ``forgiving``: when its mean is worse than the worst single fold of
+    the incumbent (Bergman et al. 2024, "Don't waste your time: early stopping cross-validation"). ``t``: when a paired
+    t-test, corrected for overlapping training sets (Nadeau and Bengio 2003), says that it is worse. ``wilcoxon``:
+    likewise the signed-rank test, for many folds; with fewer than 8 it has nothing to say. These two look after each
+    fold, 20 times at most, and all looks together stop a trial that is as good as the incumbent with probability
+    ``alpha`` (Pocock 1977). A tie lets a trial go on. A stopped trial has the value that it would have on all folds.
+
+    As long as no trial is complete, ``waiting`` trials do ``min_folds`` folds and pause, if the evaluator can resume
+    them. Then the best of them goes on first, so that the others are measured by a good incumbent.
     """
 
-    test: Literal["forgiving", "t", "wilcoxon"] = option("forgiving", help="How to tell that a trial is worse.")
+    test: Literal["gain", "forgiving", "t", "wilcoxon"] = option("gain", help="How to tell that a trial is worse.")
+    waiting: int = option(16, ge=0, help="How many trials wait before the first one does all folds; 0: none does.")
     min_folds: int | None = option(
-        None, ge=1, help="Folds before it may act; default 1 (forgiving), 3 (t), 8 (wilcoxon)."
+        None, ge=1, help="Folds before it may act; default 1 (gain, forgiving), 3 (t), 8 (wilcoxon)."
     )
+    share: float = option(0.1, gt=0, help="Share of the standard error below which a gain is none, for gain.")
     alpha: float = option(0.1, gt=0, le=0.5, help="Share of trials as good as the incumbent that t and wilcoxon stop.")
     ratio: float | None = option(
         None, ge=0, help="Test rows per training row of a fold, for t; default 1 / (folds - 1), as in k-fold splits."
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.min_folds is not None and self.test != "forgiving" and self.min_folds < 2:
+        if self.min_folds is not None and self.test in ("t", "wilcoxon") and self.min_folds < 2:
             raise UsageError(Mistake("min_folds", f"Must be an int >= 2 for {self.test!r}. Got {self.min_folds}."))
 
-    def judge_trial(self, history: History, trial: Trial) -> Stop | None:
-        """Stop when the trial is worse than the incumbent."""
-        mine = self._folds(history, trial)
-        best = self._best(history, 1)
-        if not best or len(mine) < (self.min_folds or _FIRST[self.test]):
-            return None
-        number, theirs = best[0]
-        if self._is_over(history, mine, theirs):
-            return None
-        if self.test == "forgiving":
-            return self._forgiving(history, trial, mine, number, theirs)
-        return self._tested(history, trial, mine, number, theirs)
+    @property
+    def _first(self) -> int:
+        return self.min_folds or _FIRST[self.test]
 
-    def _forgiving(
-        self, history: History, trial: Trial, mine: FoldLosses, number: int, theirs: FoldLosses
-    ) -> Stop | None:
-        mean, worst = mean_over(mine), max(theirs.values())
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        """Stop when the trial is worse than the incumbent; pause where there is none yet."""
+        mine, incumbent = self._folds(history, trial), self._incumbent(history)
+        if incumbent is not None:
+            return self._judged(history, trial, mine, incumbent)
+        if not self.waiting or not history.resumable or len(mine) != self._first or len(mine) == history.steps:
+            return None
+        return Pause(f"waits until {self.waiting} trials have done as many folds", {"folds": len(mine)})
+
+    def retire(self, history: History) -> Mapping[int, Stop]:
+        """Those that wait and are worse than the incumbent, by number."""
+        incumbent = self._incumbent(history)
+        if incumbent is None:
+            return {}
+        waiting = self._waiting(history)
+        judged = {n: self._judged(history, history.trials[n], mine, incumbent) for n, mine in waiting.items()}
+        return {number: stop for number, stop in judged.items() if stop is not None}
+
+    def promote(self, history: History) -> int | None:
+        """The best of those that wait, once there are enough of them, a trial is complete, or no other will come."""
+        waiting, incumbent = self._waiting(history), self._incumbent(history)
+        if not waiting or not (len(waiting) >= self.waiting or incumbent is not None or history.closing):
+            return None
+        theirs = {} if incumbent is None else incumbent[1]
+
+        def behind(number: int) -> tuple[float, int]:
+            return mean_over({fold: loss - theirs.get(fold, 0.0) for fold, loss in waiting[number].items()}), number
+
+        return min(waiting, key=behind)
+
+    def _incumbent(self, history: History) -> Incumbent | None:
+        return next(iter(self._best(history, 1)), None)
+
+    def _waiting(self, history: History) -> dict[int, FoldLosses]:
+        """Number -> folds of the trials that wait; what another rule paused later is not this one's."""
+        paused = [trial for trial in history.open.values() if trial.state is State.PAUSED]
+        found = {trial.number: self._folds(history, trial) for trial in paused}
+        return {number: mine for number, mine in found.items() if len(mine) == self._first}
+
+    # --- the tests --------------------------------------------------------------------------------------
+
+    def _judged(self, history: History, trial: Trial, mine: FoldLosses, incumbent: Incumbent) -> Stop | None:
+        number, theirs = incumbent
+        if len(mine) < self._first or self._is_over(history, mine, theirs):
+            return None
+        ask = {"gain": self._gain, "forgiving": self._forgiving}.get(self.test, self._tested)
+        said = ask(history, mine, incumbent)
+        if said is None:
+            return None
+        evidence = {"mean": self._value(history, mean_over(mine)), **said[1], "incumbent": number}
+        return self._stop(history, trial, said[0], evidence)
+
+    def _forgiving(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Said | None:
+        mean, worst = mean_over(mine), max(incumbent[1].values())
         if not is_worse(mean, worst):
             return None
         value, limit = self._value(history, mean), self._value(history, worst)
         said = f"mean {self._name(history)} = {value:g} over {len(mine)} folds is worse than the worst fold"
-        evidence = {"mean": value, "limit": limit, "incumbent": number}
-        return self._stop(history, trial, f"{said}, {limit:g}, of trial {number}", evidence)
+        return f"{said}, {limit:g}, of trial {incumbent[0]}", {"limit": limit}
 
-    def _tested(self, history: History, trial: Trial, mine: FoldLosses, number: int, theirs: FoldLosses) -> Stop | None:
-        common = sorted(mine.keys() & theirs.keys())
+    def _gain(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Said | None:
+        number, theirs = incumbent
+        folds, common = history.steps or len(theirs), mine.keys() & theirs.keys()
+        if not common or not is_worse(*(mean_over({fold: row[fold] for fold in common}) for row in (mine, theirs))):
+            return None
+        behind, own = _differences(mine, theirs), variance_of(list(theirs.values()))
+        rivals = [_differences(row, theirs) for _, row in self._best(history, _NEAR + 1)[1:]]
+        variance = pooled_variance([*rivals, behind], own, _WEIGHT)
+        left = max(0.0, 1 / len(behind) - 1 / folds)
+        gain = expected_gain(math.fsum(behind) / len(behind), math.sqrt(left * variance))
+        limit = self.share * math.sqrt(max(variance, own) / folds)
+        if gain > limit:
+            return None
+        said = f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
+        return f"{said} and expected to gain {gain:.2g} on it, less than {limit:.2g}", {"gain": gain, "limit": limit}
+
+    def _tested(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Said | None:
+        number, theirs = incumbent
         folds = history.steps or len(theirs)
-        at = looks(self.min_folds or _FIRST[self.test], folds - 1)
-        differences = [mine[fold] - theirs[fold] for fold in common]
-        if len(common) not in at or math.fsum(differences) <= 0:
+        at, behind = looks(self._first, folds - 1), _differences(mine, theirs)
+        if len(behind) not in at or math.fsum(behind) <= 0:
             return None
         if self.test == "t":
-            p = corrected_t(differences, 1 / (folds - 1) if self.ratio is None else self.ratio)
+            p = corrected_t(behind, 1 / (folds - 1) if self.ratio is None else self.ratio)
         else:
-            p = signed_rank(differences)
+            p = signed_rank(behind)
         limit = level(self.alpha, at)
         if p >= limit:
             return None
-        value = self._value(history, mean_over({fold: mine[fold] for fold in common}))
-        said = f"{self._name(history)} is worse than that of trial {number} on {len(common)} folds"
-        evidence = {"mean": value, "p": p, "limit": limit, "incumbent": number}
-        return self._stop(history, trial, f"{said}: p = {p:.2g} < {limit:.2g} ({self.test})", evidence)
+        said = f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
+        return f"{said}: p = {p:.2g} < {limit:.2g} ({self.test})", {"p": p, "limit": limit}
+
+
+def _differences(mine: FoldLosses, theirs: FoldLosses) -> list[float]:
+    """How far a trial is behind on each fold that both have done."""
+    return [mine[fold] - theirs[fold] for fold in sorted(mine.keys() & theirs.keys())]

@@ -46,8 +46,8 @@ class Paired:
         return dict(history.curve(trial, self.metric, maximize=self.maximize))
 
     def _best(self, history: History, count: int) -> list[tuple[int, FoldLosses]]:
-        """(number, losses) of the best complete trials that have folds, the best first; of equals the earlier first."""
-        names, complete = history.objectives, history.complete
+        """(number, losses) of the best feasible trials that have folds, the best first; of equals the earlier first."""
+        names, complete = history.objectives, history.feasible
         if self.metric is None or self.metric in names:
             losses = history.losses[complete, 0 if self.metric is None else names.index(self.metric)]
             ranked = [int(complete[i]) for i in np.argsort(losses, kind="stable")]

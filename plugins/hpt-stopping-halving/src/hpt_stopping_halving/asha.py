@@ -22,11 +22,11 @@ class Asha(Climb):
     """ASHA: at each rung the better 1/eta of the trials that got there goes on, and nobody waits for anybody.
 
     Li et al. 2020, "A system for massively parallel hyperparameter tuning". With ``mode = "stop"`` a trial goes on if
-    it is among the best floor(m / eta) of the m results at the rung when it gets there, itself included, and always
-    while m < eta; else it is stopped and keeps its last value. With ``mode = "promote"`` (the paper's algorithm 2) it
-    pauses at each rung and goes on once it is among the best floor(m / eta) of all; this needs an evaluator that can
-    resume, without one the rule stops. Where no new trial will come and nobody is to be promoted, the best on the
-    highest rung goes on, to the end.
+    it is no worse than the best floor(m / eta) of the m results at the rung when it gets there, itself included, and
+    always while m < eta; else it is stopped and keeps its last value. With ``mode = "promote"`` (the paper's
+    algorithm 2) it pauses at each rung and goes on once it is among the best floor(m / eta) of all; this needs an
+    evaluator that can resume, without one the rule stops. Where no new trial will come and nobody is to be promoted,
+    the best on the highest rung goes on, to the end.
     """
 
     mode: Literal["stop", "promote"] = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Group:
 
 
 @attrs.define(kw_only=True)
-class Climb:
+class Climb(ABC):
     """A rule on a ladder of rungs. Its kinds say who competes with whom, whether they pause, and who is next."""
 
     eta: int = option(3, ge=2, help="One in `eta` trials goes on from each rung, with about `eta` times the resource.")
@@ -57,21 +58,21 @@ class Climb:
 
     # --- what the kinds say -----------------------------------------------------------------------------
 
+    @abstractmethod
     def _pauses(self, history: History) -> bool:
         """Whether trials wait at the rungs; else those that fall behind are stopped there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _key(self, history: History, number: int) -> int:
         """The group of a trial; of two promotions from the same rung that of the lower group goes first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _group(self, history: History, key: int) -> Group:
         """A group by its key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
         """(rung, number) of the idle trial of a group to go on with."""
-        raise NotImplementedError
 
     # --- the contract -----------------------------------------------------------------------------------
 
@@ -108,6 +109,24 @@ class Climb:
         if not chosen:
             return self._last_call(history, idle)
         return max(chosen, key=lambda found: found[0])[1]
+
+    def retire(self, history: History) -> dict[int, Stop]:
+        """The paused trials of groups that are over: nobody can join, nobody runs, nobody is to be promoted."""
+        idle = self._idle(history) if self._pauses(history) else set()
+        found: dict[int, Stop] = {}
+        for key in sorted({self._key(history, number) for number in idle}):
+            group = self._group(history, key)
+            states = {trial.state for trial in (history.trials[i] for i in group.numbers) if trial.invalid is None}
+            if not group.whole or states & {State.RUNNING, State.WAITING}:
+                continue
+            rungs, ladder = self._rungs(history, group), self._ladder(history)
+            if self._next(history, group, rungs, idle) is None:
+                top = {number: index for index, rung in enumerate(rungs) for _, number in rung}
+                for number in sorted(idle & top.keys()):
+                    place = Place.of(rungs, top[number], number)
+                    said, evidence = self._described(history, history.trials[number], place, ladder)
+                    found[number] = Stop(f"{said}, and its round is over", evidence)
+        return found
 
     def _last_call(self, history: History, idle: set[int]) -> int | None:
         """Where no new trial will come and nothing runs: the best on the highest rung, so that one gets to the end."""

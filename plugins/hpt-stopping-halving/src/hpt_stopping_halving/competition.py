@@ -41,12 +41,12 @@ class Place:
 def cut_at(rungs: Sequence[Rung], crossed: Sequence[int], number: int, eta: int) -> Place | None:
     """Where a trial falls behind in the stopping type of ASHA; None where it goes on.
 
-    It goes on from a rung of m results (its own included) if m < eta, when nothing can be told yet, or its rank is at
-    most floor(m / eta).
+    It goes on from a rung of m results (its own included) if m < eta, when nothing can be told yet, or it is no worse
+    than the one at place floor(m / eta): equal evidence ends nothing.
     """
     for index in crossed:
         place = Place.of(rungs, index, number)
-        if place.results >= eta and place.rank > place.results // eta:
+        if place.results >= eta and place.loss > rungs[index][place.results // eta - 1][0]:
             return place
     return None
 

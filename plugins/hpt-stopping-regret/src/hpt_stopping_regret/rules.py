@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from hpt_core import Stop, option
+from hpt_stopping_regret.limits import fold_error, unexplored
 from hpt_stopping_regret.outlook import Outlook, look
 from hpt_stopping_regret.points import reach
 
@@ -30,8 +31,9 @@ class _Gainful:
     epsilon: float | None = option(
         None,
         gt=0,
-        help="A gain that is none, in the objective's unit; default the standard error of the incumbent's folds, "
-        "else 1 % of the distance from the median of the first `min_trials` results to the best of all.",
+        help="A gain that is none, in the objective's unit; default what folds cannot tell apart (the standard error "
+        "of the difference between the best trials), else 1 % of the distance from the median of the first "
+        "`min_trials` results to the best of all.",
     )
     min_trials: int | None = option(
         None, ge=2, help="Complete trials before it may act; default max(20, 3 per parameter)."
@@ -46,7 +48,8 @@ class _Gainful:
         """Stop when little is left to gain after each of the last ``completions`` complete trials, by number."""
         numbers, losses = self._results(history)
         count = len(losses)
-        if count < max(self._least(history), self.completions + 1):
+        least = max(self._least(history), self.completions + 1)
+        if count < least or self._unexplored(history, numbers[: count - self.completions + 1]):
             return None
         last = None
         for end in range(count, count - self.completions, -1):
@@ -64,13 +67,20 @@ class _Gainful:
             return None
         evidence = self._evidence(history, numbers, losses)
         evidence.pop("enough")
-        return {name.replace("_", " "): value for name, value in evidence.items()}
+        told = {name.replace("_", " "): value for name, value in evidence.items()}
+        waits = self._unexplored(history, numbers)
+        return {**told, "waits for": waits} if waits else told
+
+    def _unexplored(self, history: History, numbers: NDArray[np.intp]) -> str:
+        """The branches that it waits for, in words; empty if there are none."""
+        params = [history.trials[number].params for number in numbers]
+        found = unexplored(history.space, params)
+        return ", ".join(f"results of {name} = {value!r} ({count} so far)" for name, value, count in found)
 
     def _evidence(self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]) -> dict[str, Any]:
-        incumbent = int(np.argmin(losses))
-        yardstick = reach(losses[: self._least(history)], float(losses[incumbent]))
+        yardstick = reach(losses[: self._least(history)], float(losses.min()))
         outlook = look(history.space, history.unit[numbers], losses, yardstick)
-        epsilon = self._tolerance(history, int(numbers[incumbent]), yardstick)
+        epsilon = self._tolerance(history, numbers[np.argsort(losses, kind="stable")], yardstick)
         return {
             "enough": self._is_enough(outlook, epsilon),
             "expected_remaining_gain": outlook.gain,
@@ -89,18 +99,19 @@ class _Gainful:
     def _reason(self, evidence: Mapping[str, Any]) -> str:
         raise NotImplementedError
 
-    def _tolerance(self, history: History, incumbent: int, yardstick: float) -> float:
+    def _tolerance(self, history: History, ranked: NDArray[np.intp], yardstick: float) -> float:
         if self.epsilon is not None:
             return self.epsilon
         error = 0.0
         if history.evidence == "folds":
-            curve = history.curve(history.trials[incumbent], self.metric, maximize=self.maximize)
-            error = fold_error([loss for _, loss in curve])
+            trials = (history.trials[number] for number in ranked)
+            folds = (dict(history.curve(trial, self.metric, maximize=self.maximize)) for trial in trials)
+            error = fold_error(next(folds), folds)
         return error or _WORTHLESS * yardstick
 
     def _results(self, history: History) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The complete trials that have what is watched: numbers ascending, and their losses."""
-        numbers = history.complete
+        """The feasible trials that have what is watched: numbers ascending, and their losses."""
+        numbers = history.feasible
         name = history.objectives[0] if self.metric is None else self.metric
         if name in history.objectives:
             losses = np.array(history.losses[numbers, history.objectives.index(name)])
@@ -149,12 +160,3 @@ class Improvement(_Gainful):
     def _reason(self, evidence: Mapping[str, Any]) -> str:
         gain, epsilon = evidence["expected_gain_of_next_trial"], evidence["epsilon"]
         return f"the next trial is expected to gain {gain:.2g}, less than {self.share:g} of {epsilon:.3g}"
-
-
-def fold_error(losses: list[float]) -> float:
-    """The standard error of a cross-validated mean over k folds, with the correction for overlapping training sets.
-
-    sqrt((1/k + 1/(k-1)) s^2): Nadeau and Bengio 2003, as in Makarova et al. 2022; 0 for a single fold.
-    """
-    k = len(losses)
-    return math.sqrt((1 / k + 1 / (k - 1)) * float(np.var(losses, ddof=1))) if k > 1 else 0.0

@@ -44,7 +44,7 @@ class SearchEvaluator:
     steps: int = option(1, ge=1, help="How many folds there are.")
     return_train_score: bool = option(False, help="Whether training parts are scored too.")
     evidence = "folds"
-    resumable = False
+    resumable = True
 
     _decode: Callable[[Params], dict[str, Any]] = attrs.field(init=False, default=dict, repr=False)
     _run: Run | None = attrs.field(init=False, default=None, repr=False)
@@ -74,13 +74,13 @@ class SearchEvaluator:
         self._run = None
 
     def evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
-        """Try a configuration on all folds.
+        """Try a configuration on all folds, or on those that are left.
 
         Args:
             trial: What to try.
 
         Yields:
-            A report for each fold whose scores are finite.
+            A report for each fold whose scores are finite and that is new.
 
         Returns:
             The mean score, its standard deviation over the folds, and the mean time of a fit.
@@ -92,27 +92,26 @@ class SearchEvaluator:
         objective = trial.objectives[0]
         params = self._decode(trial.params)
         bad: dict[int, Result] = {}
-        values: list[float] = []
-        seconds = 0.0
-        for i, result in self._results(params):
+        done = {report.step: report for report in trial.reports}
+        for i, result in self._results(params, [i for i in range(self.steps) if i + 1 not in done]):
             report = report_of(result, i + 1, objective)
             if self._told is not None:
                 self._told(params, i, result)
             if report is None:
                 bad[i] = result
-            else:
-                values.append(report.value)
-                seconds += result["fit_time"]
+                continue
+            done[report.step] = report
+            if report.step > trial.resume_step:
                 yield report
         if bad:
             raise failure_of(bad, self.steps)
-        return _summary(objective, values, seconds)
+        return _summary(objective, [done[step] for step in sorted(done)])
 
-    def _results(self, params: Mapping[str, Any]) -> Generator[tuple[int, Result], None, None]:
+    def _results(self, params: Mapping[str, Any], left: Sequence[int]) -> Generator[tuple[int, Result], None, None]:
         if self._run is None:
             msg = "This search is over: its evaluator has no data any more."
             raise AbortedError(RuntimeError(msg))
-        groups = [[i] for i in range(self.steps)] if self._by_fold else [list(range(self.steps))]
+        groups = [[i] for i in left] if self._by_fold else [left]
         try:
             for folds in groups:
                 yield from zip(folds, self._run(params, folds), strict=True)
@@ -122,8 +121,8 @@ class SearchEvaluator:
             raise AbortedError(err) from err
 
 
-def _summary(objective: str, values: Sequence[float], seconds: float) -> dict[str, float]:
-    count = len(values)
-    mean = sum(values) / count
-    deviation = (sum((value - mean) ** 2 for value in values) / count) ** 0.5
-    return {objective: mean, "std": deviation, "fit_time": seconds / count}
+def _summary(objective: str, reports: Sequence[Report]) -> dict[str, float]:
+    count = len(reports)
+    mean = sum(report.value for report in reports) / count
+    deviation = (sum((report.value - mean) ** 2 for report in reports) / count) ** 0.5
+    return {objective: mean, "std": deviation, "fit_time": sum(r.metrics["fit_time"] for r in reports) / count}

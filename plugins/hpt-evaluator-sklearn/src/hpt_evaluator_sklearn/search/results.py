@@ -16,12 +16,12 @@ from hpt_evaluator_sklearn.search.outcomes import results_of
 
 __all__ = ["Candidates", "collect", "mark_partial"]
 
-_TOLD = (State.COMPLETE, State.STOPPED, State.FAILED)
+_TOLD = (State.COMPLETE, State.STOPPED, State.FAILED, State.PAUSED)
 
 
 @attrs.frozen
 class Candidates:
-    """The trials of a study that have ended.
+    """The trials of a study that have ended, or that a rule has set aside.
 
     Attributes:
         params: What the estimator was given, for each.

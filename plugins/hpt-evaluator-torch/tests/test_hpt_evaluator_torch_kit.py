@@ -1,0 +1,62 @@
+"""The conformance kit on the evaluator: a model that it trains, and a loop of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from hpt_core import Space
+from hpt_core.testing import EvaluatorKit
+from hpt_evaluator_torch.evaluator import TorchEvaluator
+
+
+def data() -> Any:
+    generator = torch.Generator().manual_seed(3)
+    X = torch.randn(60, 4, generator=generator)
+    y = (X[:, 0] > 0).long()
+    return (X[:40], y[:40]), (X[40:], y[40:])
+
+
+def make_model(hidden: int) -> Any:
+    return torch.nn.Sequential(torch.nn.Linear(4, hidden), torch.nn.Dropout(0.2), torch.nn.Linear(hidden, 2))
+
+
+def train(lr: float, hidden: int, data: Any) -> Iterator[float]:
+    (X, y), _ = data.train.tensors, data.valid
+    model = make_model(hidden)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy(model(X), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield loss.item()
+
+
+class OnTorch(EvaluatorKit):
+    """A space of a model's size and its optimiser's rate."""
+
+    @pytest.fixture
+    def space(self) -> Space:
+        return Space({"lr": {"low": 1e-3, "high": 1e-1, "log": True}, "hidden": {"low": 2, "high": 8}})
+
+
+class TestModel(OnTorch):
+    objectives = {"loss": "minimize"}
+
+    @pytest.fixture
+    def make_evaluator(self) -> Callable[[], TorchEvaluator]:
+        return partial(TorchEvaluator, model=make_model, data=data, epochs=3, batch_size=16, device="cpu", threads=1)
+
+
+class TestOwnLoop(OnTorch):
+    @pytest.fixture
+    def make_evaluator(self) -> Callable[[], TorchEvaluator]:
+        return partial(TorchEvaluator, train=train, data=data, device="cpu", threads=1)
