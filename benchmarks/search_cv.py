@@ -58,9 +58,9 @@ class Job:
             self.estimator, self.given, n_iter=self.draws, random_state=seed, cv=FOLDS, **settings
         )
 
-    def ours(self, seed: int, rule: str | None, **settings: Any) -> Any:
-        """The same with hpt."""
-        stop = () if rule is None else [{"use": rule}]
+    def ours(self, seed: int, rule: Any, **settings: Any) -> Any:
+        """The same with hpt; ``rule`` is a stopping rule or None."""
+        stop = () if rule is None else [rule]
         if self.draws is None:
             return SearchCV(self.estimator, param_grid=self.given, cv=FOLDS, stop=stop, **settings)
         drawn: dict[str, Any] = {"param_distributions": self.given, "n_iter": self.draws, "random_state": seed}
@@ -69,11 +69,27 @@ class Job:
 
 FOREST = {"max_depth": randint(2, 16), "max_features": [0.1, 0.3, 0.6], "min_samples_leaf": randint(1, 20)}
 SCALED_SVC = {"svc__C": loguniform(1e-2, 1e3), "svc__gamma": loguniform(1e-4, 1e-1)}
+SVC_RANGES = {"C": loguniform(1e-1, 1e3), "gamma": loguniform(1e-5, 1e-1)}
+SVC_GRID = {"svc__C": [0.1, 1, 10, 100, 1000], "svc__gamma": [1e-4, 1e-3, 1e-2, 1e-1]}
+FOREST_GRID = {"max_depth": [2, 4, 8, 16], "max_features": [0.1, 0.3, 0.6], "min_samples_leaf": [1, 4]}
 MLP = {
     "alpha": loguniform(1e-5, 1e-1),
     "hidden_layer_sizes": [(20,), (40,)],
     "learning_rate_init": loguniform(1e-4, 1e-1),
 }
+MLP_GRID = {
+    "alpha": [1e-4, 1e-2],
+    "hidden_layer_sizes": [(20,), (40,)],
+    "learning_rate_init": [1e-4, 1e-3, 1e-2, 1e-1],
+}
+SCALED_MLP = make_pipeline(StandardScaler(), MLPClassifier(max_iter=30, random_state=0))
+
+
+def scaled(given: dict[str, Any]) -> dict[str, Any]:
+    """The same for the network behind a scaler."""
+    return {f"mlpclassifier__{name}": values for name, values in given.items()}
+
+
 JOBS = {
     "grid-svc-digits": Job(load_digits, SVC(), {"C": [0.1, 1, 10, 100], "gamma": [1e-4, 1e-3, 1e-2]}),
     "grid-forest-cancer": Job(
@@ -84,6 +100,13 @@ JOBS = {
     "random-svc-cancer": Job(load_breast_cancer, make_pipeline(StandardScaler(), SVC()), SCALED_SVC, 40),
     "random-forest-digits": Job(load_digits, RandomForestClassifier(20, random_state=0), FOREST, 20),
     "random-mlp-digits": Job(load_digits, MLPClassifier(max_iter=20, random_state=0), MLP, 12),
+    "grid-svc-cancer": Job(load_breast_cancer, make_pipeline(StandardScaler(), SVC()), SVC_GRID),
+    "grid-forest-digits": Job(load_digits, RandomForestClassifier(20, random_state=0), FOREST_GRID),
+    "grid-mlp-digits": Job(load_digits, MLPClassifier(max_iter=20, random_state=0), MLP_GRID),
+    "grid-mlp-cancer": Job(load_breast_cancer, SCALED_MLP, scaled(MLP_GRID)),
+    "random-svc-digits": Job(load_digits, SVC(), SVC_RANGES, 30),
+    "random-forest-cancer": Job(load_breast_cancer, RandomForestClassifier(30, random_state=0), FOREST, 20),
+    "random-mlp-cancer": Job(load_breast_cancer, SCALED_MLP, scaled(MLP), 20),
 }
 
 

@@ -1,12 +1,18 @@
 """What rules that end a study save, and what they lose: budget saved against the result given away.
 
-    python benchmarks/study_rules.py [--families analytic mixed models] [--trials 100] [--seeds 1] [--sampler bayes]
+    python benchmarks/study_rules.py [--families cv analytic mixed] [--trials 100] [--seeds 1] [--sampler bayes]
 
-The real models report their three folds, so that the rules know the noise of a result; the other problems have none.
-Every problem is tuned once to the end, and then each rule is asked after each trial, as it would have been. Printed for
-each problem and rule, per seed: the trial at which it stops, the share of the budget saved, and the *loss*: how much
-worse the best result was by then, as a share of the whole way from the median of the first ten trials to the best of
-all (so that problems of any scale compare). The target: half the budget at a loss of under 1 %.
+The family *cv* are real cross-validated studies: three spaces on three data sets, five folds of two thirds of the rows;
+the rules know the noise of a result by the folds, and the other third tells what the choice is worth. The other
+problems are functions without noise. Every problem is tuned once to the end, and each rule is asked after each trial,
+as it would have been. For each problem and rule: the trial at which it stops, and what was still to gain then,
+
+- *way*: as a share of the whole way from the median of the first ten trials to the best of all (so that problems of any
+  scale compare; on small data a single row is a large part of it);
+- *score* and *holdout* (cv): in percent of the accuracy that the whole study ends with, by cross-validation and on the
+  rows that no trial saw.
+
+The target: half the budget at a loss of under 1 % (of the score in cv, of the way elsewhere).
 """
 
 from __future__ import annotations
@@ -15,66 +21,194 @@ import argparse
 import statistics
 import sys
 import warnings
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent / "optimisers"))
-
-from problems import Problem, problems
-from problems import _dataset as dataset
+import attrs
+import numpy as np
+from sklearn import datasets
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 import hpt_core as hpt
 from hpt_core.plugins import default_plugins
 
+sys.path.insert(0, str(Path(__file__).parent / "optimisers"))
+
 RULES = ("plateau", "regret", "improvement")
-FAMILIES = ("analytic", "mixed", "models")
-EARLY = 10
+FAMILIES = ("cv", "analytic", "mixed")
+EARLY, FOLDS, ROWS = 10, 5, 500
 TARGET_SAVED, TARGET_LOST = 0.5, 0.01
 
 
-def results(problem: Problem, params: hpt.Params) -> list[float]:
-    """The errors on each fold for a real model, the value alone for any other problem."""
-    if problem.family != "models":
-        return [problem.function(params)]
-    from sklearn.model_selection import cross_val_score
-
-    make, data = problem.function.args  # type: ignore[attr-defined] # a partial
-    X, y = dataset(data)
-    return [float(1 - score) for score in cross_val_score(make(params), X, y, cv=3)]
+# --- real studies ---------------------------------------------------------------------------------------
 
 
-def asked(problem: Problem, sampler: str, trials: int, seed: int) -> tuple[list[float], dict[str, int]]:
-    """Tune a problem to the end.
+def svc(params: hpt.Params) -> Any:
+    """A support vector machine."""
+    return make_pipeline(StandardScaler(), SVC(C=params["C"], gamma=params["gamma"], kernel=params["kernel"]))
 
-    Returns:
-        The values in order, and for each rule after how many trials it would have stopped.
+
+def forest(params: hpt.Params) -> Any:
+    """Extremely randomised trees."""
+    return ExtraTreesClassifier(15, random_state=0, **params)
+
+
+def either(params: hpt.Params) -> Any:
+    """One of three models, each with parameters of its own."""
+    if params["model"] == "tree":
+        return DecisionTreeClassifier(max_depth=params["depth"], ccp_alpha=params["alpha"], random_state=0)
+    if params["model"] == "knn":
+        return make_pipeline(
+            StandardScaler(), KNeighborsClassifier(params["k"], weights=params["weights"], p=params["p"])
+        )
+    return make_pipeline(StandardScaler(), LogisticRegression(C=params["C"], max_iter=100))
+
+
+SPACES: dict[str, tuple[Callable[[hpt.Params], Any], dict[str, Any]]] = {
+    "svc": (
+        svc,
+        {
+            "C": hpt.Float(1e-3, 1e4, log=True),
+            "gamma": hpt.Float(1e-6, 1e1, log=True),
+            "kernel": hpt.Categorical("rbf", "sigmoid", "poly"),
+        },
+    ),
+    "forest": (
+        forest,
+        {
+            "max_depth": hpt.Int(1, 20),
+            "max_features": hpt.Float(0.05, 1.0),
+            "min_samples_leaf": hpt.Int(1, 40, log=True),
+            "criterion": hpt.Categorical("gini", "entropy"),
+        },
+    ),
+    "either": (
+        either,
+        {
+            "model": hpt.Categorical("knn", "tree", "logistic"),
+            "k": hpt.Int(1, 40, log=True, when={"model": "knn"}),
+            "weights": hpt.Categorical("uniform", "distance", when={"model": "knn"}),
+            "p": hpt.Float(1.0, 4.0, when={"model": "knn"}),
+            "depth": hpt.Int(1, 25, when={"model": "tree"}),
+            "alpha": hpt.Float(1e-5, 1e-1, log=True, when={"model": "tree"}),
+            "C": hpt.Float(1e-4, 1e3, log=True, when={"model": "logistic"}),
+        },
+    ),
+}
+
+
+@attrs.frozen
+class Task:
+    """What is tuned.
+
+    Attributes:
+        family: Which family it belongs to.
+        name: Its name.
+        space: Parameters by name.
+        errors: Configuration -> the errors of its folds; of a function the value alone.
+        holdout: Configuration -> its error on rows that no fold has; None for a function.
     """
+
+    family: str
+    name: str
+    space: dict[str, Any]
+    errors: Callable[[hpt.Params], list[float]]
+    holdout: Callable[[hpt.Params], float] | None = None
+
+
+def cross_validated(name: str, data: str, seed: int) -> Task:
+    """A space of models on a data set."""
+    make, space = SPACES[name]
+    X, y = getattr(datasets, f"load_{data}")(return_X_y=True)
+    keep = np.random.default_rng(0).permutation(len(X))[:ROWS]
+    X, X_out, y, y_out = train_test_split(X[keep], y[keep], test_size=1 / 3, random_state=seed, stratify=y[keep])
+    splits = list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(X, y))
+
+    def errors(params: hpt.Params) -> list[float]:
+        return [1 - make(params).fit(X[train], y[train]).score(X[test], y[test]) for train, test in splits]
+
+    def holdout(params: hpt.Params) -> float:
+        return float(1 - make(params).fit(X, y).score(X_out, y_out))
+
+    return Task("cv", f"{name}-{data}", space, errors, holdout)
+
+
+def tasks(families: Sequence[str], seed: int) -> Iterator[Task]:
+    """All of them."""
+    from families import problems
+
+    for name in SPACES if "cv" in families else ():
+        for data in ("digits", "breast_cancer", "wine"):
+            yield cross_validated(name, data, seed)
+    for problem in problems([family for family in families if family != "cv"], "all"):
+
+        def value(params: hpt.Params, problem: Any = problem) -> list[float]:
+            return [float(problem.function(params))]
+
+        yield Task(problem.family, problem.name, problem.space, value)
+
+
+# --- what the rules do ----------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Row:
+    """What one rule did in one study."""
+
+    task: Task
+    rule: str
+    saved: float
+    way: float
+    score: float
+    holdout: float
+
+    @property
+    def loss(self) -> float:
+        """What the target is about."""
+        return self.score if self.task.family == "cv" else self.way
+
+
+def tuned(task: Task, sampler: str, trials: int, seed: int) -> tuple[list[hpt.Trial], dict[str, int]]:
+    """Tune to the end; returns the trials, and for each rule after how many it would have stopped."""
     rules: dict[str, Any] = {name: default_plugins().make("stopping rule", name) for name in RULES}
     stopped = dict.fromkeys(RULES, trials)
-    evaluator = {"use": "function", "call": partial(results, problem), "evidence": "folds"}
-    study = hpt.Study(problem.space, sampler=sampler, evaluator=evaluator, seed=seed)
+    evaluator = {"use": "function", "call": task.errors, "evidence": "folds"}
+    study = hpt.Study(task.space, sampler=sampler, evaluator=evaluator, seed=seed)
     for count in range(1, trials + 1):
         trial = study.ask()
-        errors = results(problem, trial.params)
+        errors = task.errors(trial.params)
         for fold, error in enumerate(errors, start=1):
             study.report(trial, fold, error)
         study.tell(trial, statistics.mean(errors))
         for name, rule in rules.items():
             if stopped[name] == trials and count < trials and rule.judge_study(study.history) is not None:
                 stopped[name] = count
-    values = [trial.value for trial in study.trials if trial.value is not None]
-    return values, stopped
+    return list(study.trials), stopped
 
 
-def lost(values: list[float], count: int) -> float:
-    """The share of the way from an early result to the best that was still to go after ``count`` trials."""
-    best = min(values)
+def row(task: Task, rule: str, trials: Sequence[hpt.Trial], count: int) -> Row:
+    """What a stop after ``count`` trials saves and loses."""
+    values = [trial.values[0] for trial in trials if trial.values]
+    best, then = min(values), min(values[:count])
     way = statistics.median(values[:EARLY]) - best
-    return (min(values[:count]) - best) / way if way > 0 else 0.0
+    score = holdout = 0.0
+    if task.holdout is not None:
+        score = (then - best) / (1 - best)
+        errors = [task.holdout(trials[values.index(value)].params) for value in (then, best)]
+        holdout = (errors[0] - errors[1]) / (1 - errors[1])
+    return Row(task, rule, 1 - count / len(values), (then - best) / way if way > 0 else 0.0, score, holdout)
 
 
 def main() -> None:
+    """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
@@ -82,35 +216,41 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    found: dict[str, list[tuple[str, float, float]]] = {name: [] for name in RULES}
-    print(f"{'problem':22s} {'seed':>4s} " + "".join(f"{name + ' stop':>18s} {'loss':>7s}" for name in RULES))
-    for problem in problems(given.families):
-        for seed in range(given.seeds):
-            values, stopped = asked(problem, given.sampler, given.trials, seed)
-            cells = []
-            for name, count in stopped.items():
-                loss = lost(values, count)
-                found[name].append((problem.name, 1 - count / given.trials, loss))
-                cells.append(f"{count:18d} {100 * loss:6.2f}%")
-            print(f"{problem.name:22s} {seed:4d} " + "".join(cells), flush=True)
-    conclude(found)
+    found: list[Row] = []
+    head = "".join(f"{name:>12s} {'way':>7s} {'score':>7s} {'holdout':>8s}" for name in RULES)
+    print(f"{'problem':22s} {'seed':>4s}{head}   (the trial of the stop, and losses in percent)")
+    for seed in range(given.seeds):
+        for task in tasks(given.families, seed):
+            trials, stopped = tuned(task, given.sampler, given.trials, seed)
+            rows = [row(task, name, trials, count) for name, count in stopped.items()]
+            cells = (
+                f"{stopped[r.rule]:12d} {100 * r.way:7.2f} {100 * r.score:7.2f} {100 * r.holdout:8.2f}" for r in rows
+            )
+            print(f"{task.name:22s} {seed:4d}" + "".join(cells), flush=True)
+            found += rows
+    for family in ("cv", "functions"):
+        conclude(family, [one for one in found if (one.task.family == "cv") == (family == "cv")])
 
 
-def conclude(found: dict[str, list[tuple[str, float, float]]]) -> None:
-    """Print what each rule saves and loses over all problems, and where it fails."""
-    print()
-    for name, rows in found.items():
-        saved, losses = [row[1] for row in rows], [row[2] for row in rows]
-        mean_saved, mean_lost = statistics.mean(saved), statistics.mean(losses)
-        reached = mean_saved >= TARGET_SAVED and mean_lost < TARGET_LOST
-        failed = sorted({row[0] for row in rows if row[2] >= TARGET_LOST})
-        print(
-            f"{name:12s} saves {100 * mean_saved:.0f} % (median {100 * statistics.median(saved):.0f} %), loses "
-            f"{100 * mean_lost:.2f} % (median {100 * statistics.median(losses):.2f} %, worst "
-            f"{100 * max(losses):.1f} %); target {'reached' if reached else 'missed'}"
+def conclude(family: str, found: Sequence[Row]) -> None:
+    """Print what each rule saves and loses, and where it fails."""
+    for name in RULES if found else ():
+        rows = [one for one in found if one.rule == name]
+        saved, loss, holdout, way = (
+            np.array([getattr(one, what) for one in rows]) for what in ("saved", "loss", "holdout", "way")
         )
-        print(f"{'':12s} loses 1 % or more on: {', '.join(failed) or 'nothing'}")
-        print(f"{'':12s} never stops on: {', '.join(sorted({row[0] for row in rows if row[1] == 0})) or 'nothing'}")
+        reached = saved.mean() >= TARGET_SAVED and loss.mean() < TARGET_LOST
+        print(
+            f"\n{family}, {name}: saves {saved.mean():.0%} (median {np.median(saved):.0%}), loses {loss.mean():.2%} "
+            f"(worst {loss.max():.2%}), on the holdout {holdout.mean():.2%} (worst {holdout.max():.2%}), of the way "
+            f"{way.mean():.2%}; target {'reached' if reached else 'missed'}"
+        )
+        print(f"    loses 1 % or more on: {_names(one for one in rows if one.loss >= TARGET_LOST)}")
+        print(f"    never stops on: {_names(one for one in rows if one.saved == 0)}")
+
+
+def _names(rows: Iterator[Row]) -> str:
+    return ", ".join(sorted({one.task.name for one in rows})) or "nothing"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import enum
 import inspect
 import sys
 import tomllib
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -47,12 +48,16 @@ _ROOMS = {
     "hookspecs": "Hooks",
     "events": "Records",
     "plugins": "Plugins",
+    "serving": "Serving workers",
+    "locks": "Locks",
     "errors": "Errors",
 }
 """Module -> heading, in the order of the page on the public names."""
 _PLAIN = {
     "Params": "`dict[str, Any]`: a configuration, the value of each active parameter by name.",
     "Record": "`dict[str, Any]`: one record of a study's log, see [the records](events.md).",
+    "StoppingRule": "`TrialRule | StudyRule | PromotionRule`: says 'enough'. Any one of the three methods will do; "
+    "all are pure functions of the history.",
     "hookimpl": "`pluggy.HookimplMarker('hpt')`: marks a function as the implementation of a [hook](hooks.md).",
 }
 """The public names that are neither classes nor functions."""
@@ -275,6 +280,12 @@ def _name(name: str, thing: Any) -> str:
     return f"{signature(name, thing)}\n\n{docstring(thing)}"
 
 
+def _without_section(cls: type) -> list[Any]:
+    """The class, and those of its bases in the core that the page does not tell of elsewhere."""
+    ours = [base for base in cls.__mro__[1:] if base.__module__.startswith("hpt_core.")]
+    return [cls, *(base for base in ours if base.__name__ not in hpt_core.__all__ and not issubclass(base, Parameter))]
+
+
 def _class(name: str, cls: type) -> str:
     parts = []
     if issubclass(cls, enum.Enum):
@@ -282,7 +293,7 @@ def _class(name: str, cls: type) -> str:
     elif name and not getattr(cls, "_is_protocol", False) and cls.__init__ is not Exception.__init__:
         parts.append(signature(name, cls))
     parts.append(docstring(cls))
-    for member, thing in vars(cls).items():
+    for member, thing in ChainMap(*map(vars, _without_section(cls))).items():
         if member.startswith("_"):
             continue
         if isinstance(thing, property):

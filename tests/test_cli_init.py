@@ -59,13 +59,23 @@ def test_the_next_steps_are_told(cli: Hpt, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml", "train.py"]
 
 
-@pytest.mark.parametrize("mine", ["study.toml", "train.py"])
-def test_nothing_is_overwritten(cli: Hpt, tmp_path: Path, mine: str) -> None:
-    (tmp_path / mine).write_text("mine")
+def test_a_study_file_is_not_overwritten(cli: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("mine")
     result = cli("init", "--evaluator", "command")
     assert result.exit_code == 2
-    assert f"{mine} is there already, and nothing is overwritten." in result.stderr
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(mine, "mine")]
+    assert "study.toml is there already, and nothing is overwritten." in result.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("study.toml", "mine")]
+
+
+@pytest.mark.parametrize("evaluator", ["function", "command"])
+def test_a_program_that_is_there_is_kept_and_that_is_told(cli: Hpt, tmp_path: Path, evaluator: str) -> None:
+    (tmp_path / "train.py").write_text("def train(params): return 0.5\n")
+    result = cli("init", "--evaluator", evaluator)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("train.py is there already and was left as it is: ")
+    assert "Wrote study.toml. Next:" in result.stderr
+    assert (tmp_path / "train.py").read_text() == "def train(params): return 0.5\n"
+    assert "train" in (tmp_path / "study.toml").read_text()
 
 
 def test_a_study_file_is_toml(cli: Hpt, tmp_path: Path) -> None:
@@ -97,5 +107,5 @@ def test_only_what_is_installed_is_used(cli: Hpt, tmp_path: Path) -> None:
     assert written["evaluator"] == {"use": "function", "call": "train:train"}
     assert (written["sampler"], written["store"], "stop" in written) == ({"use": "random"}, {"use": "memory"}, False)
     result = cli("init", "other.toml", "--evaluator", "sklearn", plugins=plugins)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "hpt-evaluator-sklearn" in result.stderr

@@ -31,35 +31,40 @@ def run(command: Sequence[object], folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a new plugin of each kind, and all of them installed in `installed`."""
+    place = tmp_path_factory.mktemp("made")
+    for kind in KINDS:
+        assert call("new", kind, "my-idea", "--into", str(place)).exit_code == 0
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", place / "installed"]
+    run([*pip, "--no-deps", "--no-build-isolation", "--no-compile", "--no-index", *place.glob("hpt-*")], place)
+    return place
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_is_green_as_it_is(kind: str, tmp_path: Path) -> None:
-    assert call("new", kind, "my-idea", "--into", str(tmp_path)).exit_code == 0
-    folder = tmp_path / f"hpt-{kind}-my-idea"
-    target = tmp_path / "installed"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-compile",
-        "--no-index",
-    ]
-    run([*pip, "--target", target, folder], tmp_path)
-    assert list(target.glob("*.dist-info/entry_points.txt"))
-    core = Path(hpt_core.__file__).parents[1]
-    inside = f"import sys; sys.path[:0] = [{str(target)!r}, {str(core)!r}]; sys.argv = sys.argv[1:]; import runpy; "
-    module = "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-    python = [sys.executable, "-c", inside + module]
-    run([*python, "pytest", "-q", "-p", "no:cacheprovider", "tests"], folder)
-    run([sys.executable, "-m", "ruff", "check", "--isolated", "."], folder)
-    run([sys.executable, "-m", "ruff", "format", "--isolated", "--check", "--line-length", "120", "."], folder)
-    (tmp_path / "mypy.ini").write_text(f"[mypy]\nmypy_path = {core}:{folder / 'src'}\n")
-    run([sys.executable, "-m", "mypy", "--config-file", tmp_path / "mypy.ini", "--strict", "src", "tests"], folder)
+def test_new_plugins_pass_their_kits_as_they_are(made: Path) -> None:
+    assert len([*made.glob("installed/*.dist-info/entry_points.txt")]) == len(KINDS)
+    paths = [str(made / "installed"), str(Path(hpt_core.__file__).parents[1])]
+    inside = f"import sys; sys.path[:0] = {paths}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    run([sys.executable, "-c", inside, *options, *made.glob("hpt-*/tests")], made)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_new_plugins_are_linted_and_typed_as_they_are(made: Path) -> None:
+    folders = sorted(made.glob("hpt-*"))
+    assert len(folders) == len(KINDS)
+    for folder in folders:
+        run([sys.executable, "-m", "ruff", "check", "--isolated", "."], folder)
+        run([sys.executable, "-m", "ruff", "format", "--isolated", "--check", "--line-length", "120", "."], folder)
+    sources = [folder / "src" for folder in folders]
+    path = ":".join(map(str, [Path(hpt_core.__file__).parents[1], *sources]))
+    (made / "mypy.ini").write_text(f"[mypy]\nmypy_path = {path}\n")
+    tests = [folder / "tests" for folder in folders]
+    run([sys.executable, "-m", "mypy", "--config-file", made / "mypy.ini", "--strict", *sources, *tests], made)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,25 +153,22 @@ def test_the_kit_runs_on_an_installed_component() -> None:
     assert "The conformance kit on the store 'memory'" in done.stderr
     assert "passed" in done.stderr
     assert not done.stdout
-    command = [*command[:-1], "persistent=true"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Broken rule: " in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "says", "code"),
     [
-        (["builtin"], "name one component"),
-        (["memory", "--kind", "sampler"], "nothing of that kind"),
-        (["function", "-o", "call"], "must look like key=value"),
-        (["function"], "This option must be given"),
-        (["nonsense"], "There is no component or plugin 'nonsense'"),
+        (["builtin"], "name one component", 2),
+        (["memory", "--kind", "sampler"], "nothing of that kind", 2),
+        (["function", "-o", "call"], "must look like key.path=value", 2),
+        (["function"], "This option must be given", 2),
+        (["memroy"], "There is no component or plugin 'memroy'. Did you mean 'memory'?", 3),
+        (["nonsense"], "There is no component or plugin 'nonsense'", 3),
     ],
 )
-def test_what_cannot_be_tested_is_told(arguments: list[str], says: str) -> None:
+def test_what_cannot_be_tested_is_told(arguments: list[str], says: str, code: int) -> None:
     result = call("plugins", "test", *arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == code
     assert says in result.stderr
 
 
@@ -175,3 +177,15 @@ def test_without_pytest_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     result = call("plugins", "test", "memory")
     assert result.exit_code == 2
     assert "pip install hpt-core[test]" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_kit_takes_the_space_of_a_study_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def train(params):\n    return params['width'] ** 2\n")
+    (tmp_path / "study.toml").write_text("[space]\nwidth = { low = 0.1, high = 0.9 }\n")
+    command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "function", "-o", "call=mine:train"]
+    for study, code in ((["--study", "study.toml"], 0), ([], 1)):
+        done = subprocess.run([*command, *study], cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert ("Broken rule: " in done.stderr) == bool(code)
+        assert ("KeyError: 'width'" in done.stderr) == bool(code)

@@ -27,8 +27,12 @@ FORBIDDEN_CALLS = {
     "yaml.full_load", "yaml.load", "yaml.load_all", "yaml.unsafe_load",
 }  # fmt: skip
 POOL = "plugins/hpt-evaluator-sklearn/src/hpt_evaluator_sklearn/search/pool.py"
+CREW = "plugins/hpt-executor-dask/src/hpt_executor_dask/crew.py"
 ALLOWED = {
     ("hpt_core/builtin/local.py", "multiprocessing"): "the executor talks to processes that it started itself",
+    ("hpt_core/serving.py", "multiprocessing"): "an executor talks to workers that it started itself",
+    ("hpt_core/serving.py", "pickle"): "the name of an error",
+    (CREW, "multiprocessing"): "an executor talks to workers that know the key of the run",
     ("hpt_core/testing/component.py", "pickle"): "a check that a component can travel to workers",
     ("hpt_core/testing/component.py", "pickle.loads"): "reads what it has just written",
     (POOL, "joblib.load"): "reads what the parent process wrote, in a folder of its own",

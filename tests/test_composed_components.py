@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from hpt_core import History, Params, Sampler, Study, UsageError, builtin, hookimpl, option
+from hpt_core import History, Params, Sampler, Stop, StoppingRule, Study, UsageError, builtin, hookimpl, option
 from hpt_core.options import build
 from hpt_core.plugins import Plugins
 
@@ -154,3 +154,31 @@ def test_a_record_without_anything_inline_is_a_table() -> None:
     assert made.limits == Limits(low=2.0)
     given = Limits(low=0.0)
     assert build(Team, {"members": [], "limits": given}, "").limits is given
+
+
+class Enough:
+    """Judges studies only, which is a whole rule, also to a type checker."""
+
+    def judge_study(self, history: History) -> Stop | None:
+        return Stop("enough")
+
+
+@attrs.define(kw_only=True)
+class Held:
+    """Holds a rule, or none."""
+
+    rule: StoppingRule | None = option(None, help="The rule.")
+
+    def judge_study(self, history: History) -> Stop | None:
+        return None
+
+
+def test_a_rule_needs_one_method_and_an_option_takes_it_by_name() -> None:
+    rule: StoppingRule = Enough()
+    assert Held(rule=rule).rule is rule
+    plugins = Plugins(discover=False)
+    plugins.register(builtin)
+    named = f"{__name__}:Enough"
+    assert isinstance(plugins.make("stopping rule", {"use": f"{__name__}:Held", "rule": named}).rule, Enough)
+    with pytest.raises(UsageError, match=r"stopping rule\.rule: Must be .*"):
+        plugins.make("stopping rule", {"use": f"{__name__}:Held", "rule": 3})

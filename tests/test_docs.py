@@ -44,7 +44,7 @@ FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 BASE = {"space": {"x": {"low": 0.0, "high": 1.0}}, "evaluator": {"use": "function", "call": "math:sqrt"}}
 STUDY_KEYS = {"name", "objective", "seed", "trials", "workers", "space", "evaluator", "sampler", "store", "stop"} | {
-    *("executor", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout"),
+    *("constraints", "executor", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout"),
 }
 
 INSTALLED = "installed"

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import PluginError, UsageError, import_object, option
-from hpt_core.options import build, describe, did_you_mean, option_fields
+from hpt_core import PluginError, Sampler, UsageError, import_object, option
+from hpt_core.options import build, describe, option_fields
+from hpt_core.spelling import did_you_mean
 
 
 @attrs.define(kw_only=True)
@@ -306,3 +307,39 @@ def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: py
 )
 def test_hints(name: str, known: Sequence[str], hint: str) -> None:
     assert did_you_mean(name, known) == hint
+
+
+# --- components by default ----------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True)
+class Composed:
+    """Has components by default."""
+
+    needed: Sampler = option({"use": "here"}, help="A sampler.")
+    extra: Sampler | None = option({"use": "gone"}, help="Another one, if it is installed.")
+
+
+def test_a_component_by_default_is_made_like_one_that_was_given() -> None:
+    asked = []
+
+    def resolve(protocol: type, value: Any, path: str) -> Any:
+        asked.append((protocol, value, path))
+        if value == {"use": "gone"}:
+            raise UsageError("There is no sampler 'gone'.")
+        return "made"
+
+    built = build(Composed, {}, "sampler", resolve)
+    assert (built.needed, built.extra) == ("made", None)  # one that may be none is left out where nobody offers it
+    expected = [("needed", "here"), ("extra", "gone")]
+    assert asked == [(Sampler, {"use": use}, f"sampler.{name}") for name, use in expected]
+    build(Composed, {"needed": "other", "extra": "third"}, "sampler", resolve)
+    assert [value for _, value, _ in asked[2:]] == ["other", "third"]
+
+
+def test_a_component_by_default_that_is_needed_is_missed() -> None:
+    def resolve(protocol: type, value: Any, path: str) -> Any:
+        raise UsageError("There is no such sampler.")
+
+    with pytest.raises(UsageError, match="There is no such sampler"):
+        build(Composed, {}, "sampler", resolve)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -382,6 +383,30 @@ def test_what_is_no_sampler_is_refused_with_the_remedy(spec: Any, said: str) -> 
     with pytest.raises(UsageError) as refused:
         plugins.make("sampler", spec)
     assert said in str(refused.value)
+
+
+def test_a_function_that_is_given_as_a_class_is_told_how_to_give_it() -> None:
+    plugins = bare()
+    with pytest.raises(UsageError, match=r'As a function: \{ use = "function", call = "math:sqrt" \}\.'):
+        plugins.make("evaluator", "math:sqrt")
+
+
+@pytest.mark.parametrize(
+    ("spec", "code"),
+    [
+        ("bayes", 3),
+        ("constnat", 3),
+        ({"use": "constant", "n": 3}, 2),
+    ],
+)
+def test_what_no_plugin_offers_is_a_problem_of_plugins(spec: Any, code: int) -> None:
+    plugins = bare()
+    plugins.register(Offer())
+    with pytest.raises(UsageError) as refused:
+        plugins.make("sampler", spec)
+    assert refused.value.exit_code == code
+    assert pickle.loads(pickle.dumps(refused.value)).exit_code == code
+    assert UsageError(*refused.value.mistakes, "and one of the user's").exit_code == 2
 
 
 def test_a_component_without_a_name_is_named_by_its_import_path() -> None:

@@ -19,7 +19,7 @@ import hpt_core
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-KINDS = "evaluator|executor|report|sampler|stopping|store|tracker"
+KINDS = "evaluator|executor|report|sampler|space|stopping|store|tracker"
 
 DISTRIBUTION_OF = {"sklearn": "scikit-learn"}
 """Where a module has another name than its distribution."""

@@ -105,5 +105,15 @@ def test_the_plugin_of_a_page_is_complete_and_passes_its_kit(written: Any, tmp_p
     assert plugins.component(kind, name).__doc__
 
 
+def test_the_property_of_the_first_page_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("hpt_sampler_coin")
+    exec(blocks("sampler")[0], module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (PAGES / "index.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    names["test_stays_inside"]()
+
+
 def test_the_smallest_sampler_takes_less_than_fifteen_lines() -> None:
     assert len([line for line in blocks("sampler")[0].splitlines() if line.strip()]) < 15

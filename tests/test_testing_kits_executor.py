@@ -287,6 +287,7 @@ def test_every_check_has_a_wrong_executor() -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_executor_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpt_core.testing.crew._PATIENCE", 2.0)  # the ones that wait in vain
+    monkeypatch.setattr("hpt_core.testing.crew._LONG", 1.0)
     monkeypatch.setattr("hpt_core.testing.executor._PATIENCE", 0.3)
     try:
         assert list(broken(WRONG[name])) == [name]

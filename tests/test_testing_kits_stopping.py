@@ -150,6 +150,14 @@ class PromotesStopped(Honest):
         return [trial for trial in idle if trial.value is None and trial.reports]
 
 
+class RetiresStopped(Honest):
+    """Retires what was stopped without a value, too."""
+
+    def retire(self, history: History) -> dict[int, Stop]:
+        idle = [t for t in history.trials if t.state in (State.PAUSED, State.STOPPED) and t.value is None]
+        return {trial.number: Stop("hopeless") for trial in idle if trial.number == 8}
+
+
 class PromotesTwice(Honest):
     """Does not see that the trial which it promoted runs by now."""
 
@@ -289,6 +297,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_takes_thousands_of_trials": Recursive,
     "test_promotes_paused_trials_only": PromotesStopped,
     "test_promotes_a_trial_once": PromotesTwice,
+    "test_retires_paused_trials_only": RetiresStopped,
     "test_lets_trials_end": PausesForEver,
     "test_ignores_the_clock": Clock,
     "test_ignores_durations": MindsDurations,

@@ -244,6 +244,18 @@ class WritesLater(Honest):
             self.__dict__["timer"].join()
 
 
+class KeepsForItself(Honest):
+    """Keeps what it is to write lazily in memory until it must write for good."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        kept: list[Record] = self.__dict__.pop("kept", [])
+        return super().append(study, [*kept, *records])
+
+    def append_lazily(self, study: str, records: Sequence[Record]) -> int:
+        self.__dict__.setdefault("kept", []).extend(records)
+        return len(self.read(study)) + len(self.__dict__["kept"])
+
+
 class Torn(Honest):
     """Writes a batch as a line for each record."""
 
@@ -420,6 +432,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_closes_and_opens_again": TakesBack,
     "test_may_be_closed_twice": ClosesOnce,
     "test_survives_kill_9": WritesLater,
+    "test_what_is_written_lazily_survives_kill_9": KeepsForItself,
     "test_a_batch_is_whole_or_not_there_after_kill_9": Torn,
     "test_sees_what_others_write": RemembersWhatItRead,
     "test_many_processes_write_at_once": Rewrites,

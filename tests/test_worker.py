@@ -439,6 +439,42 @@ def test_each_winner_is_concluded_once() -> None:
     assert len(distinct) > 1
 
 
+class Keeping:
+    """Trial 0 is stopped, 1 fails, 2 pauses, 3 ends well; notes what it may discard, and once when it was closed."""
+
+    resumable = True
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        try:
+            yield Report(1, 1.0)
+            if trial.number == 1:
+                raise ZeroDivisionError
+        finally:
+            self.told.append(f"closed {trial.number}")
+
+    def discard(self, trial: TrialContext) -> None:
+        self.told.append(f"discard {trial.number}")
+        raise OSError("the disk is gone")
+
+
+class StopThenPause:
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        return {0: Stop("enough"), 2: Pause("later")}.get(trial.number)
+
+
+def test_what_will_not_go_on_is_discarded_after_it_was_closed(caplog: pytest.LogCaptureFixture) -> None:
+    evaluator = Keeping()
+    study = study_of(evaluator=evaluator, stop=StopThenPause())
+    study.run(trials=4)
+    assert [t.state for t in study.trials] == [State.STOPPED, State.FAILED, State.PAUSED, State.COMPLETE]
+    assert evaluator.told[:6] == ["closed 0", "discard 0", "closed 1", "discard 1", "closed 2", "closed 3"]
+    assert set(evaluator.told[6:]) == {"discard 0", "discard 1"}
+    assert "failed to discard trial 0" in caplog.text
+
+
 def test_what_cannot_work_is_told_before_the_first_trial() -> None:
     study = study_of(space={"y": Float(0, 1)}, evaluator=Concluding())
     with pytest.raises(UsageError, match="there is no such thing"):

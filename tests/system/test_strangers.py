@@ -45,6 +45,28 @@ use = "identical"
 k = 4
 """
 
+BOOSTING = """
+name = "wines"
+objective = "minimize"
+seed = 1
+trials = 6
+
+[space]
+learning_rate = { low = 0.01, high = 1.0, log = true }
+max_leaf_nodes = { low = 2, high = 31, log = true }
+min_samples_leaf = [5, 20]
+
+[evaluator]
+use = "boosting"
+
+[sampler]
+use = "annealing"
+
+[store]
+use = "jsonl"
+path = "study.jsonl"
+"""
+
 Run = subprocess.CompletedProcess[str]
 Hpt = Callable[..., Run]
 
@@ -124,6 +146,18 @@ def test_a_study_of_strangers_resumes_and_can_be_verified(hpt: Hpt, tmp_path: Pa
     assert hpt("verify", "--store", "parts/study.jsonl").returncode == 0
 
 
+def test_a_strangers_model_reports_while_it_grows(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(BOOSTING)
+    run = hpt("run", "study.toml")
+    assert run.returncode == 0, run.stderr
+    trials = json.loads(hpt("trials", "--store", "study.jsonl", "--json").stdout)["trials"]
+    assert [(trial["state"], trial["steps"]) for trial in trials] == [("complete", 4)] * 6
+    assert hpt("verify", "--store", "study.jsonl").returncode == 0
+    run = hpt("check", "study.toml", "space.depth=[1,2]")
+    assert run.returncode == 2
+    assert "space.depth: The model has no such parameter." in run.stderr
+
+
 def test_several_workers_share_a_strangers_store(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
     run = hpt("run", "study.toml", "trials=8", "workers=2", "stop=[]")
@@ -138,11 +172,13 @@ def test_a_strangers_cache_answers_for_the_evaluator(hpt: Hpt, tmp_path: Path) -
     head = head.replace("seed = 3", 'seed = 3\nduplicates = "allow"')
     text = f"{head}{space}\n[evaluator]{tail.partition('[evaluator]')[2]}"
     (tmp_path / "study.toml").write_text(text)
-    run = hpt("run", "study.toml", "trials=8", "stop=[]")
+    run = hpt("run", "study.toml", "trials=8", "stop=[]", HPT_NOTES=str(tmp_path / "notes"))
     assert run.returncode == 0, run.stderr
     trials = json.loads(hpt("trials", "--store", "study.jsonl", "--json").stdout)["trials"]
     assert [trial["state"] for trial in trials] == ["complete"] * 8
     assert len((tmp_path / "calls").read_text().splitlines()) == len({trial["params.x"] for trial in trials})
+    notes = (tmp_path / "notes").read_text().splitlines()
+    assert [note for note in notes if note.startswith("trial")] == [f"trial {n} complete" for n in range(8)]
 
 
 def test_a_strangers_command_is_one_of_hpts(hpt: Hpt) -> None:
@@ -163,7 +199,7 @@ def test_the_doctor_says_what_is_wrong_with_each(hpt: Hpt) -> None:
         assert "hpt-stranger-collides 0.1" in twin["problem"]
         assert "hpt-stranger-greeting 0.1" in twin["problem"]
     fine = {name for name, plugin in plugins.items() if plugin["status"] == "ok"}
-    assert fine == {"annealing", "builtin", "cache", "identical", "jsonl", "notifier", "terraces"}
+    assert fine == {"annealing", "boosting", "builtin", "cache", "identical", "jsonl", "notifier", "terraces"}
     (sampler,) = plugins["annealing"]["components"]
     assert sampler["options"] == ["temperature", "cooling"]
     assert plugins["annealing"]["version"] == "1.0"
@@ -173,7 +209,7 @@ def test_the_doctor_says_what_is_wrong_with_each(hpt: Hpt) -> None:
 def test_what_collides_is_told_and_can_be_left_out(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
     run = hpt("run", "study.toml", "sampler.use=twin", "trials=2")
-    assert run.returncode == 2
+    assert run.returncode == 3
     assert "hpt-stranger-collides" in run.stderr
     run = hpt("--no-plugin", "collides", "run", "study.toml", "sampler.use=twin", "trials=2")
     assert run.returncode == 0, run.stderr
@@ -181,9 +217,16 @@ def test_what_collides_is_told_and_can_be_left_out(hpt: Hpt, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["annealing"], ["jsonl"], ["identical", "-o", "k=2", "--flag", "acts=false"], ["terraces"]],
+    [
+        ["annealing"],
+        ["boosting", "--study", "study.toml"],
+        ["identical", "-o", "k=2", "--flag", "acts=false"],
+        ["jsonl"],
+        ["terraces"],
+    ],
     ids=lambda arguments: arguments[0],
 )
-def test_strangers_pass_the_kits_as_installed(hpt: Hpt, arguments: list[str]) -> None:
+def test_strangers_pass_the_kits_as_installed(hpt: Hpt, tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "study.toml").write_text(BOOSTING)
     run = hpt("plugins", "test", *arguments)
     assert run.returncode == 0, run.stderr[-3000:]

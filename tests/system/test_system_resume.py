@@ -24,6 +24,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "grid": {"use": "grid", "points": 3},
     "shuffled grid": {"use": "grid", "points": 3, "order": "shuffled"},
     "bayes": {"use": "bayes", "n_initial": 4},
+    "auto": {"use": "auto"},
 }
 STORES = ("sqlite", "csv")
 SPACE = """{

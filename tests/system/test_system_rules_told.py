@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     import pytest
 
 
+def test_a_rule_that_watches_what_nobody_reports_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    def run(metric: str) -> list[str]:
+        caplog.clear()
+        rules = [{"use": "after", "rule": {"use": "median", "metric": metric}}, {"use": "threshold", "limit": 9.0}]
+        study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=rules, seed=0)
+        study.run(lambda params: {"value": params["x"], "size": 1.0}, trials=3)
+        return [record.getMessage() for record in caplog.records]
+
+    assert run("size") == []
+    assert run("value") == []
+    said = "The rule 'after' watches 'sise', which no trial reported. Did you mean 'size'? There were: size, value."
+    assert run("sise") == [said]
+
+
 def train(params: Params) -> Iterator[float]:
     yield from (params["x"] + step**-0.8 for step in range(1, 21))
 

@@ -1,0 +1,269 @@
+r"""Tables of raw rows, as Markdown: on the screen, or into the marked places of a page.
+
+python benchmarks/optimisers/report.py rows.csv
+python benchmarks/optimisers/report.py docs/benchmarks/optimisers-rows.csv.gz \
+        --speed docs/benchmarks/optimisers-speed.csv --page docs/benchmarks/optimisers.md --plots docs/benchmarks
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rows import SCALE, Rows, read, write
+from stats import Curves, at, common, interval, main_budget, ranks, regrets, stages, trials_to
+
+__all__ = ["tables"]
+
+BUDGETS = (20, 40, 60, 100)
+LEADS = ("hpt-auto", "hpt-bayes")
+"""Who is compared head to head with everyone else."""
+
+SERIAL_TRIALS = 40
+"""The serial regret that several workers are to reach is that after so many trials."""
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table; all columns but the first are numbers."""
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
+
+
+# --- who is how good -------------------------------------------------------------------------------------
+
+
+def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
+    """Regret and rank at each budget, on the runs that are common to all that went so far."""
+    head, columns = ["optimiser"], []
+    order: dict[str, float] = {}
+    for budget in BUDGETS:
+        table = at(curves, budget, keep)
+        cells = common(table, list(table))
+        if len(table) < 2 or not cells:
+            continue
+        values = np.array([[runs[cell] for cell in cells] for runs in table.values()])
+        pairs = zip(table, values, ranks(values), strict=True)
+        found = {name: (interval(regret, cells), interval(rank, cells)) for name, regret, rank in pairs}
+        columns.append(found)
+        order |= {name: regret.mean for name, (regret, _) in found.items() if budget <= main_budget(curves)}
+        head += [f"regret, {budget} trials", f"rank of {len(table)}"]
+    missing = ("–", "–")
+    lines = [
+        [name, *(str(text) for column in columns for text in column.get(name, missing))]
+        for name in sorted(order, key=order.__getitem__)
+    ]
+    return markdown(head, lines) if lines else "No two optimisers ran the same problems."
+
+
+def everyone(curves: Curves) -> str:
+    """A board for each number of seeds, of those who ran that much."""
+    parts = []
+    for seeds, cut in stages(curves):
+        cells = common(at(cut, main_budget(cut)), list(cut))
+        problems = len({problem for problem, _ in cells})
+        parts.append(f"{problems} problems, {_seeds(seeds)}, {len(cells)} runs of each:\n\n{board(cut)}")
+    return "\n\n".join(parts)
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def by_family(rows: Rows, curves: Curves) -> str:
+    """One board for each family, of the stage in which the most take part."""
+    families = {row.problem: row.family for row in rows.values()}
+    seeds, cut = stages(curves)[0]
+    parts = []
+    for family in dict.fromkeys(families.values()):
+        inside = {name for name in families if families[name] == family}
+        text = f"**{family}** ({', '.join(sorted(inside))}; {_seeds(seeds)})"
+        parts.append(f"{text}:\n\n{board(cut, inside.__contains__)}")
+    return "\n\n".join(parts)
+
+
+def partial_boards(curves: Curves) -> str:
+    """For each optimiser that ran a part only: everyone on the runs that it finished."""
+    table = at(curves, main_budget(curves))
+    _, cut = stages(curves)[0]
+    parts = []
+    for name in sorted(table.keys() - cut.keys()):
+        cells = common(table, [*cut, name])
+        if cells:
+            count = len({problem for problem, _ in cells})
+            shared = {other: {cell: curves[other][cell] for cell in cells} for other in [*cut, name]}
+            parts.append(f"On the {len(cells)} runs ({count} problems) that **{name}** finished:\n\n{board(shared)}")
+    return "\n\n".join(parts) or "Every optimiser ran everything."
+
+
+def head_to_head(curves: Curves) -> str:
+    """Each lead against everyone, on the runs that both have."""
+    table = at(curves, main_budget(curves))
+    head = ["", "against", "runs", "better", "same", "worse", "difference of regret"]
+    lines = []
+    for lead in (name for name in LEADS if name in table):
+        for other in sorted(table.keys() - {lead}):
+            cells = common(table, [lead, other])
+            if cells:
+                difference = np.array([table[lead][cell] - table[other][cell] for cell in cells])
+                counts = [int(np.sum(np.sign(difference) == sign)) for sign in (-1, 0, 1)]
+                of = interval(difference, cells)
+                text = f"{of.mean:+.2f} [{of.low:+.2f}, {of.high:+.2f}]"
+                lines.append([lead, other, str(len(cells)), *map(str, counts), text])
+    return markdown(head, lines)
+
+
+def by_problem(curves: Curves) -> str:
+    """Mean regret of each problem after `main_budget` trials, the lowest in bold; who ran everything only."""
+    _, cut = stages(curves)[0]
+    table = at(cut, main_budget(cut))
+    names = sorted(table)
+    cells = common(table, names)
+    lines = []
+    for problem in dict.fromkeys(problem for problem, _ in cells):
+        means = [np.mean([table[name][cell] for cell in cells if cell[0] == problem]) for name in names]
+        texts = [f"{mean:.3f}" for mean in means]
+        lines.append(
+            [problem, *(f"**{text}**" if mean <= min(means) else text for text, mean in zip(texts, means, strict=True))]
+        )
+    return markdown(["problem", *names], lines)
+
+
+def runs(rows: Rows) -> str:
+    """What ran: versions, how much, and the CPU time of the optimiser itself."""
+    serial = [row for row in rows.values() if row.optimiser != SCALE and row.workers == 1]
+    lines = []
+    for name in sorted({row.optimiser for row in serial}):
+        mine = [row for row in serial if row.optimiser == name]
+        lengths = Counter(len(row.values) for row in mine)
+        spent = 1e3 * np.mean([row.seconds / len(row.values) for row in mine])
+        lines.append(
+            [
+                name,
+                "/".join(sorted({row.version for row in mine})),
+                str(len({row.problem for row in mine})),
+                str(len(mine)),
+                ", ".join(map(str, sorted(lengths))),
+                f"{spent:.1f}",
+            ]
+        )
+    return markdown(["optimiser", "version", "problems", "runs", "trials", "CPU ms a trial"], lines)
+
+
+# --- several workers, and time ---------------------------------------------------------------------------
+
+
+def parallel(rows: Rows) -> str:
+    """How many trials several workers need to the regret that one reaches after `SERIAL_TRIALS`."""
+    lines = []
+    serial = regrets(rows)
+    for workers in sorted({row.workers for row in rows.values()} - {1}):
+        several = regrets(rows, workers)
+        for name in sorted(several):
+            cells = sorted(several[name].keys() & serial.get(name, {}).keys())
+            if not cells:
+                continue
+            one = np.mean([serial[name][cell][:60] for cell in cells], axis=0)
+            many = np.mean([several[name][cell][:60] for cell in cells], axis=0)
+            target = float(one[SERIAL_TRIALS - 1])
+            need = trials_to(many, target)
+            lines.append(
+                [
+                    name,
+                    str(workers),
+                    str(len(cells)),
+                    f"{target:.3f}",
+                    f"{float(many[SERIAL_TRIALS - 1]):.3f}",
+                    "more than 60" if need is None else str(need),
+                ]
+            )
+    head = [
+        "optimiser",
+        "workers",
+        "runs",
+        f"serial regret at {SERIAL_TRIALS}",
+        "with the workers",
+        "trials to get there",
+    ]
+    return markdown(head, lines)
+
+
+def speed(path: Path) -> str:
+    """CPU milliseconds of a suggestion and peak memory against the number of trials that are known."""
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    counts = sorted({int(cells["trials"]) for cells in found})
+    of = {(cells["optimiser"], int(cells["trials"])): cells for cells in found}
+    lines = []
+    for name in dict.fromkeys(cells["optimiser"] for cells in found):
+        mine = [of.get((name, count)) for count in counts]
+        times = [cells["cpu_ms"] if cells else "–" for cells in mine]
+        lines.append([name, *times, *(cells["peak_mb"] if cells else "–" for cells in mine)])
+    head = ["optimiser", *(f"ms, n = {count}" for count in counts), *(f"MB, n = {count}" for count in counts)]
+    return markdown(head, lines)
+
+
+# --- the whole -------------------------------------------------------------------------------------------
+
+
+def blocks(rows: Rows, speeds: Path | None) -> dict[str, str]:
+    """Every table by the name of its place in the page."""
+    curves = regrets(rows)
+    found = {
+        "runs": runs(rows),
+        "all": everyone(curves),
+        "head to head": head_to_head(curves),
+        "families": by_family(rows, curves),
+        "partial": partial_boards(curves),
+        "problems": by_problem(curves),
+    }
+    if any(row.workers > 1 for row in rows.values()):
+        found["parallel"] = parallel(rows)
+    if speeds:
+        found["speed"] = speed(speeds)
+    return found
+
+
+def tables(rows: Rows, speeds: Path | None = None) -> str:
+    """All tables, one below the other."""
+    return "\n\n".join(f"## {name}\n\n{text}" for name, text in blocks(rows, speeds).items())
+
+
+def fill(page: Path, found: dict[str, str]) -> None:
+    """Put each table between ``<!-- table: NAME -->`` and ``<!-- end -->``."""
+
+    def filled(match: re.Match[str]) -> str:
+        return f"{match[1]}\n\n{found[match[2]]}\n\n<!-- end -->"
+
+    place = re.compile(r"(<!-- table: ([\w ]+) -->).*?<!-- end -->", re.DOTALL)
+    page.write_text(place.sub(filled, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path, help="what run.py wrote")
+    parser.add_argument("--speed", type=Path, help="what speed.py wrote")
+    parser.add_argument("--page", type=Path, help="the page whose tables are replaced")
+    parser.add_argument("--plots", type=Path, help="the folder that plots are written to (needs matplotlib)")
+    parser.add_argument("--pack", type=Path, help="write the rows sorted and packed to this .csv.gz")
+    options = parser.parse_args()
+    rows = read(options.rows)
+    if options.pack:
+        write(options.pack, rows)
+    if options.plots:
+        from plots import draw
+
+        draw(rows, regrets(rows), options.speed, options.plots)
+    if options.page:
+        fill(options.page, blocks(rows, options.speed))
+    else:
+        print(tables(rows, options.speed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Problems that stand for real tuning runs: YAHPO Gym's surrogate models (Pfisterer et al. 2022).
+
+Their files are not part of this repository: ``shared/data/yahpo/`` beside it holds ``lcbench/`` and ``rbv2_rpart/`` as
+YAHPO Gym gives them away, each with ``model.onnx`` and ``encoding.json``. What is not there is left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from problems import Problem
+
+from hpt_core import Categorical, Float, Int, Params
+
+__all__ = ["lcbench", "rpart"]
+
+_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "yahpo"
+
+
+@attrs.frozen
+class _Scenario:
+    """How a surrogate is asked: the order of its inputs is YAHPO Gym's own, as is the place of the target."""
+
+    name: str
+    categorical: tuple[str, ...]
+    continuous: tuple[str, ...]
+    fixed: dict[str, Any]
+    target: int
+    space: dict[str, Any]
+
+
+_LCBENCH = _Scenario(
+    "lcbench",
+    ("OpenML_task_id",),
+    (
+        *("epoch", "batch_size", "learning_rate", "momentum"),
+        *("weight_decay", "num_layers", "max_units", "max_dropout"),
+    ),
+    {"epoch": 52},
+    1,  # val_accuracy, in percent
+    {
+        "batch_size": Int(16, 512, log=True),
+        "learning_rate": Float(1e-4, 1e-1, log=True),
+        "momentum": Float(0.1, 0.99),
+        "weight_decay": Float(1e-5, 1e-1),
+        "num_layers": Int(1, 5),
+        "max_units": Int(64, 1024, log=True),
+        "max_dropout": Float(0.0, 1.0),
+    },
+)
+_RPART = _Scenario(
+    "rbv2_rpart",
+    ("task_id", "num.impute.selected.cpo"),
+    ("cp", "maxdepth", "minbucket", "minsplit", "trainsize", "repl"),
+    {"trainsize": 1.0, "repl": 10},
+    0,  # acc
+    {
+        "cp": Float(0.0009118819655545162, 1.0, log=True),
+        "maxdepth": Int(1, 30),
+        "minbucket": Int(1, 100),
+        "minsplit": Int(1, 100),
+        "num.impute.selected.cpo": Categorical("impute.mean", "impute.median", "impute.hist"),
+    },
+)
+
+
+@cache
+def _model(name: str) -> tuple[Any, dict[str, dict[str, int]]]:
+    import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore] # optional
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    folder = _DATA / name
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
+    return session, json.loads((folder / "encoding.json").read_text())
+
+
+@attrs.frozen
+class _Surrogate:
+    """Minus the target of one instance."""
+
+    scenario: _Scenario
+    instance: str
+
+    def __call__(self, params: Params) -> float:
+        scenario = self.scenario
+        session, encoding = _model(scenario.name)
+        row = {**params, **scenario.fixed, scenario.categorical[0]: self.instance}
+        codes = [[encoding[name][row[name]] for name in scenario.categorical]]
+        numbers = [[row[name] for name in scenario.continuous]]
+        outputs = session.run(None, {"x_cat": np.array(codes, np.int32), "x_cont": np.array(numbers, np.float32)})
+        return -float(outputs[0][0][scenario.target])
+
+
+def _there(scenario: _Scenario) -> bool:
+    missing = ""
+    if not importlib.util.find_spec("onnxruntime"):
+        missing = "onnxruntime is not installed"
+    elif not (_DATA / scenario.name / "model.onnx").exists():
+        missing = f"shared/data/yahpo/{scenario.name}/model.onnx is not there"
+    if missing:
+        print(f"Left out: {scenario.name}, as {missing}.", file=sys.stderr)
+    return not missing
+
+
+def lcbench() -> Iterator[Problem]:
+    """A network on tabular data, 52 epochs: validation accuracy (Zimmer et al. 2021)."""
+    if _there(_LCBENCH):
+        for instance in ("3945", "7593", "34539", "126025", "126029", "146212", "167104", "168331"):
+            yield Problem("lcbench", f"lcbench-{instance}", _LCBENCH.space, _Surrogate(_LCBENCH, instance))
+
+
+def rpart() -> Iterator[Problem]:
+    """A decision tree of R's rpart: accuracy (Binder et al. 2020)."""
+    if _there(_RPART):
+        for instance in ("41163", "40981", "1063", "1468"):
+            yield Problem("rpart", f"rpart-{instance}", _RPART.space, _Surrogate(_RPART, instance))

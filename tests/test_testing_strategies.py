@@ -1,0 +1,69 @@
+"""The public Hypothesis strategy for histories: what it makes is legal, and all that is promised comes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+from hpt_core import Float, History, Int, Space, State
+from hpt_core.testing.strategies import histories
+
+PLANE = Space({"x": Float(0.0, 1.0), "n": Int(1, 3)})
+relaxed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@relaxed
+@given(histories())
+def test_trials_lie_in_the_space_and_columns_agree_with_them(history: History) -> None:
+    assert [trial.number for trial in history.trials] == list(range(len(history.trials)))
+    assert all(history.space.contains(trial.params) for trial in history.trials)
+    complete = [t.number for t in history.trials if t.state is State.COMPLETE and t.invalid is None]
+    assert history.complete.tolist() == complete
+    assert history.pending.tolist() == [t.number for t in history.trials if t.state in ("running", "paused")]
+    for trial in history.trials:
+        assert [report.step for report in trial.reports] == list(range(1, len(trial.reports) + 1))
+        assert history.steps is None or len(trial.reports) <= history.steps
+
+
+@relaxed
+@given(st.data(), st.sampled_from(["minimize", "maximize"]))
+def test_several_objectives_have_values_each(data: st.DataObject, direction: str) -> None:
+    history = data.draw(histories(PLANE, max_trials=4, directions=["minimize", direction], evidence="folds"))
+    assert history.evidence == "folds"
+    assert history.space == PLANE
+    assert len(history.trials) <= 4
+    sign = np.array([1.0, -1.0 if direction == "maximize" else 1.0])
+    for number in history.complete:
+        assert history.losses[number].tolist() == (sign * history.trials[number].values).tolist()
+
+
+def repeats(history: History) -> bool:
+    params = [tuple(trial.params.values()) for trial in history.trials]
+    return len(set(params)) < len(params)
+
+
+def ties(history: History) -> bool:
+    losses = history.losses[history.complete, 0].tolist()
+    return len(set(losses)) < len(losses)
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda h: not h.trials,
+        *(lambda h, state=state: any(t.state is state for t in h.trials) for state in State if state != "waiting"),
+        lambda h: any(t.state is State.STOPPED and t.values is None for t in h.trials),
+        lambda h: any(t.state is State.FAILED and t.reports for t in h.trials),
+        lambda h: any(t.state is State.COMPLETE and not t.reports for t in h.trials),
+        lambda h: any(t.invalid for t in h.trials),
+        lambda h: len(h.pending) > 1 and len(h.complete) > 1,
+        repeats,
+        ties,
+    ],
+)
+def test_what_is_promised_comes_up(happens: Callable[[History], bool]) -> None:
+    find(histories(PLANE), happens, settings=settings(max_examples=2000, database=None, phases=[Phase.generate]))
