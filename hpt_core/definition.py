@@ -9,7 +9,7 @@ from typing import Any
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code"]
+__all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code", "with_later_options"]
 
 _DIRECTIONS = ("minimize", "maximize")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -70,6 +70,28 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mista
         else:
             found.append(Mistake(key, _changed(key, before, now)))
     return found
+
+
+def with_later_options(before: Any, now: Any, given: Any) -> Any:
+    """A recorded definition with the options that components have got since, where those stand at their defaults.
+
+    So a study goes on under a newer version of a plugin, which does as the recorded one unless it is told otherwise.
+
+    Args:
+        before: The recorded definition, or a part of it.
+        now: The same part of the study at hand.
+        given: The same without options that have their defaults.
+    """
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [with_later_options(*parts) for parts in zip(before, now, given, strict=True)]
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping) or before.get("use") != now.get("use"):
+        return before
+    known = {
+        key: with_later_options(part, now[key], given[key]) if key in given and key in now else part
+        for key, part in before.items()
+    }
+    later = {key: part for key, part in now.items() if key not in before and key not in given}
+    return {**known, **later}
 
 
 def _within(key: str, inner: Mistake) -> Mistake:

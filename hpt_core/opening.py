@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,8 +48,9 @@ def open_study(study: Study) -> None:
         ledger.write(*records)
 
 
-def _definition(study: Study) -> dict[str, Any]:
-    settings, describe = study.settings, study.plugins.describe
+def _definition(study: Study, *, brief: bool = False) -> dict[str, Any]:
+    """The study at hand as data; ``brief``: without options of components that have their defaults."""
+    settings, describe = study.settings, partial(study.plugins.describe, brief=brief)
     return {
         "space": study.space.to_json(),
         "objectives": study.objectives,
@@ -74,7 +76,8 @@ def _adopt(study: Study, history: History) -> None:
 
 
 def _amendments(study: Study, history: History) -> list[events.Record]:
-    before, now = dict(history.definition), _definition(study)
+    now = _definition(study)
+    before = definitions.with_later_options(history.definition, now, _definition(study, brief=True))
     if before["evaluator"] is None or now["evaluator"] is None:  # ask/tell: who evaluates may come and go
         known = before if now["evaluator"] is None else now
         before |= {key: known[key] for key in ("evaluator", "evidence")}

@@ -6,7 +6,6 @@ or of the wrong type with the key's path, and lists the options for ``hpt plugin
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ import attrs
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["build", "describe", "import_object", "option", "option_fields"]
+__all__ = ["build", "import_object", "inline_option", "option", "option_fields"]
 
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", lambda value, bound: value >= bound),
@@ -155,7 +154,7 @@ def build(
         for name, field in fields.items()
         if name not in given and isinstance(field.default, Mapping) and "use" in field.default
     }
-    for name in given.keys() & fields.keys():
+    for name in (known for known in given if known in fields):
         where = _join(path, name)
         problem = None if fields[name].converter else _problem(fields[name], given[name])
         if problem:
@@ -284,7 +283,7 @@ class _Structure:
 
     def _record(self, value: Any, cls: type, path: str) -> Any:
         """A table of options within the options; one with an inline component may be given as that alone."""
-        inline = _inline(cls)
+        inline = inline_option(cls)
         names = {field.name for field in option_fields(cls)} - {inline}
         if isinstance(value, Mapping) and (inline is None or (inline in value and "use" not in value)):
             return build(cls, value, path, self.resolve)
@@ -301,7 +300,8 @@ class _Structure:
             raise UsageError(*moved) from err
 
 
-def _inline(cls: type) -> str | None:
+def inline_option(cls: type) -> str | None:
+    """The option of a class that shares its table with the others (see `option`), None where there is none."""
     return next((field.name for field in option_fields(cls) if field.metadata.get("inline")), None)
 
 
@@ -314,59 +314,6 @@ def _kind_name(kind: Any) -> str:
 
 def _wrong(path: str, wanted: str, value: object, hint: str = "") -> UsageError:
     return UsageError(Mistake(path, f"Must be {wanted}. Got {_shown(value)}.{hint}"))
-
-
-def describe(component: Any, name_of: Callable[[type], str | None] = lambda _: None) -> dict[str, Any]:
-    """Write a component as JSON-shaped data: ``use`` and its options.
-
-    Args:
-        component: Any component.
-        name_of: Gives the registered name of a class, None where it has none.
-
-    Returns:
-        ``{"use": name or "module:Class", option: value, ...}``; what is no plain data is told by its import
-        path or by a digest, so that a change is seen, but it cannot be rebuilt from that.
-    """
-    cls, inline = type(component), _inline(type(component))
-    fields = [field for field in option_fields(cls) if field.name != inline]
-    own = {field.alias or field.name: _jsonable(getattr(component, field.name), name_of) for field in fields}
-    if inline is None:
-        return {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}", **own}
-    inner = describe(getattr(component, inline), name_of)
-    return {inline: inner, **own} if own.keys() & inner.keys() else {**inner, **own}
-
-
-def _jsonable(value: Any, name_of: Callable[[type], str | None]) -> Any:
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else repr(value)
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item, name_of) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item, name_of) for item in value]
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
-    if attrs.has(type(value)):
-        return describe(value, name_of)
-    return _digest(value)
-
-
-def _digest(value: Any) -> Any:
-    if hasattr(value, "__array__"):
-        import numpy as np
-
-        array = np.ascontiguousarray(value)
-        content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
-        return {
-            "array": list(array.shape),
-            "dtype": str(array.dtype),
-            "sha256": hashlib.sha256(content).hexdigest()[:16],
-        }
-    cls: Any = type(value)
-    return f"{cls.__module__}:{cls.__qualname__} object" if cls.__repr__ is object.__repr__ else repr(value)
 
 
 def import_object(path: str, where: str = "") -> Any:

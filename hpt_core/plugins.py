@@ -17,8 +17,9 @@ import attrs
 import pluggy
 
 from hpt_core import components, hookspecs
+from hpt_core.described import describe
 from hpt_core.errors import Mistake, PluginError, UsageError
-from hpt_core.options import build, describe, import_object
+from hpt_core.options import build, import_object
 from hpt_core.plugin_info import PluginInfo
 from hpt_core.spelling import did_you_mean
 
@@ -265,9 +266,9 @@ class Plugins:
         offers = self._components()[kind].get(name)
         return offers[0].plugin if offers else None
 
-    def describe(self, component: object) -> dict[str, Any]:
-        """A component as JSON-shaped data, see `hpt_core.options.describe`."""
-        return describe(component, self.name_of)
+    def describe(self, component: object, *, brief: bool = False) -> dict[str, Any]:
+        """A component as JSON-shaped data, see `hpt_core.described.describe`."""
+        return describe(component, self.name_of, brief=brief)
 
     def _components(self) -> dict[str, dict[str, list[_Declared]]]:
         if self._declared is None:
@@ -370,8 +371,7 @@ class Plugins:
         self._observe("hpt_study_finished", study=study, reason=reason)
 
     def _first(self, hook: str, **arguments: Any) -> Any:
-        answers = (answer for answer in self._each(hook, arguments) if answer is not None)
-        return next(answers, None)
+        return next((answer for answer in self._each(hook, arguments) if answer is not None), None)
 
     def _observe(self, hook: str, **arguments: Any) -> None:
         for _ in self._each(hook, arguments):

@@ -241,7 +241,7 @@ def _discard(study: Study, trials: Iterable[Trial]) -> None:
         if trial.state in (State.FAILED, State.STOPPED):
             try:
                 discard(study.context(trial))
-            except Exception:  # the trial has ended all the same
+            except Exception:  # noqa: BLE001 - a stranger's code may raise anything; the trial has ended all the same
                 _LOG.exception("The evaluator failed to discard trial %d.", trial.number)
 
 

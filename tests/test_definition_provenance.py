@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import platform
+import types
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import definition, provenance
+from hpt_core import (
+    DefinitionChangedError,
+    Float,
+    History,
+    Params,
+    Plugins,
+    Study,
+    definition,
+    hookimpl,
+    option,
+    provenance,
+)
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.errors import Mistake
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"]),
@@ -53,6 +70,57 @@ def test_another_component_is_another_component() -> None:
     assert found.path == "sampler"
     assert "'use': 'a'" in found.message
     assert "'use': 'b'" in found.message
+
+
+@attrs.define(kw_only=True)
+class Old:
+    """A sampler as it was."""
+
+    n: int = option(1, help="Something.")
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return history.space.sample(rng)
+
+
+@attrs.define(kw_only=True)
+class New(Old):
+    """The same, a version later."""
+
+    more: list[int] = option(factory=list, help="Something else.")
+
+
+def offering(sampler: type) -> Plugins:
+    plugins = Plugins()
+    offer = types.SimpleNamespace(hpt_samplers=hookimpl(lambda: {"changing": sampler}))
+    plugins.register(offer, "changing")
+    return plugins
+
+
+@pytest.mark.parametrize("sampler", ["changing", [{"use": "changing"}, {"use": "random", "trials": 2}]])
+def test_an_option_that_came_later_is_no_change_unless_it_is_used(sampler: Any) -> None:
+    store = MemoryStore()
+
+    def study(version: type) -> Study:
+        return Study({"x": Float(0, 1)}, sampler=sampler, store=store, plugins=offering(version))
+
+    study(Old).run(float_of, trials=2)
+    later = study(New)
+    later.run(float_of, trials=4)
+    assert len(later.trials) == 4
+    assert later.history.definition["sampler"] == later.plugins.describe(later.sampler)
+
+
+def test_a_new_option_that_is_used_is_a_change() -> None:
+    store = MemoryStore()
+    plugins = {version: offering(version) for version in (Old, New)}
+    Study({"x": Float(0, 1)}, sampler="changing", store=store, plugins=plugins[Old]).run(float_of, trials=2)
+    used = Study({"x": Float(0, 1)}, sampler={"use": "changing", "more": [3]}, store=store, plugins=plugins[New])
+    with pytest.raises(DefinitionChangedError, match=r"sampler\.more: Is new: \[3\]"):
+        used.run(float_of, trials=3)
+
+
+def float_of(params: Params) -> float:
+    return float(params["x"])
 
 
 def test_the_order_of_objectives_counts() -> None:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core import PluginError, Sampler, UsageError, import_object, option
-from hpt_core.options import build, describe, option_fields
+from hpt_core.described import describe
+from hpt_core.options import build, option_fields
 from hpt_core.spelling import did_you_mean
 
 

@@ -53,7 +53,8 @@ def described(name: str, thing: Any) -> Iterator[tuple[str, str]]:
         is_function = inspect.isfunction(inspect.unwrap(thing))
         yield name, signature(thing) if is_function else f" = {type_name(thing if is_alias else type(thing))}"
         return
-    makes = "" if getattr(thing, "_is_protocol", False) or issubclass(thing, enum.Enum) else signature(thing)
+    is_made = inspect.isfunction(thing.__init__) and not getattr(thing, "_is_protocol", False)
+    makes = signature(thing) if is_made and not issubclass(thing, enum.Enum) else ""
     bases = [base.__name__ for base in thing.__bases__ if base is not object and is_public(base)]
     yield name, f"{makes} of {', '.join(bases)}" if bases else makes
     members = {member: value for cls in reversed(ours(thing)) for member, value in vars(cls).items()}
@@ -95,12 +96,8 @@ def is_plain(value: Any) -> bool:
 
 def signature(function: Any) -> str:
     """As it is written, spelt the same by every Python."""
-    try:
-        found = inspect.signature(function)
-    except ValueError:  # an exception that adds nothing to `Exception`
-        return ""
-    parts = []
-    star = False
+    found = inspect.signature(function)
+    parts, star = [], False
     for parameter in found.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not star:
             parts.append("*")

@@ -462,7 +462,8 @@ class Keeping:
 
 class StopThenPause:
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
-        return {0: Stop("enough"), 2: Pause("later")}.get(trial.number)
+        decisions: dict[int, Stop | Pause] = {0: Stop("enough"), 2: Pause("later")}
+        return decisions.get(trial.number)
 
 
 def test_what_will_not_go_on_is_discarded_after_it_was_closed(caplog: pytest.LogCaptureFixture) -> None:

@@ -94,7 +94,7 @@ def optuna_search(meter: Meter, seed: int, pruner: str, options: dict[str, Any])
     warnings.simplefilter("ignore")
     made = getattr(optuna.pruners, pruner)(**options)
     sampler = optuna.samplers.TPESampler(seed=seed)
-    study = optuna.create_study(study_name=f"seed {seed}", sampler=sampler, pruner=made)  # brackets go by the name
+    study = optuna.create_study(study_name=f"study {seed}", sampler=sampler, pruner=made)  # brackets go by the name
     ends = _ends(meter.table.name)
     while True:
         trial = study.ask()

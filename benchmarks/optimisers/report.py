@@ -44,8 +44,8 @@ def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
     for budget in BUDGETS:
         table = at(curves, budget, keep)
         cells = common(table, list(table))
-        if len(table) < 2 or not cells:
-            continue
+        if len(table) < max(2, len(curves) / 2) or not cells:
+            continue  # a budget that few of them went to would be another comparison
         values = np.array([[runs[cell] for cell in cells] for runs in table.values()])
         pairs = zip(table, values, ranks(values), strict=True)
         found = {name: (interval(regret, cells), interval(rank, cells)) for name, regret, rank in pairs}

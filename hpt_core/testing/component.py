@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hpt_core.options import describe, option_fields
+from hpt_core.described import describe
+from hpt_core.options import option_fields
 from hpt_core.testing.checks import check
 
 __all__ = ["ComponentKit", "travelled"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from hpt_core import Float, Space
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.model import Model, build
 from hpt_sampler_bayes.observations import Observations
+from hpt_sampler_bayes.sampler import _one_blas_thread
 from hpt_sampler_bayes.warp import HalfRank, YeoJohnson
 
 if TYPE_CHECKING:
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
 ENCODING = Encoding.of(Space({"x": Float(0, 1), "y": Float(0, 1)}))
 NONE = np.empty((0, 2))
+
+
+@pytest.fixture(autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """As the sampler has it; on a busy machine more of them take ten times as long."""
+    with _one_blas_thread():
+        yield
 
 
 def observations(n: int, noise: float = 0.0, seed: int = 0, pending: FloatArray = NONE) -> Observations:

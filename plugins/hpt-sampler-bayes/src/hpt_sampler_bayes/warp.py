@@ -36,9 +36,7 @@ __all__ = [
     "yeo_johnson_inverse",
 ]
 
-_HALF_RANK_BELOW = 25  # results; the half-rank warp learns faster from few, Yeo-Johnson ends more precisely
-_LEAST_SPREAD = 0.4  # of the better half, in standard deviations of all; a Gaussian has 1
-
+_HALF_RANK_BELOW = 25  # losses; the half-rank warp learns faster from few, Yeo-Johnson ends more precisely
 _LAMBDA_RANGE = (-4.0, 6.0)  # beyond it the transform overflows on standardised data before it fits better
 _TAIL = 10.0  # interquartile ranges above the third quartile at which a bad value says no more than "bad"
 _LARGEST = float(np.finfo(np.float64).max)
@@ -124,7 +122,9 @@ def half_rank(y: FloatArray) -> HalfRank:
     """
     x, shift, scale = _robust_unit(y)
     values, position = np.unique(x, return_inverse=True)
-    median, spread = float(np.median(x)), _spread_of_better_half(x)
+    median = float(np.median(x))
+    good = x[x <= median] - median
+    spread = float(np.sqrt(np.mean(good * good)))
     if not spread > 0.0:
         spread = float(x.std()) or 1.0
     bad = values > median
@@ -133,12 +133,6 @@ def half_rank(y: FloatArray) -> HalfRank:
     warped[bad] = median + spread * ndtri(0.5 + (np.arange(count) + 0.5) / (2.0 * max(count, 1)))
     t, mean, std = _standardise(warped[position])
     return HalfRank(t, values * scale + shift, (warped - mean) / std)
-
-
-def _spread_of_better_half(x: FloatArray) -> float:
-    """Root mean square distance of the values up to the median from it."""
-    median = np.median(x)
-    return float(np.sqrt(np.mean((x[x <= median] - median) ** 2)))
 
 
 def yeo_johnson(x: FloatArray, lam: FloatArray | float) -> FloatArray:
@@ -227,13 +221,5 @@ class YeoJohnson:
 
 
 def fit_warp(y: FloatArray) -> Warp:
-    """The warp for finite losses ``y`` (n,), n >= 1: half-rank while they are few, then Yeo-Johnson.
-
-    No power separates good losses from each other where the bad ones are far off in a heap of their own, as beyond
-    a cliff: where the better half keeps less than 0.4 standard deviations, it stays half-rank.
-    """
-    if len(y) >= _HALF_RANK_BELOW:
-        power = YeoJohnson.fit(y)
-        if _spread_of_better_half(power.t) >= _LEAST_SPREAD:
-            return power
-    return half_rank(y)
+    """The warp for finite losses ``y`` (n,), n >= 1: half-rank while they are few, then Yeo-Johnson."""
+    return half_rank(y) if len(y) < _HALF_RANK_BELOW else YeoJohnson.fit(y)

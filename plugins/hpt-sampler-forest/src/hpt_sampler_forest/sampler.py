@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
+from hpt_sampler_forest.branches import neglected
 from hpt_sampler_forest.model import Encoder, FloatArray, Forest, log_improvement
 from hpt_sampler_forest.observations import Observations, observe
 
@@ -23,6 +24,7 @@ _SPREAD = 400  # random configurations that are scored
 _STARTS = 5  # configurations from which the local search starts: the best ones known, and the best ones scored
 _ROUNDS = 6  # of the local search, at most
 _SCALES = (0.2, 0.05, 0.01)  # how far it moves continuous parameters, beside `Space.neighbours`
+_BEHIND = 1e13  # by how much other branches score less than one that is due; more than scores differ by, less than inf
 _STREAM = 0xF03E57  # keeps the draws of the design apart from others that start from the study's seed
 
 Score = Callable[[list[Params]], FloatArray]
@@ -92,11 +94,13 @@ class ForestSampler:
             running = encoder.encode(history.unit[seen.pending])
             believed = forest.predict(running)[0]
             forest = Forest.fit(np.vstack([x, running]), np.concatenate([y, believed]), self.trees, rng)
-        target = float(y[: seen.results].min())
+        target, owed = float(y[: seen.results].min()), neglected(history)
 
         def score(configurations: list[Params]) -> FloatArray:
             mean, variance = forest.predict(encoder.encode(history.space.to_unit(configurations)))
-            return log_improvement(target, mean, variance)
+            values = log_improvement(target, mean, variance)
+            other = [owed is not None and params.get(owed[0]) != owed[1] for params in configurations]
+            return values - np.multiply(other, _BEHIND)
 
         return score
 

@@ -51,8 +51,9 @@ class SearchCV(BaseSearchCV):
         sampler: Who proposes: a name, a mapping ``{"use": name, ...}`` or an object. None: see ``param_grid`` and
             ``param_distributions``; for a ``space`` the installed default. With one, lists and distributions are but
             the ranges that it searches.
-        stop: Stopping rules, one or a list, likewise. A candidate that a rule stops keeps the folds that it has, and
-            its mean is the rule's estimate; it ranks behind all whole ones. ``cv_results_`` gets a column ``n_folds``.
+        stop: Stopping rules, one or a list, likewise; ``"folds"`` for a race. A candidate that a rule stops keeps the
+            folds that it has, and its mean is the rule's estimate; it ranks behind all whole ones. ``cv_results_``
+            gets a column ``n_folds``.
         store: Where the search is kept: a path, a URL (``sqlite:///search.db``), a name or an object. The same fit
             goes on from there; one of other data, folds or settings is refused. None: in memory.
         study_name: The name of the search in its store.
