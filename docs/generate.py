@@ -13,7 +13,7 @@ import inspect
 import sys
 import tomllib
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -293,7 +293,8 @@ def _class(name: str, cls: type) -> str:
     elif name and not getattr(cls, "_is_protocol", False) and cls.__init__ is not Exception.__init__:
         parts.append(signature(name, cls))
     parts.append(docstring(cls))
-    for member, thing in ChainMap(*map(vars, _without_section(cls))).items():
+    members: Mapping[str, Any] = ChainMap(*(dict(vars(each)) for each in _without_section(cls)))
+    for member, thing in members.items():
         if member.startswith("_"):
             continue
         if isinstance(thing, property):

@@ -31,10 +31,10 @@ def describe(component: Any, name_of: Name = lambda _: None, *, brief: bool = Fa
     """
     cls, inline = type(component), inline_option(type(component))
     fields = [field for field in option_fields(cls) if field.name != inline]
-    values = {field: _jsonable(getattr(component, field.name), name_of, brief) for field in fields}
+    values = [(field, _jsonable(getattr(component, field.name), name_of, brief)) for field in fields]
     own = {
         field.alias or field.name: value
-        for field, value in values.items()
+        for field, value in values
         if not (brief and value == _jsonable(_default(field), name_of, brief))
     }
     if inline is None:

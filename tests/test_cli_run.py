@@ -376,7 +376,8 @@ def test_the_keys_of_check_are_stable(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, GRID.replace('[sampler]\nuse = "grid"', ""))
     found: dict[str, Any] = json.loads(cli("check", "s.toml", "--json").stdout)
     assert list(found) == [
-        "schema", "file", "name", "store", "objectives", "constraints", "size", "space", "trials", "workers", "components",
+        "schema", "file", "name", "store", "objectives", "constraints", "size", "space", "trials", "workers",
+        "components",
     ]  # fmt: skip
     assert (found["size"], found["objectives"]) == (5, {"loss": "minimize"})
     sampler, *others = found["components"]

@@ -71,7 +71,7 @@ def everyone(curves: Curves) -> str:
 
 
 def _seeds(count: int) -> str:
-    return "one seed" if count == 1 else f"{count} seeds"
+    return "one seed" if count == 1 else f"up to {count} seeds"
 
 
 def by_family(rows: Rows, curves: Curves) -> str:

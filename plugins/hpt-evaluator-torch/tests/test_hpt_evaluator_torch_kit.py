@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -49,7 +49,7 @@ class OnTorch(EvaluatorKit):
 
 
 class TestModel(OnTorch):
-    objectives = {"loss": "minimize"}
+    objectives: ClassVar = {"loss": "minimize"}
 
     @pytest.fixture
     def make_evaluator(self) -> Callable[[], TorchEvaluator]:

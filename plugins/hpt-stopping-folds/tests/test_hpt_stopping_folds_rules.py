@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hpt_core import Failure, Float, History, PluginError, Report, Space, Stop, Study, UsageError, events
+from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, Stop, Study, UsageError, events
 from hpt_core.testing import make_history
 from hpt_stopping_folds.boundary import level, looks
 from hpt_stopping_folds.folds import Folds
@@ -32,7 +32,9 @@ def study(complete: Sequence[Sequence[float]], running: Sequence[float], **optio
 
 
 def judge(rule: Rule, history: History, number: int = -1) -> Stop | None:
-    return rule.judge_trial(history, history.trials[number])
+    decision = rule.judge_trial(history, history.trials[number])
+    assert not isinstance(decision, Pause)
+    return decision
 
 
 def test_the_incumbent_is_the_best_that_keeps_the_constraints() -> None:

@@ -128,7 +128,9 @@ def raced(table: Any, rule: Folds, interrupted: Sequence[int] = ()) -> Study:
 def by_hand(table: Any, wait: int, worse: Any) -> list[int]:
     """How many folds each row gets: all wait after one; then the best goes on until it is worse or through."""
     count, folds = table.shape
-    done, complete, waits, new = [0] * count, [], [], list(range(count))
+    complete: list[int] = []
+    waits: list[int] = []
+    done, new = [0] * count, list(range(count))
     while new or waits:
         best = min(complete, key=lambda i: (table[i].mean(), i), default=None)
         waits = [i for i in waits if best is None or not worse(table, complete, best, i, done[i])]

@@ -130,7 +130,8 @@ def test_a_decision_is_committed_with_all_reports_before_it(tmp_path: Path, monk
         return positions[-1]
 
     monkeypatch.setattr(SqliteStore, "append", watched)
-    study = Study({"x": [1, 2, 3]}, store=SqliteStore(path=path), stop=[{"use": "threshold", "limit": 5}], seed=0)
+    rule = {"use": "threshold", "limit": 5}
+    study = Study({"x": [1, 2, 3]}, sampler="grid", store=SqliteStore(path=path), stop=[rule], seed=0)
     study.run(lambda params: (float(params["x"] * step) for step in range(1, 7)), trials=3)
     events = [record["event"] for record in SqliteStore(path=path).read(study.name)]
     study.close()
