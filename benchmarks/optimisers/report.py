@@ -78,11 +78,13 @@ def by_family(rows: Rows, curves: Curves) -> str:
     """One board for each family, of the stage in which the most take part."""
     families = {row.problem: row.family for row in rows.values()}
     seeds, cut = stages(curves)[0]
+    shared = {problem for problem, _ in common(at(cut, main_budget(cut)), list(cut))}
     parts = []
     for family in dict.fromkeys(families.values()):
-        inside = {name for name in families if families[name] == family}
-        text = f"**{family}** ({', '.join(sorted(inside))}; {_seeds(seeds)})"
-        parts.append(f"{text}:\n\n{board(cut, inside.__contains__)}")
+        inside = {name for name in shared if families[name] == family}
+        if inside:
+            text = f"**{family}** ({', '.join(sorted(inside))}; {_seeds(seeds)})"
+            parts.append(f"{text}:\n\n{board(cut, inside.__contains__)}")
     return "\n\n".join(parts)
 
 
@@ -253,6 +255,8 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, help="write the rows sorted and packed to this .csv.gz")
     options = parser.parse_args()
     rows = read(options.rows)
+    if not rows:
+        parser.error(f"{options.rows} holds no runs: give the file that run.py wrote.")
     if options.pack:
         write(options.pack, rows)
     if options.plots:
