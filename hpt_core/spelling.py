@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "nearest_or_known"]
@@ -12,6 +11,8 @@ _LISTED = 20
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint like " Did you mean 'grid'?", empty where nothing known is close; letters that were swapped go first."""
+    import difflib  # only where something is wrong
+
     near = difflib.get_close_matches(name[:200], list(known))
     swapped = [other for other in near if sorted(other) == sorted(name)]
     return f" Did you mean {(swapped or near)[0]!r}?" if near else ""

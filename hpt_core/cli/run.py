@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.group import INTERRUPTED
-from hpt_core.cli.reading import default_store, location_of, open_store
+from hpt_core.cli.reading import default_store, location_of
 from hpt_core.cli.text import say, stdout_to_stderr
+from hpt_core.cli.warm_start import begin_with, earlier_study
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.history import History
     from hpt_core.study import Study
 
 __all__ = ["command"]
-
-_TOP = 5
 
 
 @click.command("run", short_help="Run a study, or go on with it.")
@@ -53,12 +51,12 @@ def command(
         study, trials, workers = _study(session, file, overrides, options)
         stack.callback(study.close)
         study.workers = workers
-        earlier = _earlier(session, study, options["warm_start"]) if options["warm_start"] else None
+        earlier = earlier_study(session, study, options["warm_start"]) if options["warm_start"] else None
         before = study.history.next_number
         if not quiet:
             _greet(study, before)
         if earlier is not None:
-            told = _warm_start(study, *earlier)
+            told = begin_with(study, *earlier)
             if not quiet:
                 say(told)
         interrupted = False
@@ -67,9 +65,8 @@ def command(
                 study.run(trials=trials, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
-        given = [
-            f"--{name}={value}" for name, value in options.items() if value and name not in ("amend", "warm_start")
-        ]
+        once = ("amend", "warm_start")
+        given = [f"--{name}={value}" for name, value in options.items() if value and name not in once]
         ending = Ending(study, [str(file), *overrides, *given], before, interrupted=interrupted)
         if as_json:
             ending.emit()
@@ -92,23 +89,6 @@ def _study(
         data, folder=file.parent, store=default_store(), amend=options["amend"], plugins=session.plugins
     )
     return study, settings.trials, settings.workers
-
-
-def _earlier(session: Session, study: Study, wanted: str) -> tuple[str, History]:
-    """The study ``NAME[@STORE]``, without a store in that of ``study``."""
-    from hpt_core.ledger import load_history
-
-    name, _, location = wanted.partition("@")
-    with open_store(session, location) if location else nullcontext(study.store) as store:
-        return load_history(store, name)
-
-
-def _warm_start(study: Study, name: str, earlier: History) -> str:
-    """Enqueue the best configurations of an earlier study; returns what was done, in words."""
-    from hpt_core.warm_start import warm_start
-
-    found = warm_start(study.space, earlier, name=name, top=_TOP, enqueue=study.decisions.enqueue)
-    return f"Warm start from {name!r}: {found}"
 
 
 def _greet(study: Study, before: int) -> None:

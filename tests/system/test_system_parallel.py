@@ -33,7 +33,7 @@ SCRIPT = """
         yield float(params["x"])
 
     if __name__ == "__main__":
-        study = hpt.Study({"x": hpt.Int(0, 29)}, sampler="grid", store=sys.argv[1], seed=0)
+        study = hpt.Study({"x": hpt.Int(0, 29)}, sampler="grid", store=sys.argv[1], seed=0, retries=3)
         study.run(evaluate, workers=int(sys.argv[2]))
 """
 
