@@ -65,10 +65,10 @@ class Columns:
         if trial.values is None:
             self.losses[trial.number] = self.excess[trial.number] = np.nan
             return
-        self.losses[trial.number] = [sign * v for sign, v in zip(self.signs.values(), trial.values, strict=True)]
+        self.losses[trial.number] = [sign * v for sign, v in zip(self.signs.values(), trial.values, strict=False)]
         if self.constraints:
             evidence = trial.reports[-1].metrics if trial.partial and trial.reports else {}
-            known = {**evidence, **trial.metrics, **dict(zip(self.signs, trial.values, strict=True))}
+            known = {**evidence, **trial.metrics, **dict(zip(self.signs, trial.values, strict=False))}
             self.excess[trial.number] = [bound.excess(known.get(bound.metric)) for bound in self.constraints]
 
     def restrict(self, inside: NDArray[np.bool_]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chances", "squeeze"]
 
+_LEAST = 1e-9  # of the largest excess: a median below it would be no scale for that
 _MOST_FITTED = 192  # points that the hyperparameters are fitted on
 _MOST_EXACT = 600  # points that the posterior is conditioned on
 _NEAREST = 64  # of them those nearest to the bound
@@ -45,7 +46,8 @@ def chances(encoding: Encoding, seen: Observations, rng: np.random.Generator) ->
 
 def squeeze(excess: FloatArray) -> FloatArray:
     """The excess (n,) on a scale that a Gaussian process likes; odd and monotone, so that 0 stays 0. (n,)."""
-    scaled = excess / (float(np.median(np.abs(excess))) or float(np.abs(excess).max()) or 1.0)
+    size = np.abs(excess)
+    scaled = excess / (max(float(np.median(size)), _LEAST * float(size.max())) or 1.0)
     squeezed = np.sign(scaled) * np.log1p(np.abs(scaled))
     return np.asarray(squeezed / (float(squeezed.std()) or 1.0), dtype=np.float64)
 
