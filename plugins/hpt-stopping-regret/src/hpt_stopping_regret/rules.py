@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ _WORTHLESS = 0.01  # of the way from a middling early result to the best: a gain
 
 
 @attrs.define(kw_only=True)
-class _Gainful:
+class _Gainful(ABC):
     """What both rules have in common: results, tolerance, and the way to ask the model."""
 
     epsilon: float | None = option(
@@ -93,11 +94,11 @@ class _Gainful:
     def _least(self, history: History) -> int:
         return max(20, 3 * len(history.space.columns)) if self.min_trials is None else self.min_trials
 
-    def _is_enough(self, outlook: Outlook, epsilon: float) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _is_enough(self, outlook: Outlook, epsilon: float) -> bool: ...
 
-    def _reason(self, evidence: Mapping[str, Any]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _reason(self, evidence: Mapping[str, Any]) -> str: ...
 
     def _tolerance(self, history: History, ranked: NDArray[np.intp], yardstick: float) -> float:
         if self.epsilon is not None:
