@@ -230,6 +230,21 @@ def test_who_is_near_tells_more() -> None:
     assert nearness({1: 0.4}, [{1: 0.4, 2: 0.4}]) == [0.0]  # constant: nothing to learn
 
 
+@pytest.mark.parametrize("big", [1e3, 1e30, 1e100])
+def test_a_fit_that_diverged_on_a_fold_is_hardly_heard(big: float) -> None:
+    rng = np.random.default_rng(0)
+    effects = rng.normal(0, 0.2, 5)
+    whole = [dict(enumerate(level + effects + rng.normal(0, 0.01, 5))) for level in rng.normal(1, 0.05, 8)]
+    own = {0: 1 + effects[0], 1: 1 + effects[1]}
+    clean = adjusted_mean(own, whole)
+    assert clean == pytest.approx(1 + effects.mean(), abs=0.03)
+    diverged = {0: 1 + effects[0], 1: 1.0, 2: big, 3: 1.0, 4: -big / 2}
+    assert adjusted_mean(own, [*whole, diverged]) == pytest.approx(clean, abs=0.02)
+    behind = [[row[i] - whole[0][i] for i in range(5)] for row in whole]
+    known = pooled_variance(behind, 1e-4, 4.0)
+    assert pooled_variance([*behind, list(diverged.values())], 1e-4, 4.0) < 3 * known
+
+
 @given(rows, st.randoms(use_true_random=False))
 def test_order_does_not_matter_for_the_adjustment(table: list[dict[int, float]], random: Any) -> None:
     shuffled = table[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,22 @@ def test_the_incumbent_is_the_best_that_keeps_the_constraints() -> None:
     searched.run(trials=4)
     found = Folds()._best(searched.history, 9)  # what all rules compare with
     assert [number for number, _ in found] == [2, 3, 0]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("big", [1e160, sys.float_info.max])
+@pytest.mark.parametrize("rule", [*(Folds(test=t) for t in ("gain", "forgiving", "t", "wilcoxon")), Race()], ids=repr)
+def test_losses_that_overflow_when_squared_or_added_are_huge_ones(rule: Rule, big: float) -> None:
+    """Some users give a configuration that cannot be fitted the largest number there is."""
+    rng = np.random.default_rng(0)
+    complete = [*rng.random((6, 10)).tolist(), [1.0, big / 10, *[1.0] * 8]]
+    decision = judge(rule, study(complete, [big, big, big / 2, 1.0, big, big, big, 3.0, big], steps=10))
+    assert decision is not None
+    assert decision.value is not None
+    assert 1e90 < decision.value < 1e101
+    ordinary = judge(rule, study(complete, [1.5, 1.2, 1.1, 1.4, 1.4, 1.5, 1.5, 1.5, 1.3], steps=10))
+    assert ordinary is not None
+    assert ordinary.value == pytest.approx(1.4, abs=0.2)
 
 
 # --- forgiving ------------------------------------------------------------------------------------

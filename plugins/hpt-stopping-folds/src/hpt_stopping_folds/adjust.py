@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpt_stopping_folds.differences import capped, variance_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -40,18 +42,19 @@ def nearness(own: Mapping[int, float], others: Sequence[Mapping[int, float]]) ->
 
     Folds that are hard for good models need not be so for bad ones, which an additive model cannot say. So a trial has
     the weight (h / (d + h))**2: d is the distance of the means over the folds that both have done, h 0.3 times the
-    standard deviation within trials, pooled.
+    standard deviation within trials, pooled. A trial whose variance was `capped` for that has so much less weight.
     """
-    rows = [row for row in (own, *others) if len(row) > 1]
-    within = [float(np.var(list(row.values()), ddof=1)) for row in rows]
-    h = _SOFTENING * math.sqrt(math.fsum(within) / len(within)) if within else 0.0
+    within = [variance_of(list(row.values())) for row in (own, *others)]
+    known = capped(within)
+    several = sum(len(row) > 1 for row in (own, *others))
+    h = _SOFTENING * math.sqrt(math.fsum(known) / several) if several else 0.0
     if h == 0:
         return [0.0] * len(others)  # within trials nothing differs: there are no effects
     weights = []
-    for other in others:
+    for other, variance, most in zip(others, within[1:], known[1:], strict=True):
         common = sorted(own.keys() & other.keys())
         distance = abs(math.fsum(own[fold] - other[fold] for fold in common)) / len(common)
-        weights.append((h / (distance + h)) ** 2)
+        weights.append((h / (distance + h)) ** 2 * (most / variance if variance else 1.0))
     return weights
 
 

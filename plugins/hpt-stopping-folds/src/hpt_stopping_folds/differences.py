@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, stdtr
 
-__all__ = ["corrected_t", "expected_gain", "pooled_variance", "signed_rank", "variance_of"]
+__all__ = ["capped", "corrected_t", "expected_gain", "pooled_variance", "signed_rank", "variance_of"]
 
 _EXACT_UP_TO = 50
 _SAME = 1e-12  # relative to the largest: a difference that is rounding
+_MOST = 9.0  # times the median: a trial with three times the usual deviation counts like that, one that diverged too
 
 
 def corrected_t(differences: Sequence[float], ratio: float) -> float:
@@ -40,11 +41,18 @@ def variance_of(values: Sequence[float]) -> float:
     return float(np.var(values, ddof=1)) if len(values) > 1 else 0.0
 
 
+def capped(variances: Sequence[float]) -> list[float]:
+    """Variances, none of them above 9 times the median of those that are not 0: one fit that diverged is not all."""
+    told = [variance for variance in variances if variance > 0]
+    limit = _MOST * float(np.median(told)) if told else 0.0
+    return [min(variance, limit) for variance in variances]
+
+
 def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float) -> float:
     """The variance of a paired difference from fold to fold, pooled within trials.
 
     (weight * prior + sum of squared deviations) / (weight + degrees of freedom): the posterior mean, nearly, under a
-    scaled inverse chi-squared prior (Gelman et al. 2013, "Bayesian data analysis", section 2.6).
+    scaled inverse chi-squared prior (Gelman et al. 2013, "Bayesian data analysis", section 2.6); they are `capped`.
 
     Args:
         rows: d of several trials against the same reference. Those that are zero everywhere (another spelling of the
@@ -53,7 +61,8 @@ def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float
         weight: Degrees of freedom that it counts for.
     """
     told = [row for row in rows if len(row) > 1 and any(row)]
-    squares = math.fsum(variance_of(row) * (len(row) - 1) for row in told)
+    _, *variances = capped([prior, *map(variance_of, told)])
+    squares = math.fsum(variance * (len(row) - 1) for variance, row in zip(variances, told, strict=True))
     return (weight * prior + squares) / (weight + sum(len(row) - 1 for row in told))
 
 

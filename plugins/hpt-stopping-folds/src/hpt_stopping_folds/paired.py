@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,6 +21,7 @@ FoldLosses = Mapping[int, float]
 """Fold -> loss of one trial."""
 
 _SAME = 1e-12  # relative: means that differ by less differ by rounding
+_MOST = 1e100  # squares and sums of larger losses overflow
 
 
 def mean_over(losses: FoldLosses) -> float:
@@ -43,7 +44,7 @@ class Paired:
                 f"{type(self).__name__} compares trials fold by fold, but this evaluator reports a {history.evidence}. "
                 "Use a rule for curves (median, asha), or an evaluator whose evidence is 'folds'."
             )
-        return dict(history.curve(trial, self.metric, maximize=self.maximize))
+        return _finite(history.curve(trial, self.metric, maximize=self.maximize))
 
     def _best(self, history: History, count: int) -> list[tuple[int, FoldLosses]]:
         """(number, losses) of the best feasible trials that have folds, the best first; of equals the earlier first."""
@@ -84,4 +85,8 @@ def is_worse(loss: float, bound: float) -> bool:
 
 
 def _values(trial: Trial) -> dict[int, float]:
-    return {report.step: report.value for report in trial.reports}
+    return _finite((report.step, report.value) for report in trial.reports)
+
+
+def _finite(series: Iterable[tuple[int, float]]) -> dict[int, float]:
+    return {fold: max(-_MOST, min(_MOST, value)) for fold, value in series}
