@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "append", "load_history"]
 
-_PASSING = frozenset({"heartbeat", "reported"})
-"""Events that a power cut may cost as long as nothing else was written: a decision that rests on them is durable."""
+_PASSING = frozenset({"heartbeat", "reported", "started"})
+"""Events that a power cut may cost as long as nothing else was written: a decision that rests on them is durable.
+
+A start that is lost is decided again, on the same log and so alike; what ran ended with the machine.
+"""
 
 
 class Ledger:
@@ -82,7 +85,7 @@ class Ledger:
 
 
 def append(store: Store, study: str, records: Sequence[Record]) -> int:
-    """Append to a store: durably, but for what a trial says while it runs, where the store has a quicker way for that.
+    """Append to a store: durably, but for a trial's start and reports, where the store has a quicker way for those.
 
     Returns:
         The position of the last one.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from contextlib import suppress
+from itertools import compress, product
 from pathlib import Path
 
 import pytest
 
 from hpt_core import Record, StoreError
-from hpt_store_csv import scan
+from hpt_store_csv import log, scan
 from hpt_store_csv.layout import Layout, finish
 from hpt_store_csv.repair import main
 from hpt_store_csv.store import CsvStore
@@ -227,6 +229,19 @@ def test_a_line_with_a_right_checksum_must_still_be_a_record(path: Path) -> None
         read(path)
 
 
+@pytest.mark.parametrize("lazily", [False, True])
+def test_a_file_that_is_taken_away_is_not_begun_anew(path: Path, lazily: bool) -> None:
+    store = CsvStore(path=path)
+    assert store.read(STUDY) == RECORDS
+    kept = path.rename(path.with_name("kept.csv"))
+    append = store.append_lazily if lazily else store.append
+    with pytest.raises(StoreError, match="was moved or deleted while it was in use"):
+        append(STUDY, [{"n": "new"}])
+    assert not path.exists()
+    kept.rename(path)
+    assert store.append(STUDY, [{"n": "new"}]) == len(RECORDS) + 1
+
+
 def test_a_newer_format_is_refused_and_left_alone(path: Path) -> None:
     header, rest = path.read_bytes().split(b"\n", 1)
     newer = header.replace(b'""hpt-csv"":1', b'""hpt-csv"":2') + b"\n" + rest
@@ -235,3 +250,35 @@ def test_a_newer_format_is_refused_and_left_alone(path: Path) -> None:
         with pytest.raises(StoreError, match=r"newer hpt-store-csv \(format 2, known: 1\)"):
             action()
     assert path.read_bytes() == newer
+
+
+def test_whatever_pages_a_power_cut_keeps_of_what_was_written_lazily_it_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any of the pages that were not synchronised may be on the disk or not; the size is."""
+    store, cut = CsvStore(path=tmp_path / "runs.csv"), tmp_path / "cut.csv"
+    store.append(STUDY, [{"event": "created", "time": 1.5, "definition": DEFINITION}])
+    synced = store.path.read_bytes()
+
+    def fsync(fd: int) -> None:
+        nonlocal synced
+        synced = store.path.read_bytes()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(log, "_SETTLING_SECONDS", 0.0)
+    page, known, luck = 4096, 1, random.Random(0)
+    for number in range(2, 120):
+        text = "x" * luck.randrange(300)
+        assert store.append_lazily(STUDY, [{"event": "reported", "step": number, "text": text}]) == number
+        now = store.path.read_bytes()
+        known = number if synced == now else known
+        old = synced.ljust(len(now), b"\0")
+        dirty = [at for at in range(0, len(now), page) if now[at : at + page] != old[at : at + page]]
+        for kept in product([False, True], repeat=len(dirty)):
+            pages = bytearray(old)
+            for at in compress(dirty, kept):
+                pages[at : at + page] = now[at : at + page]
+            cut.write_bytes(pages)
+            found = CsvStore(path=cut).read(STUDY)
+            assert len(found) >= known
+            assert list(found) == list(store.read(STUDY))[: len(found)]

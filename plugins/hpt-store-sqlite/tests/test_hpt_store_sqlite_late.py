@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core import Record, Study
+from hpt_core import Float, Record, Study
 from hpt_store_sqlite import session
 from hpt_store_sqlite.late import LATE_BYTES
 from hpt_store_sqlite.store import SqliteStore
@@ -138,3 +138,36 @@ def test_a_decision_is_committed_with_all_reports_before_it(tmp_path: Path, monk
     states = {trial.state for trial in study.trials}
     assert {"stopped"} <= states
     assert len(positions) < len(events) - events.count("reported") + 1, "each report was committed by itself"
+
+
+def test_a_start_that_a_power_cut_cost_is_decided_again_alike(tmp_path: Path) -> None:
+    path = tmp_path / "hpt.db"
+
+    def opened() -> Study:
+        return Study({"x": Float(0, 1)}, sampler="random", store=SqliteStore(path=path), seed=0)
+
+    with contextlib.closing(opened()) as study:
+        study.tell(study.ask(), 0.5)
+        lost = study.ask()
+        other = SqliteStore(path=path)
+        assert other.read(study.name)[-1]["event"] == "started", "another process sees it at once"
+        other.close()
+    late(path).write_bytes(b"")
+    with contextlib.closing(opened()) as study:
+        assert [trial.value for trial in study.trials] == [0.5]
+        again = study.ask()
+        assert (again.number, again.params) == (lost.number, lost.params)
+
+
+def test_a_trial_without_reports_is_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, written = SqliteStore.append, []
+
+    def watched(self: SqliteStore, study: str, records: Sequence[Record]) -> int:
+        written.append([record["event"] for record in records])
+        return append(self, study, records)
+
+    monkeypatch.setattr(SqliteStore, "append", watched)
+    study = Study({"x": [1, 2, 3]}, sampler="grid", store=SqliteStore(path=tmp_path / "hpt.db"), seed=0)
+    study.run(lambda params: params["x"], trials=3)
+    study.close()
+    assert written == [["created", "joined"], ["finished"], ["finished"], ["finished"], ["stopped"]]

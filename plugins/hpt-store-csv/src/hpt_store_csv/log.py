@@ -27,6 +27,8 @@ __all__ = ["Log", "layout_of"]
 _LOG = logging.getLogger("hpt")
 
 _SETTLING_SECONDS = 0.02
+_PAGE = 4096
+"""A power cut may keep one page and lose the one before it, which would look like damage: only one waits for it."""
 
 
 class Log:
@@ -76,6 +78,11 @@ class Log:
         """
         with self._mutex:
             with opened(self._path, os.O_RDWR | os.O_APPEND) as fd:
+                if fd is None and self._known is not None:  # begun anew the log would lack its beginning
+                    msg = (
+                        f"{self._path} was moved or deleted while it was in use. Put it back, or start anew elsewhere."
+                    )
+                    raise StoreError(msg)
                 known = None if fd is None else self._look(fd)
                 if fd is not None and known is not None:
                     self._check_study(known.layout)
@@ -152,8 +159,9 @@ class Log:
         progress = known.progress.copied()
         lines = lines_of(records, known.layout, known.position, progress)
         data = b"".join(lines)
+        in_one_page = (known.end - 1) // _PAGE == (known.end + len(data) - 1) // _PAGE
         try:
-            write(fd, data, to_disk=to_disk)
+            write(fd, data, to_disk=to_disk or not in_one_page)
         except OSError:
             with suppress(OSError):  # if even that fails, the rest is a torn tail
                 os.ftruncate(fd, known.end)

@@ -1,4 +1,4 @@
-"""Records that wait beside the database for the next commit: what a trial reports while it runs.
+"""Records that wait beside the database for the next commit: a trial's start, and what it reports while it runs.
 
 A commit waits for the disk several times, and no setting of SQLite that waits less rules out that a power cut damages
 the database. So these records are lines of a file of their own, ``hpt.db-late``. They outlive their process, as the
