@@ -48,6 +48,7 @@ def curve_searches() -> dict[str, Search]:
         "hpt bayes": ("bayes", []),
         "hpt bayes hyperband": ("bayes", [{"use": "hyperband", "min_resource": 1}]),
         "hpt bayes asha": ("bayes", [ASHA]),
+        "hpt bayes asha ninth": ("bayes", [{"use": "asha", "min_resource": 3}]),
         "hpt bayes asha late": ("bayes", [{"use": "asha", "min_resource": 9}]),
         "hpt bayes median": ("bayes", [{"use": "median"}]),
         "hpt bayes percentile": ("bayes", [{"use": "percentile"}]),
