@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 DEMO := .venv-demo
 DEMO_PIP := $(DEMO)/bin/python -m pip -qq --disable-pip-version-check
-DEMO_PARTS := ".[rich]" $(addprefix plugins/,hpt-evaluator-sklearn hpt-sampler-bayes hpt-stopping-basic hpt-store-sqlite)
+DEMO_PARTS := ".[rich]" $(addprefix plugins/,hpt-evaluator-sklearn hpt-sampler-bayes hpt-sampler-random hpt-stopping-basic hpt-store-sqlite)
 DOCS := .venv-docs
 BUILD_TOOLS := editables hatchling
 
@@ -59,7 +59,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt requirements-dev.txt $(PLUGINS)
 
 $(DEMO)/.stamp: pyproject.toml constraints.txt $(PLUGINS)
 	$(call make_venv,$(DEMO))
-	@echo "Installing hpt, four plugins, numpy, scipy and scikit-learn into $(DEMO) (once, about a minute) ..."
+	@echo "Installing hpt, five plugins, numpy, scipy and scikit-learn into $(DEMO) (once, about a minute) ..."
 	@$(DEMO_PIP) install -c constraints.txt $(BUILD_TOOLS)
 	@$(DEMO_PIP) install --no-build-isolation -c constraints.txt $(addprefix -e ,$(DEMO_PARTS))
 	@touch $@

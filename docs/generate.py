@@ -45,6 +45,7 @@ _ROOMS = {
     "history": "The history",
     "components": "The contracts",
     "options": "Options",
+    "importing": "Import paths",
     "hookspecs": "Hooks",
     "events": "Records",
     "plugins": "Plugins",

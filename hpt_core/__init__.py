@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from hpt_core.events import Record
     from hpt_core.history import History
     from hpt_core.hookspecs import hookimpl
+    from hpt_core.importing import import_object
     from hpt_core.locks import file_lock, wait_for
-    from hpt_core.options import import_object, option
+    from hpt_core.options import option
     from hpt_core.plugins import Plugins
     from hpt_core.serving import Peer, StoreServer, run_served
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
@@ -59,8 +60,9 @@ _HOME = {
     "events": ("Record",),
     "history": ("History",),
     "hookspecs": ("hookimpl",),
+    "importing": ("import_object",),
     "locks": ("file_lock", "wait_for"),
-    "options": ("import_object", "option"),
+    "options": ("option",),
     "plugins": ("Plugins",),
     "serving": ("Peer", "StoreServer", "run_served"),
     "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
+from hpt_core.errors import Mistake, UsageError
 from hpt_core.trial import Params
 
 if TYPE_CHECKING:
@@ -37,9 +38,19 @@ __all__ = [
     "Suggestion",
     "TrialRule",
     "WorkerCall",
+    "checked",
 ]
 
 KINDS = ("sampler", "evaluator", "stopping rule", "store", "executor")
+
+_METHODS = {
+    "sampler": (("suggest",),),
+    "evaluator": (("evaluate",),),
+    "stopping rule": (("judge_trial",), ("judge_study",), ("promote",)),
+    "store": (("append", "read", "studies", "lock", "close"),),
+    "executor": (("run",),),
+}
+"""The methods that a component of each kind must have: all of one of these groups."""
 
 
 @attrs.frozen
@@ -192,8 +203,8 @@ class Store(Protocol):
 
     Optional attribute ``location``: where it is, for people; and ``folder``: a `pathlib.Path` beside it where
     trials may keep files. Optional method ``append_lazily(study, records)``: as ``append`` without waiting for the
-    disk. What it wrote outlives its process, and after the next ``append`` a power cut, too; the core writes reports
-    and heartbeats with it.
+    disk. What it wrote outlives its process, and after the next ``append`` a power cut, too; the core writes the starts
+    of trials, reports and heartbeats with it.
     """
 
     def append(self, study: str, records: Sequence[Record]) -> int:
@@ -264,3 +275,28 @@ class Executor(Protocol):
             Exception: Whatever a worker raised; the others are ended first.
         """
         ...
+
+
+def checked(kind: str, component: object, path: str) -> object:
+    """A component, if it can be one of a kind.
+
+    Args:
+        kind: One of `KINDS`.
+        component: The component.
+        path: Key path, for messages.
+
+    Raises:
+        UsageError: If it is a class, or lacks what each of that kind has.
+    """
+    if isinstance(component, type):
+        message = f"Must be a{'n' * kind.startswith('e')} {kind}, not a class: write {component.__name__}(...)."
+        raise UsageError(Mistake(path, message))
+    choices = _METHODS[kind]
+    if not any(all(callable(getattr(component, m, None)) for m in methods) for methods in choices):
+        wanted = " or ".join("/".join(methods) for methods in choices)
+        message = (
+            f"Must be a{'n' * kind.startswith('e')} {kind}: a name, a mapping with 'use', "
+            f"or an object with {wanted}(). Got {type(component).__name__} {component!r:.80}."
+        )
+        raise UsageError(Mistake(path, message))
+    return component

@@ -61,8 +61,10 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     if len(raw) > _MAX_BYTES:
         raise UsageError(f"The study file {path} is too long; at most {_MAX_BYTES} bytes are taken.")
     try:
-        data = tomllib.loads(raw.decode())
-    except (ValueError, RecursionError) as err:  # ValueError: bad TOML, bad UTF-8, an int of thousands of digits
+        data = tomllib.loads(raw.decode("utf-8-sig"))  # editors on Windows put a mark before the text
+    except UnicodeDecodeError as err:
+        raise UsageError(f"{path} is no valid TOML: it must be text in UTF-8 (byte {err.start} is not).") from err
+    except (ValueError, RecursionError) as err:  # ValueError: bad TOML, an int of thousands of digits
         raise UsageError(f"{path} is no valid TOML: {err}") from err
     data.setdefault("name", path.stem)
     for override in overrides:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core import events, liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
-from hpt_core.errors import PluginError, SpaceExhausted, UsageError
+from hpt_core.errors import EvaluationError, PluginError, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
+from hpt_core.rules import ask, retired, value_of
 from hpt_core.trial import Failure, Report, State, Trial, check_report
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Decisions"]
 
 _REPEATS = 1_000
+_NUMBER = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 @attrs.define
@@ -86,9 +89,10 @@ class Decisions:
             if trial.attempt:  # lost with its worker: it has its place in the budget already
                 return self._start(trial, worker)
         if budget is not None and number - history.invalid_count - len(waiting) >= budget:
-            return self._wind_up(view, worker, "budget", Stop(f"all {budget} trials were started"))
+            return self._wind_up(view, decided_on, worker, "budget", Stop(f"all {budget} trials were started"))
         if waiting:
             return self._start(waiting[0], worker)
+        view = self._retire(view, number)
         promoted = self._promoted(view)
         if promoted is not None:
             return self._start(promoted, worker)
@@ -109,7 +113,7 @@ class Decisions:
         if self.rules:
             view.clock = self.ledger.now()
             for name, rule in self.rules:
-                stop = _answer(name, rule, "judge_study", (Stop,), view)
+                stop = ask(name, rule, "judge_study", (Stop,), view)
                 if stop is not None:
                     return self._stop_study(name, stop)
         return None
@@ -121,7 +125,7 @@ class Decisions:
             return None
         if len({_signature(trial.failure) for trial in first}) != 1:
             return None
-        message = f"the first {len(first)} trials of this run all failed with the same {first[0].failure.kind}"
+        message = f"the first {len(first)} trials of this run all failed in the same way ({first[0].failure.kind})"
         return Stop(f"{message}: {first[0].failure.message}", {"trials": [t.number for t in first]})
 
     def _stop_study(self, rule: str, stop: Stop) -> Stop:
@@ -148,13 +152,13 @@ class Decisions:
         seen = self.ledger.history.position
         return events.started(self.ledger.now(), number, dict(params), worker, attempt, seen, source, info)
 
-    def _wind_up(self, view: History, worker: str, rule: str, stop: Stop) -> Trial | Stop | None:
+    def _wind_up(self, view: History, number: int, worker: str, rule: str, stop: Stop) -> Trial | Stop | None:
         """No new trial will come: paused ones may go on all the same, and what runs may get one of them promoted."""
         states = {trial.state for trial in self.ledger.history.open.values()}
         if State.PAUSED in states:
             view.closing = True
             try:
-                promoted = self._promoted(view)
+                promoted = self._promoted(self._retire(view, number))
             finally:
                 view.closing = False
             if promoted is not None:
@@ -170,14 +174,21 @@ class Decisions:
             self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
             return self._start(self.ledger.history.trials[number], worker)
 
+    def _retire(self, view: History, number: int) -> History:
+        """Stop the paused trials that never will go on; returns what trial ``number`` is decided on from here."""
+        for name, rule in self.rules:
+            seen, given_up = self.ledger.history.position, retired(name, rule, view)
+            for paused, stop in given_up.items():
+                self._record(self._paused(paused, name, "retires"), name, stop, seen)
+            if given_up:
+                closing, view = view.closing, self._view(self.ledger.history, number)
+                view.closing = closing
+        return view
+
     def _promoted(self, view: History) -> Trial | None:
-        """The paused trial that goes on, after those that never will were stopped."""
-        seen = self.ledger.history.position
+        """The paused trial that goes on."""
         for name, rule in self.rules:
-            for number, stop in (_answer(name, rule, "retire", (Mapping,), view) or {}).items():
-                self._record(self._paused(number, name, "retires"), name, stop, seen)
-        for name, rule in self.rules:
-            number = _answer(name, rule, "promote", (int,), view)
+            number = ask(name, rule, "promote", (int,), view)
             if number is not None:
                 return self._paused(number, name, "promotes")
         return None
@@ -193,7 +204,8 @@ class Decisions:
         try:
             proposed = guarded_suggestion(self.sampler, view, number, self.duplicates)
         except SpaceExhausted as end:
-            return self._wind_up(view, worker, "space", Stop(f"space exhausted{f': {end}' if str(end) else ''}"))
+            stop = Stop(f"space exhausted{f': {end}' if str(end) else ''}")
+            return self._wind_up(view, number, worker, "space", stop)
         if isinstance(proposed, Repeat):
             return proposed
         record = self._started(number, proposed.params, worker, 1, proposed.source, proposed.info)
@@ -223,12 +235,12 @@ class Decisions:
         checked = check_report(report, last)
         with self.ledger.mutex:
             self.ledger.write(events.reported(self.ledger.now(), trial.number, attempt, checked))
-            if not self.rules or trial.attempt != attempt or trial.finished:
-                return None
+            if not self.rules or trial.attempt != attempt or trial.state is not State.RUNNING:
+                return None  # another process took it for lost
             seen = self.ledger.history.position
             view = self._view(self.ledger.history, trial.number)
             for name, rule in self.rules:
-                decision: Stop | Pause | None = _answer(name, rule, "judge_trial", (Stop, Pause), view, trial)
+                decision: Stop | Pause | None = ask(name, rule, "judge_trial", (Stop, Pause), view, trial)
                 if decision is not None:
                     self._record(trial, name, decision, seen)
                     return decision
@@ -240,8 +252,12 @@ class Decisions:
             self.ledger.write(events.paused(now, trial.number, trial.attempt, seen, rule, decision.reason, evidence))
             return
         values = self.estimate(trial.reports)
-        if decision.value is not None and values is not None:
-            values = (decision.value, *values[1:])
+        try:
+            given = value_of(decision)
+        except EvaluationError as err:
+            raise PluginError(f"The stopping rule {rule!r} stops trial {trial.number} wrongly: {err}") from err
+        if given is not None and (values is not None or len(self.ledger.history.objectives) == 1):
+            values = (given, *(values or ())[1:])
         record = events.stopped_early(now, trial.number, trial.attempt, values, seen, rule, decision.reason, evidence)
         self.ledger.write(record)
 
@@ -275,8 +291,7 @@ class Decisions:
         Raises:
             UsageError: If it does not run.
         """
-        trials = self.ledger.sync().trials
-        number = trial if isinstance(trial, int) else trial.number
+        trials, number = self.ledger.sync().trials, _number_of(trial)
         if not 0 <= number < len(trials):
             raise UsageError(f"There is no trial {number}; the study has {len(trials)}.")
         if trials[number].state is not State.RUNNING:
@@ -301,7 +316,7 @@ class Decisions:
             UsageError: If there is no such trial.
         """
         with self.ledger.mutex, self.ledger.lock():
-            known = self.ledger.sync().next_number
+            number, known = _number_of(number), self.ledger.sync().next_number
             if not 0 <= number < known:
                 raise UsageError(f"There is no trial {number}; the study has {known}.")
             self.ledger.write(events.invalidated(self.ledger.now(), number, reason))
@@ -309,7 +324,15 @@ class Decisions:
     # --- how it ends ------------------------------------------------------------------------------------
 
     def stop(self, trial: Trial, stop: Stop) -> None:
-        """Record that the user stopped a trial early, with the value that ``stop`` or its reports give it."""
+        """Record that the user stopped a trial early, with the value that ``stop`` or its reports give it.
+
+        Raises:
+            UsageError: If the value that ``stop`` gives is none.
+        """
+        try:
+            value_of(stop)
+        except EvaluationError as err:
+            raise UsageError(f"Trial {trial.number}: {err}") from err
         self._record(trial, "given", stop, self.ledger.history.position)
 
     def complete(self, trial: Trial, values: Sequence[float], metrics: Mapping[str, float]) -> None:
@@ -338,33 +361,23 @@ class Decisions:
 
     def recover(self) -> None:
         """Take back the trials of processes that are gone."""
-        history = self.ledger.sync()
-        for trial in [t for t in history.open.values() if t.state is State.RUNNING]:
-            owner = liveness.owner_of(trial.worker)
-            heard = max(trial.started or 0.0, history.workers.get(owner, 0.0))
-            if not liveness.is_alive(owner, self.ledger.now() - heard):
-                self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
+        with self.ledger.mutex:  # the heartbeat's thread replays, too
+            history = self.ledger.sync()
+            for trial in [t for t in history.open.values() if t.state is State.RUNNING]:
+                owner = liveness.owner_of(trial.worker)
+                heard = max(trial.started or 0.0, history.workers.get(owner, 0.0))
+                if not liveness.is_alive(owner, self.ledger.now() - heard):
+                    self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
 
 
-def _answer(name: str, rule: object, method: str, allowed: tuple[type, ...], *arguments: object) -> Any:
-    """Ask a rule; one that has no such method has no opinion."""
-    ask = getattr(rule, method, None)
-    if ask is None:
-        return None
+def _number_of(trial: object) -> int:
     try:
-        answer = ask(*arguments)
-    except PluginError:
-        raise
-    except Exception as err:
-        raise PluginError(f"The stopping rule {name!r} failed in {method}: {type(err).__name__}: {err}") from err
-    if answer is not None and not isinstance(answer, allowed):
-        wanted = " or ".join(kind.__name__ for kind in allowed)
-        msg = f"The stopping rule {name!r} must answer {method} with {wanted} or None. Got {answer!r:.80}."
-        raise PluginError(msg)
-    return answer
+        return index(getattr(trial, "number", trial))  # type: ignore[arg-type] # that is what is tried
+    except TypeError as err:
+        raise UsageError(f"A trial is given by itself or by its number. Got {trial!r:.80}.") from err
 
 
 def _signature(failure: Failure | None) -> tuple[str, str]:
     if failure is None:
         return "", ""
-    return failure.kind, re.sub(r"0x[0-9a-f]+|\d+", "#", failure.message)
+    return failure.kind, _NUMBER.sub("#", failure.message)

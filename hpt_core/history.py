@@ -240,7 +240,7 @@ class History(Defined):
                 self._last_time = time
             if event in _HANDLERS:
                 _HANDLERS[event](self, record)
-        except (KeyError, IndexError, TypeError, ValueError) as err:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as err:
             raise StoreError(f"Record {self.position + 1} of the log is damaged: {type(err).__name__}: {err}") from err
         self.position += 1
 

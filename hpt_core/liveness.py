@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,9 @@ __all__ = ["LEASE_SECONDS", "is_alive", "owner_of", "this_process"]
 
 LEASE_SECONDS = 300.0
 """A process on another machine that was not heard of for so long counts as gone; it beats five times as often."""
+
+_LOOKS_UP = sys.platform != "win32"
+"""Whether a process can be looked up. On Windows ``os.kill(pid, 0)`` is no question, but Ctrl-C."""
 
 
 def this_process() -> str:
@@ -28,11 +32,11 @@ def is_alive(owner: str, silent_for: float) -> bool:
 
     Args:
         owner: As `this_process` named it.
-        silent_for: Seconds since it was last heard of. On this machine the process is looked up instead.
+        silent_for: Seconds since it was last heard of. On this machine the process is looked up, but not on Windows.
     """
     host, pid, start = (":::" + owner).rsplit(":", 2)
-    if host.removeprefix(":::") != _host() or not pid.isdecimal():
-        return silent_for < LEASE_SECONDS
+    if host.removeprefix(":::") != _host() or not pid.isdecimal() or not _LOOKS_UP:
+        return owner == this_process() or silent_for < LEASE_SECONDS
     found = _start_of(int(pid))
     return found is not None and str(found) == start
 
@@ -44,6 +48,8 @@ def _host() -> str:
 
 def _start_of(pid: int) -> int | None:
     """When a process began, in clock ticks since boot; 0 where that cannot be told, None if there is none."""
+    if not _LOOKS_UP:
+        return 0
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:

@@ -6,10 +6,10 @@ or of the wrong type with the key's path, and lists the options for ``hpt plugin
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -19,7 +19,7 @@ import attrs
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["build", "import_object", "inline_option", "option", "option_fields"]
+__all__ = ["build", "inline_option", "option", "option_fields"]
 
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", lambda value, bound: value >= bound),
@@ -137,10 +137,11 @@ def build(
         PluginError: If the class itself is at fault.
     """
     fields = {field.name: field for field in option_fields(cls)}
+    given = {name: _native(value) for name, value in given.items()}
     mistakes = []
     for name in given:
         if name not in fields:
-            known = ", ".join(sorted(fields)) or "none"
+            known = ", ".join(sorted(fields)) or ("none" if attrs.has(cls) else "none, as it is no attrs class")
             hint = did_you_mean(name, list(fields))
             message = f"{cls.__name__} has no such option.{hint} Its options: {known}."
             mistakes.append(Mistake(_join(path, name), message))
@@ -169,6 +170,13 @@ def build(
         order = list(given)
         raise UsageError(*sorted(mistakes, key=lambda m: _place(m.path, path, order)))
     return _made(cls, values, path)
+
+
+def _native(value: Any) -> Any:
+    """A number of numpy, as ``for seed in np.arange(5)`` gives, as one of Python's."""
+    if isinstance(value, Real) and not isinstance(value, (int, float)):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value
 
 
 def _by_default(default: Any, kind: Any, path: str, resolve: Callable[[type, Any, str], Any] | None) -> Any:
@@ -314,31 +322,3 @@ def _kind_name(kind: Any) -> str:
 
 def _wrong(path: str, wanted: str, value: object, hint: str = "") -> UsageError:
     return UsageError(Mistake(path, f"Must be {wanted}. Got {_shown(value)}.{hint}"))
-
-
-def import_object(path: str, where: str = "") -> Any:
-    """Import what ``"module:name"`` names.
-
-    Args:
-        path: ``"package.module:attribute"``; the attribute may be dotted.
-        where: Key path of the option that holds it, for messages.
-
-    Raises:
-        UsageError: If it is not of that form, or there is no such module or attribute; a module that raises
-            while it is imported has its own error as ``__cause__``.
-    """
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}."))
-    try:
-        found = importlib.import_module(module_name)
-    except Exception as err:
-        missing = isinstance(err, ModuleNotFoundError) and module_name.startswith(err.name or " ")
-        said = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
-        raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.")) from err
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            hint = did_you_mean(part, dir(found))
-            raise UsageError(Mistake(where, f"Cannot import {path!r}: {module_name!r} has no {part!r}.{hint}"))
-        found = getattr(found, part)
-    return found

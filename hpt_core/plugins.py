@@ -19,7 +19,8 @@ import pluggy
 from hpt_core import components, hookspecs
 from hpt_core.described import describe
 from hpt_core.errors import Mistake, PluginError, UsageError
-from hpt_core.options import build, import_object
+from hpt_core.importing import import_object
+from hpt_core.options import build
 from hpt_core.plugin_info import PluginInfo
 from hpt_core.spelling import did_you_mean
 
@@ -41,13 +42,6 @@ _HOOK_OF = {
     "stopping rule": "hpt_stopping_rules",
     "store": "hpt_stores",
     "executor": "hpt_executors",
-}
-_METHODS = {
-    "sampler": (("suggest",),),
-    "evaluator": (("evaluate",),),
-    "stopping rule": (("judge_trial",), ("judge_study",), ("promote",)),
-    "store": (("append", "read", "studies", "lock", "close"),),
-    "executor": (("run",),),
 }
 _KIND_OF: dict[type, str] = {
     components.Sampler: "sampler",
@@ -205,13 +199,13 @@ class Plugins:
         if kind == "evaluator" and callable(spec) and not isinstance(spec, type) and not hasattr(spec, "evaluate"):
             spec = {"use": self.default(kind), "call": spec}
         if not isinstance(spec, Mapping):
-            return self._checked(kind, spec, path)
+            return components.checked(kind, spec, path)
         if not isinstance(spec.get("use"), str):
-            message = f"Must name a {kind}. Installed: {', '.join(self.names(kind)) or 'none'}."
-            raise UsageError(Mistake(f"{path}.use", message))
+            message = f"Must name a {kind}. Installed: {', '.join(self.names(kind)) or 'none, no plugin offers one'}."
+            raise UsageError(Mistake(f"{path}.use", message, plugin=not self.names(kind)))
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}
-        return self._checked(kind, build(cls, options, path, self._resolve), path)
+        return components.checked(kind, build(cls, options, path, self._resolve), path)
 
     def _composed(self, kind: str, parts: Sequence[Any], path: str) -> Any:
         composer = self._first("hpt_compose", kind=kind)
@@ -236,7 +230,7 @@ class Plugins:
             return self.make("store", {"use": text}, path)
         name = self._first("hpt_store_for", location=text)
         if name is None:
-            message = f"No store keeps {text!r}. Installed: {', '.join(self.names('store'))}."
+            message = f"No store keeps {text!r}. NAME:///PATH names one of these: {', '.join(self.names('store'))}."
             raise UsageError(Mistake(path, message))
         return self.make("store", {"use": name, "path": text}, path)
 
@@ -249,7 +243,7 @@ class Plugins:
         name = self._first("hpt_default", kind=kind)
         if name is None:
             message = f"No {kind} is given and no installed plugin offers a default one."
-            raise UsageError(Mistake(path, message))
+            raise UsageError(Mistake(path, message, plugin=True))
         return str(name)
 
     def name_of(self, cls: type) -> str | None:
@@ -312,20 +306,6 @@ class Plugins:
     def _resolve(self, protocol: type, value: Any, path: str) -> Any:
         kind = _KIND_OF.get(protocol)
         return value if kind is None else self.make(kind, value, path)
-
-    def _checked(self, kind: str, component: object, path: str) -> object:
-        if isinstance(component, type):
-            message = f"Must be a {kind}, not a class: write {component.__name__}(...)."
-            raise UsageError(Mistake(path, message))
-        choices = _METHODS[kind]
-        if not any(all(callable(getattr(component, m, None)) for m in methods) for methods in choices):
-            wanted = " or ".join("/".join(methods) for methods in choices)
-            message = (
-                f"Must be a {kind}: a name, a mapping with 'use', or an object with {wanted}(). "
-                f"Got {type(component).__name__} {component!r:.80}."
-            )
-            raise UsageError(Mistake(path, message))
-        return component
 
     def _unknown(self, kind: str, name: str, path: str) -> Mistake:
         known = self.names(kind)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from hpt_core.errors import HptError, PluginError
+from hpt_core.errors import HptError, PluginError, StoreError
 from hpt_core.liveness import this_process
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class StoreServer:
                 _note_trial(peer, arguments[1])
             result = (True, getattr(self._store, verb)(*arguments))
         except HptError as err:
-            result = (False, err)
+            result = (False, err if _can_travel(err) else StoreError(str(err)))
         _send(peer, result)
 
     def _grant(self) -> None:
@@ -163,10 +163,16 @@ def _send_error(pipe: Connection, err: Exception) -> None:
     text = "".join(traceback.format_exception(err))
     err.add_note(f"In a worker process:\n{text}")
     with contextlib.suppress(OSError):  # nobody is there to hear it
-        try:
-            pipe.send(("raised", err, text))
-        except (AttributeError, TypeError, pickle.PicklingError):  # it cannot travel, what it says can
-            pipe.send(("raised", None, text))
+        pipe.send(("raised", err if _can_travel(err) else None, text))
+
+
+def _can_travel(err: Exception) -> bool:
+    """Whether an error arrives: one whose class takes other arguments than its message can be sent and not received."""
+    try:
+        pickle.loads(pickle.dumps(err))  # noqa: S301 - its own words
+    except Exception:  # noqa: BLE001 - a stranger's class may raise anything
+        return False
+    return True
 
 
 class _ServedStore:

@@ -22,4 +22,4 @@ def nearest_or_known(name: str, known: Iterable[str]) -> str:
     """A sentence that offers the nearest spelling, or what there is."""
     names = list(known)
     more = ", ..." if len(names) > _LISTED else ""
-    return did_you_mean(name, names).strip() or f"Known: {', '.join(names[:_LISTED])}{more}."
+    return did_you_mean(name, names).strip() or f"Known: {', '.join(names[:_LISTED]) or 'none'}{more}."

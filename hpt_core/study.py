@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +146,9 @@ class Study:
             self.evaluator = self.plugins.make("evaluator", evaluator)
         if self.evaluator is None:
             raise UsageError("Nothing evaluates the trials: give an evaluator to Study or to run().")
-        _check_count("workers", workers)
+        workers = _count("workers", workers)
         if trials is not None:
-            _check_count("trials", trials)
+            trials = _count("trials", trials)
         self.workers, self._decisions = workers, None  # a run joins the study anew, with the evaluator of this call
         self.stop_reason = run_study(self, trials, workers)
         return self.stop_reason
@@ -251,7 +252,7 @@ class Study:
             An object with the ``trials``, and with what was ``dropped``, ``filled`` in and ``passed_over``; its text
             says all that.
         """
-        _check_count("top", top)
+        top = _count("top", top)
         name, earlier = ("", other) if isinstance(other, History) else (other.name, other.history)
         return warm_start(self.space, earlier, name=name, top=top, enqueue=self.decisions.enqueue)
 
@@ -391,6 +392,7 @@ class Study:
         return rules
 
 
-def _check_count(name: str, value: object) -> None:
-    if type(value) is not int or value < 1:
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise UsageError(Mistake(name, f"Must be an int >= 1. Got {value!r}."))
+    return int(value)

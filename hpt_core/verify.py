@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core.components import Pause, Sampler, Store
+from hpt_core.components import Pause, Sampler, Stop, Store
 from hpt_core.definition import refuse_code
 from hpt_core.errors import SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion
 from hpt_core.history import History
+from hpt_core.rules import ask, retired
 from hpt_core.trial import State
 
 if TYPE_CHECKING:
@@ -123,6 +124,11 @@ class _Audit:
         lag = int(self._history.definition["reproducible"])
         return self._history if lag <= 1 else self._history.as_seen_by(number, lag)
 
+    def _view_of_the_next(self) -> History:
+        """What was seen when it was decided what comes next."""
+        waiting = (trial.number for trial in self._history.open.values() if trial.state is State.WAITING)
+        return self._view(next(waiting, self._history.next_number))
+
     def _check_start(self, record: Record) -> None:
         number = record["trial"]
         if number < len(self._history.trials):
@@ -144,11 +150,10 @@ class _Audit:
     def _check_promotion(self, number: int) -> None:
         """Whether some rule promotes this trial: before a new trial, or where none will come any more."""
         self._result.checked += 1
-        view = self._view(self._history.next_number)
+        view = self._view_of_the_next()
         answers = []
         for view.closing in (False, True):
-            asked = [getattr(rule, "promote", None) for _, rule in self._rules]
-            answers += [promote(view) for promote in asked if promote is not None]
+            answers += [ask(name, rule, "promote", (int,), view) for name, rule in self._rules]
         view.closing = False
         if number not in answers:
             self._differ(f"trial {number}: was promoted, and no rule promotes it")
@@ -156,18 +161,22 @@ class _Audit:
     def _check_retirement(self, number: int, name: str) -> None:
         """Whether a rule stops a trial that is paused."""
         self._result.checked += 1
-        view = self._view(self._history.next_number)
+        view = self._view_of_the_next()
         answers = []
         for view.closing in (False, True):
-            answers += [rule.retire(view) or {} for rule in self._named(name, "retire")]
+            answers += [retired(name, rule, view) for rule in self._named(name, "retire")]
         view.closing = False
         if not any(number in answer for answer in answers):
             self._differ(f"trial {number}: was stopped while it was paused, and {name!r} does not stop it")
 
     def _check_trial(self, record: Record) -> None:
-        trial = self._history.trials[record["trial"]]
         if record["rule"] == "given":
             return  # told, not decided
+        number, trials = record["trial"], self._history.trials
+        if number >= len(trials) or not trials[number].reports:
+            self._differ(f"trial {number}: was ended by {record['rule']!r} before it had reported")
+            return
+        trial = trials[number]
         if trial.state is State.PAUSED:
             self._check_retirement(trial.number, record["rule"])
             return
@@ -177,8 +186,8 @@ class _Audit:
             self._differ(f"trial {trial.number}: was ended by {record['rule']!r}, which is no rule of the study")
             return
         self._result.checked += 1
-        decisions = [rule.judge_trial(view, trial) for rule in rules]
-        decision = next((decision for decision in decisions if decision is not None), None)
+        asked = (ask(record["rule"], rule, "judge_trial", (Stop, Pause), view, trial) for rule in rules)
+        decision = next((decision for decision in asked if decision is not None), None)
         wanted = "paused" if record["event"] == "paused" else "stopped"
         found = {type(None): "left running", Pause: "paused"}.get(type(decision), "stopped")
         if found != wanted:
@@ -189,10 +198,9 @@ class _Audit:
         if not rules:
             return  # the budget or an exhausted space: the core's own counts
         self._result.checked += 1
-        waiting = (trial.number for trial in self._history.open.values() if trial.state is State.WAITING)
-        view = self._view(next(waiting, self._history.next_number))
+        view = self._view_of_the_next()
         view.clock = record["time"]
-        if all(rule.judge_study(view) is None for rule in rules):
+        if all(ask(record["rule"], rule, "judge_study", (Stop,), view) is None for rule in rules):
             self._differ(f"the study: {record['rule']} would go on, recorded is: {record['reason']}")
 
     def _named(self, name: str, method: str) -> list[Any]:

@@ -42,6 +42,8 @@ class WarmStart:
     def __str__(self) -> str:
         """All of it in words."""
         said = [f"tried first are {len(self.trials)} configurations of the earlier study"]
+        if not self.trials:
+            said = ["nothing of it fits" if self.passed_over else "it has no complete trial, so nothing is taken over"]
         said += [f"dropped: {', '.join(self.dropped)}"] if self.dropped else []
         said += [f"from their defaults: {', '.join(self.filled)}"] if self.filled else []
         said += self.passed_over

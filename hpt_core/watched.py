@@ -1,4 +1,4 @@
-"""Rules that watch a metric which no trial ever reported: they never had a say, and somebody has to tell."""
+"""Rules that watch what no trial ever reported: they never had a say, and somebody has to tell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def unreported(rules: Sequence[tuple[str, Any]], history: History) -> Iterator[s
     known = set(history.objectives)
     for trial in ended:
         known.update(trial.metrics, *(report.metrics for report in trial.reports))
+    silent = not any(trial.reports for trial in ended)
     for name, rule in rules:
+        if silent and hasattr(rule, "judge_trial") and not hasattr(rule, "judge_study"):
+            yield f"The rule {name!r} judges trials by what they report on their way, and none reported anything."
+            continue
         for metric in dict.fromkeys(_watched(rule)):
             if metric not in known:
                 others = ", ".join(sorted(known)[:20])

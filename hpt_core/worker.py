@@ -47,6 +47,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     study.plugins.study_started(study)
     decisions.ledger.observer = _Observer(study)
     worker = Worker(study, budget)
+    workers = workers if budget is None else max(1, min(workers, budget))  # more would have nothing to do
     try:
         with _Heartbeat(study):
             if workers == 1 and study.settings.trial_timeout is None:
@@ -54,7 +55,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
             else:
                 study.executor.run(worker, workers, worker.lost)
                 reason = _reason_since(study, before)
-        _discard(study, decisions.ledger.history.session)
+        _discard(study, decisions.ledger.history.trials)
         _conclude(study)
         none_keeps = shortfall(decisions.ledger.history)
         if none_keeps:
@@ -233,7 +234,7 @@ def _reason_since(study: Study, position: int) -> str:
 
 
 def _discard(study: Study, trials: Iterable[Trial]) -> None:
-    """Let the evaluator remove what it keeps for trials that ended without a result of their own."""
+    """Let the evaluator remove what it keeps for trials that ended without a result of their own, long ago too."""
     discard = getattr(study.evaluator, "discard", None)
     if discard is None:
         return
@@ -332,4 +333,7 @@ class _Heartbeat:
     def _beat(self) -> None:
         me = liveness.this_process()
         while not self._stop.wait(liveness.LEASE_SECONDS / 5):
-            self._ledger.write(events.heartbeat(self._ledger.now(), me))
+            try:
+                self._ledger.write(events.heartbeat(self._ledger.now(), me))
+            except StoreError as err:  # it may pass, and a store that is gone for good ends the run by itself
+                _LOG.warning("No heartbeat could be written: %s", err)

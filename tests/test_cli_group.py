@@ -10,12 +10,14 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Never
 
 import click
 import pytest
 from click.testing import CliRunner
 
 import hpt_core
+from hpt_core.cli import main
 from hpt_core.cli.group import COMMANDS, hpt
 from hpt_core.cli.session import Session
 from hpt_core.errors import Mistake, PluginError, StoreError, UsageError
@@ -331,6 +333,34 @@ def test_an_error_inside_a_plugin_shows_the_plugins_own_traceback() -> None:
     assert said.startswith("Error: The sampler X failed.\nTraceback (most recent call last):\n")
     assert "in from_afar" in said
     assert said.endswith("ValueError: inside\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("def f(params): return params['x']\n")
+    (tmp_path / "s.toml").write_text(
+        '[space]\nx = { low = 0, high = 9 }\n[evaluator]\nuse = "function"\ncall = "f:f"\n[store]\nuse = "memory"\n'
+    )
+    command = f"{sys.executable} -m hpt_core.cli run s.toml trials=2 {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def interrupt(*_: object, **__: object) -> Never:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["main", "make_context", "invoke"])
+def test_ctrl_c_at_any_time_is_told_and_has_its_code(
+    step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hpt", "completion", "bash"])
+    monkeypatch.setattr(click.Group, step, interrupt)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 def test_no_error_message_can_steer_the_terminal() -> None:

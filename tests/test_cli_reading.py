@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hpt_core.cli.group import hpt
+from hpt_core.liveness import this_process
 from hpt_core.plugins import default_plugins
 from hpt_core.study import Study
 from hpt_core.trial import Failure
@@ -289,11 +291,30 @@ def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
     for arguments in (["best"], ["best", "--json"]):
         result = cli(*arguments)
         assert result.exit_code == 1
-        assert result.stderr == "Error: No trial of the study 'failing' is complete yet (1 there).\n"
+        assert result.stderr == "Error: No trial of the study 'failing' is complete yet (there: 1 failed).\n"
         assert result.stdout == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
+@pytest.mark.parametrize("arguments", [["trials"], ["best", "--json"], ["export"]])
+def test_output_that_cannot_be_written_is_no_bug_of_ours(one: Hpt, arguments: list[str]) -> None:
+    assert one("best").exit_code == 0
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "hpt_core.cli", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "Error: Cannot write the output: No space left on device.\n")
+
+
 # --- trials ---------------------------------------------------------------------------------------
+
+
+def test_a_trial_whose_process_is_gone_is_not_said_to_run(cli: Hpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(SPACE, name="left", sampler="random", store="hpt.db", seed=0)
+    study.ask()
+    study.close()
+    assert "gone" not in cli("trials").stdout
+    monkeypatch.setattr("hpt_core.cli.trials.is_alive", lambda owner, _: owner != this_process())
+    assert "its process is gone; `hpt run` takes it up again" in cli("trials").stdout
 
 
 def numbers(result: Result) -> list[int]:
@@ -371,12 +392,13 @@ def test_the_ending_of_the_file_chooses_the_format(one: Hpt, ending: str, tmp_pa
 
 def test_a_file_is_replaced_only_with_force(one: Hpt, tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("mine")
+    before = {path.name for path in tmp_path.iterdir()}
     result = one("export", "-o", "out.csv")
     assert result.exit_code == 2
     assert (tmp_path / "out.csv").read_text() == "mine"
     assert one("export", "-o", "out.csv", "--force").exit_code == 0
     assert (tmp_path / "out.csv").read_text().startswith("number,state,accuracy")
-    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"hpt.db", "out.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_cannot_be_written_is_told(one: Hpt) -> None:

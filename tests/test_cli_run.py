@@ -203,6 +203,8 @@ def test_failures_are_told_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: 
     assert "5 trials: 3 complete, 2 failed" in result.stderr
     assert "failed: 1 error, the last: trial 1: ValueError" in result.stderr
     assert "failed: 1 invalid-value, the last: trial 3: " in result.stderr
+    assert "  hpt best --trial 1    shows how it failed\n" in result.stderr
+    assert "Traceback" in cli("best", "--trial", "1").stdout
     assert "\x1b" not in result.output
 
 
@@ -280,7 +282,8 @@ def test_a_sampler_that_fails_is_exit_code_3_with_its_own_traceback(cli: Hpt, tm
 
 
 def test_a_plugin_that_is_left_out_is_out_in_worker_processes_too(tmp_path: Path) -> None:
-    write(tmp_path, code="import os\ndef train(params): print(os.environ['HPT_DISABLE_PLUGINS']); return 1.0\n")
+    said = "os.write(1, os.environb[b'HPT_DISABLE_PLUGINS'] + b'\\n')"  # in one go: two processes write
+    write(tmp_path, code=f"import os\ndef train(params): {said}; return 1.0\n")
     command = [sys.executable, "-m", "hpt_core.cli", "--no-plugin", "sampler-random", "run", "s.toml", "--workers", "2"]
     environment = {key: value for key, value in os.environ.items() if key != "HPT_DISABLE_PLUGINS"}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

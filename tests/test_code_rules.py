@@ -31,7 +31,8 @@ CREW = "plugins/hpt-executor-dask/src/hpt_executor_dask/crew.py"
 ALLOWED = {
     ("hpt_core/builtin/local.py", "multiprocessing"): "the executor talks to processes that it started itself",
     ("hpt_core/serving.py", "multiprocessing"): "an executor talks to workers that it started itself",
-    ("hpt_core/serving.py", "pickle"): "the name of an error",
+    ("hpt_core/serving.py", "pickle"): "whether an error of its own can travel",
+    ("hpt_core/serving.py", "pickle.loads"): "reads what it has just written",
     (CREW, "multiprocessing"): "an executor talks to workers that know the key of the run",
     ("hpt_core/testing/component.py", "pickle"): "a check that a component can travel to workers",
     ("hpt_core/testing/component.py", "pickle.loads"): "reads what it has just written",

@@ -138,7 +138,15 @@ def test_there_must_be_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"x = ", b"[a\n", b"a = 1\na = 2\n", b"\xff\xfe", b"a = \x00", b"a.b = 1\na = 2\n", b"\xef\xbb\xbfa=1"),
+        *(
+            b"x = ",
+            b"[a\n",
+            b"a = 1\na = 2\n",
+            b"\xff\xfe",
+            b"a = \x00",
+            b"a.b = 1\na = 2\n",
+            "ä = 1".encode("latin-1"),
+        ),
         *(b"x = " + b"[" * 100_000, b"x = " + b"{a=" * 50_000, b"x = " + b"1" * 5000),
     ],
     ids=range(10),
@@ -147,6 +155,20 @@ def test_what_is_no_toml_is_said_to_be_none(tmp_path: Path, content: bytes) -> N
     path = tmp_path / "study.toml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="is no valid TOML"):
+        read_study_file(path)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfseed = 1\n", b"seed = 1\r\n", b"\xef\xbb\xbfseed = 1\r\n# \xc3\xa4"])
+def test_a_file_from_an_editor_on_windows_is_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(content)
+    assert read_study_file(path) == {"name": "study", "seed": 1}
+
+
+def test_text_in_another_encoding_is_told_apart_from_bad_toml(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes("seed = 1".encode("utf-16"))  # as the shell of Windows writes it
+    with pytest.raises(UsageError, match="must be text in UTF-8"):
         read_study_file(path)
 
 
@@ -196,7 +218,7 @@ def test_all_mistakes_are_told_at_once_with_their_place() -> None:
         (minimal(seed=True), "seed: Must be an int >= 0"),
         (minimal(evaluator={"use": "function", "call": "no_such_mod:f"}), "evaluator.call: Cannot import"),
         (minimal(evaluator="math:fsum"), "evaluator.use: 'math:fsum' is no class"),
-        (minimal(evaluator=3), "evaluator: Must be a evaluator"),
+        (minimal(evaluator=3), "evaluator: Must be an evaluator"),
         (minimal(stop={"use": "no-such"}), "stop[0].use: There is no stopping rule 'no-such'"),
         (minimal(space=3), "space"),
         (minimal(store="x.nothing-keeps-this"), "store: No store keeps"),

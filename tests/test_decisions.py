@@ -26,6 +26,7 @@ from hpt_core import (
     State,
     Stop,
     Trial,
+    UsageError,
     events,
     liveness,
 )
@@ -75,8 +76,8 @@ def log_of(decisions: Decisions) -> list[Record]:
 class Rule:
     """Says what a test tells it to, and keeps what it saw."""
 
-    def __init__(self, *, study: Any = None, trial: Any = None, promote: Any = None) -> None:
-        self.answers = {"judge_study": study, "judge_trial": trial, "promote": promote}
+    def __init__(self, *, study: Any = None, trial: Any = None, promote: Any = None, retire: Any = None) -> None:
+        self.answers = {"judge_study": study, "judge_trial": trial, "promote": promote, "retire": retire}
         self.saw: list[tuple[str, int, int]] = []
 
     def _say(self, method: str, history: History) -> Any:
@@ -92,6 +93,9 @@ class Rule:
 
     def promote(self, history: History) -> Any:
         return self._say("promote", history)
+
+    def retire(self, history: History) -> Any:
+        return self._say("retire", history)
 
 
 # --- which trial is taken -------------------------------------------------------------------------
@@ -261,6 +265,88 @@ def test_a_rule_may_give_the_value() -> None:
     trial = take(decisions)
     decisions.report(trial, Report(1, 2.0))
     assert trial.values == (77.0,)
+
+
+def test_a_value_that_is_given_needs_no_reports() -> None:
+    decisions = decisions_of()
+    first, second = take(decisions), take(decisions)
+    decisions.stop(first, Stop("bad", value=np.float32(77.5)))  # type: ignore[arg-type] # as rules give it
+    assert first.values == (77.5,)
+    assert type(first.value) is float
+    decisions.stop(second, Stop("bad"))
+    assert second.values is None
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, "good", [1.0]])
+def test_a_value_that_is_none_is_refused(value: Any) -> None:
+    decisions = decisions_of(rules=[("r", Rule(trial=Stop("bad", value=value)))])
+    trial = take(decisions)
+    with pytest.raises(PluginError, match=r"The stopping rule 'r' stops trial 0 wrongly: The value of a trial must be"):
+        decisions.report(trial, Report(1, 2.0))
+    with pytest.raises(UsageError, match=r"Trial 0: The value of a trial must be"):
+        decisions.stop(trial, Stop("bad", value=value))
+    assert trial.state is State.RUNNING
+
+
+@pytest.mark.parametrize("number", ["0", None, 0.0, [0]])
+def test_a_trial_is_given_by_its_number(number: Any) -> None:
+    decisions = decisions_of()
+    take(decisions)
+    for wrong in (lambda: decisions.running(number), lambda: decisions.invalidate(number, "wrong")):
+        with pytest.raises(UsageError, match=r"A trial is given by itself or by its number\. Got"):
+            wrong()
+    assert decisions.running(np.int64(0)) is decisions.ledger.history.trials[0]  # type: ignore[arg-type]
+    decisions.invalidate(np.int64(0), "wrong")  # type: ignore[arg-type] # of a data frame's index
+    assert type(log_of(decisions)[-1]["trial"]) is int
+
+
+def test_no_rule_is_asked_about_a_trial_that_was_taken_for_lost() -> None:
+    rule = Rule(trial=lambda _: Stop("bad"))
+    decisions = decisions_of(rules=[("r", rule)])
+    trial = take(decisions)
+    decisions.fail(trial, Failure("worker-lost", "its machine was not heard of"))
+    rule.saw.clear()
+    assert decisions.report(trial, Report(1, 2.0)) is None  # its machine is still there
+    assert rule.saw == []
+    assert (trial.state, trial.reports) == (State.WAITING, [])
+
+
+# --- paused trials that are given up ------------------------------------------------------------------
+
+
+class Noting(Learning):
+    """Notes how many trials are stopped when it is asked."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        self.stopped = len(history.stopped)
+        return super().suggest(history, rng)
+
+
+def paused_of_four(history: History) -> dict[int, Stop] | None:
+    if len(history.trials) < 4:
+        return None
+    return {int(n): Stop("no") for n in history.pending if history.trials[n].reports}
+
+
+@pytest.mark.parametrize(("lag", "stopped"), [(0, 4), (2, 3)])
+def test_who_is_asked_next_sees_what_was_retired(lag: int, stopped: int) -> None:
+    first, second = Rule(trial=Pause("wait"), retire=paused_of_four), Rule(retire=paused_of_four)
+    decisions = decisions_of(rules=[("first", first), ("second", second)], lag=lag)
+    decisions.sampler = sampler = Noting()
+    for _ in range(4):
+        decisions.report(take(decisions), Report(1, 1.0))
+    take(decisions)
+    assert sampler.stopped == stopped
+    records = [record for record in log_of(decisions) if record.get("state") == "stopped"]
+    assert [record["rule"] for record in records] == ["first"] * stopped
+
+
+def test_what_is_retired_without_a_stop_is_refused() -> None:
+    rule = Rule(trial=Pause("wait"), retire=lambda history: {0: "bad"} if history.trials else None)
+    decisions = decisions_of(rules=[("r", rule)])
+    decisions.report(take(decisions), Report(1, 1.0))
+    with pytest.raises(PluginError, match=r"The stopping rule 'r' must retire trial 0 with a Stop\. Got 'bad'"):
+        take(decisions)
 
 
 REPORTS = st.lists(st.tuples(st.floats(-10, 10), st.none() | st.floats(-10, 10)), max_size=4)

@@ -26,6 +26,7 @@ from click.testing import CliRunner
 
 from hpt_core.cli.group import hpt
 from hpt_core.cli.session import Session
+from hpt_core.components import KINDS
 from hpt_core.config import make_study
 from hpt_core.plugins import default_plugins
 
@@ -260,6 +261,23 @@ def test_the_reference_writes_signatures_as_they_are(monkeypatch: pytest.MonkeyP
         shown = str(inspect.signature(function, eval_str=False)).replace("'", '"')
         plain = re.sub(r': "([^"]*)"', r": \1", re.sub(r'-> "([^"]*)"', r"-> \1", shown))
         assert "".join(f"{function.__name__}{plain}".split()) in text.replace("'", '"')
+
+
+def test_what_the_readme_installs_has_all_that_it_names() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`pip install ([^`]*)`", text)
+    plugins = default_plugins()
+    known = {name for kind in KINDS for name in plugins.names(kind)}
+    installed = {Path(word).name for word in line.split()} | {"hpt-core"}
+    offered = {
+        name
+        for info in plugins.plugins
+        if info.distribution in installed
+        for names in info.components.values()
+        for name in names
+    }
+    named = set(re.findall(r'\b(?:use|sampler) ?= ?"?(\w+)', "".join(b.text for b in blocks_of(ROOT / "README.md"))))
+    assert known & named <= offered
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -429,6 +429,7 @@ def test_a_clock_that_is_behind_adds_no_work() -> None:
         {"event": "finished", "time": 1.0, "trial": 0, "attempt": 1, "state": "splendid"},
         {"time": 1.0},
         {"event": "heartbeat"},
+        {"event": "enqueued", "time": 1.0, "trial": 1, "params": 1.5},
     ],
 )
 def test_a_log_that_makes_no_sense_is_said_to_be_damaged(record: dict[str, Any]) -> None:

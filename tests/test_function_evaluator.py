@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hpt_core import Params, Report, TrialContext, UsageError
+from hpt_core import Float, Params, Report, Space, TrialContext, UsageError
 from hpt_core.builtin.function import FunctionEvaluator
 
 TRIAL = TrialContext({"x": 2.0}, number=3, objectives=("loss", "time"), resume_step=0)
@@ -64,6 +64,55 @@ def evaluate(call: Any, trial: TrialContext = TRIAL) -> Any:
 def test_a_function_is_given_the_params_and_the_trial_if_it_asks(call: Any, expected: Any) -> None:
     if expected is not None:
         assert evaluate(call) == expected
+
+
+def nothing() -> float:
+    return 1.0
+
+
+def by_name(x: float, y: float) -> float:
+    return x + y
+
+
+def three(x: float, y: float, z: float) -> float:
+    return x + y + z
+
+
+def keyword(params: Params, *, data: float) -> float:
+    return float(params["x"]) + data
+
+
+def others(a: Params, b: TrialContext) -> float:
+    return float(a["x"]) + b.number
+
+
+@pytest.mark.parametrize("call", [nothing, by_name, three, keyword])
+def test_a_function_with_other_arguments_is_told_beforehand(call: Any) -> None:
+    with pytest.raises(UsageError, match=r"Must take one dict of parameters.* Got f\(.*call it as f\(\*\*params\)"):
+        FunctionEvaluator(call=call).check(Space({"x": Float(0, 1), "y": Float(0, 1), "z": Float(0, 1)}), None)
+
+
+@functools.wraps(by_name)
+def spread(params: Params) -> float:
+    return by_name(**params)
+
+
+@functools.wraps(with_trial)
+def logged(*given: Any, **named: Any) -> float:
+    return with_trial(*given, **named)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [square, others, with_default, spread, logged, lambda x: x["x"], lambda *given: 1.0, dict, len, max, Model()],
+)
+def test_a_function_that_can_be_called_is_taken(call: Any) -> None:
+    FunctionEvaluator(call=call).check(Space({"x": Float(0, 1), "y": Float(0, 1)}), None)
+
+
+def test_a_wrapper_gets_what_it_takes_itself() -> None:
+    assert evaluate(spread, TrialContext({"x": 2.0, "y": 1.0})) == 3.0
+    assert evaluate(logged) == 5.0
 
 
 @pytest.mark.parametrize(

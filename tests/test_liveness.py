@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from hpt_core import liveness
 from hpt_core.liveness import LEASE_SECONDS, is_alive, owner_of, this_process
 
 
@@ -52,6 +53,17 @@ def test_a_number_that_another_process_has_now_is_not_the_old_one() -> None:
 @pytest.mark.parametrize(("silent", "alive"), [(0.0, True), (LEASE_SECONDS - 1, True), (LEASE_SECONDS + 1, False)])
 def test_a_process_elsewhere_lives_as_long_as_it_is_heard_of(silent: float, alive: bool) -> None:
     assert is_alive("another-host:1:1", silent) is alive
+
+
+def test_on_windows_nobody_is_sent_ctrl_c_to_learn_whether_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(liveness, "_LOOKS_UP", False)
+    monkeypatch.setattr(os, "kill", lambda pid, _: asked.append(pid))
+    host = this_process().rpartition(":")[0].rpartition(":")[0]
+    assert is_alive(this_process(), 1e9)
+    assert is_alive(f"{host}:1:0", LEASE_SECONDS - 1)
+    assert not is_alive(f"{host}:1:0", LEASE_SECONDS + 1)
+    assert asked == []
 
 
 @pytest.mark.parametrize("owner", ["", "w", "a:b", "a:b:c", "::", this_process().replace(":", ":x")])

@@ -126,6 +126,18 @@ def test_the_message_says_where_what_and_what_would_be_right(given: dict[str, An
     assert said is None or mistakes == [said]
 
 
+@pytest.mark.parametrize(("name", "value"), [("number", np.int64(4)), ("share", np.float32(0.25))])
+def test_a_number_of_numpy_is_one_of_python(name: str, value: Any) -> None:
+    made = getattr(build(Everything, {name: value}, "e"), name)
+    assert (made, type(made)) == (value, type(value.item()))
+
+
+@pytest.mark.parametrize("value", [np.float64(4.0), np.bool_(True), np.int64(10)])
+def test_a_number_of_numpy_is_as_strict(value: Any) -> None:
+    with pytest.raises(UsageError, match="Must be an int >= 1 and <= 9"):
+        build(Everything, {"number": value}, "e")
+
+
 def test_all_mistakes_are_told_in_the_order_of_the_input() -> None:
     given = {"txet": "x", "flag": 3, "number": "1", "items": [True, "x"], "share": 2}
     assert [mistake.partition(":")[0] for mistake in refusal(Everything, given)] == [
@@ -210,7 +222,8 @@ def test_what_a_class_refuses_itself_gets_the_path() -> None:
 def test_a_class_that_is_no_attrs_class_has_no_options() -> None:
     assert option_fields(WithoutOptions) == []
     assert isinstance(build(WithoutOptions, {}, "x"), WithoutOptions)
-    assert refusal(WithoutOptions, {"a": 1}) == ["sampler.a: WithoutOptions has no such option. Its options: none."]
+    (said,) = refusal(WithoutOptions, {"a": 1})
+    assert said == "sampler.a: WithoutOptions has no such option. Its options: none, as it is no attrs class."
 
 
 def test_annotations_that_are_not_there_are_the_plugins_fault() -> None:

@@ -291,8 +291,12 @@ def test_a_program_may_register_and_take_back_a_plugin() -> None:
     assert plugins.default("sampler") == "constant"
     plugins.unregister(offer)
     assert plugins.names("sampler") == []
-    with pytest.raises(UsageError, match="No sampler is given and no installed plugin offers a default"):
+    with pytest.raises(UsageError, match="No sampler is given and no installed plugin offers a default") as refused:
         plugins.default("sampler")
+    assert refused.value.exit_code == 3
+    with pytest.raises(UsageError, match="Installed: none, no plugin offers one") as refused:
+        plugins.make("sampler", {})
+    assert refused.value.exit_code == 3
 
 
 class Misspelt:
@@ -343,7 +347,7 @@ def test_a_store_is_given_in_many_ways() -> None:
     assert isinstance(plugins.make_store("memory"), MemoryStore)
     assert isinstance(plugins.make_store({"use": "memory"}), MemoryStore)
     for wrong, said in (
-        ("x.unknown", "No store keeps 'x.unknown'. Installed: memory."),
+        ("x.unknown", "No store keeps 'x.unknown'. NAME:///PATH names one of these: memory."),
         ("nothing://x", "There is no store 'nothing'"),
         ("memory:///x", "MemoryStore has no such option"),
         ("x.mem", "MemoryStore has no such option"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Never
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -409,6 +410,13 @@ def test_two_studies_in_one_store_are_apart() -> None:
     assert list(store.studies()) == ["one", "two"]
 
 
+def test_counts_and_seeds_may_come_from_numpy() -> None:
+    """As in ``for seed in np.arange(5)``."""
+    store = MemoryStore()
+    study_on(store, seed=np.int64(7)).run(loss, trials=np.int32(3))  # type: ignore[arg-type]
+    assert (study_on(store, seed=7).history.seed, len(study_on(store, seed=7).trials)) == (7, 3)
+
+
 # --- failing at the start -------------------------------------------------------------------------
 
 
@@ -430,7 +438,15 @@ def test_the_same_failure_at_the_start_ends_the_run_and_is_shown_once(max_failur
     assert str(shown.value).count("Traceback") == 1
     assert "no column 'y'" in str(shown.value)
     assert study.history.stop is not None
-    assert "all failed with the same error" in study.history.stop["reason"]
+    assert "all failed in the same way (error)" in study.history.stop["reason"]
+
+
+def test_failures_that_differ_in_numbers_alone_are_the_same() -> None:
+    numbers = iter(["1.5", "-2", "-3.25e-05", "0x7f", "4", "1e+300"])
+    study = study_on()
+    with pytest.raises(NothingSucceededError):
+        study.run(fail_as(lambda _: f"bad x={next(numbers)}, y = {next(numbers)}"), trials=20)
+    assert len(study.trials) == 3
 
 
 def test_different_failures_do_not_end_the_run() -> None:
@@ -504,7 +520,7 @@ def test_a_bad_objective_is_refused(objective: Any) -> None:
     "given", [{"sampler": 3}, {"sampler": Uniform}, {"sampler": loss}, {"store": 3}, {"stop": [3]}, {"executor": 3}]
 )
 def test_what_is_no_component_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="Must be a "):
+    with pytest.raises(UsageError, match=r"Must be an? "):
         study_on(**given)
 
 

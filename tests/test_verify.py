@@ -19,6 +19,7 @@ from hpt_core import (
     Int,
     Params,
     Pause,
+    PluginError,
     Record,
     SpaceExhausted,
     Stop,
@@ -247,6 +248,28 @@ def test_a_stop_that_no_rule_wanted_is_found(honest: Study) -> None:
 
     (found, *_) = changed(honest, stop_early).differences
     assert "above has it left running, recorded is stopped" in found
+
+
+@pytest.mark.parametrize("event", ["created", "started"])
+def test_a_stop_that_rests_on_no_report_is_found(honest: Study, event: str) -> None:
+    """Before the trial was there, or right after its start."""
+
+    def antedate(records: list[Record]) -> None:
+        stop = first(records, event="finished", state="stopped")
+        whose = {"trial": stop["trial"]} if event == "started" else {}
+        stop["seen"] = records.index(first(records, event=event, **whose)) + 1
+
+    (found,) = changed(honest, antedate).differences
+    assert "was ended by 'above' before it had reported" in found
+
+
+def test_a_rule_that_fails_in_an_audit_is_named(honest: Study) -> None:
+    class Fails:
+        def judge_trial(self, history: History, trial: Trial) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(PluginError, match="The stopping rule 'above' failed in judge_trial: ZeroDivisionError"):
+        verify(honest.store, honest.name, PLUGINS, rules=[("above", Fails())])
 
 
 def test_a_stop_by_nobody_is_found(honest: Study) -> None:

@@ -44,6 +44,10 @@ def test_the_best_are_tried_first_in_their_order_and_recorded_as_such() -> None:
     assert [made.ask().params["x"] for _ in range(4)][:3] == [0.4, 0.3, 0.5]
     assert (found.dropped, found.filled, found.passed_over) == ([], [], [])
     assert str(found) == "tried first are 3 configurations of the earlier study."
+    nothing = study().enqueue_from(earlier(SPACE))
+    assert str(nothing) == "it has no complete trial, so nothing is taken over."
+    other = study().enqueue_from(earlier({"x": Float(7, 9)}, ({"x": 8.0}, 0.5)))
+    assert str(other).startswith("nothing of it fits; trial 0 does not fit: ")
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 3)), max_size=12), st.integers(1, 6))

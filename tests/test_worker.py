@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
@@ -30,6 +31,7 @@ from hpt_core import (
     TrialContext,
     UsageError,
     hookimpl,
+    liveness,
 )
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
@@ -476,6 +478,42 @@ def test_what_will_not_go_on_is_discarded_after_it_was_closed(caplog: pytest.Log
     assert "failed to discard trial 0" in caplog.text
 
 
+def test_what_a_killed_process_left_is_discarded_by_the_next_run() -> None:
+    evaluator = Keeping()
+    study = study_of(evaluator=evaluator)
+    study.tell(study.ask(), Failure("error", "and then the process was killed"))
+    study.tell(study.ask(), 1.0)
+    study.run(trials=2)
+    assert evaluator.told == ["discard 0"]
+
+
+class Flaky(MemoryStore):
+    """Fails to write the first heartbeat."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beats = 0
+        self.beaten = threading.Event()
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        if records[0]["event"] == "heartbeat":
+            self.beats += 1
+            if self.beats == 1:
+                raise StoreError("The disk is full.")
+            self.beaten.set()
+        return super().append(study, records)
+
+
+def test_a_heartbeat_that_fails_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(liveness, "LEASE_SECONDS", 0.02)
+    store = Flaky()
+    study_of(store=store).run(lambda _: float(store.beaten.wait(30)), trials=1)
+    assert store.beaten.is_set()
+    assert "No heartbeat could be written: The disk is full." in caplog.text
+
+
 def test_what_cannot_work_is_told_before_the_first_trial() -> None:
     study = study_of(space={"y": Float(0, 1)}, evaluator=Concluding())
     with pytest.raises(UsageError, match="there is no such thing"):
@@ -617,3 +655,17 @@ def test_nothing_is_recorded_of_a_run_that_cannot_begin() -> None:
 def test_failing_alike_at_once_is_an_error_with_the_traceback() -> None:
     with pytest.raises(NothingSucceededError, match="ZeroDivisionError"):
         study_of().run(lambda _: 1 / 0, trials=5)
+
+
+def test_no_more_workers_are_started_than_there_are_trials() -> None:
+    class Counting:
+        def run(self, worker: Callable[[str], str], workers: int, lost: object) -> None:
+            started.append(workers)
+            worker("here:1:0")
+
+    started: list[int] = []
+    for trials in (1, 3):
+        study = Study({"x": Float(0, 1)}, sampler="random", executor=Counting(), seed=0)
+        study.run(lambda params: params["x"], trials=trials, workers=300)
+        assert len(study.trials) == trials
+    assert started == [3]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.options import import_object, option
+from hpt_core.importing import import_object
+from hpt_core.options import option
 from hpt_core.trial import Report, TrialContext
+
+if TYPE_CHECKING:
+    from hpt_core.space import Space
 
 __all__ = ["FunctionEvaluator"]
 
@@ -38,14 +42,26 @@ class FunctionEvaluator:
             return _reports(result, trial)
         return result  # type: ignore[no-any-return]
 
-    def check(self, space: object, objectives: object) -> None:  # noqa: ARG002 - the arguments of the contract
-        """Find the function now, so that a wrong import path is told before the first trial."""
-        self._resolve()
+    def check(self, space: Space | None, objectives: object) -> None:  # noqa: ARG002 - the arguments of the contract
+        """Find the function now: a wrong import path, or one of other arguments, is told before the first trial."""
+        call = self._find()
+        arguments = _positional(call)
+        by_name = len(arguments) > 1 and {p.name for p in arguments} <= set(space.names if space else ())
+        if by_name or not _fits(call):
+            message = (
+                "Must take one dict of parameters, as `def f(params)`, and may take the trial, `def f(params, trial)`. "
+                f"Got f{_signature(call)}; where it takes them by name, call it as f(**params)."
+            )
+            raise UsageError(Mistake("evaluator.call", message))
 
-    def _resolve(self) -> Any:
+    def _find(self) -> Any:
         call = import_object(self.call, "evaluator.call") if isinstance(self.call, str) else self.call
         if not callable(call):
             raise UsageError(Mistake("evaluator.call", f"Must be a function. Got {call!r:.80}."))
+        return call
+
+    def _resolve(self) -> Any:
+        call = self._find()
         if _takes_trial(call):
             self._function = lambda trial: call(trial.params, trial)
         else:
@@ -61,13 +77,35 @@ class FunctionEvaluator:
         self.__init__(**state)  # type: ignore[misc]
 
 
-def _takes_trial(function: Any) -> bool:
+def _signature(function: Any) -> inspect.Signature:
+    """Of the function itself; of what it wraps where it passes on whatever it gets."""
+    own = inspect.signature(function, follow_wrapped=False)
+    passes_on = any(p.kind is p.VAR_POSITIONAL for p in own.parameters.values())
+    return inspect.signature(function) if passes_on else own
+
+
+def _positional(function: Any) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        parameters = _signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a builtin that does not say
+        return []
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _takes_trial(function: Any) -> bool:
+    positional = _positional(function)
     return len(positional) >= 2 and positional[1].default is positional[1].empty
+
+
+def _fits(function: Any) -> bool:
+    """Whether a function can be called as it will be."""
+    try:
+        _signature(function).bind(*([None] * (1 + _takes_trial(function))))
+    except ValueError:  # a builtin that does not say what it takes
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 def _reports(items: Any, trial: TrialContext) -> Iterator[Report]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +29,12 @@ __all__ = ["command"]
     default="table",
     help="How to write the configuration: to read, or to paste into a file, a program or a command line.",
 )
-@click.option("--trial", type=click.IntRange(0), metavar="N", help="Another trial than the best.")
+@click.option(
+    "--trial",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Another trial than the best; of a failed one how it failed, too.",
+)
 @json_option
 @click.pass_obj
 def command(
@@ -74,7 +80,8 @@ def _chosen(opened: Opened, number: int | None) -> list[Trial]:
     several = len(history.objectives) > 1
     found = history.front if several else [history.best] if history.best is not None else []
     if not found:
-        nothing = f"No trial of the study {opened.name!r} is complete yet ({len(history.trials)} there)"
+        states = Counter(trial.state.value for trial in history.trials)
+        nothing = f"No trial of the study {opened.name!r} is complete yet (there: {words.counts(states)})"
         msg = f"{shortfall(history) or nothing}."
         raise NothingSucceededError(msg)
     return found

@@ -90,7 +90,8 @@ class Ending:
             yield f"Nothing to do, the study is complete already: {self._study.stop_reason}."
         else:
             yield f"The study ended: {self._study.stop_reason}."
-        yield f"{about['trials']} trials: {words.counts(about['states'])}; {duration(about['elapsed'])} in all."
+        count = "1 trial" if about["trials"] == 1 else f"{about['trials']} trials"
+        yield f"{count}: {words.counts(about['states'])}; {duration(about['elapsed'])} in all."
         if words.sources(self._history):
             yield f"Suggested by {words.sources(self._history)}."
         for line in words.failures(self._history):
@@ -127,6 +128,9 @@ class Ending:
         suffix = self._suffix(where)
         if complete:
             yield f"  hpt best{suffix}    hpt trials{suffix}    hpt show{suffix}"
+        failed = next((t for t in reversed(self._history.trials) if t.failure is not None and t.failure.detail), None)
+        if failed is not None:
+            yield f"  hpt best --trial {failed.number}{suffix}    shows how it failed"
         stop = self._history.stop
         if self._interrupted or stop is None or stop["rule"] in ("budget", "trials", "time"):
             yield f"  {self._command()}    goes on"

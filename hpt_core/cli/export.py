@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpt_core.cli.reading import Opened, open_study, store_option, study_option
-from hpt_core.cli.text import say
+from hpt_core.cli.text import put, say
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -45,7 +45,7 @@ def command(
         content = _content(opened, form or _by_ending(output))
         count = len(opened.history.trials)
     if output is None:
-        click.echo(content, nl=False)
+        put(content)
     else:
         write_whole(output, content)
         say(f"{count} trials are in {output}.")

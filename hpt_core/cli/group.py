@@ -44,6 +44,9 @@ class HptGroup(click.Group):
         session = extra.pop("obj", None) or Session()
         try:
             context = super().make_context(info_name, args, parent, obj=session, **extra)
+        except KeyboardInterrupt as err:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from err
         except Exception as err:
             code = _exit_code(err, session)
             session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ __all__ = [
     "emit_json",
     "number",
     "paragraph",
+    "put",
     "say",
     "shorten",
     "stdout_to_stderr",
@@ -37,7 +39,7 @@ def say(text: str) -> None:
 
 def data(text: str) -> None:
     """Give what was asked for: on stdout."""
-    click.echo(clean(text))
+    put(clean(text) + "\n")
 
 
 def emit_json(schema: str, content: dict[str, Any]) -> None:
@@ -48,7 +50,23 @@ def emit_json(schema: str, content: dict[str, Any]) -> None:
             added, never renamed, dropped or given another meaning.
         content: The other keys.
     """
-    click.echo(json.dumps({"schema": f"hpt/{schema}/1", **content}, indent=2, allow_nan=False))
+    put(json.dumps({"schema": f"hpt/{schema}/1", **content}, indent=2, allow_nan=False) + "\n")
+
+
+def put(content: str | bytes) -> None:
+    """Write to stdout what is ready to be written.
+
+    Raises:
+        UsageError: If it cannot be written, as to a full disk.
+    """
+    try:
+        click.echo(content, nl=False)
+    except OSError as err:
+        if err.errno == errno.EPIPE:  # who reads it has enough
+            raise
+        from hpt_core.errors import UsageError
+
+        raise UsageError(f"Cannot write the output: {err.strerror}.") from err
 
 
 @contextmanager

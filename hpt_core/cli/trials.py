@@ -9,6 +9,7 @@ import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, duration, emit_json, number, say, shorten, table
+from hpt_core.liveness import is_alive, owner_of
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -94,6 +95,8 @@ def _cells(row: Row, objectives: Sequence[str], shown: Sequence[str]) -> list[st
 def _remark(row: Row) -> str:
     if row["invalid"] is not None:
         return f"invalid: {row['invalid']}"
+    if row["state"] == "running" and not is_alive(owner_of(row["worker"]), 0.0):
+        return "its process is gone; `hpt run` takes it up again"
     if row["failure_kind"]:
         return f"{row['failure_kind']}: {row['failure_message']}"
     return f"{row['rule']}: {row['reason']}" if row["rule"] else row["reason"]

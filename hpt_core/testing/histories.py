@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core import events
 from hpt_core.components import Pause, Stop
+from hpt_core.constraints import parse_constraints
 from hpt_core.history import History
 from hpt_core.space import Space
-from hpt_core.trial import Failure, Params, Report
+from hpt_core.trial import Failure, Params, Report, check_result
 
 if TYPE_CHECKING:
     from hpt_core.events import Record
@@ -28,9 +29,9 @@ def make_history(
 
     Args:
         space: The space.
-        trials: (params, outcome) in order of number. The outcome is a value (with several objectives a tuple), a
-            `Failure`, a `Stop` or `Pause` that a rule decided on after the trial's reports, or None for a trial that
-            still runs.
+        trials: (params, outcome) in order of number. The outcome is a value (with several objectives a tuple; a
+            mapping by name may have metrics, too), a `Failure`, a `Stop` or `Pause` that a rule decided on after the
+            trial's reports, or None for a trial that still runs.
         options: As of `make_records`.
 
     Returns:
@@ -46,6 +47,7 @@ def make_records(
     trials: Sequence[tuple[Params, object]] = (),
     *,
     directions: Sequence[str] = ("minimize",),
+    constraints: Mapping[str, str] | None = None,
     running: Sequence[Params] = (),
     reports: Reports | None = None,
     evidence: str = "curve",
@@ -59,6 +61,7 @@ def make_records(
         space: The space.
         trials: As of `make_history`.
         directions: One per objective; the objectives are called ``value`` or ``value0``, ``value1``, ...
+        constraints: As of `hpt_core.Study`; None: none.
         running: Points of further trials that still run, behind the others.
         reports: Trial number -> its reports in order; a bare number is the value at the next step, from 1.
         evidence: ``curve`` or ``folds``.
@@ -82,10 +85,21 @@ def make_records(
         "duplicates": "avoid",
         "reproducible": 0,
     }
+    if constraints:
+        definition["constraints"] = parse_constraints(constraints)
     records = [events.created(0.0, definition, {})]
     for number, (params, outcome) in enumerate([*trials, *((point, None) for point in running)]):
-        records += _of_trial(len(records), number, params, outcome, (reports or {}).get(number, ()))
+        records += _of_trial(len(records), number, params, _ended(outcome, names), (reports or {}).get(number, ()))
     return records
+
+
+def _ended(outcome: object, names: Sequence[str]) -> object:
+    """A result as values and metrics; any other outcome as it is."""
+    if outcome is None or isinstance(outcome, (Failure, Pause, Stop)):
+        return outcome
+    if not isinstance(outcome, Mapping):
+        outcome = dict(zip(names, outcome if isinstance(outcome, tuple) else (outcome,), strict=True))
+    return check_result(outcome, names)
 
 
 def _of_trial(
@@ -104,6 +118,5 @@ def _of_trial(
     elif isinstance(outcome, Stop):
         values = None if outcome.value is None else [outcome.value]
         yield events.stopped_early(float(end), number, 1, values, end, "rule", outcome.reason, outcome.evidence)
-    elif outcome is not None:
-        given = outcome if isinstance(outcome, tuple) else (outcome,)
-        yield events.complete(float(end), number, 1, [float(value) for value in given], {})
+    elif isinstance(outcome, tuple):
+        yield events.complete(float(end), number, 1, *outcome)

@@ -183,6 +183,18 @@ class SamplerKit(SamplerPurityKit):
             assert ask(sampler, history).params, f"after {count} trials"
 
     @check
+    def test_takes_constraints(self, make_sampler: Make, space: Space) -> None:
+        """It copes with a study whose constraints no trial keeps, some keep, or all.
+
+        Why: a study often begins with nothing but trials that break them; it has no best then, and none is feasible.
+        """
+        spots = examples.points(space, 8)
+        trials = [(params, {"value": examples.loss(space, params), "ms": 10.0 * i}) for i, params in enumerate(spots)]
+        for bound in ("<= -1", "<= 35", "<= 100"):
+            history = make_history(space, trials, constraints={"ms": bound})
+            assert ask(make_sampler(), history).params, f"eight trials of 0 to 70 ms, and the constraint is {bound}"
+
+    @check
     def test_takes_thousands_of_trials(self, make_sampler: Make) -> None:
         """It still answers after 2,000 trials.
 

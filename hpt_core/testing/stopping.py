@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
 
     @check
     def test_evidence_is_plain_data(self, make_rule: Make) -> None:
-        """The evidence of a decision is JSON-shaped and finite, its value a float or None.
+        """The evidence of a decision is JSON-shaped and finite, its value a finite float or None.
 
         Why: it is written to the log, where `hpt verify` compares it.
         """
@@ -88,7 +89,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
                     evidence = decision.evidence
                     assert json.loads(json.dumps(evidence, allow_nan=False)) == evidence
                     value = getattr(decision, "value", None)
-                    assert value is None or type(value) is float, f"the value is {value!r}"
+                    assert value is None or (type(value) is float and math.isfinite(value)), f"the value is {value!r}"
 
     @check
     def test_equals_are_not_stopped(self, make_rule: Make) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from hpt_core.components import Pause, Stop
 from hpt_core.errors import SpaceError
 from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
 from hpt_core.testing.histories import make_history
-from hpt_core.trial import FAILURE_KINDS, Failure
+from hpt_core.trial import FAILURE_KINDS, Failure, Report
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -187,11 +187,13 @@ def histories(
     max_trials: int = 10,
     directions: Sequence[str] = ("minimize",),
     evidence: str = "curve",
+    constraints: Mapping[str, str] | None = None,
 ) -> History:
     """Histories of studies as they may stand, from empty ones on.
 
     Trials are complete, stopped with a value and without, paused, failed in every way and running, by turns; with
-    reports and without; there are ties, equal configurations, and trials that were declared invalid.
+    reports and without; there are ties, equal configurations, and trials that were declared invalid. What constraints
+    are on is in each result and report: some trials keep them, some do not.
 
     Args:
         draw: Given by Hypothesis.
@@ -199,17 +201,20 @@ def histories(
         max_trials: Most trials.
         directions: One per objective.
         evidence: ``curve`` or ``folds``.
+        constraints: As of `hpt_core.Study`; None: none.
     """
     space = draw(spaces(max_parameters=3)) if space is None else space
     steps = draw(st.none() | st.integers(1, 5))
-    numbers = st.lists(_values(), max_size=steps or 5)
+    names = ["value"] if len(directions) == 1 else [f"value{i}" for i in range(len(directions))]
+    metrics = st.fixed_dictionaries({name: _values() for name in constraints or () if name not in names})
+    numbers = st.lists(st.tuples(_values(), metrics), max_size=steps or 5)
     trials, reports = [], {}
     for number in range(draw(st.integers(0, max_trials))):
-        reports[number] = draw(numbers)
-        trials.append((draw(params_of(space)), draw(_outcomes(len(directions), reported=bool(reports[number])))))
-    history = make_history(
-        space, trials, directions=directions, reports=reports, evidence=evidence, steps=steps, resumable=True
-    )
+        reports[number] = [Report(step, *item) for step, item in enumerate(draw(numbers), start=1)]
+        outcome = draw(_outcomes(names, metrics, reported=bool(reports[number])))
+        trials.append((draw(params_of(space)), outcome))
+    told: dict[str, Any] = {"directions": directions, "constraints": constraints, "evidence": evidence}
+    history = make_history(space, trials, reports=reports, steps=steps, resumable=True, **told)
     for number in sorted(draw(st.sets(st.integers(0, 3 * max_trials), max_size=2))):
         if number < len(trials) and trials[number][1] is not None:
             history.apply(events.invalidated(1e6, number, "it was wrong"))
@@ -221,9 +226,13 @@ def _values() -> st.SearchStrategy[float]:
     return st.integers(-2, 2).map(float) | st.floats(-1e6, 1e6)
 
 
-def _outcomes(objectives: int, *, reported: bool) -> st.SearchStrategy[Any]:
+def _outcomes(
+    names: Sequence[str], metrics: st.SearchStrategy[dict[str, float]], *, reported: bool
+) -> st.SearchStrategy[Any]:
     failures = st.sampled_from(FAILURE_KINDS).map(lambda kind: Failure(kind, "it failed"))
-    made: list[st.SearchStrategy[Any]] = [st.tuples(*[_values()] * objectives), st.none(), failures]
-    if reported and objectives == 1:
+    values = st.fixed_dictionaries(dict.fromkeys(names, _values()))
+    results = st.builds(lambda given, others: {**given, **others}, values, metrics)
+    made: list[st.SearchStrategy[Any]] = [results, st.none(), failures]
+    if reported and len(names) == 1:
         made += [_values().map(lambda value: Stop("bad", value=value)), st.just(Stop("bad")), st.just(Pause("wait"))]
     return st.one_of(made)

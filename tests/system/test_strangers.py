@@ -160,10 +160,28 @@ def test_a_strangers_model_reports_while_it_grows(hpt: Hpt, tmp_path: Path) -> N
 
 def test_several_workers_share_a_strangers_store(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
-    run = hpt("run", "study.toml", "trials=8", "workers=2", "stop=[]")
+    run = hpt("run", "study.toml", "trials=8", "workers=2", "reproducible=true", "stop=[]")
     assert run.returncode == 0, run.stderr
     trials = json.loads(hpt("trials", "--store", "study.jsonl", "--json").stdout)["trials"]
     assert [trial["state"] for trial in trials] == ["complete"] * 8
+    assert hpt("verify", "--store", "study.jsonl").returncode == 0
+    for recorded in ('"hpt-stranger-annealing": "1.0"', '"info": {"from": '):
+        assert recorded in (tmp_path / "study.jsonl").read_text()
+
+
+def test_without_the_plugins_it_is_said_what_is_missing(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    strangers = ("annealing", "identical", "jsonl", "terraces")
+    run = hpt("run", "study.toml", HPT_DISABLE_PLUGINS=",".join(f"hpt-stranger-{name}" for name in strangers))
+    assert run.returncode == 3
+    for mistake in (
+        "evaluator.use: There is no evaluator 'terraces'.",
+        "sampler.use: There is no sampler 'annealing'.",
+        "stop[0].use: There is no stopping rule 'identical'.",
+        "store.use: There is no store 'jsonl'.",
+        "The plugin annealing (hpt-stranger-annealing 1.0) is not in use: disabled by the user.",
+    ):
+        assert mistake in run.stderr
 
 
 def test_a_strangers_cache_answers_for_the_evaluator(hpt: Hpt, tmp_path: Path) -> None:

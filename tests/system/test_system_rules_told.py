@@ -21,13 +21,25 @@ def test_a_rule_that_watches_what_nobody_reports_is_told_at_the_end(caplog: pyte
         caplog.clear()
         rules = [{"use": "after", "rule": {"use": "median", "metric": metric}}, {"use": "threshold", "limit": 9.0}]
         study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=rules, seed=0)
-        study.run(lambda params: {"value": params["x"], "size": 1.0}, trials=3)
+        study.run(lambda params: iter_of({"value": params["x"], "size": 1.0}), trials=3)
         return [record.getMessage() for record in caplog.records]
 
     assert run("size") == []
     assert run("value") == []
     said = "The rule 'after' watches 'sise', which no trial reported. Did you mean 'size'? There were: size, value."
     assert run("sise") == [said]
+
+
+def iter_of(report: dict[str, float]) -> Iterator[dict[str, float]]:
+    yield report
+
+
+def test_a_rule_for_trials_that_report_nothing_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=["median", "plateau"], seed=0)
+    study.run(lambda params: params["x"], trials=3)
+    (record,) = caplog.records
+    said = "The rule 'median' judges trials by what they report on their way, and none reported anything."
+    assert record.getMessage() == said
 
 
 def train(params: Params) -> Iterator[float]:

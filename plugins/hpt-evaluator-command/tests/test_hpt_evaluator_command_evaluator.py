@@ -189,7 +189,9 @@ def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
 
 
 def test_a_working_directory_that_is_not_there_is_named() -> None:
-    assert "`cwd` '/no/such/folder' is no folder" in str(failure(CommandEvaluator(command="ls", cwd="/no/such/folder")))
+    error = failure(CommandEvaluator(command="ls", cwd="/no/such/folder"))
+    assert "`cwd` '/no/such/folder' is no folder" in str(error)
+    assert error.__cause__ is None  # whose traceback would be shown to the user
 
 
 def test_a_value_that_no_argument_can_hold_is_a_failure() -> None:

@@ -153,14 +153,18 @@ def test_scores_that_do_not_pair_up_are_refused() -> None:
         compare([1.0, 2.0], [1.0], 1, 1)
 
 
-@pytest.mark.parametrize("evaluated", [False, True], ids=["elsewhere", "here"])
-def test_concluding_compares_the_winner_with_the_default_on_the_same_folds(evaluated: bool) -> None:
+@pytest.mark.parametrize("where", ["here", "elsewhere", "before"])
+def test_concluding_compares_the_winner_with_the_default_on_the_same_folds(where: str) -> None:
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, refit=False)
     evaluator.check(SPACE, {"value": "maximize"})
-    if evaluated:
+    best = TrialContext(params={"C": 1.0})
+    if where == "here":
         values(evaluator, C=0.01)
         values(evaluator, C=1.0)
-    found = evaluator.conclude(TrialContext(params={"C": 1.0}))
+    elif where == "before":  # the winner comes with what it reported in another process
+        reports = list(SklearnEvaluator(estimator=SVC(), X=X, y=y).evaluate(best))
+        best = TrialContext(params={"C": 1.0}, resume_step=len(reports), reports=reports)
+    found = evaluator.conclude(best)
     expected = compare(
         cross_val_score(SVC(C=1.0), X, y).tolist(), cross_val_score(SVC(C=0.01), X, y).tolist(), 120, 30, name="value"
     )

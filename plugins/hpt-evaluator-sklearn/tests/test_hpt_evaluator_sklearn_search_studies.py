@@ -207,8 +207,9 @@ def test_another_search_is_refused_its_store(tmp_path: Path, change: dict[str, A
     clone(search).fit(X, Y)
     other = clone(search).set_params(**change.get("search", {}))
     params = {name: change[name] for name in ("sample_weight",) if name in change}
-    with pytest.raises(DefinitionChangedError, match="recorded with another definition"):
+    with pytest.raises(DefinitionChangedError, match="recorded with another definition") as refused:
         other.fit(change.get("X", X), change.get("y", Y), **params)
+    assert "its `study_name`" in refused.value.__notes__[0]
     other.set_params(study_name="another").fit(change.get("X", X), change.get("y", Y), **params)
 
 

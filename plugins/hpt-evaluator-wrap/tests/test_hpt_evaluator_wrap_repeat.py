@@ -13,7 +13,9 @@ from scipy.stats import sem
 
 from hpt_core import Float, Pause, Report, Stop, Study, TrialContext, UsageError
 from hpt_core.config import make_study, read_study_file
+from hpt_evaluator_wrap.cache import CacheEvaluator
 from hpt_evaluator_wrap.repeat import RepeatEvaluator
+from hpt_evaluator_wrap.retry import RetryEvaluator
 
 SPACE = {"x": Float(0, 1)}
 
@@ -160,6 +162,26 @@ def test_checks_and_conclusions_are_passed_on() -> None:
     assert RepeatEvaluator(evaluator=Noisy()).conclude is None
     with pytest.raises(UsageError, match="no y"):
         run(Whole(), objective={"y": "minimize"})
+
+
+@attrs.define(kw_only=True)
+class Keeping(Noisy):
+    """Keeps something of each trial that it evaluates."""
+
+    discarded: list[TrialContext] = attrs.field(factory=list)
+
+    def discard(self, trial: TrialContext) -> None:
+        self.discarded.append(trial)
+
+
+@pytest.mark.parametrize("wrapper", [CacheEvaluator, RepeatEvaluator, RetryEvaluator])
+def test_what_the_inner_evaluator_was_given_is_what_it_discards(wrapper: Any, tmp_path: Path) -> None:
+    inner, trial = Keeping(), TrialContext({"x": 1}, workdir=tmp_path)
+    outer = wrapper(evaluator=inner)
+    list(outer.evaluate(trial))
+    outer.discard(trial)
+    assert inner.discarded == inner.seen
+    assert wrapper(evaluator=Noisy()).discard is None
 
 
 STUDY = """

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ from numpy.random import default_rng
 
 from hpt_core import Float, Int, Params, State, Study, UsageError
 from hpt_core.testing import ExecutorKit
+from hpt_executor_dask.crew import _end_with
 from hpt_executor_dask.executor import DaskExecutor
 
 if TYPE_CHECKING:
@@ -141,6 +145,24 @@ def test_a_killed_study_ends_its_workers_and_goes_on(dask_address: str, tmp_path
     (tmp_path / "quick").touch()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert again.stdout.strip() == str([("complete", 2), ("complete", 2), ("complete", 1), ("complete", 1)])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("unread", [False, True], ids=["closed", "reset"])
+def test_a_worker_ends_with_the_process_that_runs_the_study(unread: bool) -> None:
+    """A process that is killed with a message unread resets the connection instead of closing it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        child = os.fork()
+        if not child:
+            with suppress(BaseException):
+                line = socket.create_connection(server.getsockname())
+                line.sendall(b"a message")
+                _end_with(os.dup(line.fileno()), threading.Event())
+            os._exit(0)
+        head, _ = server.accept()
+        head.recv(1 if unread else 9)
+        head.close()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 
 
 def until(reached: Callable[[], bool]) -> bool:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +157,25 @@ def test_several_objectives_and_several_studies() -> None:
     assert dict(history.definition["objectives"]) == {"loss": "minimize", "speed": "maximize"}
     found = [trial.values for trial in history.trials]  # noqa: PD011 - no data frame
     assert found == [tuple(theirs.values) for theirs in study.trials]
+
+
+def test_what_is_no_storage_of_optuna_is_refused_and_left_alone() -> None:
+    Study({"x": Float(0, 1)}, store="own.db", seed=0).add_trial({"x": 0.5}, 1.0)
+    with closing(sqlite3.connect("other.db")) as connection:
+        connection.execute("CREATE TABLE studies (name)")
+    Path("text.toml").write_text("seed = 1\n")
+    for name in ("own.db", "other.db", "text.toml"):
+        before = Path(name).read_bytes()
+        for source in (name, f"sqlite:///{name}"):
+            assert f"Cannot read a study of Optuna in {name}: " in run(source, code=2)
+        assert Path(name).read_bytes() == before
+
+
+def test_only_hpt_talks_while_it_imports() -> None:
+    searched("sqlite:///optuna.db")
+    command = [sys.executable, "-m", "hpt_core.cli", "import", "optuna.db"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "study_name" not in done.stdout + done.stderr
 
 
 def test_importing_twice_is_refused() -> None:

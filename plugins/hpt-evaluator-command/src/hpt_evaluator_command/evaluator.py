@@ -165,7 +165,7 @@ class CommandEvaluator:
         except (OSError, ValueError) as err:
             missing = folder is not None and not Path(folder).is_dir()
             reason = f"its `cwd` {folder!r} is no folder" if missing else str(err)
-            raise EvaluationError(f"The command cannot be started: {reason}.") from err
+            raise EvaluationError(f"The command cannot be started: {reason}.") from None  # a traceback would be ours
         stack.callback(process.stop)
         return process
 

@@ -81,7 +81,7 @@ def conclude(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
 
 
 def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
-    default = attrs.evolve(best, params=evaluator.default_params())
+    default = attrs.evolve(best, params=evaluator.default_params(), resume_step=0, reports=())  # none of the winner's
     if default.params == best.params:
         return {"comparison": "The winner is the default configuration."}
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -63,12 +63,21 @@ class RepeatEvaluator(Wrapper):
             yield Report(i + 1, found[first], {name: value for name, value in found.items() if name != first})
         return _summary(results)
 
-    def _once(self, trial: TrialContext, index: int) -> dict[str, float]:
+    @property
+    def discard(self) -> Callable[[TrialContext], object] | None:
+        """How the inner evaluator removes what it keeps of each repeat; None if it keeps nothing."""
+        discard = super().discard
+        return None if discard is None else lambda trial: [discard(self._own(trial, i)) for i in range(self.times)]
+
+    def _own(self, trial: TrialContext, index: int) -> TrialContext:
+        """The trial as a repeat's own."""
         digest = hashlib.blake2b(f"{self.seed}:{index}".encode(), digest_size=4).digest()
         workdir = None if trial.workdir is None else trial.workdir / f"repeat-{index + 1}"
-        own = attrs.evolve(
-            trial, params=dict(trial.params), seed=int.from_bytes(digest), workdir=workdir, resume_step=0
-        )
+        params = dict(trial.params)
+        return attrs.evolve(trial, params=params, seed=int.from_bytes(digest), workdir=workdir, resume_step=0)
+
+    def _once(self, trial: TrialContext, index: int) -> dict[str, float]:
+        own = self._own(trial, index)
         result: Any = self.evaluator.evaluate(own)
         if isinstance(result, Iterator):
             result = self._end(result, own)

@@ -11,16 +11,12 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Report, UsageError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from hpt_core import Report, UsageError, file_lock
 
 __all__ = ["Kept", "Results", "plain_result"]
 
 _LOG = logging.getLogger("hpt")
+_PATIENCE = 60.0  # seconds to wait for another process that writes
 
 
 @attrs.frozen
@@ -88,9 +84,9 @@ class Results:
         line = json.dumps({"key": json.loads(key), "reports": reports, "result": kept.result}, allow_nan=False)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab+") as file:
-                if fcntl is not None:  # else a line that another process is writing looks torn
-                    fcntl.flock(file, fcntl.LOCK_EX)
+            lock = self._path.with_name(self._path.name + "-lock")
+            # without it a line that another process is writing would look torn
+            with file_lock(lock, f"the cache {self._path}", _PATIENCE), self._path.open("ab+") as file:
                 torn = self._is_torn(file)
                 file.write(("\n" if torn else "").encode() + line.encode() + b"\n")  # one write: lines never mix
         except OSError as err:

@@ -50,6 +50,11 @@ class Wrapper:
         """What the inner evaluator does with the winner; None if it does nothing."""
         return getattr(self.evaluator, "conclude", None)
 
+    @property
+    def discard(self) -> Callable[[TrialContext], object] | None:
+        """How the inner evaluator removes what it keeps of a trial; None if it keeps nothing."""
+        return getattr(self.evaluator, "discard", None)
+
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
         """Let the inner evaluator object to what can never work.
 

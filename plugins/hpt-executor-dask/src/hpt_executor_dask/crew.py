@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import AuthenticationError
 from multiprocessing import connection as connections
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -179,7 +180,7 @@ def _gone() -> NoReturn:
 
 def _end_with(connection: int, ended: threading.Event) -> None:
     """End this process, in the middle of a trial too, when the connection is; its nanny starts another."""
-    with socket.socket(fileno=connection) as line:
+    with socket.socket(fileno=connection) as line, suppress(OSError):  # reset: the other end died with an answer unread
         while line.recv(1, socket.MSG_PEEK):  # an answer that the worker has not read yet
             time.sleep(_GRACE_SECONDS)
     if not ended.wait(_GRACE_SECONDS):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpt_core import Failure, Space, Stop, UsageError
 from hpt_sampler_optuna.convert import Axis, axes, only_value, parameter_of
 from hpt_sampler_optuna.found import Found, Told, conditions
+from hpt_sampler_optuna.rebuilt import quiet
 
 if TYPE_CHECKING:
     from hpt_core import Params
@@ -58,16 +61,29 @@ def _open(source: str, name: str | None) -> optuna.Study:
     if ("://" not in source or source.startswith("sqlite:///")) and not path.is_file():
         raise UsageError(f"There is no file {path}.")
     storage: Any = source
-    if "://" not in source:
+    if "://" not in source and path.suffix in (".log", ".journal"):
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        storage = optuna.storages.JournalStorage(backend)
+    elif "://" not in source or source.startswith("sqlite:///"):
+        _check_tables(path)
         storage = f"sqlite:///{path}"
-        if path.suffix in (".log", ".journal"):
-            backend = optuna.storages.journal.JournalFileBackend(str(path))
-            storage = optuna.storages.JournalStorage(backend)
     try:
-        return optuna.load_study(study_name=name, storage=storage)
+        with quiet():  # it tells which study it takes where one is there
+            return optuna.load_study(study_name=name, storage=storage)
     except (KeyError, ValueError, RuntimeError, StorageInternalError) as err:
         said = str(err).strip("'\"") or f"there is no study {name!r}"
         raise UsageError(f"Cannot read a study of Optuna in {source}: {said}") from err
+
+
+def _check_tables(path: Path) -> None:
+    """Optuna makes its tables in whatever database it opens, so a stranger's is not shown to it."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as err:
+        raise UsageError(f"Cannot read a study of Optuna in {path}: {err}.") from err
+    if not {"studies", "trials", "version_info"} <= found:
+        raise UsageError(f"Cannot read a study of Optuna in {path}: it is the database of another program.")
 
 
 def _objective(study: optuna.Study) -> dict[str, str]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
-from hpt_core import Record, StoreError, hookimpl, option
+from hpt_core import Record, StoreError, file_lock, hookimpl, option
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["JsonLinesStore"]
 
 
 @attrs.define(kw_only=True)
 class JsonLinesStore:
-    """Keeps studies in one file of JSON lines; Linux and macOS. (`hpt plugins show` prints this line.)."""
+    """Keeps studies in one file of JSON lines. (`hpt plugins show` prints this line.)."""
 
     path: str = option("hpt.jsonl", help="The file; made by the first write.")
 
@@ -71,11 +73,8 @@ class JsonLinesStore:
     def _batches(self) -> list[tuple[str, list[Record]]]:
         return [tuple(json.loads(line)) for line in self._whole().splitlines()]
 
-    @contextmanager
-    def _exclusive(self, name: str) -> Iterator[None]:
-        with self._file.with_name(f".{self._file.name}.{name}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _exclusive(self, name: str) -> AbstractContextManager[None]:
+        return file_lock(self._file.with_name(f".{self._file.name}.{name}.lock"), self.path, 60.0)
 
 
 @hookimpl

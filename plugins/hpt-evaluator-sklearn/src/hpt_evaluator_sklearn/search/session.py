@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 from joblib.parallel import get_active_backend
 
-from hpt_core import NothingSucceededError, Study
+from hpt_core import DefinitionChangedError, NothingSucceededError, Study
 from hpt_evaluator_sklearn.data import Data
 from hpt_evaluator_sklearn.routing import Routes
 from hpt_evaluator_sklearn.search.evaluator import SearchEvaluator, run_here
@@ -145,6 +145,9 @@ class Session:
             study.run(trials=self.trials, workers=workers)
         except AbortedError as err:
             raise err.original from None
+        except DefinitionChangedError as err:
+            err.add_note("The name of a search is its `study_name`; it cannot be amended.")
+            raise
         except NothingSucceededError:
             return  # scikit-learn's own summary of the errors follows from the results
         tried, wanted = study.history.next_number, self.search.n_iter
