@@ -201,7 +201,8 @@ class Plugins:
         if not isinstance(spec, Mapping):
             return components.checked(kind, spec, path)
         if not isinstance(spec.get("use"), str):
-            message = f"Must name a {kind}. Installed: {', '.join(self.names(kind)) or 'none, no plugin offers one'}."
+            installed = ", ".join(self.names(kind)) or "none, no plugin offers one"
+            message = f"Must name a{'n' * kind.startswith('e')} {kind}. Installed: {installed}."
             raise UsageError(Mistake(f"{path}.use", message, plugin=not self.names(kind)))
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}

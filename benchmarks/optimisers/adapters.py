@@ -183,7 +183,7 @@ class Smac:
 
 def _never(config: Any, seed: int = 0) -> float:
     """The function that SMAC wants to see; it is never called, as every value is told."""
-    raise NotImplementedError
+    raise AssertionError(f"SMAC evaluated {config!r} (seed {seed}) by itself, but its values are told.")
 
 
 def _config_parameter(kinds: Any, name: str, parameter: Any) -> Any:
