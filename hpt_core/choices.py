@@ -58,12 +58,11 @@ class _Listed(Parameter):
 
     def value_at(self, i: int) -> Any:
         """See `Parameter.value_at`; a list is a new one each time."""
-        value = self._frozen[i]
-        return list(value) if type(value) is tuple else value
+        return thaw(self._frozen[i])
 
     def index_of(self, value: Any) -> int:
         """See `Parameter.index_of`."""
-        return self._number[tuple(value) if type(value) is list else value]
+        return self._number[freeze(value)]
 
     def accept(self, value: Any) -> tuple[Any, str]:
         """See `Parameter.accept`; an int stands for an equal float."""

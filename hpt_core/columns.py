@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpt_core.constraints import Constraint
     from hpt_core.space import Space
 
-__all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns", "carry_over"]
+__all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns", "carry_over", "read_only"]
 
 # Codes of the state column. A lost trial says nothing about its point; an invalid one must not be used.
 WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, SILENT, INVALID = range(8)

@@ -7,7 +7,7 @@ direction), which is called before the first trial and raises `UsageError` with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from hpt_core.events import Record
     from hpt_core.history import History
+    from hpt_core.space import Space
     from hpt_core.trial import Failure, Report, Trial, TrialContext
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "TrialRule",
     "WorkerCall",
     "checked",
+    "fit_together",
+    "look_ahead",
+    "one",
 ]
 
 KINDS = ("sampler", "evaluator", "stopping rule", "store", "executor")
@@ -155,7 +159,11 @@ class Evaluator(Protocol):
 
 
 class TrialRule(Protocol):
-    """A stopping rule that judges trials; see `StoppingRule`."""
+    """A stopping rule that judges trials; see `StoppingRule`.
+
+    Optional attribute ``evidence``, as of an `Evaluator`: the only kind that it can judge. A study with an evaluator of
+    the other kind is then refused before its first trial.
+    """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Decide on a running trial right after it reported. Its last report is ``trial.reports[-1]``."""
@@ -277,6 +285,41 @@ class Executor(Protocol):
         ...
 
 
+def one(kind: str) -> str:
+    """A kind with its article: ``an evaluator``."""
+    return f"an {kind}" if kind.startswith("e") else f"a {kind}"
+
+
+def look_ahead(components: Iterable[object], space: Space, objectives: Mapping[str, str]) -> None:
+    """Let components object, by their ``check``, before the first trial to what can never work.
+
+    Raises:
+        UsageError: By the first of them that does.
+    """
+    for component in components:
+        check = getattr(component, "check", None)
+        if check is not None:
+            check(space, dict(objectives))
+
+
+def fit_together(evaluator: object, rules: Iterable[object]) -> None:
+    """See that rules which judge one kind of evidence only are given that kind.
+
+    Raises:
+        UsageError: By the first that is not.
+    """
+    given = getattr(evaluator, "evidence", "curve")
+    for i, rule in enumerate(rules):
+        wanted = getattr(rule, "evidence", given)
+        if wanted != given:
+            said = [{"curve": "curves"}.get(kind, kind) for kind in (wanted, given)]
+            message = (
+                f"This rule judges {said[0]}, and the evaluator's reports are {said[1]}: take another rule, or an "
+                f"evaluator whose `evidence` is {wanted!r}."
+            )
+            raise UsageError(Mistake(f"stop[{i}]", message))
+
+
 def checked(kind: str, component: object, path: str) -> object:
     """A component, if it can be one of a kind.
 
@@ -289,13 +332,13 @@ def checked(kind: str, component: object, path: str) -> object:
         UsageError: If it is a class, or lacks what each of that kind has.
     """
     if isinstance(component, type):
-        message = f"Must be a{'n' * kind.startswith('e')} {kind}, not a class: write {component.__name__}(...)."
+        message = f"Must be {one(kind)}, not a class: write {component.__name__}(...)."
         raise UsageError(Mistake(path, message))
     choices = _METHODS[kind]
     if not any(all(callable(getattr(component, m, None)) for m in methods) for methods in choices):
         wanted = " or ".join("/".join(methods) for methods in choices)
         message = (
-            f"Must be a{'n' * kind.startswith('e')} {kind}: a name, a mapping with 'use', "
+            f"Must be {one(kind)}: a name, a mapping with 'use', "
             f"or an object with {wanted}(). Got {type(component).__name__} {component!r:.80}."
         )
         raise UsageError(Mistake(path, message))

@@ -51,10 +51,8 @@ class Conditions:
         """The names that are active under the parents' values in ``params``, in the declared order."""
         on: set[str] = set()
         for name in self.order:
-            for parent, allowed in self.checks[name]:
-                if parent not in on or not _is_in(params.get(parent, ABSENT), allowed):
-                    break
-            else:
+            checks = self.checks[name]
+            if all(parent in on and _is_in(params.get(parent, ABSENT), allowed) for parent, allowed in checks):
                 on.add(name)
         return tuple(name for name in self.parameters if name in on)
 

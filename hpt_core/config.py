@@ -11,10 +11,11 @@ from typing import Any
 
 import attrs
 
+from hpt_core.components import fit_together, look_ahead
 from hpt_core.constraints import parse_constraints
 from hpt_core.definition import parse_objectives
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.options import build
+from hpt_core.options import build, option_fields
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.settings import Settings
 from hpt_core.space import Space
@@ -24,10 +25,10 @@ from hpt_core.study import Study
 __all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
 
 _MAX_BYTES = 1 << 20
-_SETTINGS = ("seed", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout")
+_SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
 _RUN = ("trials", "workers")
-_KEYS = ("name", *_SETTINGS, *_TABLES, *_RUN)
+_KEYS = (*_SETTINGS, *_TABLES, *_RUN)
 
 
 @attrs.frozen
@@ -124,14 +125,14 @@ def make_study(
     found = _Collector(data, plugins or default_plugins())
     arguments = found.components(store)
     run = found.run_settings()
-    settings = {key: data[key] for key in ("name", *_SETTINGS) if key in data}
+    settings = {key: data[key] for key in _SETTINGS if key in data}
     found.collect(lambda: build(Settings, settings, ""))
     if arguments.get("space") is not None:
         objectives = arguments.get("objective") or parse_objectives("minimize")
         for component in (arguments.get("evaluator"), arguments.get("sampler"), *arguments["stop"]):
-            check = getattr(component, "check", None)
-            if check is not None:
-                found.collect(partial(check, arguments["space"], objectives))
+            found.collect(partial(look_ahead, [component], arguments["space"], objectives))
+    if arguments.get("evaluator") is not None:
+        found.collect(partial(fit_together, arguments["evaluator"], arguments["stop"]))
     if found.mistakes:
         raise UsageError(*found.mistakes)
     return Study(**arguments, **settings, amend=amend, plugins=found.plugins), run

@@ -22,8 +22,12 @@ from hpt_core.trial import Failure, Report, State, Trial, check_report
 
 if TYPE_CHECKING:
     from hpt_core.history import History
+    from hpt_core.told import End
 
-__all__ = ["Decisions"]
+__all__ = ["OWN_REASONS", "Decisions"]
+
+OWN_REASONS = frozenset({"budget", "max_failures", "space"})
+"""Where a run's end names one of these as its rule, no stopping rule of the study decided it."""
 
 _REPEATS = 1_000
 _NUMBER = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -224,14 +228,19 @@ class Decisions:
 
     # --- while it runs ----------------------------------------------------------------------------------
 
-    def report(self, trial: Trial, report: object) -> Stop | Pause | None:
+    def report(self, trial: Trial, report: object, attempt: int | None = None) -> Stop | Pause | None:
         """Record one report and ask the rules; what they decide is recorded too.
+
+        Args:
+            trial: The trial.
+            report: The report.
+            attempt: Which attempt it is of; the replay passes over one that is over. None: the one that runs.
 
         Raises:
             EvaluationError: If it is no proper report.
         """
         last = trial.reports[-1].step if trial.reports else 0
-        attempt = trial.attempt
+        attempt = attempt or trial.attempt
         checked = check_report(report, last)
         with self.ledger.mutex:
             self.ledger.write(events.reported(self.ledger.now(), trial.number, attempt, checked))
@@ -323,31 +332,31 @@ class Decisions:
 
     # --- how it ends ------------------------------------------------------------------------------------
 
-    def stop(self, trial: Trial, stop: Stop) -> None:
-        """Record that the user stopped a trial early, with the value that ``stop`` or its reports give it.
-
-        Raises:
-            UsageError: If the value that ``stop`` gives is none.
-        """
-        try:
-            value_of(stop)
-        except EvaluationError as err:
-            raise UsageError(f"Trial {trial.number}: {err}") from err
-        self._record(trial, "given", stop, self.ledger.history.position)
-
-    def complete(self, trial: Trial, values: Sequence[float], metrics: Mapping[str, float]) -> None:
-        """Record that a trial ran to its end."""
-        now = self.ledger.now()
-        self.ledger.write(events.complete(now, trial.number, trial.attempt, values, metrics))
-
-    def fail(self, trial: Trial, failure: Failure) -> None:
-        """Record that a trial failed; one that was lost with its worker waits to be run again, if it may."""
-        now = self.ledger.now()
-        may_retry = failure.kind == "worker-lost" and trial.attempt <= self.retries
-        if may_retry or failure.kind == "interrupted":
-            record = events.released(now, trial.number, trial.attempt, failure.kind)
+    def end(self, trial: Trial, told: End) -> Trial:
+        """Record how the user says that a trial ended; a stop without a value takes that of the reports."""
+        if isinstance(told, Stop):
+            self._record(trial, "given", told, self.ledger.history.position)
+        elif isinstance(told, Failure):
+            self.fail(trial, told)
         else:
-            record = events.failed(now, trial.number, trial.attempt, failure)
+            self.complete(trial, *told)
+        return trial
+
+    def complete(
+        self, trial: Trial, values: Sequence[float], metrics: Mapping[str, float], attempt: int | None = None
+    ) -> None:
+        """Record that a trial ran to its end, in this attempt (None: the one that runs)."""
+        now = self.ledger.now()
+        self.ledger.write(events.complete(now, trial.number, attempt or trial.attempt, values, metrics))
+
+    def fail(self, trial: Trial, failure: Failure, attempt: int | None = None) -> None:
+        """Record that a trial failed; one that was lost with its worker waits to be run again, if it may."""
+        now, attempt = self.ledger.now(), attempt or trial.attempt
+        may_retry = failure.kind == "worker-lost" and attempt <= self.retries
+        if may_retry or failure.kind == "interrupted":
+            record = events.released(now, trial.number, attempt, failure.kind)
+        else:
+            record = events.failed(now, trial.number, attempt, failure)
         self.ledger.write(record)
 
     def lost(self, worker: str, failure: Failure) -> bool:

@@ -1,15 +1,17 @@
-"""How a study is defined, as JSON-shaped data, and what differs between two definitions."""
+"""How a study is defined, as JSON-shaped data: what it says, by name, and what differs between two definitions."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from hpt_core.constraints import Constraint, read_constraints
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code", "with_later_options"]
+__all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_code", "with_later_options"]
 
 _DIRECTIONS = ("minimize", "maximize")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -17,6 +19,57 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _COLUMNS = frozenset(
     ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
 ) | {"duration", "steps", "source", "attempt", "worker", "feasible"}
+
+
+class Defined:
+    """The part of a history that its definition tells.
+
+    Attributes:
+        definition: How the study is defined now, as JSON-shaped data; empty before the first record.
+    """
+
+    definition: Mapping[str, Any]
+
+    @property
+    def exists(self) -> bool:
+        """Whether the log has a study at all."""
+        return bool(self.definition)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the objectives, in order."""
+        return tuple(self.definition["objectives"])
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """``minimize`` or ``maximize``, one per objective."""
+        return tuple(self.definition["objectives"].values())
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The constraints on what trials return, each with ``metric``, ``relation`` and ``bound``; often none."""
+        return read_constraints(self.definition.get("constraints", {}))
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        return int(self.definition["seed"])
+
+    @property
+    def evidence(self) -> str:
+        """``curve`` or ``folds``: what the evaluator's reports mean."""
+        return str(self.definition.get("evidence", {}).get("kind", "curve"))
+
+    @property
+    def steps(self) -> int | None:
+        """How many reports a whole trial gives; None if the evaluator does not say."""
+        steps = self.definition.get("evidence", {}).get("steps")
+        return None if steps is None else int(steps)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the evaluator can go on with a paused trial."""
+        return bool(self.definition.get("evidence", {}).get("resumable", False))
 
 
 def parse_objectives(objective: object) -> dict[str, str]:
@@ -61,7 +114,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mista
     found = []
     for key in [*before, *(k for k in now if k not in before)]:
         old, new = before.get(key), now.get(key)
-        if old == new:
+        if json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True):  # for Python, 1 == 1.0 == True
             if key == "objectives" and [*before[key]] != [*now[key]]:  # reports are about the first
                 found.append(Mistake(key, f"The order was {', '.join(before[key])}, is now {', '.join(now[key])}."))
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import attrs
 
 from hpt_core.options import inline_option, option_fields
 
-__all__ = ["describe"]
+__all__ = ["default_of", "describe", "jsonable"]
 
 Name = Callable[[type], "str | None"]
 
@@ -31,11 +32,11 @@ def describe(component: Any, name_of: Name = lambda _: None, *, brief: bool = Fa
     """
     cls, inline = type(component), inline_option(type(component))
     fields = [field for field in option_fields(cls) if field.name != inline]
-    values = [(field, _jsonable(getattr(component, field.name), name_of, brief)) for field in fields]
+    values = [(field, jsonable(getattr(component, field.name), name_of, brief)) for field in fields]
     own = {
         field.alias or field.name: value
         for field, value in values
-        if not (brief and value == _jsonable(_default(field), name_of, brief))
+        if not (brief and value == jsonable(default_of(field), name_of, brief))
     }
     if inline is None:
         return {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}", **own}
@@ -43,12 +44,16 @@ def describe(component: Any, name_of: Name = lambda _: None, *, brief: bool = Fa
     return {inline: inner, **own} if own.keys() & inner.keys() else {**inner, **own}
 
 
-def _default(field: attrs.Attribute[Any]) -> Any:
+def default_of(field: attrs.Attribute[Any]) -> Any:
+    """An option's default, NOTHING where it has none, or one that rests on the other options."""
     default: Any = field.default
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type] # a class at runtime
+    if not hasattr(default, "takes_self"):
+        return default
+    return attrs.NOTHING if default.takes_self else default.factory()
 
 
-def _jsonable(value: Any, name_of: Name, brief: bool) -> Any:
+def jsonable(value: Any, name_of: Name = lambda _: None, brief: bool = False) -> Any:
+    """The value of an option as JSON-shaped data; see `describe`."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -56,9 +61,9 @@ def _jsonable(value: Any, name_of: Name, brief: bool) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(item, name_of, brief) for key, item in value.items()}
+        return {str(key): jsonable(item, name_of, brief) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(item, name_of, brief) for item in value]
+        return [jsonable(item, name_of, brief) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     if attrs.has(type(value)):
@@ -78,4 +83,6 @@ def _digest(value: Any) -> Any:
             "sha256": hashlib.sha256(content).hexdigest()[:16],
         }
     cls: Any = type(value)
-    return f"{cls.__module__}:{cls.__qualname__} object" if cls.__repr__ is object.__repr__ else repr(value)
+    if cls.__repr__ is object.__repr__:
+        return f"{cls.__module__}:{cls.__qualname__} object"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # where it lies in this process, as in that of a partial

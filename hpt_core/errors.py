@@ -100,7 +100,7 @@ class StoreError(HptError):
     exit_code = 4
 
 
-class SpaceExhausted(Exception):  # noqa: N818 - a signal of the sampler, no error
+class SpaceExhausted(HptError):  # noqa: N818 - for a study that runs it is a reason to end, no error
     """Raised by a sampler that has nothing left to suggest; the study ends with that reason."""
 
 

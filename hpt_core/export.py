@@ -44,8 +44,8 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
     Returns:
         ``number state``, the objectives by name (None without a result), with constraints ``feasible`` (None where
         that is not known), ``params.<name>`` for every parameter of the space (None where inactive),
-        ``metrics.<name>``, then ``reason rule failure_kind failure_message invalid started ended duration steps
-        source attempt worker``; times are Unix seconds.
+        ``metrics.<name>``, then ``partial reason rule failure_kind failure_message invalid started ended duration
+        steps source attempt worker``; times are Unix seconds.
     """
     found: dict[str, Any] = {"number": trial.number, "state": trial.state.value}
     for i, name in enumerate(history.objectives):

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from hpt_core.space import Space
     from hpt_core.trial import Params
 
-__all__ = ["DUPLICATES", "Repeat", "guarded_suggestion"]
+__all__ = ["Repeat", "guarded_suggestion"]
 
 _LOG = logging.getLogger("hpt")
 
-DUPLICATES = ("avoid", "reuse", "allow")
 _DRAWS = 1_000
 _ENUMERABLE = 2**53
 _TRIES = 4

@@ -14,12 +14,13 @@ import numpy as np
 from hpt_core import columns
 from hpt_core.columns import Columns, read_only
 from hpt_core.constraints import violation
-from hpt_core.defined import Defined
-from hpt_core.errors import StoreError
+from hpt_core.definition import Defined
+from hpt_core.errors import StoreError, UsageError
 from hpt_core.events import FORMAT, Record
 from hpt_core.pareto import non_dominated
 from hpt_core.space import Space
 from hpt_core.trial import Failure, Report, State, Trial
+from hpt_core.wellformed import damaged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -240,13 +241,14 @@ class History(Defined):
                 self._last_time = time
             if event in _HANDLERS:
                 _HANDLERS[event](self, record)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as err:
-            raise StoreError(f"Record {self.position + 1} of the log is damaged: {type(err).__name__}: {err}") from err
+        except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
+            raise damaged(self.position + 1, f"{type(err).__name__}: {err}") from err
         self.position += 1
 
     def _created(self, record: Record) -> None:
         if record["format"] > FORMAT:
-            raise StoreError(f"The study was written by a newer hpt (log format {record['format']}, known: {FORMAT}).")
+            newer = f"It was written by a newer hpt (log format {record['format']}, known: {FORMAT})"
+            raise StoreError(f"{newer}: update hpt-core; the log was left as it is.")
         self.provenance = record["provenance"]
         self._define(record["definition"])
 

@@ -28,7 +28,7 @@ def import_object(path: str, where: str = "") -> Any:
     try:
         found = importlib.import_module(module_name)
     except Exception as err:
-        missing = isinstance(err, ModuleNotFoundError) and module_name.startswith(err.name or " ")
+        missing = isinstance(err, ModuleNotFoundError) and f"{module_name}.".startswith(f"{err.name}.")
         said = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
         raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.")) from err
     for part in attribute.split("."):

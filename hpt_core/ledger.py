@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hpt_core.errors import StoreError, UsageError
 from hpt_core.history import History
 from hpt_core.spelling import did_you_mean
+from hpt_core.wellformed import damaged, problem_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hpt_core.components import Store
     from hpt_core.events import Record
 
-__all__ = ["Ledger", "append", "load_history"]
+__all__ = ["Ledger", "append", "history_of", "load_history"]
 
 _PASSING = frozenset({"heartbeat", "reported", "started"})
 """Events that a power cut may cost as long as nothing else was written: a decision that rests on them is durable.
@@ -54,9 +55,7 @@ class Ledger:
     def sync(self) -> History:
         """Replay what others wrote since, and return the history."""
         with self.mutex:
-            records = self.store.read(self.name, self._history.position)
-            if records:
-                self._replay(records)
+            self._observe(_replay(self._history, self.store, self.name))
             return self._history
 
     def write(self, *records: Record) -> None:
@@ -64,7 +63,8 @@ class Ledger:
         with self.mutex:
             position = append(self.store, self.name, records)
             if position == self._history.position + len(records):
-                self._replay(records)
+                self._history.extend(records)
+                self._observe(records)
             else:
                 self.sync()
 
@@ -76,9 +76,7 @@ class Ledger:
         """Unix seconds that never jump: the wall clock at the start, carried on by the monotonic one."""
         return self._wall + (time.monotonic() - self._ticks)
 
-    def _replay(self, records: Sequence[Record]) -> None:
-        for record in records:
-            self._history.apply(record)
+    def _observe(self, records: Sequence[Record]) -> None:
         if self.observer is not None:  # it may look at the study, and so replay what is new by then
             for record in records:
                 self.observer(record)
@@ -111,7 +109,7 @@ def load_history(store: Store, name: str | None = None) -> tuple[str, History]:
         UsageError: If there are several and none was named.
     """
     names = list(store.studies())
-    where = getattr(store, "location", type(store).__name__)
+    where = _place(store)
     if not names:
         msg = f"There is no study in {where}."
         raise StoreError(msg)
@@ -123,6 +121,39 @@ def load_history(store: Store, name: str | None = None) -> tuple[str, History]:
     if name not in names:
         msg = f"There is no study {name!r} in {where}.{did_you_mean(name, names)} There: {', '.join(names[:20])}."
         raise StoreError(msg)
+    return name, history_of(store, name)
+
+
+def history_of(store: Store, name: str) -> History:
+    """Read a study that is in a store.
+
+    Raises:
+        StoreError: If its log is damaged.
+    """
     history = History()
-    history.extend(store.read(name))
-    return name, history
+    _replay(history, store, name)
+    if not history.exists:
+        raise _unreadable(store, name, "Its log lacks the record that defines it. Go back to a copy of the store.")
+    return history
+
+
+def _replay(history: History, store: Store, name: str) -> Sequence[Record]:
+    """Replay what is new in a store, if it has the shape of records; returns that."""
+    records = store.read(name, history.position)
+    try:
+        for record in records:
+            problem = problem_of(record)
+            if problem:
+                raise damaged(history.position + 1, problem)
+            history.apply(record)
+    except StoreError as err:
+        raise _unreadable(store, name, str(err)) from err
+    return records
+
+
+def _unreadable(store: Store, name: str, why: str) -> StoreError:
+    return StoreError(f"The study {name!r} in {_place(store)} cannot be read. {why}")
+
+
+def _place(store: Store) -> str:
+    return str(getattr(store, "location", type(store).__name__))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from functools import cache
@@ -34,11 +35,11 @@ def is_alive(owner: str, silent_for: float) -> bool:
         owner: As `this_process` named it.
         silent_for: Seconds since it was last heard of. On this machine the process is looked up, but not on Windows.
     """
-    host, pid, start = (":::" + owner).rsplit(":", 2)
-    if host.removeprefix(":::") != _host() or not pid.isdecimal() or not _LOOKS_UP:
+    ours = re.fullmatch(rf"{re.escape(_host())}:(\d+):(.*)", owner, re.ASCII)
+    if ours is None or not _LOOKS_UP:
         return owner == this_process() or silent_for < LEASE_SECONDS
-    found = _start_of(int(pid))
-    return found is not None and str(found) == start
+    found = _start_of(int(ours[1]))
+    return found is not None and str(found) == ours[2]
 
 
 @cache

@@ -11,7 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from hpt_core.errors import StoreError
@@ -57,12 +58,35 @@ def file_lock(path: Path, what: str, timeout: float) -> Iterator[None]:
         StoreError: If it cannot be had in that time.
         OSError: If the lock file cannot be made.
     """
-    lock = _LockFile(path)
-    try:
-        lock.acquire(what, timeout)
+    with ExitStack() as held:
+        while True:
+            fd = held.enter_context(_opened(path))
+            wait_for(partial(_try_lock, fd), what, timeout, partial(_read, fd))
+            _sign(fd)
+            if os.fstat(fd).st_nlink:
+                break
+            held.close()  # somebody deleted the file: a lock on it excludes nobody
         yield
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a lock file, which is unlocked in the end, but not by a forked child: its copy is closed already."""
+    flags, process = os.O_RDWR | os.O_CREAT, os.getpid()
+    try:
+        fd = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(exist_ok=True)
+        fd = os.open(path, flags, 0o666)
+    _open_files.add(fd)
+    try:
+        yield fd
     finally:
-        lock.release()
+        if os.getpid() == process:
+            with suppress(OSError):
+                _unlock(fd)  # closing alone would not do while a child that is just being forked has a copy
+            _open_files.discard(fd)
+            os.close(fd)
 
 
 def wait_for(attempt: Callable[[], bool], what: str, timeout: float, holder: Callable[[], str] = str) -> None:
@@ -106,45 +130,6 @@ def _stuck(what: str, timeout: float, holder: str) -> str:
         f"Waited {timeout:g} s for {what}: {_who(holder)} has it. Let that finish or end it; the store's option "
         f"`lock_timeout` sets how long to wait."
     )
-
-
-class _LockFile:
-    """One holder's view of a lock file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._pid = os.getpid()
-        self._fd: int | None = None
-
-    def acquire(self, what: str, timeout: float) -> None:
-        """Get the lock; see `file_lock`."""
-        while not self._acquire(what, timeout):
-            self.release()  # somebody deleted the file: a lock on it excludes nobody
-
-    def _acquire(self, what: str, timeout: float) -> bool:
-        fd = self._fd = self._open()
-        _open_files.add(fd)
-        wait_for(lambda: _try_lock(fd), what, timeout, lambda: _read(fd))
-        _sign(fd)
-        return os.fstat(fd).st_nlink > 0
-
-    def release(self) -> None:
-        """Give the lock back, if it was acquired and this is not a forked child."""
-        fd, self._fd = self._fd, None
-        if fd is None or os.getpid() != self._pid:
-            return
-        with suppress(OSError):
-            _unlock(fd)  # closing alone would not do while a child that is just being forked has a copy
-        _open_files.discard(fd)
-        os.close(fd)
-
-    def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT
-        try:
-            return os.open(self._path, flags, 0o666)
-        except FileNotFoundError:
-            self._path.parent.mkdir(exist_ok=True)
-            return os.open(self._path, flags, 0o666)
 
 
 def _try_lock(fd: int) -> bool:

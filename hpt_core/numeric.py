@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 
 import attrs
 
-from hpt_core.declared import conditions, flag, integer, native, real, shown
+from hpt_core.declared import MAX_INT, conditions, flag, integer, native, real, shown
 from hpt_core.errors import Mistake, SpaceError
 from hpt_core.parameters import Parameter, When, settle
 from hpt_core.scales import Cells, LinearScale, LogScale, Scale, make_cells
 
 __all__ = ["Float", "Int"]
 
-_MAX_COUNT = 2**53
 _LEAST_STEP = 16  # in units of the spacing of doubles; leaves at most 2**50 values, each found back exactly
 _SLACK = 1e-9  # of a step; more than what rounding leaves in k * step, less than any mistake
 _CONTINUOUS = "A continuous Float has no numbered values."
@@ -248,7 +247,7 @@ class Int(Parameter):
             _check_range(found, first, last, log=log, floor=1)
         if stride is not None and stride < 1:
             found.append(Mistake("step", f"must be an int >= 1. Got {stride}."))
-        elif first is not None and last is not None and (last - first) // (stride or 1) >= _MAX_COUNT:
+        elif first is not None and last is not None and (last - first) // (stride or 1) >= MAX_INT:
             found.append(Mistake("step", f"must leave at most 2**53 values. Got {stride}."))
         broken = bool(found)
         active = MappingProxyType(conditions(found, when))

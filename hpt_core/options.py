@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from hpt_core.declared import native
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
 
@@ -137,7 +137,7 @@ def build(
         PluginError: If the class itself is at fault.
     """
     fields = {field.name: field for field in option_fields(cls)}
-    given = {name: _native(value) for name, value in given.items()}
+    given = {name: native(value) for name, value in given.items()}
     mistakes = []
     for name in given:
         if name not in fields:
@@ -170,13 +170,6 @@ def build(
         order = list(given)
         raise UsageError(*sorted(mistakes, key=lambda m: _place(m.path, path, order)))
     return _made(cls, values, path)
-
-
-def _native(value: Any) -> Any:
-    """A number of numpy, as ``for seed in np.arange(5)`` gives, as one of Python's."""
-    if isinstance(value, Real) and not isinstance(value, (int, float)):
-        return int(value) if isinstance(value, Integral) else float(value)
-    return value
 
 
 def _by_default(default: Any, kind: Any, path: str, resolve: Callable[[type, Any, str], Any] | None) -> Any:

@@ -13,7 +13,10 @@ from hpt_core.errors import Mistake, SpaceError
 if TYPE_CHECKING:
     from hpt_core.scales import Cells
 
-__all__ = ["Parameter", "When", "settle"]
+__all__ = ["Parameter", "Params", "When", "settle"]
+
+Params = dict[str, Any]
+"""A configuration: the value of each *active* parameter by name, as native JSON-shaped Python values."""
 
 When = Mapping[str, Any] | None
 

@@ -75,7 +75,7 @@ class Plugins:
         self.plugins: list[PluginInfo] = []
         self.disabled = frozenset(disabled)
         if discover:
-            self._discover(set(disabled))
+            self._discover()
 
     # --- finding ----------------------------------------------------------------------------------------
 
@@ -98,10 +98,10 @@ class Plugins:
         self.plugins = [info for info in self.plugins if info.name != name]
         self._declared = None
 
-    def _discover(self, disabled: set[str]) -> None:
+    def _discover(self) -> None:
         found = [(PluginInfo.of(point), point) for point in entry_points(group="hpt")]
         for info, point in sorted(found, key=lambda item: (item[0].name, item[0].distribution)):
-            if disabled & {info.name, info.distribution}:
+            if self.disabled & {info.name, info.distribution}:
                 if info.name == "builtin":
                     raise UsageError("The plugin 'builtin' is part of hpt-core and cannot be disabled.")
                 info.problem = "disabled by the user"
@@ -134,11 +134,8 @@ class Plugins:
         self._names[id(info)] = name
         callers = self._manager.get_hookcallers(plugin) or []
         info.hooks = sorted(caller.name for caller in callers)
-        unknown = [caller.name for caller in callers if not caller.has_spec()]
-        if unknown:
-            known = [n for n in dir(hookspecs) if n.startswith("hpt_")]
-            hint = did_you_mean(unknown[0], known)
-            info.problem = f"implements {unknown[0]!r}, which is no hook of hpt.{hint}"
+        info.problem = next(filter(None, (_misuse(plugin, caller) for caller in callers)), "")
+        if info.problem:
             self._manager.unregister(plugin)
         self._declared = None
 
@@ -202,7 +199,7 @@ class Plugins:
             return components.checked(kind, spec, path)
         if not isinstance(spec.get("use"), str):
             installed = ", ".join(self.names(kind)) or "none, no plugin offers one"
-            message = f"Must name a{'n' * kind.startswith('e')} {kind}. Installed: {installed}."
+            message = f"Must name {components.one(kind)}. Installed: {installed}."
             raise UsageError(Mistake(f"{path}.use", message, plugin=not self.names(kind)))
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}
@@ -368,6 +365,16 @@ class Plugins:
             except Exception:  # noqa: BLE001 - a stranger's code may raise anything
                 _LOG.exception("The plugin %s failed in %s and is left out from now on.", impl.plugin_name, hook)
                 self._silenced.add(impl.plugin_name)
+
+
+def _misuse(plugin: object, caller: pluggy.HookCaller) -> str:
+    """What is wrong with the hook that a plugin implements; empty where nothing is."""
+    if not caller.has_spec():
+        hint = did_you_mean(caller.name, [name for name in dir(hookspecs) if name.startswith("hpt_")])
+        return f"implements {caller.name!r}, which is no hook of hpt.{hint}"
+    own = (impl for impl in caller.get_hookimpls() if impl.plugin is plugin)
+    wraps = caller.name != "hpt_evaluate" and any(impl.wrapper or impl.hookwrapper for impl in own)
+    return f"wraps {caller.name!r}, and only 'hpt_evaluate' can be wrapped" if wraps else ""
 
 
 def disabled_by_environment() -> Sequence[str]:

@@ -51,8 +51,13 @@ class Peer:
         self.trial_since = time.monotonic()
 
     def late(self, limit: float | None) -> bool:
-        """Whether its trial takes longer than ``limit`` seconds; None: no limit."""
-        return limit is not None and self.trial_since is not None and time.monotonic() - self.trial_since > limit
+        """Whether its trial takes longer than ``limit`` seconds; None: no limit.
+
+        Not while it waits for an answer: what it says may be that the trial has ended.
+        """
+        if limit is None or self.trial_since is None:
+            return False
+        return time.monotonic() - self.trial_since > limit and not self.pipe.poll()
 
 
 class StoreServer:

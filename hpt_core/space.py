@@ -11,7 +11,7 @@ from hpt_core.conditions import ABSENT, Conditions
 from hpt_core.declared import freeze
 from hpt_core.grid import Enumeration, Grid, Values
 from hpt_core.numeric import Float, Int
-from hpt_core.parameters import Parameter
+from hpt_core.parameters import Parameter, Params
 from hpt_core.space_forms import build
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Categorical", "Constant", "Float", "Grid", "Int", "Ordinal", "Parameter", "Space"]
-
-Params = dict[str, Any]
 
 
 class Space:

@@ -96,6 +96,10 @@ def _path(name: object) -> str:
 def _parse(form: Any) -> Parameter:
     if isinstance(form, Parameter):
         return form
+    if isinstance(form, tuple) and len(form) == 2 and all(type(value) in (int, float) for value in form):
+        low, high = form  # elsewhere a pair is a range, and two choices in its place would go unnoticed
+        msg = f"must not be a pair: write {{'low': {low}, 'high': {high}}} for a range, [{low}, {high}] for choices."
+        raise SpaceError(msg)
     if isinstance(form, (list, tuple)):
         return Categorical(*form)
     if isinstance(form, Mapping):

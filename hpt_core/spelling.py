@@ -13,9 +13,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint like " Did you mean 'grid'?", empty where nothing known is close; letters that were swapped go first."""
     import difflib  # only where something is wrong
 
-    near = difflib.get_close_matches(name[:200], list(known))
-    swapped = [other for other in near if sorted(other) == sorted(name)]
-    return f" Did you mean {(swapped or near)[0]!r}?" if near else ""
+    names = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name[:200].lower(), list(names))
+    swapped = [other for other in near if sorted(other) == sorted(name.lower())]
+    return f" Did you mean {names[(swapped or near)[0]]!r}?" if near else ""
 
 
 def nearest_or_known(name: str, known: Iterable[str]) -> str:

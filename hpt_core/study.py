@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from hpt_core.options import build
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.settings import Settings
 from hpt_core.space import Space
-from hpt_core.trial import Failure, Params, Report, Trial, TrialContext, check_result
+from hpt_core.told import End, end_of
+from hpt_core.trial import Params, Report, Trial, TrialContext
 from hpt_core.warm_start import WarmStart, warm_start
 
 __all__ = ["Study"]
@@ -166,7 +168,7 @@ class Study:
         """
         claimed = self.decisions.claim(self._me, None, judge=False)
         if isinstance(claimed, Stop):
-            raise SpaceExhausted(claimed.reason)
+            raise SpaceExhausted(f"Nothing is left to ask for: {claimed.reason}.")
         if claimed is None:
             raise UsageError("Earlier trials have to end before the next one: tell their results first.")
         return claimed
@@ -198,31 +200,18 @@ class Study:
         Args:
             trial: The trial or its number.
             result: What an evaluator may return (a number, a mapping by name, with several objectives a tuple), or a
-                `Failure`, the exception that ended it, or a `Stop` for one that was stopped early. Anything else is
-                recorded as a failure of kind ``invalid-value``.
+                `Failure`, the exception that ended it, or a `Stop` for one that was stopped early. NaN and infinity
+                are recorded as a failure of kind ``invalid-value``: the trial diverged.
 
         Returns:
             The trial as it is now.
 
         Raises:
-            UsageError: If the trial is not running.
+            UsageError: If the trial is not running, or the result is none of these; then nothing is recorded.
         """
         running = self.decisions.running(trial)
-        if isinstance(result, BaseException):
-            from hpt_core.worker import failure_of
-
-            result = failure_of(result)
-        if isinstance(result, Stop):
-            self.decisions.stop(running, result)
-            return running
-        if isinstance(result, Failure):
-            self.decisions.fail(running, result)
-            return running
-        try:
-            self.decisions.complete(running, *check_result(result, tuple(self.objectives), self.constraints))
-        except EvaluationError as err:
-            self.decisions.fail(running, Failure(err.kind, str(err)))
-        return running
+        remedy = " It runs on: tell its result, or the exception or a Failure if it failed."
+        return self.decisions.end(running, self._end_of(result, f"Trial {running.number}", remedy))
 
     def enqueue(self, params: Params) -> Trial:
         """Have a configuration evaluated before any that the sampler suggests.
@@ -266,10 +255,12 @@ class Study:
 
         Raises:
             InvalidParamsError: If it does not lie in the space, with the reasons.
+            UsageError: If the result is none, as for `tell`; then there is no trial.
         """
+        end = None if result is None else self._end_of(result, "result")
         given = params if isinstance(params, Suggestion) else Suggestion(params, source="given")
         trial = self.decisions.add(self._me, attrs.evolve(given, params=self.space.validate(given.params)))
-        return trial if result is None else self.tell(trial, result)
+        return trial if end is None else self.decisions.end(trial, end)
 
     def invalidate(self, number: int, reason: str) -> None:
         """Declare a trial's result wrong: it stays in the log, and nothing learns from it any more.
@@ -317,8 +308,9 @@ class Study:
 
     def __repr__(self) -> str:
         """Say the name, the space's size and the count of trials."""
-        count = len(self.ledger.history.trials)
-        return f"<Study {self.name!r}: {len(self.space)} parameters, {count} trials>"
+        size, count = len(self.space), len(self.ledger.history.trials)
+        words = f"{size} parameter{'s' * (size != 1)}, {count} trial{'s' * (count != 1)}"
+        return f"<Study {self.name!r}: {words}>"
 
     # --- what the worker needs --------------------------------------------------------------------------
 
@@ -336,7 +328,7 @@ class Study:
         history = self.ledger.history
         digest = hashlib.blake2b(f"{history.seed}:{trial.number}".encode(), digest_size=4).digest()
         return TrialContext(
-            params=dict(trial.params),
+            params=deepcopy(trial.params),  # lists among its values are the evaluator's own, too
             number=trial.number,
             seed=int.from_bytes(digest),
             objectives=tuple(self.objectives),
@@ -362,6 +354,13 @@ class Study:
         self.__dict__.update(state)
         self.plugins = Plugins(state["plugins"])
         self.ledger = Ledger(self.store, self.name)
+
+    def _end_of(self, result: object, where: str, remedy: str = "") -> End:
+        if isinstance(result, BaseException):
+            from hpt_core.worker import failure_of
+
+            result = failure_of(result)
+        return end_of(result, tuple(self.objectives), self.constraints, where=where, remedy=remedy)
 
     def _decide(self) -> Decisions:
         settings = self.settings

@@ -12,11 +12,13 @@ from typing import Any
 import attrs
 
 from hpt_core.errors import EvaluationError
+from hpt_core.parameters import Params
 
 __all__ = [
     "FAILURE_KINDS",
     "FINAL_STATES",
     "Failure",
+    "NotFiniteError",
     "Params",
     "Report",
     "State",
@@ -25,9 +27,6 @@ __all__ = [
     "check_report",
     "check_result",
 ]
-
-Params = dict[str, Any]
-"""A configuration: the value of each *active* parameter by name, as native JSON-shaped Python values."""
 
 FAILURE_KINDS = (
     "error",
@@ -128,6 +127,19 @@ class Trial:
     partial: bool = False
     invalid: str | None = None
 
+    def __repr__(self) -> str:
+        """Say what one looks for in a list of trials; the rest is in the attributes."""
+        facts = {
+            "values": self.values,
+            "params": self.params,
+            "metrics": dict(self.metrics),
+            "failure": self.failure and self.failure.message,
+            "reason": self.reason,
+            "invalid": self.invalid,
+        }
+        told = [f"{name}={fact!r}" for name, fact in facts.items() if fact]
+        return f"<Trial {self.number} {self.state}: {', '.join(told)}>"
+
     @property
     def value(self) -> float | None:
         """The first objective's value, None without one."""
@@ -170,12 +182,16 @@ class TrialContext:
     reports: Sequence[Report] = ()
 
 
+class NotFiniteError(EvaluationError):
+    """What came is a number, but none to compare with others."""
+
+
 def _number(value: object, what: str) -> float:
     """The one value rule: a finite real number, or an `EvaluationError` that says what came."""
     if type(value) is not float:
         value = _as_float(value, what)
     if not math.isfinite(value):
-        raise EvaluationError(f"{what} must be a finite number. Got {value}.", kind="invalid-value")
+        raise NotFiniteError(f"{what} must be a finite number. Got {value}.", kind="invalid-value")
     return value
 
 
@@ -234,6 +250,7 @@ def check_result(
     Raises:
         EvaluationError: Of kind ``invalid-value``, with what came instead.
     """
+    beside = [name for name in needed if name not in objectives]
     if isinstance(result, Mapping):
         missing = [name for name in objectives if name not in result]
         if missing:
@@ -241,9 +258,9 @@ def check_result(
             raise EvaluationError(msg, kind="invalid-value")
         values = tuple(_number(result[name], f"The value of {name!r}") for name in objectives)
         metrics = {k: v for k, v in result.items() if k not in objectives}
-        _check_needed(metrics, [name for name in needed if name not in objectives])
+        _check_needed(metrics, beside)
         return values, _metrics(metrics)
-    _check_needed({}, [name for name in needed if name not in objectives])
+    _check_needed({}, beside)
     if len(objectives) == 1:
         return (_number(result, "The value of a trial"),), {}
     if not isinstance(result, (tuple, list)) or len(result) != len(objectives):
@@ -277,7 +294,8 @@ def check_report(report: object, last_step: int) -> Report:
         msg = f"An evaluator must yield Report objects. Got {_shown(report)}."
         raise EvaluationError(msg, kind="invalid-value")
     if type(report.step) is not int or report.step <= last_step:
-        msg = f"The step of a report must be an int above the last one ({last_step}). Got {_shown(report.step)}."
+        wanted = f"above the last one ({last_step})" if last_step else "from 1 on"
+        msg = f"The step of a report must be an int {wanted}. Got {_shown(report.step)}."
         raise EvaluationError(msg, kind="invalid-value")
     value = _number(report.value, f"The value reported at step {report.step}")
     return Report(report.step, value, _metrics(report.metrics) if report.metrics else {})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core.components import Pause, Sampler, Stop, Store
+from hpt_core.decisions import OWN_REASONS
 from hpt_core.definition import refuse_code
 from hpt_core.errors import SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion
@@ -29,12 +30,10 @@ class VerifyResult:
 
     Attributes:
         checked: How many decisions were taken again.
-        skipped: What could not be, one sentence each.
         differences: What came out otherwise, one sentence each; empty for a study that is what it says.
     """
 
     checked: int = 0
-    skipped: list[str] = attrs.field(factory=list)
     differences: list[str] = attrs.field(factory=list)
 
 
@@ -196,7 +195,9 @@ class _Audit:
     def _check_stop(self, record: Record) -> None:
         rules = self._named(record["rule"], "judge_study")
         if not rules:
-            return  # the budget or an exhausted space: the core's own counts
+            if record["rule"] not in OWN_REASONS:
+                self._differ(f"the study: was ended by {record['rule']!r}, which is no rule of the study")
+            return
         self._result.checked += 1
         view = self._view_of_the_next()
         view.clock = record["time"]

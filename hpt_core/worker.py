@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from hpt_core import events, liveness
-from hpt_core.components import Stop, Store
+from hpt_core.components import Stop, Store, fit_together, look_ahead
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
 from hpt_core.export import shortfall
 from hpt_core.guard import plain
@@ -41,7 +41,8 @@ _RECOVER_SECONDS = 10.0
 def run_study(study: Study, budget: int | None, workers: int) -> str:
     """Run a study here or in several workers; see `Study.run`."""
     decisions = study.decisions
-    _check_beforehand(study)
+    look_ahead((study.evaluator, study.sampler, *study.rules), study.space, study.objectives)
+    fit_together(study.evaluator, study.rules)
     before = decisions.ledger.history.position
     reason = "ended"
     study.plugins.study_started(study)
@@ -123,28 +124,28 @@ def evaluate(study: Study, trial: Trial) -> None:
         PluginError: If a stopping rule fails.
         StoreError: If the store does.
     """
-    decisions = study.decisions
+    decisions, attempt = study.decisions, trial.attempt
     try:
         outcome: object = study.plugins.evaluate(study, study.context(trial))
         if isinstance(outcome, Iterator):
-            outcome = _consume(study, trial, outcome)
+            outcome = _consume(study, trial, attempt, outcome)
             if outcome is None:
                 return  # a rule stopped or paused it, which is recorded
         values, metrics = check_result(outcome, tuple(study.objectives), study.constraints)
     except KeyboardInterrupt:
-        decisions.fail(trial, Failure("interrupted", "interrupted by the user"))
+        decisions.fail(trial, Failure("interrupted", "interrupted by the user"), attempt)
         raise
     except (PluginError, StoreError):
-        decisions.fail(trial, Failure("interrupted", "a plugin or the store failed beside it"))
+        decisions.fail(trial, Failure("interrupted", "a plugin or the store failed beside it"), attempt)
         raise
     except BaseException as err:  # noqa: BLE001 - SystemExit in a trial is its failure too
-        decisions.fail(trial, failure_of(err, study.evaluator))
+        decisions.fail(trial, failure_of(err, study.evaluator), attempt)
         return
-    decisions.complete(trial, values, metrics)
+    decisions.complete(trial, values, metrics, attempt)
 
 
-def _consume(study: Study, trial: Trial, reports: Iterator[Report]) -> object | None:
-    """Record reports as they come. Returns the result, None where a rule ended the trial."""
+def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]) -> object | None:
+    """Record reports as they come. Returns the result, None where a rule ended the trial, or it is no more ours."""
     decisions = study.decisions
     while True:
         try:
@@ -153,11 +154,11 @@ def _consume(study: Study, trial: Trial, reports: Iterator[Report]) -> object | 
             result = end.value
             break
         try:
-            decision = decisions.report(trial, report)
+            decision = decisions.report(trial, report, attempt)
         except BaseException:
             _close(reports)
             raise
-        if decision is not None or trial.state is not State.RUNNING:
+        if decision is not None or trial.state is not State.RUNNING or trial.attempt != attempt:
             _close(reports)
             return None
     if result is None:
@@ -205,14 +206,6 @@ def _beyond_us(trace: TracebackType | None, evaluator: object) -> TracebackType 
     while beyond is not None and beyond.tb_frame.f_code.co_filename.startswith(folders):
         beyond = beyond.tb_next
     return beyond or trace
-
-
-def _check_beforehand(study: Study) -> None:
-    """Let the components object before the first trial to what can never work."""
-    for component in (study.evaluator, study.sampler, *study.rules):
-        check = getattr(component, "check", None)
-        if check is not None:
-            check(study.space, dict(study.objectives))
 
 
 def _raise_if_failing(study: Study) -> None:

@@ -260,6 +260,14 @@ def test_the_options_of_a_component(shell: Shell, tmp_path: Path) -> None:
     assert "Did you mean 'dice'?" in run.stderr
 
 
+def test_a_component_of_a_plugin_that_is_disabled_is_told_to_be_so(shell: Shell) -> None:
+    for name in ("random", "sampler-random", "hpt-sampler-random"):
+        run = shell("--no-plugin", "sampler-random", "plugins", "show", name)
+        assert run.returncode == 3
+        assert run.stderr.startswith("Error: The plugin sampler-random (hpt-sampler-random ")
+        assert "is not in use: disabled by the user." in run.stderr
+
+
 def test_every_component_that_is_installed_can_be_shown() -> None:
     plugins = Plugins()
     runner = CliRunner()
@@ -372,7 +380,7 @@ def test_an_unknown_command_or_option_says_what_may_have_been_meant(shell: Shell
     assert run.returncode == 2
     assert "There is no command 'bets'. Did you mean 'best'?" in run.stderr
     run = shell("xyzzy")
-    assert "There are: init, check, run," in run.stderr
+    assert "Known: init, check, run," in run.stderr
     assert shell("best", "--jsn").returncode == 2
 
 

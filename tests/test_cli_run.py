@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpt_core import events, liveness
 from hpt_core.cli.group import hpt
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins import Plugins, default_plugins
 
 Hpt = Callable[..., Result]
 
@@ -117,6 +120,15 @@ def test_the_same_again_has_nothing_to_do_and_more_trials_go_on(cli: Hpt, tmp_pa
     assert "The study ended: space exhausted" in end.stderr
     assert "5 trials: 5 complete" in end.stderr
     assert "goes on" not in end.stderr
+
+
+def test_a_trial_that_runs_elsewhere_is_not_taken_up_again(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    assert cli("run", "s.toml", "trials=1").exit_code == 0
+    with closing(Plugins().make_store(tmp_path / "hpt.db")) as store:
+        store.append("s", [events.started(time.time(), 1, {"x": 4}, liveness.this_process(), 1, 0)])
+    again = cli("run", "s.toml", "trials=2")
+    assert "2 trials are there already.\n" in again.stderr
 
 
 def test_a_changed_definition_is_refused_until_it_is_amended(cli: Hpt, tmp_path: Path) -> None:

@@ -232,7 +232,8 @@ def test_the_log_alone_tells_it() -> None:
 )
 def test_a_result_without_the_metric_is_a_failure(result: Any, said: str) -> None:
     found = study()
-    trial = found.tell(found.ask(), result)
+    found.run(lambda _: result, trials=1)
+    trial = found.trials[0]
     assert trial.failure is not None
     assert trial.failure.kind == "invalid-value"
     assert said in trial.failure.message

@@ -52,8 +52,12 @@ def decisions_of(*, evidence: str = "curve", objectives: Sequence[str] = ("value
     definition = {
         "space": Space({"x": Float(0, 1)}).to_json(),
         "objectives": dict.fromkeys(objectives, "minimize"),
+        "sampler": None,
+        "evaluator": None,
         "evidence": {"kind": evidence, "steps": None, "resumable": True},
+        "stop": [],
         "seed": 3,
+        "duplicates": "avoid",
         "reproducible": changed.get("lag", 0),
     }
     store.append("s", [events.created(0.0, definition, {})])
@@ -270,10 +274,10 @@ def test_a_rule_may_give_the_value() -> None:
 def test_a_value_that_is_given_needs_no_reports() -> None:
     decisions = decisions_of()
     first, second = take(decisions), take(decisions)
-    decisions.stop(first, Stop("bad", value=np.float32(77.5)))  # type: ignore[arg-type] # as rules give it
+    decisions.end(first, Stop("bad", value=np.float32(77.5)))  # type: ignore[arg-type] # as rules give it
     assert first.values == (77.5,)
     assert type(first.value) is float
-    decisions.stop(second, Stop("bad"))
+    decisions.end(second, Stop("bad"))
     assert second.values is None
 
 
@@ -283,8 +287,6 @@ def test_a_value_that_is_none_is_refused(value: Any) -> None:
     trial = take(decisions)
     with pytest.raises(PluginError, match=r"The stopping rule 'r' stops trial 0 wrongly: The value of a trial must be"):
         decisions.report(trial, Report(1, 2.0))
-    with pytest.raises(UsageError, match=r"Trial 0: The value of a trial must be"):
-        decisions.stop(trial, Stop("bad", value=value))
     assert trial.state is State.RUNNING
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpt_core import Categorical, Failure, Float, Report, Space, UsageError, events
+from hpt_core.definition import parse_objectives
 from hpt_core.export import default_trial, row, rows, summary, to_dataframe
 from hpt_core.testing import make_history
 
@@ -36,6 +37,14 @@ def test_a_row_is_flat_and_complete() -> None:
     expected |= {"partial": False, "reason": "", "rule": "", "failure_kind": "", "failure_message": "", "invalid": None}
     expected |= {"started": 3.0, "ended": 6.0, "duration": 3.0, "steps": 4, "source": "sampler", "attempt": 1}
     assert found == expected | {"worker": "worker"}
+
+
+def test_no_objective_may_be_called_like_a_column() -> None:
+    history = history_of(constraints={"value": "<= 9"})
+    for column in row(history, history.trials[0]).keys() - set(history.objectives):
+        if not column.startswith("params."):
+            with pytest.raises(UsageError, match="every trial has that already"):
+                parse_objectives({column: "minimize"})
 
 
 def test_every_trial_has_a_row_with_the_same_columns() -> None:

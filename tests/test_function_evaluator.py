@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from hpt_core import Float, Params, Report, Space, TrialContext, UsageError
+from hpt_core import Float, NothingSucceededError, Params, Report, Space, Study, TrialContext, UsageError
 from hpt_core.builtin.function import FunctionEvaluator
 
 TRIAL = TrialContext({"x": 2.0}, number=3, objectives=("loss", "time"), resume_step=0)
@@ -192,3 +193,32 @@ def test_it_travels_by_reference() -> None:
 def test_a_mapping_is_passed_on_as_it_is() -> None:
     result: Mapping[str, float] = {"loss": 1.0, "time": 2.0}
     assert evaluate(lambda _: result) is result
+
+
+NOTE = (
+    "hpt calls the function with one dict of all parameters. "
+    "Where it takes them by name, give `lambda params: f(**params)`."
+)
+
+
+def squared(x: float) -> float:
+    return x**2
+
+
+def halved(rate: float) -> Iterator[float]:
+    yield rate / 2
+
+
+@pytest.mark.parametrize("call", [squared, halved, lambda rate: rate + 1, lambda x, trial: x * 1.5])
+def test_a_function_that_takes_its_only_parameter_by_name_is_told_how_it_is_called(call: Any) -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    with pytest.raises(NothingSucceededError, match=f"TypeError: unsupported operand.*\n{re.escape(NOTE)}"):
+        study.run(call)
+
+
+@pytest.mark.parametrize("call", [lambda params: None + params["x"], lambda params: params["y"], lambda x: 1 / 0])
+def test_another_mistake_in_a_function_is_left_as_it_is(call: Any) -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    with pytest.raises(NothingSucceededError) as raised:
+        study.run(call)
+    assert NOTE not in str(raised.value)

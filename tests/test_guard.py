@@ -162,7 +162,7 @@ OUTSIDE = [
 ]
 
 
-@pytest.mark.parametrize("proposed", OUTSIDE, ids=repr)
+@pytest.mark.parametrize("proposed", OUTSIDE)
 def test_a_sampler_that_is_always_outside_is_named(proposed: Any) -> None:
     study = Study(SMALL, sampler=constant(proposed), seed=0)
     with pytest.raises(PluginError, match="Says suggests points outside the space"):

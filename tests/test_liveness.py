@@ -66,7 +66,9 @@ def test_on_windows_nobody_is_sent_ctrl_c_to_learn_whether_it_is_there(monkeypat
     assert asked == []
 
 
-@pytest.mark.parametrize("owner", ["", "w", "a:b", "a:b:c", "::", this_process().replace(":", ":x")])
+@pytest.mark.parametrize(
+    "owner", ["", "w", "a:b", "a:b:c", "::", pytest.param(this_process().replace(":", ":x"), id="x")]
+)
 def test_a_name_that_tells_nothing_counts_as_one_from_elsewhere(owner: str) -> None:
     assert is_alive(owner, 0.0)
     assert not is_alive(owner, LEASE_SECONDS + 1)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hpt_core import Float, History, HptError, Int, Params, State, Study, UsageError
+from hpt_core.builtin import local
 from hpt_core.builtin.local import LocalExecutor
 
 if TYPE_CHECKING:
@@ -165,6 +169,28 @@ def test_a_trial_that_hangs_is_ended_with_all_it_started(evaluators: Callable[[s
     assert until(lambda: not is_running(left))
 
 
+class Process:
+    """Stands for a child's process, and tells whether it was ended."""
+
+    ended = False
+
+    def terminate(self) -> None:
+        self.ended = True
+
+
+def test_a_trial_whose_end_only_waits_to_be_heard_is_not_late(tmp_path: Path) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    process: Any = Process()
+    child = local._Child("w", ours, process=process, stderr=tmp_path / "stderr")
+    worker = SimpleNamespace(store=None, trial_timeout=1.0)
+    supervisor = local._Supervisor(worker, lambda *_: False, tmp_path)
+    supervisor._children = [child]
+    child.trial_since = time.monotonic() - 9.0  # the supervisor had to wait for its store
+    theirs.send(("append", "study", [{"event": "finished"}]))
+    supervisor._kill_late_ones()
+    assert not process.ended
+
+
 def test_one_worker_with_a_time_limit_runs_apart(evaluators: Callable[[str], Any]) -> None:
     study = study_of(2, evaluator=evaluators("sleeps"), trial_timeout=0.5)
     study.run()
@@ -187,11 +213,61 @@ def test_what_a_trial_leaves_behind_holds_nothing_up(evaluators: Callable[[str],
 # --- what cannot travel ---------------------------------------------------------------------------
 
 
-def test_a_function_that_cannot_travel_is_refused_with_the_remedy() -> None:
+def test_a_function_that_cannot_travel_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_HAS_CLOUDPICKLE", False)
     study = study_of(3)
     with pytest.raises(UsageError, match="can be imported from a module, not lambdas"):
         study.run(lambda params: params["x"], workers=2)
     assert not study.trials
+
+
+def test_what_not_even_cloudpickle_takes_is_refused_with_the_remedy() -> None:
+    study, lock = study_of(3), threading.Lock()
+    with pytest.raises(UsageError, match=r"cannot pickle '_thread.lock' object.*can be imported from a module"):
+        study.run(lambda params: params["x"] if lock else 0, workers=2)
+    assert not study.trials
+
+
+def test_with_cloudpickle_a_lambda_and_what_it_closes_over_travel() -> None:
+    pytest.importorskip("cloudpickle")
+    study, factor = study_of(3), 2
+    study.run(lambda params: factor * params["x"], workers=2)
+    assert sorted(t.value for t in study.trials if t.value is not None) == [0, 2, 4]
+
+
+NOTEBOOK = """
+import hpt_core as hpt
+from hpt_core.builtin import local
+
+local._HAS_CLOUDPICKLE &= {has_cloudpickle}
+
+class Counting:
+    def suggest(self, history, rng):
+        return {{"x": history.next_number}}
+
+def train(params):
+    return params["x"] ** 2
+
+study = hpt.Study({{"x": hpt.Int(0, 2)}}, sampler=Counting(), seed=0)
+try:
+    study.run(train, workers=2)
+except hpt.HptError as err:
+    print(err)
+print(sorted(t.value for t in study.trials))
+"""
+
+
+@pytest.mark.parametrize("has_cloudpickle", [True, False])
+def test_a_function_typed_into_a_prompt_travels_with_cloudpickle_else_the_remedy_is_told(has_cloudpickle: bool) -> None:
+    """Nothing but the prompt's memory has it, as in a notebook."""
+    if has_cloudpickle:
+        pytest.importorskip("cloudpickle")
+    program = NOTEBOOK.format(has_cloudpickle=has_cloudpickle)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    if has_cloudpickle:
+        assert done.stdout.splitlines()[-1] == "[0.0, 1.0, 4.0]"
+    else:
+        assert "these need cloudpickle" in done.stdout
 
 
 class DiesOnArrival(Counting):

@@ -6,6 +6,7 @@ import importlib
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,7 +127,7 @@ def test_the_message_says_where_what_and_what_would_be_right(given: dict[str, An
     assert said is None or mistakes == [said]
 
 
-@pytest.mark.parametrize(("name", "value"), [("number", np.int64(4)), ("share", np.float32(0.25))])
+@pytest.mark.parametrize(("name", "value"), [("number", np.int64(4)), ("share", np.float32(0.25)), ("flag", np.True_)])
 def test_a_number_of_numpy_is_one_of_python(name: str, value: Any) -> None:
     made = getattr(build(Everything, {name: value}, "e"), name)
     assert (made, type(made)) == (value, type(value.item()))
@@ -259,6 +260,16 @@ def test_what_is_recorded_makes_the_same_component_again(given: dict[str, Any]) 
     assert build(Everything, recorded, "x") == component
 
 
+@attrs.define
+class Squares:
+    side: int
+    area: int = attrs.field()
+
+    @area.default
+    def _area_of_the_side(self) -> int:
+        return self.side**2
+
+
 def test_objects_are_recorded_so_that_a_change_is_seen() -> None:
     def seen(value: Any) -> Any:
         return describe(Everything(anything=value))["anything"]
@@ -273,7 +284,13 @@ def test_objects_are_recorded_so_that_a_change_is_seen() -> None:
     assert seen(Checked(high=5)) == {"use": f"{__name__}:Checked", "low": 0, "high": 5}
     assert seen(math.inf) == "inf"
     assert seen({1: (2, Path("x"))}) == {"1": [2, "x"]}
+    assert "0x" not in seen(partial(textwrap.dedent))  # an address would be another one in the next process
+    assert seen(partial(dir, 1)) != seen(partial(dir, 2))
     assert seen(WithoutOptions()) == f"{__name__}:WithoutOptions object"  # no address in it
+
+
+def test_a_default_that_rests_on_other_options_is_always_told() -> None:
+    assert describe(Squares(3), brief=True) == {"use": f"{__name__}:Squares", "side": 3, "area": 9}
 
 
 # --- importing ------------------------------------------------------------------------------------
@@ -311,10 +328,21 @@ def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: py
     assert isinstance(refused.value.__cause__, ModuleNotFoundError)
 
 
+def test_a_missing_dependency_is_not_taken_for_the_module_whose_name_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no_such_dependency_user.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="No module named 'no_such_dependency'"):
+        import_object("no_such_dependency_user:x")
+
+
 @pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
         ("gird", ["grid", "random"], " Did you mean 'grid'?"),
+        ("GRID", ["grid", "random"], " Did you mean 'grid'?"),
+        ("tpesampler", ["TPESampler"], " Did you mean 'TPESampler'?"),
         ("zzz", ["grid"], ""),
         ("grid", [], ""),
     ],

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, Never
 
@@ -167,7 +167,19 @@ def test_a_plugin_is_left_out_by_name_or_distribution(install: Install, by: str)
     install("stranger-f", "raise RuntimeError('must not even be imported')", points={"point-f": "stranger_f"})
     info = listed(Plugins([by]), "point-f")
     assert info.problem == "disabled by the user"
+    assert listed(Plugins(iter([by])), "point-f").problem == "disabled by the user"
     assert "stranger_f" not in sys.modules
+
+
+class Wrapper:
+    @hookimpl(wrapper=True)
+    def hpt_trial_finished(self) -> Generator[None, None, None]:
+        yield
+
+
+def test_a_wrapper_that_would_never_be_called_is_refused() -> None:
+    with pytest.raises(PluginError, match="wraps 'hpt_trial_finished', and only 'hpt_evaluate' can be wrapped"):
+        Plugins(discover=False).register(Wrapper())
 
 
 def test_the_builtin_plugin_cannot_be_left_out() -> None:

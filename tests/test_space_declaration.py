@@ -80,6 +80,10 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
             {"a": object},
             ["space.a: must be a parameter, a list of choices, a table or a single value. Got <class 'object'>."],
         ),
+        (
+            {"a": (0.1, 10)},
+            ["space.a: must not be a pair: write {'low': 0.1, 'high': 10} for a range, [0.1, 10] for choices."],
+        ),
         ({"a": {}}, ["space.a: must have low and high, or choices, or value. Got the keys []."]),
         ({"a": {"lo": 1}}, ["space.a: must have low and high, or choices, or value. Got the keys ['lo']."]),
         (

@@ -18,6 +18,7 @@ from hpt_core import (
     Failure,
     Float,
     History,
+    HptError,
     Int,
     InvalidParamsError,
     NothingSucceededError,
@@ -129,7 +130,7 @@ class UnspeakableError(Exception):
         (SystemExit(3), "error", "SystemExit: 3"),
         (UnspeakableError(), "error", "UnspeakableError"),
         (Failure("timeout", "too long"), "timeout", "too long"),
-        (None, "invalid-value", "The value of a trial must be a number. Got None."),
+        (math.inf, "invalid-value", "The value of a trial must be a finite number. Got inf."),
     ],
 )
 def test_a_failure_can_be_told(result: object, kind: str, message: str) -> None:
@@ -189,6 +190,15 @@ def test_a_repeating_sampler_does_not_keep_ask_for_ever() -> None:
     study.tell(study.ask(), 1.0)
     with pytest.raises(SpaceExhausted, match="in a row"):
         study.ask()
+
+
+def test_an_exhausted_space_is_an_error_of_hpt() -> None:
+    study = Study({"n": Int(1, 2)}, sampler=Uniform(), seed=0)
+    study.tell(study.ask(), 1.0)
+    study.tell(study.ask(), 1.0)
+    with pytest.raises(HptError, match=r"Nothing is left to ask for: space exhausted\.") as raised:
+        study.ask()
+    assert type(raised.value) is SpaceExhausted
 
 
 # --- given configurations -------------------------------------------------------------------------
@@ -574,7 +584,20 @@ def test_the_context_of_a_trial_is_its_own() -> None:
     assert [c.seed for c in seen[:5]] == [c.seed for c in seen[5:]]
 
 
+def test_what_an_evaluator_does_to_a_list_is_its_own() -> None:
+    study = Study({"layers": Categorical([1], [1, 2])}, sampler=Uniform(), duplicates="allow", seed=0)
+
+    def evaluate(params: Params) -> float:
+        params["layers"].append(10)  # the output layer
+        return float(len(params["layers"]))
+
+    study.run(evaluate, trials=4)
+    assert all(study.space.contains(trial.params) for trial in study.trials)
+
+
 def test_the_repr_says_what_it_is() -> None:
     study = study_on(name="digits")
     study.run(loss, trials=2)
     assert repr(study) == "<Study 'digits': 2 parameters, 2 trials>"
+    alone = Study({"x": Float(0, 1)}, sampler="random")
+    assert repr(alone) == "<Study 'study': 1 parameter, 0 trials>"

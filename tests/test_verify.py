@@ -280,6 +280,17 @@ def test_a_stop_by_nobody_is_found(honest: Study) -> None:
     assert "was ended by 'somebody', which is no rule of the study" in found
 
 
+def test_an_end_of_the_study_by_nobody_is_found() -> None:
+    study = study_of(stop=[{"use": "above", "trials": 6}])
+    study.run(evaluate)
+
+    def blame(records: list[Record]) -> None:
+        first(records, event="stopped")["rule"] = "somebody"
+
+    (found,) = changed(study, blame).differences
+    assert found == "the study: was ended by 'somebody', which is no rule of the study"
+
+
 def test_an_end_that_no_rule_wanted_is_found() -> None:
     study = study_of(stop=[{"use": "above", "trials": 6}])
     study.run(evaluate)

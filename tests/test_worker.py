@@ -30,6 +30,7 @@ from hpt_core import (
     Trial,
     TrialContext,
     UsageError,
+    events,
     hookimpl,
     liveness,
 )
@@ -266,6 +267,7 @@ def test_a_generator_gives_reports_and_a_result(evaluate: Any, evidence: Any, va
         (yielding(), "neither reported nor returned a value"),
         (yielding(1.0, result="good"), "must be a number. Got str"),
         (yielding(1.0, None), "The value reported at step 2 must be a number"),
+        (yielding((0, 1.0)), "The step of a report must be an int from 1 on. Got int 0"),
         (yielding((2, 1.0), (1, 1.0)), "The step of a report must be an int above the last one (2)"),
         (yielding(1.0, "x"), "The value reported at step 2 must be a number"),
         (yielding({"step": "a", "value": 1.0}), "The step of a report must be"),
@@ -401,6 +403,37 @@ def test_a_trial_that_is_told_from_outside_while_it_runs_is_left() -> None:
 
     study.run(evaluate, trials=1)
     assert study.trials[0].value == 42.0
+
+
+def gives() -> float:
+    return 1.0
+
+
+def raises() -> Never:
+    raise ValueError("it is late")
+
+
+def reports() -> Iterator[float]:
+    yield from (5.0, 6.0)
+
+
+@pytest.mark.parametrize("rest", [gives, raises, reports])
+def test_a_trial_that_another_process_took_for_lost_is_left_to_it(rest: Callable[[], Any]) -> None:
+    study = study_of()
+
+    def evaluate(params: Params) -> Any:
+        now = study.ledger.now()
+        study.ledger.write(
+            events.released(now, 0, 1, "worker-lost"),
+            events.started(now, 0, params, "elsewhere:1:1", 2, 0),
+            events.reported(now, 0, 2, Report(1, 0.5)),
+        )
+        return rest()
+
+    study.run(evaluate, trials=1)
+    trial = study.trials[0]
+    assert (trial.state, trial.attempt, trial.worker) == (State.RUNNING, 2, "elsewhere:1:1")
+    assert [report.value for report in trial.reports] == [0.5]
 
 
 # --- before, beside and after ---------------------------------------------------------------------

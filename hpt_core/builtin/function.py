@@ -37,7 +37,11 @@ class FunctionEvaluator:
     def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:
         """Call the function; a generator's items become reports."""
         function = self._function or self._resolve()
-        result = function(trial)
+        try:
+            result = function(trial)
+        except TypeError as err:
+            _note_form(err)
+            raise
         if inspect.isgenerator(result):
             return _reports(result, trial)
         return result  # type: ignore[no-any-return]
@@ -108,6 +112,13 @@ def _fits(function: Any) -> bool:
     return True
 
 
+def _note_form(err: TypeError) -> None:
+    """Say how the function is called, where it may have taken the dict of parameters for one of them."""
+    if "dict" in str(err):
+        form = "hpt calls the function with one dict of all parameters"
+        err.add_note(f"{form}. Where it takes them by name, give `lambda params: f(**params)`.")
+
+
 def _reports(items: Any, trial: TrialContext) -> Iterator[Report]:
     """Number the plain values that a generator yields, from the step where the trial goes on."""
     step = trial.resume_step
@@ -118,6 +129,9 @@ def _reports(items: Any, trial: TrialContext) -> Iterator[Report]:
                 item = next(items)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
+            except TypeError as err:
+                _note_form(err)
+                raise
             report = _report(item, step + 1, objective)
             step = report.step
             yield report

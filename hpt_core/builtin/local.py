@@ -7,7 +7,7 @@ store works with any number of workers, and one process writes.
 from __future__ import annotations
 
 import contextlib
-import logging
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalExecutor"]
 
-_LOG = logging.getLogger("hpt")
-
 _CONTEXT = multiprocessing.get_context("spawn")
 _STDERR_TAIL = 8_000
 _GRACE_SECONDS = 2.0
 _LOOK_SECONDS = 60.0
+_HAS_CLOUDPICKLE = importlib.util.find_spec("cloudpickle") is not None
+_FROM_A_SCRIPT = "A script that runs workers must do so under `if __name__ == '__main__':`."
+_FROM_A_NOTEBOOK = (
+    "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function or "
+    "notebook: these need cloudpickle (pip install cloudpickle). Or use workers=1."
+)
 
 
 @attrs.define(kw_only=True)
@@ -87,17 +92,22 @@ class _Supervisor:
         name = self._server.next_name()
         ours, theirs = _CONTEXT.Pipe()
         stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
-        process = _CONTEXT.Process(target=_child_main, args=(self._worker, name, theirs, str(stderr)), name=name)
-        try:
-            process.start()
-        except (AttributeError, TypeError, ValueError, ImportError) as err:
-            raise UsageError(_cannot_travel(err)) from err
-        except Exception as err:
-            if type(err).__name__ == "PicklingError":
-                raise UsageError(_cannot_travel(err)) from err
-            raise
+        process = self._process(name, theirs, str(stderr))
         theirs.close()
         self._children.append(_Child(name, ours, process=process, stderr=stderr))
+
+    def _process(self, *args: Any) -> BaseProcess:
+        """Start a process: by import, or by value where something in the study cannot be imported there."""
+        forms: list[Any] = [self._worker, _ByValue(self._worker)] if _HAS_CLOUDPICKLE else [self._worker]
+        for form in forms[-1:] if _main_is_typed_in() else forms:
+            process = _CONTEXT.Process(target=_child_main, args=(form, *args), name=args[0])
+            try:
+                process.start()
+            except (AttributeError, TypeError, ValueError, ImportError, PicklingError) as err:
+                problem: Exception = err
+            else:
+                return process
+        raise UsageError(_cannot_travel(problem)) from problem
 
     def end_all(self, failure: Failure) -> None:
         """End what still runs; its trials are recorded with ``failure``."""
@@ -137,7 +147,7 @@ class _Supervisor:
     def _kill_late_ones(self) -> None:
         limit = self._worker.trial_timeout
         for child in self._children:
-            if child.late(limit) and not child.timed_out:
+            if not child.timed_out and child.late(limit):
                 child.timed_out = True
                 child.process.terminate()
                 _wait_or_kill(child.process)
@@ -147,8 +157,6 @@ class _Supervisor:
         while not child.ended and child.pipe.poll():
             if not self._server.answer(child):
                 break
-        if child not in self._children:
-            return
         self._children.remove(child)
         self._server.forget(child)
         _wait_or_kill(child.process)
@@ -159,7 +167,7 @@ class _Supervisor:
         if self._lost(child.name, failure):
             self.start()
         elif not self._children:
-            hint = "What it said is above. A script that runs workers must do so under `if __name__ == '__main__':`."
+            hint = f"What it said is above. {_FROM_A_NOTEBOOK if _main_is_typed_in() else _FROM_A_SCRIPT}"
             msg = f"A worker died before it had a trial: {failure.message}.\n{failure.detail or hint}"
             raise HptError(msg)
 
@@ -174,6 +182,24 @@ class _Supervisor:
             hint = " (the system may have been out of memory)" if name == "SIGKILL" else ""
             return Failure("killed", f"its process was killed by {name}{hint}", tail)
         return Failure("killed", f"its process ended by itself with exit code {code}", tail)
+
+
+class _ByValue:
+    """A call that brings along lambdas, and what was typed into a notebook, for no other process can import them."""
+
+    def __init__(self, call: WorkerCall) -> None:
+        self._call = call
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        import cloudpickle
+
+        return cloudpickle.loads, (cloudpickle.dumps(self._call),)
+
+
+def _main_is_typed_in() -> bool:
+    """Whether the main program is a notebook or a prompt, which a new process cannot run again to find functions."""
+    main = sys.modules["__main__"]
+    return getattr(main, "__spec__", None) is None and not hasattr(main, "__file__")
 
 
 def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) -> None:
@@ -226,6 +252,5 @@ def _tail(path: Path, start: int) -> str:
 def _cannot_travel(err: Exception) -> str:
     return (
         f"Several workers (or a trial timeout) run trials in new processes, and this study cannot travel there: {err}. "
-        "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function or "
-        "notebook; or use workers=1."
+        + _FROM_A_NOTEBOOK
     )

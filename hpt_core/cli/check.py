@@ -90,13 +90,8 @@ def _components(study: Study) -> Iterator[dict[str, Any]]:
 
 def _component(plugins: Plugins, kind: str, component: object) -> dict[str, Any]:
     """A component with the options that are not at their defaults."""
-    from hpt_core.options import option_fields
-
-    options = plugins.describe(component)
+    options = plugins.describe(component, brief=True)
     name = options.pop("use")
-    for field in option_fields(type(component)):
-        if getattr(component, field.name, None) == field.default:
-            options.pop(field.alias or field.name, None)
     return {"kind": kind, "name": name, "plugin": _owner(plugins, kind, name), "options": options}
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.reading import json_option
-from hpt_core.cli.session import Session
 from hpt_core.cli.text import data, emit_json, say
 
 if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
     from hpt_core.plugins import PluginInfo, Plugins
 
 __all__ = ["doctor"]
@@ -22,7 +22,7 @@ _BROKEN = 3
 _OPTIONAL = {
     "sampler": ("check",),
     "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
-    "stopping rule": ("check", "judge_study", "judge_trial", "promote", "retire", "summary"),
+    "stopping rule": ("check", "evidence", "judge_study", "judge_trial", "promote", "retire", "summary"),
     "store": ("append_lazily", "folder", "location"),
     "executor": ("check",),
 }
@@ -40,8 +40,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     class, problem, options: [name], capabilities: [name]}]}]}; "status" is "ok", "disabled" or "broken",
     "capabilities" are the optional methods and attributes that a component has.
     """
-    session = ctx.find_object(Session)
-    assert session is not None
+    session: Session = ctx.obj
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", DeprecationWarning)  # Python keeps them from users; their reader is here
         found = examined(session.plugins)

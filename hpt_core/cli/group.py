@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -78,10 +77,9 @@ class HptGroup(click.Group):
         """Find the command, or say which one may have been meant."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
-            known = self.list_commands(ctx)
-            close = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
-            ctx.fail(f"There is no command {name!r}. {hint}")
+            from hpt_core.spelling import nearest_or_known
+
+            ctx.fail(f"There is no command {name!r}. {nearest_or_known(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

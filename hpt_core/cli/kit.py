@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpt_core.cli.kit_case import KIT_OF, InPlace, case_of, values_of
-from hpt_core.cli.session import Session
 from hpt_core.cli.text import say, stdout_to_stderr
+
+if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
 
 __all__ = ["test"]
 
@@ -33,8 +36,7 @@ def test(
     from hpt_core.cli.options import matching
     from hpt_core.errors import UsageError
 
-    session = ctx.find_object(Session)
-    assert session is not None
+    session: Session = ctx.obj
     found = [item for item in matching(session.plugins, name) if kind in (None, item[0])]
     if len(found) != 1:
         known = ", ".join(f"{one} {component}" for one, component in found) or "nothing of that kind"
@@ -48,18 +50,6 @@ def test(
     case = case_of(session.plugins, *found[0], values_of(given), values_of(flags), study)
     say(f"The conformance kit on the {found[0][0]} {found[0][1]!r}:")
     with stdout_to_stderr():
-        code = pytest.main(
-            [
-                "-q",
-                "--no-header",
-                "--tb=short",
-                "-p",
-                "no:cacheprovider",
-                "--rootdir",
-                ".",
-                "--pyargs",
-                "hpt_core.testing.installed",
-            ],
-            plugins=[InPlace(case)],
-        )
+        arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . --pyargs hpt_core.testing.installed"
+        code = pytest.main(arguments.split(), plugins=[InPlace(case)])
     ctx.exit(0 if code == 0 else _FAILED)

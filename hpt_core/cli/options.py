@@ -31,7 +31,8 @@ def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
     if exact:
         return exact
     for info in plugins.plugins:
-        if name in (info.name, info.distribution):
+        is_called_after_it = bool(info.problem) and info.name.endswith(f"-{name}")  # what it offers is not known
+        if name in (info.name, info.distribution) or is_called_after_it:
             return _of_plugin(info)
     raise _unknown(plugins, name, [component for _, component in offered])
 
@@ -80,29 +81,18 @@ def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
 def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
     import attrs
 
-    required = field.default is attrs.NOTHING
-    default: Any = field.default
-    if hasattr(default, "takes_self"):  # a factory
-        default = None if default.takes_self else default.factory()
+    from hpt_core.described import default_of, jsonable
+
+    default = default_of(field)
     bounds = field.metadata.get("bounds", {})
     kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
     return {
         "name": field.alias or field.name,
         "type": " ".join([kind, *(f"{_BOUND_SIGNS[key]} {bound}" for key, bound in bounds.items())]),
-        "default": None if required else _plain(default),
-        "required": required,
+        "default": None if default is attrs.NOTHING else jsonable(default),
+        "required": field.default is attrs.NOTHING,
         "help": field.metadata.get("help", ""),
     }
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return str(value)
 
 
 def page(component: dict[str, Any]) -> str:

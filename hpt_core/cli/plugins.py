@@ -29,8 +29,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    session = ctx.find_object(Session)
-    assert session is not None
+    session: Session = ctx.obj
     found = [_about(info) for info in listed(session.plugins)]
     if as_json:
         emit_json("plugins", {"plugins": found})
@@ -47,10 +46,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def listed(plugins: Plugins) -> list[PluginInfo]:
     """All plugins, with their components."""
-    from hpt_core.components import KINDS
-
-    for kind in KINDS:
-        plugins.names(kind)  # asks them, which fills in what they offer or why they cannot
+    plugins.names("sampler")  # asks them, for all kinds, which fills in what they offer or why they cannot
     return list(plugins.plugins)
 
 

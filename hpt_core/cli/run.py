@@ -92,10 +92,10 @@ def _study(
 
 
 def _greet(study: Study, before: int) -> None:
-    waiting = sum(1 for trial in study.history.open.values() if trial.attempt)
+    lost = sum(1 for trial in study.history.open.values() if trial.state == "waiting" and trial.attempt)
     where = f"study {study.name!r} in {location_of(study.store)}"
     if before:
-        again = f", {waiting} of them taken up again" if waiting else ""
+        again = f", {lost} of them taken up again" if lost else ""
         there = "1 trial is" if before == 1 else f"{before} trials are"
         say(f"Going on with the {where}: {there} there already{again}.")
     else:

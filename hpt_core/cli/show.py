@@ -9,8 +9,8 @@ import click
 
 from hpt_core.cli import words
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
+from hpt_core.cli.summaries import summaries
 from hpt_core.cli.text import data, duration, emit_json, paragraph
-from hpt_core.cli.told import told
 from hpt_core.export import shortfall
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_SETTINGS = ("seed", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout")
+_SETTINGS = ("seed", "duplicates", "reproducible")
 
 
 @click.command("show", short_help="Show how a study is defined and how it stands.")
@@ -40,7 +40,7 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
     from hpt_core.export import summary
 
     with open_study(session, store, study) as opened:
-        about = summary(opened.history) | {"rules": list(told(session.plugins, opened.history))}
+        about = summary(opened.history) | {"rules": list(summaries(session.plugins, opened.history))}
         if as_json:
             recorded = {"definition": opened.history.definition, "provenance": opened.history.provenance}
             emit_json("show", {**opened.head, **recorded, **about})

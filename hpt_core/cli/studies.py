@@ -42,11 +42,9 @@ def command(session: Session, store: str | None, as_json: bool) -> None:
 
 def _study(store: Store, name: str) -> dict[str, Any]:
     from hpt_core.export import summary
-    from hpt_core.history import History
+    from hpt_core.ledger import history_of
 
-    records = store.read(name)
-    history = History()
-    history.extend(records)
+    history = history_of(store, name)
     about = summary(history)
     best = history.best
     return {
@@ -54,7 +52,7 @@ def _study(store: Store, name: str) -> dict[str, Any]:
         **{key: about[key] for key in ("objectives", "trials", "states")},
         "best": None if best is None else best.value,
         **{key: about[key] for key in ("elapsed", "stopped")},
-        "last": records[-1]["time"],
+        "last": store.read(name, history.position - 1)[-1]["time"],
     }
 
 

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_HANGING = 14
 
 
 def say(text: str) -> None:
@@ -42,15 +43,15 @@ def data(text: str) -> None:
     put(clean(text) + "\n")
 
 
-def emit_json(schema: str, content: dict[str, Any]) -> None:
+def emit_json(schema: str, content: dict[str, Any], *, version: int = 1) -> None:
     """Print a JSON object on stdout.
 
     Args:
-        schema: The command; the object's first key is ``"schema": "hpt/<command>/1"``. Within a version keys are
-            added, never renamed, dropped or given another meaning.
+        schema: The command; the object's first key is ``"schema": "hpt/<command>/<version>"``.
         content: The other keys.
+        version: Within a version keys are added, never renamed, dropped or given another meaning.
     """
-    put(json.dumps({"schema": f"hpt/{schema}/1", **content}, indent=2, allow_nan=False) + "\n")
+    put(json.dumps({"schema": f"hpt/{schema}/{version}", **content}, indent=2, allow_nan=False) + "\n")
 
 
 def put(content: str | bytes) -> None:
@@ -117,11 +118,11 @@ def shorten(text: str, width: int) -> str:
     return line if _width(line) <= width else _cut(line, width - 1) + "…"
 
 
-def paragraph(head: str, text: str, hanging: int = 14) -> str:
+def paragraph(head: str, text: str) -> str:
     """A word and what is to be said of it, wrapped with a hanging indent."""
     width = max(40, min(110, shutil.get_terminal_size((110, 24)).columns))
-    first = f"{head:{hanging - 1}} {' '.join(clean(text).split())}"
-    return textwrap.fill(first, width, subsequent_indent=" " * hanging, break_on_hyphens=False)
+    first = f"{head:{_HANGING - 1}} {' '.join(clean(text).split())}"
+    return textwrap.fill(first, width, subsequent_indent=" " * _HANGING, break_on_hyphens=False)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
-from hpt_core.cli.session import Session
 from hpt_core.cli.text import data, emit_json, say
+
+if TYPE_CHECKING:
+    from hpt_core.cli.session import Session
 
 __all__ = ["command"]
 
@@ -30,23 +32,20 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
     Needs the sampler and the rules that the study names. A log's word imports no code: where it names a component by
     import path, give the study file. Exit code 0: all the same; 1: there are differences.
 
-    JSON: {store, study, checked, skipped: [text], differences: [text]}.
+    JSON: {store, study, checked, differences: [text]}.
     """
     from hpt_core.verify import verify
 
-    session = ctx.find_object(Session)
-    assert session is not None
+    session: Session = ctx.obj
     with open_study(session, store, study) as opened:
         given = _components(session, file) if file else {}
         result = verify(opened.store, opened.name, session.plugins, **given)
     if as_json:
-        found = {"checked": result.checked, "skipped": list(result.skipped), "differences": list(result.differences)}
-        emit_json("verify", {**opened.head, **found})
+        found = {"checked": result.checked, "differences": result.differences}
+        emit_json("verify", {**opened.head, **found}, version=2)
     else:
         for line in result.differences:
             data(line)
-        for line in result.skipped:
-            say(f"Not checked: {line}")
         verdict = f"{len(result.differences)} are different" if result.differences else "all are the same"
         say(f"{result.checked} decisions of the study {opened.name!r} were taken again: {verdict}.")
     ctx.exit(1 if result.differences else 0)

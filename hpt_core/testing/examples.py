@@ -10,7 +10,7 @@ from numpy.random import default_rng
 
 from hpt_core.history import History
 from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
-from hpt_core.testing.histories import make_history, make_records
+from hpt_core.testing.histories import make_records
 from hpt_core.trial import Params, Trial
 
 if TYPE_CHECKING:
@@ -84,9 +84,8 @@ def studied_log(space: Space, count: int, *, directions: Sequence[str] = ("minim
 
 def studied(space: Space, count: int, **options: Any) -> History:
     """The history of `studied_log`."""
-    history = make_history(space) if not count and not options else History()
-    if not history.exists:
-        history.extend(studied_log(space, count, **options))
+    history = History()
+    history.extend(studied_log(space, count, **options))
     return history
 
 

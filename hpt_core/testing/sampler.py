@@ -12,10 +12,9 @@ from numpy.random import default_rng
 
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import SpaceExhausted, UsageError
-from hpt_core.history import History
 from hpt_core.testing import examples
 from hpt_core.testing.checks import check
-from hpt_core.testing.histories import make_history, make_records
+from hpt_core.testing.histories import make_history
 from hpt_core.testing.sampler_purity import Make, SamplerPurityKit, ask, plain, text
 from hpt_core.trial import FAILURE_KINDS, Failure, Params
 
@@ -204,9 +203,7 @@ class SamplerKit(SamplerPurityKit):
         unit = default_rng(3).random((2000, 2))
         losses = ((unit - 0.3) ** 2).sum(axis=1).tolist()
         trials = list(zip(space.from_unit(unit), losses, strict=True))
-        history = History()
-        history.extend(make_records(space, trials))
-        assert ask(make_sampler(), history).params
+        assert ask(make_sampler(), make_history(space, trials)).params
 
 
 def _is_native(value: object) -> bool:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import CliRunner
 
-from hpt_core import Float, Params, Study
+from hpt_core import Float, Params, Study, UsageError
 from hpt_core.cli.group import hpt
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_a_rule_that_watches_what_nobody_reports_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -40,6 +37,27 @@ def test_a_rule_for_trials_that_report_nothing_is_told_at_the_end(caplog: pytest
     (record,) = caplog.records
     said = "The rule 'median' judges trials by what they report on their way, and none reported anything."
     assert record.getMessage() == said
+
+
+@pytest.mark.parametrize("rule", ["folds", "race"])
+def test_a_rule_for_folds_is_refused_where_the_evaluator_has_none(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = "stop[1]: This rule judges folds, and the evaluator's reports are curves: take another rule"
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=["plateau", rule], seed=0)
+    with pytest.raises(UsageError) as refused:
+        study.run(lambda params: params["x"], trials=1)
+    assert str(refused.value).startswith(said)
+    assert len(study.trials) == 0
+    file = 'space.x = { low = 0.0, high = 1.0 }\nevaluator = { use = "command", command = "true {x}"%s }\n'
+    file += f'stop = [{{ use = "plateau" }}, {{ use = "{rule}" }}]\n'
+    Path("study.toml").write_text(file % "", encoding="utf-8")
+    answer = CliRunner().invoke(hpt, ["check", "study.toml"], catch_exceptions=False)
+    assert answer.exit_code == 2
+    assert said in answer.stderr
+    Path("study.toml").write_text(file % ', evidence = "folds"', encoding="utf-8")
+    assert CliRunner().invoke(hpt, ["check", "study.toml"], catch_exceptions=False).exit_code == 0
 
 
 def train(params: Params) -> Iterator[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,12 +144,12 @@ SPACE = Space(
 @pytest.mark.parametrize(
     "options",
     [
-        {"command": "train {model} --C={C} --depth={depth} {number} {seed} {workdir}"},
-        {"command": "train {params_json}"},
-        {"command": "train {params_file}"},
-        {"command": "train", "stdin": True},
-        {"command": "train {model}", "env": {"C": "{C}", "DEPTH": "{depth}"}},
-        {"command": "train {model} {C} $depth {depth}", "shell": True},
+        {"command": "echo {model} --C={C} --depth={depth} {number} {seed} {workdir}"},
+        {"command": "echo {params_json}"},
+        {"command": "echo {params_file}"},
+        {"command": "echo", "stdin": True},
+        {"command": "echo {model}", "env": {"C": "{C}", "DEPTH": "{depth}"}},
+        {"command": "echo {model} {C} $depth {depth}", "shell": True},
     ],
 )
 def test_a_command_that_learns_every_parameter_fits(options: dict[str, Any]) -> None:
@@ -158,10 +159,10 @@ def test_a_command_that_learns_every_parameter_fits(options: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("train {modle} {model} {C} {depth}", r"\{modle\} is no parameter.*Did you mean \{model\}"),
-        ("train {model} {C}", "never learns the value of 'depth'"),
-        ("train", "never learns the value of 'model', 'C', 'depth'"),
-        ("awk '{print}' {model} {C} {depth}", r"\{print\} is no parameter"),
+        ("echo {modle} {model} {C} {depth}", r"\{modle\} is no parameter.*Did you mean \{model\}"),
+        ("echo {model} {C}", "never learns the value of 'depth'"),
+        ("echo", "never learns the value of 'model', 'C', 'depth'"),
+        ("awk '{print}' {model} {C} {depth}", r"\{print\} is no parameter.* write \{\{ and \}\} for"),
     ],
 )
 def test_a_command_that_does_not_fit_the_space_is_refused(command: str, message: str) -> None:
@@ -171,6 +172,42 @@ def test_a_command_that_does_not_fit_the_space_is_refused(command: str, message:
 
 def test_a_parameter_that_has_the_name_of_a_placeholder_is_refused_where_it_is_meant() -> None:
     space = Space({"seed": Int(0, 9)})
-    CommandEvaluator(command="train {params_json}").check(space, ["value"])
+    CommandEvaluator(command="echo {params_json}").check(space, ["value"])
     with pytest.raises(UsageError, match="ambiguous"):
-        CommandEvaluator(command="train {seed}").check(space, ["value"])
+        CommandEvaluator(command="echo {seed}").check(space, ["value"])
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"command": "no-such-program {params_json}"}, "no-such-program"),
+        ({"command": "./no-such-script.sh {params_json}"}, "./no-such-script.sh"),
+        ({"command": ["/no/such/program", "{params_json}"]}, "/no/such/program"),
+        ({"command": "no-such-program {params_json}", "cwd": "elsewhere"}, "no-such-program"),
+        ({"command": "/bin/sh {params_json}"}, None),
+        ({"command": "sh {params_json}"}, None),
+        ({"command": "{model} {C} {depth}"}, None),
+        ({"command": "no-such-program {params_json}", "shell": True}, None),
+        ({"command": "no-such-program {params_json}", "env": {"PATH": "/elsewhere"}}, None),
+        ({"command": "./no-such-script.sh {params_json}", "cwd": "elsewhere"}, None),
+    ],
+)
+def test_a_program_that_is_not_there_is_told_where_that_can_be_known(
+    options: dict[str, Any], missing: str | None
+) -> None:
+    evaluator = CommandEvaluator(**options)
+    if missing is None:
+        evaluator.check(SPACE, ["value"])
+        return
+    with pytest.raises(UsageError, match=f"evaluator.command: There is no program '{missing}' that could be run"):
+        evaluator.check(SPACE, ["value"])
+
+
+def test_a_script_without_permission_is_none_that_could_be_run(tmp_path: Path) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text("#!/bin/sh\necho 1\n", encoding="utf-8")
+    evaluator = CommandEvaluator(command=[str(script), "{params_json}"])
+    with pytest.raises(UsageError, match="There is no program"):
+        evaluator.check(SPACE, ["value"])
+    script.chmod(0o755)
+    evaluator.check(SPACE, ["value"])

@@ -148,7 +148,6 @@ def test_two_parameters_for_one_place_are_told_unless_they_exclude_each_other() 
         ({"quality": "maximize"}, 3, "Must be a scorer: a name or a callable. Got 3."),
         ({"a": "maximize", "b": "maximize"}, "accuracy", "objective.b: Is none of the scores"),
     ],
-    ids=repr,
 )
 def test_objectives_and_scorers_are_checked(objectives: dict[str, str], scoring: Any, said: str) -> None:
     found = mistakes({"C": [1.0]}, objectives, estimator=SVC(), data=IRIS, scoring=scoring)
@@ -176,6 +175,7 @@ def test_an_estimator_without_score_needs_a_scorer() -> None:
             [[[0, 1], [2, 200]]],
             "evaluator.cv[0]: The test part of fold 0 has row 200, but there are 150 rows.",
         ),
+        ([[[0, -200], [2]]], "The train part of fold 0 has row -200, but there are 150 rows."),
         ([[[0, 1], []]], "The test part of fold 0 must be a list of row numbers, not empty."),
         ([[0, 1, 2]], "evaluator.cv[0]: Must be a pair of row numbers [train, test]. Got [0, 1, 2]."),
         ("five", "Must be an import path 'module:name'. Got 'five'."),

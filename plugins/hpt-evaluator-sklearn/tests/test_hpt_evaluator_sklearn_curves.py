@@ -104,6 +104,17 @@ def test_the_tuned_size_is_the_full_size() -> None:
     assert [r.value for r in reports] == expected
 
 
+def test_a_model_that_is_chosen_grows_too() -> None:
+    table = {"forest": RandomForestClassifier(20), "svc": SVC()}
+    chosen = SklearnEvaluator(choices={"model": table}, X=X, y=y, cv=SPLIT, resource="growth", levels=4)
+    alone = SklearnEvaluator(estimator=RandomForestClassifier(20), X=X, y=y, cv=SPLIT, resource="growth", levels=4)
+    reports, _ = finish(chosen.evaluate(TrialContext({"model": "forest"})))
+    plain, _ = finish(alone.evaluate(TrialContext({})))
+    assert [(r.step, r.value) for r in reports] == [(r.step, r.value) for r in plain]
+    assert len(reports) == 4
+    assert len(finish(chosen.evaluate(TrialContext({"model": "svc"})))[0]) == 1
+
+
 def test_a_model_that_cannot_grow_gives_its_one_report_at_the_end() -> None:
     reports, result = curve(make_pipeline(StandardScaler(), SVC()), resource="growth")
     expected = cross_val_score(make_pipeline(StandardScaler(), SVC()), X, y, cv=SPLIT)[0]

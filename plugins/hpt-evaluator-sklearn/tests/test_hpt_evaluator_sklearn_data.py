@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def bunch() -> Any:
 
 def frame() -> pd.DataFrame:
     return FRAME
+
+
+def numbered() -> pd.DataFrame:
+    return pd.DataFrame(np.column_stack([X, y, np.arange(150) % 5]))
 
 
 def failing() -> None:
@@ -146,10 +151,13 @@ def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monke
         ("sklearn.datasets:load_irs", "has no 'load_irs'. Did you mean 'load_iris'?"),
         ({"target": "y"}, 'The table needs one of `file = "x.csv"` and `use ='),
         ({"use": "sklearn.datasets:load_digits", "n_clas": 2}, "evaluator.data.n_clas: load_digits has no"),
+        ({"use": 3}, "evaluator.data.use: Must be an import path 'module:name'. Got 3."),
+        ({"file": 3}, "evaluator.data.file: Must be the path of a file. Got 3."),
         (nothing, "nothing must give (X, y), (X, y, groups), a Bunch"),
         (frame, "evaluator.data.target: Say which column is the target"),
         ({"use": f"{__name__}:frame", "target": "color"}, "no column 'color' in tests"),
         (failing, "evaluator.data: failing failed: KeyError: 'no such table'."),
+        (partial(failing), "failed: KeyError: 'no such table'."),
         ((X, y[:10]), "X has 150 rows but y has 10."),
         ((X[:0], y[:0]), "The data has no rows."),
         ({"file": "no.csv", "target": "y"}, "evaluator.data.file: There is no file 'no.csv'"),
@@ -158,7 +166,6 @@ def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monke
             "A data file has only `file` and `target`. Did you mean 'target'?",
         ),
     ],
-    ids=repr,
 )
 def test_data_that_cannot_be_had_is_told_with_place_and_remedy(source: Any, said: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -183,6 +190,16 @@ def test_a_file_that_does_not_fit_is_told(tmp_path: Path, content: str, name: st
     with pytest.raises(UsageError) as caught:
         load_data({"file": str(tmp_path / name), "target": "y"})
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("target", [4, "4"])
+def test_columns_may_have_numbers_for_names(target: Any) -> None:
+    data = load_data({"use": f"{__name__}:numbered", "target": target}, groups="5")
+    assert np.array_equal(data.X, X)
+    assert np.array_equal(data.y, y)
+    assert np.array_equal(data.groups, np.arange(150) % 5)
+    with pytest.raises(UsageError, match="no column '7'"):
+        load_data({"use": f"{__name__}:numbered", "target": 7})
 
 
 def test_a_missing_column_of_groups_is_told() -> None:

@@ -66,7 +66,6 @@ def text_pipeline() -> Pipeline:
             ColumnTransformer([("num", StandardScaler(), ["a", "b"])], remainder="drop"),
         ),
     ],
-    ids=repr,
 )
 def test_every_form_gives_the_estimator_written_out(spec: Any, expected: Any) -> None:
     made = resolve_estimator(spec)

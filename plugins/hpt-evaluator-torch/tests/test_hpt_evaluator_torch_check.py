@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -92,6 +93,7 @@ def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str,
         (HIDDEN, {"device": "gpu"}, "evaluator.device: Must be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'. Got 'gpu'."),
         (HIDDEN | {"epochs": {"low": 1, "high": 30}}, {}, "space.epochs: Goes up to 30; the `epochs` option says how long"),
         (HIDDEN | {"batch_size": [0, 8]}, {}, "space.batch_size: The `batch_size` option of TorchEvaluator must be an int >= 1"),
+        (HIDDEN, {"metrics": [functools.partial(max)]}, "evaluator.metrics[0]: This has no name: write `metrics` as"),
         (HIDDEN, {"metrics": ["f1"]}, "evaluator.metrics[0]: There is no metric 'f1'."),
     ],
 )  # fmt: skip

@@ -84,7 +84,22 @@ def test_results_of_every_shape_are_kept(result: Any, tmp_path: Path) -> None:
     assert second.trials[0].value == 2
 
 
-@pytest.mark.parametrize("bad", [float("nan"), "text", [], (1.0,), {"other": 1.0}, iter(()), object()])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        float("nan"),
+        "text",
+        [],
+        (1.0,),
+        {"other": 1.0},
+        iter(()),
+        object(),
+        {"value": None},
+        {"value": 1.0, "m": None},
+        np.bool_(True),
+        np.array([1.0]),
+    ],
+)
 def test_bad_results_are_not_kept(bad: Any) -> None:
     results = iter([bad])
     inner = Counting(result=lambda trial: next(results, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,10 @@ def test_made_by_hand_it_wants_an_evaluator() -> None:
     wrong: Any = 3
     with pytest.raises(UsageError, match=r"evaluator: Must be an evaluator\. Got 3"):
         RepeatEvaluator(evaluator=wrong)
+
+
+def test_a_metric_that_is_not_finite_once_is_left_out() -> None:
+    inner = Noisy(result=lambda rng: {"value": 1.0, "auc": 0.5, "f1": math.nan if rng.random() < 0.9 else 0.5})
+    trial = run(inner, trials=1).trials[0]
+    assert trial.state == "complete"
+    assert trial.metrics == {"auc": 0.5, "auc_se": 0.0, "value_se": 0.0}

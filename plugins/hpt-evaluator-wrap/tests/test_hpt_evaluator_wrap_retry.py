@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import attrs
@@ -44,7 +44,7 @@ def curve(*steps: int, err: Exception | None = None) -> Callable[[TrialContext],
     return once
 
 
-def run(inner: Scripted, **options: Any) -> Any:
+def run(inner: Any, **options: Any) -> Any:
     study = Study(SPACE, evaluator={"use": "retry", "evaluator": inner, **options}, sampler="random", seed=0)
     study.run(trials=1)
     return study.trials[0]
@@ -153,3 +153,25 @@ def test_it_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpt_evaluator_wrap.retry.time.sleep", waited.append)
     run(Scripted(tries=[fail(OSError())]), times=3, wait=0.5)
     assert waited == [0.5, 1.0, 2.0]
+
+
+def test_an_evaluator_that_can_resume_is_told_what_it_reported_before_it_failed() -> None:
+    @attrs.define(kw_only=True)
+    class Folds:
+        evidence = "folds"
+        resumable = True
+        failed: bool = False
+
+        def evaluate(self, trial: TrialContext) -> Generator[Report, None, float]:
+            reported = {report.step: report.value for report in trial.reports}
+            for step in range(trial.resume_step + 1, 5):
+                if step == 3 and not self.failed:
+                    self.failed = True
+                    raise OSError("busy")
+                reported[step] = float(step)
+                yield Report(step, reported[step])
+            return sum(reported.values()) / len(reported)
+
+    trial = run(Folds())
+    assert [report.step for report in trial.reports] == [1, 2, 3, 4]
+    assert trial.value == 2.5

@@ -92,6 +92,18 @@ def test_mean_credit_by_hand() -> None:
     assert unused == pytest.approx(average)
 
 
+def test_a_trial_that_breaks_a_constraint_ranks_behind_all_that_keep_them() -> None:
+    study = Study(SPACE, sampler="random", seed=0, constraints={"ms": "<= 50"})
+    for value, ms in ((3.0, 10.0), (-9.0, 60.0), (-1e9, 99.0), (7.0, 50.0), (8.0, 75.0)):
+        study.tell(study.ask(), {"value": value, "ms": ms})
+    study.tell(study.ask(), Failure("error", "no"))
+    # ranks 0, 2, 4, 1, 3, - of n = 6 with top = 1
+    found = [credit(study.history, [0 if i == n else 1 for i in range(6)], 2, 1.0, 1e9)[0] for n in range(6)]
+    gained = [1.0, 4 / 6, 2 / 6, 5 / 6, 3 / 6, 0.0]
+    average = sum(gained) / 6
+    assert found == pytest.approx([(mine + average) / 2 for mine in gained])
+
+
 def test_the_better_one_gets_most_of_the_budget() -> None:
     counts = Counter(trial.source for trial in run(portfolio(), 80).trials)
     assert counts["good"] > 3 * counts["poor"]

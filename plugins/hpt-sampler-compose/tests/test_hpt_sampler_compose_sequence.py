@@ -131,7 +131,7 @@ def test_it_is_a_pure_function_of_the_history() -> None:
     found = study(parts, store="memory")
     take(found, 6)
     audit = verify(found.store, found.name, default_plugins())
-    assert (audit.checked, audit.differences, audit.skipped) == (6, [], [])
+    assert (audit.checked, audit.differences) == (6, [])
     copied = pickle.loads(pickle.dumps(found.sampler))
     resumed = Study(SPACE, store=found.store, sampler=copied)
     again = study(parts)

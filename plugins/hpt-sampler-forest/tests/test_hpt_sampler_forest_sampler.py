@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from hpt_core import Categorical, Failure, Float, Int, Params, Space, SpaceExhausted, Study, UsageError
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
-from hpt_sampler_forest.sampler import ForestSampler
+from hpt_sampler_forest.sampler import ForestSampler, _exchanged
 
 
 @settings(max_examples=15, deadline=None)
@@ -52,6 +52,15 @@ def test_it_goes_where_losses_are_low_and_shuns_what_crashed() -> None:
     found = [ForestSampler(random=0.0).suggest(history, np.random.default_rng(i)).params for i in range(5)]
     assert all(params["c"] == "d" for params in found)
     assert all(0.55 < params["x"] < 0.85 for params in found)
+
+
+@pytest.mark.parametrize(("choices", "count"), [(400, 400), (9000, 500)])
+def test_of_very_many_neighbours_some_are_looked_at(choices: int, count: int) -> None:
+    space = Space({"word": Categorical(*range(choices)), "flag": Categorical("on", "off")})
+    start = space.default()
+    found = _exchanged(space, start, np.random.default_rng(0))
+    assert len({space.key(one) for one in found}) == len(found) == count
+    assert all(sum(one[name] != start[name] for name in start) == 1 for one in found)
 
 
 def test_a_small_space_is_searched_to_its_end() -> None:

@@ -248,6 +248,13 @@ def test_conditions_none_failed_fits_and_several_metrics() -> None:
     assert "mean_test_f1_macro" in history.trials[0].metrics
 
 
+def test_the_cells_of_a_csv_may_hold_line_breaks() -> None:
+    words = ["a\u2028b", "SVC(C=1,\n    gamma=2)"]
+    pd.DataFrame({"param_word": words, "mean_test_score": [0.5, 0.6]}).to_csv("cells.csv")
+    run("cells.csv")
+    assert [trial.params["word"] for trial in imported("cells").trials] == words
+
+
 def test_json_in_both_shapes_and_a_csv_without_readable_params() -> None:
     rows = [
         {"param_a": 1, "param_b": 0.5, "params": {"a": 1, "b": 0.5}, "mean_test_score": 0.5},

@@ -62,7 +62,9 @@ def test_a_continuous_distribution_is_drawn_from(distribution: Any, log: bool) -
     assert kstest(draw(Float(1e-3, 1e3, log=log), distribution), distribution.cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("distribution", [stats.randint(2, 9), stats.binom(9, 0.3), stats.zipfian(1.2, 9)], ids=str)
+@pytest.mark.parametrize(
+    "distribution", [stats.randint(2, 9), stats.binom(9, 0.3), stats.zipfian(1.2, 9)], ids=lambda d: d.dist.name
+)
 @pytest.mark.parametrize("parameter", [Int(0, 20), Float(0, 20), Float(0, 20, step=0.5)], ids=str)
 def test_a_discrete_distribution_is_drawn_from(distribution: Any, parameter: Any) -> None:
     values, counts = np.unique(draw(parameter, distribution), return_counts=True)
@@ -135,7 +137,6 @@ def test_a_distribution_of_ones_own_goes_by_its_import_path() -> None:
         ({"weights": [1, 2.5]}, {"weights": [1, 2.5]}),
         ("module:name", "module:name"),
     ],
-    ids=str,
 )
 def test_a_distribution_becomes_a_table_that_means_the_same(given: Any, recorded: Any) -> None:
     once = RandomSampler(distributions={"x": given}).distributions
@@ -166,7 +167,6 @@ def test_the_table_draws_the_same_as_the_object(distribution: Any) -> None:
         ({"weights": [1, float("inf")]}, "not all 0"),
         ({"weights": "ab"}, "not all 0"),
     ],
-    ids=str,
 )
 def test_what_is_no_distribution_is_refused_at_once(given: Any, message: str) -> None:
     with pytest.raises(UsageError, match=f"distributions.x: .*{message}"):

@@ -149,6 +149,13 @@ def test_constant_curves_are_ties_in_spite_of_rounding() -> None:
         assert judge(Median(), study([[value] * 7] * 5, [value] * 7, evidence="folds")) is None
 
 
+@pytest.mark.parametrize("evidence", ["curve", "folds"])
+def test_losses_that_blew_up_are_compared(evidence: str) -> None:
+    complete = [[1e308] * 3, [0.5] * 3, [1.0] * 3, [1e308] * 3, [1e308] * 3]
+    assert judge(Median(), study(complete, [1e308, 1e308], evidence=evidence)) is None
+    assert judge(Median(), study(complete, [1.7e308, 1.7e308], evidence=evidence)) is not None
+
+
 # --- against a plain oracle -----------------------------------------------------------------------
 
 numbers = st.integers(-4, 4).map(float)

@@ -69,6 +69,30 @@ def test_without_points_or_a_complete_trial_it_says_nothing() -> None:
     assert asked(Extrapolation(audit=0), study([falling(0.1)], falling(0.9, 20), evidence="folds")) is None
 
 
+@pytest.mark.parametrize("curve", [[0.0] * 10, [10.0 ** (30 * i) for i in range(1, 11)], [1e-200] * 10])
+def test_a_curve_of_zeros_and_one_that_blows_up_are_judged_too(curve: list[float]) -> None:
+    stop = asked(Extrapolation(audit=0), study([falling(-0.5)], curve))
+    if curve[-1] < 1:
+        assert stop is not None
+        assert stop.evidence["expected"] == pytest.approx(curve[-1], abs=1e-9)
+    if stop is not None:
+        json.dumps(stop.evidence, allow_nan=False)
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e250])
+def test_the_scale_of_the_losses_changes_nothing(scale: float) -> None:
+    def stop_at(scale: float) -> Stop:
+        done, now = ([scale * loss for loss in curve] for curve in (falling(0.3), falling(0.9, 10)))
+        found = asked(Extrapolation(audit=0), study([done], now))
+        assert found is not None
+        return found
+
+    plain, scaled = stop_at(1.0), stop_at(scale)
+    for name in ("expected", "spread", "incumbent", "a", "b"):
+        assert scaled.evidence[name] == pytest.approx(scale * plain.evidence[name], rel=1e-4)
+    assert scaled.evidence["chance"] == pytest.approx(plain.evidence["chance"], rel=1e-4)
+
+
 def test_the_number_of_steps_may_be_unknown() -> None:
     assert asked(Extrapolation(audit=0), study([falling(0.1)], falling(0.9, 20), steps=None)) is not None
 

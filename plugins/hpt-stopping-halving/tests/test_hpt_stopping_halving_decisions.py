@@ -150,6 +150,17 @@ def test_folds_are_compared_by_their_mean_so_far() -> None:
     assert stop.evidence["value"] == 4.0
 
 
+def test_folds_that_blew_up_are_compared() -> None:
+    history = make_history(SPACE, steps=9, evidence="folds")
+    for number, folds in enumerate([[1.0] * 3, [2.0] * 3, [1.7e308] * 3]):
+        start(history, number)
+        for step, value in enumerate(folds, start=1):
+            report(history, number, step, value)
+    stop = Asha(min_resource=3).judge_trial(history, history.trials[2])
+    assert isinstance(stop, Stop)
+    assert stop.evidence["value"] == pytest.approx(1.7e308)
+
+
 def test_a_further_objective_or_a_metric_may_be_compared() -> None:
     history = make_history(SPACE, steps=9, directions=("minimize", "maximize"))
     for number in range(3):

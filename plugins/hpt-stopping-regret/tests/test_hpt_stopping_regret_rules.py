@@ -205,6 +205,13 @@ def test_a_branch_hardly_ever_tried_keeps_the_study_going(rule: Any) -> None:
         assert said == (None if known == 3 else f"results of m = 'p' ({known} so far)")
 
 
+def test_a_branch_may_be_a_list() -> None:
+    space = Space({"m": Categorical([1, 2], [3], None), "c": Float(0.0, 1.0, when={"m": [[1, 2], None]})})
+    params: list[dict[str, Any]] = [{"m": [1, 2], "c": 0.5}] * 3 + [{"m": None, "c": 0.5}, {"m": [3]}]
+    assert list(unexplored(space, params)) == [("m", None, 1)]
+    assert list(unexplored(space, params[2:])) == [("m", [1, 2], 1), ("m", None, 1)]
+
+
 @BOTH
 def test_what_is_left_to_gain_is_told_before_the_end_and_at_it(rule: Any) -> None:
     far = np.random.default_rng(1).random((30, 2)) * 0.25

@@ -282,3 +282,52 @@ def test_whatever_pages_a_power_cut_keeps_of_what_was_written_lazily_it_is_no_da
             found = CsvStore(path=cut).read(STUDY)
             assert len(found) >= known
             assert list(found) == list(store.read(STUDY))[: len(found)]
+
+
+@pytest.mark.usefixtures("_no_pause")
+@pytest.mark.parametrize("lazily", [0, 1, 3])
+def test_whatever_pages_a_power_cut_keeps_of_a_batch_that_was_not_acknowledged_it_is_no_damage(
+    tmp_path: Path, lazily: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The batch begins anywhere near the end of a page, behind what was written lazily, and is several pages long."""
+    caplog.set_level(logging.CRITICAL, "hpt")
+    page, cut = 4096, tmp_path / "cut.csv"
+    batch: list[Record] = [
+        {"event": "note", "text": "x" * length} for length in (10, 2500, 300, 300, 1500, 10, 10, 600)
+    ]
+    for before_the_page in [*range(40), 150, 400]:
+        path = tmp_path / f"{before_the_page}.csv"
+        store = CsvStore(path=path)
+        store.append(STUDY, BATCHES[0])
+        late = [{"event": "reported", "step": step} for step in range(lazily)]
+        filler = _filler(path, store, page - before_the_page, late)
+        store.append(STUDY, [filler])
+        old = path.read_bytes()
+        for record in late:
+            store.append_lazily(STUDY, [record])
+        assert len(path.read_bytes()) == page - before_the_page
+        store.append(STUDY, batch)
+        new, records = path.read_bytes(), list(store.read(STUDY))
+        old = old.ljust(len(new), b"\0")
+        dirty = [at for at in range(0, len(new), page) if new[at : at + page] != old[at : at + page]]
+        for kept in product([False, True], repeat=len(dirty)):
+            pages = bytearray(old)
+            for at in compress(dirty, kept):
+                pages[at : at + page] = new[at : at + page]
+            cut.write_bytes(pages)
+            found = read(cut)
+            assert found in (records[:2], *(records[: 3 + n] for n in range(lazily)), records)
+            assert CsvStore(path=cut).append(STUDY, [{"n": "new"}]) == len(found) + 1
+            assert read(cut) == [*found, {"n": "new"}]
+            cut.unlink()
+
+
+def _filler(path: Path, store: CsvStore, size: int, late: list[Record]) -> Record:
+    """A record that makes the file so large, together with those that are to be written lazily behind it."""
+    content = path.read_bytes()
+    for record in [{"event": "note", "text": ""}, *late]:
+        store.append(STUDY, [record])
+    rest = size - path.stat().st_size
+    path.write_bytes(content)
+    store.close()
+    return {"event": "note", "text": "x" * rest}

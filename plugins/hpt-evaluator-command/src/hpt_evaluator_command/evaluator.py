@@ -94,9 +94,14 @@ class CommandEvaluator:
             objectives: The names of its objectives.
 
         Raises:
-            UsageError: If a placeholder is no parameter, or a parameter reaches the command nowhere.
+            UsageError: If a placeholder is no parameter, a parameter reaches the command nowhere, or there is no such
+                program.
         """
         self._plan.check(space, all_on_stdin=self.stdin)
+        missing = self._plan.missing_program()
+        if missing is not None:
+            message = f"There is no program {missing!r} that could be run. Install it, or give its path."
+            raise UsageError(Mistake("evaluator.command", message))
 
     def evaluate(self, trial: TrialContext) -> Generator[Report, None, float | Mapping[str, Any] | None]:
         """Run the command; yields its reports as they come and returns its result.

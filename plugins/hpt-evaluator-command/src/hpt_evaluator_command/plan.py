@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from hpt_core import Constant, Mistake, Space, UsageError
-from hpt_evaluator_command.template import Script, Template, fill_arguments, parse, parse_script, split
+from hpt_evaluator_command.template import REMEDY, Script, Template, fill_arguments, parse, parse_script, split
 
 __all__ = ["OWN", "Plan", "compile_plan"]
 
@@ -54,6 +55,12 @@ class Plan:
         """The working directory."""
         return None if self.cwd is None else self.cwd.fill(values)
 
+    def missing_program(self) -> str | None:
+        """The program, if it is known not to be there: that of a shell, or in another folder or path, is not."""
+        program = None if isinstance(self.command, Script) else self.command[0].fill({})
+        elsewhere = "PATH" in self.env or (self.cwd is not None and "/" in (program or ""))
+        return program if program is not None and not elsewhere and shutil.which(program) is None else None
+
     def placeholders(self) -> Iterator[tuple[str, str]]:
         """(option, name) of each placeholder."""
         parts = [self.command] if isinstance(self.command, Script) else self.command
@@ -93,7 +100,7 @@ class Plan:
 
 def _hint(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {{{close[0]}}}?" if close else f" There are: {', '.join(known)}."
+    return f" Did you mean {{{close[0]}}}?" if close else f" There are: {', '.join(known)}; {REMEDY}."
 
 
 def compile_plan(command: str | Sequence[str], env: Mapping[str, str], cwd: str | None, *, shell: bool) -> Plan:

@@ -12,10 +12,10 @@ import attrs
 
 from hpt_core import Mistake, UsageError
 
-__all__ = ["Script", "Template", "fill_arguments", "parse", "parse_script", "split", "text_of"]
+__all__ = ["REMEDY", "Script", "Template", "fill_arguments", "parse", "parse_script", "split", "text_of"]
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_REMEDY = "write {{ and }} for braces that are meant literally"
+REMEDY = "write {{ and }} for braces that are meant literally"
 
 
 @attrs.frozen
@@ -85,7 +85,7 @@ def parse(text: str, where: str, *, dollars: bool = False) -> Template:
         elif match[0] in ("{{", "}}"):
             literals[-1] += match[0][0]
         elif match[1] is None or not match[1].strip():
-            message = f"There is a single {match[0][0]!r} in {text!r:.200}: {_REMEDY}."
+            message = f"There is a single {match[0][0]!r} in {text!r:.200}: {REMEDY}."
             raise UsageError(Mistake(where, message))
         else:
             names.append(match[1].strip())

@@ -196,7 +196,7 @@ def _explain(estimator: Any, target: str, known: Mapping[str, Any], chosen: Mapp
 def _conditions(space: Space, name: str) -> dict[str, tuple[Any, ...]]:
     """All conditions under which a parameter is active, those of its parents included."""
     found: dict[str, tuple[Any, ...]] = {}
-    for parent, values in (space[name].when or {}).items():
+    for parent, values in space[name].when.items():
         found |= _conditions(space, parent)
         found[parent] = tuple(values)
     return found

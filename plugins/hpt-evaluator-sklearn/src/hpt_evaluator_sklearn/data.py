@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from hpt_core import Mistake, UsageError, import_object
-from hpt_evaluator_sklearn.estimators import near
+from hpt_evaluator_sklearn.estimators import imported, near
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def _from_source(source: Any) -> Data:
         target = options.pop("target", None)
         if "file" in options:
             return _from_file(options, target)
-        function, name = import_object(options.pop("use"), f"{_PATH}.use"), source["use"]
+        function, name = imported(options.pop("use"), f"{_PATH}.use"), source["use"]
         return _from_result(_call(function, options), target, name)
     if isinstance(source, str):
         if ":" not in source:
@@ -130,20 +130,18 @@ def _call(function: Any, options: dict[str, Any]) -> Any:
         if options:
             raise UsageError(Mistake(_PATH, f"An object takes no arguments. Got {', '.join(options)}."))
         return function
-    known = inspect.signature(function).parameters
-    unknown = [name for name in options if name not in known]
+    known, name = inspect.signature(function).parameters, getattr(function, "__name__", repr(function))
+    unknown = [option for option in options if option not in known]
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
     if unknown and not takes_any:
-        mistakes = [
-            Mistake(f"{_PATH}.{n}", f"{function.__name__} has no parameter {n!r}.{near(n, known)}") for n in unknown
-        ]
+        mistakes = [Mistake(f"{_PATH}.{n}", f"{name} has no parameter {n!r}.{near(n, known)}") for n in unknown]
         raise UsageError(*mistakes)
     if "return_X_y" in known:
         options = {"return_X_y": True, **options}
     try:
         return function(**options)
     except Exception as err:  # the user's own function may fail in any way
-        said = f"{function.__name__} failed: {type(err).__name__}: {err}".rstrip(".")
+        said = f"{name} failed: {type(err).__name__}: {err}".rstrip(".")
         raise UsageError(Mistake(_PATH, f"{said}.")) from err
 
 
@@ -160,18 +158,24 @@ def _from_result(result: Any, target: str | None, name: str) -> Data:
 
 
 def _from_frame(frame: Any, target: str | None, name: str) -> Data:
-    columns = [str(column) for column in frame.columns]
+    columns = _columns(frame)
     if target is None:
-        msg = f"Say which column is the target: target = {columns[-1]!r}? Columns: {_listing(columns)}."
+        msg = f"Say which column is the target: target = {[*columns][-1]!r}? Columns: {_listing([*columns])}."
         raise UsageError(Mistake(f"{_PATH}.target", msg.replace("'", '"')))
+    target = str(target)
     if target not in columns:
-        msg = f"There is no column {target!r} in {name}.{near(target, columns)} Columns: {_listing(columns)}."
+        msg = f"There is no column {target!r} in {name}.{near(target, columns)} Columns: {_listing([*columns])}."
         raise UsageError(Mistake(f"{_PATH}.target", msg))
-    y = frame[target]
+    y = frame[columns[target]]
     if y.isna().any():
         msg = f"The target column {target!r} of {name} has {int(y.isna().sum())} missing values."
         raise UsageError(Mistake(f"{_PATH}.target", msg))
-    return Data(frame.drop(columns=[target]), y.to_numpy())
+    return Data(frame.drop(columns=[columns[target]]), y.to_numpy())
+
+
+def _columns(frame: Any) -> dict[str, Any]:
+    """The columns as text, by which options name them -> as they are; none of what is no data frame."""
+    return {str(column): column for column in getattr(frame, "columns", ())}
 
 
 def _listing(names: list[str]) -> str:
@@ -179,7 +183,10 @@ def _listing(names: list[str]) -> str:
 
 
 def _from_file(options: dict[str, Any], target: str | None) -> Data:
-    path = Path(options.pop("file"))
+    file = options.pop("file")
+    if not isinstance(file, (str, Path)):
+        raise UsageError(Mistake(f"{_PATH}.file", f"Must be the path of a file. Got {file!r:.80}."))
+    path = Path(file)
     if options:
         key = next(iter(options))
         hint = near(key, ["file", "target"])
@@ -218,7 +225,7 @@ def _from_npz(path: Path, target: str | None) -> Data:
     except (OSError, ValueError) as err:
         msg = f"'{path}' cannot be read as NPZ without pickle: {err}"
         raise UsageError(Mistake(f"{_PATH}.file", msg)) from err
-    target = "y" if target is None else target
+    target = "y" if target is None else str(target)
     names = list(arrays)
     if target not in arrays:
         msg = f"There is no array {target!r} in {path.name}.{near(target, names)} Arrays: {_listing(names)}."
@@ -244,7 +251,7 @@ def _with_columns(data: Data, wanted: dict[str, Any]) -> Data:
     """Put groups and fit arguments in place; those named as columns are taken out of X."""
     X = data.X
     beside = data.columns if isinstance(data, _NamedData) else {}
-    in_frame = [str(column) for column in getattr(X, "columns", ())]
+    in_frame = _columns(X)
     used = []
     for name, value in wanted.items():
         if not isinstance(value, str):
@@ -252,8 +259,8 @@ def _with_columns(data: Data, wanted: dict[str, Any]) -> Data:
         if value in beside:
             wanted[name] = beside[value]
         elif value in in_frame:
-            wanted[name] = X[value].to_numpy()
-            used.append(value)
+            wanted[name] = X[in_frame[value]].to_numpy()
+            used.append(in_frame[value])
         elif name == "groups":
             msg = f"There is no column {value!r} in the data.{near(value, [*beside, *in_frame])}"
             raise UsageError(Mistake("evaluator.groups", msg))

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from hpt_core import Mistake, Params, UsageError, import_object
 
-__all__ = ["Recipe", "make_recipe", "near", "resolve_estimator", "seed_random_states"]
+__all__ = ["Recipe", "imported", "make_recipe", "near", "resolve_estimator", "seed_random_states"]
 
 PASSIVE = ("passthrough", "drop")
 """Words that scikit-learn takes in place of a step."""
@@ -68,18 +68,19 @@ def _part(spec: Any, path: str) -> Any:
 def build(spec: Any, path: str) -> Any:
     """Make whatever object a specification describes (an estimator, a splitter)."""
     if isinstance(spec, str):
-        return _called(_import(spec, path), {}, path)
+        return _called(imported(spec, path), {}, path)
     if isinstance(spec, Mapping):
         arguments = {key: _argument(value, f"{path}.{key}") for key, value in spec.items() if key != "use"}
         if "use" not in spec:
             raise UsageError(Mistake(path, f'The table needs a key `use = "module:Class"`. Got {spec!r:.80}.'))
-        return _called(_import(spec["use"], f"{path}.use"), arguments, path)
+        return _called(imported(spec["use"], f"{path}.use"), arguments, path)
     if isinstance(spec, type):
         return _called(spec, {}, path)
     return clone(spec) if hasattr(spec, "get_params") else spec
 
 
-def _import(name: Any, path: str) -> Any:
+def imported(name: Any, path: str) -> Any:
+    """What an import path names, with a hint where it is none; see `hpt_core.import_object`."""
     if not isinstance(name, str):
         raise UsageError(Mistake(path, f"Must be an import path 'module:name'. Got {name!r:.80}."))
     if ":" not in name:
@@ -105,7 +106,7 @@ def _argument(value: Any, path: str) -> Any:
     if isinstance(value, Mapping) and "use" in value:
         return build(value, path)
     if isinstance(value, Mapping) and set(value) == {"import"}:
-        return _import(value["import"], path)
+        return imported(value["import"], path)
     if isinstance(value, (list, tuple)):
         items = [_argument(item, f"{path}[{i}]") for i, item in enumerate(value)]
         # scikit-learn writes (name, estimator) pairs as tuples; plain lists stay lists

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -101,11 +102,10 @@ def nested_score(
             save=None,
             compare=False,
         )
-        search = Study(space, objective=objective, evaluator=inner, name=f"{name}-{i}", **study)
-        direction = _only_direction(search.objectives)
-        search.run(trials=trials, workers=workers)
-        found.append(_outer_score(search, inner, data.take(test)))
-        search.close()
+        with closing(Study(space, objective=objective, evaluator=inner, name=f"{name}-{i}", **study)) as search:
+            direction = _only_direction(search.objectives)
+            search.run(trials=trials, workers=workers)
+            found.append(_outer_score(search, inner, data.take(test)))
     scores, beliefs, params = zip(*found, strict=True)
     return NestedScore(scores, beliefs, params, direction)
 

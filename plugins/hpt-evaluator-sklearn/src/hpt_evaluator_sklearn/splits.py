@@ -119,7 +119,8 @@ def _check_rows(fold: Split, i: int, n: int) -> None:
             msg = f"The {what} part of fold {i} must be a list of row numbers, not empty."
             raise UsageError(Mistake(f"evaluator.cv[{i}]", msg))
         if numbers and not -n <= int(rows.min()) <= int(rows.max()) < n:
-            msg = f"The {what} part of fold {i} has row {int(rows.max())}, but there are {n} rows."
+            row = int(rows.max() if rows.max() >= n else rows.min())
+            msg = f"The {what} part of fold {i} has row {row}, but there are {n} rows."
             raise UsageError(Mistake(f"evaluator.cv[{i}]", msg))
 
 

@@ -128,10 +128,10 @@ def _argument(name: str, value: Any) -> Any:
 
 
 def is_plain(estimator: Any) -> bool:
-    """Whether an estimator is a `Pipeline` of two steps or more that does nothing beyond fitting in turn."""
+    """Whether an estimator is a `Pipeline` that does nothing beyond fitting its steps in turn."""
     return (
         type(estimator) is Pipeline
-        and len(estimator.steps) > 1
+        and len(estimator.steps) > 0
         and estimator.memory is None
         and getattr(estimator, "transform_input", None) is None
         and hasattr(estimator.steps[-1][1], "fit")

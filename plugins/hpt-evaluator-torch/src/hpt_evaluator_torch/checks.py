@@ -15,7 +15,7 @@ from hpt_evaluator_torch.arguments import resolve_callable
 from hpt_evaluator_torch.frameworks import may_be_in_use
 from hpt_evaluator_torch.names import name_mistakes
 from hpt_evaluator_torch.recipe import bind, make_recipe
-from hpt_evaluator_torch.settings import SETTINGS
+from hpt_evaluator_torch.settings import PARTS, SETTINGS
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.evaluator import TorchEvaluator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["find_mistakes", "option_mistakes"]
 
 _MOST_CONFIGURATIONS = 1000
-_PARTS = ("optimizer", "scheduler", "loss")
 
 
 def option_mistakes(evaluator: TorchEvaluator) -> list[Mistake]:
@@ -90,7 +89,7 @@ def _setting_mistakes(evaluator: TorchEvaluator, space: Space) -> list[Mistake]:
     """Values of the space that a setting of the training cannot have."""
     mistakes = []
     for name in space.names:
-        if name not in SETTINGS or name in _PARTS:
+        if name not in SETTINGS or name in PARTS:
             continue
         values = _ends(space, name)
         try:
@@ -117,8 +116,8 @@ def _ends(space: Space, name: str) -> list[Any]:
 def _configurations(space: Space) -> Iterator[Params]:
     """A configuration for each combination of the values that conditions and parts hang on."""
     middle = {name: _middle(space, name) for name in space.names}
-    branching = {parent: list(values) for name in space.names for parent, values in (space[name].when or {}).items()}
-    branching |= {name: [] for name in _PARTS if name in space.names}
+    parents = [parent for name in space.names for parent in space[name].when]
+    branching = list(dict.fromkeys([*parents, *(name for name in PARTS if name in space.names)]))
     options = [_ends(space, name) for name in branching]
     for values in product(*options):
         whole = middle | dict(zip(branching, values, strict=True))

@@ -40,7 +40,7 @@ def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
         metrics: A list of builtin names, import paths and functions, or a table name -> any of those.
 
     Raises:
-        UsageError: If one is no function.
+        UsageError: If one is no function, or has no name.
     """
     found = {}
     named = metrics.items() if isinstance(metrics, Mapping) else enumerate(metrics)
@@ -55,7 +55,11 @@ def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
         function, arguments = resolve_callable(spec, path)
         if arguments:
             raise UsageError(Mistake(path, "A metric takes no arguments of its own: give a function of two arguments."))
-        found[key if isinstance(key, str) else function.__name__] = function
+        name = key if isinstance(key, str) else getattr(function, "__name__", "")
+        if not name:
+            msg = f"This has no name: write `metrics` as a table of names, as in {{ f1 = ... }}. Got {spec!r:.80}."
+            raise UsageError(Mistake(path, msg))
+        found[name] = function
     return found
 
 

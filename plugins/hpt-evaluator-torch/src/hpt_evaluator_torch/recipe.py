@@ -15,14 +15,12 @@ import attrs
 from hpt_core import Mistake, Params, UsageError
 from hpt_evaluator_torch.arguments import near, resolve_callable, signature_of
 from hpt_evaluator_torch.parts import Part, find_part
-from hpt_evaluator_torch.settings import SETTINGS, Settings
+from hpt_evaluator_torch.settings import PARTS, SETTINGS, Settings
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.evaluator import TorchEvaluator
 
 __all__ = ["Recipe", "bind", "make_recipe"]
-
-_PARTS = ("optimizer", "scheduler", "loss")
 
 
 @attrs.frozen
@@ -54,10 +52,10 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
         UsageError: With all mistakes: parameters that nothing takes, arguments that are missing or unknown.
     """
     chosen = {name: params[name] for name in SETTINGS if name in params}
-    plain = {name: value for name, value in chosen.items() if name not in _PARTS}
+    plain = {name: value for name, value in chosen.items() if name not in PARTS}
     settings = Settings.of(attrs.evolve(evaluator, **plain))
     mistakes: list[Mistake] = []
-    parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in _PARTS}
+    parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in PARTS}
     if mistakes:
         raise UsageError(*mistakes)
     route = _Route(parts)
@@ -92,7 +90,7 @@ class _Route:
 
     def __init__(self, parts: Mapping[str, Part | None]) -> None:
         self.parts = parts
-        self.arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*_PARTS, "model")}
+        self.arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*PARTS, "model")}
         self.left: dict[str, Any] = {}
         self.training_only: list[str] = []
         self.mistakes: list[Mistake] = []

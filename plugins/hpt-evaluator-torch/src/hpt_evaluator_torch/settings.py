@@ -6,7 +6,10 @@ from typing import Any
 
 import attrs
 
-__all__ = ["SETTINGS", "Settings"]
+__all__ = ["PARTS", "SETTINGS", "Settings"]
+
+PARTS = ("optimizer", "scheduler", "loss")
+"""What of a training loop can be exchanged."""
 
 SETTINGS: tuple[str, ...] = ("amp", "batch_size", "clip_norm", "epochs", "loss", "optimizer", "scheduler")
 """What a parameter of the space of the same name sets."""

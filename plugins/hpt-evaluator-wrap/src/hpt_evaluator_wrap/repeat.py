@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -50,7 +51,7 @@ class RepeatEvaluator(Wrapper):
 
         Returns:
             After the reports: the mean by objective and metric, and ``NAME_se``, the sample standard deviation over the
-            square root of ``times``. A metric that some repeats lack is left out.
+            square root of ``times``. A metric that some repeats lack, or that is not finite in some, is left out.
 
         Raises:
             EvaluationError: As the inner evaluator, or if a repeat gives no value for an objective.
@@ -119,7 +120,8 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: fmean(row[name] for row in rows) for name in _common(rows)}
 
 
-def _summary(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _summary(repeats: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in repeats]
     root = len(rows) ** 0.5
     errors = {f"{name}_se": stdev(float(row[name]) for row in rows) / root for name in _common(rows)}
     return {**errors, **_means(rows)}

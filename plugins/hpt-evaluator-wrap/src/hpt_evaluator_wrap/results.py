@@ -39,15 +39,18 @@ def plain_result(result: Any) -> Any:
         TypeError: If it holds what is no number.
         ValueError: If it holds what is not finite.
     """
-    if result is None:
-        return None
     if isinstance(result, Mapping):
-        return {str(name): plain_result(value) for name, value in result.items()}
+        return {str(name): _plain_number(value) for name, value in result.items()}
     if isinstance(result, (tuple, list)):
-        return [plain_result(value) for value in result]
-    if isinstance(result, (bool, str, bytes)):
+        return [_plain_number(value) for value in result]
+    return None if result is None else _plain_number(result)
+
+
+def _plain_number(value: Any) -> float:
+    plain = value.item() if getattr(value, "shape", None) == () else value  # numpy's bools are none of Python's
+    if isinstance(plain, (bool, str, bytes)):
         raise TypeError("no number")
-    number = float(result)
+    number = float(plain)
     if not math.isfinite(number):
         raise ValueError("not finite")
     return number

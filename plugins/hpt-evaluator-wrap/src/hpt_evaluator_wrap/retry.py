@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from hpt_core import EvaluationError, Mistake, TrialContext, UsageError, option
+from hpt_core import EvaluationError, Mistake, Report, TrialContext, UsageError, option
 from hpt_evaluator_wrap.wrapper import Evidence, Wrapper, closed
 
 __all__ = ["RetryEvaluator"]
@@ -49,20 +49,23 @@ class RetryEvaluator(Wrapper):
         Raises:
             Exception: The inner evaluator's, of the last try.
         """
-        given = [trial.resume_step]
+        told: list[Report] = []
         for attempt in range(self.times):
             try:
-                return (yield from self._try(trial, given, strict="invalid-value" in self.kinds))
+                return (yield from self._try(trial, told, strict="invalid-value" in self.kinds))
             except Exception as err:
                 if _kind(err) not in self.kinds:
                     raise
                 _LOG.warning("Trial %d is tried again after %s: %s", trial.number, type(err).__name__, err)
             time.sleep(self.wait * 2**attempt)
-        return (yield from self._try(trial, given, strict=False))
+        return (yield from self._try(trial, told, strict=False))
 
-    def _try(self, trial: TrialContext, given: list[int], *, strict: bool) -> Evidence:
-        """One try; ``given`` holds the steps that were reported, ``strict`` says whether what is not finite raises."""
-        own = attrs.evolve(trial, params=dict(trial.params), resume_step=given[-1] if self.resumable else 0)
+    def _try(self, trial: TrialContext, told: list[Report], *, strict: bool) -> Evidence:
+        """One try; ``told`` holds the reports of those before, ``strict`` says whether what is not finite raises."""
+        own = attrs.evolve(trial, params=dict(trial.params), resume_step=0, reports=())
+        last = told[-1].step if told else trial.resume_step
+        if self.resumable:
+            own = attrs.evolve(own, resume_step=last, reports=(*trial.reports, *told))
         result: Any = self.evaluator.evaluate(own)
         if isinstance(result, Iterator):
             with closed(result):
@@ -73,8 +76,9 @@ class RetryEvaluator(Wrapper):
                         result = end.value
                         break
                     _refuse(report.value, strict=strict)
-                    if report.step > given[-1]:
-                        given.append(report.step)
+                    if report.step > last:
+                        last = report.step
+                        told.append(report)
                         yield report
         _refuse(result, strict=strict)
         return result

@@ -51,10 +51,11 @@ def _ranks(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def credit(history: History, owner: Sequence[int | None], count: int, top: float, half_life: float) -> list[float]:
     """The mean credit of each part.
 
-    A complete trial has the credit of its rank; one that failed or was stopped early has none, running ones do not
-    count. Older trials weigh less, as in the discounted means of Garivier and Moulines (2011, "On upper-confidence
-    bound policies for switching bandit problems", ALT, section 2): results get better as a study goes on, whoever is
-    at work.
+    A complete trial has the credit of its rank, where one that breaks the study's constraints comes behind all that
+    keep them (Deb 2000, "An efficient constraint handling method for genetic algorithms", section 3); one that failed
+    or was stopped early has none, running ones do not count. Older trials weigh less, as in the discounted means of
+    Garivier and Moulines (2011, "On upper-confidence bound policies for switching bandit problems", ALT, section 2):
+    results get better as a study goes on, whoever is at work.
 
     Args:
         history: The history.
@@ -70,7 +71,7 @@ def credit(history: History, owner: Sequence[int | None], count: int, top: float
     judged = np.sort(np.concatenate([history.complete, history.stopped, history.failed]))
     if not len(judged):
         return [0.0] * count
-    losses = np.array(history.losses[judged])
+    losses = _behind(history.losses[judged], history.violation[judged])
     losses[~np.isin(judged, history.complete)] = np.nan
     gained = rank_credit(losses, top)
     weight = 0.5 ** (np.arange(len(judged))[::-1] / half_life)
@@ -81,6 +82,17 @@ def credit(history: History, owner: Sequence[int | None], count: int, top: float
         mine = by == part
         means.append(float((weight[mine] @ gained[mine] + average) / (weight[mine].sum() + 1.0)))
     return means
+
+
+def _behind(losses: NDArray[np.float64], violation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Losses by which those that break constraints rank behind the others, the least violated of them first."""
+    found = np.array(losses)
+    breaks = ~(violation <= 0.0)
+    kept = found[~breaks & ~np.isnan(found).any(axis=1)]
+    worst = kept.max(axis=0) if len(kept) else np.zeros(found.shape[1])
+    # a tiny violation must not vanish beside a large loss
+    found[breaks] = np.maximum(worst + violation[breaks, None], np.nextafter(worst, np.inf))
+    return found
 
 
 def shares(means: Sequence[float], least: float) -> list[float]:

@@ -23,6 +23,7 @@ _ENUMERATED = 2000  # configurations up to which a finite space is scored whole
 _SPREAD = 400  # random configurations that are scored
 _STARTS = 5  # configurations from which the local search starts: the best ones known, and the best ones scored
 _ROUNDS = 6  # of the local search, at most
+_EXCHANGES = 500  # of one parameter for another value, at most: they are encoded with a column for each choice
 _SCALES = (0.2, 0.05, 0.01)  # how far it moves continuous parameters, beside `Space.neighbours`
 _BEHIND = 1e13  # by how much other branches score less than one that is due; more than scores differ by, less than inf
 _STREAM = 0xF03E57  # keeps the draws of the design apart from others that start from the study's seed
@@ -120,7 +121,7 @@ def _search(space: Space, score: Score, best: Sequence[Params], rng: Generator) 
     starts = [*best, *(found[i] for i in np.argsort(-values, kind="stable")[:_STARTS])]
     reached = -np.inf
     for _ in range(_ROUNDS):
-        near = [other for start in starts for other in (*space.neighbours(start), *_moved(space, start, rng))]
+        near = [other for start in starts for other in (*_exchanged(space, start, rng), *_moved(space, start, rng))]
         scored = score(near)
         found, values = found + near, np.concatenate([values, scored])
         top = np.argsort(-scored, kind="stable")[:_STARTS]
@@ -128,6 +129,14 @@ def _search(space: Space, score: Score, best: Sequence[Params], rng: Generator) 
             break
         reached, starts = float(scored[top[0]]), [near[i] for i in top]
     return found, values
+
+
+def _exchanged(space: Space, params: Params, rng: Generator) -> list[Params]:
+    """Configurations one exchange away, some of them where a parameter with very many choices has more."""
+    near = space.neighbours(params)
+    if len(near) <= _EXCHANGES:
+        return near
+    return [near[i] for i in rng.choice(len(near), _EXCHANGES, replace=False)]
 
 
 def _moved(space: Space, params: Params, rng: Generator) -> list[Params]:
@@ -152,6 +161,6 @@ def _unseen(history: History) -> list[Params] | None:
         return None
     left = [params for params in space.grid() if space.key(params) not in history.keys]
     if not left:
-        msg = f"All {space.size} configurations of the space have been taken."
+        msg = f"all {space.size} configurations of the space were taken"
         raise SpaceExhausted(msg)
     return left

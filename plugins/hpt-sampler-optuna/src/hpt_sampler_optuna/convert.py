@@ -15,14 +15,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpt_core import Categorical, Constant, Float, Int, Space, UsageError
+from hpt_core import Categorical, Float, Int, Space, UsageError
 
 if TYPE_CHECKING:
     from optuna import Trial
 
     from hpt_core import Params
 
-__all__ = ["Axis", "axes", "only_value", "parameter_of", "suggest", "walk"]
+__all__ = ["Axis", "axes", "parameter_of", "params_of", "suggest", "walk"]
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -103,11 +103,26 @@ def suggest(trial: Trial, space: Space, known: Mapping[str, Axis]) -> Params:
         if name not in space.active(params):
             continue
         if name not in known:
-            params[name] = only_value(space[name])
+            params[name] = space[name].value_at(0)  # it has just one
             continue
         axis = known[name]
         params[name] = axis.decode(_ask(trial, name, axis.distribution))
     return {name: params[name] for name in space.names if name in params}
+
+
+def params_of(given: Mapping[str, Any], space: Space, known: Mapping[str, Axis]) -> Params | None:
+    """A point of Optuna in a space of hpt, None where it does not lie in it."""
+    params: Params = {}
+    for name in space.order:
+        if name not in space.active(params):
+            continue
+        if name not in known:
+            params[name] = space[name].value_at(0)  # it has just one
+        elif name in given and known[name].accepts(given[name]):
+            params[name] = known[name].decode(given[name])
+        else:
+            return None
+    return params if space.contains(params) else None
 
 
 def walk(trial: Trial, known: Mapping[str, Axis], names: Iterable[str]) -> None:
@@ -115,11 +130,6 @@ def walk(trial: Trial, known: Mapping[str, Axis], names: Iterable[str]) -> None:
     for name in names:
         if name in known:
             _ask(trial, name, known[name].distribution)
-
-
-def only_value(parameter: Any) -> Any:
-    """The value of a parameter that has just one."""
-    return parameter.value if isinstance(parameter, Constant) else parameter.value_at(0)
 
 
 def _ask(trial: Trial, name: str, distribution: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def read_cv_results(path: Path, metric: str | None = None, space: Space | None =
 def _rows(path: Path) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8")
-        data: Any = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(text.splitlines()))
+        data: Any = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
     except (OSError, ValueError, csv.Error) as err:
         raise UsageError(f"Cannot read {path}: {err}") from err
     if isinstance(data, Mapping):

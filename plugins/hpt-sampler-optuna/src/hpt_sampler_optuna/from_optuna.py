@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Failure, Space, Stop, UsageError
-from hpt_sampler_optuna.convert import Axis, axes, only_value, parameter_of
+from hpt_sampler_optuna.convert import axes, parameter_of, params_of
 from hpt_sampler_optuna.found import Found, Told, conditions
 from hpt_sampler_optuna.rebuilt import quiet
 
@@ -44,7 +44,7 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Fou
     told, waiting, left_out = [], [], []
     for trial in trials:
         given = dict(trial.system_attrs.get("fixed_params", {})) if trial.state is TrialState.WAITING else trial.params
-        params = _params(given, space, known)
+        params = params_of(given, space, known)
         if trial.state is TrialState.RUNNING:
             left_out.append(f"Trial {trial.number} was running.")
         elif params is None:
@@ -99,21 +99,6 @@ def _told(trial: FrozenTrial, params: Params) -> Told:
     if trial.state is TrialState.PRUNED:
         return Told(params, Stop("pruned in Optuna"), finite)
     return Told(params, Failure("error", str(trial.system_attrs.get("fail_reason") or "failed in Optuna")), finite)
-
-
-def _params(given: Mapping[str, Any], space: Space, known: Mapping[str, Axis]) -> Params | None:
-    """A point of Optuna in a space of hpt, None where it does not lie in it."""
-    params: Params = {}
-    for name in space.order:
-        if name not in space.active(params):
-            continue
-        if name not in known:
-            params[name] = only_value(space[name])
-        elif name in given and known[name].accepts(given[name]):
-            params[name] = known[name].decode(given[name])
-        else:
-            return None
-    return params if space.contains(params) else None
 
 
 def _space_of(trials: Sequence[FrozenTrial]) -> Space:

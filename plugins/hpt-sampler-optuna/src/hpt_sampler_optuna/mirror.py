@@ -11,7 +11,7 @@ import attrs
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Failure, Params, Space, Stop, Study, Suggestion, Trial
-from hpt_sampler_optuna.convert import Axis, axes, only_value
+from hpt_sampler_optuna.convert import Axis, axes, params_of
 
 __all__ = ["NOTE", "Mirror"]
 
@@ -124,21 +124,7 @@ def _suggestion(trial: FrozenTrial, space: Space, known: Mapping[str, Axis]) -> 
     """The point of a trial, with what the sampler of hpt noted if it suggested that; None for none in the space."""
     noted = json.loads(trial.system_attrs.get(NOTE, "{}"))
     suggested = Suggestion(**noted) if noted and space.contains(noted["params"]) else None
-    params = _params(trial, space, known)
+    params = params_of(trial.params, space, known)
     if suggested is not None and (params == suggested.params or not trial.state.is_finished()):
         return suggested
     return None if params is None else Suggestion(params, source="given")
-
-
-def _params(trial: FrozenTrial, space: Space, known: Mapping[str, Axis]) -> Params | None:
-    params: Params = {}
-    for name in space.order:
-        if name not in space.active(params):
-            continue
-        if name not in known:
-            params[name] = only_value(space[name])
-        elif name in trial.params and known[name].accepts(trial.params[name]):
-            params[name] = known[name].decode(trial.params[name])
-        else:
-            return None
-    return params if space.contains(params) else None

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "draw", "log_mass", "mass"]
+__all__ = ["FloatArray", "IntArray", "draw", "log_mass", "mass"]
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.intp]
 
 _FAR = 8.5  # standard deviations beyond which half a normal distribution misses less than 1e-17

@@ -144,7 +144,7 @@ def _unseen(history: History) -> list[Params]:
     space = history.space
     left = [params for params in space.grid() if space.key(params) not in history.keys]
     if not left:
-        msg = f"All {space.size} configurations of the space have been taken."
+        msg = f"all {space.size} configurations of the space were taken"
         raise SpaceExhausted(msg)
     return left
 

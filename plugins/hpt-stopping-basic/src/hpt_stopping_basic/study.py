@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -45,18 +46,18 @@ def seconds(given: Any) -> float:
     Raises:
         UsageError: If it is anything else, or not above 0.
     """
-    found = math.nan
+    found: float = math.nan
     if isinstance(given, (int, float)) and not isinstance(given, bool):
-        found = float(given)
+        found = given
     elif isinstance(given, str):
         text = given.strip()
         parts = [(match[1], match[2]) for match in _PART.finditer(text)]
         if _PART.sub("", text) == "":
             found = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not 0 < found < math.inf:
+    if not 0 < found <= sys.float_info.max:
         message = f"Must be seconds > 0, or text like '90s', '10m', '1h30m'. Got {given!r:.80}."
         raise UsageError(Mistake("limit", message))
-    return found
+    return float(found)
 
 
 @attrs.define(kw_only=True)

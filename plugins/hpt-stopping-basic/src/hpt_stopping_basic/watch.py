@@ -61,7 +61,10 @@ class Watching:
 
 def mean(losses: Sequence[float]) -> float:
     """The mean of at least one number, whatever their order."""
-    return math.fsum(losses) / len(losses)
+    try:
+        return math.fsum(losses) / len(losses)
+    except OverflowError:  # of a training that blew up
+        return math.fsum(loss / len(losses) for loss in losses)
 
 
 def worse(loss: float, bound: float) -> bool:

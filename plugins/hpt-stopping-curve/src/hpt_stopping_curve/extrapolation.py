@@ -59,23 +59,25 @@ class Extrapolation(Audited):
         steps, losses = curve.T
         if steps[0] <= 0:
             return None
-        ahead = forecast(steps, losses, horizon)
-        chance = ahead.below(incumbent)
+        unit = max(float(np.abs(losses).max()), abs(incumbent))  # squares of what blows up would overflow
+        ahead = forecast(steps, losses / unit, horizon)
+        chance = ahead.below(incumbent / unit)
         if chance >= self.chance:
             return None
-        best = min((fit(steps, losses, law) for law in _LAWS), key=lambda found: found.rss)
-        expected, limit = self.signed(history, ahead.mean), self.signed(history, incumbent)
+        best = min((fit(steps, losses / unit, law) for law in _LAWS), key=lambda found: found.rss)
+        expected, limit = self.signed(history, unit * ahead.mean), self.signed(history, incumbent)
+        spread = unit * ahead.spread
         evidence = {
             "step": int(steps[-1]),
             "horizon": horizon,
             "chance": chance,
             "expected": expected,
-            "spread": ahead.spread,
+            "spread": spread,
             "incumbent": limit,
             "law": best.law,
-            "a": best.a,
-            "b": best.b,
+            "a": unit * best.a,
+            "b": unit * best.b,
             "c": best.c,
         }
-        reason = f"would end at {expected:.4g} ± {ahead.spread:.2g}; chance of beating {limit:.4g}: {chance:.2g}"
+        reason = f"would end at {expected:.4g} ± {spread:.2g}; chance of beating {limit:.4g}: {chance:.2g}"
         return Stop(reason, evidence)

@@ -90,7 +90,7 @@ def forecast(steps: NDArray[np.float64], losses: NDArray[np.float64], horizon: f
 
     Args:
         steps: Ascending, above 0, (n,) with n >= 4.
-        losses: (n,).
+        losses: (n,), of the order of one.
         horizon: The step that is asked about, above the last one.
     """
     ahead = _regressions(steps, losses, horizon)
@@ -112,7 +112,7 @@ def _regressions(steps: NDArray[np.float64], losses: NDArray[np.float64], horizo
     drops = moved @ losses / sxx
     means = losses.mean() - drops * centre
     rss = np.sum((losses - means[:, None] - drops[:, None] * shapes) ** 2, axis=1)
-    rss = rss + n * (_TINY * max(float(np.abs(losses).max()), 1e-300)) ** 2
+    rss = rss + n * (_TINY * max(float(np.abs(losses).max()), _TINY)) ** 2
     evidence = -0.5 * np.log(sxx) - 0.5 * (n - 2) * np.log(rss)
     weights = np.exp(evidence - evidence.max())
     ahead = rss / (n - 2) * (1 + 1 / n + centre**2 / sxx)
@@ -135,7 +135,7 @@ def fit(steps: NDArray[np.float64], losses: NDArray[np.float64], law: Law) -> Fi
 
     Args:
         steps: Ascending, above 0, (n,) with n >= 4.
-        losses: (n,).
+        losses: (n,), of the order of one.
         law: Which one.
     """
     unit = float(steps[-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
@@ -32,6 +32,9 @@ def mean_over(losses: FoldLosses) -> float:
 @attrs.define(kw_only=True)
 class Paired:
     """A rule that compares trials fold by fold."""
+
+    evidence: ClassVar[str] = "folds"
+    """The only kind that it can judge."""
 
     metric: str | None = option(
         None, help="The objective or metric to compare, by name; without one the (first) objective."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -108,5 +108,12 @@ class Results:
         steps = [step for step, _ in curve]
         places = [bisect_left(steps, rung) for rung in ladder if rung <= steps[-1]]
         if history.evidence == "folds":
-            return tuple(math.fsum(loss for _, loss in curve[: place + 1]) / (place + 1) for place in places)
+            return tuple(_mean([loss for _, loss in curve[: place + 1]]) for place in places)
         return tuple(curve[place][1] for place in places)
+
+
+def _mean(losses: Sequence[float]) -> float:
+    try:
+        return math.fsum(losses) / len(losses)
+    except OverflowError:  # of a training that blew up
+        return math.fsum(loss / len(losses) for loss in losses)

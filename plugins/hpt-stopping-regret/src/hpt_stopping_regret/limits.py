@@ -54,10 +54,10 @@ def unexplored(space: Space, params: Sequence[Mapping[str, Any]]) -> Iterator[tu
     Yields:
         Parameter, value, and how many results it has.
     """
-    branches: dict[str, dict[Any, None]] = {}
+    branches: dict[str, dict[int, None]] = {}
     for name in space.names:
-        for parent, values in (space[name].when or {}).items():
-            branches.setdefault(parent, {}).update(dict.fromkeys(values))
+        for parent, values in space[name].when.items():
+            branches.setdefault(parent, {}).update(dict.fromkeys(map(space[parent].index_of, values)))
     for parent, known in branches.items():
-        seen = Counter(one[parent] for one in params if parent in one)
-        yield from ((parent, value, seen[value]) for value in known if seen[value] < _SEEN)
+        seen = Counter(space[parent].index_of(one[parent]) for one in params if parent in one)
+        yield from ((parent, space[parent].value_at(i), seen[i]) for i in known if seen[i] < _SEEN)

@@ -196,4 +196,4 @@ def layout_of(path: Path, *, strict: bool) -> Layout | None:
 
 def _parsed(fd: int, known: Known, first: int, path: Path) -> Piece:
     start = known.ends[first]
-    return parse(read(fd, start, os.fstat(fd).st_size - start), known.layout, first, path)
+    return parse(read(fd, start, os.fstat(fd).st_size - start), known.layout, first, path, offset=start)

@@ -1,12 +1,13 @@
 """From bytes to rows, and how a write that was cut off is told from damage.
 
-A line is appended in one write, so what a crash can leave is a beginning of it, or, where the machine itself went
-down, a hole of zero bytes. Such a tail was never acknowledged and is set aside. All else that is not as it was written
-is damage: then nothing is read.
+A batch is appended in one write, so what a crash can leave is a beginning of it. Where the machine itself went down,
+any page of it may be missing: a hole of zero bytes up to the edge of a page, and behind it lines of that batch. Such a
+tail was never acknowledged and is set aside. All else that is not as it was written is damage: then nothing is read.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import attrs
@@ -22,6 +23,8 @@ MARK_LENGTH = 9
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HOLE = b"\0" * 16
+_ZEROS = re.compile(rb"\0+")
+_SECTOR = 512  # what a disk writes whole; a page is a number of them
 
 
 @attrs.define
@@ -70,7 +73,7 @@ def read_header(line: bytes, path: Path) -> Layout:
         raise damaged(path, 1, str(err)) from err
 
 
-def parse(data: bytes, layout: Layout, position: int, path: Path) -> Piece:
+def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int) -> Piece:
     """Read the end of a file.
 
     Args:
@@ -78,11 +81,20 @@ def parse(data: bytes, layout: Layout, position: int, path: Path) -> Piece:
         layout: The columns.
         position: The position of the record before.
         path: The file, for messages.
+        offset: Where in the file ``data`` begins.
 
     Raises:
         StoreError: If a line is not as it was written.
     """
-    lines, lacks_end = _whole_lines(data, position + 2, path)
+    *lines, rest = data.split(b"\n")
+    whole = next((i for i, line in enumerate(lines) if not is_whole(line)), len(lines))
+    start = offset + sum(len(line) + 1 for line in lines[:whole])
+    if whole < len(lines) and not _is_cut_off([*lines[whole:], rest], start, offset + len(data), layout):
+        raise _broken(lines[whole], path, position + 2 + whole)
+    lacks_end = whole == len(lines) and is_whole(rest)
+    if whole == len(lines) and is_whole(rest[:-1]):
+        raise damaged(path, position + 2 + whole, "it ends with another character than a line does")
+    lines = [*lines[:whole], *[rest] * lacks_end]
     try:
         rows = layout.rows(lines)
     except ValueError as err:
@@ -98,23 +110,26 @@ def parse(data: bytes, layout: Layout, position: int, path: Path) -> Piece:
     return Piece(rows[:complete], ends, mark, len(data), torn, lacks_end)
 
 
-def _whole_lines(data: bytes, number: int, path: Path) -> tuple[list[bytes], bool]:
-    """The whole lines without their ends, and whether the last one has none."""
-    *lines, rest = data.split(b"\n")
-    for i, line in enumerate(lines):
-        if not is_whole(line):
-            if _is_hole([*lines[i:], rest]):
-                return lines[:i], False
-            raise _broken(line, path, number + i)
-    if is_whole(rest):
-        return [*lines, rest], True
-    if is_whole(rest[:-1]):
-        raise damaged(path, number + len(lines), "it ends with another character than a line does")
-    return lines, False
+def _is_cut_off(lines: list[bytes], start: int, end: int, layout: Layout) -> bool:
+    """Whether the end of a file, from a line on that is not whole, is what a crash leaves of one write.
 
-
-def _is_hole(lines: list[bytes]) -> bool:
-    return any(_HOLE in line for line in lines) and not any(map(is_whole, lines))
+    Args:
+        lines: The lines.
+        start: Where in the file they begin.
+        end: Where the file ends.
+        layout: The columns.
+    """
+    whole = [line for line in lines if is_whole(line)]
+    if not whole and any(_HOLE in line for line in lines):
+        return True
+    edges = [start + zeros.end() for zeros in _ZEROS.finditer(lines[0])]
+    if not any(edge % _SECTOR == 0 or edge == end for edge in edges):
+        return False
+    try:
+        rows = layout.rows(whole)
+    except ValueError:
+        return False
+    return len({layout.cell(row, "last") or layout.cell(row, "seq") for row in rows}) <= 1
 
 
 def _broken(line: bytes, path: Path, number: int) -> StoreError:

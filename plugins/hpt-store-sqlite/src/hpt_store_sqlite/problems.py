@@ -23,8 +23,11 @@ _NO_DATABASE = frozenset(
 _NOT_ALLOWED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY})
 
 
-def explain(err: sqlite3.Error | OSError, path: Path) -> StoreError:
-    """Turn an error of SQLite or of the system into one that names the file, the cause and the remedy."""
+def explain(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreError:
+    """Turn an error of SQLite or of the system into one that names the file, the cause and the remedy.
+
+    A `UnicodeError` is the module's own, where even SQLite's message quotes bytes that are no text.
+    """
     number = err.errno if isinstance(err, OSError) else None
     code = getattr(err, "sqlite_errorcode", 0) & 0xFF  # the low byte is the class of the error
     if not path.parent.is_dir():
@@ -41,7 +44,7 @@ def explain(err: sqlite3.Error | OSError, path: Path) -> StoreError:
         )
     if code == sqlite3.SQLITE_TOOBIG:
         return StoreError(f"A record is too large for {path} ({err}). Note less, and keep large things in files.")
-    if isinstance(err, sqlite3.Error) and code in _NO_DATABASE:
+    if isinstance(err, (sqlite3.Error, UnicodeError)) and code in _NO_DATABASE:
         return damaged(path, str(err))
     return StoreError(f"{path} failed: {err}. What was acknowledged is in it; check the disk, then run again.")
 

@@ -83,7 +83,7 @@ class Session:
         self._snapshot = Snapshot(path)
         self._late = LateRecords(path)
         self._file: tuple[int, int] | None = None
-        self._known = False
+        self._known = self._is_sound = False
         with _registry:
             _sessions.add(self)
 
@@ -97,7 +97,7 @@ class Session:
                 if connection is not None:
                     connection.close()
             self._reader = self._writer = self._file = None
-            self._known = False
+            self._known = self._is_sound = False
             self._snapshot.close()
 
     def select(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
@@ -111,9 +111,22 @@ class Session:
                 if not self._is_there():
                     return []
                 rows: list[Any] = self._patiently(lambda: self._read_all(sql, args))
-            except (sqlite3.Error, OSError) as err:
+            except (sqlite3.Error, OSError, UnicodeError) as err:
                 raise explain(err, self._path) from err
         return rows
+
+    def check(self) -> None:
+        """See, once, that the pages of the file fit together; a search in one that does not may end early, unnoticed.
+
+        Raises:
+            StoreError: If they do not.
+        """
+        if self._is_sound:
+            return
+        rows = self.select("PRAGMA quick_check(1)")
+        if rows and rows[0][0] != "ok":
+            raise damaged(self._path, " ".join(rows[0][0].split()))
+        self._is_sound = bool(rows)
 
     def late(self, study: str) -> list[Late]:
         """The records of a study that wait for the next commit; to be read before those that do not.
@@ -166,7 +179,7 @@ class Session:
                 except BaseException:
                     self._roll_back(connection)
                     raise
-        except (sqlite3.Error, OSError) as err:
+        except (sqlite3.Error, OSError, UnicodeError) as err:
             raise explain(err, self._path) from err
 
     def lock_file(self, name: str) -> Path:

@@ -103,6 +103,8 @@ class SqliteStore:
         """
         name, session = _checked_name(study), self._session()
         late = session.late(name)
+        if not after:
+            session.check()
         found: list[Record] = []
         while True:
             rows = session.select(

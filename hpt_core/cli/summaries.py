@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.plugins import Plugins
 
-__all__ = ["told"]
+__all__ = ["summaries"]
 
 
-def told(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
+def summaries(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
     """What rules have to tell (``summary``, see `StoppingRule`), rules inside others too.
 
     Where an import path names code, nothing is made: reading runs code of installed plugins only.

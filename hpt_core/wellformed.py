@@ -1,0 +1,163 @@
+"""Whether a record has the shape that `hpt_core.events` gives it, told before the replay believes it.
+
+A store may have been damaged or edited where no checksum tells. What is looked at are the keys that the replay and the
+commands go by; further keys and kinds of records that are not known are from a later hpt, and pass.
+"""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hpt_core.errors import StoreError
+
+__all__ = ["damaged", "problem_of"]
+
+_LARGEST = sys.float_info.max
+_LAST_TIME = 253_402_300_800  # the year 10000, where Python's dates end
+_ABSENT = object()
+
+
+class _Kind(NamedTuple):
+    wanted: str
+    fits: Callable[[Any], bool]
+
+
+class _Key(NamedTuple):
+    name: str
+    kind: _Kind
+    needed: bool = True
+
+
+def _is_number(value: Any) -> bool:
+    # isinstance with an abstract class is slow, and each key of each record comes by: what is usual goes first
+    usual = type(value) is float or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    return usual and -_LARGEST <= value <= _LARGEST
+
+
+def _is_table(value: Any) -> bool:
+    return type(value) is dict or isinstance(value, Mapping)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST
+
+
+def _is_component(value: Any) -> bool:
+    return value is None or (isinstance(value, Mapping) and isinstance(value.get("use"), str))
+
+
+def _holds(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: _is_table(value) and all(map(fits, value.values()))
+
+
+def _is_objectives(value: Any) -> bool:
+    return bool(value) and isinstance(value, Mapping) and all(way in ("minimize", "maximize") for way in value.values())
+
+
+def _is_evidence(value: Any) -> bool:
+    steps = value.get("steps") if isinstance(value, Mapping) else _ABSENT
+    return steps is None or _is_count(steps)
+
+
+_TEXT = _Kind("text", lambda value: isinstance(value, str))
+_COUNT = _Kind("an int >= 0", _is_count)
+_NUMBER = _Kind("a finite number", _is_number)
+_TIME = _Kind("Unix seconds", lambda value: _is_number(value) and -_LAST_TIME < value < _LAST_TIME)
+_TABLE = _Kind("a table", _is_table)
+_TEXTS = _Kind("a table of texts", _holds(lambda value: isinstance(value, str)))
+_NUMBERS = _Kind("a table of finite numbers", _holds(_is_number))
+_VALUES = _Kind("a list of finite numbers", lambda value: isinstance(value, list) and all(map(_is_number, value)))
+_STATE = _Kind("complete, stopped or failed", bool)
+_COMPONENT = _Kind("a table with `use`", _is_component)
+
+_TRIAL, _ATTEMPT, _REASON = _Key("trial", _COUNT), _Key("attempt", _COUNT), _Key("reason", _TEXT)
+_RULE, _WORKER, _PARAMS = _Key("rule", _TEXT), _Key("worker", _TEXT), _Key("params", _TABLE)
+_DEFINITION, _PROVENANCE = _Key("definition", _TABLE), _Key("provenance", _TABLE)
+_INFO, _METRICS = _Key("info", _TABLE, needed=False), _Key("metrics", _NUMBERS, needed=False)
+
+_KEYS = {
+    "created": (_Key("format", _COUNT), _DEFINITION, _PROVENANCE),
+    "amended": (_DEFINITION,),
+    "joined": (_WORKER, _PROVENANCE),
+    "enqueued": (_TRIAL, _PARAMS, _Key("source", _TEXT, needed=False), _INFO),
+    "started": (_TRIAL, _PARAMS, _WORKER, _ATTEMPT, _Key("source", _TEXT), _INFO),
+    "reported": (_TRIAL, _ATTEMPT, _Key("step", _COUNT), _Key("value", _NUMBER), _METRICS),
+    "paused": (_TRIAL, _ATTEMPT, _RULE, _REASON),
+    "released": (_TRIAL, _ATTEMPT),
+    "invalidated": (_TRIAL, _REASON),
+    "heartbeat": (_WORKER,),
+    "stopped": (_RULE, _REASON, _Key("evidence", _TABLE)),
+    "note": (_Key("subject", _TEXT), _Key("content", _TABLE)),
+}
+_FINISHED = {
+    "complete": (_TRIAL, _ATTEMPT, _Key("values", _VALUES), _METRICS, _REASON._replace(needed=False)),
+    "stopped": (_TRIAL, _ATTEMPT, _Key("values", _VALUES, needed=False), _RULE, _REASON),
+    "failed": (_TRIAL, _ATTEMPT, _Key("kind", _TEXT), _Key("message", _TEXT), _Key("detail", _TEXT)),
+}
+_DEFINED_BY = {"created": ("definition", "provenance"), "amended": ("definition",), "joined": ("provenance",)}
+_PARTS = {
+    "definition": tuple(
+        _Key(name, kind, needed=name not in {"constraints", "evidence"})
+        for name, kind in {
+            "space": _TABLE,
+            "objectives": _Kind("a table of 'minimize' or 'maximize'", _is_objectives),
+            "constraints": _TEXTS,
+            "sampler": _COMPONENT,
+            "evaluator": _COMPONENT,
+            "evidence": _Kind("a table with `steps`, an int >= 0 or null", _is_evidence),
+            "stop": _Kind("a list of such", lambda value: isinstance(value, list) and all(map(_is_component, value))),
+            "seed": _COUNT,
+            "duplicates": _TEXT,
+            "reproducible": _COUNT,
+        }.items()
+    ),
+    "provenance": (
+        _Key("python", _TEXT, needed=False),
+        _Key("platform", _TEXT, needed=False),
+        _Key("packages", _TEXTS, needed=False),
+    ),
+}
+
+
+def damaged(position: int, problem: str) -> StoreError:
+    """The error for the record at a position of a log."""
+    return StoreError(
+        f"Record {position} of the log is damaged: {problem.rstrip('.')}. Go back to a copy of the store."
+    )
+
+
+def problem_of(record: Mapping[str, Any]) -> str:
+    """What is wrong with a record, one sentence; empty where nothing is."""
+    event, time = record.get("event", _ABSENT), record.get("time", _ABSENT)
+    if not isinstance(event, str):
+        return _said("event", _TEXT, event)
+    if not _TIME.fits(time):
+        return _said("time", _TIME, time)
+    keys: Sequence[_Key] | None
+    if event == "finished":
+        state = record.get("state", _ABSENT)
+        keys = _FINISHED.get(state) if isinstance(state, str) else None
+        if keys is None:
+            return _said("state", _STATE, state)
+    else:
+        keys = _KEYS.get(event, ())
+    problem = _first(record, keys, "")
+    for part in _DEFINED_BY.get(event, ()):
+        problem = problem or _first(record[part], _PARTS[part], f"{part}.")
+    return problem
+
+
+def _first(table: Mapping[str, Any], keys: Sequence[_Key], within: str) -> str:
+    for name, kind, needed in keys:
+        value = table.get(name, _ABSENT)
+        if (needed or value is not _ABSENT) and not kind.fits(value):
+            return _said(f"{within}{name}", kind, value)
+    return ""
+
+
+def _said(name: str, kind: _Kind, value: object) -> str:
+    got = "It is not there" if value is _ABSENT else f"Got {reprlib.repr(value)}"
+    return f"its `{name}` must be {kind.wanted}. {got}."
