@@ -30,6 +30,7 @@ setup-torch: $(VENV)/.stamp ## add torch to .venv, for the tests that are skippe
 	$(PIP) install -c constraints.txt torch
 
 test: $(VENV)/.stamp ## run all tests, of the core and of all plugins (ARGS="-k store" for some)
+	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # else each process that a test starts may compile them anew
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.stamp ## check style, formatting, types and layering; changes nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ class Ledger:
         self.mutex = threading.RLock()
         self.observer: Callable[[Record], None] | None = None
         self._history = History()
-        self._wall, self._ticks = time.time(), time.monotonic()
+        self._wall, self._began = time.time(), _ticks()
 
     @property
     def history(self) -> History:
@@ -73,13 +74,18 @@ class Ledger:
         return self.store.lock(self.name)
 
     def now(self) -> float:
-        """Unix seconds that never jump: the wall clock at the start, carried on by the monotonic one."""
-        return self._wall + (time.monotonic() - self._ticks)
+        """Unix seconds that never jump back: the wall clock at the start, carried on by one that nobody sets."""
+        return self._wall + (_ticks() - self._began)
 
     def _observe(self, records: Sequence[Record]) -> None:
         if self.observer is not None:  # it may look at the study, and so replay what is new by then
             for record in records:
                 self.observer(record)
+
+
+def _ticks() -> float:
+    """Seconds on a clock that goes on while the machine sleeps, or others would take its trials for lost for ever."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def append(store: Store, study: str, records: Sequence[Record]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -328,7 +327,7 @@ class Study:
         history = self.ledger.history
         digest = hashlib.blake2b(f"{history.seed}:{trial.number}".encode(), digest_size=4).digest()
         return TrialContext(
-            params=deepcopy(trial.params),  # lists among its values are the evaluator's own, too
+            params=trial.params,
             number=trial.number,
             seed=int.from_bytes(digest),
             objectives=tuple(self.objectives),

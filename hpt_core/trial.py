@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class Trial:
 
     Attributes:
         number: From 0, in the order of creation.
-        params: The configuration.
+        params: The configuration; a new dict each time: what its reader does to it stays with them.
         state: See `State`.
         values: One per objective in the user's sign; None until the trial ends with a result.
         metrics: Further results by name.
@@ -110,7 +111,7 @@ class Trial:
     """
 
     number: int
-    params: Params
+    _params: Params
     state: State = State.WAITING
     values: tuple[float, ...] | None = None
     metrics: Mapping[str, float] = attrs.field(factory=dict)
@@ -139,6 +140,11 @@ class Trial:
         }
         told = [f"{name}={fact!r}" for name, fact in facts.items() if fact]
         return f"<Trial {self.number} {self.state}: {', '.join(told)}>"
+
+    @property
+    def params(self) -> Params:
+        """The configuration, as a new dict."""
+        return {k: deepcopy(v) if isinstance(v, (list, dict)) else v for k, v in self._params.items()}
 
     @property
     def value(self) -> float | None:

@@ -35,11 +35,11 @@ def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("place", [".", "sub folder"])
-def test_what_is_written_runs_as_it_is(tmp_path: Path, evaluator: str, place: str) -> None:
+def test_what_is_written_runs_as_it_is(cli: Hpt, tmp_path: Path, evaluator: str, place: str) -> None:
     (tmp_path / place).mkdir(exist_ok=True)
     file = f"{place}/study.toml"
-    run = shell(tmp_path, "init", file, "--evaluator", evaluator)
-    assert (run.returncode, run.stdout) == (0, ""), run.stderr
+    made = cli("init", file, "--evaluator", evaluator)
+    assert (made.exit_code, made.stdout) == (0, ""), made.stderr
     run = shell(tmp_path, "check", file)
     assert run.returncode == 0, run.stderr
     run = shell(tmp_path, "run", file, "trials=3")

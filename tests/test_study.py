@@ -595,6 +595,17 @@ def test_what_an_evaluator_does_to_a_list_is_its_own() -> None:
     assert all(study.space.contains(trial.params) for trial in study.trials)
 
 
+def test_what_a_caller_does_to_the_parameters_of_a_trial_stays_with_them() -> None:
+    study = Study({"model": ["svm", "tree"], "layers": Categorical([1], [1, 2])}, sampler=Uniform(), seed=0)
+    trial = study.ask()
+    params = trial.params
+    params.pop("model")
+    params["layers"].append(10)
+    study.tell(trial, 1.0)
+    assert study.space.contains(study.trials[0].params)
+    assert all(study.space.contains(record["params"]) for record in study.store.read(study.name) if "params" in record)
+
+
 def test_the_repr_says_what_it_is() -> None:
     study = study_on(name="digits")
     study.run(loss, trials=2)
