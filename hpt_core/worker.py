@@ -166,7 +166,7 @@ def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]
         if values is None:
             msg = "The evaluator's generator neither reported nor returned a value for every objective."
             raise EvaluationError(msg, kind="invalid-value")
-        metrics = decisions.measured(trial.reports, study.constraints)
+        metrics = decisions.measured(trial.reports, trial.reports[-1].metrics)
         return {**metrics, **dict(zip(study.objectives, values, strict=True))}
     return result  # type: ignore[no-any-return]
 

@@ -251,7 +251,7 @@ def test_reports_give_the_metric_of_a_generator_that_returns_nothing(evidence: s
 
     found = study({"ms": "<= 25"}, evaluator=Reporter())
     found.run(trials=1)
-    assert found.trials[0].metrics == {"ms": wanted}
+    assert found.trials[0].metrics == {"ms": wanted, "other": 1.0}
     assert (found.best is None) == (wanted > 25)
 
 

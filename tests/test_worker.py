@@ -293,6 +293,14 @@ def test_several_objectives_may_be_reported() -> None:
     assert incomplete.trials[0].failure.kind == "invalid-value"
 
 
+@pytest.mark.parametrize(("evidence", "acc"), [("curve", 0.8), ("folds", 0.7)])
+def test_what_is_reported_beside_the_value_is_a_metric_of_the_trial(evidence: Any, acc: float) -> None:
+    study = study_of()
+    items = ({"value": 2.0, "acc": 0.6, "first": 1.0}, {"value": 1.0, "acc": 0.8})
+    study.run(FunctionEvaluator(call=yielding(*items), evidence=evidence), trials=1)
+    assert study.trials[0].metrics == {"acc": pytest.approx(acc)}
+
+
 class StopAt:
     """Stops or pauses each trial at its second report."""
 

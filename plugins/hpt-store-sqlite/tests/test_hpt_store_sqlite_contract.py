@@ -112,7 +112,10 @@ def test_what_is_no_json_is_refused_and_nothing_of_the_batch_is_kept(store: Sqli
 
 def test_a_batch_that_fails_in_the_middle_leaves_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.append("s", [{"n": 1}])
-    without_position = "INSERT INTO events VALUES (?1, ?2 / (2 - ?2 % 3), 1, 1, 1, ?3)"
+    without_position = (
+        "INSERT INTO events SELECT study, seq / (2 - seq % 3), 1, 1, 1, body "
+        "FROM (SELECT ? AS study, ? AS seq, ? AS body)"
+    )
     monkeypatch.setattr("hpt_store_sqlite.store.INSERT", without_position)
     with pytest.raises(StoreError):  # the second of its rows has no position
         store.append("s", [{"n": 2}, {"n": 3}])

@@ -28,14 +28,15 @@ TABLES = {
 }
 
 INSERT = (
-    "INSERT INTO events VALUES (?1, ?2, json_extract(?3, '$.event'), json_extract(?3, '$.trial'), "
-    "json_extract(?3, '$.attempt'), ?3)"
+    "INSERT INTO events SELECT study, seq, json_extract(body, '$.event'), json_extract(body, '$.trial'), "
+    "json_extract(body, '$.attempt'), body FROM (SELECT ? AS study, ? AS seq, ? AS body)"
 )
+"""For a study's id, a position and a record."""
 
 INSERT_LATE = (
-    "INSERT INTO events SELECT id, ?2, json_extract(?3, '$.event'), json_extract(?3, '$.trial'), "
-    "json_extract(?3, '$.attempt'), ?3 FROM studies "
-    "WHERE name = ?1 AND ?2 = 1 + (SELECT max(seq) FROM events WHERE study_id = id)"
+    "INSERT INTO events SELECT id, seq, json_extract(body, '$.event'), json_extract(body, '$.trial'), "
+    "json_extract(body, '$.attempt'), body FROM (SELECT ? AS study, ? AS seq, ? AS body) JOIN studies ON name = study "
+    "WHERE seq = 1 + (SELECT max(events.seq) FROM events WHERE study_id = id)"
 )
 """For a study's name, a position and a record: puts it there if the study's records end right before."""
 
