@@ -35,9 +35,8 @@ def repair(path: Path) -> None:
         where = ", ".join(wrong[:10])
         raise StoreError(f"{path} cannot be repaired: line {where} was changed before its end. Go back to a copy.")
     header, *rest = [line + b"\n" for line in lines if line.strip()]
-    parse(
-        b"".join(rest), read_header(header, path), 0, path, offset=len(header)
-    )  # are all lines there, in their order?
+    # are all lines there, in their order?
+    parse(b"".join(rest), read_header(header, path), 0, path, offset=len(header))
     replace(path, b"".join([header, *rest]))
 
 
