@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import compress, product
 from pathlib import Path
@@ -273,11 +274,7 @@ def test_whatever_pages_a_power_cut_keeps_of_what_was_written_lazily_it_is_no_da
         now = store.path.read_bytes()
         known = number if synced == now else known
         old = synced.ljust(len(now), b"\0")
-        dirty = [at for at in range(0, len(now), page) if now[at : at + page] != old[at : at + page]]
-        for kept in product([False, True], repeat=len(dirty)):
-            pages = bytearray(old)
-            for at in compress(dirty, kept):
-                pages[at : at + page] = now[at : at + page]
+        for pages in _kept(old, now, page):
             cut.write_bytes(pages)
             found = CsvStore(path=cut).read(STUDY)
             assert len(found) >= known
@@ -309,11 +306,7 @@ def test_whatever_pages_a_power_cut_keeps_of_a_batch_that_was_not_acknowledged_i
         store.append(STUDY, batch)
         new, records = path.read_bytes(), list(store.read(STUDY))
         old = old.ljust(len(new), b"\0")
-        dirty = [at for at in range(0, len(new), page) if new[at : at + page] != old[at : at + page]]
-        for kept in product([False, True], repeat=len(dirty)):
-            pages = bytearray(old)
-            for at in compress(dirty, kept):
-                pages[at : at + page] = new[at : at + page]
+        for pages in _kept(old, new, page):
             cut.write_bytes(pages)
             found = read(cut)
             assert found in (records[:2], *(records[: 3 + n] for n in range(lazily)), records)
@@ -331,3 +324,13 @@ def _filler(path: Path, store: CsvStore, size: int, late: list[Record]) -> Recor
     path.write_bytes(content)
     store.close()
     return {"event": "note", "text": "x" * rest}
+
+
+def _kept(old: bytes, new: bytes, page: int) -> Iterator[bytes]:
+    """What a power cut may leave of a file: each of its changed pages as it was or as it is."""
+    dirty = [at for at in range(0, len(new), page) if new[at : at + page] != old[at : at + page]]
+    for kept in product([False, True], repeat=len(dirty)):
+        pages = bytearray(old)
+        for at in compress(dirty, kept):
+            pages[at : at + page] = new[at : at + page]
+        yield bytes(pages)
