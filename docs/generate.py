@@ -43,6 +43,7 @@ _ROOMS = {
     "space": "The space",
     "trial": "Trials",
     "history": "The history",
+    "stored": "A study that is in a store",
     "components": "The contracts",
     "options": "Options",
     "importing": "Import paths",

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from hpt_core.plugins import Plugins
     from hpt_core.serving import Peer, StoreServer, run_served
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
+    from hpt_core.stored import load_history
     from hpt_core.study import Study
     from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext
 
@@ -66,6 +67,7 @@ _HOME = {
     "plugins": ("Plugins",),
     "serving": ("Peer", "StoreServer", "run_served"),
     "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
+    "stored": ("load_history",),
     "study": ("Study",),
     "trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
 }  # fmt: skip
@@ -117,6 +119,7 @@ __all__ = [
     "file_lock",
     "hookimpl",
     "import_object",
+    "load_history",
     "option",
     "run_served",
     "wait_for",

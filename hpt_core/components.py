@@ -41,6 +41,7 @@ __all__ = [
     "WorkerCall",
     "checked",
     "fit_together",
+    "location_of",
     "look_ahead",
     "one",
 ]
@@ -288,6 +289,11 @@ class Executor(Protocol):
 def one(kind: str) -> str:
     """A kind with its article: ``an evaluator``."""
     return f"an {kind}" if kind.startswith("e") else f"a {kind}"
+
+
+def location_of(store: Store) -> str:
+    """Where a store is, for people: its ``location``, else its class."""
+    return str(getattr(store, "location", type(store).__name__))
 
 
 def look_ahead(components: Iterable[object], space: Space, objectives: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """What is written: the records of a study's log.
 
 A record is a flat dict with JSON values; ``event`` says which kind, ``time`` when (Unix seconds). The builders
-below are the whole vocabulary; `hpt_core.history` gives the records their meaning. Keys that would be empty are
+below are the whole vocabulary; `hpt_core.replay` gives the records their meaning. Keys that would be empty are
 left out. ``seen`` is the log position that a decision was taken on.
 """
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from hpt_core.errors import StoreError, UsageError
+from hpt_core.components import location_of
+from hpt_core.errors import StoreError
 from hpt_core.history import History
-from hpt_core.spelling import did_you_mean
 from hpt_core.wellformed import damaged, problem_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpt_core.components import Store
     from hpt_core.events import Record
 
-__all__ = ["Ledger", "append", "history_of", "load_history"]
+__all__ = ["Ledger", "append", "history_of"]
 
 _PASSING = frozenset({"heartbeat", "reported", "started"})
 """Events that a power cut may cost as long as nothing else was written: a decision that rests on them is durable.
@@ -100,36 +100,6 @@ def append(store: Store, study: str, records: Sequence[Record]) -> int:
     return store.append(study, records)
 
 
-def load_history(store: Store, name: str | None = None) -> tuple[str, History]:
-    """Read a study without running anything of it: no component is made, no user code imported.
-
-    Args:
-        store: An open store.
-        name: The study's name; None: the only one there is.
-
-    Returns:
-        The study's name and its history.
-
-    Raises:
-        StoreError: If there is no such study; says which there are.
-        UsageError: If there are several and none was named.
-    """
-    names = list(store.studies())
-    where = _place(store)
-    if not names:
-        msg = f"There is no study in {where}."
-        raise StoreError(msg)
-    if name is None:
-        if len(names) > 1:
-            msg = f"There are {len(names)} studies in {where}; name one: {', '.join(names[:20])}."
-            raise UsageError(msg)
-        name = names[0]
-    if name not in names:
-        msg = f"There is no study {name!r} in {where}.{did_you_mean(name, names)} There: {', '.join(names[:20])}."
-        raise StoreError(msg)
-    return name, history_of(store, name)
-
-
 def history_of(store: Store, name: str) -> History:
     """Read a study that is in a store.
 
@@ -158,8 +128,4 @@ def _replay(history: History, store: Store, name: str) -> Sequence[Record]:
 
 
 def _unreadable(store: Store, name: str, why: str) -> StoreError:
-    return StoreError(f"The study {name!r} in {_place(store)} cannot be read. {why}")
-
-
-def _place(store: Store) -> str:
-    return str(getattr(store, "location", type(store).__name__))
+    return StoreError(f"The study {name!r} in {location_of(store)} cannot be read. {why}")

@@ -162,7 +162,7 @@ class Plugins:
             if not isinstance(found, type):
                 function = kind == "evaluator" and callable(found)
                 hint = f' As a function: {{ use = "{self.default(kind)}", call = "{name}" }}.' if function else ""
-                raise UsageError(Mistake(path, f"{name!r} is no class: give that of a {kind}.{hint}"))
+                raise UsageError(Mistake(path, f"{name!r} is no class: give that of {components.one(kind)}.{hint}"))
             return found
         offers = self._components()[kind].get(name, [])
         if not offers:

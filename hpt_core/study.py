@@ -292,14 +292,8 @@ class Study:
         return self.history.front
 
     def to_dataframe(self) -> Any:
-        """The trials as a pandas data frame, a column per parameter; needs pandas.
-
-        Raises:
-            UsageError: If pandas is not installed.
-        """
-        from hpt_core.export import to_dataframe
-
-        return to_dataframe(self.history)
+        """`History.to_dataframe`."""
+        return self.history.to_dataframe()
 
     def close(self) -> None:
         """Close the store."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hpt_core import Failure, Float, Report, StoreError, Study, events
 from hpt_core.builtin.memory import MemoryStore
-from hpt_core.ledger import load_history
+from hpt_core.stored import load_history
 from hpt_core.wellformed import problem_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli import words
-from hpt_core.cli.reading import default_store, json_option, location_of
+from hpt_core.cli.reading import default_store, json_option
 from hpt_core.cli.text import data, emit_json, paragraph, say
+from hpt_core.components import location_of
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.cli import words
-from hpt_core.cli.reading import default_store, location_of
+from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import data, duration, emit_json, say
+from hpt_core.components import location_of
 from hpt_core.errors import NothingSucceededError
 from hpt_core.export import outcome
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hpt_core.cli.session import Session
+from hpt_core.components import location_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpt_core.components import Store
     from hpt_core.history import History
 
-__all__ = ["DEFAULT_STORE", "Opened", "default_store", "json_option", "location_of", "open_store", "open_study",
+__all__ = ["DEFAULT_STORE", "Opened", "default_store", "json_option", "open_store", "open_study",
            "store_option", "study_option"]  # fmt: skip
 
 DEFAULT_STORE = "hpt.db"
@@ -69,18 +69,12 @@ def open_store(session: Session, location: str | None) -> Iterator[Store]:
         UsageError: If no store keeps such a thing.
         StoreError: If there is none.
     """
-    from hpt_core.errors import StoreError
+    from hpt_core.stored import open_to_read
 
-    wanted = location or default_store()
-    store: Store = session.plugins.make_store(wanted, "--store" if location else "store")
-    path = getattr(store, "path", None)
-    if isinstance(path, (str, os.PathLike)) and not Path(path).exists():
-        msg = f"There is no {os.fspath(path)}: no study was kept there yet. --store names another place."
-        raise StoreError(msg)
-    try:
+    path = "--store" if location else "store"
+    remedy = " --store names another place."
+    with open_to_read(location or default_store(), session.plugins, path, remedy) as store:
         yield store
-    finally:
-        store.close()
 
 
 class Opened:
@@ -110,12 +104,7 @@ def open_study(session: Session, location: str | None, name: str | None) -> Iter
     Raises:
         StoreError: If there is no such study.
     """
-    from hpt_core.ledger import load_history
+    from hpt_core.stored import find_study
 
     with open_store(session, location) as store:
-        yield Opened(store, *load_history(store, name))
-
-
-def location_of(store: Store) -> str:
-    """Where a store is, for people."""
-    return str(getattr(store, "location", type(store).__name__))
+        yield Opened(store, *find_study(store, name))

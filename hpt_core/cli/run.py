@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.group import INTERRUPTED
-from hpt_core.cli.reading import default_store, location_of
+from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import say, stdout_to_stderr
 from hpt_core.cli.warm_start import begin_with, earlier_study
+from hpt_core.components import location_of
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli import words
-from hpt_core.cli.reading import json_option, location_of, open_store, store_option
+from hpt_core.cli.reading import json_option, open_store, store_option
 from hpt_core.cli.text import data, emit_json, number, say, table
+from hpt_core.components import location_of
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session

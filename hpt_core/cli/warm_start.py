@@ -19,11 +19,11 @@ _TOP = 5
 
 def earlier_study(session: Session, study: Study, wanted: str) -> tuple[str, History]:
     """The study ``NAME[@STORE]``, without a store in that of ``study``."""
-    from hpt_core.ledger import load_history
+    from hpt_core.stored import find_study
 
     name, _, location = wanted.partition("@")
     with open_store(session, location) if location else nullcontext(study.store) as store:
-        return load_history(store, name)
+        return find_study(store, name)
 
 
 def begin_with(study: Study, name: str, earlier: History) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hpt_core import State, Study
-from hpt_core.ledger import load_history
 from hpt_core.plugins import default_plugins
+from hpt_core.stored import load_history
 from hpt_core.verify import verify
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
@@ -89,7 +89,7 @@ def test_killed_processes_cost_nothing_but_time(party: Party) -> None:
     assert last.returncode == 0
     plugins = default_plugins()
     store = plugins.make_store(party.location)
-    _, history = load_history(store)
+    history = load_history(store)
     assert Counter(t.params["x"] for t in history.trials) == Counter(range(30))
     assert [t.number for t in history.trials if t.state is not State.COMPLETE] == []
     assert all(t.value == t.params["x"] for t in history.trials)

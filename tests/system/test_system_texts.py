@@ -8,8 +8,8 @@ from typing import Any, Never
 import pytest
 
 from hpt_core import Params, Study, TrialContext
-from hpt_core.ledger import load_history
 from hpt_core.plugins import default_plugins
+from hpt_core.stored import load_history
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
 TEXTS = [
@@ -39,7 +39,7 @@ def test_messages_of_all_kinds_survive(tmp_path: Path, store: str) -> None:
     study.run(fail, trials=len(TEXTS))
     study.close()
     reader = default_plugins().make_store(location(tmp_path, store))
-    _, history = load_history(reader)
+    history = load_history(reader)
     found = [t.failure.message for t in history.trials if t.failure]
     assert found == [f"ValueError: {text}"[:2000] for text in TEXTS]
     reader.close()
@@ -65,7 +65,7 @@ def test_names_of_all_kinds_are_text_and_no_paths(tmp_path: Path, store: str) ->
     reader = default_plugins().make_store(where)
     assert set(reader.studies()) == set(NAMES)
     for name in NAMES:
-        _, history = load_history(reader, name)
+        history = load_history(reader, name)
         assert [t.value for t in history.trials] == [t.params[name] for t in history.trials]
     reader.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -25,8 +25,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import DefinitionChangedError, Float, Int, State, Stop, UsageError
-from hpt_core.ledger import load_history
+from hpt_core import DefinitionChangedError, Float, Int, State, Stop, UsageError, load_history
 from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
 from hpt_evaluator_sklearn import SearchCV
@@ -342,7 +341,7 @@ class Slow(DecisionTreeClassifier):
 
 
 def states_in(store: str) -> list[State]:
-    return [trial.state for trial in load_history(default_plugins().make_store(store))[1].trials]
+    return [trial.state for trial in load_history(store).trials]
 
 
 def interrupt_when(store: str, states: list[State]) -> None:

@@ -1,0 +1,227 @@
+"""What each record of a log does to the state of a study: states, fencing of attempts, signs, the best.
+
+All meaning of the records lives here, once. A store only keeps them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hpt_core import columns
+from hpt_core.columns import Columns
+from hpt_core.definition import Defined
+from hpt_core.errors import StoreError, UsageError
+from hpt_core.events import FORMAT, Record
+from hpt_core.liveness import owner_of
+from hpt_core.space import Space
+from hpt_core.trial import Failure, Report, State, Trial
+from hpt_core.wellformed import damaged
+
+__all__ = ["Replayed"]
+
+
+class Replayed(Defined):
+    """The state that a history is read from; `hpt_core.history.History` describes the attributes."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.position = self.invalid_count = 0
+        self.definition = {}
+        self.provenance: Mapping[str, Any] = {}
+        self.workers: dict[str, float] = {}
+        self.stop: Record | None = None
+        self.notes: dict[str, Mapping[str, Any]] = {}
+        self.clock: float | None = None
+        self.closing = False
+        self.open: dict[int, Trial] = {}
+        self.session: list[Trial] = []
+        self._space: Space | None = None
+        self._signs: tuple[float, ...] = ()
+        self._keys: dict[Any, int] = {}
+        self._objectives_of: dict[str, tuple[str, ...]] = {}  # those that each process runs the study for
+        self._columns = Columns({})
+        self._best: int | None = None
+        self._active_seconds = 0.0
+        self._last_time: float | None = None
+
+    @property
+    def space(self) -> Space:
+        """The search space as it is now (amendments included)."""
+        if self._space is None:
+            raise StoreError("The study has no records yet, so it has no space.")
+        return self._space
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Replay further records, in the order of the log.
+
+        Raises:
+            StoreError: If they cannot be the log of a study.
+        """
+        for record in records:
+            self.apply(record)
+
+    def apply(self, record: Record) -> None:
+        """Replay one record. A kind of record that is not known is passed over: it is from a later hpt."""
+        try:
+            time, event = record["time"], record["event"]
+            if self._last_time is None or event in ("amended", "joined"):
+                self._last_time = time  # nobody worked in between
+            elif time > self._last_time:  # another machine's clock may be behind
+                self._active_seconds += time - self._last_time
+                self._last_time = time
+            if event in _HANDLERS:
+                _HANDLERS[event](self, record)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
+            raise damaged(self.position + 1, f"{type(err).__name__}: {err}") from err
+        self.position += 1
+
+    def _created(self, record: Record) -> None:
+        if record["format"] > FORMAT:
+            newer = f"It was written by a newer hpt (log format {record['format']}, known: {FORMAT})"
+            raise StoreError(f"{newer}: update hpt-core; the log was left as it is.")
+        self.provenance = record["provenance"]
+        self._define(record["definition"])
+
+    def _define(self, definition: Mapping[str, Any]) -> None:
+        self.definition = definition
+        self._space = Space.from_json(definition["space"])
+        signs = {name: 1.0 if way == "minimize" else -1.0 for name, way in definition["objectives"].items()}
+        self._columns = Columns(signs, self.constraints, len(self.trials))
+        self._signs = tuple(signs.values())
+
+    def _amended(self, record: Record) -> None:
+        before = self.objectives
+        self._define(record["definition"])
+        self._best = None
+        self._keys = {}
+        inside = np.ones(len(self.trials), dtype=bool)
+        for trial in self.trials:
+            inside[trial.number] = self.space.contains(trial.params)
+            columns.carry_over(trial, before, self.objectives)
+            self._columns.set_state(trial)
+            self._columns.set_results(trial)
+            if trial.invalid is None and inside[trial.number]:
+                self._keys.setdefault(self.space.key(trial.params), trial.number)
+        self._columns.restrict(inside)
+
+    def _joined(self, record: Record) -> None:
+        self.workers[record["worker"]] = record["time"]
+        self._objectives_of[record["worker"]] = self.objectives
+        self.provenance = record["provenance"]
+        self.session = []
+
+    def _heartbeat(self, record: Record) -> None:
+        self.workers[record["worker"]] = record["time"]
+
+    def _add(self, trial: Trial) -> None:
+        if trial.number != len(self.trials):
+            raise ValueError(f"trial {trial.number} follows trial {len(self.trials) - 1}")
+        self.trials.append(trial)
+        self._columns.add()
+        self.open[trial.number] = trial
+        self._keys.setdefault(self.space.key(trial.params), trial.number)
+
+    def _enqueued(self, record: Record) -> None:
+        get = record.get
+        self._add(Trial(record["trial"], record["params"], info=get("info", {}), source=get("source", "given")))
+
+    def _started(self, record: Record) -> None:
+        number = record["trial"]
+        if number == len(self.trials):
+            trial = Trial(number, record["params"], source=record["source"], info=record.get("info", {}))
+            self._add(trial)
+        else:
+            trial = self.trials[number]
+            if trial.finished or trial.invalid is not None or record["attempt"] != trial.attempt + 1:
+                return  # a worker that was thought dead; what it does is not the trial's history
+            if not self.resumable:
+                trial.reports = []  # it begins anew
+        trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
+        trial.started, trial.reason, trial.rule = record["time"], "", ""
+        self._columns.set_state(trial)
+
+    def _current(self, record: Record) -> Trial | None:
+        """The record's trial, if it runs and the record comes from the attempt that is running."""
+        trial = self.trials[record["trial"]]
+        running = trial.state is State.RUNNING and record["attempt"] == trial.attempt
+        return trial if running else None
+
+    def _reported(self, record: Record) -> None:
+        trial = self._current(record)
+        if trial is not None:
+            trial.reports.append(Report(record["step"], record["value"], record.get("metrics", {})))
+
+    def _paused(self, record: Record) -> None:
+        trial = self._current(record)
+        if trial is not None:
+            trial.reason, trial.rule = record["reason"], record["rule"]
+            self._set_aside(trial, State.PAUSED)
+
+    def _released(self, record: Record) -> None:
+        trial = self._current(record)
+        if trial is not None:
+            self._set_aside(trial, State.WAITING)
+
+    def _set_aside(self, trial: Trial, state: State) -> None:
+        trial.state = state
+        self._columns.set_state(trial)
+        if trial.invalid is not None:  # it is not taken up again
+            self.open.pop(trial.number, None)
+
+    def _finished(self, record: Record) -> None:
+        trial = self.trials[record["trial"]]
+        if trial.finished or record["attempt"] != trial.attempt:
+            return
+        trial.state, trial.ended = State(record["state"]), record["time"]
+        trial.reason, trial.rule = record.get("reason", ""), record.get("rule", "")
+        trial.metrics = record.get("metrics", {})
+        trial.partial = trial.state is State.STOPPED
+        if trial.state is State.FAILED:
+            trial.failure = Failure(record["kind"], record["message"], record["detail"])
+        if "values" in record:
+            trial.values = tuple(record["values"])
+            told_as = self._objectives_of.get(owner_of(trial.worker), self.objectives)
+            columns.carry_over(trial, told_as, self.objectives)
+            self._columns.set_results(trial)
+        self._columns.set_state(trial)
+        self.open.pop(trial.number, None)
+        self.session.append(trial)
+        self._raise_best(trial)
+
+    def _invalidated(self, record: Record) -> None:
+        trial = self.trials[record["trial"]]
+        if trial.invalid is not None:
+            return
+        trial.invalid = record["reason"]
+        self.invalid_count += 1
+        self._columns.set_state(trial)
+        if trial.state is not State.RUNNING:  # one that runs has still to come to its end
+            self.open.pop(trial.number, None)
+        self._best = None
+        key = self.space.key(trial.params)
+        if self._keys.get(key) == trial.number:
+            del self._keys[key]
+            for other in self.trials:
+                if other.invalid is None and self.space.key(other.params) == key:
+                    self._keys.setdefault(key, other.number)
+
+    def _stopped(self, record: Record) -> None:
+        self.stop = record
+
+    def _note(self, record: Record) -> None:
+        self.notes[record["subject"]] = record["content"]
+
+    def _raise_best(self, trial: Trial) -> None:
+        feasible = trial.state is State.COMPLETE and (self._columns.excess[trial.number] <= 0.0).all()
+        if feasible and trial.invalid is None and self._best is not None:
+            self._best = min(self._best, trial.number, key=lambda number: (self._columns.losses[number, 0], number))
+
+
+_EVENTS = (
+    *("created", "amended", "joined", "heartbeat", "enqueued", "started", "reported", "paused", "released"),
+    *("finished", "invalidated", "stopped", "note"),
+)
+_HANDLERS: dict[str, Callable[[Replayed, Record], None]] = {event: getattr(Replayed, f"_{event}") for event in _EVENTS}

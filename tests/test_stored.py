@@ -1,0 +1,66 @@
+"""A study that is in a store is read by whoever has neither its space nor its code, and left as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt_core import Float, Params, StoreError, Study, UsageError, load_history
+from hpt_core.plugins import default_plugins
+
+STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
+
+
+def parabola(params: Params) -> float:
+    return (float(params["x"]) - 0.25) ** 2
+
+
+def run(store: Any, name: str = "study", **more: Any) -> Study:
+    study = Study({"x": Float(0, 1)}, name=name, store=store, sampler="random", seed=1, **more)
+    study.run(parabola, trials=5)
+    return study
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_what_is_read_is_what_the_study_knows_and_nothing_is_written(kind: str, tmp_path: Path) -> None:
+    study = run(f"{kind}:///{tmp_path / 'kept'}")
+    before = [(trial.params, trial.values, trial.state) for trial in study.trials]
+    records = study.history.position
+    study.close()
+    history = load_history(f"{kind}:///{tmp_path / 'kept'}", "study")
+    assert [(trial.params, trial.values, trial.state) for trial in history.trials] == before
+    assert history.best is not None
+    assert history.best.value == min(parabola(params) for params, _, _ in before)
+    assert history.space.names == ("x",)
+    assert history.position == load_history(f"{kind}:///{tmp_path / 'kept'}").position == records
+
+
+def test_a_definition_that_names_code_which_is_not_here_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "gone.py").write_text("def f(params):\n    return params['x']\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        study = Study({"x": Float(0, 1)}, store=f"sqlite:///{tmp_path / 'a.db'}", sampler="random", seed=0)
+        study.run({"use": "function", "call": "gone:f"}, trials=2)
+        study.close()
+    (tmp_path / "gone.py").write_text("raise AssertionError('this must not be imported')\n", encoding="utf-8")
+    assert len(load_history(tmp_path / "a.db").trials) == 2
+
+
+def test_a_store_of_the_users_stays_open(tmp_path: Path) -> None:
+    store = default_plugins().make_store(f"sqlite:///{tmp_path / 'a.db'}")
+    run(store)
+    assert len(load_history(store).trials) == len(load_history(store, "study").trials) == 5
+    run(store, "another")
+    with pytest.raises(UsageError, match=r"There are 2 studies in .*; name one: study, another"):
+        load_history(store)
+
+
+def test_a_store_or_study_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"There is no .*none\.db: no study was kept there yet\.$"):
+        load_history(tmp_path / "none.db", "study")
+    assert not (tmp_path / "none.db").exists()
+    run(f"sqlite:///{tmp_path / 'a.db'}").close()
+    with pytest.raises(StoreError, match=r"There is no study 'stdy' in .* Did you mean 'study'"):
+        load_history(tmp_path / "a.db", "stdy")
