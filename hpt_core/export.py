@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.trial import Trial
 
-__all__ = ["outcome", "row", "rows", "shortfall", "summary", "to_dataframe"]
+__all__ = ["ending", "outcome", "row", "rows", "shortfall", "summary", "to_dataframe"]
 
 
 def outcome(history: History, trial: Trial) -> str:
@@ -22,6 +22,14 @@ def outcome(history: History, trial: Trial) -> str:
     known |= {name: trial.metrics[name] for name in bounds if name in trial.metrics}
     said = {name: f" ({'not ' * (bound.excess(known.get(name)) > 0.0)}{bound})" for name, bound in bounds.items()}
     return ", ".join(f"{name}={value:.6g}{said.get(name, '')}" for name, value in known.items())
+
+
+def ending(history: History, trial: Trial) -> str:
+    """How a trial ended or paused, in words, and which is the best now."""
+    why = trial.reason if trial.failure is None else f"{trial.failure.kind}: {trial.failure.message}"
+    said = "; ".join(filter(None, (outcome(history, trial), why)))
+    best = "" if history.best is None else f" The best is trial {history.best.number}."
+    return f"Trial {trial.number} {trial.state}: {said or 'no value'}, with {trial.params}.{best}"
 
 
 def shortfall(history: History) -> str:

@@ -16,7 +16,7 @@ import pluggy
 from hpt_core import events, liveness
 from hpt_core.components import Stop, Store, fit_together, look_ahead
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
-from hpt_core.export import shortfall
+from hpt_core.export import ending, shortfall
 from hpt_core.guard import plain
 from hpt_core.ledger import append
 from hpt_core.trial import FAILURE_KINDS, Failure, Report, State, Trial, check_result
@@ -162,7 +162,7 @@ def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]
             _close(reports)
             return None
     if result is None:
-        values = decisions.estimate(trial.reports)
+        values = decisions.estimate(trial.reports, tuple(study.objectives))
         if values is None:
             msg = "The evaluator's generator neither reported nor returned a value for every objective."
             raise EvaluationError(msg, kind="invalid-value")
@@ -277,6 +277,8 @@ class _Observer:
         elif event == "reported":
             study.plugins.trial_reported(study, trial)
         elif event in ("finished", "paused"):
+            if _LOG.isEnabledFor(logging.INFO):
+                _LOG.info("%s", ending(study.ledger.history, trial))
             study.plugins.trial_finished(study, trial)
 
 

@@ -638,6 +638,24 @@ def test_an_observer_that_raises_is_told_of_once_and_left_out(caplog: pytest.Log
     ]
 
 
+def test_each_end_of_a_trial_is_logged_for_those_who_want_to_read_along(caplog: pytest.LogCaptureFixture) -> None:
+    def evaluate(params: Params, trial: TrialContext) -> float:
+        if trial.number == 1:
+            raise ValueError("too big")
+        return 2.0 - trial.number
+
+    study = study_of()
+    study.run(evaluate, trials=1)
+    assert not caplog.records  # nothing is told unasked
+    with caplog.at_level(logging.INFO, "hpt"):
+        study.run(evaluate, trials=3)
+    one, two = study.trials[1:]
+    assert [r.getMessage() for r in caplog.records] == [
+        f"Trial 1 failed: error: ValueError: too big, with {one.params}. The best is trial 0.",
+        f"Trial 2 complete: value=0, with {two.params}. The best is trial 2.",
+    ]
+
+
 class Doubling:
     @hookimpl(wrapper=True)
     def hpt_evaluate(self, study: Study, trial: TrialContext) -> Any:
