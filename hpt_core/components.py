@@ -175,7 +175,8 @@ class StudyRule(Protocol):
     """A stopping rule that judges studies; see `StoppingRule`.
 
     Optional method of any rule ``summary(history) -> Mapping | None``: what it has to tell of a study while it goes on
-    (an estimate of its own errors, what is left to gain), JSON-shaped. `hpt show` prints it.
+    (an estimate of its own errors, what is left to gain), JSON-shaped. `hpt show` prints it. Rules inside others are
+    asked, too, as the study's definition has them: a rule made of rules passes nothing on.
     """
 
     def judge_study(self, history: History) -> Stop | None:

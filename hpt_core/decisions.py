@@ -270,15 +270,19 @@ class Decisions:
         record = events.stopped_early(now, trial.number, trial.attempt, values, seen, rule, decision.reason, evidence)
         self.ledger.write(record)
 
-    def estimate(self, reports: Sequence[Report]) -> tuple[float, ...] | None:
+    def estimate(self, reports: Sequence[Report], objectives: Sequence[str] | None = None) -> tuple[float, ...] | None:
         """A trial's values by its reports: the last one's (a curve) or their mean (folds).
+
+        Args:
+            reports: The reports.
+            objectives: Those that they were made for; None: those that the study has now.
 
         Returns:
             One per objective; None where the reports do not tell all of them.
         """
         if not reports:
             return None
-        others = self.ledger.history.objectives[1:]
+        others = (objectives or self.ledger.history.objectives)[1:]
         found = self.measured(reports, others)
         if len(found) < len(others):
             return None

@@ -76,7 +76,7 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
         original = known.get(space.key(suggestion.params))
         if original is None:
             return suggestion
-        if duplicates == "reuse" and history.trials[original].state == "complete":
+        if duplicates == "reuse" and history.trials[original].state == "complete" and history.trials[original].values:
             return Repeat(suggestion, original)
     if only_outside:
         msg = f"The sampler {type(sampler).__name__} suggests points outside the space: {problem}"

@@ -181,9 +181,9 @@ class Replayed(Defined):
         trial.partial = trial.state is State.STOPPED
         if trial.state is State.FAILED:
             trial.failure = Failure(record["kind"], record["message"], record["detail"])
-        if "values" in record:
+        told_as = self._objectives_of.get(owner_of(trial.worker), self.objectives)
+        if len(record.get("values", ())) == len(told_as):  # else told by one who did not hear of an amendment
             trial.values = tuple(record["values"])
-            told_as = self._objectives_of.get(owner_of(trial.worker), self.objectives)
             columns.carry_over(trial, told_as, self.objectives)
             self._columns.set_results(trial)
         self._columns.set_state(trial)

@@ -201,7 +201,7 @@ def _number(value: object, what: str) -> float:
     return value
 
 
-def _as_float(value: Any, what: str) -> float:
+def _as_float(value: Any, what: str, remedy: str = "") -> float:
     dtype = getattr(value, "dtype", None)
     if (
         isinstance(value, (bool, str, bytes, bytearray, complex))
@@ -211,12 +211,12 @@ def _as_float(value: Any, what: str) -> float:
         or str(dtype).endswith("bool")
         or "complex" in str(dtype)
     ):
-        raise EvaluationError(f"{what} must be a number. Got {_shown(value)}.", kind="invalid-value")
+        raise EvaluationError(f"{what} must be a number. Got {_shown(value)}.{remedy}", kind="invalid-value")
     try:
         return float(value)
     except Exception as err:  # a stranger's __float__ may raise anything
         msg = f"{what} must be a number. Got {type(value).__name__} that float() refuses ({type(err).__name__})."
-        raise EvaluationError(msg, kind="invalid-value") from err
+        raise EvaluationError(f"{msg}{remedy}", kind="invalid-value") from err
 
 
 def _shown(value: object) -> str:
@@ -229,11 +229,14 @@ def _shown(value: object) -> str:
         return type(value).__name__
 
 
+_NO_METRIC = " Give 0 or 1 for a bool; leave out what is no number, or write it to a file in the trial's `workdir`."
+
+
 def _metrics(items: Mapping[str, object]) -> dict[str, float]:
     """Further results; they decide nothing, so what is not finite is left out instead of failing."""
     found = {}
     for name, value in items.items():
-        number = value if type(value) is float else _as_float(value, f"The metric {name!r}")
+        number = value if type(value) is float else _as_float(value, f"The metric {name!r}", _NO_METRIC)
         if math.isfinite(number):
             found[str(name)] = number
     return found

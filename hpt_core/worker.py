@@ -34,7 +34,9 @@ _LOG = logging.getLogger("hpt")
 _OUR_FOLDERS = tuple(str(Path(str(module.__file__)).parent) for module in (pluggy, events))
 _DETAIL_LIMIT = 64 * 1024
 _MESSAGE_LIMIT = 2_000
-_WAIT_SECONDS = 0.01
+_SHORTEST_NAP, _LONGEST_NAP, _LONGER = 0.01, 0.25, 1.1
+"""Seconds; each nap is longer than the last by a tenth, so that a wait gets no longer than by a tenth."""
+
 _RECOVER_SECONDS = 10.0
 
 
@@ -97,14 +99,17 @@ class Worker:
         if store is not None:
             study.serve(store)
         recover_at = time.monotonic() + _RECOVER_SECONDS
+        nap = _SHORTEST_NAP
         while True:
             claimed = study.decisions.claim(name, self.budget)
             if isinstance(claimed, Stop):
                 _raise_if_failing(study)
                 return claimed.reason
             if claimed is None:
-                time.sleep(_WAIT_SECONDS)
+                time.sleep(nap)
+                nap = min(nap * _LONGER, _LONGEST_NAP)
             else:
+                nap = _SHORTEST_NAP
                 evaluate(study, claimed)
                 _discard(study, [claimed])
             if time.monotonic() > recover_at:

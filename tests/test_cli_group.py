@@ -143,38 +143,35 @@ def test_a_plugin_cannot_take_the_place_of_a_command(shell: Shell, tmp_path: Pat
     assert "hpt best [OPTIONS]" in shell("best", "--help").stdout
 
 
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        ("raise RuntimeError('half installed')", "cannot be imported: RuntimeError: half installed"),
-        ("import a_package_that_is_not_there", "No module named 'a_package_that_is_not_there'"),
-        ("hpt_api_version = 99", "asks for plugin API 99"),
-        (
-            "from hpt_core import hookimpl\n@hookimpl\ndef hpt_sampler(): return {}\n",
-            "implements 'hpt_sampler', which is no hook of hpt. Did you mean 'hpt_samplers'?",
-        ),
-        (
-            "from hpt_core import hookimpl\n@hookimpl\ndef hpt_samplers(): return 1 / 0\n",
-            "hpt_samplers failed: ZeroDivisionError",
-        ),
-    ],
-)
-def test_a_broken_plugin_is_listed_with_its_reason_and_harmless(
-    shell: Shell, tmp_path: Path, module: str, reason: str
-) -> None:
-    install(tmp_path, "shaky", module)
-    run = shell("plugins", "--json")
-    assert run.returncode == 0
-    (found,) = [plugin for plugin in json.loads(run.stdout)["plugins"] if plugin["name"] == "shaky"]
-    assert (found["distribution"], found["version"], found["status"]) == ("shaky", "1.2", "broken")
-    assert reason in found["problem"]
-    table = shell("plugins")
-    assert table.returncode == 0
-    assert reason in table.stderr
-    assert shell("--help").returncode == 0
-    run = shell("plugins", "show", "shaky")
-    assert run.returncode == 3
-    assert reason in run.stderr
+BROKEN = {
+    "raising": ("raise RuntimeError('half installed')", "cannot be imported: RuntimeError: half installed"),
+    "unimportable": ("import a_package_that_is_not_there", "No module named 'a_package_that_is_not_there'"),
+    "future": ("hpt_api_version = 99", "asks for plugin API 99"),
+    "misspelt": (
+        "from hpt_core import hookimpl\n@hookimpl\ndef hpt_sampler(): return {}\n",
+        "implements 'hpt_sampler', which is no hook of hpt. Did you mean 'hpt_samplers'?",
+    ),
+    "failing": (
+        "from hpt_core import hookimpl\n@hookimpl\ndef hpt_samplers(): return 1 / 0\n",
+        "hpt_samplers failed: ZeroDivisionError",
+    ),
+}
+
+
+def test_broken_plugins_are_listed_with_their_reasons_and_harmless(shell: Shell, tmp_path: Path) -> None:
+    for name, (module, _) in BROKEN.items():
+        install(tmp_path, name, module)
+    listed, table = shell("plugins", "--json"), shell("plugins")
+    assert (listed.returncode, table.returncode, shell("--help").returncode) == (0, 0, 0)
+    plugins = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)["plugins"]}
+    for name, (_, reason) in BROKEN.items():
+        found = plugins[name]
+        assert (found["distribution"], found["version"], found["status"]) == (name, "1.2", "broken")
+        assert reason in found["problem"]
+        assert reason in table.stderr
+        run = shell("plugins", "show", name)
+        assert run.returncode == 3
+        assert reason in run.stderr
 
 
 # --- plugins --------------------------------------------------------------------------------------

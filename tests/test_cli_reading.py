@@ -165,6 +165,23 @@ def test_studies_lists_them_all(one: Hpt) -> None:
     assert lines[1].startswith("one    accuracy (maximize)       4         3  0.95")
 
 
+@pytest.mark.parametrize("spoil", [b"joined", b"seq"], ids=["a record", "its first line"])
+def test_studies_lists_what_can_be_read_beside_what_cannot(cli: Hpt, tmp_path: Path, spoil: bytes) -> None:
+    for name in ("ill", "well"):
+        told("csv:///runs", name, "minimize", RESULTS[:1])
+    ill = tmp_path / "runs" / "ill.csv"
+    ill.write_bytes(ill.read_bytes().replace(spoil, b"nonsense", 1))
+    result = cli("studies", "--store", "csv:///runs")
+    assert (result.exit_code, result.stdout.splitlines()[1].split()[0]) == (4, "well")
+    assert result.stderr.startswith("Error: ")
+    assert "ill.csv is damaged in line" in result.stderr
+    found = json.loads(cli("studies", "--store", "csv:///runs", "--json").stdout)
+    assert [study["study"] for study in found["studies"]] == ["well"]
+    assert found["unreadable"] == [{"study": "ill", "problem": result.stderr.strip().removeprefix("Error: ")}]
+    assert cli("show", "--store", "csv:///runs", "--study", "well").exit_code == 0
+    assert cli("show", "--store", "csv:///runs", "--study", "ill").exit_code == 4
+
+
 def test_show_tells_definition_standing_and_software(one: Hpt) -> None:
     found = one("show").stdout
     for words in (

@@ -60,6 +60,7 @@ class Model:
         self.space, self.objectives, self.resumable = WIDE, OBJECTIVES[0], False
         self.worked, self.last = 0.0, None
         self.outside: set[int] = set()
+        self.runs_for: dict[str, list[str]] = {}
 
     def apply(self, record: dict[str, Any]) -> None:
         time = record["time"]
@@ -82,14 +83,18 @@ class Model:
         before = list(self.objectives)
         self.define(record["definition"])
         self.outside = {i for i, trial in enumerate(self.trials) if not self.space.contains(trial["params"])}
-        if before == list(self.objectives):
-            return
         for trial in self.trials:
-            if trial["state"] in {"complete", "stopped"}:
-                known = trial["metrics"] | dict(zip(before, trial["values"] or (), strict=False))
-                fits = all(name in known for name in self.objectives)
-                trial["values"] = tuple(known[name] for name in self.objectives) if fits else None
-                trial["metrics"] = {k: v for k, v in known.items() if not (fits and k in self.objectives)}
+            self.carry_over(trial, before)
+
+    def carry_over(self, trial: dict[str, Any], before: list[str]) -> None:
+        if trial["state"] in {"complete", "stopped"} and before != list(self.objectives):
+            known = trial["metrics"] | dict(zip(before, trial["values"] or (), strict=False))
+            fits = all(name in known for name in self.objectives)
+            trial["values"] = tuple(known[name] for name in self.objectives) if fits else None
+            trial["metrics"] = {k: v for k, v in known.items() if not (fits and k in self.objectives)}
+
+    def joined(self, record: dict[str, Any]) -> None:
+        self.runs_for[record["worker"]] = list(self.objectives)
 
     def add(self, params: dict[str, Any]) -> dict[str, Any]:
         trial: dict[str, Any] = {"params": params, "state": "waiting", "attempt": 0, "values": None, "metrics": {}}
@@ -110,7 +115,7 @@ class Model:
                 return
             if not self.resumable:
                 trial["reports"] = []
-        trial |= {"state": "running", "attempt": record["attempt"]}
+        trial |= {"state": "running", "attempt": record["attempt"], "process": record["worker"].split("/")[0]}
 
     def running(self, record: dict[str, Any]) -> dict[str, Any]:
         trial = self.trials[record["trial"]]
@@ -130,9 +135,11 @@ class Model:
         trial = self.trials[record["trial"]]
         if trial["state"] in {"complete", "stopped", "failed"} or record["attempt"] != trial["attempt"]:
             return
-        values = tuple(record["values"]) if "values" in record else None
-        trial |= {"state": record["state"], "values": values, "kind": record.get("kind")}
-        trial["metrics"] = dict(record.get("metrics", {}))
+        trial |= {"state": record["state"], "kind": record.get("kind"), "metrics": dict(record.get("metrics", {}))}
+        runs_for = self.runs_for.get(trial["process"], list(self.objectives))
+        if "values" in record and len(record["values"]) == len(runs_for):
+            trial["values"] = tuple(record["values"])
+            self.carry_over(trial, runs_for)
 
     def invalidated(self, record: dict[str, Any]) -> None:
         self.trials[record["trial"]]["invalid"] = True
@@ -231,11 +238,12 @@ def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
         elif event in {"enqueued", "new"}:
             point = draw(st.sampled_from([p for p in POINTS if SPACES[space].contains(p)]))
             new = (clock, numbers, point)
-            made = events.enqueued(*new) if event == "enqueued" else events.started(*new, "w", 1, len(records))
+            worker = draw(st.sampled_from(WORKERS))
+            made = events.enqueued(*new) if event == "enqueued" else events.started(*new, worker, 1, len(records))
             numbers += 1
         elif event in {"joined", "heartbeat", "note", "stopped", "unknown"}:
             made = {
-                "joined": events.joined(clock, "h:1:1", {}),
+                "joined": events.joined(clock, draw(st.sampled_from(WORKERS)).split("/")[0], {}),
                 "heartbeat": events.heartbeat(clock, "h:1:1"),
                 "note": events.note(clock, "conclusion", {"k": 1}),
                 "stopped": events.study_stopped(clock, 0, "target", "reached", {}),
@@ -244,7 +252,8 @@ def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
         elif numbers == 0:
             continue
         else:
-            made = draw(of_trial(event, clock, trial, attempt, len(OBJECTIVES[objectives])))
+            others = draw(st.sampled_from([objectives, objectives, 0, 2]))  # a process that heard of no amendment
+            made = draw(of_trial(event, clock, trial, attempt, len(OBJECTIVES[others])))
         records.append(made)
     return records
 
@@ -255,6 +264,7 @@ EVENTS = (
     "unknown",
 )
 VALUES = st.sampled_from([-1.5, 0.0, 1.0, 2.0, 1e300])
+WORKERS = ("h:1:1", "h:1:1/1", "h:2:2/1")
 
 
 @st.composite
@@ -265,7 +275,7 @@ def of_trial(draw: st.DrawFn, event: str, clock: float, trial: int, attempt: int
     failure = Failure(draw(st.sampled_from(KINDS)), "m")
     partial = draw(st.sampled_from([values, None]))
     return {
-        "restarted": lambda: events.started(clock, trial, {}, "w", attempt, 0),
+        "restarted": lambda: events.started(clock, trial, {}, draw(st.sampled_from(WORKERS)), attempt, 0),
         "reported": lambda: events.reported(*at, Report(draw(st.integers(1, 5)), values[0])),
         "paused": lambda: events.paused(*at, 0, "rule", "why", {}),
         "released": lambda: events.released(*at, "worker-lost"),

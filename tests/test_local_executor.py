@@ -258,12 +258,18 @@ print(sorted(t.value for t in study.trials))
 
 
 @pytest.mark.parametrize("has_cloudpickle", [True, False])
-def test_a_function_typed_into_a_prompt_travels_with_cloudpickle_else_the_remedy_is_told(has_cloudpickle: bool) -> None:
-    """Nothing but the prompt's memory has it, as in a notebook."""
+@pytest.mark.parametrize("how", ["prompt", "standard input", "its device"])
+def test_a_function_typed_in_travels_with_cloudpickle_else_the_remedy_is_told(how: str, has_cloudpickle: bool) -> None:
+    """Nothing but this process's memory has it, as in a notebook."""
     if has_cloudpickle:
         pytest.importorskip("cloudpickle")
     program = NOTEBOOK.format(has_cloudpickle=has_cloudpickle)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    told = None if how == "prompt" else program
+    options = {"prompt": ["-c", program], "standard input": ["-"], "its device": ["/dev/stdin"]}[how]
+    done = subprocess.run(
+        [sys.executable, *options], input=told, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "No such file" not in done.stderr  # nobody looked for one that is called <stdin>
     if has_cloudpickle:
         assert done.stdout.splitlines()[-1] == "[0.0, 1.0, 4.0]"
     else:

@@ -27,9 +27,11 @@ from hpt_core import (
     State,
     Stop,
     Study,
+    Suggestion,
     TrialContext,
     UsageError,
     hookimpl,
+    liveness,
 )
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
@@ -53,6 +55,13 @@ class Learning:
         complete = history.complete
         weights = [(i + 1) * v for i, v in zip(complete, history.losses[complete, 0], strict=True)]
         return {"x": math.modf(abs(sum(weights)) + rng.random())[0], "n": 1 + len(complete) % 5}
+
+
+class Constant:
+    """One and the same point."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        return {"x": 0.5, "n": 1}
 
 
 class Other(Uniform):
@@ -182,10 +191,6 @@ def test_a_report_that_is_none_is_refused(step: Any, value: Any) -> None:
 
 
 def test_a_repeating_sampler_does_not_keep_ask_for_ever() -> None:
-    class Constant:
-        def suggest(self, history: History, rng: Generator) -> Params:
-            return {"x": 0.5, "n": 1}
-
     study = study_on(sampler=Constant(), duplicates="reuse")
     study.tell(study.ask(), 1.0)
     with pytest.raises(SpaceExhausted, match="in a row"):
@@ -367,6 +372,48 @@ def test_swapped_objectives_are_a_change() -> None:
     amended = study_on(store, amend=True, **swapped)
     amended.run(lambda _: {"a": 1, "b": 2}, trials=2)
     assert [t.values for t in amended.trials] == [(2.0, 1.0)] * 2
+
+
+TWO = {"a": "minimize", "b": "maximize"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "result", "values", "metrics"),
+    [
+        (TWO, {"a": "minimize"}, (1, 2), (1.0,), {"b": 2.0}),
+        (TWO, {"b": "maximize"}, (1, 2), (2.0,), {"a": 1.0}),
+        (TWO, {"b": "maximize", "a": "minimize"}, (1, 2), (2.0, 1.0), {}),
+        ({"a": "minimize"}, TWO, 1, None, {"a": 1.0}),
+        ({"a": "minimize"}, TWO, {"a": 1, "b": 2}, (1.0, 2.0), {}),
+        (TWO, TWO | {"c": "minimize"}, (1, 2), None, {"a": 1.0, "b": 2.0}),
+        ({"a": "minimize"}, {"z": "maximize"}, 1, None, {"a": 1.0}),
+    ],
+)
+def test_who_heard_of_no_amendment_tells_its_result_by_the_objectives_it_knows(
+    before: Any, now: Any, result: Any, values: Any, metrics: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process amends must neither make its log unreadable nor have its numbers taken for others."""
+    store = MemoryStore()
+    here = study_on(store, objective=before, sampler=Uniform())
+    told, reported = here.ask(), here.ask()
+    with monkeypatch.context() as other_process:
+        other_process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
+        study_on(store, objective=now, sampler=Uniform(), amend=True).trials  # noqa: B018 - looking opens it
+    here.tell(told, result)
+    here.report(reported, 1, 1.0, b=2.0)
+    here.tell(reported, Stop("enough"))
+    again = study_on(store, objective=now, sampler=Uniform())
+    assert (again.trials[0].values, again.trials[0].metrics) == (values, metrics)
+    assert again.trials[1].state is State.STOPPED
+
+
+def test_a_result_that_lost_its_values_is_not_reused() -> None:
+    store = MemoryStore()
+    point = Suggestion({"x": 0.5, "n": 1})
+    study_on(store, objective=TWO, duplicates="reuse", sampler=Constant()).add_trial(point, (1, 2))
+    amended = study_on(store, objective={"c": "minimize"}, duplicates="reuse", sampler=Constant(), amend=True)
+    amended.run(lambda _: 3.0, trials=2)
+    assert [trial.values for trial in amended.trials] == [None, (3.0,)]
 
 
 def test_after_an_amendment_trials_are_used_where_they_lie_inside() -> None:

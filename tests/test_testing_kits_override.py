@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 FIXTURES = {
     "EvaluatorKit": "make_evaluator",
     "ExecutorKit": "make_executor",
@@ -17,11 +15,11 @@ FIXTURES = {
 }
 
 
-@pytest.mark.parametrize("kit", FIXTURES)
-def test_a_kit_without_its_fixture_says_which_to_override(kit: str, tmp_path: Path) -> None:
-    mine = tmp_path / "test_mine.py"
-    mine.write_text(f"from hpt_core.testing import {kit}\n\n\nclass TestMine({kit}):\n    pass\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mine.name]
+def test_a_kit_without_its_fixture_says_which_to_override(tmp_path: Path) -> None:
+    classes = [f"class Test{kit}(testing.{kit}):\n    pass\n" for kit in FIXTURES]
+    (tmp_path / "test_mine.py").write_text("\n\n".join(["from hpt_core import testing\n", *classes]))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=line", "-k", "test_options_have_help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"Override the fixture `{FIXTURES[kit]}` to return a callable that makes your" in done.stdout
+    for fixture in FIXTURES.values():
+        assert f"Override the fixture `{fixture}` to return a callable that makes your" in done.stdout

@@ -22,7 +22,9 @@ MISTAKES: list[tuple[object, dict[str, Any], str]] = [
     (True, {}, r"Got bool True\."),
     ([0.5], {}, r"Got list \[0\.5\]\."),
     ({"accuracy": 0.5}, {}, r"The result lacks the objective 'value'\. Got \['accuracy'\]\."),
-    ({"value": 0.5, "note": "text"}, {}, r"The metric 'note' must be a number\. Got str 'text'\."),
+    ({"value": 0.5, "note": "text"}, {}, r"The metric 'note' must be a number\. Got str 'text'\. .* `workdir`\."),
+    ({"value": 0.5, "done": True}, {}, r"The metric 'done' must be a number\. Got bool True\. Give 0 or 1 for a bool;"),
+    ({"value": 0.5, "note": None}, {}, r"The metric 'note' must be a number\. Got None\. .*leave out what is"),
     (0.5, {"objective": {"a": "minimize", "b": "minimize"}}, r"A trial must give 2 values \(a, b\)\. Got float 0\.5\."),
     (
         0.5,

@@ -37,7 +37,7 @@ from hpt_core import (
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.plugins import Plugins
-from hpt_core.worker import failure_of
+from hpt_core.worker import Worker, failure_of
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -601,6 +601,30 @@ def test_observers_are_told_in_order_and_may_look() -> None:
         *[("finished", 0, "complete", 1), ("started", 1, 2), ("reported", 1, 1.0, 0), ("reported", 1, 2.0, 0)],
         *[("finished", 1, "complete", 2), ("end", "all 2 trials were started")],
     ]
+
+
+def test_who_waits_long_takes_the_lock_seldom_and_is_hardly_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reproducible study with two workers, of which the other one holds a trial for a minute."""
+    study = study_of(reproducible=True)
+    study.workers = 2
+    other = study.decisions.claim("h:1:1", None)
+    assert isinstance(other, Trial)
+    now, naps = 0.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        naps.append(seconds)
+        if now > 60 and other.state is State.RUNNING:
+            study.decisions.complete(other, [1.0], {})
+
+    monkeypatch.setattr("hpt_core.worker.time.sleep", sleep)
+    study.evaluator = study.plugins.make("evaluator", lambda _: 1.0)
+    Worker(study, 3)("me")
+    assert len(study.trials) == 3
+    assert len(naps) < 300  # a hundred in a second they were
+    assert all(nap <= 0.01 + 0.11 * sum(naps[:i]) for i, nap in enumerate(naps))
+    assert max(naps) <= 0.25
 
 
 def test_looking_from_an_observer_does_not_disturb_the_replay() -> None:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -39,9 +39,9 @@ _GRACE_SECONDS = 2.0
 _LOOK_SECONDS = 60.0
 _HAS_CLOUDPICKLE = importlib.util.find_spec("cloudpickle") is not None
 _FROM_A_SCRIPT = "A script that runs workers must do so under `if __name__ == '__main__':`."
-_FROM_A_NOTEBOOK = (
-    "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function or "
-    "notebook: these need cloudpickle (pip install cloudpickle). Or use workers=1."
+_TYPED_IN = (
+    "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function, in a "
+    "notebook or on standard input: these need cloudpickle (pip install cloudpickle). Or use workers=1."
 )
 
 
@@ -102,7 +102,8 @@ class _Supervisor:
         for form in forms[-1:] if _main_is_typed_in() else forms:
             process = _CONTEXT.Process(target=_child_main, args=(form, *args), name=args[0])
             try:
-                process.start()
+                with _without_what_was_typed_in():
+                    process.start()
             except (AttributeError, TypeError, ValueError, ImportError, PicklingError) as err:
                 problem: Exception = err
             else:
@@ -167,7 +168,7 @@ class _Supervisor:
         if self._lost(child.name, failure):
             self.start()
         elif not self._children:
-            hint = f"What it said is above. {_FROM_A_NOTEBOOK if _main_is_typed_in() else _FROM_A_SCRIPT}"
+            hint = f"What it said is above. {_TYPED_IN if _main_is_typed_in() else _FROM_A_SCRIPT}"
             msg = f"A worker died before it had a trial: {failure.message}.\n{failure.detail or hint}"
             raise HptError(msg)
 
@@ -197,9 +198,21 @@ class _ByValue:
 
 
 def _main_is_typed_in() -> bool:
-    """Whether the main program is a notebook or a prompt, which a new process cannot run again to find functions."""
+    """Whether no new process can run the main program again to find functions: a notebook, prompt or standard input."""
     main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is None and not hasattr(main, "__file__")
+    return getattr(main, "__spec__", None) is None and not Path(getattr(main, "__file__", None) or "").is_file()
+
+
+@contextlib.contextmanager
+def _without_what_was_typed_in() -> Iterator[None]:
+    """Let no new process look for a file of the name ``<stdin>``, which multiprocessing takes for the main program."""
+    main = vars(sys.modules["__main__"])
+    file = main.pop("__file__", None) if _main_is_typed_in() else None
+    try:
+        yield
+    finally:
+        if file is not None:
+            main["__file__"] = file
 
 
 def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) -> None:
@@ -252,5 +265,5 @@ def _tail(path: Path, start: int) -> str:
 def _cannot_travel(err: Exception) -> str:
     return (
         f"Several workers (or a trial timeout) run trials in new processes, and this study cannot travel there: {err}. "
-        + _FROM_A_NOTEBOOK
+        + _TYPED_IN
     )

@@ -11,9 +11,9 @@ from hpt_core.cli import words
 from hpt_core.cli.reading import json_option, open_store, store_option
 from hpt_core.cli.text import data, emit_json, number, say, table
 from hpt_core.components import location_of
+from hpt_core.errors import StoreError
 
 if TYPE_CHECKING:
-    from hpt_core.cli.session import Session
     from hpt_core.components import Store
 
 __all__ = ["command"]
@@ -22,23 +22,34 @@ __all__ = ["command"]
 @click.command("studies", short_help="List the studies in a store.")
 @store_option
 @json_option
-@click.pass_obj
-def command(session: Session, store: str | None, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, store: str | None, as_json: bool) -> None:
     """List the studies in a store.
 
-    JSON: {store, studies: [{study, objectives, trials, states, best, elapsed, last, stopped}]}; "best" is the best
-    first objective or null, "elapsed" seconds worked on it, "last" the Unix time of the last record.
+    Exit code: 4 if one of them cannot be read; the others are listed all the same.
+
+    JSON: {store, studies: [{study, objectives, trials, states, best, elapsed, last, stopped}], unreadable: [{study,
+    problem}]}; "best" is the best first objective or null, "elapsed" seconds worked on it, "last" the Unix time of
+    the last record.
     """
-    with open_store(session, store) as opened:
-        found = [_study(opened, name) for name in opened.studies()]
+    found, unreadable = [], []
+    with open_store(ctx.obj, store) as opened:
         where = location_of(opened)
+        for name in opened.studies():
+            try:
+                found.append(_study(opened, name))
+            except StoreError as err:
+                unreadable.append({"study": name, "problem": str(err)})
     if as_json:
-        emit_json("studies", {"store": where, "studies": found})
+        emit_json("studies", {"store": where, "studies": found, "unreadable": unreadable})
     elif found:
         rows = [_row(study) for study in found]
         data(table(["study", "objectives", "trials", "complete", "best", "last change (UTC)", "ended because"], rows))
-    else:
+    elif not unreadable:
         say(f"There is no study in {where}.")
+    for study in unreadable:
+        say(f"Error: {study['problem']}")
+    ctx.exit(StoreError.exit_code if unreadable else 0)
 
 
 def _study(store: Store, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,16 @@ def test_a_growing_ensemble_has_at_each_step_the_score_of_one_of_that_size(estim
     assert [r.step for r in reports] == [1, 2, 3, 4, 5]
     assert result["value"] == reports[-1].value
     assert [r.metrics["fit_time"] for r in reports] == sorted(r.metrics["fit_time"] for r in reports)
+
+
+def test_a_pipeline_with_a_memory_grows_alike(tmp_path: Path) -> None:
+    steps = StandardScaler(), RandomForestClassifier(n_estimators=10, max_depth=2, random_state=3)
+    plain, remembering = (
+        curve(make_pipeline(*map(clone, steps), memory=memory), resource="growth", grow="n_estimators", levels=5)[0]
+        for memory in (None, str(tmp_path))
+    )
+    assert [(r.step, r.value) for r in remembering] == [(r.step, r.value) for r in plain]
+    assert len(plain) == 5
 
 
 def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:

@@ -177,8 +177,16 @@ def test_a_conditional_space_searches_pipelines() -> None:
 def test_mistakes_in_a_space_are_hpts_to_tell() -> None:
     with pytest.raises(UsageError, match=r"space\.C\.low: must be <= high"):
         SearchCV(SVC(), {"C": {"low": 2.0, "high": 1.0}}).fit(X, Y)
+    with pytest.raises(UsageError, match=r"space\.C: must not be a pair: .*, \[0\.1, 10\.0\] for choices"):
+        SearchCV(SVC(), {"C": (0.1, 10.0)}).fit(X, Y)
     with pytest.raises(UsageError, match="must map names to parameters"):
         SearchCV(SVC(), 3).fit(X, Y)
+
+
+def test_a_pair_of_numbers_is_two_choices_in_a_grid_as_ever() -> None:
+    for plan in (plan_grid({"C": (0.1, 10.0)}), plan_distributions({"C": (0.1, 10.0)}, 2, drawn=True)):
+        assert [plan.decode(params) for params in plan.space.grid()] == [{"C": 0.1}, {"C": 10.0}]
+    assert plan_space({"C": (0.1, 1, 10.0), "kernel": ("rbf", "linear")}).space.size == 6
 
 
 def test_draws_known_by_their_description_only_cannot_be_made_again() -> None:

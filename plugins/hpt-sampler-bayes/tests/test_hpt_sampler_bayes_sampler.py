@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Constant, Failure, Float, History, Int, Params, Space, SpaceExhausted
+from hpt_core import Categorical, Constant, Failure, Float, History, Int, Params, Space
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.sampler import BayesSampler
 
@@ -153,7 +153,7 @@ def test_it_keeps_away_from_where_trials_fail() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_point_of_a_finite_space_comes_twice_and_it_ends(seed: int) -> None:
+def test_no_point_of_a_finite_space_comes_twice_before_all_came_once(seed: int) -> None:
     space = Space({"a": Categorical(1, 2, 3), "b": Int(0, 3), "c": Int(0, 1, when={"a": 2})})
     assert space.size == 16
     sampler = BayesSampler()
@@ -163,8 +163,9 @@ def test_no_point_of_a_finite_space_comes_twice_and_it_ends(seed: int) -> None:
         assert space.contains(params)
         trials.append((params, float(params["a"] * params["b"])))
     assert len({space.key(p) for p, _ in trials}) == 16
-    with pytest.raises(SpaceExhausted, match="16 configurations"):
-        sampler.suggest(make_history(space, trials), rng())
+    again = [sampler.suggest(make_history(space, trials), np.random.default_rng(i)) for i in range(3)]
+    assert [suggestion.info["model"] for suggestion in again] == ["gp"] * 3
+    assert all(suggestion.params["b"] == 0 for suggestion in again)  # where the loss is 0
 
 
 def test_three_objectives_are_scalarised_with_weights_of_the_generator() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from hpt_core import Categorical, Failure, Float, Int, Params, Space, SpaceExhausted, Study, UsageError
+from hpt_core import Categorical, Failure, Float, Int, Params, Space, Study, UsageError
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
 from hpt_sampler_tpe.ranking import ranked
@@ -33,14 +33,10 @@ def test_suggestions_are_valid_new_and_reproducible(space: Space, seed: int, n: 
     for number in range(n):
         ended = number - number // 3
         history = make_history(space, trials[:ended], running=[params for params, _ in trials[ended:]])
-        try:
-            suggestion = sampler.suggest(history, np.random.default_rng([seed, number]))
-        except SpaceExhausted:
-            assert len(taken) == space.size
-            return
+        suggestion = sampler.suggest(history, np.random.default_rng([seed, number]))
         assert TpeSampler(n_initial=3).suggest(history, np.random.default_rng([seed, number])) == suggestion
         assert space.contains(suggestion.params)
-        assert space.key(suggestion.params) not in taken
+        assert (space.key(suggestion.params) in taken) == (len(taken) == space.size)
         assert json.loads(json.dumps(suggestion.info)) == suggestion.info
         taken.add(space.key(suggestion.params))
         trials.append((suggestion.params, Failure("error", "no") if generator.random() < 0.2 else generator.normal()))
@@ -131,6 +127,10 @@ def test_a_small_space_is_searched_to_its_end() -> None:
     study.run(lambda params: float(params["k"]))
     assert len(study.trials) == 10
     assert "exhausted" in study.stop_reason
+    noisy = Study({"k": Int(0, 4), "c": Categorical("a", "b")}, sampler=TpeSampler(), seed=1, duplicates="allow")
+    noisy.run(lambda params: float(params["k"]), trials=20)
+    assert len(noisy.history.keys) == 10
+    assert {trial.params["k"] for trial in noisy.trials[14:]} == {0}
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,6 @@ def act(history: History, action: str, which: int, value: float) -> None:
         history.apply(events.amended(now, {**history.definition, "space": low, "objectives": directions}, []))
 
 
-@settings(max_examples=100)
 @given(steps, st.booleans(), st.integers(1, 4))
 def test_a_rule_with_a_past_decides_as_a_new_one(actions: list[tuple[str, int, float]], folds: bool, lag: int) -> None:
     """Parallel trials, invalid ones, amended studies, and the views of reproducible studies in between."""

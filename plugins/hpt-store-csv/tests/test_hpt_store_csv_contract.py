@@ -127,6 +127,17 @@ def test_a_file_keeps_one_study_and_says_how_to_keep_more(file: CsvStore) -> Non
     assert file.studies() == ["a"]
 
 
+def test_a_damaged_file_in_the_folder_hides_no_other_study(folder: CsvStore) -> None:
+    for name in ("ill one", "well"):
+        folder.append(name, [{"n": 1}])
+    ill = folder.path / "ill%20one.csv"
+    ill.write_bytes(ill.read_bytes().replace(b"seq", b"sex"))
+    assert folder.studies() == ["well", "ill one"]
+    assert folder.read("well") == [{"n": 1}]
+    with pytest.raises(StoreError, match=r"ill%20one\.csv is damaged in line 1"):
+        folder.read("ill one")
+
+
 def test_other_files_in_the_folder_are_passed_over(folder: CsvStore) -> None:
     folder.append("a", [{"n": 1}])
     (folder.path / "notes.txt").write_text("x")

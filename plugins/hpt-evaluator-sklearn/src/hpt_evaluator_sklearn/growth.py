@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 
 from hpt_core import Mistake, UsageError
-from hpt_evaluator_sklearn.transformers import TransformerCache, by_step, fit_front, is_plain
+from hpt_evaluator_sklearn.transformers import TransformerCache, by_step, fit_front, is_sequence
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.splits import FoldData
@@ -42,14 +42,14 @@ def growing_parameter(estimator: Any) -> str | None:
 
 def last_step(estimator: Any) -> Any:
     """What grows: the last step of a pipeline, else the estimator itself."""
-    return estimator.steps[-1][1] if is_plain(estimator) else estimator
+    return estimator.steps[-1][1] if is_sequence(estimator) else estimator
 
 
 class Growth:
     """One model on one fold, growing.
 
     Args:
-        estimator: Unfitted; the steps before the last are fitted at once.
+        estimator: Unfitted; the steps before the last are fitted at once, not by way of a pipeline's ``memory``.
         fold: The data.
         how: A parameter's name or ``partial_fit``, see `growing_parameter`.
         steps: In how many equal steps it reaches its full size, which is the parameter's value (``max_iter``
@@ -71,7 +71,7 @@ class Growth:
         self._size = 0
         self._rows, self._params = fold.X_train, dict(fold.fit_params)
         started = perf_counter()
-        if is_plain(estimator):
+        if is_sequence(estimator):
             params = by_step(estimator, fold.fit_params)
             if params is None:
                 msg = f"Fit arguments of a pipeline are written step__name. Got {', '.join(fold.fit_params)}."

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.splits import FoldData
 
-__all__ = ["TransformerCache", "fit_estimator", "fit_front", "is_plain"]
+__all__ = ["TransformerCache", "fit_estimator", "fit_front", "is_plain", "is_sequence"]
 
 _SCALARS = (str, int, float, bool, type(None))
 Key = tuple[Any, ...]
@@ -129,10 +129,14 @@ def _argument(name: str, value: Any) -> Any:
 
 def is_plain(estimator: Any) -> bool:
     """Whether an estimator is a `Pipeline` that does nothing beyond fitting its steps in turn."""
+    return is_sequence(estimator) and estimator.memory is None
+
+
+def is_sequence(estimator: Any) -> bool:
+    """Whether an estimator is a `Pipeline` that comes to fitting its steps in turn; its ``memory`` may spare some."""
     return (
         type(estimator) is Pipeline
         and len(estimator.steps) > 0
-        and estimator.memory is None
         and getattr(estimator, "transform_input", None) is None
         and hasattr(estimator.steps[-1][1], "fit")
     )
@@ -155,7 +159,7 @@ def fit_front(
     """Fit all steps but the last, in place.
 
     Args:
-        pipeline: See `is_plain`.
+        pipeline: See `is_sequence`.
         fold: What to fit on.
         params: Fit arguments by step.
         cache: Where to look first; None: nowhere.

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # ships no types
 
-from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
+from hpt_core import History, Params, Space, Suggestion, option
 from hpt_sampler_bayes.aim import aim
 from hpt_sampler_bayes.branches import in_neglected_branch
 from hpt_sampler_bayes.candidates import candidates
@@ -59,8 +59,9 @@ class BayesSampler:
 
     The first suggestion is the space's default point, the next are scrambled Sobol points; from ``n_initial``
     results on, a model chooses. Running trials count as if they had given what the model predicts, failed ones
-    repel, no point is suggested twice. Constraints of the study are modelled; ``priors`` weigh what is aimed at, at
-    first. Of two objectives the dominated hypervolume is improved, more are scalarised with random weights (ParEGO).
+    repel, no point comes twice before all came once. Constraints of the study are modelled; ``priors`` weigh what is
+    aimed at, at first. Of two objectives the dominated hypervolume is improved, more are scalarised with random
+    weights (ParEGO).
 
     Every suggestion carries ``info``: ``model`` (``"initial"`` or ``"gp"``) and of the model ``mean`` and ``sd`` of
     the value it predicts (in the user's units and sign; with two objectives of the first, with more of the warped
@@ -78,18 +79,12 @@ class BayesSampler:
     _prepared: dict[str, _Prepared] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
-        """Propose the next configuration; a pure function of ``history`` and ``rng``.
-
-        Raises:
-            SpaceExhausted: When every configuration of a finite space has been taken.
-        """
+        """Propose the next configuration; a pure function of ``history`` and ``rng``."""
         prepared = self._prepare(history.space)
         encoding, unseen = prepared.encoding, None
         if prepared.every is not None:
             unseen = [params for key, params in prepared.every.items() if key not in history.keys]
-            if not unseen:
-                msg = f"All {history.space.size} configurations of the space have been taken."
-                raise SpaceExhausted(msg)
+            unseen = unseen or list(prepared.every.values())  # all were taken: the study allows repeats, or has ended
         with _one_blas_thread():
             seen = observe(history, encoding, rng)
             if self._too_few(seen):
@@ -161,28 +156,21 @@ class BayesSampler:
             rows, values = maximise(encoding, acquisition, rows, rng)
         for row, value in zip(rows, values, strict=True):
             params = encoding.params(row)
-            if history.space.key(params) not in history.keys:
+            if unseen is not None or history.space.key(params) not in history.keys:
                 return Suggestion(params, _info(history, encoding, model, row, float(value)))
         return Suggestion(_another(history, unseen, rng), {"model": "random"})
 
 
 def _another(history: History, unseen: list[Params] | None, rng: Generator) -> Params:
-    """A random configuration that no trial has taken.
-
-    Raises:
-        SpaceExhausted: If none is found.
-    """
+    """A random configuration, if there is one that no trial has taken."""
     if unseen:
         return dict(unseen[int(rng.integers(len(unseen)))])
     for _ in range(_TRIES):
         params = history.space.sample(rng)
         if history.space.key(params) not in history.keys:
             return params
-    for params in history.space.grid() if history.space.size else ():
-        if history.space.key(params) not in history.keys:
-            return params
-    msg = "Every configuration of the space has been taken."
-    raise SpaceExhausted(msg)
+    every = history.space.grid() if history.space.size else ()
+    return next((point for point in every if history.space.key(point) not in history.keys), params)
 
 
 def _last_fit(history: History, groups: int) -> list[FloatArray]:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from scipy.stats import qmc
 
-from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
+from hpt_core import History, Params, Space, Suggestion, option
 from hpt_sampler_forest.branches import neglected
 from hpt_sampler_forest.model import Encoder, FloatArray, Forest, log_improvement
 from hpt_sampler_forest.observations import Observations, observe
@@ -49,11 +49,7 @@ class ForestSampler:
     random: float = option(0.1, ge=0, le=1, help="Fraction of the suggestions drawn at random, as SMAC does.")
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
-        """Propose the next configuration; a pure function of ``history`` and ``rng``.
-
-        Raises:
-            SpaceExhausted: When every configuration of a small finite space has been taken.
-        """
+        """Propose the next configuration; a pure function of ``history`` and ``rng``."""
         space, unseen = history.space, _unseen(history)
         seen = observe(history, rng)
         least = max(2, self.n_initial // 2)
@@ -69,7 +65,7 @@ class ForestSampler:
         else:
             found, values = unseen, score(unseen)
         for i in np.argsort(-values, kind="stable"):
-            if space.key(found[i]) not in history.keys:
+            if unseen is not None or space.key(found[i]) not in history.keys:
                 info = {"model": "forest", "acquisition": float(values[i]), "results": seen.results}
                 return Suggestion(found[i], info)
         return Suggestion(space.sample(rng), {"model": "random"})
@@ -153,14 +149,9 @@ def _moved(space: Space, params: Params, rng: Generator) -> list[Params]:
 def _unseen(history: History) -> list[Params] | None:
     """All configurations of a small finite space that no trial has taken; None for any other space.
 
-    Raises:
-        SpaceExhausted: If there is none.
+    Where all were taken they are all there again: the study allows repeats, or has ended.
     """
     space: Any = history.space
     if space.size is None or space.size > _ENUMERATED:
         return None
-    left = [params for params in space.grid() if space.key(params) not in history.keys]
-    if not left:
-        msg = f"all {space.size} configurations of the space were taken"
-        raise SpaceExhausted(msg)
-    return left
+    return [params for params in space.grid() if space.key(params) not in history.keys] or list(space.grid())

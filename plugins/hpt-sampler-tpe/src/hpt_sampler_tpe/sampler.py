@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from hpt_core import History, Params, Space, SpaceExhausted, Suggestion, option
+from hpt_core import History, Params, Space, Suggestion, option
 from hpt_sampler_tpe.branches import focused
 from hpt_sampler_tpe.initial import initial_rows
 from hpt_sampler_tpe.parzen import Mixture, Parzen
@@ -46,11 +46,7 @@ class TpeSampler:
     _trees: dict[str, Tree] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
-        """Propose the next configuration; a pure function of ``history`` and ``rng``.
-
-        Raises:
-            SpaceExhausted: When every configuration of a small finite space has been taken.
-        """
+        """Propose the next configuration; a pure function of ``history`` and ``rng``."""
         tree, rules = self._tree(history.space), self._numbers()
         order = ranked(history)
         idle = np.setdiff1d(history.pending, order)
@@ -63,8 +59,9 @@ class TpeSampler:
         drawn = below.sample(rules.candidates, rng)
         fresh = _best_new(history, tree, drawn, _gain(below, above, drawn))
         if fresh is None and _small(history.space):
-            unseen = history.space.to_unit(_unseen(history))
-            fresh = _best_new(history, tree, unseen, _gain(below, above, unseen))
+            unseen = _unseen(history)
+            gain = _gain(below, above, history.space.to_unit(unseen))
+            fresh = unseen[int(np.argmax(gain))], float(gain.max())
         if fresh is None:
             return Suggestion(_random(history, rng), {"model": "random"})
         return Suggestion(fresh[0], {**info, "gain": fresh[1]})
@@ -136,25 +133,16 @@ def _small(space: Space) -> bool:
 
 
 def _unseen(history: History) -> list[Params]:
-    """All configurations of a small space that no trial has taken.
+    """All configurations of a small space that no trial has taken; all, where they all were.
 
-    Raises:
-        SpaceExhausted: If there is none.
+    The study allows repeats then, or it has ended.
     """
     space = history.space
-    left = [params for params in space.grid() if space.key(params) not in history.keys]
-    if not left:
-        msg = f"all {space.size} configurations of the space were taken"
-        raise SpaceExhausted(msg)
-    return left
+    return [params for params in space.grid() if space.key(params) not in history.keys] or list(space.grid())
 
 
 def _random(history: History, rng: Generator) -> Params:
-    """A random configuration, if it can be helped one that no trial has taken.
-
-    Raises:
-        SpaceExhausted: If there is none.
-    """
+    """A random configuration, if it can be helped one that no trial has taken."""
     if _small(history.space):
         left = _unseen(history)
         return left[int(rng.integers(len(left)))]

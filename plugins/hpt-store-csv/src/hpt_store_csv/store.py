@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Mistake, Record, UsageError, file_lock, option
+from hpt_core import Mistake, Record, StoreError, UsageError, file_lock, option
 from hpt_store_csv.log import Log, layout_of
 from hpt_store_csv.names import file_name, study_name
 from hpt_store_csv.problems import explain
@@ -86,14 +87,13 @@ class CsvStore:
         return self._log(study).read(after)
 
     def studies(self) -> Sequence[str]:
-        """Names of the studies that have records, in order of creation.
+        """Names of the studies that have records, in order of creation; files whose beginning is damaged come last.
 
         Raises:
-            StoreError: If a file is damaged, of a newer format, or cannot be read.
+            StoreError: If the folder cannot be read, or the one file is damaged or of a newer format.
         """
-        layouts = {path: layout_of(path, strict=self._is_file) for path in self._files()}
-        found = [layout for path, layout in layouts.items() if layout and self._file(layout.study) == path]
-        return [layout.study for layout in sorted(found, key=lambda layout: layout.created)]
+        found = [study for path in self._files() if (study := self._study_in(path))]
+        return [name for name, _ in sorted(found, key=lambda study: study[1])]
 
     @contextmanager
     def lock(self, study: str) -> Iterator[None]:
@@ -114,6 +114,17 @@ class CsvStore:
             return len(self.read(study))
         with self._held(study, "write", "for writing"):
             return self._log(study).append(records, to_disk=to_disk)
+
+    def _study_in(self, path: Path) -> tuple[str, float] | None:
+        """The name of the study in a file, and when it was made; None where the file is not ours."""
+        try:
+            layout = layout_of(path, strict=self._is_file)
+        except StoreError:
+            name = study_name(path.name)
+            if self._is_file or name is None:
+                raise
+            return name, math.inf  # who reads that study is told, and the others are there as ever
+        return (layout.study, layout.created) if layout and self._file(layout.study) == path else None
 
     @property
     def _is_file(self) -> bool:

@@ -125,6 +125,8 @@ def plan_space(space: Any) -> Plan:
 def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:
     if is_distribution(form):
         return parameter_of(form, f"space.{name}", everything=False)
+    if isinstance(form, tuple) and len(form) == 2 and {type(value) for value in form} <= {int, float}:
+        return form  # the core refuses it: elsewhere a pair is a range
     several = isinstance(form, (list, tuple, range, np.ndarray))
     if (several and len(form)) or hasattr(form, "get_params") or isinstance(form, type):
         parameter, tables[name] = listed(list(form) if several else [form])

@@ -6,7 +6,9 @@ is mapped into memory; estimators travel as joblib sends them, so that classes o
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import tempfile
 import threading
 import weakref
@@ -76,6 +78,7 @@ class FitPool:
             with _starting:
                 pool = _started.pop(self._workers, None)
             if pool is not None:
+                _forget_waiting(pool)
                 pool.shutdown(wait=False, kill_workers=True)  # it fails to where futures were cancelled
         self._folder.cleanup()
 
@@ -130,6 +133,13 @@ class FitPool:
 def _cancel(futures: Iterable[Any]) -> None:
     for future in futures:
         future.cancel()
+
+
+def _forget_waiting(pool: Any) -> None:
+    """Take back what no process has begun: killed with something waiting, loky's own thread fails and stays."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            pool._work_ids.get_nowait()  # noqa: SLF001 - loky has no other way
 
 
 _started: dict[int, Any] = {}
