@@ -19,7 +19,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 from as_markdown import annotation, cell, code, docstring, documented, options, signature, table, toml
 
@@ -178,8 +177,8 @@ def _help(command: click.Command, ctx: click.Context) -> str:
 
 
 def _study_file() -> str:
-    told = {**documented(hpt_core.Study), **documented(config.RunSettings)}
-    plain = {field.name: field for field in (*option_fields(Settings), *attrs.fields(config.RunSettings))}
+    told = documented(hpt_core.Study)
+    plain = {field.name: field for cls in (Settings, config.RunSettings) for field in option_fields(cls)}
     rows = []
     for key in config._KEYS:  # noqa: SLF001 - the one place that knows them
         field = plain.get(key)

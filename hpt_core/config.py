@@ -15,7 +15,7 @@ from hpt_core.components import fit_together, look_ahead
 from hpt_core.constraints import parse_constraints
 from hpt_core.definition import parse_objectives
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.options import build, option_fields
+from hpt_core.options import build, option, option_fields
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.settings import Settings
 from hpt_core.space import Space
@@ -27,21 +27,18 @@ __all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
-_RUN = ("trials", "workers")
-_KEYS = (*_SETTINGS, *_TABLES, *_RUN)
 
 
 @attrs.frozen
 class RunSettings:
-    """What a study file says of the run, not of the study.
+    """What a study file says of the run, not of the study."""
 
-    Attributes:
-        trials: How many trials the study may have in all; None: no limit.
-        workers: How many processes evaluate at once.
-    """
+    trials: int | None = option(None, ge=1, help="How many trials the study may have in all; None: no limit.")
+    workers: int = option(1, ge=1, help="How many processes evaluate at once.")
 
-    trials: int | None = None
-    workers: int = 1
+
+_RUN = tuple(field.name for field in option_fields(RunSettings))
+_KEYS = (*_SETTINGS, *_TABLES, *_RUN)
 
 
 def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -124,7 +121,7 @@ def make_study(
             sys.path.insert(0, place)
     found = _Collector(data, plugins or default_plugins())
     arguments = found.components(store)
-    run = found.run_settings()
+    run = found.collect(lambda: build(RunSettings, {key: data[key] for key in _RUN if key in data}, ""))
     settings = {key: data[key] for key in _SETTINGS if key in data}
     found.collect(lambda: build(Settings, settings, ""))
     if arguments.get("space") is not None:
@@ -189,11 +186,3 @@ class _Collector:
         given = self.data.get("stop", [])
         several = given if isinstance(given, list) else [given]
         return [self._component("stopping rule", rule, f"stop[{i}]") for i, rule in enumerate(several)]
-
-    def run_settings(self) -> RunSettings:
-        """The keys that say how to run."""
-        for key in _RUN:
-            value = self.data.get(key, 1)
-            if type(value) is not int or value < 1:
-                self.mistakes.append(Mistake(key, f"Must be an int >= 1. Got {value!r}."))
-        return RunSettings(trials=self.data.get("trials"), workers=self.data.get("workers", 1))

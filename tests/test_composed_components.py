@@ -115,7 +115,7 @@ def test_a_study_takes_a_list() -> None:
         ([3], {"sampler[0]": "Must be a sampler"}),
         ([[{"use": "fixed", "x": -1}]], {"sampler[0][0].x": "Must be"}),
         ({"use": "team", "members": [{"use": "fixed", "x": -1}]}, {"sampler.members[0].x": "Must be"}),
-        ({"use": "team", "members": [], "limits": 3}, {"sampler.limits": "Must be Limits. Got 3."}),
+        ({"use": "team", "members": [], "limits": 3}, {"sampler.limits": "Must be a table. Got 3."}),
         ({"use": "team", "members": [], "limits": {"low": "a"}}, {"sampler.limits.low": "Must be a number"}),
         ({"use": "team", "members": [], "limits": {}}, {"sampler.limits.low": "This option must be given."}),
     ],

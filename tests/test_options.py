@@ -37,6 +37,8 @@ class Everything:
     items: list[float] = option(factory=list, help="Numbers.")
     pair: tuple[int, ...] = option((), help="Ints.")
     table: dict[str, list[int]] = option(factory=dict, help="Lists by name.")
+    steps: int | list[int] | dict[str, int] = option(1, ge=1, help="A count, some, or some by name.")
+    choice: Literal["red", "green"] | None = option(None, help="A colour or none.")
     path: Path = option(Path("here"), help="A file.")
     anything: Any = option(None, help="What you like.")
     call: str | Callable[..., Any] = option("math:sin", help="A function.")
@@ -68,6 +70,10 @@ def is_number(value: object) -> bool:
     return is_int(value) or (type(value) is float and math.isfinite(value))
 
 
+def leaves(value: Any) -> list[Any]:
+    return value if type(value) is list else list(value.values()) if type(value) is dict else [value]
+
+
 FITS: dict[str, Callable[[Any], bool]] = {
     "number": lambda v: is_int(v) and 1 <= v <= 9,
     "share": lambda v: is_number(v) and 0 < v < 1,
@@ -80,6 +86,8 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "items": lambda v: type(v) is list and all(is_number(item) for item in v),
     "pair": lambda v: type(v) is list and all(is_int(item) for item in v),
     "table": lambda v: type(v) is dict and all(type(x) is list and all(is_int(i) for i in x) for x in v.values()),
+    "steps": lambda v: all(is_int(i) and i >= 1 for i in leaves(v)),
+    "choice": lambda v: v is None or (type(v) is str and v in {"red", "green"}),
     "path": lambda v: type(v) is str,
     "anything": lambda v: True,
 }
@@ -118,6 +126,12 @@ def test_a_value_is_taken_exactly_if_it_is_of_the_type(name: str, value: Any) ->
         ({"items": [1, "x"]}, "sampler.items[1]: Must be a number. Got str 'x'."),
         ({"items": 3}, "sampler.items: Must be a list. Got 3."),
         ({"table": {"a": [1, 2.5]}}, "sampler.table.a[1]: Must be an int. Got 2.5."),
+        ({"steps": -1}, "sampler.steps: Must be an int >= 1 or a list or a table. Got -1."),
+        ({"steps": {"a": 1, "b": 0}}, "sampler.steps.b: Must be an int >= 1. Got 0."),
+        ({"maybe": "1"}, "sampler.maybe: Must be an int >= 0. Got str '1'."),
+        ({"either": None}, "sampler.either: Must be an int or a string. Got None."),
+        ({"choice": "gren"}, "sampler.choice: Must be one of 'red', 'green'. Got str 'gren'. Did you mean 'green'?"),
+        ({"items": [math.inf]}, "sampler.items[0]: Must be a finite number. Got inf."),
         ({"share": 10**400}, None),
         ({"items": [10**400]}, None),
     ],
@@ -161,10 +175,17 @@ def test_what_has_no_default_must_be_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"number": "5"}, {"number": True}, {"number": 0}, {"share": 1.0}, {"text": 3}, {"maybe": -1}, {"flag": 0}]
+    ("name", "given"),
+    [
+        *(("number", {"number": value}) for value in ("5", True, 0)),
+        *(("share", {"share": value}) for value in (1.0, math.nan)),
+        *((name, {name: value}) for name, value in (("text", 3), ("maybe", -1), ("flag", 0), ("word", "rde"))),
+        (r"items\[1\]", {"items": [1, "x"]}),
+        (r"table\.a\[0\]", {"table": {"a": [2.5]}}),
+        (r"steps\[0\]", {"steps": [0]}),
+    ],
 )
-def test_components_made_by_hand_are_checked_too(given: dict[str, Any]) -> None:
-    (name,) = given
+def test_components_made_by_hand_are_checked_too(name: str, given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"The `{name}` option of Everything must be "):
         Everything(**given)
 
@@ -173,6 +194,8 @@ def test_a_module_without_postponed_annotations_is_checked_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = """
+        import typing
+
         import attrs
         from hpt_core import option
 
@@ -180,11 +203,12 @@ def test_a_module_without_postponed_annotations_is_checked_as_well(
         class Plain:
             n: int = option(1, ge=1, help="A count.")
             m: "int | None" = option(None, help="A count.")
+            k: typing.Optional[int] = option(None, help="A count.")
     """
     (tmp_path / "plain_annotations.py").write_text(textwrap.dedent(source))
     monkeypatch.syspath_prepend(tmp_path)
     cls = importlib.import_module("plain_annotations").Plain
-    for bad in ({"n": "5"}, {"n": True}, {"n": 0}, {"m": "5"}):
+    for bad in ({"n": "5"}, {"n": True}, {"n": 0}, {"m": "5"}, {"k": "5"}):
         with pytest.raises(UsageError):
             cls(**bad)
         assert refusal(cls, bad)
@@ -228,10 +252,12 @@ def test_a_class_that_is_no_attrs_class_has_no_options() -> None:
 
 
 def test_annotations_that_are_not_there_are_the_plugins_fault() -> None:
-    cls = attrs.make_class("Absent", {"n": attrs.field(default=1)})
+    cls = attrs.make_class("Absent", {"n": option(1, help="A count.")})
     cls.__annotations__ = {"n": "NoSuchType"}
-    with pytest.raises(PluginError, match="The options of Absent are annotated with what is not there"):
-        build(cls, {}, "x")
+    makers: Sequence[Callable[[], object]] = (cls, lambda: build(cls, {}, "x"))
+    for make in makers:
+        with pytest.raises(PluginError, match="The options of Absent are annotated with what is not there"):
+            make()
 
 
 # --- what is recorded -----------------------------------------------------------------------------
