@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, Params, Space
+from hpt_core import Categorical, Float, Params, Space, events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.branches import in_neglected_branch, top_parents
 from hpt_sampler_bayes.encoding import Encoding
@@ -73,3 +73,15 @@ def test_the_search_comes_back_to_a_branch_that_looked_bad() -> None:
     counts = Counter(params["m"] for params, _ in trials)
     assert min(counts[name] for name in BRANCHES) >= 2
     assert counts.most_common(1)[0][0] == "a"
+
+
+def test_trials_outside_an_amended_space_belong_to_no_branch() -> None:
+    def of(name: str, x: float) -> Params:
+        return {"m": name, "other": "p", f"x{name}": x}
+
+    # two trials in each branch but "a", and many in "a" that lie outside by now
+    points = [of(name, x) for name in "bcd" for x in (0.2, 0.4)] + [of("a", 0.9 + k / 100) for k in range(8)]
+    history = make_history(SPACE, [(params, float(k)) for k, params in enumerate(points)])
+    smaller = Space({name: Float(0, 0.5, when={"m": "a"}) if name == "xa" else SPACE[name] for name in SPACE})
+    history.apply(events.amended(99.0, {**history.definition, "space": smaller.to_json()}, []))
+    assert BayesSampler().suggest(history, np.random.default_rng(0)).params["m"] == "a"

@@ -136,3 +136,12 @@ def test_the_initial_design_is_spread_evenly() -> None:
     u = initial_rows(encoding, 3, 64, 5)[1:]
     counts = [np.histogram(column, bins=8, range=(0, 1))[0] for column in u.T]
     assert np.abs(np.array(counts) - 8).max() <= 1
+
+
+def test_a_category_of_very_many_has_a_column_like_any_other() -> None:
+    names = [str(k) for k in range(5000)]
+    encoding = Encoding.of(Space({"c": Categorical(*names), "x": Float(0, 1)}))
+    rows = encoding.fill(encoding.space.to_unit([{"c": "17", "x": 0.5}, {"c": "18", "x": 0.5}]))
+    one, other = encoding.encode(rows)
+    assert np.sum((one - other) ** 2) == pytest.approx(1.0)
+    assert encoding.continuous.tolist() == [False, True]

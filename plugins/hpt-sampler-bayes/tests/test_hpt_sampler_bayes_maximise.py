@@ -114,3 +114,15 @@ def test_perturbations_change_something_and_stay_inside(d: int) -> None:
     changed = (moved != rows).sum(axis=1)
     assert changed.min() >= 1
     assert changed.mean() < 0.6 * d + 1
+
+
+@pytest.mark.parametrize("seed", [6, 8])
+def test_what_the_ascent_switches_off_does_not_count_in_the_value_that_it_reports(seed: int) -> None:
+    encoding = Encoding.of(Space({"n": Int(1, 10000), "x": Float(0, 1, when={"n": 5000})}))
+    acquisition, _ = fitted(encoding, 12, seed)
+    at = encoding.space["n"].to_unit(5000)
+    rng = np.random.default_rng(0)
+    starts = encoding.snap(np.column_stack([np.full(8, at), rng.random(8)]))
+    rows, values = maximise(encoding, acquisition, starts, rng)
+    assert np.any(rows[:, 0] != at)
+    np.testing.assert_allclose(acquisition(encoding.encode(rows)), values, atol=1e-9)

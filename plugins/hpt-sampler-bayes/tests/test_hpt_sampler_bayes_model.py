@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import pytest
 
@@ -109,3 +110,29 @@ def test_many_results_are_represented_by_a_part_that_holds_the_best() -> None:
     truth = (grid[:, 0] - 0.3) ** 2 + (grid[:, 1] - 0.6) ** 2
     predicted = model.warp.inverse(model.posterior.predict(grid)[0])
     assert predicted == pytest.approx(truth, abs=0.02)
+
+
+@pytest.mark.parametrize(("n", "failed"), [(12, 4), (30, 15), (30, 45)])
+def test_failures_beside_a_diverged_result_do_not_flatten_the_others(n: int, failed: int) -> None:
+    seen = observations(n)
+    y = np.where(np.arange(n) == 3, 1e6, seen.y)
+    model = built(attrs.evolve(seen, y=y, failed=np.random.default_rng(1).random((failed, 2))))
+    good, bad = np.delete(model.warp.t[:n], 3), model.warp.t[n:]
+    assert np.ptp(good) > 0.1
+    assert bad.min() > good.max()
+
+
+def test_failures_repel_where_all_results_are_one_large_number() -> None:
+    seen = attrs.evolve(observations(6), y=np.full(6, 1e17), failed=np.array([[0.9, 0.1]]))
+    t = built(seen).warp.t
+    assert t[6] > t[:6].max()
+
+
+def test_of_many_results_the_few_that_keep_the_constraints_are_still_what_is_to_be_improved() -> None:
+    seen = observations(3000, noise=0.3)
+    best_kept = int(np.argsort(seen.y)[2500])  # neither among the best nor near them
+    violation = np.where(np.arange(3000) == best_kept, 0.0, 1.0)
+    model = built(attrs.evolve(seen, violation=violation))
+    assert np.exp(model.theta[-1]) > 1e-3
+    mean = float(model.posterior.predict(seen.rows[[best_kept]])[0][0])
+    assert mean - model.acquisition.target == pytest.approx(0.02)

@@ -91,3 +91,20 @@ def test_the_order_of_the_trials_does_not_show() -> None:
     one, two = seen(make_history(SPACE, trials)), seen(make_history(SPACE, trials[::-1]))
     np.testing.assert_array_equal(one.rows, two.rows)
     np.testing.assert_array_equal(one.y, two.y)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_whether_a_rule_gave_a_value_does_not_depend_on_the_unit(scale: float) -> None:
+    curves = {0: [5.0 * scale, 3.0 * scale, 1.0 * scale], 1: [1e6 * scale, 7.5 * scale]}
+    history = make_history(SPACE, [({"x": 0.1}, 1.0 * scale)], running=[{"x": 0.3}], reports=curves)
+    stop(history, 1, 6.25 * scale)
+    assert at(seen(history), 0.3) == 6.25 * scale
+
+
+@pytest.mark.parametrize("directions", [("minimize", "maximize"), ("minimize", "maximize", "minimize")])
+def test_the_largest_floats_as_losses_of_several_objectives_do_not_overflow(directions: tuple[str, ...]) -> None:
+    values = [tuple(1.79e308 * (-1) ** (k // 2 + j) for j in range(len(directions))) for k in range(8)]
+    trials: list[tuple[dict[str, float], object]] = [({"x": k / 7}, value) for k, value in enumerate(values)]
+    observations = seen(make_history(SPACE, trials, directions=directions))
+    assert np.ptp(observations.losses, axis=0) == pytest.approx(2e300)
+    assert np.ptp(observations.y) > 0.1

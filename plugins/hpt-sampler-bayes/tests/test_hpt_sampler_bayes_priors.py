@@ -172,3 +172,21 @@ def test_a_right_belief_helps_and_a_wrong_one_is_overcome() -> None:
     assert best(0.3, 8) < best(None, 8)
     assert best(0.9, 8) > best(None, 8)
     assert best(0.9, 40) < 5e-3
+
+
+@pytest.mark.parametrize("spread", [1e-200, 1e-9, 1e-5])
+def test_a_belief_narrower_than_a_thousandth_counts_as_one_of_a_thousandth(spread: float) -> None:
+    prior = one({"x": {"low": 0.0, "high": 1.0}}, {"x": {"center": 0.30014, "spread": spread}})
+    total, _ = quad(
+        lambda x: float(np.exp(prior.log_density(np.array([[x]]))[0])), 0, 1, points=[0.299, 0.30014, 0.301]
+    )
+    assert total == pytest.approx(1.0, abs=1e-3)
+    drawn = prior.draw(200, np.random.default_rng(0))
+    assert np.mean(np.abs(drawn - 0.30014) < 0.004) > 0.8
+
+
+def test_the_smallest_and_the_largest_weights_give_a_finite_belief() -> None:
+    prior = one({"c": ["a", "b"], "x": {"low": 0.0, "high": 1.0}}, {"c": {"a": 1e-300, "b": 1e300}})
+    density = prior.log_density(prior.encoding.encode(np.array([[0.25, 0.5], [0.75, 0.5]])))
+    assert np.isfinite(density).all()
+    assert density[1] == pytest.approx(np.log(2.0))

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from hpt_sampler_bayes.warp import Warp, YeoJohnson, half_rank, yeo_johnson, yeo_johnson_fit, yeo_johnson_inverse
+from hpt_sampler_bayes.warp import (
+    Warp,
+    YeoJohnson,
+    fit_warp,
+    half_rank,
+    yeo_johnson,
+    yeo_johnson_fit,
+    yeo_johnson_inverse,
+)
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.kernel import FloatArray
@@ -109,3 +117,21 @@ def test_one_absurd_loss_leaves_the_others_their_shape() -> None:
     t = YeoJohnson.fit(y).t[:-1]
     assert np.corrcoef(t, y[:-1])[0, 1] > 0.95
     assert np.ptp(t) > 1.0
+
+
+def test_the_inverse_stands_losses_that_became_one_to_rounding() -> None:
+    warp = half_rank(np.array([-1e-200, 0.0, 0.0, 0.0, 1.0]))
+    assert warp.knots_t[0] == warp.knots_t[1]
+    back = warp.inverse(np.array([warp.knots_t[0] - 1.0, warp.t.max()]))
+    assert np.isfinite(back).all()
+    assert back[0] < 0.0
+    assert back[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("n", "diverged", "least"), [(4, 1, 1.0), (9, 3, 1.0), (30, 9, 1e-3)])
+def test_a_quarter_that_diverged_does_not_flatten_the_others(n: int, diverged: int, least: float) -> None:
+    y = np.random.default_rng(0).random(n)
+    y[:diverged] *= 1e13
+    t = fit_warp(y).t
+    assert np.ptp(t[diverged:]) > least
+    assert t[:diverged].min() > t[diverged:].max()

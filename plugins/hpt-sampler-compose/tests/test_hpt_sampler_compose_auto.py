@@ -17,6 +17,8 @@ from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
 from hpt_sampler_compose.auto import AutoSampler
 from hpt_sampler_compose.evidence import choose, concordance, distinct
+from hpt_sampler_compose.parts import Part
+from hpt_sampler_compose.sequence import SequenceSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -218,3 +220,19 @@ def test_its_samplers_may_object() -> None:
     with pytest.raises(UsageError) as refused:
         study.run(lambda params: params["x"], trials=1)
     assert [(m.path, m.message) for m in refused.value.mistakes] == [("sampler.cheap", "Takes nothing.")]
+
+
+def test_a_mistake_of_one_of_its_samplers_has_its_key_path() -> None:
+    model = {"use": "bayes", "priors": {"y": {"center": 0.5, "spread": 0.1}}}
+    study = Study(SPACE, sampler={"use": "auto", "model": model})
+    with pytest.raises(UsageError) as refused:
+        study.run(lambda params: params["x"], trials=1)
+    assert [m.path for m in refused.value.mistakes] == ["sampler.model.priors.y"]
+
+
+def test_inside_a_sequence_the_parts_of_its_model_still_have_their_limits() -> None:
+    parts = [Part(sampler=CheapSampler(), trials=3, name="first"), Part(sampler=CheapSampler(), name="then")]
+    model = SequenceSampler(samplers=parts)
+    study = run([{"use": "defaults"}, AutoSampler(model=model, cheap=None)], 6, lambda params: params["x"])
+    first, then = "auto/sequence/first", "auto/sequence/then"
+    assert sources(study) == ["defaults", first, first, first, then, then]

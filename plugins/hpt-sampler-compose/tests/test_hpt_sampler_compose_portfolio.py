@@ -175,3 +175,12 @@ def test_bad_options_are_refused(options: dict[str, float], path: str) -> None:
     with pytest.raises(UsageError) as caught:
         Study(SPACE, sampler={"use": "portfolio", "samplers": ["random"], **options})
     assert caught.value.mistakes[0].path == f"sampler.{path}"
+
+
+def test_of_those_that_break_a_constraint_the_least_violated_is_first_whatever_the_size_of_losses() -> None:
+    study = Study(SPACE, sampler="random", seed=0, constraints={"ms": "<= 50"})
+    for value, ms in ((1e17, 10.0), (2.0, 70.0), (1.0, 60.0), (3.0, 80.0)):
+        study.tell(study.ask(), {"value": value, "ms": ms})
+    found = [credit(study.history, [0 if i == n else 1 for i in range(4)], 2, 1.0, 1e9)[0] for n in range(4)]
+    assert sorted(range(4), key=lambda n: -found[n]) == [0, 2, 1, 3]
+    assert len(set(found)) == 4

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.integrate import quad
 
 from hpt_stopping_folds.adjust import adjusted_mean, fold_effects, nearness
 from hpt_stopping_folds.boundary import level, looks
@@ -68,7 +69,6 @@ def test_the_exact_signed_rank_is_scipys(sizes: list[int], random: Any) -> None:
     assert signed_rank(differences) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=60)
 @given(coarse)
 def test_the_signed_rank_with_ties_is_that_of_all_signs(differences: list[float]) -> None:
     d = np.array([x for x in differences if x])
@@ -95,7 +95,6 @@ def test_up_to_five_folds_wilcoxon_has_next_to_nothing_to_say() -> None:
 # --- Friedman -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
 @given(st.integers(3, 5), st.integers(2, 8), st.integers(0, 10**6), st.sampled_from([1, 9]))
 def test_friedman_is_scipys(k: int, b: int, seed: int, decimals: int) -> None:
     y = np.random.default_rng(seed).normal(size=(b, k)).round(decimals)
@@ -265,3 +264,11 @@ def test_the_adjustment_is_nearer_to_the_whole_mean() -> None:
         plain.append((y[0, :2].mean() - y[0].mean()) ** 2)
         adjusted.append((adjusted_mean(own, others) - y[0].mean()) ** 2)
     assert np.mean(adjusted) < 0.3 * np.mean(plain)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1e-12, 1e-15, 1e-18])
+def test_the_boundary_holds_for_the_smallest_error(alpha: float) -> None:
+    # of two looks at 1 and 2: P(S1 > c or S2 > sqrt(2) c) by the bivariate normal distribution
+    c = stats.norm.isf(level(alpha, (1, 2)))
+    both, _ = quad(lambda x: stats.norm.pdf(x) * stats.norm.sf(np.sqrt(2) * c - x), c, c + 8, epsabs=0.0)
+    assert 2 * stats.norm.sf(c) - both == pytest.approx(alpha, rel=1e-4)

@@ -201,3 +201,10 @@ def test_paused_trials_of_an_invalid_incumbent_are_not_lost() -> None:
     assert Folds().retire(history) == {}
     history.closing = True
     assert Folds().promote(history) == 1
+
+
+def test_where_none_waits_what_another_rule_paused_is_left_alone() -> None:
+    history = waiting(0.5, 0.9, complete=[0.1] * 5)
+    history.closing = True
+    assert Folds(waiting=0).promote(history) is None
+    assert Folds(waiting=0).retire(history) == {}

@@ -37,7 +37,7 @@ def in_neglected_branch(encoding: Encoding, rows: FloatArray, taken: FloatArray)
     Args:
         encoding: The space's encoding.
         rows: Snapped full rows to choose from.
-        taken: Full rows of all trials so far. (n, d)
+        taken: Unit rows of all trials so far. (n, d)
     """
     n = len(taken)
     for j in top_parents(encoding) if n % 2 == 0 else ():

@@ -30,7 +30,7 @@ from hpt_sampler_bayes.kernel import FloatArray
 __all__ = ["Encoding"]
 
 _MIDDLE = 0.5
-_TABLE = 1 << 12  # finite parameters with more values are climbed on and snapped one by one
+_TABLE = 1 << 12  # ordered finite parameters with more values are climbed on and snapped one by one
 _EVERY = 16  # values up to which all of a parameter's values are exchanged for each other
 _SAME = 1e-12  # coordinates nearer than this are the same value
 
@@ -163,7 +163,7 @@ class Encoding:
 def _table(parameter: Any) -> FloatArray | None:
     """Unit coordinates of a finite parameter's values, ascending."""
     size = parameter.size
-    if size is None or size > _TABLE:
+    if size is None or (size > _TABLE and parameter.ordered):
         return None
     return np.array([parameter.to_unit(parameter.value_at(i)) for i in range(size)])
 

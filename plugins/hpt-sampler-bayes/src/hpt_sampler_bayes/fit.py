@@ -45,6 +45,7 @@ _SCALE = (1e-2, 1e2)
 _NOISE = (1e-6, 1.0)
 _VARIANCE = 3.0  # of the log lengthscale
 _NOISE_MEAN, _NOISE_SD = -8.0, 3.0  # of the log noise
+_ITERATIONS = 40
 _BROKEN = 1e10  # f where K has no Cholesky factor: the line search turns back
 
 
@@ -124,7 +125,7 @@ def cold_start(groups: int) -> FloatArray:
     return np.append(np.full(groups, log_w), (0.0, np.log(1e-2)))
 
 
-def map_fit(evidence: Evidence, starts: Sequence[FloatArray], iterations: int = 40) -> tuple[FloatArray, float]:
+def map_fit(evidence: Evidence, starts: Sequence[FloatArray]) -> tuple[FloatArray, float]:
     """The best of the optima that L-BFGS-B reaches from ``starts``; ties go to the earlier one.
 
     Returns:
@@ -140,7 +141,7 @@ def map_fit(evidence: Evidence, starts: Sequence[FloatArray], iterations: int = 
             jac=True,
             method="L-BFGS-B",
             bounds=[(float(low), float(high)) for low, high in box],
-            options={"maxiter": iterations},
+            options={"maxiter": _ITERATIONS},
         )
         if found.fun < least and np.isfinite(found.x).all():
             best, least = np.asarray(found.x, dtype=np.float64), float(found.fun)

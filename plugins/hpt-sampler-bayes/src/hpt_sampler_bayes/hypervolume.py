@@ -30,7 +30,7 @@ from hpt_sampler_bayes.acquisition import log_ei_with_gradient
 from hpt_sampler_bayes.gp import GP, IntArray
 from hpt_sampler_bayes.kernel import FloatArray
 
-__all__ = ["HypervolumeImprovement", "front", "log_ehvi_with_gradient"]
+__all__ = ["HypervolumeImprovement", "evenly", "front", "log_ehvi_with_gradient"]
 
 _MOST = 64  # points of the front; of more those that are evenly spread along it
 _LEAST_GAP = 1e-12  # of log EI1 over a strip
@@ -42,6 +42,11 @@ def front(losses: FloatArray) -> IntArray:
     second = losses[order, 1]
     lowest_before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
     return np.asarray(order[second < lowest_before])
+
+
+def evenly(count: int, most: int) -> IntArray:
+    """Up to ``most`` of the indices below ``count``, evenly spread, the first and the last among them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
 
 
 @attrs.frozen(eq=False)
@@ -65,8 +70,7 @@ class HypervolumeImprovement:
         """The improvement over what ``losses`` (n, 2) dominate below ``reference`` (2,)."""
         corners = losses[front(losses)]
         corners = corners[(corners < reference).all(axis=1)]
-        spread = np.unique(np.linspace(0, len(corners) - 1, _MOST).round().astype(int)) if len(corners) > _MOST else ...
-        return cls(first, second, corners[spread], reference)
+        return cls(first, second, corners[evenly(len(corners), _MOST)], reference)
 
     def __call__(self, z: FloatArray) -> FloatArray:
         """Values at ``z`` (m, p). (m,)."""

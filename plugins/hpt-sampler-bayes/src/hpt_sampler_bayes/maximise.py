@@ -134,6 +134,6 @@ def _ascend(
     moved[:, moving] = x
     if any(encoding.space[encoding.columns[j]].size is not None for j in moving):
         moved = encoding.snap(moved)
-        reached = acquisition(encoding.encode(moved, active))
+        reached = acquisition(encoding.encode(moved))
     better = reached > values
     return np.where(better[:, None], moved, rows), np.where(better, reached, values)

@@ -18,7 +18,7 @@ from hpt_sampler_bayes.fit import Evidence, cold_start, map_fit
 from hpt_sampler_bayes.gp import GP, IntArray
 from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.maximise import ExpectedImprovement
-from hpt_sampler_bayes.warp import Warp, fit_warp
+from hpt_sampler_bayes.warp import Warp, cut_tail, fit_warp
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
@@ -34,7 +34,6 @@ _MOST_FITTED = 192  # points that the hyperparameters are fitted on
 _MOST_EXACT = 600  # points that the posterior is conditioned on
 _KEPT_BEST = 64
 _MOST_PENDING = 200
-_LARGEST = 1e300  # losses beyond it would overflow when they are subtracted
 
 
 @attrs.frozen(eq=False)
@@ -79,9 +78,9 @@ def build(
     z, t = encoding.encode(rows), warped.t
     group = encoding.group
     theta = _fit(encoding, z, t, warm, rng)
-    kept = _conditioned_on(z, t, theta, group, rng)
-    posterior = GP.fit(z[kept], t[kept], theta=theta, group=group)
     keeping = np.append(seen.keeping, np.zeros(len(seen.failed), dtype=bool))
+    kept = _conditioned_on(z, np.lexsort((t, ~keeping)), theta, group, rng)
+    posterior = GP.fit(z[kept], t[kept], theta=theta, group=group)
     incumbent = float(t[keeping].min(initial=np.inf))
     if np.exp(theta[-1]) > _NOISY:
         incumbent = float(posterior.predict(z[kept][keeping[kept]])[0].min(initial=np.inf))
@@ -104,11 +103,14 @@ def _with_pending(posterior: GP, z: FloatArray) -> GP:
 
 
 def _with_failures(y: FloatArray, failed: int) -> FloatArray:
-    """The losses with failures behind them as the worst plus half the range."""
-    y = np.clip(y, -_LARGEST, _LARGEST)
+    """The losses with failures behind them as the worst plus half the range.
+
+    The bad tail is cut first: failures beyond a diverged result would make its scale that of all.
+    """
     if failed:
+        y = cut_tail(y)
         worst, span = float(y.max()), float(np.ptp(y))
-        y = np.append(y, np.full(failed, worst + 0.5 * (span or 1.0)))
+        y = np.append(y, np.full(failed, worst + 0.5 * (span or max(1.0, abs(worst)))))
     return y
 
 
@@ -127,13 +129,12 @@ def _fit(
 
 
 def _conditioned_on(
-    z: FloatArray, t: FloatArray, theta: FloatArray, group: IntArray, rng: np.random.Generator
+    z: FloatArray, order: IntArray, theta: FloatArray, group: IntArray, rng: np.random.Generator
 ) -> IntArray:
-    """Points that the posterior rests on: all, or the best, those nearest to the very best, and others."""
-    n = len(t)
+    """Points that the posterior rests on: all, or the best by ``order``, those nearest to the very best, and others."""
+    n = len(order)
     if n <= _MOST_EXACT:
         return np.arange(n)
-    order = np.argsort(t, kind="stable")
     scaled = z * np.exp(0.5 * theta[:-2])[group]
     distance = np.sum((scaled - scaled[order[0]]) ** 2, axis=1)
     near = np.argsort(distance, kind="stable")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Observations", "observe", "scalarise"]
 
 _AUGMENTATION = 0.05  # rho of ParEGO
+_LARGEST = 1e300  # losses beyond it would overflow when they are subtracted
+_SAME = 1e-12  # of the largest loss of a curve: a recorded value so near to its end is its end
 _COMPARED = 200  # trials whose curves say how losses change towards the end
 
 
@@ -61,13 +63,13 @@ def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> O
     paused = np.array([i for i in history.pending if _has_evidence(history.trials[i])], dtype=np.intp)
     partial = np.concatenate([history.stopped, paused]).astype(np.intp)
     numbers = np.concatenate([history.complete, partial])
-    losses = history.losses[numbers]
+    losses = _bounded(history.losses[numbers])
     if len(history.objectives) > 1:
         with_value = np.isfinite(losses).all(axis=1)
         numbers, losses = numbers[with_value], losses[with_value]
         y = scalarise(losses, rng.dirichlet(np.ones(losses.shape[1]))) if len(losses) else np.empty(0)
     else:
-        y = np.concatenate([history.losses[history.complete, 0], _foreseen(history, partial)])
+        y = _bounded(np.concatenate([history.losses[history.complete, 0], _foreseen(history, partial)]))
     rows = encoding.fill(history.unit[numbers])
     order = np.lexsort((*rows.T, y))
     idle = np.setdiff1d(history.pending, numbers)
@@ -91,6 +93,10 @@ def scalarise(losses: FloatArray, weights: FloatArray) -> FloatArray:
     return np.asarray(weighted.max(axis=1) + _AUGMENTATION * weighted.sum(axis=1))
 
 
+def _bounded(losses: FloatArray) -> FloatArray:
+    return np.clip(losses, -_LARGEST, _LARGEST)
+
+
 def _sorted(rows: FloatArray) -> FloatArray:
     return rows[np.lexsort(rows.T)] if rows.size else rows
 
@@ -102,7 +108,7 @@ def _has_evidence(trial: Trial) -> bool:
 def _curve(history: History, number: int) -> tuple[FloatArray, FloatArray]:
     """Steps and losses that a trial reported, (k,) each; of folds, the means of the folds so far."""
     reports = np.array(history.curve(history.trials[number]), dtype=np.float64).reshape(-1, 2)
-    steps, losses = reports[:, 0], reports[:, 1]
+    steps, losses = reports[:, 0], _bounded(reports[:, 1])
     if history.evidence == "folds":
         losses = np.cumsum(losses) / np.arange(1, len(losses) + 1)
     return steps, losses
@@ -121,7 +127,7 @@ def _foreseen(history: History, partial: IntArray) -> FloatArray:
     foreseen = np.empty(len(partial))
     for k, (number, (steps, losses)) in enumerate(zip(partial, curves, strict=True)):
         recorded = history.losses[number, 0]
-        if len(steps) and (np.isnan(recorded) or np.isclose(recorded, losses[-1])):
+        if len(steps) and (np.isnan(recorded) or abs(recorded - losses[-1]) <= _SAME * np.abs(losses).max()):
             recorded = losses[-1] + shifts[steps[-1]]
         foreseen[k] = max(recorded, best)  # a rule that gave a value of its own has foreseen it already
     return foreseen

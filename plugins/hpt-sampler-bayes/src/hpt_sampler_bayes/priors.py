@@ -100,11 +100,12 @@ class Prior:
             values = [parameter.value_at(i) for i in range(len(table))]
             weights = _weights(path, given, values)
             order = np.argsort([parameter.to_unit(value) for value in values])
-            density = np.log(weights[order] / weights.mean())
+            density = np.log(np.maximum(weights[order] / weights.mean(), np.finfo(np.float64).tiny))
             self.weights[mine] = density * np.sqrt(2.0)
             self.mode[name] = values[int(weights.argmax())]
         else:
             center, spread = _normal(path, given, encoding.space[name])
+            spread = max(spread, _FINE[1])  # a narrower bell would fall between the points that it is summed over
             self.mode[name] = center
             self.center[mine], self.precision[mine] = encoding.space[name].to_unit(center), spread**-2.0
             table = _FINE if table is None else table

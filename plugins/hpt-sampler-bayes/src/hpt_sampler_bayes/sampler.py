@@ -15,6 +15,7 @@ from hpt_sampler_bayes.branches import in_neglected_branch
 from hpt_sampler_bayes.candidates import candidates
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.initial import initial_rows
+from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.maximise import maximise
 from hpt_sampler_bayes.observations import Observations, observe
 from hpt_sampler_bayes.priors import Belief, Prior
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-    from hpt_sampler_bayes.kernel import FloatArray
+    from hpt_sampler_bayes.gp import BoolArray
     from hpt_sampler_bayes.model import Model
 
 __all__ = ["BayesSampler"]
@@ -39,18 +40,34 @@ _BELIEVED = 128  # candidates drawn from what the user believes
 
 @attrs.frozen(eq=False)
 class _Prepared:
-    """What is worked out once per space: its encoding and, of a small finite one, all configurations by key."""
+    """What is worked out once per space.
+
+    Attributes:
+        encoding: Its encoding.
+        prior: What the user believes.
+        every: All configurations by key; empty unless the space is finite and small.
+        rows: Their full rows.
+    """
 
     encoding: Encoding
-    every: dict[Any, Params] | None
     prior: Prior | None
+    every: dict[Any, Params]
+    rows: FloatArray
 
     @classmethod
     def of(cls, space: Space, priors: Mapping[str, Any]) -> _Prepared:
         small = space.size is not None and space.size <= _ENUMERATED
-        every = {space.key(params): params for params in space.grid()} if small else None
+        every = {space.key(params): params for params in space.grid()} if small else {}
         encoding = Encoding.of(space)
-        return cls(encoding, every, Prior.of(encoding, priors) if priors else None)
+        prior = Prior.of(encoding, priors) if priors else None
+        return cls(encoding, prior, every, encoding.fill(space.to_unit(every.values())))
+
+    def unseen(self, history: History) -> BoolArray | None:
+        """Which of ``every`` no trial has taken; where all were, the study allows repeats or has ended: all again."""
+        if not self.every:
+            return None
+        unseen = np.array([key not in history.keys for key in self.every])
+        return unseen if unseen.any() else ~unseen
 
 
 @attrs.define(kw_only=True)
@@ -81,15 +98,11 @@ class BayesSampler:
     def suggest(self, history: History, rng: Generator) -> Suggestion:
         """Propose the next configuration; a pure function of ``history`` and ``rng``."""
         prepared = self._prepare(history.space)
-        encoding, unseen = prepared.encoding, None
-        if prepared.every is not None:
-            unseen = [params for key, params in prepared.every.items() if key not in history.keys]
-            unseen = unseen or list(prepared.every.values())  # all were taken: the study allows repeats, or has ended
         with _one_blas_thread():
-            seen = observe(history, encoding, rng)
+            seen = observe(history, prepared.encoding, rng)
             if self._too_few(seen):
-                return self._initial(history, prepared, unseen, rng)
-            return self._modelled(history, prepared, seen, unseen, rng)
+                return self._initial(history, prepared, rng)
+            return self._modelled(history, prepared, seen, rng)
 
     def _prepare(self, space: Space) -> _Prepared:
         if space.hash not in self._prepared:
@@ -112,9 +125,7 @@ class BayesSampler:
         least = max(2, self.n_initial // 2)
         return len(seen.y) < least or len(seen.y) + len(seen.pending) < self.n_initial
 
-    def _initial(
-        self, history: History, prepared: _Prepared, unseen: list[Params] | None, rng: Generator
-    ) -> Suggestion:
+    def _initial(self, history: History, prepared: _Prepared, rng: Generator) -> Suggestion:
         """The first point of the design that nobody has taken."""
         count = len(history.trials) + self.n_initial + 8
         encoding, prior = prepared.encoding, prepared.prior
@@ -123,29 +134,22 @@ class BayesSampler:
             params = encoding.params(row) if index else first
             if history.space.key(params) not in history.keys:
                 return Suggestion(params, {"model": "initial", "index": index})
-        params = _another(history, unseen, rng)
-        return Suggestion(params, {"model": "initial", "index": None})
+        return Suggestion(_another(history, prepared, rng), {"model": "initial", "index": None})
 
-    def _modelled(
-        self,
-        history: History,
-        prepared: _Prepared,
-        seen: Observations,
-        unseen: list[Params] | None,
-        rng: Generator,
-    ) -> Suggestion:
-        encoding, prior = prepared.encoding, prepared.prior
+    def _modelled(self, history: History, prepared: _Prepared, seen: Observations, rng: Generator) -> Suggestion:
+        encoding, prior, unseen = prepared.encoding, prepared.prior, prepared.unseen(history)
         t = max(1, len(history.trials) - self.n_initial + 1)
         belief = None if prior is None else Belief(prior, t)
         warm = _last_fit(history, len(encoding.columns))
         model, acquisition = aim(encoding, seen, warm, belief, rng)
         if unseen is not None:
-            rows = encoding.fill(history.space.to_unit(unseen))
+            rows = prepared.rows[unseen]
         else:
             rows = candidates(encoding, model.best, rng, spread=_SPREAD, around=_AROUND)
             if prior is not None:
                 rows = np.vstack([rows, prior.draw(_BELIEVED, rng)])
-        owed = in_neglected_branch(encoding, rows, encoding.fill(history.unit))
+        inside = ~np.isnan(history.unit).all(axis=1)  # of an amended space
+        owed = in_neglected_branch(encoding, rows, history.unit[inside])
         if owed is not None:
             rows = rows[owed]
         if unseen is not None or owed is not None:
@@ -158,13 +162,14 @@ class BayesSampler:
             params = encoding.params(row)
             if unseen is not None or history.space.key(params) not in history.keys:
                 return Suggestion(params, _info(history, encoding, model, row, float(value)))
-        return Suggestion(_another(history, unseen, rng), {"model": "random"})
+        return Suggestion(_another(history, prepared, rng), {"model": "random"})
 
 
-def _another(history: History, unseen: list[Params] | None, rng: Generator) -> Params:
+def _another(history: History, prepared: _Prepared, rng: Generator) -> Params:
     """A random configuration, if there is one that no trial has taken."""
-    if unseen:
-        return dict(unseen[int(rng.integers(len(unseen)))])
+    unseen = prepared.unseen(history)
+    if unseen is not None:
+        return prepared.encoding.params(rng.choice(prepared.rows[unseen]))
     for _ in range(_TRIES):
         params = history.space.sample(rng)
         if history.space.key(params) not in history.keys:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front
+from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, evenly, front
 from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.model import Model, build
+from hpt_sampler_bayes.warp import cut_tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Proportional", "build_two"]
 
-_TAIL = 10.0  # interquartile ranges above the third quartile at which a loss says no more than "bad"
 _BEYOND = 0.1  # of the range, from the worst results to the reference point
 _STARTS = 5  # points of the front to search around
 
@@ -45,8 +45,7 @@ class Proportional:
     @classmethod
     def fit(cls, y: FloatArray) -> Proportional:
         """Fit to finite losses ``y`` (n,), n >= 1."""
-        low, middle, high = (float(q) for q in np.quantile(y, (0.25, 0.5, 0.75)))
-        cut = np.minimum(y, high + _TAIL * (high - low)) if high > low else y
+        cut, middle = cut_tail(y), float(np.quantile(y, 0.5))
         reach = float(np.abs(cut - middle).max()) or 1.0  # squares of what is divided by it do not overflow
         scaled = (cut - middle) / reach
         spread = float(scaled.std()) or 1.0
@@ -80,11 +79,10 @@ def build_two(
     first, second = (model.acquisition.gp for model in models)
     results = np.column_stack([model.warp.t[: len(seen.rows)] for model in models])
     kept = np.flatnonzero(seen.keeping)
-    ends = kept[front(results[kept])]
-    around = ends[np.unique(np.linspace(0, len(ends) - 1, _STARTS).round().astype(int))] if len(ends) else ends
-    model = attrs.evolve(models[0], best=seen.rows[around]) if len(ends) else models[0]
     if not len(kept):
-        return model, None
+        return models[0], None
+    ends = kept[front(results[kept])]
+    model = attrs.evolve(models[0], best=seen.rows[ends[evenly(len(ends), _STARTS)]])
     span = np.ptp(results, axis=0)
     reference = results.max(axis=0) + _BEYOND * np.where(span > 0.0, span, 1.0)
     pending = encoding.encode(seen.pending)

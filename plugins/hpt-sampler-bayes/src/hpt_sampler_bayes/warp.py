@@ -29,6 +29,7 @@ __all__ = [
     "HalfRank",
     "Warp",
     "YeoJohnson",
+    "cut_tail",
     "fit_warp",
     "half_rank",
     "yeo_johnson",
@@ -41,6 +42,7 @@ _LAMBDA_RANGE = (-4.0, 6.0)  # beyond it the transform overflows on standardised
 _TAIL = 10.0  # interquartile ranges above the third quartile at which a bad value says no more than "bad"
 _LARGEST = float(np.finfo(np.float64).max)
 _GOOD_TAIL = 1e4  # the same on the good side, where values carry the information: numerics only
+_DIVERGED = 1e3  # from the median to the third quartile in units of the good side: what is further off has diverged
 
 
 class Warp(Protocol):
@@ -54,6 +56,18 @@ class Warp(Protocol):
     def inverse(self, t: FloatArray) -> FloatArray:
         """Losses whose warped values are ``t``; monotone, flat outside the fitted range if need be."""
         ...
+
+
+def _quartiles(y: FloatArray) -> tuple[float, float, float]:
+    """The quartiles, the third as if what has diverged had not: a quarter of the losses must not flatten the others."""
+    q1, median, q3 = (float(q) for q in np.quantile(y, (0.25, 0.5, 0.75)))
+    return q1, median, min(q3, median + _DIVERGED * (median - q1)) if median > q1 else q3
+
+
+def cut_tail(y: FloatArray) -> FloatArray:
+    """Losses ``y`` (n,) without what lies far out on the bad side: beyond the cut a loss says no more than "bad"."""
+    q1, _, q3 = _quartiles(y)
+    return np.minimum(y, q3 + _TAIL * (q3 - q1)) if q3 > q1 else y
 
 
 def _standardise(t: FloatArray) -> tuple[FloatArray, float, float]:
@@ -72,7 +86,7 @@ def _robust_unit(y: FloatArray) -> tuple[FloatArray, float, float]:
     Returns:
         The scaled values, the shift and the scale.
     """
-    q1, median, q3 = (float(q) for q in np.quantile(y, (0.25, 0.5, 0.75)))
+    q1, median, q3 = _quartiles(y)
     scale = q3 - q1
     if not scale > 0.0:
         scale = float(np.max(np.abs(y - median)))
@@ -106,8 +120,8 @@ class HalfRank:
         """Linear between the observed losses and as below the median beyond the best; flat above the worst."""
         y = np.interp(t, self.knots_t, self.knots_y)
         if len(self.knots_t) > 1:
-            slope = (self.knots_y[1] - self.knots_y[0]) / (self.knots_t[1] - self.knots_t[0])
-            with np.errstate(over="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # warped values may be one to rounding
+                slope = (self.knots_y[1] - self.knots_y[0]) / (self.knots_t[1] - self.knots_t[0])
                 beyond = self.knots_y[0] + slope * (t - self.knots_t[0])
             y = np.where(t < self.knots_t[0], beyond, y)
         return _finite(y)

@@ -9,7 +9,7 @@ import attrs
 
 from hpt_core import Mistake, Sampler, Space, Suggestion, UsageError, option
 from hpt_sampler_compose.evidence import Choice, choose
-from hpt_sampler_compose.parts import Placed, called
+from hpt_sampler_compose.parts import Nesting, Placed, called, inside
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -20,7 +20,7 @@ __all__ = ["AutoSampler"]
 
 
 @attrs.define(kw_only=True)
-class AutoSampler:
+class AutoSampler(Nesting):
     """Chooses a sampler by what the study has shown so far, and says which and why.
 
     ``model`` suggests. Where the better results are mostly ties (accuracy on little data), or its predictions do not
@@ -39,8 +39,13 @@ class AutoSampler:
                 message = "Must be a sampler or None: AutoSampler(model=..., cheap=...), or name it: sampler='auto'."
                 raise UsageError(Mistake(name, message))
 
-    def suggest(self, history: History, rng: Generator) -> Suggestion:
-        """What the chosen sampler suggests, marked as coming from it; a pure function of ``history`` and ``rng``.
+    def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
+        """What the chosen sampler suggests.
+
+        Args:
+            path: The marks of the samplers around this one.
+            history: What the choice rests on.
+            rng: The only randomness.
 
         Raises:
             SpaceExhausted: When that sampler has nothing left.
@@ -48,8 +53,8 @@ class AutoSampler:
         choice = self._chosen(history)
         part = self.model if choice.model else self.cheap
         if part is None:
-            return Suggestion(history.space.sample(rng), {"why": choice.why})
-        return Placed(part, None, called(part)).suggest(history, rng, {"why": choice.why})
+            return Suggestion(history.space.sample(rng), {"why": choice.why}, path.rstrip("/") or "sampler")
+        return Placed(part, None, f"{path}{called(part)}").suggest(history, rng, {"why": choice.why})
 
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
         """Let both samplers object to what can never work.
@@ -63,7 +68,7 @@ class AutoSampler:
                 try:
                     part.check(space, objectives)
                 except UsageError as err:
-                    mistakes += (Mistake(f"sampler.{name}", mistake.message) for mistake in err.mistakes)
+                    mistakes += (inside(mistake, f"sampler.{name}") for mistake in err.mistakes)
         if mistakes:
             raise UsageError(*mistakes)
 

@@ -84,15 +84,18 @@ def credit(history: History, owner: Sequence[int | None], count: int, top: float
     return means
 
 
+def _place(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many distinct values are below each: the order alone. (n,)."""
+    return np.unique(values, return_inverse=True)[1].astype(np.float64)
+
+
 def _behind(losses: NDArray[np.float64], violation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Losses by which those that break constraints rank behind the others, the least violated of them first."""
-    found = np.array(losses)
-    breaks = ~(violation <= 0.0)
-    kept = found[~breaks & ~np.isnan(found).any(axis=1)]
-    worst = kept.max(axis=0) if len(kept) else np.zeros(found.shape[1])
-    # a tiny violation must not vanish beside a large loss
-    found[breaks] = np.maximum(worst + violation[breaks, None], np.nextafter(worst, np.inf))
-    return found
+    places = np.column_stack([_place(column) for column in losses.T])
+    breaks = violation > 0.0
+    places[breaks] = len(losses) + _place(violation)[breaks, None]
+    places[np.isnan(losses).any(axis=1) | np.isnan(violation)] = np.nan
+    return places
 
 
 def shares(means: Sequence[float], least: float) -> list[float]:

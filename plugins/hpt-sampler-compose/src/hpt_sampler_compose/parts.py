@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpt_core import History
 
-__all__ = ["Composed", "Part", "Placed", "called", "owners"]
+__all__ = ["Composed", "Nesting", "Part", "Placed", "called", "inside", "owners"]
 
 _RESERVED = ("fill", "given", "sampler")  # what the core itself writes as a source
 
@@ -59,7 +59,7 @@ class Placed:
         Raises:
             SpaceExhausted: When the sampler has nothing left.
         """
-        if isinstance(self.sampler, Composed):
+        if isinstance(self.sampler, Nesting):
             inner = self.sampler.suggest_within(f"{self.path}/", history, rng)
             return attrs.evolve(inner, info={**info, **inner.info})
         proposed = self.sampler.suggest(history, rng)
@@ -69,9 +69,29 @@ class Placed:
         return attrs.evolve(proposed, info={**info, **proposed.info}, source=source)
 
 
+class Nesting(ABC):
+    """A sampler that has others inside it."""
+
+    def suggest(self, history: History, rng: Generator) -> Suggestion:
+        """What one of the samplers inside suggests, marked as coming from it; a pure function of the arguments.
+
+        Args:
+            history: The history, which all of them see.
+            rng: The only randomness.
+
+        Raises:
+            SpaceExhausted: When no sampler that may suggest has anything left.
+        """
+        return self.suggest_within("", history, rng)
+
+    @abstractmethod
+    def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
+        """The same inside another sampler, whose mark ``path`` is, with a slash at its end; empty for none."""
+
+
 @attrs.define(kw_only=True)
-class Composed(ABC):
-    """What all samplers made of samplers share."""
+class Composed(Nesting):
+    """What samplers made of any number of samplers share."""
 
     samplers: list[Part] = option(help="The samplers: tables { use = ..., trials = ..., name = ..., option = ... }.")
     _labels: tuple[str, ...] = attrs.field(init=False, repr=False, eq=False)
@@ -81,22 +101,6 @@ class Composed(ABC):
             raise UsageError(Mistake("samplers", "Must hold at least one sampler. Got none."))
         self.samplers = [part if isinstance(part, Part) else Part(sampler=part) for part in self.samplers]
         self._labels = tuple(_labels(self.samplers))
-
-    def suggest(self, history: History, rng: Generator) -> Suggestion:
-        """What one of the parts suggests, marked as coming from it.
-
-        Args:
-            history: The history, which all parts see.
-            rng: The only randomness.
-
-        Raises:
-            SpaceExhausted: When no part has anything left.
-        """
-        return self.suggest_within("", history, rng)
-
-    @abstractmethod
-    def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
-        """The same inside another sampler, whose mark ``path`` is, with a slash at its end; empty for none."""
 
     def placed(self, path: str) -> list[Placed]:
         """The parts, marked for a place inside another sampler."""
@@ -120,7 +124,7 @@ class Composed(ABC):
                 try:
                     check(space, objectives)
                 except UsageError as err:
-                    mistakes += (_inside(mistake, i) for mistake in err.mistakes)
+                    mistakes += (inside(mistake, f"sampler[{i}]") for mistake in err.mistakes)
         if mistakes:
             raise UsageError(*mistakes)
 
@@ -193,7 +197,8 @@ def called(sampler: object) -> str:
     return f"{label}-sampler" if label in _RESERVED else label
 
 
-def _inside(mistake: Mistake, index: int) -> Mistake:
+def inside(mistake: Mistake, path: str) -> Mistake:
+    """A mistake that a part found in itself, at the key path of that part."""
     rest = mistake.path.removeprefix("sampler")
     separator = "." if rest and rest[0] not in ".[" else ""
-    return Mistake(f"sampler[{index}]{separator}{rest}", mistake.message)
+    return Mistake(f"{path}{separator}{rest}", mistake.message)

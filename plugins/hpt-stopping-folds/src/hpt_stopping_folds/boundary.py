@@ -48,9 +48,9 @@ def level(alpha: float, at: tuple[int, ...]) -> float:
     """
     if len(at) == 1:
         return alpha
-    plain, bonferroni = (NormalDist().inv_cdf(1 - share) for share in (alpha, alpha / len(at)))
+    plain, bonferroni = (-NormalDist().inv_cdf(share) for share in (alpha, alpha / len(at)))
     found = brentq(lambda c: _crossing(c, at) - alpha, plain, bonferroni + 1e-6, xtol=1e-6)
-    return 1 - NormalDist().cdf(float(found))
+    return NormalDist().cdf(-float(found))
 
 
 def _crossing(c: float, at: tuple[int, ...]) -> float:

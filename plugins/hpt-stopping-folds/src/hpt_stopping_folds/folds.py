@@ -96,8 +96,8 @@ class Folds(Paired):
         return next(iter(self._best(history, 1)), None)
 
     def _waiting(self, history: History) -> dict[int, FoldLosses]:
-        """Number -> folds of the trials that wait; what another rule paused later is not this one's."""
-        paused = [trial for trial in history.open.values() if trial.state is State.PAUSED]
+        """Number -> folds of the trials that wait; what another rule paused, later or where none waits, is not here."""
+        paused = [trial for trial in history.open.values() if self.waiting and trial.state is State.PAUSED]
         found = {trial.number: self._folds(history, trial) for trial in paused}
         return {number: mine for number, mine in found.items() if len(mine) == self._first}
 
