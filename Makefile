@@ -29,9 +29,9 @@ setup: $(VENV)/.stamp ## install the core, all plugins (editable) and the pinned
 setup-torch: $(VENV)/.stamp ## add torch to .venv, for the tests that are skipped without it
 	$(PIP) install -c constraints.txt torch
 
-test: $(VENV)/.stamp ## run all tests, of the core and of all plugins (ARGS="-k store" for some)
+test: $(VENV)/.stamp ## run all tests, of the core and of all plugins, in two processes (ARGS="-k store" for some)
 	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # else each process that a test starts may compile them anew
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.stamp ## check style, formatting, types and layering; changes nothing
 	$(BIN)/ruff check .

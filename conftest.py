@@ -1,4 +1,4 @@
-"""One Hypothesis profile for the core and all plugins, and Ctrl-C that tests may send.
+"""One Hypothesis profile for the core and all plugins, Ctrl-C that tests may send, and where their files are.
 
 By default the examples are the same at each run, so that a red test is red for everyone. Look for new ones
 with ``pytest --hypothesis-profile=explore``.
@@ -6,7 +6,10 @@ with ``pytest --hypothesis-profile=explore``.
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -16,3 +19,11 @@ settings.load_profile("fixed")
 
 # A shell's `pytest &` ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A store waits for the disk at each record. What is killed here are processes and not machines, so memory will do,
+# where there is enough of it and programs may be run from it.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes folders of its own there
+if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK):
+    _found = os.statvfs(_MEMORY)
+    if _found.f_bavail * _found.f_frsize > 2**30 and not _found.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)

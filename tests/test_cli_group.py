@@ -346,6 +346,7 @@ def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def f(params): return params['x']\n")
     (tmp_path / "s.toml").write_text(
         '[space]\nx = { low = 0, high = 9 }\n[evaluator]\nuse = "function"\ncall = "f:f"\n[store]\nuse = "memory"\n'
+        '[sampler]\nuse = "random"\n'
     )
     command = f"{sys.executable} -m hpt_core.cli run s.toml trials=2 {closed}"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import hpt_core
 ROOT = Path(__file__).parents[1]
 CORE = sorted(ROOT.glob("hpt_core/**/*.py"))
 PLUGINS = sorted(ROOT.glob("plugins/*/src/**/*.py"))
+FILES = [*CORE, *PLUGINS]
 
 MAX_FILE = 400
 MAX_FUNCTION = 60
@@ -47,9 +49,6 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def short(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-every_file = pytest.mark.parametrize("path", [*CORE, *PLUGINS], ids=short)
 
 
 @cache
@@ -143,15 +142,8 @@ def test_the_search_for_executed_data_finds_it(source: str, found: list[str]) ->
     assert list(executes_data(ast.parse(source))) == found
 
 
-@every_file
-def test_reading_never_executes(path: Path) -> None:
-    found = {name for name in executes_data(tree_of(path)) if (short(path), name) not in ALLOWED}
-    assert not found
-
-
-def test_every_exception_is_still_needed() -> None:
-    needed = {(short(path), name) for path in [*CORE, *PLUGINS] for name in executes_data(tree_of(path))}
-    assert not ALLOWED.keys() - needed
+def test_reading_never_executes_and_every_exception_is_still_needed() -> None:
+    assert {(short(path), name) for path in FILES for name in executes_data(tree_of(path))} == ALLOWED.keys()
 
 
 # --- size -----------------------------------------------------------------------------------------
@@ -172,17 +164,20 @@ def test_the_length_of_a_function_leaves_its_docstring_out() -> None:
     assert length(function) == 2
 
 
-@every_file
-def test_functions_are_short(path: Path) -> None:
+def long_functions(path: Path) -> Iterator[str]:
     limit = MAX_NUMERICS if short(path).startswith("plugins/hpt-sampler-") else MAX_FUNCTION
     functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, Function)]
-    assert not [f"{node.name}: {length(node)}" for node in functions if length(node) > limit]
+    yield from (f"{short(path)}: {node.name}: {length(node)}" for node in functions if length(node) > limit)
 
 
-@every_file
-def test_files_are_short(path: Path) -> None:
-    count = len(path.read_text(encoding="utf-8").splitlines())
-    assert count <= MAX_FILE or path.name == "hookspecs.py"  # that one is prose
+def test_functions_are_short() -> None:
+    assert not [found for path in FILES for found in long_functions(path)]
+
+
+def test_files_are_short() -> None:
+    counts = {short(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    del counts["hpt_core/hookspecs.py"]  # that one is prose
+    assert not {name: count for name, count in counts.items() if count > MAX_FILE}
 
 
 # --- docstrings -----------------------------------------------------------------------------------
@@ -205,9 +200,8 @@ def is_overload(node: ast.ClassDef | Function) -> bool:
     return any(dotted(item, {}).endswith(("overload", ".setter")) for item in node.decorator_list)
 
 
-@every_file
-def test_what_is_public_has_a_docstring(path: Path) -> None:
-    assert not list(undocumented(tree_of(path)))
+def test_what_is_public_has_a_docstring() -> None:
+    assert not [f"{short(path)}: {name}" for path in FILES for name in undocumented(tree_of(path))]
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -225,20 +219,20 @@ def test_the_lists_of_public_names_are_sorted() -> None:
     assert all(list(names) == sorted(names) for names in hpt_core._HOME.values())
 
 
-@pytest.mark.parametrize("name", hpt_core.__all__)
-def test_a_public_name_loads_from_its_home(name: str) -> None:
-    home = next(module for module, names in hpt_core._HOME.items() if name in names)
-    assert getattr(hpt_core, name) is getattr(__import__(f"hpt_core.{home}", fromlist=[name]), name)
+def test_a_public_name_loads_from_its_home() -> None:
+    for module, names in hpt_core._HOME.items():
+        home = importlib.import_module(f"hpt_core.{module}")
+        assert not [name for name in names if getattr(hpt_core, name) is not getattr(home, name)]
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=short)
-def test_a_plugin_imports_public_names_of_the_core_only(path: Path) -> None:
-    core = [item for item in imports_of(tree_of(path)) if item[0].partition(".")[0] == "hpt_core"]
-    assert not [item for item in core if item[0] != "hpt_core" or item[1] not in hpt_core.__all__]
+def hpt_imports() -> Iterator[tuple[str, str, str, str]]:
+    """What the plugins import of hpt: file, its own package, the module, the name."""
+    for path in PLUGINS:
+        for module, name in imports_of(tree_of(path)):
+            if module.startswith("hpt_"):
+                yield short(path), path.relative_to(ROOT).parts[3], module, name
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=short)
-def test_a_plugin_imports_no_other_plugin(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[3]
-    packages = {module.partition(".")[0] for module, _ in imports_of(tree_of(path))}
-    assert not {name for name in packages if name.startswith("hpt_")} - {"hpt_core", own}
+def test_a_plugin_imports_public_names_of_the_core_and_no_other_plugin() -> None:
+    others = [found for found in hpt_imports() if found[2].partition(".")[0] != found[1]]
+    assert not [found for found in others if found[2] != "hpt_core" or found[3] not in hpt_core.__all__]

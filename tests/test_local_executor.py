@@ -156,7 +156,10 @@ def test_a_worker_that_dies_costs_exactly_its_own_trial(evaluators: Callable[[st
     assert all(t.attempt == 1 for t in study.trials)
 
 
-def test_a_trial_that_hangs_is_ended_with_all_it_started(evaluators: Callable[[str], Any], tmp_path: Path) -> None:
+def test_a_trial_that_hangs_is_ended_with_all_it_started(
+    evaluators: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_GRACE_SECONDS", 0.3)
     study = study_of(5, evaluator=evaluators("hangs"), trial_timeout=1.0)
     start = time.monotonic()
     assert study.run(workers=2) == "space exhausted"

@@ -14,7 +14,6 @@ from hpt_sampler_cmaes.coding import Coding
 from hpt_sampler_cmaes.sampler import CmaesSampler
 
 
-@settings(max_examples=60, deadline=None)
 @given(spaces(max_size=6), st.integers(0, 2**32 - 1))
 def test_configurations_are_coded_and_found_again(space: Space, seed: int) -> None:
     coding, rng = Coding.of(space), np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -124,7 +124,6 @@ def test_a_density_over_a_tree_sums_to_one(n: int) -> None:
     assert np.exp(found.log_density(every)).sum() == pytest.approx(1.0, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(spaces(max_size=5), st.integers(0, 12), st.integers(0, 2**32 - 1))
 def test_any_finite_space_sums_to_one(space: Space, n: int, seed: int) -> None:
     size = space.size

@@ -179,7 +179,6 @@ def test_a_decision_is_that_of_numpy(complete: Curves, running: list[float], per
     assert (judge(rule, history) is not None) == oracle(complete, running, percentile, folds)
 
 
-@settings(max_examples=100)
 @given(curves, st.lists(numbers, min_size=1, max_size=5), st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_the_other_trials_and_the_sign_do_not_matter(
     complete: Curves, running: list[float], random: Any, folds: bool

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, events
@@ -430,7 +430,6 @@ def act(history: History, action: tuple[str, int, int, float]) -> int | None:
     return None
 
 
-@settings(max_examples=100)
 @given(actions, st.sampled_from([2, 3]))
 def test_stopping_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, float]], eta: int) -> None:
     """A rule with a past, a copy of it and a new one all decide as the plain algorithm does."""
@@ -449,7 +448,6 @@ def test_stopping_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, f
             follow(history, number, decision)
 
 
-@settings(max_examples=100)
 @given(actions, st.sampled_from([2, 3]))
 def test_promotion_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, float]], eta: int) -> None:
     history = make_history(SPACE, steps=20, resumable=True)
@@ -474,7 +472,6 @@ def test_promotion_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, 
                 start(history, promoted, history.trials[promoted].attempt + 1)
 
 
-@settings(max_examples=60)
 @given(actions, st.integers(1, 3), st.sampled_from(["asha", "halving", "pasha", "hyperband", "rounds"]))
 def test_a_memory_never_changes_an_answer(todo: list[tuple[str, int, int, float]], lag: int, kind: str) -> None:
     """Also in the views of reproducible studies, and one rule for several histories in turn."""
