@@ -12,7 +12,7 @@ from hpt_core import Categorical, Failure, Float, Int, Params, Space
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.sampler import BayesSampler
 
-SEEDS = 9
+SEEDS = 12
 TRIALS = 22
 
 
