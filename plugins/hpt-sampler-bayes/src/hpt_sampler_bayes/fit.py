@@ -19,10 +19,11 @@ With f = - log evidence - log prior (Rasmussen & Williams eq. 5.8 and 5.9):
 - df / d log noise = noise tr(Q) / 2
 
 Priors: from 25 results on, lengthscale ~ LogNormal(sqrt 2 + log(D) / 2, sqrt 3) (Hvarfner, Hellsten & Nardi, Vanilla
-Bayesian Optimization Performs Great in High Dimensions, ICML 2024), as a density of the lengthscale: a normal one in its
-logarithm about sqrt 2 - 3 + log(D) / 2. Before, log lengthscale ~ Normal(-0.65 + log(D) / 2, 1.03), fitted to surrogates
-of real tuning runs: it finds better ones sooner, and no worse ones later. s2 ~ Gamma(2, 1); log noise ~ Normal(-8, 3),
-as a density of the logarithm: wide enough for functions without noise as for those that are mostly noise.
+Bayesian Optimization Performs Great in High Dimensions, ICML 2024), as a density of the lengthscale: a normal one in
+its logarithm about sqrt 2 - 3 + log(D) / 2. Before, log lengthscale ~ Normal(-0.65 + log(D) / 2, 1.03), fitted to
+surrogates of real tuning runs: it finds better ones sooner, and no worse ones later. s2 ~ Gamma(2, 1);
+log noise ~ Normal(-8, 3), as a density of the logarithm: wide enough for functions without noise as for those that
+are mostly noise.
 """
 
 from __future__ import annotations
