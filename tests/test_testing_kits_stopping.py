@@ -315,14 +315,8 @@ WRONG: dict[str, type[Honest]] = {
 }
 
 
-class OfCurves(StoppingRuleKit):
-    """Half the histories: none of the wrong rules is wrong about folds alone."""
-
-    evidence = ("curve",)
-
-
 def broken(rule: type[Honest]) -> dict[str, str]:
-    return broken_rules(OfCurves, {"make_rule": rule, "make_component": rule})
+    return broken_rules(KIT, {"make_rule": rule, "make_component": rule})
 
 
 class TestHonest(StoppingRuleKit):

@@ -8,8 +8,6 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from hpt_core.described import describe
 from hpt_core.options import option_fields
 from hpt_core.testing.checks import check
@@ -23,12 +21,7 @@ def travelled(component: Any) -> Any:
 
 
 class ComponentKit:
-    """The checks that all kits share; inherit the kit of your kind instead."""
-
-    @pytest.fixture
-    def make_component(self) -> Callable[[], Any]:
-        """Makes a new component at each call; each kit takes it from the fixture that its user overrides."""
-        raise NotImplementedError
+    """The checks that all kits share; inherit the kit of your kind instead, whose ``make_component`` they take."""
 
     @check
     def test_options_have_help(self, make_component: Callable[[], Any]) -> None:

@@ -54,7 +54,7 @@ class ExecutorKit(ComponentKit):
     def make_executor(self) -> Make:
         """Override this: a callable that makes a new executor, as ``return MyExecutor`` does."""
         msg = "Override the fixture `make_executor` to return a callable that makes your executor."
-        raise NotImplementedError(msg)
+        pytest.fail(msg, pytrace=False)
 
     @pytest.fixture
     def make_component(self, make_executor: Make) -> Make:

@@ -87,7 +87,7 @@ class StoppingBase(ComponentKit):
     def make_rule(self) -> Make:
         """Override this: a callable that makes a new rule, as ``return MyRule`` or ``partial(MyRule, option=3)`` do."""
         msg = "Override the fixture `make_rule` to return a callable that makes your rule."
-        raise NotImplementedError(msg)
+        pytest.fail(msg, pytrace=False)
 
     @pytest.fixture
     def make_component(self, make_rule: Make) -> Make:

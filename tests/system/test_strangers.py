@@ -240,6 +240,7 @@ def test_what_collides_is_told_and_can_be_left_out(hpt: Hpt, tmp_path: Path) -> 
         ["boosting", "--study", "study.toml"],
         ["identical", "-o", "k=2", "--flag", "acts=false"],
         ["jsonl"],
+        ["terraces"],
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -63,18 +63,19 @@ def test_it_draws_what_the_package_draws(function: Any) -> None:
         direct.tell(told)
 
 
-def test_it_converges_as_the_package_does() -> None:
+@pytest.mark.parametrize("function", [sphere, ellipsoid])
+def test_it_converges_as_the_package_does(function: Any) -> None:
     ours, theirs = [], []
     for seed in range(5):
         study = Study(CUBE, sampler=CmaesSampler(), seed=seed)
-        study.run(ellipsoid, trials=320)
+        study.run(function, trials=320)
         assert study.best is not None
         ours.append(study.best.value)
         direct = CMA(mean=np.full(4, 0.5), sigma=0.25, bounds=np.array([[0.0, 1.0]] * 4), seed=seed)
         found: list[float] = []
         while len(found) < 320:
             asked = [direct.ask() for _ in range(direct.population_size)]
-            told = [(x, ellipsoid({f"x{i}": v for i, v in enumerate(x)})) for x in asked]
+            told = [(x, function({f"x{i}": v for i, v in enumerate(x)})) for x in asked]
             direct.tell(told)
             found += [value for _, value in told]
         theirs.append(min(found[:320]))
@@ -87,7 +88,7 @@ def test_a_mixed_space_is_solved() -> None:
     found = []
     for seed in range(5):
         study = Study(MIXED, sampler=CmaesSampler(), seed=seed)
-        study.run(mixed, trials=150)
+        study.run(mixed, trials=200)
         assert study.best is not None
         found.append(study.best.value)
     assert np.median(np.array(found, dtype=np.float64)) < 0.005  # one wrong integer costs 0.0025, one wrong choice 0.2

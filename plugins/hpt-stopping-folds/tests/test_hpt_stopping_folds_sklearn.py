@@ -42,14 +42,14 @@ def study_of(stop: Any, estimator: str = "sklearn.svm:SVC", space: dict[str, Any
 @pytest.fixture(scope="module")
 def whole() -> Study:
     study = study_of(())
-    study.run(trials=16)
+    study.run(trials=25)
     return study
 
 
 @pytest.mark.parametrize("spec", RULES, ids=lambda spec: spec.get("test", spec["use"]))
 def test_racing_saves_folds_and_keeps_the_winner(spec: dict[str, Any], whole: Study) -> None:
     study = study_of(spec)
-    study.run(trials=16)
+    study.run(trials=25)
     stopped = [trial for trial in study.trials if trial.state is State.STOPPED]
     assert stopped
     assert study.best is not None
@@ -62,7 +62,7 @@ def test_racing_saves_folds_and_keeps_the_winner(spec: dict[str, Any], whole: St
         assert [r.value for r in trial.reports] == [r.value for r in full[: len(trial.reports)]]
     found = verify(study.store, study.name, default_plugins())
     assert not found.differences
-    assert found.checked >= 16 + len(stopped)
+    assert found.checked >= 25 + len(stopped)
 
 
 def test_adjusted_values_are_nearer_to_what_all_folds_give() -> None:
