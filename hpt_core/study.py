@@ -292,7 +292,11 @@ class Study:
         return self.history.front
 
     def to_dataframe(self) -> Any:
-        """`History.to_dataframe`."""
+        """The trials as a pandas data frame, a column per parameter; needs pandas.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
         return self.history.to_dataframe()
 
     def close(self) -> None:
