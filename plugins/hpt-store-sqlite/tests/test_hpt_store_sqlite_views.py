@@ -24,7 +24,7 @@ SPACE = Space({"x": Float(0, 1)})
 def created(*, resumable: bool = False) -> Record:
     definition = {
         "space": SPACE.to_json(),
-        "objectives": {"accuracy": "maximize"},
+        "objectives": {"accuracy": "maximize", "ms": "minimize"},
         "seed": 0,
         "evidence": {"kind": "curve", "steps": None, "resumable": resumable},
     }
@@ -107,7 +107,7 @@ ATTEMPTED: dict[str, Record] = {
     "paused": {"seen": 1, "rule": "r", "reason": "later", "evidence": {}},
     "released": {"kind": "worker-lost"},
     "complete": {"event": "finished", "state": "complete", "values": [0.1, 2.0], "metrics": {"m": 1.0}},
-    "stopped": {"event": "finished", "state": "stopped", "reason": "enough", "rule": "r", "values": [0.25]},
+    "stopped": {"event": "finished", "state": "stopped", "reason": "enough", "rule": "r", "values": [0.25, 3.0]},
     "silent": {"event": "finished", "state": "stopped", "reason": "no value", "rule": "r"},
     "failed": {"event": "finished", "state": "failed", "kind": "error", "message": 'it\'s "bad"', "detail": "…"},
 }
