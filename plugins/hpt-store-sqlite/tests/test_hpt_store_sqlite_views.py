@@ -66,7 +66,7 @@ class Replay:
 
     def started(self, row: dict[str, Any] | None, record: Record) -> None:
         row = row or self._add(record, record["source"])
-        if not row["final"] and record["attempt"] == row["attempt"] + 1:
+        if not row["final"] and row["invalid"] is None and record["attempt"] == row["attempt"] + 1:
             row |= {"state": "running", "attempt": record["attempt"], "worker": record["worker"], "reason": None}
             row["started"] = record["time"]
 

@@ -3,7 +3,8 @@
 ``events`` is the log: one row per record, ``body`` is the whole record as JSON, ``event`` and ``trial`` stand beside it
 for queries. The views tell the same story as the core's replay does, in SQL alone:
 
-- a start counts if it is the first of its attempt; the attempt that started last is the current one;
+- a start counts if it is the first of its attempt and the trial was not declared invalid before; the attempt that
+  started last is the current one;
 - a report, pause, release or end counts if it comes from the current attempt, before which the trial was not parked
   (paused or given up for lost) in that attempt; the first end is final;
 - what was reported before the trial was given up for lost is void, unless the evaluator can resume.
@@ -44,7 +45,8 @@ LAST = "SELECT max(seq) FROM events WHERE study_id = (SELECT id FROM studies WHE
 
 _EFFECTIVE = """told AS (
   SELECT study_id, seq, trial, event, attempt,
-    event = 'started' AND 1 = row_number() OVER (PARTITION BY study_id, trial, event, attempt ORDER BY seq) AS begins
+    event = 'started' AND 1 = row_number() OVER (PARTITION BY study_id, trial, event, attempt ORDER BY seq)
+      AND NOT max(event = 'invalidated') OVER (PARTITION BY study_id, trial ORDER BY seq) AS begins
   FROM events
   WHERE trial IS NOT NULL AND event IN (
     'enqueued', 'started', 'reported', 'paused', 'released', 'finished', 'invalidated')
