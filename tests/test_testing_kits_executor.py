@@ -169,7 +169,7 @@ class ReturnsEarly(Honest):
     """Returns when the first of the workers has ended."""
 
     def is_enough(self, children: list[Child]) -> bool:
-        return len(children) == 1 and children[0].pipe.poll(0.05) is False and not children[0].since
+        return len(children) == 1 and children[0].pipe.poll(0.1) is False and not children[0].since
 
 
 class SwallowsDeaths(Honest):
