@@ -166,10 +166,14 @@ class SameName(Honest):
 
 
 class ReturnsEarly(Honest):
-    """Returns when the first of the workers has ended."""
+    """Returns when the first of the workers has ended, where the other takes its time."""
+
+    def run(self, worker: Any, count: int, lost: Lost) -> None:
+        self.early = worker.task == "last_one_late"
+        super().run(worker, count, lost)
 
     def is_enough(self, children: list[Child]) -> bool:
-        return len(children) == 1 and children[0].pipe.poll(0.1) is False and not children[0].since
+        return self.early and len(children) == 1
 
 
 class SwallowsDeaths(Honest):
