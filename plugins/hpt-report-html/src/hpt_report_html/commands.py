@@ -1,0 +1,96 @@
+"""``hpt report`` and ``hpt importance``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from hpt_report_html.importance import Importance
+
+__all__ = ["importance", "report"]
+
+_BAR = 30  # characters of the longest bar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _reading(command: F) -> F:
+    """The options that say which study."""
+    store = "Where the study is: a path or URL. Default: $HPT_STORE, else hpt.db here."
+    study = "The study's name; may be left out where there is one."
+    command = click.option("--study", metavar="NAME", help=study)(command)
+    return click.option("--store", metavar="PATH|URL", help=store)(command)
+
+
+def _place(store: str | None) -> str:
+    return store or os.environ.get("HPT_STORE") or "hpt.db"
+
+
+@click.command("report", short_help="Write a study as one page of HTML that opens offline.")
+@_reading
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def report(store: str | None, study: str | None, output: Path, force: bool) -> None:
+    """Write a study as one page of HTML: how it went, what matters, learning curves, all trials.
+
+    Nothing of the study is run, the page asks no network. Python: hpt_report_html.report(history).
+    """
+    from hpt_core import UsageError, load_history
+
+    if output.exists() and not force:
+        raise UsageError(f"{output} is there already. --force replaces it.")
+    history = load_history(_place(store), study)
+    from hpt_report_html.page import report as page
+
+    try:
+        output.write_text(page(history, study or f"The study in {_place(store)}"), encoding="utf-8")
+    except OSError as err:
+        raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
+    click.echo(f"{len(history.trials)} trials are in {output}.", err=True)
+
+
+@click.command("importance", short_help="Tell which parameters matter.")
+@_reading
+@click.option("--objective", metavar="NAME", help="Of several objectives. Default: the first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def importance(store: str | None, study: str | None, objective: str | None, as_json: bool) -> None:
+    """Tell which share of the variance, over the whole space, each parameter explains on its own.
+
+    By functional ANOVA on a random forest of the complete trials; what the shares lack to 100 % lies in parameters
+    acting together. With the share is its standard deviation over the trees of the forest.
+
+    JSON: {schema, objective, importances}; "importances" holds {parameter, share, sd}, the most important first.
+    """
+    from hpt_core import load_history
+    from hpt_report_html.importance import importances
+
+    history = load_history(_place(store), study)
+    found = importances(history, objective)
+    if as_json:
+        rows = [{"parameter": name, "share": share.mean, "sd": share.sd} for name, share in found.items()]
+        about = {"schema": "hpt/importance/1", "objective": objective or history.objectives[0]}
+        click.echo(json.dumps({**about, "importances": rows}, indent=2))
+    else:
+        click.echo("\n".join(_lines(found)))
+
+
+def _lines(found: dict[str, Importance]) -> list[str]:
+    wide = max(map(len, found), default=0)
+    most = max((share.mean for share in found.values()), default=0.0) or 1.0
+    return [
+        f"{name:{wide}}  {share.mean:6.1%} ± {share.sd:5.1%}  {'█' * round(_BAR * share.mean / most)}".rstrip()
+        for name, share in found.items()
+    ]

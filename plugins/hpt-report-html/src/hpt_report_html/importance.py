@@ -1,0 +1,161 @@
+"""Which parameters matter: functional ANOVA on a random forest.
+
+Hutter, Hoos & Leyton-Brown, An efficient approach for assessing hyperparameter importance, ICML 2014. A tree is
+constant on boxes, so its marginals and their variances are sums over the leaves, exact to rounding. Notation:
+
+======  ==========================================================================  ======
+symbol  meaning                                                                     shape
+======  ==========================================================================  ======
+low     lower corner of each leaf's box in the unit cube                            (L, d)
+high    upper corner                                                                (L, d)
+v       what the tree predicts there                                                (L,)
+p       volume of the box                                                           (L,)
+V       variance of the tree over the cube, sum p v^2 - (sum p v)^2
+V_j     variance of its mean as a function of parameter j alone
+======  ==========================================================================  ======
+
+The cube is that of the space: a log parameter's logarithm is uniform in it, each choice of a categorical takes an
+equal share. Where a parameter is inactive it has no effect on the loss: its coordinate is drawn at random there, so
+that a forest finds none either, and its importance is averaged over all branches of the space.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from hpt_core import UsageError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from hpt_core import History
+
+    FloatArray = NDArray[np.float64]
+
+__all__ = ["LEAST_TRIALS", "Importance", "importances", "main_effects"]
+
+LEAST_TRIALS = 10
+_MOST_TRIALS = 2000  # that a forest learns from
+_TREES = 32
+_FENCE = 1.5  # Tukey's: losses further beyond the third quartile, in interquartile ranges, count as being there
+
+
+@attrs.frozen
+class Importance:
+    """How much of a study's variance one parameter explains on its own.
+
+    Attributes:
+        mean: The share, 0 to 1; what the shares of all parameters lack to 1 lies in parameters acting together.
+        sd: Its standard deviation over the trees of the forest: how sure this is.
+    """
+
+    mean: float
+    sd: float
+
+
+def importances(history: History, objective: str | None = None) -> dict[str, Importance]:
+    """Share of the variance of an objective, over the whole space, that each parameter explains on its own.
+
+    Complete trials count, of more than 2,000 a random choice; constants are left out. Bad outliers are cut to Tukey's
+    fence, so that one diverged trial is not all that there is to explain. The forest is the same each time.
+
+    Args:
+        history: The study, see `hpt_core.load_history`.
+        objective: The name of the objective; None: the first.
+
+    Returns:
+        Parameter -> importance, the most important first.
+
+    Raises:
+        UsageError: If there are fewer than ten complete trials, all have the same value, or there is no such objective.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    rng = np.random.default_rng(0)
+    x, y = _learnt_from(history, _index(history, objective), rng)
+    forest: Any = RandomForestRegressor(_TREES, random_state=0).fit(x, y)
+    shares = np.array([_shares(tree.tree_, x.shape[1]) for tree in forest.estimators_])
+    shares = shares[np.isfinite(shares).all(axis=1)]  # a tree without a split explains nothing
+    names = history.space.columns
+    found = {
+        name: Importance(float(m), float(s)) for name, m, s in zip(names, shares.mean(0), shares.std(0), strict=True)
+    }
+    return dict(sorted(found.items(), key=lambda item: -item[1].mean))
+
+
+def _index(history: History, objective: str | None) -> int:
+    names = list(history.objectives)
+    if objective is None:
+        return 0
+    if objective not in names:
+        raise UsageError(f"The study has no objective {objective!r}. It has: {', '.join(names)}.")
+    return names.index(objective)
+
+
+def _learnt_from(history: History, objective: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Points of the unit cube (n, d) and losses (n,)."""
+    numbers = history.complete
+    if len(numbers) < LEAST_TRIALS:
+        msg = f"Importances need {LEAST_TRIALS} complete trials; the study has {len(numbers)}."
+        raise UsageError(msg)
+    if len(numbers) > _MOST_TRIALS:
+        numbers = np.sort(rng.choice(numbers, _MOST_TRIALS, replace=False))
+    x, y = history.unit[numbers].copy(), history.losses[numbers, objective]
+    x = np.where(np.isnan(x), rng.random(x.shape), x)
+    first, third = np.quantile(y, (0.25, 0.75))
+    y = np.minimum(y, third + _FENCE * (third - first)) if third > first else y
+    if np.ptp(y) == 0.0:
+        msg = "All complete trials have the same value, so no parameter explains a difference."
+        raise UsageError(msg)
+    return x, y
+
+
+def _shares(tree: Any, d: int) -> FloatArray:
+    """V_j / V of each parameter of a fitted tree of scikit-learn. (d,); NaN where it is constant."""
+    low, high, v = _leaves(tree, d)
+    p = (high - low).prod(axis=1)
+    variance = p @ v**2 - (p @ v) ** 2
+    if variance <= 0.0:
+        return np.full(d, np.nan)
+    return np.asarray(main_effects(low, high, v) / variance)
+
+
+def _leaves(tree: Any, d: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Corners and values of the leaves: children come after their parent in scikit-learn's arrays."""
+    low, high = np.zeros((tree.node_count, d)), np.ones((tree.node_count, d))
+    for node in np.flatnonzero(tree.children_left >= 0):
+        left, right, split = tree.children_left[node], tree.children_right[node], tree.feature[node]
+        low[left] = low[right] = low[node]
+        high[left] = high[right] = high[node]
+        high[left, split] = low[right, split] = tree.threshold[node]
+    leaf = tree.children_left < 0
+    return low[leaf], high[leaf], tree.value[leaf, 0, 0]
+
+
+def main_effects(low: FloatArray, high: FloatArray, v: FloatArray) -> FloatArray:
+    """V_j for each parameter of a function that is constant on boxes which fill the unit cube.
+
+    Args:
+        low: Lower corners. (L, d)
+        high: Upper corners. (L, d)
+        v: Values. (L,)
+
+    Returns:
+        (d,)
+    """
+    sides = high - low
+    p = sides.prod(axis=1)
+    mean = p @ v
+    found = np.empty(low.shape[1])
+    for j in range(low.shape[1]):
+        weight = (v - mean) * p / sides[:, j]  # what a leaf adds to the marginal wherever it lies on axis j
+        edges, where = np.unique(np.concatenate([low[:, j], high[:, j]]), return_inverse=True)
+        steps = np.bincount(where, weights=np.concatenate([weight, -weight]), minlength=len(edges))
+        marginal = np.cumsum(steps)[:-1]
+        found[j] = np.diff(edges) @ marginal**2
+    return found

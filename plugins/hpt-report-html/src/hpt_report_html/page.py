@@ -1,0 +1,144 @@
+"""A study as one page of HTML: it opens offline, asks no network, and runs nothing that the study says."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import plotly.io
+import plotly.offline
+
+from hpt_core import Trial, UsageError
+from hpt_report_html.importance import importances
+from hpt_report_html.pictures import figures
+
+if TYPE_CHECKING:
+    from hpt_core import History
+
+__all__ = ["report"]
+
+_ROWS = 100  # of the table of trials
+_DRAW = """
+const figures = JSON.parse(document.getElementById("figures").textContent);
+for (const [id, figure] of Object.entries(figures))
+  Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displaylogo: false});
+"""
+
+
+def report(history: History, name: str = "study") -> str:
+    """The page.
+
+    Args:
+        history: The study, see `hpt_core.load_history`.
+        name: What the study is called.
+
+    Returns:
+        HTML. All that the study says is text in it: a policy forbids any script but those that draw the pictures.
+    """
+    drawn = figures(history)
+    scripts = [plotly.offline.get_plotlyjs(), _DRAW]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string((files("hpt_report_html") / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        name=name,
+        head=list(_headline(history)),
+        best=_best(history),
+        titles=list(drawn),
+        figures=_as_json(drawn),
+        importances=_importances(history),
+        columns=["trial", "state", *history.objectives, *history.space.columns],
+        rows=list(_rows(history)),
+        left_out=max(0, len(history.trials) - _ROWS),
+        made=list(_made(history)),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _as_json(drawn: dict[str, Any]) -> str:
+    """The figures by the ids of their places, as JSON that cannot end the element which it stands in."""
+    parts = (f'"figure-{i}": {plotly.io.to_json(figure)}' for i, figure in enumerate(drawn.values(), 1))
+    return f"{{{', '.join(parts)}}}".replace("<", "\\u003c")
+
+
+def _hash(script: str) -> str:
+    """What a content security policy calls a script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _headline(history: History) -> Iterator[tuple[str, str]]:
+    """What and how much was tried, and what became of it."""
+    goals = ", ".join(f"{direction} {name}" for name, direction in history.definition["objectives"].items())
+    yield "objective", goals
+    states = Counter(str(trial.state) for trial in history.trials)
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    yield "trials", f"{len(history.trials)}: {counted}" if states else "none"
+    yield "worked on for", f"{history.elapsed:.1f} s, by {len(history.workers)} processes"
+    failures = Counter(trial.failure.kind for trial in history.trials if trial.failure is not None)
+    if failures:
+        yield "failures", ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
+    if history.stop is not None:
+        yield "ended", history.stop["reason"]
+
+
+def _best(history: History) -> list[dict[str, Any]]:
+    """The best trial, of several objectives the front."""
+    found = [history.best] if len(history.objectives) == 1 else history.front
+    return [
+        {
+            "number": trial.number,
+            "values": dict(zip(history.objectives, map(_shown, trial.values or ()), strict=True)),
+            "params": {name: _shown(value) for name, value in trial.params.items()},
+        }
+        for trial in found
+        if trial is not None
+    ]
+
+
+def _importances(history: History) -> dict[str, dict[str, str]]:
+    """Parameter -> objective -> share in words."""
+    found: dict[str, dict[str, str]] = {}
+    for objective in history.objectives:
+        try:
+            shares = importances(history, objective)
+        except UsageError:  # too little to learn from
+            continue
+        for name, share in shares.items():
+            found.setdefault(name, {})[objective] = f"{share.mean:.1%} ± {share.sd:.1%}"
+    return found
+
+
+def _rows(history: History) -> Iterator[list[str]]:
+    """The best trials first, then those without a value; of each its state, values and parameters."""
+
+    def loss(trial: Trial) -> tuple[bool, float]:
+        unusable = trial.values is None or trial.invalid is not None
+        return unusable, 0.0 if trial.values is None else history.loss_of(trial.values[0])
+
+    for trial in sorted(history.trials, key=loss)[:_ROWS]:
+        values = trial.values or (None,) * len(history.objectives)
+        params = trial.params
+        state = "invalid" if trial.invalid is not None else str(trial.state)
+        cells = [trial.number, state, *values, *(params.get(name) for name in history.space.columns)]
+        yield [_shown(cell) for cell in cells]
+
+
+def _made(history: History) -> Iterator[tuple[str, str]]:
+    """With what the study was run, to do it again."""
+    definition, provenance = history.definition, history.provenance
+    yield "seed", str(definition["seed"])
+    for part in ("sampler", "evaluator", "stop"):
+        yield part, str(definition[part])
+    yield "software", ", ".join(f"{name} {version}" for name, version in provenance.get("packages", {}).items())
+    yield "Python", f"{provenance.get('python', '')} on {provenance.get('platform', '')}"

@@ -1,0 +1,83 @@
+"""``hpt report`` and ``hpt importance`` as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hpt_core import Float, Study
+from hpt_core.cli.group import hpt as group
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    place = f"sqlite:///{tmp_path / 'hpt.db'}"
+    study = Study({"x": Float(0, 1), "y": Float(0, 1)}, sampler="random", seed=0, name="one", store=place)
+    study.run(lambda params: 3 * params["x"] + params["y"], trials=30)
+    study.close()
+    return place
+
+
+def hpt(*words: str) -> Result:
+    return CliRunner().invoke(group, words, prog_name="hpt")
+
+
+def test_importance_is_a_table_and_json(store: str) -> None:
+    table = hpt("importance", "--store", store)
+    assert table.exit_code == 0
+    first, second = table.stdout.splitlines()
+    assert first.split()[0] == "x"
+    assert second.split()[0] == "y"
+    about = json.loads(hpt("importance", "--store", store, "--json").stdout)
+    assert about["schema"] == "hpt/importance/1"
+    assert about["objective"] == "value"
+    assert [row["parameter"] for row in about["importances"]] == ["x", "y"]
+    assert f"{about['importances'][0]['share']:.1%}" in first
+
+
+def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    before = (tmp_path / "hpt.db").read_bytes()
+    told = hpt("report", "--store", store, "-o", str(page))
+    assert told.exit_code == 0
+    assert told.stdout == ""
+    assert f"30 trials are in {page}." in told.stderr
+    assert "<h1>The study in sqlite:///" in page.read_text(encoding="utf-8")
+    assert (tmp_path / "hpt.db").read_bytes() == before
+
+    again = hpt("report", "--store", store, "-o", str(page))
+    assert again.exit_code == 2
+    assert f"{page} is there already. --force replaces it." in again.stderr
+    assert hpt("report", "--store", store, "--study", "one", "-o", str(page), "--force").exit_code == 0
+    assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["report", "--store", "{here}/none.db"], 4, "no study was kept there yet"),
+        (["report", "--study", "two"], 4, "There is no study 'two'"),
+        (["report", "-o", "{here}/no/such/folder.html"], 2, "cannot be written"),
+        (["importance", "--objective", "valu"], 2, "The study has no objective 'valu'. It has: value."),
+    ],
+)
+def test_mistakes_are_one_sentence(store: str, tmp_path: Path, words: list[str], code: int, message: str) -> None:
+    words = [word.format(here=tmp_path) for word in words]
+    result = hpt(*words, *(() if "--store" in words else ("--store", store)))
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_too_few_trials_are_said(tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path / 'few.db'}"
+    study = Study({"x": Float(0, 1)}, sampler="random", store=place)
+    study.run(lambda params: params["x"], trials=3)
+    study.close()
+    result = hpt("importance", "--store", place)
+    assert result.exit_code == 2
+    assert "Importances need 10 complete trials; the study has 3." in result.stderr
+    assert hpt("report", "--store", place, "-o", str(tmp_path / "few.html")).exit_code == 0

@@ -1,0 +1,179 @@
+"""The page: what is in it against the history, what a real browser makes of it, and that names stay names."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpt_core import Categorical, Failure, Float, History, Int, Stop, Study
+from hpt_core.testing import make_history
+from hpt_report_html import figures, report
+from hpt_report_html.thin import thinned
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EVIL = "</script><script>document.title = 'taken over'</script><img src=x onerror=\"document.title='taken over'\">"
+SPACE = {"lr": Float(1e-5, 1e-1, log=True), "act": Categorical("relu", EVIL), "units": Int(1, 9, when={"act": "relu"})}
+
+
+def mixed(count: int = 30) -> History:
+    """A study with every kind of trial: complete, failed, stopped, running; with curves."""
+    rng = np.random.default_rng(0)
+    points = [make_history(SPACE).space.sample(rng) for _ in range(count)]
+    trials: list[tuple[Any, object]] = [(point, abs(np.log10(point["lr"]) + 3)) for point in points]
+    trials[3] = (points[3], Failure("error", EVIL))
+    trials[4] = (points[4], Stop("hopeless", {}, 4.5))
+    reports = {n: [5.0, 4.0 + n] for n in range(count) if n != 3}
+    return make_history(SPACE, trials, reports=reports, running=[{"lr": 1e-4, "act": EVIL}])
+
+
+class Page(HTMLParser):
+    """Texts of a page by the element that they stand in."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.path: list[str] = []
+        self.found: dict[str, list[str]] = {}
+        self.rows: list[list[str]] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
+        self.path.append(dict(attrs).get("id") or tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.path.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.found.setdefault(self.path[-1] if self.path else "", []).append(data)
+        if self.path and self.path[-1] == "td":
+            self.rows[-1][-1] += data
+
+
+def drawn(source: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads("".join(Page(source).found["figures"]))
+    return found
+
+
+def test_the_pictures_of_the_page_are_those_of_figures() -> None:
+    history = mixed()
+    page = report(history, "study")
+    assert [figure["layout"] for figure in drawn(page).values()] == [
+        json.loads(figure.to_json())["layout"] for figure in figures(history).values()
+    ]
+    titles = [html.escape(title) for title in figures(history)]
+    assert re.findall(r'aria-label="([^"]+)"', page) == titles
+    assert "Learning curves" in titles
+    assert "Pareto front" not in titles
+
+
+def test_the_best_so_far_is_the_running_minimum() -> None:
+    history = mixed()
+    trace = {trace.name: trace for trace in figures(history)["Optimisation history"].data}["best so far"]
+    values = [trial.value if trial.state == "complete" else None for trial in history.trials]
+    for x, y in zip(trace.x, trace.y, strict=True):
+        assert y == min(value for value in values[: x + 1] if value is not None)
+    assert trace.y[-1] == history.best.value if history.best else False
+
+
+def test_of_a_score_the_best_so_far_rises() -> None:
+    history = make_history({"x": Float(0, 1)}, [({"x": x}, x) for x in (0.2, 0.1, 0.7, 0.4)], directions=("maximize",))
+    trace = {trace.name: trace for trace in figures(history)["Optimisation history"].data}["best so far"]
+    assert list(zip(trace.x, trace.y, strict=True)) == [(0, 0.2), (2, 0.7), (3, 0.7)]
+
+
+def test_each_parameter_has_its_scale_and_only_trials_that_have_it() -> None:
+    history = mixed()
+    figure = figures(history)["Each parameter"]
+    axes = [figure.layout.xaxis.type, figure.layout.xaxis2.type, figure.layout.xaxis3.type]
+    assert dict(zip(history.space.columns, axes, strict=True)) == {"lr": "log", "act": "category", "units": "linear"}
+    with_units = [history.trials[n] for n in history.complete if "units" in history.trials[n].params]
+    place = list(history.space.columns).index("units")
+    assert list(figure.data[place].x) == [trial.params["units"] for trial in with_units]
+    assert list(figure.data[place].y) == [trial.value for trial in with_units]
+
+
+def test_the_front_is_shown_of_two_objectives() -> None:
+    points = [({"x": x}, (x, (x - 0.5) ** 2)) for x in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    history = make_history({"x": Float(0, 1)}, points, directions=("minimize", "minimize"))
+    traces = {trace.name: trace for trace in figures(history)["Pareto front"].data}
+    assert list(traces["front"].x) == [0.1, 0.3, 0.5]  # those beyond 0.5 are beaten in both
+    assert "<h2>Front</h2>" in report(history)
+
+
+def test_what_breaks_a_constraint_is_told_apart() -> None:
+    points = [({"x": x}, {"value": x, "ms": 100 * x}) for x in (0.2, 0.4, 0.9)]
+    history = make_history({"x": Float(0, 1)}, points, constraints={"ms": ">= 30"})
+    traces = {trace.name: trace for trace in figures(history)["Optimisation history"].data}
+    assert list(traces["breaks a constraint"].x) == [0]
+    assert list(traces["best so far"].y) == [0.4, 0.4]
+
+
+def test_predictions_stand_beside_what_was_found() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="bayes", seed=0)
+    study.run(lambda params: params["x"] ** 2, trials=8)
+    trace = figures(study.history)["Predicted and found"].data[0]
+    predicted = [trial for trial in study.trials if "mean" in trial.info]
+    assert list(trace.x) == [trial.info["mean"] for trial in predicted]
+    assert list(trace.y) == [trial.value for trial in predicted]
+
+
+def test_the_table_has_the_trials_best_first() -> None:
+    history = mixed()
+    header, *rows = Page(report(history)).rows
+    assert not header
+    assert len(rows) == len(history.trials)
+    values = [float(row[2]) for row in rows if row[1] == "complete"]
+    assert values == sorted(values)
+    assert {row[3 + list(history.space.columns).index("act")] for row in rows} == {"relu", EVIL}
+
+
+def test_an_empty_study_has_a_page() -> None:
+    page = report(make_history({"x": Float(0, 1)}))
+    assert drawn(page) == {}
+    assert "No trial has succeeded." in page
+
+
+def test_of_many_points_the_best_are_kept() -> None:
+    losses = np.random.default_rng(0).random(5000)
+    kept = thinned(range(5000), losses)
+    assert len(kept) == 800
+    assert kept == sorted(set(kept))
+    assert set(np.argsort(losses)[:200].tolist()) <= set(kept)
+    assert thinned(range(5), losses[:5]) == [0, 1, 2, 3, 4]
+
+
+def test_no_name_is_markup() -> None:
+    page = report(mixed(), EVIL)
+    own = page.index('<script type="application/json"')
+    assert "<script" not in page[:own]
+    assert "<img" not in page[:own]
+    data = page[own:].partition("</script>")[0]
+    assert "<" not in data.removeprefix("<script")
+    assert "taken over" in data
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+def test_a_browser_draws_all_pictures_and_runs_nothing_else(tmp_path: Path) -> None:
+    history = mixed()
+    page = tmp_path / "report.html"
+    page.write_text(report(history, "a study"), encoding="utf-8")
+    flags = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+    flags += ["disable-component-update", "disable-sync", f"user-data-dir={tmp_path / 'profile'}", "dump-dom"]
+    command = [str(CHROMIUM), *(f"--{flag}" for flag in flags), "--virtual-time-budget=10000", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "<title>a study</title>" in dom
+    for index in range(1, len(figures(history)) + 1):
+        place = dom.split(f'id="figure-{index}"')[1].partition("</figure>")[0]
+        assert 'class="main-svg"' in place
