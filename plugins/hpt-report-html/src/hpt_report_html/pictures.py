@@ -105,37 +105,42 @@ def _progress(history: History) -> go.Figure | None:
     if not known:
         return None
     figure = go.Figure()
-    feasible = {int(number) for number in history.feasible}
+    feasible = set(history.feasible.tolist())
     groups: dict[tuple[str, str], list[Trial]] = {}
-    for position in thinned(range(len(known)), [history.loss_of(trial.values[0]) for trial in known if trial.values]):
-        trial = known[position]
+    for trial in thinned(known, [history.loss_of(trial.value or 0.0) for trial in known]):
         breaks = trial.state == "complete" and trial.number not in feasible
         kind = ("breaks a constraint", _GREY) if breaks else (str(trial.state), _OF_STATE[trial.state])
         groups.setdefault(kind, []).append(trial)
     for (name, colour), trials in groups.items():
+        marker = {"color": colour, "size": 6, "symbol": "circle" if name == "complete" else "x-thin-open"}
+        x = [trial.number for trial in trials]
+        text = [_hover(history, trial) for trial in trials]
         figure.add_scatter(
-            x=[trial.number for trial in trials],
-            y=_values(trials),
-            mode="markers",
-            name=name,
-            marker={"color": colour, "size": 6, "symbol": "circle" if name == "complete" else "x-thin-open"},
-            text=[_hover(history, trial) for trial in trials],
-            hoverinfo="text",
+            x=x, y=_values(trials), text=text, name=name, mode="markers", marker=marker, hoverinfo="text"
         )
+    _add_best(history, figure)
+    _add_failed(history, figure)
+    return figure.update_layout(xaxis_title="trial", yaxis_title=_first(history))
+
+
+def _add_best(history: History, figure: go.Figure) -> None:
+    """A step down at each trial that was better than all before it, on to the last one."""
     numbers = np.sort(history.feasible)
     if len(numbers):
         best = np.minimum.accumulate(history.losses[numbers, 0])
-        new = np.flatnonzero(np.diff(best, prepend=np.inf))
-        x = [*numbers[new].tolist(), int(numbers[-1])]
-        y = [history.value_of(loss) for loss in (*best[new].tolist(), float(best[-1]))]
-        figure.add_scatter(x=x, y=y, mode="lines", name="best so far", line={"color": "black", "shape": "hv"})
-    lost = [trial.number for trial in history.trials if trial.state == "failed"]
-    if lost:
-        lowest = min(value for trial in known if (value := trial.value) is not None)
-        figure.add_scatter(
-            x=lost, y=[lowest] * len(lost), mode="markers", name="failed", marker={"color": _RED, "symbol": "x"}
-        )
-    return figure.update_layout(xaxis_title="trial", yaxis_title=_first(history))
+        at = [*np.flatnonzero(np.diff(best, prepend=np.inf)), -1]
+        y = [history.value_of(loss) for loss in best[at].tolist()]
+        line = {"color": "black", "shape": "hv"}
+        figure.add_scatter(x=numbers[at].tolist(), y=y, mode="lines", name="best so far", line=line)
+
+
+def _add_failed(history: History, figure: go.Figure) -> None:
+    """Crosses at the lower edge of the picture, as failed trials have no value."""
+    failed = [trial.number for trial in history.trials if trial.state == "failed"]
+    if failed:
+        low = min(min(trace.y) for trace in figure.data)
+        marker = {"color": _RED, "symbol": "x"}
+        figure.add_scatter(x=failed, y=[low] * len(failed), mode="markers", name="failed", marker=marker)
 
 
 def _front(history: History) -> go.Figure | None:
