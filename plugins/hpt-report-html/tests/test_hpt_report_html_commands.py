@@ -36,6 +36,23 @@ def test_importance_is_a_table_and_json(store: str) -> None:
     assert about["objective"] == "value"
     assert [row["parameter"] for row in about["importances"]] == ["x", "y"]
     assert f"{about['importances'][0]['share']:.1%}" in first
+    assert first.endswith("  " + 30 * "#")  # the longest bar
+    assert table.stdout.isascii()
+    assert table.stderr == ""
+
+
+def test_of_several_objectives_it_says_which(tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path / 'two.db'}"
+    objective = {"ms": "minimize", "accuracy": "maximize"}
+    study = Study({"x": Float(0, 1), "y": Float(0, 1)}, objective=objective, sampler="random", seed=0, store=place)
+    study.run(lambda params: {"ms": params["x"], "accuracy": params["y"]}, trials=30)
+    study.close()
+    first = hpt("importance", "--store", place)
+    assert first.stdout.startswith("x ")
+    assert first.stderr == "Of ms; --objective names another.\n"
+    second = hpt("importance", "--store", place, "--objective", "accuracy")
+    assert second.stdout.startswith("y ")
+    assert second.stderr == ""
 
 
 def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.tree import DecisionTreeRegressor
 
-from hpt_core import Categorical, Float, History, Int, UsageError
+from hpt_core import Categorical, Constant, Failure, Float, History, Int, Stop, UsageError
 from hpt_core.testing import make_history
 from hpt_report_html import importances
-from hpt_report_html.importance import main_effects
+from hpt_report_html.importance import _leaves, main_effects
 
 SQUARE = {"a": Float(0, 1), "b": Float(0, 1)}
 
@@ -76,6 +77,13 @@ def test_an_inactive_parameter_has_no_effect_in_the_other_branches() -> None:
     assert found["u"] == pytest.approx(0.1875 / 1.9375, abs=0.03)
 
 
+def test_where_a_parameter_is_active_is_not_its_own_doing() -> None:
+    # only "on" is 1, whatever u is there: that u has a value tells as much as m does, and must not count for u
+    space = {"m": Categorical("p", "on", "q", "r"), "u": Float(0, 1, when={"m": "on"})}
+    found = shares(sampled(space, lambda p: float(p["m"] == "on"), 200))
+    assert found == pytest.approx({"m": 1.0, "u": 0.0}, abs=0.05)
+
+
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 12))
 @settings(max_examples=50)
 def test_marginals_of_boxes_are_exact(seed: int, d: int, cuts: int) -> None:
@@ -102,6 +110,91 @@ def test_marginals_of_boxes_are_exact(seed: int, d: int, cuts: int) -> None:
         side = np.diff(edges[j])
         marginal = (values * volume).sum(axis=others) / side
         assert main_effects(low, high, v)[j] == pytest.approx((side * (marginal - mean) ** 2).sum(), abs=1e-10)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_marginals_of_a_forest_are_those_of_what_it_predicts(d: int) -> None:
+    """Against its own predictions, on the grid of all thresholds."""
+    rng = np.random.default_rng(d)
+    x = rng.random((40, d))
+    tree: Any = DecisionTreeRegressor(random_state=0).fit(x, rng.normal(size=40))
+    thresholds, feature = tree.tree_.threshold, tree.tree_.feature
+    edges = [np.unique([0.0, 1.0, *thresholds[feature == j]]) for j in range(d)]
+    centres = np.meshgrid(*[(e[1:] + e[:-1]) / 2 for e in edges], indexing="ij")
+    values = tree.predict(np.stack(centres, axis=-1).reshape(-1, d)).reshape(centres[0].shape)
+    widths = [np.diff(e) for e in edges]
+    mean = values
+    for width in reversed(widths):
+        mean = mean @ width
+    expected = []
+    for j in range(d):
+        marginal = np.moveaxis(values, j, 0)
+        for k in reversed([k for k in range(d) if k != j]):
+            marginal = marginal @ widths[k]
+        expected.append(widths[j] @ (marginal - mean) ** 2)
+    assert main_effects(*_leaves(tree.tree_, d)) == pytest.approx(expected, abs=1e-10)
+
+
+def test_names_and_their_order_are_none_of_its_business() -> None:
+    history = sampled(SQUARE | {"c": Float(0, 1)}, lambda p: 3 * p["a"] + 2 * p["b"] ** 2 + p["c"] * p["a"], 400)
+    other = make_history(
+        {"c": Float(0, 1), "b": Float(0, 1), "a": Float(0, 1)}, [(t.params, t.value) for t in history.trials]
+    )
+    assert shares(other) == pytest.approx(shares(history), abs=0.02)
+
+
+def test_the_order_of_choices_is_none_of_its_business() -> None:
+    # of six choices of effects 0 to 5, variance 35/12, beside 5 x, variance 25/12
+    effects = dict(zip("uvwxyz", range(6), strict=True))
+    for choices in ("uvwxyz", "zxvywu"):
+        space = {"choice": Categorical(*choices), "x": Float(0, 1)}
+        found = shares(sampled(space, lambda p: effects[p["choice"]] + 5 * p["x"], 600))
+        assert found["choice"] == pytest.approx(35 / 60, abs=0.05)
+
+
+def test_only_complete_trials_count() -> None:
+    history = sampled(SQUARE, lambda p: p["a"], 60)
+    points = [(trial.params, trial.value) for trial in history.trials]
+    others = [({"a": 0.1, "b": b}, end) for b in (0.1, 0.9) for end in (Failure("error", ""), Stop("late", {}, 99.0))]
+    assert importances(make_history(SQUARE, [*points, *others])) == importances(history)
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(1e9, 1.0), (0.0, 1e-200), (0.0, 1e200)])
+def test_where_the_objective_lies_is_none_of_its_business(offset: float, unit: float) -> None:
+    found = shares(sampled(SQUARE, lambda p: offset + unit * (3 * p["a"] + p["b"]), 200))
+    assert found == pytest.approx({"a": 0.9, "b": 0.1}, abs=0.06)
+
+
+def test_a_diverged_trial_is_cut_where_most_losses_are_one_and_the_same() -> None:
+    history = sampled(SQUARE, lambda p: max(p["a"] - 0.8, 0.0), 200)
+    points = [(trial.params, trial.value) for trial in history.trials]
+    points[0] = ({"a": 0.5, "b": 0.123}, 1e9)
+    assert next(iter(shares(make_history(SQUARE, points)))) == "a"
+    assert shares(make_history(SQUARE, points))["a"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("space", "point"),
+    [
+        ({"c": Constant(1)}, {"c": 1}),
+        (SQUARE, {"a": 0.5, "b": 0.5}),
+        ({"m": Categorical("on", "off"), "u": Float(0, 1, when={"m": "on"})}, {"m": "off"}),
+    ],
+)
+def test_of_one_configuration_nothing_is_explained(space: Any, point: Any) -> None:
+    history = make_history(space, [(point, float(n)) for n in range(20)])
+    with pytest.raises(UsageError, match="the same configuration"):
+        importances(history)
+
+
+def test_points_too_near_to_be_told_apart_explain_nothing() -> None:
+    history = make_history({"a": Float(0, 1)}, [({"a": 0.5 + n * 1e-10}, float(n)) for n in range(20)])
+    assert shares(history) == {"a": 0.0}
+
+
+def test_of_many_trials_it_learns_from_some() -> None:
+    found = shares(sampled(SQUARE, lambda p: 3 * p["a"] + p["b"], 2500))
+    assert found == pytest.approx({"a": 0.9, "b": 0.1}, abs=0.04)
 
 
 def test_one_diverged_trial_is_not_all_there_is() -> None:

@@ -104,6 +104,14 @@ def test_each_parameter_has_its_scale_and_only_trials_that_have_it() -> None:
     assert list(figure.data[place].y) == [trial.value for trial in with_units]
 
 
+def test_folds_are_not_called_a_curve() -> None:
+    trials = [({"x": x}, x) for x in (0.1, 0.9)]
+    history = make_history({"x": Float(0, 1)}, trials, reports={0: [0.0, 0.2], 1: [1.0, 0.8]}, evidence="folds")
+    assert "Learning curves" not in figures(history)
+    worse, best = figures(history)["Folds"].data
+    assert (list(best.x), list(best.y), list(worse.y)) == ([1, 2], [0.0, 0.2], [1.0, 0.8])
+
+
 def test_the_front_is_shown_of_two_objectives() -> None:
     points = [({"x": x}, (x, (x - 0.5) ** 2)) for x in (0.1, 0.3, 0.5, 0.7, 0.9)]
     history = make_history({"x": Float(0, 1)}, points, directions=("minimize", "minimize"))
@@ -137,6 +145,12 @@ def test_the_table_has_the_trials_best_first() -> None:
     values = [float(row[2]) for row in rows if row[1] == "complete"]
     assert values == sorted(values)
     assert {row[3 + list(history.space.columns).index("act")] for row in rows} == {"relu", EVIL}
+
+
+def test_a_choice_that_is_none_is_told_from_an_inactive_parameter() -> None:
+    space = {"a": Categorical(None, "some"), "b": Float(0, 1, when={"a": "some"})}
+    _, row = Page(report(make_history(space, [({"a": None}, 1.5)]))).rows
+    assert row == ["0", "complete", "1.5", "None", ""]
 
 
 def test_an_empty_study_has_a_page() -> None:

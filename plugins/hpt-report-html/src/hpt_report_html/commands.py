@@ -82,8 +82,10 @@ def importance(store: str | None, study: str | None, objective: str | None, as_j
     if as_json:
         rows = [{"parameter": name, "share": share.mean, "sd": share.sd} for name, share in found.items()]
         about = {"schema": "hpt/importance/1", "objective": objective or history.objectives[0]}
-        click.echo(json.dumps({**about, "importances": rows}, indent=2))
+        click.echo(json.dumps({**about, "importances": rows}, indent=2, allow_nan=False))
     else:
+        if objective is None and len(history.objectives) > 1:
+            click.echo(f"Of {history.objectives[0]}; --objective names another.", err=True)
         click.echo("\n".join(_lines(found)))
 
 
@@ -91,6 +93,6 @@ def _lines(found: dict[str, Importance]) -> list[str]:
     wide = max(map(len, found), default=0)
     most = max((share.mean for share in found.values()), default=0.0) or 1.0
     return [
-        f"{name:{wide}}  {share.mean:6.1%} ± {share.sd:5.1%}  {'█' * round(_BAR * share.mean / most)}".rstrip()
+        f"{name:{wide}}  {share.mean:6.1%} +- {share.sd:5.1%}  {'#' * round(_BAR * share.mean / most)}".rstrip()
         for name, share in found.items()
     ]

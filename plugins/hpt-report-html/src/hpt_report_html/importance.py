@@ -10,7 +10,7 @@ low     lower corner of each leaf's box in the unit cube                        
 high    upper corner                                                                (L, d)
 v       what the tree predicts there                                                (L,)
 p       volume of the box                                                           (L,)
-V       variance of the tree over the cube, sum p v^2 - (sum p v)^2
+V       variance of the tree over the cube, sum p (v - sum p v)^2
 V_j     variance of its mean as a function of parameter j alone
 ======  ==========================================================================  ======
 
@@ -43,6 +43,7 @@ LEAST_TRIALS = 10
 _MOST_TRIALS = 2000  # that a forest learns from
 _TREES = 32
 _FENCE = 1.5  # Tukey's: losses further beyond the third quartile, in interquartile ranges, count as being there
+_ROUNDING = 1e-25  # of a variance, where losses span 1: a tree with less has one value
 
 
 @attrs.frozen
@@ -72,7 +73,8 @@ def importances(history: History, objective: str | None = None) -> dict[str, Imp
         Parameter -> importance, the most important first.
 
     Raises:
-        UsageError: If there are fewer than ten complete trials, all have the same value, or there is no such objective.
+        UsageError: If there are fewer than ten complete trials, all have the same value or configuration, or there is
+            no such objective.
     """
     from sklearn.ensemble import RandomForestRegressor
 
@@ -80,7 +82,6 @@ def importances(history: History, objective: str | None = None) -> dict[str, Imp
     x, y = _learnt_from(history, _index(history, objective), rng)
     forest: Any = RandomForestRegressor(_TREES, random_state=0).fit(x, y)
     shares = np.array([_shares(tree.tree_, x.shape[1]) for tree in forest.estimators_])
-    shares = shares[np.isfinite(shares).all(axis=1)]  # a tree without a split explains nothing
     names = history.space.columns
     found = {
         name: Importance(float(m), float(s)) for name, m, s in zip(names, shares.mean(0), shares.std(0), strict=True)
@@ -98,30 +99,39 @@ def _index(history: History, objective: str | None) -> int:
 
 
 def _learnt_from(history: History, objective: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Points of the unit cube (n, d) and losses (n,)."""
+    """Points of the unit cube (n, d) and losses, scaled (n,)."""
     numbers = history.complete
     if len(numbers) < LEAST_TRIALS:
         msg = f"Importances need {LEAST_TRIALS} complete trials; the study has {len(numbers)}."
         raise UsageError(msg)
     if len(numbers) > _MOST_TRIALS:
         numbers = np.sort(rng.choice(numbers, _MOST_TRIALS, replace=False))
-    x, y = history.unit[numbers].copy(), history.losses[numbers, objective]
-    x = np.where(np.isnan(x), rng.random(x.shape), x)
-    first, third = np.quantile(y, (0.25, 0.75))
-    y = np.minimum(y, third + _FENCE * (third - first)) if third > first else y
-    if np.ptp(y) == 0.0:
-        msg = "All complete trials have the same value, so no parameter explains a difference."
+    x, y = history.unit[numbers], history.losses[numbers, objective]
+    same = "value" if y.min() == y.max() else "configuration"
+    if same == "value" or all(history.trials[n].params == history.trials[numbers[0]].params for n in numbers):
+        msg = f"All complete trials have the same {same}, so no parameter explains a difference."
         raise UsageError(msg)
-    return x, y
+    return np.where(np.isnan(x), rng.random(x.shape), x), _scaled(y)
+
+
+def _scaled(y: FloatArray) -> FloatArray:
+    """Losses (n,), not all the same, as numbers from 0 to 1: scikit-learn takes a variance of 2e-16 for none.
+
+    The fence is that of the distinct losses, as those of half of the trials may be one and the same.
+    """
+    y = y / np.abs(y).max()  # the range itself may be beyond the largest float
+    first, third = np.quantile(np.unique(y), (0.25, 0.75))
+    y = np.minimum(y, max(third + _FENCE * (third - first), np.quantile(y, 0.75))) - y.min()
+    return np.asarray(y / y.max())
 
 
 def _shares(tree: Any, d: int) -> FloatArray:
-    """V_j / V of each parameter of a fitted tree of scikit-learn. (d,); NaN where it is constant."""
+    """V_j / V of each parameter of a fitted tree of scikit-learn, (d,); a constant one explains nothing: 0."""
     low, high, v = _leaves(tree, d)
     p = (high - low).prod(axis=1)
-    variance = p @ v**2 - (p @ v) ** 2
-    if variance <= 0.0:
-        return np.full(d, np.nan)
+    variance = p @ (v - p @ v) ** 2
+    if variance <= _ROUNDING:
+        return np.zeros(d)
     return np.asarray(main_effects(low, high, v) / variance)
 
 

@@ -72,8 +72,6 @@ def _hash(script: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -84,7 +82,7 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
     states = Counter(str(trial.state) for trial in history.trials)
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield "trials", f"{len(history.trials)}: {counted}" if states else "none"
-    yield "worked on for", f"{history.elapsed:.1f} s, by {len(history.workers)} processes"
+    yield "worked on for", f"{history.elapsed:.1f} s; processes: {len(history.workers)}"
     failures = Counter(trial.failure.kind for trial in history.trials if trial.failure is not None)
     if failures:
         yield "failures", ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
@@ -127,10 +125,10 @@ def _rows(history: History) -> Iterator[list[str]]:
         return unusable, 0.0 if trial.values is None else history.loss_of(trial.values[0])
 
     for trial in sorted(history.trials, key=loss)[:_ROWS]:
-        values = trial.values or (None,) * len(history.objectives)
+        values = trial.values or ("",) * len(history.objectives)
         params = trial.params
         state = "invalid" if trial.invalid is not None else str(trial.state)
-        cells = [trial.number, state, *values, *(params.get(name) for name in history.space.columns)]
+        cells = [trial.number, state, *values, *(params.get(name, "") for name in history.space.columns)]
         yield [_shown(cell) for cell in cells]
 
 

@@ -47,7 +47,7 @@ def figures(history: History) -> dict[str, go.Figure]:
         "Each parameter": _slices,
         "The two that matter most": _pair,
         "Parallel coordinates": _parallel,
-        "Learning curves": _curves,
+        "Folds" if history.evidence == "folds" else "Learning curves": _curves,
         "Timeline": _timeline,
         "Predicted and found": _calibration,
     }
@@ -199,7 +199,7 @@ def _curves(history: History) -> go.Figure | None:
         figure.add_scatter(
             x=[report.step for report in trial.reports],
             y=[report.value for report in trial.reports],
-            mode="lines",
+            mode="markers+lines" if history.evidence == "folds" else "lines",
             line={"color": _BLUE if best else _GREY, "width": 2 if best else 1},
             opacity=0.9 if best else 0.5,
             name=f"the best {min(len(done), _BEST_CURVES)}" if best else "stopped",
@@ -208,7 +208,9 @@ def _curves(history: History) -> go.Figure | None:
             text=_hover(history, trial),
             hoverinfo="text+y",
         )
-    return figure.update_layout(xaxis_title="step", yaxis_title=_first(history))
+    return figure.update_layout(
+        xaxis_title="fold" if history.evidence == "folds" else "step", yaxis_title=_first(history)
+    )
 
 
 def _calibration(history: History) -> go.Figure | None:
@@ -348,7 +350,11 @@ def _parallel(history: History) -> go.Figure | None:
             y += [*(None if np.isnan(u) else round(float(u), 4) for u in unit), None]
         opacity = 0.35 if name == "others" else 0.8
         figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": colour}, opacity=opacity, hoverinfo="skip")
-    ticks = {"tickvals": [*range(len(names))], "ticktext": [_ends(history, name) for name in names]}
+    ticks = {
+        "range": [-0.2, len(names) - 0.8],
+        "tickvals": [*range(len(names))],
+        "ticktext": [_ends(history, name) for name in names],
+    }
     return figure.update_layout(xaxis=ticks, yaxis={"showticklabels": False, "title": {"text": "low to high"}})
 
 
