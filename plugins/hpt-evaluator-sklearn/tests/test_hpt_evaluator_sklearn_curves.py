@@ -19,7 +19,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression, Perceptron, SGDClassifier
 from sklearn.model_selection import (
     ShuffleSplit,
     StratifiedShuffleSplit,
@@ -131,6 +131,24 @@ def test_a_model_that_cannot_grow_gives_its_one_report_at_the_end() -> None:
     expected = cross_val_score(make_pipeline(StandardScaler(), SVC()), X, y, cv=SPLIT)[0]
     assert [(r.step, r.value) for r in reports] == [(9, expected)]
     assert result["value"] == expected
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MLPClassifier((5,), max_iter=20, early_stopping=True),
+        Perceptron(class_weight="balanced"),
+        SGDClassifier(early_stopping=True),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_model_that_refuses_epochs_as_it_is_set_gives_its_one_report_too(estimator: Any) -> None:
+    reports, _ = curve(estimator, resource="growth")
+    expected = cross_val_score(clone(estimator).set_params(random_state=0), X, y, cv=SPLIT)[0]
+    assert [(r.step, r.value) for r in reports] == [(9, expected)]
+    with pytest.raises(ValueError, match="partial_fit"):
+        curve(estimator, resource="growth", grow="partial_fit")
 
 
 def test_an_optimiser_stopped_early_gives_no_warning_and_a_network_learns() -> None:

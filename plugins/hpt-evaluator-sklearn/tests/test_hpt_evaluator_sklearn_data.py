@@ -52,6 +52,12 @@ def numbered() -> pd.DataFrame:
     return pd.DataFrame(np.column_stack([X, y, np.arange(150) % 5]))
 
 
+def polars_frame(known: int = 150) -> Any:
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({name: FRAME[name].to_list() for name in FRAME.columns})
+    return frame.with_columns(colour=pl.Series([*FRAME["colour"][:known], *[None] * (150 - known)]))
+
+
 def failing() -> None:
     raise KeyError("no such table")
 
@@ -190,6 +196,18 @@ def test_a_file_that_does_not_fit_is_told(tmp_path: Path, content: str, name: st
     with pytest.raises(UsageError) as caught:
         load_data({"file": str(tmp_path / name), "target": "y"})
     assert said in str(caught.value)
+
+
+def test_a_frame_of_polars_serves_as_one_of_pandas() -> None:
+    source = {"use": f"{__name__}:polars_frame", "target": "colour"}
+    data = load_data(source, groups="site", fit_params={"sample_weight": "weight"})
+    assert data.X.columns == ["a", "b", "c", "d"]
+    assert np.array_equal(data.X, X)
+    assert list(data.y) == list(FRAME["colour"])
+    assert np.array_equal(data.groups, FRAME["site"])
+    assert np.array_equal(data.fit_params["sample_weight"], FRAME["weight"])
+    with pytest.raises(UsageError, match=r"'colour' of .*polars_frame has 149 missing"):
+        load_data({**source, "known": 1})
 
 
 @pytest.mark.parametrize("target", [4, "4"])

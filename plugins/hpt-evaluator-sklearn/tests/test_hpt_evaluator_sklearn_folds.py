@@ -32,7 +32,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import Report, TrialContext
+from hpt_evaluator_sklearn.data import Data
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+from hpt_evaluator_sklearn.splits import Folds
 
 IRIS = load_iris(return_X_y=True)
 GROUPS = np.arange(150) % 7
@@ -182,7 +184,11 @@ def test_a_loss_is_the_negated_scorer() -> None:
         assert result[name] == expected.mean()
 
 
-@pytest.mark.parametrize("X", [scipy.sparse.csr_array(IRIS[0]), IRIS[0].tolist()], ids=["sparse", "list"])
+@pytest.mark.parametrize(
+    "X",
+    [scipy.sparse.csr_array(IRIS[0]), scipy.sparse.coo_matrix(IRIS[0]), IRIS[0].tolist()],
+    ids=["sparse", "sparse without rows", "list"],
+)
 def test_other_containers_than_arrays_are_scored_the_same(X: Any) -> None:
     reports, _ = evaluate({}, estimator=KNeighborsClassifier(), X=X, y=IRIS[1].tolist())
     assert [r.value for r in reports] == cross_val_score(KNeighborsClassifier(), X, IRIS[1]).tolist()
@@ -226,6 +232,12 @@ def test_an_estimator_that_writes_into_its_data_spoils_nothing_for_others() -> N
         assert [r.value for r in reports] == expected.tolist()
     assert (IRIS[0] == X).all()
     assert (y == IRIS[1]).all()
+
+
+@pytest.mark.parametrize(("n", "kept"), [(100, True), (2**20, False)])
+def test_folds_of_large_data_are_not_kept_in_each_process(n: int, kept: bool) -> None:
+    folds = Folds(Data(np.zeros((n, 10))), [(np.array([0, 1]), np.array([2]))])
+    assert (folds.take(0, Ridge()) is folds.take(0, Ridge())) is kept
 
 
 def test_trials_are_paired_by_a_fixed_random_state() -> None:

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import sklearn
@@ -193,6 +194,18 @@ def test_routed_metadata_goes_where_it_was_requested() -> None:
     for i in range(5):
         column = f"split{i}_test_score"
         assert np.array_equal(search.cv_results_[column], peer.cv_results_[column])
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_the_configuration_of_who_searches_holds_in_its_workers(backend: str) -> None:
+    weights, grid = np.linspace(0.1, 1.0, len(Y)), {"model__C": [0.1, 1.0]}
+    with sklearn.config_context(enable_metadata_routing=True), joblib.parallel_config(backend=backend):
+        scale = StandardScaler().set_fit_request(sample_weight=False)
+        model = LogisticRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = Pipeline([("scale", scale), ("model", model)])
+        search = SearchCV(pipeline, param_grid=grid, n_jobs=2).fit(X, Y, sample_weight=weights)
+        peer = GridSearchCV(pipeline, grid).fit(X, Y, sample_weight=weights)
+    assert np.array_equal(search.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"])
 
 
 def test_metadata_nobody_asked_for_is_refused_before_any_fit() -> None:

@@ -115,6 +115,7 @@ def test_a_distribution_without_a_range_can_be_drawn_from_but_not_searched() -> 
         ({"C": "ab"}, TypeError, "needs to be a list or"),
         ({"C": []}, ValueError, "need to be a non-empty sequence"),
         ({"C": np.ones((2, 2))}, ValueError, "one-dimensional"),
+        ([], ValueError, "Were there no candidates"),
     ],
 )
 def test_what_is_no_grid_is_told_by_scikit_learn(grid: Any, error: type[Exception], said: str) -> None:

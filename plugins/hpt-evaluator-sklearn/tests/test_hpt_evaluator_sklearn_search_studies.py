@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
@@ -308,10 +309,31 @@ def test_two_workers_find_the_same_as_one() -> None:
             assert np.array_equal(two.cv_results_[name], column), name
 
 
+def in_threads(estimator: Any, X: Any, y: Any) -> float:
+    """1 where joblib would use threads for what is parallel in a fit, 0 where it would start processes."""
+    return float(getattr(joblib.parallel.get_active_backend()[0], "supports_sharedmem", False))
+
+
+def test_what_is_parallel_in_a_fit_starts_no_processes_of_processes() -> None:
+    ours, theirs = (
+        search.set_params(scoring=in_threads, n_jobs=2, refit=False).fit(X, Y).cv_results_["mean_test_score"].tolist()
+        for search in (SearchCV(TREE, param_grid={"max_depth": [1, 2]}), GridSearchCV(TREE, {"max_depth": [1, 2]}))
+    )
+    assert ours == theirs == [1.0, 1.0]
+
+
 def test_threads_do_where_joblib_is_told_so() -> None:
     with joblib.parallel_config(backend="threading"):
         search = SearchCV(TREE, param_grid={"max_depth": [1, 2, 3]}, n_jobs=2).fit(X, Y)
     assert search.best_score_ == GridSearchCV(TREE, {"max_depth": [1, 2, 3]}).fit(X, Y).best_score_
+
+
+def test_filters_of_warnings_hold_in_other_processes() -> None:
+    search = SearchCV(LogisticRegression(max_iter=1), param_grid={"C": [0.1, 1.0]}, n_jobs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        with pytest.raises(ValueError, match=r"10 fits failed with the following error:(.|\n)*ConvergenceWarning"):
+            search.fit(X, Y)
 
 
 def test_an_error_in_a_worker_is_raised_as_it_is() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, indexable
 
 from hpt_core import Mistake, UsageError, import_object
 from hpt_evaluator_sklearn.estimators import imported, near
@@ -102,7 +102,8 @@ def load_data(
         wanted["groups"] = groups
     data = _with_columns(data, wanted)
     _check_lengths(data)
-    return data
+    X_rows, y_rows = indexable(data.X, data.y)  # some sparse matrices have no rows that can be taken
+    return attrs.evolve(data, X=X_rows, y=y_rows)
 
 
 def _from_source(source: Any) -> Data:
@@ -151,7 +152,7 @@ def _from_result(result: Any, target: str | None, name: str) -> Data:
         return Data(*result)
     if isinstance(result, Mapping) and "data" in result and "target" in result:
         return Data(result["data"], result["target"], result.get("groups"))
-    if hasattr(result, "columns") and hasattr(result, "iloc"):
+    if hasattr(result, "columns") and hasattr(result, "to_numpy"):
         return _from_frame(result, target, name)
     msg = f"{name} must give (X, y), (X, y, groups), a Bunch with data and target, or a data frame."
     raise UsageError(Mistake(_PATH, f"{msg} Got {type(result).__name__}."))
@@ -167,10 +168,16 @@ def _from_frame(frame: Any, target: str | None, name: str) -> Data:
         msg = f"There is no column {target!r} in {name}.{near(target, columns)} Columns: {_listing([*columns])}."
         raise UsageError(Mistake(f"{_PATH}.target", msg))
     y = frame[columns[target]]
-    if y.isna().any():
-        msg = f"The target column {target!r} of {name} has {int(y.isna().sum())} missing values."
+    missing = int((y.is_null() if hasattr(y, "is_null") else y.isna()).sum())
+    if missing:
+        msg = f"The target column {target!r} of {name} has {missing} missing values."
         raise UsageError(Mistake(f"{_PATH}.target", msg))
-    return Data(frame.drop(columns=[columns[target]]), y.to_numpy())
+    return Data(_without(frame, [columns[target]]), y.to_numpy())
+
+
+def _without(frame: Any, names: list[Any]) -> Any:
+    """A frame of pandas or polars without some of its columns."""
+    return frame.drop(columns=names) if hasattr(frame, "iloc") else frame.drop(names)
 
 
 def _columns(frame: Any) -> dict[str, Any]:
@@ -265,7 +272,7 @@ def _with_columns(data: Data, wanted: dict[str, Any]) -> Data:
             msg = f"There is no column {value!r} in the data.{near(value, [*beside, *in_frame])}"
             raise UsageError(Mistake("evaluator.groups", msg))
     groups = wanted.pop("groups", data.groups)
-    return Data(X.drop(columns=used) if used else X, data.y, groups, wanted)
+    return Data(_without(X, used) if used else X, data.y, groups, wanted)
 
 
 def _check_lengths(data: Data) -> None:

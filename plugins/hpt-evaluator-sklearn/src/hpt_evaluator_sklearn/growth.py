@@ -28,7 +28,7 @@ def growing_parameter(estimator: Any) -> str | None:
 
     Returns:
         ``n_estimators`` or ``max_iter`` where it has ``warm_start``, ``partial_fit`` where epochs are what its
-        ``max_iter`` counts; None where it cannot grow.
+        ``max_iter`` counts; None where it cannot grow, or refuses ``partial_fit`` as it is set.
     """
     model = last_step(estimator)
     params = model.get_params(deep=False) if hasattr(model, "get_params") else {}
@@ -36,7 +36,8 @@ def growing_parameter(estimator: Any) -> str | None:
     if warm and "n_estimators" in params:
         return "n_estimators"
     if hasattr(model, EPOCHS) and "max_iter" in params:
-        return EPOCHS
+        refuses = params.get("early_stopping") or params.get("class_weight") == "balanced"
+        return None if refuses else EPOCHS
     return "max_iter" if warm and "max_iter" in params else None
 
 

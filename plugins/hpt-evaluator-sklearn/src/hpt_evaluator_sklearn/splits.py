@@ -24,8 +24,8 @@ __all__ = ["FoldData", "Folds", "Split", "resolve_cv", "resolve_folds", "split_h
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Row numbers to train on and to test on."""
 
-_CACHE_BYTES = 2**29
-"""Folds are kept as copies while all of them together take less than this."""
+_CACHE_BYTES = 2**26
+"""Folds are kept as copies while all of them take less than this; in larger data, fits take far longer than copies."""
 
 
 def resolve_cv(cv: Any, y: Any, *, classifier: bool, seed: int = 0) -> Any:

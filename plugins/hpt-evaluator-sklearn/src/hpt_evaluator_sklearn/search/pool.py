@@ -11,6 +11,7 @@ import os
 import queue
 import tempfile
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -67,7 +68,7 @@ class FitPool:
         job = self._job
         joblib.dump((job.folds.data, job.folds.splits, job.routes), Path(self._folder.name) / "data")
         rest = attrs.evolve(job, folds=_NO_FOLDS, routes=None, cache=None)
-        self._task = _Task(self._folder.name, rest, self._cache_bytes)
+        self._task = _Task(self._folder.name, rest, self._cache_bytes, get_config(), warnings.filters)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -113,7 +114,7 @@ class FitPool:
 
     def _submit(self, pool: Any, params: Mapping[str, Any], fold: int) -> Any:
         try:
-            future = pool.submit(_try_there, self._task, dict(params), fold, get_config())
+            future = pool.submit(_try_there, self._task, dict(params), fold)
         except BrokenProcessPool as err:  # just now, by another one's fit
             future = Future()
             future.set_exception(err)
@@ -167,19 +168,25 @@ class _Task:
         folder: Where the data lies; it names the search too.
         rest: The job without its data.
         cache_bytes: For fitted transformers.
+        config: scikit-learn's configuration where the search was called; elsewhere it is another.
+        filters: The filters of warnings there.
     """
 
     folder: str
     rest: FoldJob
     cache_bytes: int
+    config: dict[str, Any]
+    filters: Sequence[Any]
 
 
 _latest: dict[str, Run] = {}
 """In a process of the pool: the search that it works for, by folder."""
 
 
-def _try_there(task: _Task, params: Mapping[str, Any], fold: int, config: dict[str, Any]) -> Result:
-    with config_context(**config):
+def _try_there(task: _Task, params: Mapping[str, Any], fold: int) -> Result:
+    # what is parallel in a fit starts no processes of its own, as in joblib's processes
+    with config_context(**task.config), warnings.catch_warnings(), joblib.parallel_config(backend="threading"):
+        warnings.filters = task.filters
         if task.folder not in _latest:
             _latest.clear()
             _latest[task.folder] = run_here(_load(task))
@@ -213,10 +220,12 @@ class ThreadExecutor:
     def run(self, worker: Any, count: int, lost: Callable[[str, Failure], bool]) -> None:
         """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
         errors: list[BaseException] = []
+        config = get_config()  # each thread has its own
 
         def work(name: str) -> None:
             try:
-                worker(name)
+                with config_context(**config):
+                    worker(name)
             except BaseException as err:  # noqa: BLE001 - the caller raises it
                 errors.append(err)
                 self.halted.set()

@@ -45,7 +45,7 @@ class SearchCV(BaseSearchCV):
             ``when`` may refer. A frozen distribution stands for its range. A list of mappings is a ``param_grid``.
         param_grid: As in GridSearchCV, instead of ``space``: all combinations, in scikit-learn's order.
         param_distributions: As in RandomizedSearchCV, instead of ``space``: the draws that it makes from the same
-            ``random_state``.
+            ``random_state``, if that is an int.
         n_iter: How many candidates the search has in all, those of earlier runs on the same store included. None: all
             of a ``param_grid``, 10 draws from ``param_distributions``, 50 of a ``space``.
         sampler: Who proposes: a name, a mapping ``{"use": name, ...}`` or an object. None: see ``param_grid`` and

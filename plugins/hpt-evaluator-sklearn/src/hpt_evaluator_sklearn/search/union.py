@@ -43,7 +43,12 @@ class Union:
         Args:
             grids: Names to lists or distributions.
             everything: See `parameter_of`.
+
+        Raises:
+            ValueError: In scikit-learn's words, if there are no grids.
         """
+        if not grids:
+            raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
         targets = sorted({name for grid in grids for name in grid})
         chooser = _free_name(targets) if len(grids) > 1 or not targets else ""
         parameters: dict[str, Any] = {}
