@@ -82,6 +82,8 @@ class Plugins:
     def register(self, plugin: object, name: str = "") -> PluginInfo:
         """Add a plugin from a program: a module or object with hook implementations.
 
+        It is there in this process: workers in others have the plugins that are installed.
+
         Raises:
             PluginError: If a hook implementation does not fit its specification.
         """

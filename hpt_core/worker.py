@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -78,6 +79,8 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
 class Worker:
     """The loop as an executor runs it; travels to other processes and machines.
 
+    The process that makes it answers for all that it runs: in the log a worker is called after that one.
+
     Args:
         study: The study.
         budget: How many trials the study may have in all; None: no limit.
@@ -86,6 +89,7 @@ class Worker:
     def __init__(self, study: Study, budget: int | None) -> None:
         self.study = study
         self.budget = budget
+        self._owner = liveness.this_process()
         self.trial_timeout = study.settings.trial_timeout
         self.store: Store = _StudyStore(study)
 
@@ -96,11 +100,14 @@ class Worker:
     def __call__(self, name: str, store: Store | None = None) -> str:
         """Run the loop as worker ``name`` until there is nothing more to do; returns why, in words."""
         study = self.study
+        name = self._in_log(name)
         if store is not None:
             study.serve(store)
         recover_at = time.monotonic() + _RECOVER_SECONDS
         nap = _SHORTEST_NAP
         while True:
+            if store is None and not liveness.is_alive(self._owner, 0.0):  # one that is served hears of it
+                return "the process that ran the study is gone"
             claimed = study.decisions.claim(name, self.budget)
             if isinstance(claimed, Stop):
                 _raise_if_failing(study)
@@ -118,7 +125,10 @@ class Worker:
 
     def lost(self, name: str, failure: Failure) -> bool:
         """Record that a worker died; returns whether to start another: one that dies idle would die again."""
-        return self.study.decisions.lost(name, failure)
+        return self.study.decisions.lost(self._in_log(name), failure)
+
+    def _in_log(self, name: str) -> str:
+        return name if liveness.owner_of(name) == self._owner else f"{self._owner}/{name}"
 
 
 def evaluate(study: Study, trial: Trial) -> None:
@@ -269,9 +279,10 @@ class _Observer:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._me = liveness.this_process()
+        self._pid = os.getpid()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
-        if "trial" not in record:
+        if "trial" not in record or os.getpid() != self._pid:  # a forked worker has a copy of this
             return
         study, event = self._study, record["event"]
         trial = study.ledger.history.trials[record["trial"]]

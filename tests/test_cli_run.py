@@ -170,6 +170,14 @@ def test_the_environment_says_where_to_keep_a_study_that_does_not(
     assert "hpt run s.toml --store=env.db '--name=b c' trials=6    goes on" in again.stderr
 
 
+def test_what_it_says_to_type_next_finds_a_store_whose_place_does_not_tell_its_kind(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    ended = cli("run", "s.toml", 'store={ use = "sqlite", path = "runs" }').stderr
+    typed = re.search(r"  hpt (best --store \S+)", ended)
+    assert typed, ended
+    assert cli(*typed[1].split()).exit_code == 0
+
+
 def test_a_study_in_memory_says_that_it_is_gone(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     result = cli("run", "s.toml", "--store", "memory")

@@ -752,3 +752,23 @@ def test_no_more_workers_are_started_than_there_are_trials() -> None:
         study.run(lambda params: params["x"], trials=trials, workers=300)
         assert len(study.trials) == trials
     assert started == [3]
+
+
+def test_a_worker_belongs_to_the_process_that_runs_the_study_whatever_its_executor_calls_it() -> None:
+    class InTurn:
+        def run(self, worker: Callable[[str], str], count: int, lost: Callable[[str, Failure], bool]) -> None:
+            assert study.decisions.claim(f"{liveness.this_process()}/worker-0", 4)  # and dies
+            assert lost("worker-0", Failure("killed", "it died"))
+            assert not lost("worker-0", Failure("killed", "it died without a trial"))
+            for number in range(1, count):
+                worker(f"worker-{number}")
+
+    plugins = Plugins()
+    study = study_of(plugins=plugins, executor=InTurn())
+    watcher = Watcher(lambda: study)
+    plugins.register(watcher)
+    study.run(lambda params: params["x"], trials=4, workers=2)
+    me = liveness.this_process()
+    assert [trial.worker for trial in study.trials] == [f"{me}/worker-0", *[f"{me}/worker-1"] * 3]
+    heard = [number for what, number, *_ in watcher.saw[1:-1] if what == "finished"]
+    assert heard == [0, 1, 2, 3]

@@ -12,7 +12,7 @@ from hpt_core.cli import words
 from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import data, duration, emit_json, say
 from hpt_core.components import location_of
-from hpt_core.errors import NothingSucceededError
+from hpt_core.errors import HptError, NothingSucceededError
 from hpt_core.export import outcome
 
 if TYPE_CHECKING:
@@ -149,10 +149,20 @@ class Ending:
         """What the reading commands must be told to find this study."""
         found = ""
         if os.path.abspath(where) != os.path.abspath(default_store()):  # noqa: PTH100 - a URL is no path
-            found += f" --store {shlex.quote(where)}"
+            found += f" --store {shlex.quote(self._address(where))}"
         if len(self._study.store.studies()) > 1:
             found += f" --study {shlex.quote(self._study.name)}"
         return found
+
+    def _address(self, where: str) -> str:
+        """The store as ``--store`` takes it: as a URL where its place alone does not say which store keeps it."""
+        store, plugins = self._study.store, self._study.plugins
+        try:
+            told = type(plugins.make_store(where)) is type(store)
+        except HptError:
+            told = False
+        name = plugins.name_of(type(store))
+        return where if told or name is None else f"{name}:///{where}"
 
 
 def _conclusion(content: Mapping[str, Any]) -> Iterator[str]:

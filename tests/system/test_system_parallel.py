@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = """
-    import sys, time
+    import multiprocessing, sys, time
     import hpt_core as hpt
 
     def evaluate(params):
@@ -32,8 +34,22 @@ SCRIPT = """
         time.sleep(0.02)
         yield float(params["x"])
 
+    class Forks:
+        # its workers open the store themselves, and are called as those of any other such executor may be
+
+        def run(self, worker, count, lost):
+            fork = multiprocessing.get_context("fork")
+            processes = [fork.Process(target=worker, args=(f"worker-{i}",)) for i in range(count)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
+
     if __name__ == "__main__":
-        study = hpt.Study({"x": hpt.Int(0, 29)}, sampler="grid", store=sys.argv[1], seed=0, retries=3)
+        executor = {"local": None, "forks": Forks()}[sys.argv[3]]
+        study = hpt.Study(
+            {"x": hpt.Int(0, 29)}, sampler="grid", store=sys.argv[1], seed=0, retries=3, executor=executor
+        )
         study.run(evaluate, workers=int(sys.argv[2]))
 """
 
@@ -47,9 +63,11 @@ class Party:
         self.script.write_text(textwrap.dedent(SCRIPT))
         self.processes: list[subprocess.Popen[str]] = []
 
-    def join(self, workers: int = 1) -> subprocess.Popen[str]:
-        command = [sys.executable, str(self.script), self.location, str(workers)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def join(self, workers: int = 1, executor: str = "local") -> subprocess.Popen[str]:
+        command = [sys.executable, str(self.script), self.location, str(workers), executor]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         self.processes.append(process)
         return process
 
@@ -70,7 +88,8 @@ def party(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Party]:
         process.communicate()
 
 
-def test_killed_processes_cost_nothing_but_time(party: Party) -> None:
+@pytest.mark.parametrize("executor", ["local", "forks"])
+def test_killed_processes_cost_nothing_but_time(party: Party, executor: str) -> None:
     """Three join; one is killed while it works, then a supervisor with its worker; a last one ends the study."""
     killed = party.join()
     party.join()
@@ -78,10 +97,10 @@ def test_killed_processes_cost_nothing_but_time(party: Party) -> None:
     for _ in range(3):
         killed.stdout.readline()
     killed.kill()
-    supervisor = party.join(2)
+    supervisor = party.join(2, executor)
     assert supervisor.stdout is not None
     supervisor.stdout.readline()
-    supervisor.kill()
+    supervisor.kill() if executor == "local" else os.killpg(supervisor.pid, signal.SIGKILL)
     time.sleep(0.2)
     party.finish()
     last = party.join()
