@@ -14,7 +14,7 @@ import attrs
 
 from hpt_core import events, liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
-from hpt_core.errors import EvaluationError, PluginError, SpaceExhausted, UsageError
+from hpt_core.errors import DefinitionChangedError, EvaluationError, PluginError, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
 from hpt_core.rules import ask, retired, value_of
@@ -70,7 +70,9 @@ class Decisions:
             one whose last chance is a trial that still runs).
         """
         with self.ledger.mutex, self.ledger.lock():
-            self.ledger.sync()
+            if liveness.owner_of(worker) in self.ledger.sync().outdated:
+                head = f"The study {self.ledger.name!r} was amended by another process"
+                raise DefinitionChangedError(f"{head}, and this one has it as it was: open it again to go on.")
             for _ in range(_REPEATS):
                 claimed = self._claim(worker, budget, judge=judge)
                 if not isinstance(claimed, Repeat):

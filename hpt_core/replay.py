@@ -32,6 +32,7 @@ class Replayed(Defined):
         self.definition = {}
         self.provenance: Mapping[str, Any] = {}
         self.workers: dict[str, float] = {}
+        self.outdated: set[str] = set()  # processes that run the study as it was before it was amended
         self.stop: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}
         self.clock: float | None = None
@@ -94,6 +95,8 @@ class Replayed(Defined):
 
     def _amended(self, record: Record) -> None:
         before = self.objectives
+        if record.get("differences"):  # else only who evaluates came or went
+            self.outdated.update(self.workers)
         self._define(record["definition"])
         self._best = None
         self._keys = {}
@@ -110,6 +113,7 @@ class Replayed(Defined):
     def _joined(self, record: Record) -> None:
         self.workers[record["worker"]] = record["time"]
         self._objectives_of[record["worker"]] = self.objectives
+        self.outdated.discard(record["worker"])
         self.provenance = record["provenance"]
         self.session = []
 

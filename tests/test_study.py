@@ -407,6 +407,32 @@ def test_who_heard_of_no_amendment_tells_its_result_by_the_objectives_it_knows(
     assert again.trials[1].state is State.STOPPED
 
 
+def test_who_heard_of_no_amendment_takes_no_more_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would decide by the sampler, the rules and the space that the study had before."""
+    store = MemoryStore()
+    here = study_on(store, sampler=Uniform())
+    running = here.ask()
+    with monkeypatch.context() as other_process:
+        other_process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
+        other = study_on(store, sampler=Constant(), amend=True)
+        assert other.ask().number == 1
+    with pytest.raises(DefinitionChangedError, match="amended by another process"):
+        here.ask()
+    here.tell(running, 1.0)
+    assert [trial.state for trial in here.trials] == [State.COMPLETE, State.RUNNING]
+    assert study_on(store, sampler=Constant()).ask().number == 2
+
+
+def test_an_evaluator_that_comes_later_outdates_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    here = study_on(store, sampler=Uniform())
+    here.ask()
+    with monkeypatch.context() as other_process:
+        other_process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
+        study_on(store, sampler=Uniform()).run(loss, trials=2)
+    assert here.ask().number == 2
+
+
 def test_a_result_that_lost_its_values_is_not_reused() -> None:
     store = MemoryStore()
     point = Suggestion({"x": 0.5, "n": 1})
