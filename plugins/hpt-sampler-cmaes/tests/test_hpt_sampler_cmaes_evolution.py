@@ -159,7 +159,7 @@ def test_what_failed_or_was_stopped_ranks_behind_what_is_complete() -> None:
     history.apply(events.reported(51.0, 1, 1, _report(1, -9.0)))
     history.apply(events.stopped_early(52.0, 1, 1, [-9.0], 0, "rule", "bad", {}))
     (members,) = generations(history, Coding.of(CUBE)).values()
-    assert [member.rank[0] for member in members] == [0.0, 0.0, 2.0, 1.0]
+    assert [member.rank[0] for member in members] == [0.0, 0.0, 3.0, 1.0]
 
 
 def _report(step: int, value: float) -> Any:
@@ -219,3 +219,33 @@ def test_several_objectives_are_refused() -> None:
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="must be"):
         CmaesSampler(**options)
+
+
+def test_what_breaks_constraints_ranks_behind_what_keeps_them_by_how_much() -> None:
+    study = Study(CUBE, constraints={"ms": "<= 10"}, sampler=CmaesSampler(population=6), seed=0)
+    told: list[Any] = [(5.0, 9.0), (1.0, 30.0), (2.0, 11.0), (0.0, 30.0), (4.0, 10.0), None]
+    for one in told:
+        study.tell(study.ask(), Failure("error", "no") if one is None else {"value": one[0], "ms": one[1]})
+    (members,) = generations(study.history, Coding.of(CUBE)).values()
+    assert sorted(range(6), key=lambda i: members[i].rank) == [4, 0, 2, 3, 1, 5]
+    assert [np.isfinite(member.loss) for member in members] == [True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_finds_the_best_point_that_keeps_a_constraint(seed: int) -> None:
+    """Of a sphere with its centre cut off: 0.23 away. Without regard to the constraint 0.08 to 0.18 is found."""
+    study = Study(CUBE, constraints={"x0": ">= 0.6"}, sampler=CmaesSampler(), seed=seed)
+    study.run(lambda params: {"value": sphere(params), "x0": params["x0"]}, trials=250)
+    assert study.best is not None
+    assert study.best.value == pytest.approx(0.23**2, abs=0.012)
+
+
+def test_it_starts_from_the_best_that_keeps_the_constraints_or_breaks_them_least() -> None:
+    study = Study(CUBE, constraints={"ms": "<= 10"}, sampler=CmaesSampler(), seed=0)
+    for x, loss, ms in ((0.1, 0.0, 50.0), (0.2, 3.0, 20.0)):
+        study.add_trial({f"x{i}": x for i in range(4)}, {"value": loss, "ms": ms})
+    assert study.ask().info["start"]["mean"] == pytest.approx([0.2] * 4)
+    other = Study(CUBE, constraints={"ms": "<= 10"}, sampler=CmaesSampler(), seed=0)
+    for x, loss, ms in ((0.1, 0.0, 50.0), (0.3, 7.0, 5.0), (0.2, 3.0, 20.0)):
+        other.add_trial({f"x{i}": x for i in range(4)}, {"value": loss, "ms": ms})
+    assert other.ask().info["start"]["mean"] == pytest.approx([0.3] * 4)

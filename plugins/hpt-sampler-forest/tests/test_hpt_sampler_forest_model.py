@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mpmath  # type: ignore[import-untyped] # ships no types
 import numpy as np
@@ -101,3 +102,20 @@ def test_failures_and_stopped_trials() -> None:
     assert seen.results == 5
     assert seen.y[3] == seen.y[1]  # no better than the median result
     assert seen.y[5] == pytest.approx(seen.y[:5].max() + 0.5 * np.ptp(seen.y[:5]))
+
+
+def test_what_breaks_a_constraint_is_worse_than_all_that_keep_it_in_order_of_violation() -> None:
+    results = [(0.5, 10.0), (0.0, 50.0), (0.1, 11.0), (0.9, 9.0), (0.7, 10.0), (0.2, 11.0)]
+    trials: list[Any] = [({"x": (i + 1) / 10}, {"value": loss, "ms": ms}) for i, (loss, ms) in enumerate(results)]
+    history = make_history(
+        {"x": Float(0, 1)}, [*trials, ({"x": 0.9}, Failure("error", "no"))], constraints={"ms": "<= 10"}
+    )
+    y = observe(history, np.random.default_rng(0)).y
+    np.testing.assert_array_equal(y[[0, 4, 3]], squeeze(np.array([0.5, 0.7, 0.9])))
+    assert y[3] < y[2] == y[5] < y[1] < y[6]
+
+
+def test_where_nothing_keeps_the_constraints_only_the_violation_counts() -> None:
+    trials = [({"x": (i + 1) / 10}, {"value": -ms, "ms": ms}) for i, ms in enumerate([40.0, 11.0, 90.0, 20.0])]
+    y = observe(make_history({"x": Float(0, 1)}, trials, constraints={"ms": "<= 10"}), np.random.default_rng(0)).y
+    assert np.argsort(y).tolist() == [1, 3, 0, 2]

@@ -6,8 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
+from hpt_core import Int, Space
+from hpt_sampler_tpe.parzen import Mixture
 from hpt_sampler_tpe.rules import HPT, OPTUNA, recency
+from hpt_sampler_tpe.tree import Tree
 
 
 @pytest.mark.parametrize("n", range(1, 301))
@@ -45,3 +49,21 @@ def test_widths_by_hand() -> None:
     np.testing.assert_allclose(OPTUNA.widths.of(np.array([0.3, 0.35])), [0.25, 0.25])
     np.testing.assert_allclose(HPT.widths.of(np.array([0.3, 0.35])), [1 / 16, 1 / 16])
     np.testing.assert_allclose(HPT.widths.of(np.full(200, 0.5)), np.full(200, 0.05))
+    np.testing.assert_allclose(
+        HPT.widths.of(np.full(200, 0.5), 3), np.full(200, 1 / 6)
+    )  # of few values half a distance
+    np.testing.assert_allclose(HPT.widths.of(np.full(200, 0.5), 500), np.full(200, 0.05))
+    np.testing.assert_allclose(OPTUNA.widths.of(np.full(200, 0.5), 3), np.full(200, 0.01))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_a_kernel_at_one_of_few_values_keeps_its_neighbours_possible(size: int) -> None:
+    """However often one value was taken, the next one has the mass of a normal beyond one standard deviation, or so."""
+    (column,) = Tree.of(Space({"n": Int(1, size)})).columns
+    assert column.centres is not None
+    mixture = Mixture.of([column], np.full((40, 1), column.centres[0]), np.ones(40), HPT.widths)
+    others = np.exp(mixture.log_density(column.centres[:, None]))
+    assert others.sum() == pytest.approx(1.0)
+    between = norm.cdf(3.0) - norm.cdf(1.0)  # half a cell is one standard deviation
+    kernel = between / norm.cdf(1.0)  # cut to the interval
+    assert others[1] >= 0.95 * kernel * 40 / 41

@@ -47,6 +47,13 @@ def suggestions(space: Space, trials: list[Any], count: int, **more: Any) -> lis
     return [TpeSampler().suggest(history, np.random.default_rng(i)) for i in range(count)]
 
 
+def test_no_more_results_are_good_than_there_are_of_a_branch_looked_at_alone() -> None:
+    space = Space({"m": Categorical("a", "b"), "x": Float(0, 1, when={"m": "a"}), "y": Float(0, 1, when={"m": "b"})})
+    trials = [({"m": "a", "x": i / 10}, float(i)) for i in range(8)] + [({"m": "b", "y": 0.5}, 9.0)]
+    found = [one.info for one in suggestions(space, trials, 60)]
+    assert {(info["results"], info["good"]) for info in found} == {(9, 2), (8, 2), (1, 0)}
+
+
 def test_the_first_points_are_the_default_and_a_latin_hypercube() -> None:
     space = Space({"x": Float(0, 1, default=0.125), "c": Categorical("a", "b", "c", "d", "e")})
     running: list[Params] = []

@@ -99,6 +99,19 @@ def test_folds_are_compared_on_the_same_folds_whatever_their_order() -> None:
     assert judge(Median(), history) is None  # nobody else did fold 4
 
 
+def test_trials_that_break_a_constraint_are_not_compared_with() -> None:
+    curves = [*TABLE, *([[0, 0, 0]] * 6)]
+    times = [5.0] * 5 + [99.0] * 6
+    trials = [
+        ({"x": i / 1000}, {"value": curve[-1], "ms": ms})
+        for i, (curve, ms) in enumerate(zip(curves, times, strict=True))
+    ]
+    reports: Mapping[int, Any] = dict(enumerate([*curves, [7]]))
+    for bound, stops in (("<= 10", False), ("<= 100", True)):
+        history = make_history(SPACE, trials, running=[{"x": 0.9}], reports=reports, constraints={"ms": bound})
+        assert (judge(Median(), history) is not None) == stops
+
+
 def test_warm_up() -> None:
     assert judge(Median(), study(TABLE[:4], [99, 99])) is None
     assert judge(Median(min_trials=4), study(TABLE[:4], [99, 99])) is not None

@@ -57,6 +57,29 @@ def test_a_curve_that_would_end_above_the_incumbent_is_stopped_at_the_first_mome
     json.dumps(evidence, allow_nan=False)
 
 
+def test_a_trial_that_breaks_a_constraint_is_no_incumbent() -> None:
+    curves = {0: falling(0.3), 1: falling(0.95), 2: falling(0.9, 15)}
+    for slow, stops in ((99.0, False), (5.0, True)):
+        trials = [
+            ({"x": 0.0}, {"value": 0.3, "ms": slow}),
+            ({"x": 1.0}, {"value": 0.95, "ms": 5.0}),
+            ({"x": 2.0}, None),
+        ]
+        history = make_history(SPACE, trials, reports=curves, steps=STEPS, constraints={"ms": "<= 10"})
+        assert (asked(Extrapolation(audit=0), history) is not None) == stops
+
+
+def test_no_false_stop_is_one_that_breaks_a_constraint() -> None:
+    """The second curve falls late: the rule would have stopped it, and it went on to beat the first."""
+    late = [1.0] * 20 + [0.1] * 10
+    for slow, false in ((99.0, 0), (5.0, 1)):
+        trials = [({"x": 0.0}, {"value": 0.3, "ms": 5.0}), ({"x": 1.0}, {"value": 0.1, "ms": slow})]
+        reports = {0: falling(0.3), 1: late}
+        history = make_history(SPACE, trials, reports=reports, steps=STEPS, constraints={"ms": "<= 10"})
+        found = false_stop_rate(history, Extrapolation(audit=1.0))
+        assert (found.stops, found.false) == (1, false)
+
+
 @pytest.mark.parametrize("end", [0.1, 0.29, 0.3])
 def test_a_curve_that_would_end_at_the_incumbent_or_below_goes_on(end: float) -> None:
     others = [falling(0.3), falling(0.5)]

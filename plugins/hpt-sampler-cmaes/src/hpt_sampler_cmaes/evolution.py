@@ -4,8 +4,10 @@ A trial notes from which generation of which evolution it was drawn, and what th
 results of a generation, in the order in which they ended, make the next one; what ends later is too late, and while
 workers wait for none of them, more are drawn from the same distribution. So the state is a function of the log alone.
 
-Complete results are the better ones, then come those stopped early (the further the better), then failures. CMA-ES
-looks at ranks, and for the borders of the space at quartiles of the losses: one diverged trial changes next to nothing.
+Complete results are the better ones, then come those stopped early (the further the better), those that break the
+study's constraints (the less the better; Deb 2000, An efficient constraint handling method for genetic algorithms,
+section 3), then failures. CMA-ES looks at ranks, and for the borders of the space at quartiles of the losses: one
+diverged trial changes next to nothing.
 
 The distribution is that of Hamano et al., CatCMA with Margin, arXiv 2504.07884; restarts with a doubled population are
 those of Auger and Hansen, A Restart CMA Evolution Strategy With Increasing Population Size, CEC 2005.
@@ -37,7 +39,7 @@ class Member:
     Attributes:
         raw: What was drawn: the normal vector,
         places: and the categories.
-        loss: The loss, infinite if the trial failed or was stopped early.
+        loss: The loss, infinite if the trial failed, was stopped early or breaks a constraint.
         rank: What it is ranked by.
     """
 
@@ -56,11 +58,12 @@ def generations(history: History, coding: Coding) -> dict[tuple[int, int], list[
     """(evolution, generation) -> its members with evidence, in the order in which they ended."""
     found: dict[tuple[int, int], list[tuple[tuple[float, int], Member]]] = {}
     dead = {int(n) for n in history.failed}
+    beyond = history.violation if history.constraints else np.zeros(len(history.trials))
     usable = [*history.complete, *history.stopped, *history.failed, *history.pending]
     for number in sorted(int(n) for n in usable):
         trial = history.trials[number]
         drawn = _drawn(trial.info, coding)
-        rank = _rank(history, trial, failed=number in dead)
+        rank = _rank(history, trial, float(beyond[number]), failed=number in dead)
         if drawn is not None and rank is not None:
             member = Member(*drawn, rank[1] if rank[0] == 0.0 else math.inf, rank)
             when = (math.inf if trial.ended is None else trial.ended, number)
@@ -78,16 +81,17 @@ def _drawn(info: Mapping[str, Any], coding: Coding) -> tuple[FloatArray, list[in
     return (np.array(raw, dtype=np.float64), places) if fits else None
 
 
-def _rank(history: History, trial: Trial, *, failed: bool) -> tuple[float, ...] | None:
+def _rank(history: History, trial: Trial, beyond: float, *, failed: bool) -> tuple[float, ...] | None:
     """What a trial is ranked by, the smaller the better; None without evidence."""
     if failed:
-        return (2.0,)
+        return (3.0,)
     if trial.state is State.COMPLETE:
-        return (0.0, float(history.losses[trial.number, 0]))
+        loss = float(history.losses[trial.number, 0])
+        return (2.0, beyond, loss) if beyond > 0.0 else (0.0, loss)
     if trial.reports and trial.state in (State.STOPPED, State.PAUSED):
         step, loss = history.curve(trial)[-1]
         return (1.0, float(-step), loss)
-    return (2.0,) if trial.state is State.STOPPED else None
+    return (3.0,) if trial.state is State.STOPPED else None
 
 
 class Evolution:

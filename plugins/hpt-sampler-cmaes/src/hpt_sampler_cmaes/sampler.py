@@ -109,11 +109,13 @@ class CmaesSampler:
 
 
 def _centre(history: History) -> Params:
-    """Where to start: the best configuration that is known, else the default one."""
-    complete = history.complete
-    best = history.trials[int(complete[np.argmin(history.losses[complete, 0])])] if len(complete) else None
-    centre: Params = best.params if best else history.space.default()
-    return centre
+    """Where to start: the best configuration that is known, else what breaks constraints least, else the default."""
+    kept, complete = history.feasible, history.complete
+    if not len(complete):
+        default: Params = history.space.default()
+        return default
+    nearest = kept[np.argmin(history.losses[kept, 0])] if len(kept) else complete[history.violation[complete].argmin()]
+    return history.trials[int(nearest)].params
 
 
 def _starts(history: History, coding: Coding) -> dict[int, dict[str, Any]]:

@@ -1,6 +1,8 @@
 """What the forest learns from: one number per trial, robust against scale and outliers.
 
 - Losses become normal scores of their ranks in the worse half, and stay in proportion in the better one.
+- Trials that break the study's constraints are worse than all that keep them, by up to half the range of these, those
+  that break them most the worst.
 - A failed trial is as bad as half the range beyond the worst result.
 - A trial that was stopped early, or is paused, counts with its last loss, but as no better than the median result.
 - Several objectives become one by a random augmented Tchebycheff scalarisation of their ranks (Knowles, ParEGO, IEEE
@@ -54,7 +56,7 @@ def observe(history: History, rng: np.random.Generator) -> Observations:
         last = [max(middle, _last(history, int(n))) for n in partial]
         raw = np.concatenate([losses[complete, 0], last])
     numbers = np.concatenate([complete, partial])
-    y = squeeze(raw)
+    y = _behind(raw, history.violation[numbers] if history.constraints else np.zeros(len(numbers)))
     worst = y.max() + 0.5 * (y.max() - y.min()) if len(y) else 0.0
     failed = history.failed
     return Observations(
@@ -63,6 +65,18 @@ def observe(history: History, rng: np.random.Generator) -> Observations:
         len(numbers),
         np.setdiff1d(history.pending, numbers),
     )
+
+
+def _behind(losses: FloatArray, violation: FloatArray) -> FloatArray:
+    """The squeezed losses of what keeps the constraints, and behind them the others in order of violation. (n,)."""
+    breaks = violation > 0.0  # not known, as of a trial that was stopped: no reproach
+    y = np.empty(len(losses))
+    y[~breaks] = squeeze(losses[~breaks])
+    if breaks.any():
+        kept = y[~breaks] if not breaks.all() else np.zeros(1)
+        place = np.unique(violation[breaks], return_inverse=True)[1] + 1
+        y[breaks] = kept.max() + 0.5 * (np.ptp(kept) or 1.0) * place / place.max()
+    return y
 
 
 def squeeze(losses: FloatArray) -> FloatArray:

@@ -79,7 +79,7 @@ class Mixture:
         sigma = np.ones(mu.shape)
         for j, column in enumerate(columns):
             if len(rows) and not column.categorical:
-                sigma[:-1, j] = widths.of(rows[:, j])
+                sigma[:-1, j] = widths.of(rows[:, j], column.size)
         w = np.append(weights, 1.0)
         return cls(tuple(columns), w / w.sum(), mu, sigma, widths.blur)
 

@@ -28,16 +28,22 @@ class Widths:
 
     Attributes:
         least: A kernel is no narrower than this, as a fraction of the parameter's range,
-        power: nor than 1 / (n + 2) ** power.
+        power: nor than 1 / (n + 2) ** power,
+        cell: nor than this fraction of the distance between two values of a parameter that has few: a kernel that gives
+            its neighbours next to no mass stays at one value for good.
         blur: A categorical kernel has ``blur`` / (n + 1) for each category beside 1 for its own.
     """
 
     least: float
     power: float
+    cell: float
     blur: float
 
-    def of(self, mu: FloatArray) -> FloatArray:
-        """Widths of kernels at ``mu`` (n,) in the unit interval, n >= 1. The ends count as neighbours of one alone."""
+    def of(self, mu: FloatArray, size: int = 0) -> FloatArray:
+        """Widths of kernels at ``mu`` (n,) in the unit interval, n >= 1, of a parameter with ``size`` values (0: many).
+
+        The ends of the interval count as neighbours of one observation alone.
+        """
         n = len(mu)
         order = np.argsort(mu, kind="stable")
         gaps = np.diff(np.concatenate([[0.0], mu[order], [1.0]]))
@@ -46,7 +52,7 @@ class Widths:
             larger[0], larger[-1] = gaps[1], gaps[-2]
         found = np.empty(n)
         found[order] = larger
-        return np.clip(found, max(self.least, (n + 2.0) ** -self.power), 1.0)
+        return np.clip(found, max(self.least, (n + 2.0) ** -self.power, self.cell / size if size else 0.0), 1.0)
 
 
 @attrs.frozen
@@ -92,8 +98,8 @@ def recency(n: int) -> FloatArray:
     return np.concatenate([np.linspace(1.0 / n, 1.0, n - _FLAT), np.ones(_FLAT)])
 
 
-_NARROW = Widths(least=0.05, power=2.0, blur=0.5)
-_WIDE = Widths(least=0.01, power=1.0, blur=1.0)
+_NARROW = Widths(least=0.05, power=2.0, cell=0.5, blur=0.5)
+_WIDE = Widths(least=0.01, power=1.0, cell=0.0, blur=1.0)
 
 HPT = Rules(n_initial=6, candidates=64, good=0.15, fewest=2, most=25, by_rank=True, widths=_NARROW)
 OPTUNA = Rules(n_initial=10, candidates=24, good=0.1, fewest=1, most=25, by_rank=False, widths=_WIDE)

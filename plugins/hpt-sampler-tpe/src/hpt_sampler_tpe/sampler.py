@@ -55,7 +55,7 @@ class TpeSampler:
             return _initial(history, tree, rules.n_initial, rng)
         order = focused(history, order, rng)
         below, above = _densities(history, tree, rules, order, np.concatenate([idle, history.failed]))
-        info = {"model": "tpe", "results": len(order), "good": rules.split(len(order))}
+        info = {"model": "tpe", "results": len(order), "good": _good(rules, len(order))}
         drawn = below.sample(rules.candidates, rng)
         fresh = _best_new(history, tree, drawn, _gain(below, above, drawn))
         if fresh is None and _small(history.space):
@@ -103,11 +103,16 @@ def _densities(history: History, tree: Tree, rules: Rules, order: IntArray, bad:
     for group in tree.groups:
         columns, unit = [tree.columns[j] for j in group], history.unit[:, group]
         mine, others = (numbers[~np.isnan(unit[numbers, 0])] for numbers in (order, bad))
-        count = rules.split(len(mine)) if len(mine) > 1 else 0  # of one alone nobody knows whether it is good
+        count = _good(rules, len(mine))
         good, rest = mine[:count], np.concatenate([mine[count:], others])
         below.append(Mixture.of(columns, unit[good], rules.weights(good, good=True), rules.widths))
         above.append(Mixture.of(columns, unit[rest], rules.weights(rest, good=False), rules.widths))
     return Parzen(tree, tuple(below)), Parzen(tree, tuple(above))
+
+
+def _good(rules: Rules, n: int) -> int:
+    """How many of ``n`` results are good; of one alone nobody knows."""
+    return rules.split(n) if n > 1 else 0
 
 
 def _gain(below: Parzen, above: Parzen, rows: FloatArray) -> FloatArray:

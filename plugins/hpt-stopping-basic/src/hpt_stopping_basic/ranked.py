@@ -58,7 +58,8 @@ class Median(_Ranked):
 
     For a curve: when its best report so far is worse than the median of the *running averages* of the complete trials'
     reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.2). For folds: when its mean is worse
-    than the median of the complete trials' means over the same folds. Ties never stop a trial.
+    than the median of the complete trials' means over the same folds. Ties never stop a trial. Complete trials that
+    break the study's constraints are not compared with.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:

@@ -32,11 +32,11 @@ def interpolated(ordered: Sequence[float], percentile: float) -> float:
 
 
 class Reference:
-    """Sorted averages of the complete trials, by key.
+    """Sorted averages of the complete trials that keep the study's constraints, by key.
 
     A memory of what the history says, which never changes an answer: complete trials keep their reports, and
-    whatever joins or leaves the set of complete trials (declared invalid, outside an amended space, not yet visible in
-    a reproducible study) is added or taken out.
+    whatever joins or leaves the set (declared invalid, outside an amended space or beyond amended constraints, not yet
+    visible in a reproducible study) is added or taken out.
 
     Args:
         curve: Gives a trial's reports as (step, loss).
@@ -53,7 +53,7 @@ class Reference:
         return type(None), ()  # a copy of the rule finds out for itself
 
     def averages(self, history: History, key: Key) -> Sequence[float]:
-        """The averages of all complete trials that have the evidence which ``key`` asks for, sorted."""
+        """The averages of all these trials that have the evidence which ``key`` asks for, sorted."""
         self._follow(history)
         column = self._columns.get(key)
         if column is None:
@@ -62,7 +62,7 @@ class Reference:
         return column
 
     def _follow(self, history: History) -> None:
-        numbers = history.complete
+        numbers = history.feasible
         meaning = (history.objectives, history.directions, history.evidence)
         if meaning != self._meaning or not self._knows(history):
             self._meaning, self._numbers, self._trials, self._columns = meaning, numbers[:0], {}, {}

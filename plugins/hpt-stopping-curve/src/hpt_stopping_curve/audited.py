@@ -89,6 +89,12 @@ class Audited(ABC):
             value = trial.metrics.get(name, math.nan)
         return self.signed(history, value)
 
+    def ends(self, history: History, numbers: Iterable[int]) -> list[float]:
+        """Where complete trials ended that keep the study's constraints and have what is watched."""
+        kept = set(history.feasible.tolist())
+        found = (self.end(history, history.trials[number]) for number in numbers if number in kept)
+        return [end for end in found if not math.isnan(end)]
+
     def signed(self, history: History, loss: float) -> float:
         """A loss in the user's sign; the sign is its own inverse, so also a value as a loss."""
         name = self._name(history)

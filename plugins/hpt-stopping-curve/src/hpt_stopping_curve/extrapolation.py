@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,8 @@ class Extrapolation(Audited):
 
     The laws a + b t^-c and a + b exp(-c t) are fitted to the reports so far (as in Domhan, Springenberg
     and Hutter 2015, with two laws and no sampling); the trial is stopped when the probability that it ends below the
-    lowest end of the complete trials is under ``chance``. A trial that is as good as that already always goes on. A few
-    trials are never stopped, and tell how often it is wrong. Says nothing about folds.
+    lowest end of the complete trials (that keep the study's constraints) is under ``chance``. A trial that is as good
+    as that already always goes on. A few are never stopped, and tell how often it is wrong. Says nothing about folds.
     """
 
     chance: float = option(0.05, gt=0, lt=0.5, help="Probability of beating the incumbent below which a trial ends.")
@@ -42,13 +41,14 @@ class Extrapolation(Audited):
         """
         if len(curve) < self.min_points:
             return None
-        rivals = [history.trials[number] for number in others]
-        last = (trial.reports[-1].step for trial in rivals if trial.reports)
+        rivals = list(others)
+        reports = (history.trials[number].reports for number in rivals)
+        last = (found[-1].step for found in reports if found)
         horizon = history.steps or max(last, default=0)
         step = curve[-1][0]
         if step < self.min_share * horizon or step >= horizon:
             return None
-        ends = [end for end in (self.end(history, trial) for trial in rivals) if not math.isnan(end)]
+        ends = self.ends(history, rivals)
         if not ends or min(loss for _, loss in curve) <= min(ends):
             return None
         return self._judged(history, np.array(curve, dtype=np.float64), horizon, min(ends))

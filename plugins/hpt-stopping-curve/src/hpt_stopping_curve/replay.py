@@ -62,9 +62,8 @@ def false_stop_rate(history: History, rule: Audited) -> FalseStops:
         if not any(rule.would_stop(history, curve[:length], others) for length in range(1, len(curve) + 1)):
             continue
         stops += 1
-        ends = [rule.end(history, history.trials[number]) for number in others]
-        incumbent = min((end for end in ends if not math.isnan(end)), default=math.inf)
-        false += rule.end(history, trial) < incumbent
+        incumbent = min(rule.ends(history, others), default=math.inf)
+        false += any(end < incumbent for end in rule.ends(history, [trial.number]))
     return FalseStops(stops, false, false / stops if stops else None, _interval(false, stops))
 
 
