@@ -50,8 +50,8 @@ def test_ishigami() -> None:
         return float(math.sin(x) + 7 * math.sin(y) ** 2 + 0.1 * z**4 * math.sin(x))
 
     found = shares(sampled({name: Float(0, 1) for name in "xyz"}, ishigami, 2000))
-    assert found["x"] == pytest.approx(0.314, abs=0.1)
-    assert found["y"] == pytest.approx(0.442, abs=0.1)
+    assert found["x"] == pytest.approx(0.314, abs=0.05)
+    assert found["y"] == pytest.approx(0.442, abs=0.12)  # a forest gives less of its two waves, Optuna's does, too
     assert found["z"] < 0.03
 
 
@@ -202,6 +202,15 @@ def test_one_diverged_trial_is_not_all_there_is() -> None:
     points = [(trial.params, trial.value) for trial in history.trials]
     points[0] = ({"a": 0.5, "b": 0.123}, 1e9)
     assert shares(make_history(SQUARE, points))["a"] > 0.8
+
+
+def test_after_a_search_that_converged_the_trials_before_still_count() -> None:
+    rng = np.random.default_rng(
+        0
+    )  # 40 trials anywhere, 160 in the best corner, where b makes nearly all the difference
+    points = [*rng.random((40, 2)).tolist(), *(rng.random((160, 2)) * (1e-4, 1e-2)).tolist()]
+    found = shares(make_history(SQUARE, [({"a": a, "b": b}, 3 * a + b) for a, b in points]))
+    assert found == pytest.approx({"a": 0.9, "b": 0.1}, abs=0.1)
 
 
 def test_it_is_the_same_each_time_and_the_unit_of_the_objective_is_none_of_its_business() -> None:

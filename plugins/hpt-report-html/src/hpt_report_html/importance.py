@@ -42,7 +42,7 @@ __all__ = ["LEAST_TRIALS", "Importance", "importances", "main_effects"]
 LEAST_TRIALS = 10
 _MOST_TRIALS = 2000  # that a forest learns from
 _TREES = 32
-_FENCE = 1.5  # Tukey's: losses further beyond the third quartile, in interquartile ranges, count as being there
+_FENCE = 10.0  # times from the median to the ninth decile: quartiles would be those of the end of a search alone
 _ROUNDING = 1e-25  # of a variance, where losses span 1: a tree with less has one value
 
 
@@ -52,7 +52,7 @@ class Importance:
 
     Attributes:
         mean: The share, 0 to 1; what the shares of all parameters lack to 1 lies in parameters acting together.
-        sd: Its standard deviation over the trees of the forest: how sure this is.
+        sd: Its standard deviation over the trees of the forest; too small where no trial has been.
     """
 
     mean: float
@@ -62,8 +62,9 @@ class Importance:
 def importances(history: History, objective: str | None = None) -> dict[str, Importance]:
     """Share of the variance of an objective, over the whole space, that each parameter explains on its own.
 
-    Complete trials count, of more than 2,000 a random choice; constants are left out. Bad outliers are cut to Tukey's
-    fence, so that one diverged trial is not all that there is to explain. The forest is the same each time.
+    Complete trials count, of more than 2,000 a random choice; constants are left out. Losses beyond the
+    ninth decile by ten times its distance from the median count as the worst of the others, so that a few diverged
+    trials are not all that there is to explain. The forest is the same each time.
 
     Args:
         history: The study, see `hpt_core.load_history`.
@@ -117,11 +118,12 @@ def _learnt_from(history: History, objective: int, rng: np.random.Generator) -> 
 def _scaled(y: FloatArray) -> FloatArray:
     """Losses (n,), not all the same, as numbers from 0 to 1: scikit-learn takes a variance of 2e-16 for none.
 
-    The fence is that of the distinct losses, as those of half of the trials may be one and the same.
+    The fence is that of the distinct losses, as those of most trials may be one and the same.
     """
     y = y / np.abs(y).max()  # the range itself may be beyond the largest float
-    first, third = np.quantile(np.unique(y), (0.25, 0.75))
-    y = np.minimum(y, max(third + _FENCE * (third - first), np.quantile(y, 0.75))) - y.min()
+    median, ninth = np.quantile(np.unique(y), (0.5, 0.9))
+    fence = max(ninth + _FENCE * (ninth - median), np.quantile(y, 0.9))
+    y = np.minimum(y, y[y <= fence].max()) - y.min()
     return np.asarray(y / y.max())
 
 

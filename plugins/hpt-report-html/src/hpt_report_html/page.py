@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
@@ -13,20 +14,25 @@ import jinja2
 import plotly.io
 import plotly.offline
 
-from hpt_core import Trial, UsageError
+from hpt_core import UsageError
 from hpt_report_html.importance import importances
+from hpt_report_html.limits import keeps
 from hpt_report_html.pictures import figures
+from hpt_report_html.shared import shown
 
 if TYPE_CHECKING:
-    from hpt_core import History
+    from hpt_core import History, Trial
 
 __all__ = ["report"]
 
 _ROWS = 100  # of the table of trials
+_MOST_BEST = 20  # of a front
 _DRAW = """
+const modeBarButtons = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
+const config = {responsive: true, displaylogo: false, modeBarButtons};
 const figures = JSON.parse(document.getElementById("figures").textContent);
 for (const [id, figure] of Object.entries(figures))
-  Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displaylogo: false});
+  Plotly.newPlot(id, figure.data, figure.layout, config);
 """
 
 
@@ -47,8 +53,11 @@ def report(history: History, name: str = "study") -> str:
     return template.render(
         name=name,
         head=list(_headline(history)),
-        best=_best(history),
+        best=_best(history)[:_MOST_BEST],
+        more=max(0, len(_best(history)) - _MOST_BEST),
+        nearest=history.least_violated is not None,
         titles=list(drawn),
+        wide=["Each parameter", "Parallel coordinates"],
         figures=_as_json(drawn),
         importances=_importances(history),
         columns=["trial", "state", *history.objectives, *history.space.columns],
@@ -71,14 +80,12 @@ def _hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _shown(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def _headline(history: History) -> Iterator[tuple[str, str]]:
     """What and how much was tried, and what became of it."""
     goals = ", ".join(f"{direction} {name}" for name, direction in history.definition["objectives"].items())
     yield "objective", goals
+    if history.constraints:
+        yield "constraints", ", ".join(f"{name} {bound}" for name, bound in history.definition["constraints"].items())
     states = Counter(str(trial.state) for trial in history.trials)
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield "trials", f"{len(history.trials)}: {counted}" if states else "none"
@@ -91,13 +98,15 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
 
 
 def _best(history: History) -> list[dict[str, Any]]:
-    """The best trial, of several objectives the front."""
-    found = [history.best] if len(history.objectives) == 1 else history.front
+    """The best trial, of several objectives the front; where none keeps the constraints, what comes nearest."""
+    found = history.front if len(history.objectives) > 1 else [history.best]
+    if history.least_violated is not None:
+        found = [history.least_violated]
     return [
         {
             "number": trial.number,
-            "values": dict(zip(history.objectives, map(_shown, trial.values or ()), strict=True)),
-            "params": {name: _shown(value) for name, value in trial.params.items()},
+            "values": dict(zip(history.objectives, map(shown, trial.values or ()), strict=True)),
+            "params": {name: shown(value) for name, value in trial.params.items()},
         }
         for trial in found
         if trial is not None
@@ -118,23 +127,29 @@ def _importances(history: History) -> dict[str, dict[str, str]]:
 
 
 def _rows(history: History) -> Iterator[list[str]]:
-    """The best trials first, then those without a value; of each its state, values and parameters."""
+    """The best trials first, then those that do not count, then those without a value."""
+    kept = keeps(history)
 
-    def loss(trial: Trial) -> tuple[bool, float]:
-        unusable = trial.values is None or trial.invalid is not None
-        return unusable, 0.0 if trial.values is None else history.loss_of(trial.values[0])
+    def state(trial: Trial) -> str:
+        if trial.invalid is not None:
+            return "invalid"
+        return str(trial.state) if trial.state != "complete" or kept[trial.number] else "breaks a constraint"
+
+    def loss(trial: Trial) -> tuple[bool, bool, float]:
+        counts = state(trial) == "complete"
+        return trial.value is None, not counts, 0.0 if trial.value is None else history.loss_of(trial.value)
 
     for trial in sorted(history.trials, key=loss)[:_ROWS]:
         values = trial.values or ("",) * len(history.objectives)
         params = trial.params
-        state = "invalid" if trial.invalid is not None else str(trial.state)
-        cells = [trial.number, state, *values, *(params.get(name, "") for name in history.space.columns)]
-        yield [_shown(cell) for cell in cells]
+        cells = [trial.number, state(trial), *values, *(params.get(name, "") for name in history.space.columns)]
+        yield [shown(cell) for cell in cells]
 
 
 def _made(history: History) -> Iterator[tuple[str, str]]:
     """With what the study was run, to do it again."""
     definition, provenance = history.definition, history.provenance
+    yield "space", json.dumps(definition["space"], ensure_ascii=False)
     yield "seed", str(definition["seed"])
     for part in ("sampler", "evaluator", "stop"):
         yield part, str(definition[part])

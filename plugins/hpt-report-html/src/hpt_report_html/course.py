@@ -1,0 +1,164 @@
+"""Pictures of how a study went: a function for each, which gives None where there is nothing to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from hpt_report_html.limits import keeps, span
+from hpt_report_html.shared import BLUE, GREY, OF_STATE, RED, first_name, hover, safe, valued, values_of
+from hpt_report_html.thin import thinned
+
+if TYPE_CHECKING:
+    from hpt_core import History, Trial
+
+__all__ = ["calibration", "curves", "front", "progress", "timeline"]
+
+_MOST_CURVES = 60
+_BEST_CURVES = 10
+_MOST_STEPS = 200  # of a curve
+_MOST_BARS = 2000  # of the timeline
+
+
+def progress(history: History) -> go.Figure | None:
+    """Values by trial, and the best so far; with several objectives, of the first."""
+    known = [trial for trial in history.trials if trial.values is not None and trial.invalid is None]
+    if not known:
+        return None
+    figure = go.Figure()
+    kept, limits = keeps(history), span(history, known)
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in thinned(known, [history.loss_of(trial.value or 0.0) for trial in known]):
+        breaks = trial.state == "complete" and not kept[trial.number]
+        kind = ("breaks a constraint", GREY) if breaks else (str(trial.state), OF_STATE[trial.state])
+        groups.setdefault(kind, []).append(trial)
+    for (name, colour), trials in groups.items():
+        marker = {"color": colour, "size": 6, "symbol": "circle" if name == "complete" else "diamond-open"}
+        x = [trial.number for trial in trials]
+        text = [hover(history, trial) for trial in trials]
+        figure.add_scatter(
+            x=x, y=values_of(trials), text=text, name=name, mode="markers", marker=marker, hoverinfo="text"
+        )
+    _add_best(history, figure)
+    _add_failed(history, figure, limits[0] if limits else min(min(trace.y) for trace in figure.data))
+    return figure.update_layout(
+        xaxis_title="trial", yaxis={"title": {"text": first_name(history, limits)}, "range": limits}
+    )
+
+
+def _add_best(history: History, figure: go.Figure) -> None:
+    """A step down at each trial that was better than all before it, on to the last one."""
+    kept = keeps(history)
+    done = [trial.number for trial in history.trials if trial.state == "complete" and trial.invalid is None]
+    numbers = np.array([number for number in done if kept[number]], dtype=np.intp)
+    if len(numbers):
+        best = np.minimum.accumulate(history.losses[numbers, 0])
+        at = [*np.flatnonzero(np.diff(best, prepend=np.inf)), -1]
+        y = [history.value_of(loss) for loss in best[at].tolist()]
+        line = {"color": "black", "shape": "hv"}
+        figure.add_scatter(x=numbers[at].tolist(), y=y, mode="lines", name="best so far", line=line)
+
+
+def _add_failed(history: History, figure: go.Figure, low: float) -> None:
+    """Crosses at the lower edge of the picture, as failed trials have no value."""
+    failed = [trial.number for trial in history.trials if trial.state == "failed"]
+    if failed:
+        marker = {"color": RED, "symbol": "x"}
+        figure.add_scatter(x=failed, y=[low] * len(failed), mode="markers", name="failed", marker=marker)
+
+
+def front(history: History) -> go.Figure | None:
+    """The first two objectives of each trial."""
+    if len(history.objectives) < 2:
+        return None
+    trials, front = valued(history), history.front
+    if not trials:
+        return None
+    figure = go.Figure()
+    for name, some, colour in (("trials", trials, GREY), ("front", front, RED)):
+        pairs = sorted((trial.values[0], trial.values[1], hover(history, trial)) for trial in some if trial.values)
+        x, y, text = zip(*pairs, strict=True) if pairs else ((), (), ())
+        figure.add_scatter(x=x, y=y, text=text, hoverinfo="text", mode="markers", name=name, marker={"color": colour})
+    return figure.update_layout(xaxis_title=first_name(history), yaxis_title=safe(history.objectives[1]))
+
+
+def timeline(history: History) -> go.Figure | None:
+    """When each worker was at which trial."""
+    timed = [trial for trial in history.trials if trial.started is not None and trial.ended is not None]
+    timed = timed[-_MOST_BARS:]
+    if not timed:
+        return None
+    begin = min(trial.started for trial in timed if trial.started is not None)
+    names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(t.worker for t in timed))}
+    figure = go.Figure()
+    for state, colour in OF_STATE.items():
+        trials = [trial for trial in timed if trial.state == state]
+        if trials:
+            figure.add_bar(
+                orientation="h",
+                y=[names[trial.worker] for trial in trials],
+                base=[(trial.started or begin) - begin for trial in trials],
+                x=[trial.duration for trial in trials],
+                name=state,
+                marker={"color": colour, "line": {"color": "white", "width": 1}},
+                text=[hover(history, trial) for trial in trials],
+                textposition="none",
+                hoverinfo="text",
+            )
+    height = 160 + 26 * len(names)
+    return figure.update_layout(xaxis_title="seconds", barmode="overlay", height=height)
+
+
+def curves(history: History) -> go.Figure | None:
+    """Reports of the best trials, and of some of those that were stopped."""
+    several = [trial for trial in history.trials if len(trial.reports) > 1 and trial.invalid is None]
+    kept = keeps(history)
+    done = [trial for trial in several if trial.state == "complete" and kept[trial.number]]
+    done.sort(key=lambda trial: history.loss_of(trial.value or 0.0))
+    stopped = [trial for trial in several if trial.state == "stopped"]
+    if not done and not stopped:
+        return None
+    figure = go.Figure()
+    for trial in [*stopped[-_MOST_CURVES:], *reversed(done[:_BEST_CURVES])]:
+        best = trial.state == "complete"
+        every = -(-len(trial.reports) // _MOST_STEPS)
+        reports = trial.reports[::-every][::-1]  # the last one always
+        figure.add_scatter(
+            x=[report.step for report in reports],
+            y=[report.value for report in reports],
+            mode="markers+lines" if history.evidence == "folds" else "lines",
+            line={"color": BLUE if best else GREY, "width": 2 if best else 1},
+            opacity=0.9 if best else 0.5,
+            name=f"the best {min(len(done), _BEST_CURVES)}" if best else "stopped",
+            legendgroup=str(best),
+            showlegend=trial in (done[:1] + stopped[-1:]),
+            text=hover(history, trial),
+            hoverinfo="text+y",
+        )
+    return figure.update_layout(
+        xaxis_title="fold" if history.evidence == "folds" else "step", yaxis_title=first_name(history)
+    )
+
+
+def calibration(history: History) -> go.Figure | None:
+    """What the sampler's model predicted, one standard deviation about it, and what came."""
+    predicted = [trial for trial in valued(history) if {"mean", "sd"} <= set(trial.info)]
+    if not predicted or len(history.objectives) > 2:  # of more a scalarisation is predicted
+        return None
+    figure = go.Figure()
+    mean = [float(trial.info["mean"]) for trial in predicted]
+    figure.add_scatter(
+        x=mean,
+        y=values_of(predicted),
+        error_x={"array": [float(trial.info["sd"]) for trial in predicted], "color": GREY, "thickness": 1},
+        mode="markers",
+        marker={"color": BLUE},
+        name="trials",
+        text=[hover(history, trial) for trial in predicted],
+        hoverinfo="text",
+    )
+    ends = [min(mean), max(mean)]
+    figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": "black", "dash": "dot"}, name="as predicted")
+    return figure.update_layout(xaxis_title=f"predicted {first_name(history)}, with its sd", yaxis_title="found")

@@ -1,0 +1,45 @@
+"""What lies within the limits: trials within those of the constraints, values within those of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hpt_core import History, Trial
+
+__all__ = ["keeps", "span"]
+
+_FENCE = 10.0  # beyond the third quartile, in interquartile ranges
+
+
+def keeps(history: History) -> NDArray[np.bool_]:
+    """Whether each trial is known to keep every constraint, (n,)."""
+    return np.asarray((history.excess <= 0.0).all(axis=1))
+
+
+def span(history: History, trials: Iterable[Trial]) -> list[float] | None:
+    """From where to where an axis of the first objective goes, so that a diverged trial does not flatten the others.
+
+    Args:
+        history: The study.
+        trials: Those in the picture, all with a value.
+
+    Returns:
+        Two values, the lower first; None where no value lies far off on the bad side: the axis may show all.
+    """
+    losses = np.array([history.loss_of(trial.value) for trial in trials if trial.value is not None])
+    if not len(losses):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        first, third = np.quantile(losses, (0.25, 0.75))
+        fence = third + _FENCE * (third - first)
+    if first == third or not losses.max() > fence:
+        return None
+    low, high = float(losses.min()), float(losses[losses <= fence].max())
+    pad = 0.05 * (high - low)
+    return sorted([history.value_of(low - pad), history.value_of(high + pad)])

@@ -1,0 +1,141 @@
+"""What breaks a constraint never looks like the best, and one far-off or endless trial does not spoil a picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpt_core import Categorical, Float, History, Study, load_history
+from hpt_core.testing import make_history
+from hpt_report_html import figures, report
+from hpt_report_html.limits import keeps, span
+
+CUBE = {"x": Float(0, 1), "y": Float(0, 1)}
+
+
+def constrained(bound: str = ">= 30", count: int = 40) -> History:
+    """The lower the value, the more surely it breaks the constraint."""
+    points = np.random.default_rng(0).random((count, 2))
+    return make_history(
+        CUBE, [({"x": x, "y": y}, {"value": x, "ms": 100 * x}) for x, y in points], constraints={"ms": bound}
+    )
+
+
+def rows(page: str) -> list[list[str]]:
+    return [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(<td>.*?)</tr>", page)]
+
+
+def test_the_table_begins_with_the_best_that_keeps_the_constraints() -> None:
+    history = constrained()
+    shown = rows(report(history))
+    broken = [trial for trial in history.trials if trial.params["x"] < 0.3]
+    assert broken
+    assert [row[1] for row in shown] == ["complete"] * (40 - len(broken)) + ["breaks a constraint"] * len(broken)
+    assert history.best is not None
+    assert shown[0][0] == str(history.best.number)
+
+
+def test_where_none_keeps_the_constraints_the_nearest_is_shown_as_that() -> None:
+    history = constrained(">= 300")
+    page = report(history)
+    assert "<h2>Nearest to the constraints</h2>" in page
+    assert "No trial has succeeded" not in page
+    nearest = max(history.trials, key=lambda trial: trial.params["x"])
+    assert f"<dt>trial</dt><dd>{nearest.number}</dd>" in page
+    assert "<dt>constraints</dt><dd>ms &gt;= 300</dd>" in page
+
+
+def test_the_best_lines_keep_the_constraints() -> None:
+    history = constrained()
+    traces = {trace.name: trace for trace in figures(history)["Parallel coordinates"].data}
+    for name in ("best half", "best tenth"):
+        lines = [float(y) for y in traces[name].y[::3]]  # x is the first column, None ends a line
+        assert lines
+        assert min(lines) >= 0.3
+    unfit = figures(constrained(">= 300"))["Parallel coordinates"].data
+    assert [len(trace.x) for trace in unfit] == [3 * 40, 0, 0]
+
+
+@pytest.mark.parametrize("title", ["Each parameter", "The two that matter most"])
+def test_what_breaks_a_constraint_is_grey(title: str) -> None:
+    history = constrained()
+    grey, coloured = figures(history)[title].data[:2]
+    assert grey.marker.color == "#999999"
+    assert len(grey.x) == sum(trial.params["x"] < 0.3 for trial in history.trials)
+    assert len(grey.x) + len(coloured.x) == 40
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_diverged_value_is_cut_and_all_others_are_shown(direction: str) -> None:
+    sign = 1.0 if direction == "minimize" else -1.0
+    values = [*np.random.default_rng(0).random(40), sign * 1e9]
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, y) for y in values], directions=(direction,))
+    low, high = figures(history)["Optimisation history"].layout.yaxis.range
+    assert low <= min(values[:40])
+    assert max(values[:40]) <= high
+    assert high - low < 2
+    assert "cut" in figures(history)["Optimisation history"].layout.yaxis.title.text
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [0.0, 0.1, 0.2, 1.0], [*np.linspace(0, 1, 40), -1e9], [1.0] * 9 + [2.0]])
+def test_nothing_else_is_cut(values: list[float]) -> None:
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, y) for y in values])
+    assert span(history, history.trials) is None
+
+
+def test_without_constraints_all_are_kept() -> None:
+    assert keeps(make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)])).tolist() == [True]
+
+
+def test_a_long_curve_is_thinned_to_its_end() -> None:
+    reports = [float(step % 7) for step in range(5001)]
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)], reports={0: reports})
+    (curve,) = figures(history)["Learning curves"].data
+    assert len(curve.x) <= 200
+    assert curve.x[-1] == 5001
+    assert [reports[step - 1] for step in curve.x] == list(curve.y)
+
+
+def test_the_best_curves_keep_the_constraints() -> None:
+    trials = [({"x": x}, {"value": x, "ms": 100 * x}) for x in (0.1, 0.9)]
+    reports = {0: [5.0, 0.1], 1: [6.0, 0.9]}
+    history = make_history({"x": Float(0, 1)}, trials, reports=reports, constraints={"ms": ">= 30"})
+    assert [list(curve.y) for curve in figures(history)["Learning curves"].data] == [[6.0, 0.9]]
+
+
+def test_curves_of_trials_that_still_run_are_no_empty_picture() -> None:
+    history = make_history({"x": Float(0, 1)}, reports={0: [3.0, 2.0]}, running=[{"x": 0.5}])
+    assert "Learning curves" not in figures(history)
+
+
+def test_of_a_long_front_twenty_are_written_out() -> None:
+    points = [({"x": x}, (x, 1 - x)) for x in np.linspace(0, 1, 50)]
+    page = report(make_history({"x": Float(0, 1)}, points, directions=("minimize", "minimize")))
+    assert page.count("<dt>trial</dt>") == 20
+    assert "30 more are on the front" in page
+
+
+def test_a_long_choice_has_a_short_label_of_its_own_place() -> None:
+    choices = ["a" * 60 + "1", "a" * 60 + "2"]
+    history = make_history({"c": Categorical(*choices)}, [({"c": c}, 1.0) for c in choices])
+    axis = figures(history)["Each parameter"].layout.xaxis
+    assert list(axis.tickvals) == choices
+    assert max(map(len, axis.ticktext)) == 24
+
+
+def test_a_trial_outside_a_changed_space_breaks_no_constraint_and_can_be_the_best(tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path / 'hpt.db'}"
+    for low, trials in ((0.0, 10), (0.5, 20)):
+        study = Study({"x": Float(low, 1)}, sampler="random", seed=0, name="one", store=place, amend=low > 0)
+        study.run(lambda params: params["x"], trials=trials)
+        study.close()
+    history = load_history(place)
+    traces = {trace.name: trace for trace in figures(history)["Optimisation history"].data}
+    assert list(traces) == ["complete", "best so far"]
+    assert history.best is not None
+    assert history.best.params["x"] < 0.5
+    assert traces["best so far"].y[-1] == history.best.value
+    assert {row[1] for row in rows(report(history))} == {"complete"}
