@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
 
 pytest.importorskip("torch")
@@ -93,3 +94,51 @@ def test_the_training_loss_can_be_the_objective_where_there_is_no_validation_dat
     assert report.value > 0
     with pytest.raises(EvaluationError, match=r"Nothing measures the objective 'accuracy'\. Measured: train_loss"):
         list(evaluator.evaluate(TrialContext(params={}, objectives=("accuracy",))))
+
+
+@pytest.mark.parametrize(
+    "empty", [(X[:0], np.zeros(0, np.int64)), torch.utils.data.DataLoader([])], ids=["arrays", "loader"]
+)
+def test_validation_data_without_rows_gives_no_result(empty: Any) -> None:
+    data = {"train": (X, RNG.integers(0, 3, size=53)), "valid": empty}
+    evaluator = TorchEvaluator(model=lambda: Fixed(3), data=data, epochs=1, device="cpu")
+    with pytest.raises(EvaluationError, match="validation data has no rows"):
+        list(evaluator.evaluate(TrialContext(params={}, objectives=("accuracy",))))
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"), [(0, {}), (53, {"batch_size": 100, "drop_last": True})], ids=["empty", "batch dropped"]
+)
+def test_an_epoch_without_a_batch_gives_no_result(rows: int, options: dict[str, Any]) -> None:
+    y = RNG.integers(0, 3, size=53)
+    data = {"train": (X[:rows], y[:rows]), "valid": (X, y)}
+    evaluator = TorchEvaluator(model=lambda: Fixed(3), data=data, epochs=1, device="cpu", **options)
+    with pytest.raises(EvaluationError, match="An epoch has no batch"):
+        list(evaluator.evaluate(TrialContext(params={}, objectives=("accuracy",))))
+
+
+@pytest.mark.parametrize("model", [None, torch.nn.Linear], ids=["nothing", "class"])
+def test_a_model_function_that_gives_no_model_is_told_what_would_be_right(model: Any) -> None:
+    with pytest.raises(EvaluationError, match=r"must return a torch\.nn\.Module"):
+        last(RNG.integers(0, 3, size=53), model, ("loss",))
+
+
+def test_metrics_of_a_model_that_gives_a_tuple_say_what_would_be_right() -> None:
+    class Pair(Fixed):
+        def forward(self, inputs: Any) -> Any:
+            return super().forward(inputs), inputs
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        return torch.nn.functional.cross_entropy(outputs[0], targets)
+
+    y = RNG.integers(0, 3, size=53)
+    assert last(y, Pair(3), ("loss",), loss=loss).value > 0
+    with pytest.raises(EvaluationError, match="gives a tuple, and metrics other than the loss need one tensor"):
+        last(y, Pair(3), ("accuracy",), loss=loss)
+
+
+def test_weights_of_classes_may_be_a_list_as_in_a_study_file() -> None:
+    y = RNG.integers(0, 3, size=53)
+    loss = {"use": "cross_entropy", "weight": [1, 2.0, 3.0], "reduction": "sum"}
+    report = last(y, Fixed(3), ("train_loss",), loss=loss, batch_size=53)
+    assert report.value == pytest.approx(sum((1 + y) * -np.log(softmax(X[:, :3], axis=1)[range(53), y])), rel=1e-5)

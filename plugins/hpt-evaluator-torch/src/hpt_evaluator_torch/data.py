@@ -118,7 +118,8 @@ class TrainBatches:
             return iter(DataLoader(self._source, self._batch_size, drop_last=self._drop_last))
         generator = torch.Generator().manual_seed(self._seed + epoch)
         order = torch.randperm(len(self._source), generator=generator)
-        chunks = order[: len(self) * self._batch_size].split(self._batch_size)
+        order = order[: len(self) * self._batch_size]
+        chunks = order.split(self._batch_size) if len(order) else ()  # split makes one empty chunk of nothing
         if type(self._source) is TensorDataset:
             return _rows(self._source.tensors, chunks)
         return iter(DataLoader(self._source, batch_sampler=[chunk.tolist() for chunk in chunks], generator=generator))

@@ -206,8 +206,8 @@ class TorchEvaluator:
             return (yield from self._own_reports(trial, device))
         recipe = make_recipe(self, trial.params, lambda: self.loaded.extras)
         model = recipe.make_model()
-        self._model_ref = weakref.ref(model)
         kind = kind_of(model)
+        self._model_ref = weakref.ref(model)
         if kind != "module":
             refuse_options(self, {"lightning": "LightningModule", "skorch": "skorch net"}[kind])
         if kind == "lightning":

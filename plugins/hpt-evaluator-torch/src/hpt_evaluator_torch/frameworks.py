@@ -22,11 +22,22 @@ _CLASSES = {"LightningModule": "lightning", "NeuralNet": "skorch"}
 
 
 def kind_of(model: Any) -> Literal["module", "lightning", "skorch"]:
-    """What a model is."""
+    """What a model is.
+
+    Raises:
+        EvaluationError: If it is none.
+    """
     for base in type(model).__mro__:
         kind = _PACKAGES.get(base.__module__.partition(".")[0])
         if kind is not None and _CLASSES.get(base.__name__) == kind:
             return kind  # type: ignore[return-value]  # a value of the table above
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        msg = (
+            f"The model function must return a torch.nn.Module, a Lightning module or a skorch net. Got {model!r:.80}."
+        )
+        raise EvaluationError(msg)
     return "module"
 
 

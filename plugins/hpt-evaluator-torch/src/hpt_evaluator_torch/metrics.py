@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import torch
 
+from hpt_core import EvaluationError
 from hpt_evaluator_torch.arguments import Signature, signature_of
 from hpt_evaluator_torch.data import split_batch
 
@@ -34,6 +35,7 @@ _SUMS: Mapping[str, Callable[[Any, Any], Any]] = {
     "mse": lambda outputs, targets: (outputs - targets).square().sum(),
     "rmse": lambda outputs, targets: (outputs - targets).square().sum(),
 }
+_NO_TENSOR = "The model gives a {}, and metrics other than the loss need one tensor. Return one, or train with `train`."
 _FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - mean, "rmse": math.sqrt}
 
 
@@ -96,11 +98,15 @@ def measure(
             with autocast():
                 outputs = model(*inputs)
                 value = loss(outputs, targets)
+            if (summed or functions) and not isinstance(outputs, torch.Tensor):
+                raise EvaluationError(_NO_TENSOR.format(type(outputs).__name__))
             totals.append([value, *(_SUMS[name](outputs, targets) for name in summed)])
             rows.append(len(targets))
             entries += targets.numel()
             if functions:
                 kept.append((outputs.float(), targets, *inputs))
+        if not sum(rows):
+            raise EvaluationError("The validation data has no rows: nothing can be measured on it.")
         found = _means(totals, rows, entries, summed)
         found |= {name: _OF_LOSS[name](found["loss"]) for name in names if name in _OF_LOSS}
         if functions:

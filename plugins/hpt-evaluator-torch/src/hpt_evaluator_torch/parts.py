@@ -45,6 +45,7 @@ _KNOWN = {"optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "loss": LOSSES}
 _BY_POSITION = {"optimizer": 1, "scheduler": 1, "loss": 2}  # parameters; optimizer; outputs and targets
 _ELEMENTWISE = {"BCEWithLogitsLoss", "HuberLoss", "L1Loss", "MSELoss"}
 _PER_BATCH = {"OneCycleLR", "CyclicLR"}
+_TENSORS = {"weight", "pos_weight"}  # of torch's own losses; a study file can give them as lists only
 
 
 @attrs.frozen
@@ -122,8 +123,21 @@ def make_loss(part: Part) -> Any:
     """Make a loss: a function of outputs and targets."""
     if not inspect.isclass(part.make):
         return functools.partial(part.make, **part.arguments) if part.arguments else part.make
-    loss = part.make(**part.arguments)
+    loss = part.make(**_with_tensors(part))
     return _SameShape(loss) if part.name in _ELEMENTWISE else loss
+
+
+def _with_tensors(part: Part) -> dict[str, Any]:
+    """The arguments of a loss; the lists among torch's own are tensors."""
+    import torch
+
+    own = part.make.__module__.startswith("torch.")
+    return {
+        name: torch.tensor(value, dtype=torch.get_default_dtype())
+        if own and name in _TENSORS and isinstance(value, list)
+        else value
+        for name, value in part.arguments.items()
+    }
 
 
 def default_loss(targets: Any) -> Any:
