@@ -62,7 +62,7 @@ def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert told.stdout == ""
     assert f"30 trials are in {page}." in told.stderr
-    assert "<h1>The study in sqlite:///" in page.read_text(encoding="utf-8")
+    assert "<h1>The study in hpt.db</h1>" in page.read_text(encoding="utf-8")
     assert (tmp_path / "hpt.db").read_bytes() == before
 
     again = hpt("report", "--store", store, "-o", str(page))
@@ -70,6 +70,15 @@ def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:
     assert f"{page} is there already. --force replaces it." in again.stderr
     assert hpt("report", "--store", store, "--study", "one", "-o", str(page), "--force").exit_code == 0
     assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_force_replaces_pages_only(store: str, tmp_path: Path) -> None:
+    database = tmp_path / "hpt.db"
+    before = database.read_bytes()
+    refused = hpt("report", "--store", store, "-o", str(database), "--force")
+    assert refused.exit_code == 2
+    assert f"{database} is no page of HTML, so --force does not replace it." in refused.stderr
+    assert database.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["importance", "report"]
 
+_PAGE = b"<!doctype html>"
 _BAR = 30  # characters of the longest bar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,6 +33,11 @@ def _place(store: str | None) -> str:
     return store or os.environ.get("HPT_STORE") or "hpt.db"
 
 
+def _file(place: str) -> str:
+    """The end of a path or URL, which may hold a password before it."""
+    return place.rpartition("/")[2]
+
+
 @click.command("report", short_help="Write a study as one page of HTML that opens offline.")
 @_reading
 @click.option(
@@ -42,7 +48,7 @@ def _place(store: str | None) -> str:
     show_default=True,
     help="The file to write.",
 )
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--force", is_flag=True, help="Replace the page if it is there.")
 def report(store: str | None, study: str | None, output: Path, force: bool) -> None:
     """Write a study as one page of HTML: how it went, what matters, learning curves, all trials.
 
@@ -56,7 +62,9 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     from hpt_report_html.page import report as page
 
     try:
-        output.write_text(page(history, study or f"The study in {_place(store)}"), encoding="utf-8")
+        if output.exists() and not output.read_bytes().startswith(_PAGE):
+            raise UsageError(f"{output} is no page of HTML, so --force does not replace it.")  # it may be the store
+        output.write_text(page(history, study or f"The study in {_file(_place(store))}"), encoding="utf-8")
     except OSError as err:
         raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
     click.echo(f"{len(history.trials)} trials are in {output}.", err=True)
