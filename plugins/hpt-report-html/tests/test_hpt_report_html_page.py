@@ -16,7 +16,7 @@ import pytest
 
 from hpt_core import Categorical, Failure, Float, History, Int, Stop, Study
 from hpt_core.testing import make_history
-from hpt_report_html import figures, report
+from hpt_report_html import figures, importances, report
 from hpt_report_html.thin import thinned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -135,6 +135,15 @@ def test_predictions_stand_beside_what_was_found() -> None:
     predicted = [trial for trial in study.trials if "mean" in trial.info]
     assert list(trace.x) == [trial.info["mean"] for trial in predicted]
     assert list(trace.y) == [trial.value for trial in predicted]
+
+
+def test_importances_stand_in_the_page_in_words_too() -> None:
+    points = [({"x": x, "y": y}, (x, y)) for x in np.linspace(0, 1, 6) for y in np.linspace(0, 1, 6)]
+    history = make_history({"x": Float(0, 1), "y": Float(0, 1)}, points, directions=("minimize", "maximize"))
+    texts = " ".join(Page(report(history)).found["dd"])
+    for objective in history.objectives:
+        for share in importances(history, objective).values():
+            assert f"{objective}: {share.mean:.1%} \u00b1 {share.sd:.1%}" in texts
 
 
 def test_the_table_has_the_trials_best_first() -> None:

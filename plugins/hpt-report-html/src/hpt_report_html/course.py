@@ -73,11 +73,11 @@ def front(history: History) -> go.Figure | None:
     """The first two objectives of each trial."""
     if len(history.objectives) < 2:
         return None
-    trials, front = valued(history), history.front
+    trials, best = valued(history), history.front
     if not trials:
         return None
     figure = go.Figure()
-    for name, some, colour in (("trials", trials, GREY), ("front", front, RED)):
+    for name, some, colour in (("trials", trials, GREY), ("front", best, RED)):
         pairs = sorted((trial.values[0], trial.values[1], hover(history, trial)) for trial in some if trial.values)
         x, y, text = zip(*pairs, strict=True) if pairs else ((), (), ())
         figure.add_scatter(x=x, y=y, text=text, hoverinfo="text", mode="markers", name=name, marker={"color": colour})

@@ -21,6 +21,7 @@ that a forest finds none either, and its importance is averaged over all branche
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import attrs
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-__all__ = ["LEAST_TRIALS", "Importance", "importances", "main_effects"]
+__all__ = ["LEAST_TRIALS", "Importance", "importances", "main_effects", "of_each_objective"]
 
 LEAST_TRIALS = 10
 _MOST_TRIALS = 2000  # that a forest learns from
@@ -88,6 +89,15 @@ def importances(history: History, objective: str | None = None) -> dict[str, Imp
         name: Importance(float(m), float(s)) for name, m, s in zip(names, shares.mean(0), shares.std(0), strict=True)
     }
     return dict(sorted(found.items(), key=lambda item: -item[1].mean))
+
+
+def of_each_objective(history: History) -> dict[str, dict[str, Importance]]:
+    """Objective -> `importances`; those that there is too little to learn from are left out."""
+    found = {}
+    for objective in history.objectives:
+        with contextlib.suppress(UsageError):
+            found[objective] = importances(history, objective)
+    return found
 
 
 def _index(history: History, objective: str | None) -> int:

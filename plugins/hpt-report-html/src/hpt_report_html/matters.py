@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpt_core import Categorical, Ordinal, Trial, UsageError
-from hpt_report_html.importance import importances
+from hpt_core import Categorical, Ordinal, Trial
 from hpt_report_html.limits import keeps, span
 from hpt_report_html.shared import (
     BLUE,
@@ -31,6 +30,7 @@ from hpt_report_html.shared import (
 
 if TYPE_CHECKING:
     from hpt_core import History
+    from hpt_report_html.importance import Importance
 
 __all__ = ["importance", "pair", "parallel", "slices"]
 
@@ -38,15 +38,11 @@ _MOST_LINES = 200  # of parallel coordinates
 _COLUMNS = 3  # of the grid of slices
 
 
-def importance(history: History) -> go.Figure | None:
+def importance(shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
     """Shares of the variance; of several objectives side by side."""
     figure = go.Figure()
-    for objective, colour in zip(history.objectives, (BLUE, ORANGE, GREEN, PURPLE, RED), strict=False):
-        try:
-            found = importances(history, objective)
-        except UsageError:  # too little to learn from
-            continue
-        names = list(reversed(found))
+    for (objective, found), colour in zip(shares.items(), (BLUE, ORANGE, GREEN, PURPLE, RED), strict=False):
+        names = list(found)[::-1]
         figure.add_bar(
             orientation="h",
             y=[safe(name) for name in names],
@@ -122,12 +118,9 @@ def _split(history: History, trials: Sequence[Trial]) -> tuple[list[Trial], list
     return [t for t in trials if kept[t.number]], [t for t in trials if not kept[t.number]]
 
 
-def pair(history: History) -> go.Figure | None:
+def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
     """The first objective over the two parameters of highest importance."""
-    try:
-        names = list(importances(history))[:2]
-    except UsageError:
-        return None
+    names = list(shares.get(history.objectives[0], ()))[:2]
     trials = [trial for trial in valued(history) if all(name in trial.params for name in names)]
     if len(names) < 2 or not trials:
         return None

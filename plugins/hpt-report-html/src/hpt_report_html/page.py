@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,14 @@ import jinja2
 import plotly.io
 import plotly.offline
 
-from hpt_core import UsageError
-from hpt_report_html.importance import importances
+from hpt_report_html.importance import of_each_objective
 from hpt_report_html.limits import keeps
-from hpt_report_html.pictures import figures
+from hpt_report_html.pictures import drawn
 from hpt_report_html.shared import shown
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
+    from hpt_report_html.importance import Importance
 
 __all__ = ["report"]
 
@@ -46,7 +46,8 @@ def report(history: History, name: str = "study") -> str:
     Returns:
         HTML. All that the study says is text in it: a policy forbids any script but those that draw the pictures.
     """
-    drawn = figures(history)
+    shares = of_each_objective(history)
+    figures = drawn(history, shares)
     scripts = [plotly.offline.get_plotlyjs(), _DRAW]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((files("hpt_report_html") / "page.html").read_text(encoding="utf-8"))
@@ -56,10 +57,10 @@ def report(history: History, name: str = "study") -> str:
         best=_best(history)[:_MOST_BEST],
         more=max(0, len(_best(history)) - _MOST_BEST),
         nearest=history.least_violated is not None,
-        titles=list(drawn),
+        titles=list(figures),
         wide=["Each parameter", "Parallel coordinates"],
-        figures=_as_json(drawn),
-        importances=_importances(history),
+        figures=_as_json(figures),
+        importances=_in_words(shares),
         columns=["trial", "state", *history.objectives, *history.space.columns],
         rows=list(_rows(history)),
         left_out=max(0, len(history.trials) - _ROWS),
@@ -69,9 +70,9 @@ def report(history: History, name: str = "study") -> str:
     )
 
 
-def _as_json(drawn: dict[str, Any]) -> str:
+def _as_json(figures: Mapping[str, Any]) -> str:
     """The figures by the ids of their places, as JSON that cannot end the element which it stands in."""
-    parts = (f'"figure-{i}": {plotly.io.to_json(figure)}' for i, figure in enumerate(drawn.values(), 1))
+    parts = (f'"figure-{i}": {plotly.io.to_json(figure)}' for i, figure in enumerate(figures.values(), 1))
     return f"{{{', '.join(parts)}}}".replace("<", "\\u003c")
 
 
@@ -113,15 +114,11 @@ def _best(history: History) -> list[dict[str, Any]]:
     ]
 
 
-def _importances(history: History) -> dict[str, dict[str, str]]:
-    """Parameter -> objective -> share in words."""
+def _in_words(shares: Mapping[str, Mapping[str, Importance]]) -> dict[str, dict[str, str]]:
+    """Parameter -> objective -> its share."""
     found: dict[str, dict[str, str]] = {}
-    for objective in history.objectives:
-        try:
-            shares = importances(history, objective)
-        except UsageError:  # too little to learn from
-            continue
-        for name, share in shares.items():
+    for objective, by_name in shares.items():
+        for name, share in by_name.items():
             found.setdefault(name, {})[objective] = f"{share.mean:.1%} ± {share.sd:.1%}"
     return found
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hpt_report_html import course, matters
+from hpt_report_html.importance import of_each_objective
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from hpt_core import History
+    from hpt_report_html.importance import Importance
 
-__all__ = ["figures"]
+__all__ = ["drawn", "figures"]
 
 _HEIGHT = 380
 
@@ -26,18 +28,22 @@ def figures(history: History) -> dict[str, go.Figure]:
     Returns:
         Title -> figure of plotly; ``figures(history)["Optimisation history"].show()`` in a notebook.
     """
-    made: dict[str, Callable[[History], go.Figure | None]] = {
-        "Optimisation history": course.progress,
-        "Pareto front": course.front,
-        "Parameter importances": matters.importance,
-        "Each parameter": matters.slices,
-        "The two that matter most": matters.pair,
-        "Parallel coordinates": matters.parallel,
-        "Folds" if history.evidence == "folds" else "Learning curves": course.curves,
-        "Timeline": course.timeline,
-        "Predicted and found": course.calibration,
+    return drawn(history, of_each_objective(history))
+
+
+def drawn(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> dict[str, go.Figure]:
+    """What `figures` gives, the importances being known."""
+    found = {
+        "Optimisation history": course.progress(history),
+        "Pareto front": course.front(history),
+        "Parameter importances": matters.importance(shares),
+        "Each parameter": matters.slices(history),
+        "The two that matter most": matters.pair(history, shares),
+        "Parallel coordinates": matters.parallel(history),
+        "Folds" if history.evidence == "folds" else "Learning curves": course.curves(history),
+        "Timeline": course.timeline(history),
+        "Predicted and found": course.calibration(history),
     }
-    found = {title: make(history) for title, make in made.items()}
     return {title: _finished(figure) for title, figure in found.items() if figure is not None}
 
 
