@@ -6,7 +6,7 @@ Every decision is a pure function of the log and the seed, and is written with t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ import attrs
 from hpt_core import events, liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
 from hpt_core.errors import DefinitionChangedError, EvaluationError, PluginError, SpaceExhausted, UsageError
+from hpt_core.evidence import estimate
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
 from hpt_core.rules import ask, retired, value_of
-from hpt_core.trial import Failure, Report, State, Trial, check_report
+from hpt_core.trial import Failure, State, Trial, check_report
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -262,41 +263,16 @@ class Decisions:
         if isinstance(decision, Pause):
             self.ledger.write(events.paused(now, trial.number, trial.attempt, seen, rule, decision.reason, evidence))
             return
-        values = self.estimate(trial.reports)
+        history = self.ledger.history
+        values = estimate(history.evidence, trial.reports, history.objectives[1:])
         try:
             given = value_of(decision)
         except EvaluationError as err:
             raise PluginError(f"The stopping rule {rule!r} stops trial {trial.number} wrongly: {err}") from err
-        if given is not None and (values is not None or len(self.ledger.history.objectives) == 1):
+        if given is not None and (values is not None or len(history.objectives) == 1):
             values = (given, *(values or ())[1:])
         record = events.stopped_early(now, trial.number, trial.attempt, values, seen, rule, decision.reason, evidence)
         self.ledger.write(record)
-
-    def estimate(self, reports: Sequence[Report], objectives: Sequence[str] | None = None) -> tuple[float, ...] | None:
-        """A trial's values by its reports: the last one's (a curve) or their mean (folds).
-
-        Args:
-            reports: The reports.
-            objectives: Those that they were made for; None: those that the study has now.
-
-        Returns:
-            One per objective; None where the reports do not tell all of them.
-        """
-        if not reports:
-            return None
-        others = (objectives or self.ledger.history.objectives)[1:]
-        found = self.measured(reports, others)
-        if len(found) < len(others):
-            return None
-        return (self._summed_up([report.value for report in reports]), *(found[name] for name in others))
-
-    def measured(self, reports: Sequence[Report], names: Collection[str]) -> dict[str, float]:
-        """Those of ``names`` that each report has among its metrics, summed up likewise."""
-        columns = {name: [report.metrics[name] for report in reports if name in report.metrics] for name in names}
-        return {name: self._summed_up(column) for name, column in columns.items() if len(column) == len(reports)}
-
-    def _summed_up(self, column: Sequence[float]) -> float:
-        return sum(column) / len(column) if self.ledger.history.evidence == "folds" else column[-1]
 
     # --- what the user says -----------------------------------------------------------------------------
 

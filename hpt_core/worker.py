@@ -17,6 +17,7 @@ import pluggy
 from hpt_core import events, liveness
 from hpt_core.components import Stop, Store, fit_together, look_ahead
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
+from hpt_core.evidence import estimate, measured
 from hpt_core.export import ending, shortfall
 from hpt_core.guard import plain
 from hpt_core.ledger import append
@@ -177,11 +178,12 @@ def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]
             _close(reports)
             return None
     if result is None:
-        values = decisions.estimate(trial.reports, tuple(study.objectives))
+        kind, (_, *others) = study.ledger.history.evidence, study.objectives
+        values = estimate(kind, trial.reports, others)
         if values is None:
             msg = "The evaluator's generator neither reported nor returned a value for every objective."
             raise EvaluationError(msg, kind="invalid-value")
-        metrics = decisions.measured(trial.reports, trial.reports[-1].metrics)
+        metrics = measured(kind, trial.reports, trial.reports[-1].metrics)
         return {**metrics, **dict(zip(study.objectives, values, strict=True))}
     return result  # type: ignore[no-any-return]
 

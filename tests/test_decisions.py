@@ -351,21 +351,6 @@ def test_what_is_retired_without_a_stop_is_refused() -> None:
         take(decisions)
 
 
-REPORTS = st.lists(st.tuples(st.floats(-10, 10), st.none() | st.floats(-10, 10)), max_size=4)
-
-
-@given(REPORTS, st.sampled_from(["curve", "folds"]))
-def test_the_estimate_is_the_last_report_or_the_mean(given: list[tuple[float, float | None]], evidence: str) -> None:
-    reports = [Report(i, a, {} if b is None else {"b": b}) for i, (a, b) in enumerate(given, start=1)]
-    found = decisions_of(evidence=evidence, objectives=("a", "b")).estimate(reports)
-    if not given or any(b is None for _, b in given):
-        assert found is None
-        return
-    table = np.array(given, dtype=float)
-    expected = table[-1] if evidence == "curve" else table.mean(axis=0)
-    assert found == pytest.approx(tuple(expected))
-
-
 # --- reproducible studies -------------------------------------------------------------------------
 
 
