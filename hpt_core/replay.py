@@ -68,7 +68,7 @@ class Replayed(Defined):
         """Replay one record. A kind of record that is not known is passed over: it is from a later hpt."""
         try:
             time, event = record["time"], record["event"]
-            if self._last_time is None or event in ("amended", "joined"):
+            if self._last_time is None or (event in ("amended", "joined") and not self._is_behind(time)):
                 self._last_time = time  # nobody worked in between
             elif time > self._last_time:  # another machine's clock may be behind
                 self._active_seconds += time - self._last_time
@@ -78,6 +78,11 @@ class Replayed(Defined):
         except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
             raise damaged(self.position + 1, f"{type(err).__name__}: {err}") from err
         self.position += 1
+
+    def _is_behind(self, time: float) -> bool:
+        """Whether somebody joins others who are at work, by a clock that is behind theirs: no time passed between."""
+        running = any(trial.state is State.RUNNING for trial in self.open.values())
+        return running and self._last_time is not None and time < self._last_time
 
     def _created(self, record: Record) -> None:
         if record["format"] > FORMAT:

@@ -64,7 +64,9 @@ class Model:
 
     def apply(self, record: dict[str, Any]) -> None:
         time = record["time"]
-        if self.last is None or record["event"] in {"joined", "amended"}:
+        joins = record["event"] in {"joined", "amended"}
+        others = any(trial["state"] == "running" for trial in self.trials)
+        if self.last is None or (joins and not (others and time < self.last)):
             self.last = time
         else:
             self.worked += max(0.0, time - self.last)
@@ -428,6 +430,19 @@ def test_a_clock_that_is_behind_adds_no_work() -> None:
         history.apply(events.heartbeat(100.0 + second, "ahead:1:1"))
         history.apply(events.heartbeat(90.0 + second, "behind:1:1"))
     assert history.elapsed == 4.0
+
+
+def test_who_joins_others_at_work_by_a_clock_that_is_behind_adds_no_work() -> None:
+    """A year behind: each join would else add the year when the others write next."""
+    year = 3.15e7
+    history = History()
+    history.apply(events.created(year, definition_of(0, 0), {}))
+    history.apply(events.joined(year, "ahead:1:1", {}))
+    history.apply(events.started(year, 0, {"x": 0.5}, "ahead:1:1", 1, 0))
+    for second in (1, 2, 3):
+        history.apply(events.joined(second, f"behind:{second}:1", {}))
+        history.apply(events.heartbeat(year + second, "ahead:1:1"))
+    assert history.elapsed == 3.0
 
 
 @pytest.mark.parametrize(
