@@ -17,7 +17,7 @@ from hpt_sampler_tpe.tree import Tree
 @pytest.mark.parametrize("n", range(1, 301))
 def test_how_many_are_good(n: int) -> None:
     assert OPTUNA.split(n) == min(math.ceil(0.1 * n), 25)
-    assert HPT.split(n) == max(2, min(math.ceil(0.15 * n), 25))
+    assert HPT.split(n) == max(2, min(math.ceil(0.1 * n), 25))
 
 
 def test_the_split_and_the_weights_are_the_ones_of_optuna() -> None:

@@ -2,7 +2,8 @@
 
 The good trials soon lie in one branch of a conditional space, and a branch whose first few points were unlucky is never
 seen again. So a part of the suggestions is made as if the trials of one branch were all there are: what is good
-there is learnt, and the branch comes back if that turns out to be good at all.
+there is learnt, and the branch comes back if that turns out to be good at all. The part grows with the number of
+results: few are better spent where it looks best, and later that branch has less left to give.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["focused"]
 
-_FOCUS = 0.2
-"""Fraction of the suggestions for which one branch is looked at."""
+_FOCUS = 0.4
+"""Fraction of the suggestions for which one branch is looked at, in the end."""
+_FULL = 100
+"""Results from which on it is that fraction; before that it is proportional to their number."""
 
 
 def focused(history: History, order: IntArray, rng: np.random.Generator) -> IntArray:
@@ -28,7 +31,7 @@ def focused(history: History, order: IntArray, rng: np.random.Generator) -> IntA
     """
     chance, where = rng.random(2)
     blank = np.isnan(history.unit[order])
-    if chance >= _FOCUS or not blank.any():
+    if chance >= _FOCUS * min(len(order) / _FULL, 1.0) or not blank.any():
         return order
     _, first, branch = np.unique(blank, axis=0, return_index=True, return_inverse=True)
     shares = np.cumsum(1.0 / np.arange(1, len(first) + 1))

@@ -1,9 +1,9 @@
 """The numbers of the method: how many results are good, what each weighs, how wide kernels are.
 
 ``OPTUNA`` has the defaults of Optuna 5.0's TPESampler. ``HPT`` departs from them where that paid on our own problems:
-fewer initial points, more candidates, more good results weighted by rank, kernels that get narrow sooner but never
-very narrow, less blur among categories. Widths are also what Watanabe, Tree-Structured Parzen Estimator (arXiv
-2304.11127), found to matter most.
+fewer initial points where no parameter has a condition, good results weighted by rank, kernels that get narrow sooner
+but never very narrow, less blur among categories. Widths are also what Watanabe, Tree-Structured Parzen Estimator
+(arXiv 2304.11127), found to matter most.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Rules:
     """The numbers of one variant.
 
     Attributes:
-        n_initial: Results to wait for before the densities choose.
+        n_initial: Results to wait for before the densities choose,
+        n_branched: and where parameters have conditions: each branch has to be seen.
         candidates: Configurations drawn from the good density.
         good: Fraction of the results that is good,
         fewest: but no fewer than so many,
@@ -70,6 +71,7 @@ class Rules:
     """
 
     n_initial: int
+    n_branched: int
     candidates: int
     good: float
     fewest: int
@@ -101,6 +103,6 @@ def recency(n: int) -> FloatArray:
 _NARROW = Widths(least=0.05, power=2.0, cell=0.5, blur=0.5)
 _WIDE = Widths(least=0.01, power=1.0, cell=0.0, blur=1.0)
 
-HPT = Rules(n_initial=6, candidates=64, good=0.15, fewest=2, most=25, by_rank=True, widths=_NARROW)
-OPTUNA = Rules(n_initial=10, candidates=24, good=0.1, fewest=1, most=25, by_rank=False, widths=_WIDE)
+HPT = Rules(n_initial=6, n_branched=10, candidates=24, good=0.1, fewest=2, most=25, by_rank=True, widths=_NARROW)
+OPTUNA = Rules(n_initial=10, n_branched=10, candidates=24, good=0.1, fewest=1, most=25, by_rank=False, widths=_WIDE)
 RULES = {"hpt": HPT, "optuna": OPTUNA}

@@ -47,7 +47,8 @@ class TpeSampler:
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
         """Propose the next configuration; a pure function of ``history`` and ``rng``."""
-        tree, rules = self._tree(history.space), self._numbers()
+        tree = self._tree(history.space)
+        rules = self._numbers(tree)
         order = ranked(history)
         idle = np.setdiff1d(history.pending, order)
         least = max(2, rules.n_initial // 2)
@@ -71,10 +72,13 @@ class TpeSampler:
             self._trees = {space.hash: Tree.of(space)}
         return self._trees[space.hash]
 
-    def _numbers(self) -> Rules:
+    def _numbers(self, tree: Tree) -> Rules:
+        rules = RULES[self.rules]
+        if len(tree.groups) > 1:
+            rules = attrs.evolve(rules, n_initial=rules.n_branched)
         given = {"n_initial": self.n_initial, "candidates": self.candidates, "good": self.good}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return attrs.evolve(RULES[self.rules], **changes)
+        return attrs.evolve(rules, **changes)
 
 
 def _initial(history: History, tree: Tree, n_initial: int, rng: Generator) -> Suggestion:
