@@ -18,6 +18,7 @@ from hpt_core.verify import verify
 from hpt_stopping_folds.folds import Folds
 
 SPACE = Space({"x": Float(0, 1)})
+WAITS = Pause("waits until 16 trials have done as many folds")
 
 
 def study_of(folds: Sequence[Sequence[float]], outcomes: Sequence[Any], **options: Any) -> History:
@@ -29,7 +30,7 @@ def study_of(folds: Sequence[Sequence[float]], outcomes: Sequence[Any], **option
 def waiting(*firsts: float, complete: Sequence[float] | None = None) -> History:
     """Trials that wait after their first fold; the last one is complete where ``complete`` has its folds."""
     folds: list[Sequence[float]] = [[first] for first in firsts]
-    outcomes: list[Any] = [Pause("waits") for _ in firsts]
+    outcomes: list[Any] = [WAITS for _ in firsts]
     if complete is not None:
         folds, outcomes = [*folds, complete], [*outcomes, float(np.mean(complete))]
     return study_of(folds, outcomes)
@@ -51,6 +52,27 @@ def test_a_trial_waits_after_its_first_fold_where_nobody_is_complete() -> None:
     assert isinstance(Folds(min_folds=2).judge_trial(history, history.trials[0]), Pause)
 
 
+def test_those_that_tie_for_the_best_do_one_fold_more_each_until_one_is_the_best() -> None:
+    for folds, chosen in (
+        ([[0.5], [0.2], [0.2]], 1),
+        ([[0.5], [0.2, 0.9], [0.2]], 2),
+        ([[0.5], [0.2, 0.9], [0.2, 0.8]], 2),
+        ([[0.5], [0.2, 0.8], [0.2, 0.8]], 1),
+        ([[0.5], [0.2, 0.8, 0.1], [0.2, 0.8]], 2),
+        ([[0.5], [0.1, 0.2], [0.2, 0.1]], 1),
+    ):
+        assert Folds(waiting=3).promote(study_of(folds, [WAITS] * 3)) == chosen
+    for others, pauses in (([[0.2]], True), ([[0.3], [0.2, 0.1]], True), ([[0.1]], False), ([], False)):
+        history = study_of([*others, [0.2, 0.4]], [*[WAITS] * len(others), None])
+        assert isinstance(Folds().judge_trial(history, history.trials[-1]), Pause) is pauses
+    ended = study_of([[0.2], [0.2, 0.4]], [Stop("worse"), None])
+    assert Folds().judge_trial(ended, ended.trials[1]) is None
+    last = study_of([[0.2] * 4, [0.2] * 5], [WAITS, None])
+    assert Folds().judge_trial(last, last.trials[1]) is None
+    assert 0.1 + 0.7 < 0.3 + 0.5  # by rounding
+    assert Folds(waiting=2, min_folds=2).promote(study_of([[0.3, 0.5], [0.1, 0.7]], [WAITS] * 2)) == 0
+
+
 def test_the_best_goes_on_when_enough_wait_or_nobody_else_will_come() -> None:
     history = waiting(0.5, 0.2, 0.4)
     assert Folds(waiting=4).promote(history) is None
@@ -70,17 +92,22 @@ def test_with_an_incumbent_all_that_wait_go_on_or_are_retired() -> None:
 
 
 def test_the_gain_by_hand() -> None:
-    """Two of five folds; one other complete trial, whose differences tell how much they vary."""
+    """Two of five folds; a complete and a stopped trial tell how much differences vary, those with one fold do not."""
     best, other, now = [0.20, 0.30, 0.25, 0.25, 0.20], [0.25, 0.30, 0.30, 0.35, 0.20], [0.22, 0.33]
-    history = study_of([best, other, now], [0.24, 0.28, None])
-    own, d1, d2 = np.var(best, ddof=1), np.var(np.subtract(other, best), ddof=1), np.var([0.02, 0.03], ddof=1)
-    variance = (4 * own + 4 * d1 + 1 * d2) / (4 + 4 + 1)
+    early = [Stop("worse", value=0.5)] * 30
+    folds = [best, other, [0.4, 0.7, 0.4], *[[0.5]] * 30, now]
+    history = study_of(folds, [0.24, 0.28, Stop("worse", value=0.9), *early, None])
+    own, d1, d2 = np.var(best, ddof=1), np.var(np.subtract(other, best), ddof=1), np.var([0.2, 0.4, 0.15], ddof=1)
+    d3 = np.var([0.02, 0.03], ddof=1)
+    most = 9 * np.median([own, d1, d2, d3])
+    assert d1 < most < d2  # which is capped
+    variance = (4 * own + 4 * d1 + 2 * most + 1 * d3) / (4 + 4 + 2 + 1)
     sd = math.sqrt(variance * (1 / 2 - 1 / 5))
     gain = norm.expect(lambda x: max(0.0, x), loc=-0.025, scale=sd)
-    limit = math.sqrt(max(own, variance) / 5)
+    limit = math.sqrt(max(own, variance) / 5) * 3 / 4  # three folds are left, and four are all but one
     share = gain / limit
-    assert Folds(share=0.99 * share).judge_trial(history, history.trials[2]) is None
-    stop = Folds(share=1.01 * share).judge_trial(history, history.trials[2])
+    assert Folds(share=0.99 * share).judge_trial(history, history.trials[-1]) is None
+    stop = Folds(share=1.01 * share).judge_trial(history, history.trials[-1])
     assert isinstance(stop, Stop)
     assert stop.evidence["gain"] == pytest.approx(gain, rel=1e-6)
     assert stop.evidence["limit"] == pytest.approx(1.01 * gain, rel=1e-6)
@@ -132,11 +159,14 @@ def by_hand(table: Any, wait: int, worse: Any) -> list[int]:
     waits: list[int] = []
     done, new = [0] * count, list(range(count))
     while new or waits:
-        best = min(complete, key=lambda i: (table[i].mean(), i), default=None)
+        best = min(complete, key=lambda i: (round(table[i].mean(), 9), i), default=None)
         waits = [i for i in waits if best is None or not worse(table, complete, best, i, done[i])]
-        if waits and (best is not None or len(waits) >= wait or not new):
-            base = np.zeros(folds) if best is None else table[best]
-            i = min(waits, key=lambda i: (np.mean(table[i][: done[i]] - base[: done[i]]), i))
+        alone = True
+        if waits and best is None and (len(waits) >= wait or not new):
+            i, alone = first(table, waits, done)
+            waits.remove(i)
+        elif waits and best is not None:
+            i = min(waits, key=lambda i: (round(np.mean(table[i][: done[i]] - table[best][: done[i]]), 9), i))
             waits.remove(i)
         elif new:
             i = new.pop(0)
@@ -148,8 +178,23 @@ def by_hand(table: Any, wait: int, worse: Any) -> list[int]:
             break
         while done[i] < folds and not (best is not None and worse(table, complete, best, i, done[i])):
             done[i] += 1
+            if not alone:
+                break
         complete += [i] if done[i] == folds else []
+        waits += [i] if not alone and done[i] < folds else []
     return done
+
+
+def first(table: Any, waits: Sequence[int], done: Sequence[int]) -> tuple[int, bool]:
+    """Who goes on where nobody is complete, and whether nobody else is as good: round by round among the best."""
+    group = list(waits)
+    for n in range(1, table.shape[1]):
+        means = [round(table[i][:n].mean(), 9) for i in group]
+        group = [i for i, mean in zip(group, means, strict=True) if mean == min(means)]
+        behind = [i for i in group if done[i] == n]
+        if len(group) == 1 or behind:
+            return min(behind or group), len(group) == 1
+    raise AssertionError("Somebody did all folds.")
 
 
 def forgiving(table: Any, complete: Any, best: int, i: int, done: int) -> bool:
@@ -158,12 +203,15 @@ def forgiving(table: Any, complete: Any, best: int, i: int, done: int) -> bool:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("wait", [1, 4, 50])
-def test_studies_race_as_by_hand(seed: int, wait: int) -> None:
+@pytest.mark.parametrize("digits", [9, 1, 0])
+def test_studies_race_as_by_hand(seed: int, wait: int, digits: int) -> None:
+    """With one digit or none after the point there are many ties."""
     rng = np.random.default_rng(seed)
     table = rng.normal(0, 1, (14, 1)) + rng.normal(0, 0.3, (1, 5)) + rng.normal(0, 0.3, (14, 5))
+    table = table.round(digits)
     study = raced(table, Folds(test="forgiving", waiting=wait))
     assert [len(trial.reports) for trial in study.trials] == by_hand(table, wait, forgiving)
-    assert {trial.state for trial in study.trials} == {State.COMPLETE, State.STOPPED}
+    assert {trial.state for trial in study.trials} <= {State.COMPLETE, State.STOPPED}
     assert not verify(study.store, study.name, default_plugins(), sampler=Rows(), rules=study.named_rules).differences
 
 
@@ -179,7 +227,10 @@ def test_a_race_that_was_interrupted_ends_the_same(at: list[int]) -> None:
 
 
 def test_racing_fits_less_and_gives_up_little() -> None:
-    """Ten times twenty candidates, differences within and beyond the noise: fewer than half of all fits."""
+    """Ten times twenty candidates, differences within and beyond the noise: a third of all fits.
+
+    The standard error of a mean is 0.01; whoever takes the best of the first fold gives up 0.0038, and 0.015 once.
+    """
     fits, given_up = [], []
     for seed in range(10):
         rng = np.random.default_rng(seed)
@@ -189,9 +240,9 @@ def test_racing_fits_less_and_gives_up_little() -> None:
         assert study.best.value is not None
         fits.append(sum(len(trial.reports) for trial in study.trials) / table.size)
         given_up.append(study.best.value - table.mean(axis=1).min())
-    assert np.mean(fits) < 0.5
-    assert max(given_up) < 0.01
-    assert np.mean(given_up) < 0.002
+    assert np.mean(fits) < 1 / 3
+    assert max(given_up) < 0.0125
+    assert np.mean(given_up) < 0.003
 
 
 def test_paused_trials_of_an_invalid_incumbent_are_not_lost() -> None:
@@ -201,6 +252,12 @@ def test_paused_trials_of_an_invalid_incumbent_are_not_lost() -> None:
     assert Folds().retire(history) == {}
     history.closing = True
     assert Folds().promote(history) == 1
+
+
+def test_what_another_rule_paused_does_not_wait() -> None:
+    history = study_of([[0.1], [0.5, 0.6], [0.2] * 5], [WAITS, Pause("is behind"), 0.2])
+    assert Folds().promote(history) == 0
+    assert Folds().retire(history) == {}
 
 
 def test_where_none_waits_what_another_rule_paused_is_left_alone() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+import numpy as np
 
 from hpt_core import Mistake, Pause, State, Stop, UsageError, option
 from hpt_stopping_folds.boundary import level, looks
@@ -19,28 +20,32 @@ if TYPE_CHECKING:
 __all__ = ["Folds"]
 
 _FIRST = {"gain": 1, "forgiving": 1, "t": 3, "wilcoxon": 8}
-_NEAR = 20  # complete trials, the best ones, that tell how much differences vary from fold to fold
+_NEAR = 20  # trials, the best ones with two folds or more, that tell how much differences vary from fold to fold
 _WEIGHT = 4.0  # folds that the incumbent's own variance counts for among theirs
 
 Incumbent = tuple[int, FoldLosses]
 Said = tuple[str, dict[str, Any]]
 """Why a trial is worse, and the numbers that say so."""
 
+_WAITS = "waits until"  # how the reason of each pause of this rule begins
+
 
 @attrs.define(kw_only=True)
 class Folds(Paired):
     """Stops a trial that on the folds so far is worse than the best complete trial, the incumbent.
 
-    ``gain``: when its mean is worse and what all its folds are expected to gain on the incumbent is less than ``share``
-    of the standard error of the incumbent's mean. ``forgiving``: when its mean is worse than the worst single fold of
-    the incumbent (Bergman et al. 2024, "Don't waste your time: early stopping cross-validation"). ``t``: when a paired
-    t-test, corrected for overlapping training sets (Nadeau and Bengio 2003), says that it is worse. ``wilcoxon``:
-    likewise the signed-rank test, for many folds; with fewer than 8 it has nothing to say. These two look after each
-    fold, 20 times at most, and all looks together stop a trial that is as good as the incumbent with probability
-    ``alpha`` (Pocock 1977). A tie lets a trial go on. A stopped trial has the value that it would have on all folds.
+    ``gain``: when its mean is worse and what all its folds are expected to gain on the incumbent is not worth doing the
+    ones that are left: ``share`` of the standard error of the incumbent's mean after the first fold, in proportion less
+    with fewer left. ``forgiving``: when its mean is worse than the worst single fold of the incumbent (Bergman et al.
+    2024, "Don't waste your time: early stopping cross-validation"). ``t``: when a paired t-test, corrected for
+    overlapping training sets (Nadeau and Bengio 2003), says that it is worse. ``wilcoxon``: likewise the signed-rank
+    test, for many folds; with fewer than 8 it has nothing to say. These two look after each fold, 20 times at most, and
+    all looks together stop a trial that is as good as the incumbent with probability ``alpha`` (Pocock 1977). A tie
+    lets a trial go on. A stopped trial has the value that it would have on all folds.
 
     As long as no trial is complete, ``waiting`` trials do ``min_folds`` folds and pause, if the evaluator can resume
-    them. Then the best of them goes on first, so that the others are measured by a good incumbent.
+    them. Then the best of them goes on first, so that the others are measured by a good incumbent; those that tie for
+    the best do one fold more each, until one is the best.
     """
 
     test: Literal["gain", "forgiving", "t", "wilcoxon"] = option("gain", help="How to tell that a trial is worse.")
@@ -48,7 +53,7 @@ class Folds(Paired):
     min_folds: int | None = option(
         None, ge=1, help="Folds before it may act; default 1 (gain, forgiving), 3 (t), 8 (wilcoxon)."
     )
-    share: float = option(0.1, gt=0, help="Share of the standard error below which a gain is none, for gain.")
+    share: float = option(0.25, gt=0, help="Share of the standard error that is worth all folds but one, for gain.")
     alpha: float = option(0.1, gt=0, le=0.5, help="Share of trials as good as the incumbent that t and wilcoxon stop.")
     ratio: float | None = option(
         None, ge=0, help="Test rows per training row of a fold, for t; default 1 / (folds - 1), as in k-fold splits."
@@ -67,9 +72,15 @@ class Folds(Paired):
         mine, incumbent = self._folds(history, trial), self._incumbent(history)
         if incumbent is not None:
             return self._judged(history, trial, mine, incumbent)
-        if not self.waiting or not history.resumable or len(mine) != self._first or len(mine) == history.steps:
+        if not self.waiting or not history.resumable or len(mine) < self._first or len(mine) == history.steps:
             return None
-        return Pause(f"waits until {self.waiting} trials have done as many folds", {"folds": len(mine)})
+        if len(mine) == self._first:
+            return Pause(f"{_WAITS} {self.waiting} trials have done as many folds", {"folds": len(mine)})
+        tie = self._tied(history, trial, mine)
+        if tie is None:
+            return None
+        said = f"{_WAITS} trials that were as good on {len(mine) - 1} folds have done as many"
+        return Pause(said, {"folds": len(mine), "tie": tie})
 
     def retire(self, history: History) -> Mapping[int, Stop]:
         """Those that wait and are worse than the incumbent, by number."""
@@ -85,7 +96,9 @@ class Folds(Paired):
         waiting, incumbent = self._waiting(history), self._incumbent(history)
         if not waiting or not (len(waiting) >= self.waiting or incumbent is not None or history.closing):
             return None
-        theirs = {} if incumbent is None else incumbent[1]
+        if incumbent is None:  # of those that tie so far the one with fewest folds: a beginning comes before the whole
+            return min(waiting, key=lambda number: (self._standing(waiting[number]), number))
+        theirs = incumbent[1]
 
         def behind(number: int) -> tuple[float, int]:
             return mean_over({fold: loss - theirs.get(fold, 0.0) for fold, loss in waiting[number].items()}), number
@@ -96,10 +109,22 @@ class Folds(Paired):
         return next(iter(self._best(history, 1)), None)
 
     def _waiting(self, history: History) -> dict[int, FoldLosses]:
-        """Number -> folds of the trials that wait; what another rule paused, later or where none waits, is not here."""
+        """Number -> folds of the trials that wait; what another rule paused is not here."""
         paused = [trial for trial in history.open.values() if self.waiting and trial.state is State.PAUSED]
-        found = {trial.number: self._folds(history, trial) for trial in paused}
-        return {number: mine for number, mine in found.items() if len(mine) == self._first}
+        return {t.number: self._folds(history, t) for t in paused if t.reason.startswith(_WAITS)}
+
+    def _standing(self, mine: FoldLosses) -> tuple[float, ...]:
+        """The mean over the first ``min_folds`` folds, over those and the next one, and so on."""
+        losses = [mine[fold] for fold in sorted(mine)]
+        return tuple(_rounded(math.fsum(losses[:n]) / n) for n in range(self._first, len(losses) + 1))
+
+    def _tied(self, history: History, trial: Trial, mine: FoldLosses) -> int | None:
+        """Another trial that has not ended and was as good before this one's last fold, if there is one."""
+        before = self._standing(mine)[:-1]
+        for other in history.open.values():
+            if other.number != trial.number and self._standing(self._folds(history, other))[: len(before)] == before:
+                return other.number
+        return None
 
     # --- the tests --------------------------------------------------------------------------------------
 
@@ -128,11 +153,12 @@ class Folds(Paired):
         if not common or not is_worse(*(mean_over({fold: row[fold] for fold in common}) for row in (mine, theirs))):
             return None
         behind, own = _differences(mine, theirs), variance_of(list(theirs.values()))
-        rivals = [_differences(row, theirs) for _, row in self._best(history, _NEAR + 1)[1:]]
+        others = self._ranked(history, np.union1d(history.complete, history.stopped), _NEAR + 1, least=2)
+        rivals = [_differences(row, theirs) for _, row in others]  # the incumbent is one of them and says nothing
         variance = pooled_variance([*rivals, behind], own, _WEIGHT)
         left = max(0.0, 1 / len(behind) - 1 / folds)
         gain = expected_gain(math.fsum(behind) / len(behind), math.sqrt(left * variance))
-        limit = self.share * math.sqrt(max(variance, own) / folds)
+        limit = self.share * (folds - len(behind)) / (folds - 1) * math.sqrt(max(variance, own) / folds)
         if gain > limit:
             return None
         said = f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
@@ -158,3 +184,8 @@ class Folds(Paired):
 def _differences(mine: FoldLosses, theirs: FoldLosses) -> list[float]:
     """How far a trial is behind on each fold that both have done."""
     return [mine[fold] - theirs[fold] for fold in sorted(mine.keys() & theirs.keys())]
+
+
+def _rounded(mean: float) -> float:
+    """A mean without its last digits, so that a tie is one in spite of rounding."""
+    return float(f"{mean:.12g}")

@@ -13,6 +13,8 @@ from hpt_core import PluginError, Stop, option
 from hpt_stopping_folds.adjust import adjusted_mean
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hpt_core import History, Trial
 
 __all__ = ["FoldLosses", "Paired", "is_worse", "mean_over"]
@@ -51,15 +53,22 @@ class Paired:
 
     def _best(self, history: History, count: int) -> list[tuple[int, FoldLosses]]:
         """(number, losses) of the best feasible trials that have folds, the best first; of equals the earlier first."""
-        names, complete = history.objectives, history.feasible
+        return self._ranked(history, history.feasible, count)
+
+    def _ranked(
+        self, history: History, numbers: NDArray[np.intp], count: int, *, least: int = 1
+    ) -> list[tuple[int, FoldLosses]]:
+        """Likewise the best of these trials, which all have values, that have at least so many folds."""
+        names = history.objectives
         if self.metric is None or self.metric in names:
-            losses = history.losses[complete, 0 if self.metric is None else names.index(self.metric)]
-            ranked = [int(complete[i]) for i in np.argsort(losses, kind="stable")]
+            losses = history.losses[numbers, 0 if self.metric is None else names.index(self.metric)]
+            ranked = (int(numbers[i]) for i in np.argsort(losses, kind="stable"))
             found = ((number, self._folds(history, history.trials[number])) for number in ranked)
-            with_folds = ((number, folds) for number, folds in found if folds)
-            return [item for item, _ in zip(with_folds, range(count), strict=False)]
-        folds = [(int(number), self._folds(history, history.trials[number])) for number in complete]
-        return sorted((item for item in folds if item[1]), key=lambda item: (mean_over(item[1]), item[0]))[:count]
+            enough = (item for item in found if len(item[1]) >= least)
+            return [item for item, _ in zip(enough, range(count), strict=False)]
+        folds = [(int(number), self._folds(history, history.trials[number])) for number in numbers]
+        told = (item for item in folds if len(item[1]) >= least)
+        return sorted(told, key=lambda item: (mean_over(item[1]), item[0]))[:count]
 
     def _is_over(self, history: History, mine: FoldLosses, theirs: FoldLosses) -> bool:
         """Whether there is no fold left that could be saved."""
