@@ -26,8 +26,8 @@ demo: $(DEMO)/.stamp ## tune a classifier on the digits; the set-up goes to .ven
 
 setup: $(VENV)/.stamp ## install the core, all plugins (editable) and the pinned tools into .venv
 
-setup-torch: $(VENV)/.stamp ## add torch to .venv, for the tests that are skipped without it
-	$(PIP) install -c constraints.txt torch
+setup-torch: $(VENV)/.stamp ## add torch, Lightning and skorch to .venv, for the tests that are skipped without them
+	$(PIP) install -c constraints.txt lightning skorch torch
 
 test: $(VENV)/.stamp ## run all tests, of the core and of all plugins, in two processes (ARGS="-k store" for some)
 	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # else each process that a test starts may compile them anew

@@ -1,9 +1,10 @@
-"""The conformance kit on the evaluator: a model that it trains, and a loop of the user's own."""
+"""The conformance kit on the evaluator: a model that it trains, a loop of the user's own, Lightning and skorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import pytest
@@ -60,3 +61,48 @@ class TestOwnLoop(OnTorch):
     @pytest.fixture
     def make_evaluator(self) -> Callable[[], TorchEvaluator]:
         return partial(TorchEvaluator, train=train, data=data, device="cpu", threads=1)
+
+
+def lightning_module(lr: float, hidden: int) -> Any:
+    lightning: Any = pytest.importorskip("lightning.pytorch")
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = make_model(hidden)
+
+        def training_step(self, batch: Any, _: int) -> Any:
+            return torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def validation_step(self, batch: Any, _: int) -> None:
+            self.log("val_loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=lr)
+
+    return Module()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(find_spec("lightning") is None, reason="Lightning is not installed")
+class TestLightning(OnTorch):
+    objectives: ClassVar = {"val_loss": "minimize"}
+
+    @pytest.fixture
+    def make_evaluator(self) -> Callable[[], TorchEvaluator]:
+        return partial(TorchEvaluator, model=lightning_module, data=data, epochs=3, device="cpu", threads=1)
+
+
+def skorch_net(hidden: int) -> Any:
+    skorch: Any = pytest.importorskip("skorch")
+    criterion = torch.nn.CrossEntropyLoss
+    return skorch.NeuralNetClassifier(make_model, module__hidden=hidden, criterion=criterion, verbose=0)
+
+
+@pytest.mark.skipif(find_spec("skorch") is None, reason="skorch is not installed")
+class TestSkorch(OnTorch):
+    objectives: ClassVar = {"valid_loss": "minimize"}
+
+    @pytest.fixture
+    def make_evaluator(self) -> Callable[[], TorchEvaluator]:
+        return partial(TorchEvaluator, model=skorch_net, data=data, epochs=3, device="cpu", threads=1)

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from hpt_core import Report, Study, TrialContext
+from hpt_core import EvaluationError, Report, Study, TrialContext
 from hpt_evaluator_torch.evaluator import TorchEvaluator
 
 SEED = 1234
@@ -151,6 +151,99 @@ def test_every_scheduler_runs_without_further_arguments(scheduler: Any) -> None:
     reports = by_hpt({}, scheduler=scheduler, optimizer=sgd, epochs=3)
     assert [report.step for report in reports] == [1, 2, 3]
     assert numbers(reports) != numbers(by_hpt({}, optimizer=sgd, epochs=3)) or scheduler == "plateau"
+
+
+def warm_up(optimizer: Any, total_steps: int, share: float = 0.5) -> Any:
+    """A schedule of the user's: up in steps of one batch, then down."""
+    turn = max(1, int(share * total_steps))
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: (i + 1) / turn if i < turn else (total_steps - i) / total_steps
+    )
+
+
+def test_a_schedule_of_the_users_that_asks_for_total_steps_steps_with_each_batch() -> None:
+    rates: list[float] = []
+
+    class Noting(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    by_hpt({"lr": 1.0, "share": 0.25}, epochs=4, batch_size=32, optimizer=Noting, scheduler=warm_up)
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, *((12 - i) / 12 for i in range(3, 12))])
+
+
+def test_an_optimizer_of_the_users_may_have_groups_of_parameters() -> None:
+    seen: list[Any] = []
+
+    def make(params: Any, lr: float, model: Any, weight_decay: float = 0.0) -> Any:
+        first = list(model[0].parameters())
+        rest = [p for p in params if all(p is not other for other in first)]
+        made = torch.optim.SGD(
+            [{"params": first, "lr": lr / 10}, {"params": rest, "weight_decay": weight_decay}], lr=lr
+        )
+        seen.append([(len(group["params"]), group["lr"], group["weight_decay"]) for group in made.param_groups])
+        return made
+
+    evaluator = TorchEvaluator(model=make_model, data=tensors, optimizer=make, epochs=1, device="cpu")
+    study = Study({"lr": [0.5], "weight_decay": [0.1]}, objective={"loss": "minimize"}, evaluator=evaluator)
+    study.run(trials=1)
+    assert study.trials[0].state == "complete"
+    assert seen == [[(2, 0.05, 0), (2, 0.5, 0.1)]]
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Rows one after the other."""
+
+    def __iter__(self) -> Iterator[Any]:
+        (X, y), _ = tensors()
+        return iter(zip(X, y, strict=True))
+
+
+class SizedStream(Stream):
+    """Knows how many there are."""
+
+    def __len__(self) -> int:
+        return 70
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", {"use": "onecycle", "total_steps": 14, "max_lr": 0.1}])
+def test_an_iterable_dataset_needs_no_length(scheduler: Any) -> None:
+    sgd = {"use": "sgd", "lr": 0.1}
+    found = by_hpt({}, data=lambda: (Stream(), tensors()[1]), scheduler=scheduler, optimizer=sgd, epochs=2)
+    loader = torch.utils.data.DataLoader(Stream(), 32)
+    assert found == by_hpt({}, data=lambda: (loader, tensors()[1]), scheduler=scheduler, optimizer=sgd, epochs=2)
+    assert [report.step for report in found] == [1, 2]
+
+
+def test_a_schedule_over_all_steps_needs_to_know_how_many_there_are() -> None:
+    sgd = {"use": "sgd", "lr": 0.1}
+    with pytest.raises(EvaluationError, match=r"OneCycleLR needs to know how many steps.*Give `total_steps`, or the"):
+        by_hpt({}, data=lambda: (Stream(), tensors()[1]), scheduler="onecycle", optimizer=sgd)
+    total = {"use": "onecycle", "total_steps": 6}
+    options: dict[str, Any] = {"data": lambda: (SizedStream(), tensors()[1]), "optimizer": sgd, "epochs": 2}
+    assert by_hpt({}, scheduler="onecycle", **options) == by_hpt({}, scheduler=total, **options)
+
+
+def test_a_batch_size_that_is_tuned_is_that_of_a_loader_of_the_users_too() -> None:
+    sizes: list[int] = []
+
+    def collate(rows: Any) -> Any:
+        sizes.append(len(rows))
+        return torch.utils.data.default_collate(rows)
+
+    def data(**options: Any) -> Any:
+        train, valid = tensors()
+        dataset = torch.utils.data.TensorDataset(*train)
+        return torch.utils.data.DataLoader(dataset, collate_fn=collate, **options), valid
+
+    options: dict[str, Any] = {"data": lambda: data(batch_size=16, shuffle=True, drop_last=True), "epochs": 1}
+    by_hpt({}, **options)
+    by_hpt({"batch_size": 30}, **options)
+    assert sizes == [16, 16, 16, 16, 30, 30]
+    batches = torch.utils.data.BatchSampler(range(70), 7, drop_last=False)
+    with pytest.raises(EvaluationError, match="`batch_size` is tuned, and the DataLoader of the training data makes"):
+        by_hpt({"batch_size": 30}, data=lambda: data(batch_sampler=batches))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:

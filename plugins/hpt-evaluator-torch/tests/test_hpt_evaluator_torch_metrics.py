@@ -133,8 +133,114 @@ def test_metrics_of_a_model_that_gives_a_tuple_say_what_would_be_right() -> None
 
     y = RNG.integers(0, 3, size=53)
     assert last(y, Pair(3), ("loss",), loss=loss).value > 0
-    with pytest.raises(EvaluationError, match="gives a tuple, and metrics other than the loss need one tensor"):
+    with pytest.raises(EvaluationError, match=r"gives a tuple, and the metric 'accuracy' needs one tensor.*`metrics`"):
         last(y, Pair(3), ("accuracy",), loss=loss)
+
+
+class Tasks(torch.utils.data.Dataset[Any]):
+    """Two targets a row, by name."""
+
+    def __init__(self, y: Any, z: Any) -> None:
+        self.y, self.z = y, z
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, i: int) -> Any:
+        return X[i], {"class": self.y[i], "amount": self.z[i]}
+
+
+def test_metrics_of_the_users_own_are_given_all_that_a_model_of_several_tasks_gives() -> None:
+    class Heads(Fixed):
+        def forward(self, inputs: Any) -> Any:
+            return {"class": super().forward(inputs), "rest": (inputs[:, 3],)}
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        hits = torch.nn.functional.cross_entropy(outputs["class"], targets["class"])
+        return hits + torch.nn.functional.mse_loss(outputs["rest"][0], targets["amount"])
+
+    def hits(outputs: Any, targets: Any) -> Any:
+        return accuracy_score(targets["class"], outputs["class"].argmax(1))
+
+    def off(outputs: Any, targets: Any) -> Any:
+        return mean_squared_error(targets["amount"], outputs["rest"][0])
+
+    y, z = RNG.integers(0, 3, size=53), RNG.normal(size=53).astype(np.float32)
+    evaluator = TorchEvaluator(
+        model=lambda: Heads(3), data=lambda: (Tasks(y, z), Tasks(y, z)), epochs=1, device="cpu", eval_batch_size=10,
+        batch_size=8, loss=loss, metrics=[hits, off],
+    )  # fmt: skip
+    (report,) = evaluator.evaluate(TrialContext(params={"lr": 0.0}, objectives=("hits", "off", "loss")))
+    assert report.value == pytest.approx(accuracy_score(y, X[:, :3].argmax(1)))
+    assert report.metrics["off"] == pytest.approx(mean_squared_error(z, X[:, 3]), rel=1e-6)
+    expected = log_loss(y, softmax(X[:, :3].astype(float), axis=1)) + mean_squared_error(z, X[:, 3])
+    assert report.metrics["loss"] == pytest.approx(expected, rel=1e-6)
+    assert report.metrics["train_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_batches_of_unlike_length_need_fit_together_only_where_a_metric_asks_for_them() -> None:
+    class Sums(Fixed):
+        def forward(self, inputs: Any) -> Any:
+            return super().forward(torch.stack([inputs.sum(1), inputs.mean(1)], 1))
+
+    y = RNG.integers(0, 2, size=20)
+    rows = [(torch.ones(3 + i // 10), int(y[i])) for i in range(20)]
+    loader = torch.utils.data.DataLoader(rows, 10)
+
+    def hits(outputs: Any, targets: Any) -> Any:
+        return accuracy_score(targets, outputs.argmax(1))
+
+    def longest(outputs: Any, targets: Any, inputs: Any) -> float:
+        return float(inputs[0].shape[1])
+
+    evaluator = TorchEvaluator(
+        model=lambda: Sums(2), data=lambda: (loader, loader), epochs=1, device="cpu", metrics=[hits]
+    )
+    trial = TrialContext(params={"lr": 0.0}, objectives=("hits",))
+    assert next(evaluator.evaluate(trial)).value == pytest.approx((y == 0).mean())
+    evaluator = TorchEvaluator(
+        model=lambda: Sums(2), data=lambda: (loader, loader), epochs=1, device="cpu", metrics=[hits, longest]
+    )
+    with pytest.raises(EvaluationError, match=r"the whole validation set at once, and its batches do not fit together"):
+        next(evaluator.evaluate(trial))
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "error", "hits"])
+def test_a_model_that_diverged_is_no_result(objective: str) -> None:
+    """An accuracy could be had of weights that are NaN: that of guessing the first class."""
+
+    def hits(outputs: Any, targets: Any) -> float:
+        return float((outputs.argmax(1) == targets).float().mean())
+
+    y = RNG.integers(0, 3, size=53)
+    trial = TrialContext(params={"lr": 1e38}, objectives=(objective,))
+    evaluator = TorchEvaluator(
+        model=lambda: torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Linear(5, 3)), optimizer="sgd",
+        data=lambda: ((X, y), (X, y)), epochs=3, device="cpu", metrics=[hits],
+    )  # fmt: skip
+    with pytest.raises(EvaluationError, match=r"The training diverged: after epoch \d train_loss is nan") as caught:
+        list(evaluator.evaluate(trial))
+    assert caught.value.kind == "invalid-value"
+
+
+def test_a_loss_that_is_nan_for_another_reason_is_none_of_a_model_that_diverged() -> None:
+    y = RNG.integers(0, 3, size=53)
+    ignored = np.where(np.arange(53) < 40, -100, y)  # a batch of nothing but ignored targets has the loss 0 / 0
+    evaluator = TorchEvaluator(
+        model=lambda: Fixed(3), data=lambda: ((X, ignored), (X, y)), epochs=2, batch_size=4, device="cpu"
+    )
+    reports = list(evaluator.evaluate(TrialContext(params={"lr": 0.1}, objectives=("accuracy",))))
+    assert math.isnan(reports[-1].metrics["train_loss"])
+    assert reports[-1].value == pytest.approx(accuracy_score(y, X[:, :3].argmax(1)), abs=1e-7)
+
+
+def test_the_accuracy_of_outputs_that_are_nan_is_nan() -> None:
+    class Broken(Fixed):
+        def forward(self, inputs: Any) -> Any:
+            found = super().forward(inputs)
+            return found if self.training else found * math.nan
+
+    assert math.isnan(last(RNG.integers(0, 3, size=53), Broken(3), ("accuracy",)).value)
 
 
 def test_weights_of_classes_may_be_a_list_as_in_a_study_file() -> None:

@@ -79,6 +79,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("every", "left"), [(1, [3, 4]), (4, [])])
 def test_a_trial_whose_process_was_killed_ends_as_if_nothing_had_happened(
     tmp_path: Path, calm: str, every: int, left: list[int]

@@ -14,7 +14,7 @@ from hpt_core import Mistake, Params, Space, UsageError
 from hpt_evaluator_torch.arguments import resolve_callable
 from hpt_evaluator_torch.frameworks import may_be_in_use
 from hpt_evaluator_torch.names import name_mistakes
-from hpt_evaluator_torch.recipe import bind, make_recipe
+from hpt_evaluator_torch.recipe import bind, make_recipe, model_function
 from hpt_evaluator_torch.settings import PARTS, SETTINGS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def find_mistakes(evaluator: TorchEvaluator, space: Space, objectives: Mapping[s
         attempt(lambda: _check_train(evaluator, space))
         return mistakes
     functions = attempt(lambda: evaluator.functions)
-    attempt(lambda: resolve_callable(evaluator.model, "evaluator.model"))
+    attempt(lambda: model_function(evaluator.model))
     if functions is not None and not may_be_in_use():
         mistakes += name_mistakes(objectives, functions, validated=None)
     _check_data_path(evaluator, attempt)

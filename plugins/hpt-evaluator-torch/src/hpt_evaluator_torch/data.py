@@ -8,14 +8,37 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Sampler, TensorDataset
 
 from hpt_core import EvaluationError, Mistake, UsageError
 from hpt_evaluator_torch.arguments import resolve_callable
 
-__all__ = ["Data", "TrainBatches", "load_data", "split_batch", "valid_batches"]
+__all__ = [
+    "Data",
+    "Shuffled",
+    "TrainBatches",
+    "is_datamodule",
+    "load_data",
+    "reseed",
+    "resized",
+    "rows_of",
+    "split_batch",
+    "valid_batches",
+]
 
 _PATH = "evaluator.data"
+_OF_LOADERS = (
+    "collate_fn",
+    "drop_last",
+    "generator",
+    "multiprocessing_context",
+    "num_workers",
+    "persistent_workers",
+    "pin_memory",
+    "prefetch_factor",
+    "timeout",
+    "worker_init_fn",
+)
 _VALID = ("valid", "validation", "val", "test")
 
 
@@ -24,7 +47,7 @@ class Data:
     """What models are trained and measured on.
 
     Attributes:
-        train: A dataset or a `DataLoader`.
+        train: A dataset, a `DataLoader`, or a Lightning datamodule, which has everything.
         valid: The same, or None where there is none.
         extras: Further entries of the data, by name; the model function may ask for them.
     """
@@ -79,10 +102,16 @@ def _part(part: Any, name: str) -> Any:
         return TensorDataset(*tensors)
     if _is_array(part):
         return TensorDataset(_tensor(part))
-    if isinstance(part, (tuple, list)) or not (hasattr(part, "__getitem__") or hasattr(part, "__iter__")):
+    usable = hasattr(part, "__getitem__") or hasattr(part, "__iter__") or is_datamodule(part)
+    if isinstance(part, (tuple, list)) or not usable:
         msg = f"{name} must give datasets, loaders or tuples of arrays for training and validation. Got {part!r:.80}."
         raise UsageError(Mistake(_PATH, msg))
     return part
+
+
+def is_datamodule(part: Any) -> bool:
+    """Whether it is a ``LightningDataModule``."""
+    return hasattr(part, "train_dataloader")
 
 
 def _is_array(value: Any) -> bool:
@@ -104,7 +133,12 @@ class TrainBatches:
         self._batch_size, self._drop_last = batch_size, drop_last
 
     def __len__(self) -> int:
-        if isinstance(self._source, (DataLoader, IterableDataset)):
+        """How many batches an epoch has.
+
+        Raises:
+            TypeError: Where nobody knows, as of most iterable datasets.
+        """
+        if isinstance(self._source, DataLoader):
             return len(self._source)
         rows = len(self._source)
         return rows // self._batch_size if self._drop_last else -(-rows // self._batch_size)
@@ -112,7 +146,7 @@ class TrainBatches:
     def of_epoch(self, epoch: int) -> Iterator[Any]:
         """The batches of one epoch, from 1; the same ones whenever it is asked for."""
         if isinstance(self._source, DataLoader):
-            _reseed(self._source, self._seed + epoch)
+            reseed(self._source, self._seed + epoch)
             return iter(self._source)
         if isinstance(self._source, IterableDataset):
             return iter(DataLoader(self._source, self._batch_size, drop_last=self._drop_last))
@@ -131,8 +165,43 @@ def _rows(tensors: Sequence[Any], chunks: Sequence[Any]) -> Iterator[list[Any]]:
         yield [tensor[chunk] for tensor in tensors]
 
 
-def _reseed(loader: Any, seed: int) -> None:
-    """Give a loader of the user's the order of this epoch, so far as it has an order of its own."""
+class Shuffled(Sampler[int]):
+    """All rows of a dataset, in an order that `reseed` gives."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._seed = rows, 0
+
+    def set_epoch(self, seed: int) -> None:
+        """Take the order of this seed."""
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(torch.randperm(self._rows, generator=torch.Generator().manual_seed(self._seed)).tolist())
+
+    def __len__(self) -> int:
+        return self._rows
+
+
+def resized(loader: DataLoader[Any], batch_size: int) -> DataLoader[Any]:
+    """The same loader with other batches.
+
+    Raises:
+        EvaluationError: If it makes them by a sampler of batches, which has a size of its own.
+    """
+    if loader.batch_size is None:
+        msg = "`batch_size` is tuned, and the DataLoader of the training data makes its batches by itself."
+        raise EvaluationError(f"{msg} Give it a batch_size, or give the dataset alone.")
+    iterable = isinstance(loader.dataset, IterableDataset)
+    return DataLoader(
+        loader.dataset,
+        batch_size,
+        sampler=None if iterable else loader.sampler,
+        **{name: getattr(loader, name) for name in _OF_LOADERS},
+    )
+
+
+def reseed(loader: Any, seed: int) -> None:
+    """Give a loader the order of this epoch, so far as it has an order of its own."""
     sampler = loader.sampler
     for holder in (loader, sampler):
         generator = getattr(holder, "generator", None)
@@ -158,5 +227,20 @@ def split_batch(batch: Any, device: Any) -> tuple[tuple[Any, ...], Any]:
         msg = f"A batch must be a list (inputs ..., targets). Got {type(batch).__name__}; dicts need `train`."
         raise EvaluationError(msg)
     if device.type != "cpu":
-        items = [item.to(device, non_blocking=True) for item in items]
+        items = [_moved(item, device) for item in items]
     return (tuple(items), items[0]) if len(items) == 1 else (tuple(items[:-1]), items[-1])
+
+
+def _moved(item: Any, device: Any) -> Any:
+    if isinstance(item, Mapping):
+        return {key: _moved(value, device) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_moved(value, device) for value in item]
+    return item.to(device, non_blocking=True) if isinstance(item, torch.Tensor) else item
+
+
+def rows_of(targets: Any) -> int:
+    """How many rows a batch has; targets may be tensors in dicts, tuples and lists."""
+    while isinstance(targets, (Mapping, list, tuple)):
+        targets = next(iter(targets.values() if isinstance(targets, Mapping) else targets))
+    return len(targets)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -14,12 +15,9 @@ from hpt_core import EvaluationError, Report, TrialContext
 from hpt_evaluator_torch.checkpoints import Checkpoints, write_atomically
 from hpt_evaluator_torch.metrics import Metric
 from hpt_evaluator_torch.names import source_of
-from hpt_evaluator_torch.randomness import capture, restore, undisturbed
+from hpt_evaluator_torch.randomness import undisturbed
 
-if TYPE_CHECKING:
-    from hpt_evaluator_torch.training import Training
-
-__all__ = ["Wanted", "give", "report_of", "run_epochs"]
+__all__ = ["Run", "Wanted", "run_epochs"]
 
 _SHARE = 0.005  # of the training time goes into checkpoints, unless the user says how often
 _FIRST_COST = 0.01  # seconds, before one was written: there is none in the first two seconds
@@ -46,57 +44,112 @@ class Wanted:
     every: int | None = None
 
 
-def run_epochs(training: Training, trial: TrialContext, folder: Path, wanted: Wanted) -> Generator[Report, None, None]:
+class Run(Protocol):
+    """A model being trained, by whatever means.
+
+    Attributes:
+        model: A module.
+        device: Where it is.
+    """
+
+    model: Any
+    device: Any
+
+    @property
+    def epochs(self) -> int:
+        """How many it is trained for."""
+        ...
+
+    def epoch(self, number: int, /) -> Mapping[str, float] | None:
+        """Train one epoch, from 1, and measure; empty where nothing was measured, None if the training has ended."""
+        ...
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """All that the next epoch depends on, as plain values and tensors; None if that cannot be told."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`, before the first epoch."""
+        ...
+
+    def close(self) -> None:
+        """End; called once."""
+        ...
+
+
+def run_epochs(run: Run, trial: TrialContext, folder: Path, wanted: Wanted) -> Generator[Report, None, None]:
     """Train from where the trial was to its last epoch.
 
     Where the newest checkpoint is older than the last report, the epochs between are trained again, unreported: the
     result is the same.
 
     Args:
-        training: Freshly started.
+        run: Freshly started.
         trial: Whose ``resume_step`` was the last one reported.
         folder: For checkpoints and weights.
         wanted: What to measure and keep.
 
     Yields:
         A report per epoch that was not reported before.
+
+    Raises:
+        EvaluationError: Of kind ``invalid-value`` if the training diverges.
     """
-    settings = training.recipe.settings
-    identity = {"params": repr(sorted(trial.params.items())), "seed": trial.seed, "epochs": settings.epochs}
+    identity = {"params": repr(sorted(trial.params.items())), "seed": trial.seed, "epochs": run.epochs}
     checkpoints = Checkpoints(folder, identity)
     pace = _Pace(wanted.every)
     weights = _Weights(folder / "weights.pt", wanted)
-    done = _resume(training, trial, checkpoints, weights)
-    for epoch in range(done + 1, settings.epochs + 1):
-        found = {"train_loss": training.train(epoch), **training.measure(wanted.names, wanted.functions)}
-        training.end_epoch(found)
-        report = report_of(epoch, found, wanted.objectives)
-        weights.keep(epoch, report.value, training, last=epoch == settings.epochs)
-
-        def save(epoch: int = epoch) -> None:
-            random = capture(training.device)
-            state = {"training": training.state_dict(), "random": random, "weights": weights.best}
-            checkpoints.save(epoch, state)
-
-        saved = epoch < settings.epochs and pace.due(epoch)
-        if saved:
-            pace.time(save)
-        if epoch > trial.resume_step:
-            yield from give(report, training.device, partial(_leave, checkpoints, None if saved else save))
+    epoch = _resume(run, trial, checkpoints, weights)
+    try:
+        while epoch < run.epochs:
+            found = run.epoch(epoch + 1)
+            if found is None:
+                break
+            epoch += 1
+            if not found:
+                continue
+            _see_that_it_converges(run.model, epoch, found)
+            report = report_of(epoch, found, wanted.objectives)
+            weights.keep(epoch, report.value, run.model)
+            save = partial(_save, run, epoch, checkpoints, weights)
+            saved = epoch < run.epochs and pace.due(epoch)
+            if saved:
+                pace.time(save)
+            if epoch > trial.resume_step:
+                yield from _give(report, run.device, partial(_leave, checkpoints, None if saved else save))
+        weights.end(epoch, run.model)
+    finally:
+        run.close()
     checkpoints.clear(all_files=wanted.keep == "none")
 
 
-def _resume(training: Training, trial: TrialContext, checkpoints: Checkpoints, weights: _Weights) -> int:
+def _resume(run: Run, trial: TrialContext, checkpoints: Checkpoints, weights: _Weights) -> int:
     """Load the newest checkpoint not beyond the last report; returns its step, 0 for none."""
     found = checkpoints.load(trial.resume_step) if trial.resume_step else None
     if found is None:
         checkpoints.clear(all_files=True)
         return 0
     step, state = found
-    training.load_state_dict(state["training"])
-    restore(state["random"], training.device)
+    run.load_state_dict(state["training"])
     weights.best = state["weights"]
     return step
+
+
+def _save(run: Run, epoch: int, checkpoints: Checkpoints, weights: _Weights) -> None:
+    state = run.state_dict()
+    if state is not None:
+        checkpoints.save(epoch, {"training": state, "weights": weights.best})
+
+
+def _see_that_it_converges(model: Any, epoch: int, found: Mapping[str, float]) -> None:
+    """Fail where a number is NaN because weights are: what such a model guesses is no result.
+
+    A loss alone may be NaN for other reasons (a batch all of whose targets are ignored).
+    """
+    bad = [name for name, value in found.items() if math.isnan(value)]
+    if bad and not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+        msg = f"The training diverged: after epoch {epoch} {bad[0]} is nan and weights are no finite numbers."
+        raise EvaluationError(msg, kind="invalid-value")
 
 
 def _leave(checkpoints: Checkpoints, save: Callable[[], None] | None) -> None:
@@ -106,7 +159,7 @@ def _leave(checkpoints: Checkpoints, save: Callable[[], None] | None) -> None:
     checkpoints.prune(1)
 
 
-def give(report: Report, device: Any, at_end: Callable[[], None] | None = None) -> Generator[Report, None, None]:
+def _give(report: Report, device: Any, at_end: Callable[[], None] | None = None) -> Generator[Report, None, None]:
     """Yield a report; what others draw meanwhile does not change this training.
 
     Args:
@@ -170,12 +223,18 @@ class _Weights:
         self._path, self._wanted = path, wanted
         self.best: float | None = None
 
-    def keep(self, epoch: int, value: float, training: Training, *, last: bool) -> None:
-        """Write them if this epoch is the one."""
-        keep, sign = self._wanted.keep, -1 if self._wanted.maximize else 1
-        better = keep == "best" and (self.best is None or sign * value < sign * self.best)
-        if better:
+    def keep(self, epoch: int, value: float, model: Any) -> None:
+        """Write them if those of the best epoch are wanted and this one is it."""
+        sign = -1 if self._wanted.maximize else 1
+        if self._wanted.keep == "best" and (self.best is None or sign * value < sign * self.best):
             self.best = value
-        if better or (keep == "last" and last):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically({"epoch": epoch, "model": training.model.state_dict()}, self._path)
+            self._write(epoch, model)
+
+    def end(self, epoch: int, model: Any) -> None:
+        """Write them if those of the last epoch are wanted."""
+        if self._wanted.keep == "last":
+            self._write(epoch, model)
+
+    def _write(self, epoch: int, model: Any) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically({"epoch": epoch, "model": model.state_dict()}, self._path)

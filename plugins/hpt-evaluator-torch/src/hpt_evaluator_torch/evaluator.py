@@ -15,13 +15,13 @@ import attrs
 from hpt_core import Report, Space, TrialContext, UsageError, option
 from hpt_evaluator_torch.arguments import resolve_callable
 from hpt_evaluator_torch.checks import find_mistakes, option_mistakes
-from hpt_evaluator_torch.frameworks import kind_of, refuse_options
+from hpt_evaluator_torch.frameworks import kind_of, refuse_options, split_made
 from hpt_evaluator_torch.names import BUILTIN, metric_functions, name_mistakes, source_of
 from hpt_evaluator_torch.recipe import Recipe, bind, make_recipe
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.data import Data
-    from hpt_evaluator_torch.epochs import Wanted
+    from hpt_evaluator_torch.epochs import Run, Wanted
 
 __all__ = ["TorchEvaluator"]
 
@@ -43,10 +43,14 @@ class TorchEvaluator:
     """
 
     model: Any = option(
-        None, help='Function or class that makes a new model: an object, "module:name", or {use = ..., arguments}.'
+        None,
+        help='Function or class that makes a new model: an object, "module:name", or {use = ..., arguments}. It may '
+        "give a Lightning module (or a pair of one and its Trainer) or a skorch net; a net may also stand here itself.",
     )
     data: Any = option(
-        None, help='"module:function" (or {use = ..., arguments}) giving (train, validation) or a dict with those.'
+        None,
+        help='"module:function" (or {use = ..., arguments}) giving (train, validation), a dict with those, or a '
+        "Lightning datamodule.",
     )
     train: Any = option(
         None,
@@ -54,7 +58,7 @@ class TorchEvaluator:
         "for by name: params, trial, device, data, or any parameter.",
     )
     epochs: int = option(10, ge=1, help="How many epochs a whole trial has; a report after each.")
-    batch_size: int = option(32, ge=1, help="Rows per step. A DataLoader of yours keeps its own.")
+    batch_size: int = option(32, ge=1, help="Rows per step. A DataLoader of yours keeps its own unless this is tuned.")
     optimizer: Any = option(
         "adam", help='Its name (adam, adamw, sgd, ...), "torch.optim:Class", or {use = ..., lr = ...}.'
     )
@@ -197,6 +201,7 @@ class TorchEvaluator:
     # --- one trial --------------------------------------------------------------------------------------
 
     def _reports(self, trial: TrialContext, device: Any) -> Generator[Report, None, Any]:
+        from hpt_evaluator_torch.epochs import run_epochs
         from hpt_evaluator_torch.randomness import seed_all
 
         if self.data is not None:
@@ -205,27 +210,34 @@ class TorchEvaluator:
         if self.train is not None:
             return (yield from self._own_reports(trial, device))
         recipe = make_recipe(self, trial.params, lambda: self.loaded.extras)
-        model = recipe.make_model()
+        model, trainer = split_made(recipe.make_model())
+        wanted = self._wanted(trial)
+        run = self._run(recipe, model, trainer, trial=trial, device=device, wanted=wanted)
+        return (yield from run_epochs(run, trial, self._folder(trial), wanted))
+
+    def _run(
+        self, recipe: Recipe, model: Any, trainer: Any, *, trial: TrialContext, device: Any, wanted: Wanted
+    ) -> Run:
+        """Whatever trains this kind of model."""
         kind = kind_of(model)
         self._model_ref = weakref.ref(model)
-        if kind != "module":
-            refuse_options(self, {"lightning": "LightningModule", "skorch": "skorch net"}[kind])
         if kind == "lightning":
-            from hpt_evaluator_torch.lightning_modules import lightning_reports
+            from hpt_evaluator_torch.lightning_modules import LightningRun
 
-            return (yield from lightning_reports(model, recipe, self.loaded, trial, device))
+            idle = ("loss", "metrics", "scheduler", *(() if trainer is None else ("amp", "clip_norm")))
+            refuse_options(self, "LightningModule", idle)
+            return LightningRun(model, trainer, recipe, self.loaded, trial=trial, device=device)
         if kind == "skorch":
-            from hpt_evaluator_torch.skorch_nets import skorch_reports
+            from hpt_evaluator_torch.skorch_nets import SkorchRun
 
-            return (yield from skorch_reports(model, recipe, self.loaded, trial, device))
-        return (yield from self._epochs(recipe, model, trial, device))
-
-    def _epochs(self, recipe: Recipe, model: Any, trial: TrialContext, device: Any) -> Generator[Report, None, None]:
-        from hpt_evaluator_torch.epochs import run_epochs
+            refuse_options(self, "skorch net", ("amp", "clip_norm", "drop_last", "loss", "metrics", "scheduler"))
+            return SkorchRun(model, recipe, self.loaded, trial=trial, device=device)
         from hpt_evaluator_torch.training import Training
 
-        training = Training.start(recipe, model, self.loaded, device=device, seed=trial.seed)
-        yield from run_epochs(training, trial, self._folder(trial), self._wanted(trial))
+        mistakes = name_mistakes(self._directions, self.functions, validated=self.loaded.valid is not None)
+        if mistakes:
+            raise UsageError(*mistakes)
+        return Training.start(recipe, model, self.loaded, device=device, seed=trial.seed, wanted=wanted)
 
     def _folder(self, trial: TrialContext) -> Path:
         return trial.workdir or self._scratch / f"trial-{trial.number}"
@@ -236,9 +248,6 @@ class TorchEvaluator:
 
         first = trial.objectives[0]
         direction = self._directions.get(first, BUILTIN.get(source_of(first), "minimize"))
-        mistakes = name_mistakes(self._directions, self.functions, validated=self.loaded.valid is not None)
-        if mistakes:
-            raise UsageError(*mistakes)
         listed = self.metrics if isinstance(self.metrics, list) else self.metrics.values()
         sources = [source_of(name) for name in (*trial.objectives, *listed) if isinstance(name, str)]
         return Wanted(

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from hpt_core import EvaluationError
+from hpt_core import EvaluationError, Mistake, import_object
+from hpt_evaluator_torch.arguments import near
 from hpt_evaluator_torch.settings import SETTINGS
 
 if TYPE_CHECKING:
     from hpt_core import Params
     from hpt_evaluator_torch.recipe import Recipe
 
-__all__ = ["aliases", "kind_of", "may_be_in_use", "not_for_the_model", "refuse", "refuse_options"]
+__all__ = [
+    "aliases",
+    "copies_of",
+    "kind_of",
+    "may_be_in_use",
+    "net_mistakes",
+    "net_of",
+    "not_for_the_model",
+    "package_of",
+    "refuse",
+    "refuse_options",
+    "split_made",
+]
 
 _PACKAGES = {"lightning": "lightning", "pytorch_lightning": "lightning", "skorch": "skorch"}
-_IDLE_OPTIONS = ("amp", "keep", "loss", "metrics", "scheduler")
 _UNSET: tuple[Any, ...] = (False, "none", None, [], {})
 _CLASSES = {"LightningModule": "lightning", "NeuralNet": "skorch"}
 
@@ -27,10 +39,9 @@ def kind_of(model: Any) -> Literal["module", "lightning", "skorch"]:
     Raises:
         EvaluationError: If it is none.
     """
-    for base in type(model).__mro__:
-        kind = _PACKAGES.get(base.__module__.partition(".")[0])
-        if kind is not None and _CLASSES.get(base.__name__) == kind:
-            return kind  # type: ignore[return-value]  # a value of the table above
+    base = _base_of(model)
+    if base is not None:
+        return _PACKAGES[base.__module__.partition(".")[0]]  # type: ignore[return-value]  # a value of the table above
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -39,6 +50,57 @@ def kind_of(model: Any) -> Literal["module", "lightning", "skorch"]:
         )
         raise EvaluationError(msg)
     return "module"
+
+
+def _base_of(model: Any) -> type | None:
+    """The class of Lightning or skorch that a model is one of."""
+    for base in type(model).__mro__:
+        kind = _PACKAGES.get(base.__module__.partition(".")[0])
+        if kind is not None and _CLASSES.get(base.__name__) == kind:
+            return base
+    return None
+
+
+def split_made(made: Any) -> tuple[Any, Any]:
+    """What a model function made: the model, and the ``Trainer`` that a Lightning module may come with, or None."""
+    if isinstance(made, tuple) and len(made) == 2 and _base_of(made[0]) is not None and hasattr(made[1], "fit_loop"):
+        return made
+    return made, None
+
+
+def package_of(module: Any) -> str:
+    """The package whose ``Trainer`` a Lightning module goes with."""
+    base = _base_of(module)
+    return "pytorch_lightning" if base is None or base.__module__.startswith("pytorch_") else "lightning.pytorch"
+
+
+def net_of(spec: Any) -> Any | None:
+    """The skorch net that the `model` option is or names; None where it is a function or class.
+
+    Raises:
+        UsageError: If it names nothing that can be imported.
+    """
+    found = import_object(spec, "evaluator.model") if isinstance(spec, str) and ":" in spec else spec
+    return found if _base_of(found) is not None and hasattr(found, "set_params") else None
+
+
+def copies_of(net: Any) -> Callable[..., Any]:
+    """A function that makes copies of a skorch net, with parameters set."""
+    clone = import_object("sklearn.base:clone")
+    return lambda **params: clone(net).set_params(**params)
+
+
+def net_mistakes(net: Any, params: Params) -> list[Mistake]:
+    """Parameters that a net has no place for; it tells itself of those behind ``module__`` and the like."""
+    known = [name for name in net.get_params(deep=False) if not name.startswith("_")]
+    mistakes = []
+    for name in params:
+        if name == "max_epochs":
+            mistakes.append(Mistake("space.max_epochs", "Is called `epochs` here."))
+        elif name not in SETTINGS and name not in known and "__" not in name:
+            msg = f"The net has no parameter {name!r}.{near(name, known)} It has {', '.join(sorted(known))}."
+            mistakes.append(Mistake(f"space.{name}", msg))
+    return mistakes
 
 
 def may_be_in_use() -> bool:
@@ -70,15 +132,15 @@ def refuse(left: Mapping[str, Any], what: str) -> None:
         raise EvaluationError(msg)
 
 
-def refuse_options(evaluator: object, what: str) -> None:
+def refuse_options(evaluator: object, what: str, idle: Collection[str]) -> None:
     """Raise an error where an option would do nothing.
 
     Raises:
         EvaluationError: Naming the first one.
     """
-    idle = [name for name in _IDLE_OPTIONS if getattr(evaluator, name) not in _UNSET]
-    if idle:
-        raise EvaluationError(f"A {what} configures its own training: leave out the option `{idle[0]}`.")
+    for name in idle:
+        if getattr(evaluator, name) not in _UNSET:
+            raise EvaluationError(f"A {what} configures its own training: leave out the option `{name}`.")
 
 
 def aliases(found: Mapping[str, float]) -> dict[str, float]:

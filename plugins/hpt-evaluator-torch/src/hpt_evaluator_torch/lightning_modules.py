@@ -1,116 +1,264 @@
-"""Lightning modules, epoch by epoch. What happened before ``resume_step`` is trained again, unreported."""
+"""Lightning modules, epoch by epoch: a ``Trainer`` runs in a thread and waits after each one."""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import queue
-import sys
+import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Generator as RandomGenerator
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, IterableDataset
 
-from hpt_evaluator_torch.epochs import give, report_of
-from hpt_evaluator_torch.frameworks import aliases, not_for_the_model, refuse
+from hpt_core import EvaluationError
+from hpt_evaluator_torch.data import Shuffled, is_datamodule, reseed, resized
+from hpt_evaluator_torch.frameworks import aliases, not_for_the_model, package_of, refuse
+from hpt_evaluator_torch.randomness import capture, restore
 
 if TYPE_CHECKING:
-    from hpt_core import Report, TrialContext
+    from hpt_core import TrialContext
     from hpt_evaluator_torch.data import Data
     from hpt_evaluator_torch.recipe import Recipe
 
-__all__ = ["lightning_reports"]
+__all__ = ["LightningRun"]
+
+_PRECISIONS = {torch.float16: "16-mixed", torch.bfloat16: "bf16-mixed"}
 
 
-def lightning_reports(
-    module: Any, recipe: Recipe, data: Data, trial: TrialContext, device: Any
-) -> Generator[Report, None, None]:
-    """Train a module by a ``Trainer``, which runs in a thread and waits after each epoch.
+class LightningRun:
+    """A Lightning module in training; see `hpt_evaluator_torch.epochs.Run`.
 
     Args:
-        module: With its own ``training_step``, ``validation_step`` and ``configure_optimizers``.
+        model: The module, with its own ``training_step``, ``validation_step`` and ``configure_optimizers``.
+        trainer: A ``Trainer`` of the user's, or None.
         recipe: The settings.
         data: The data.
         trial: The trial.
-        device: Where to train.
-
-    Yields:
-        A report per epoch, of what the module logged.
+        device: Where to train; a ``Trainer`` of the user's knows that itself.
     """
-    refuse(not_for_the_model(recipe, trial.params, {"batch_size", "clip_norm", "epochs"}), "LightningModule")
-    relay = _Relay()
-    trainer = _trainer(recipe, device, relay)
-    thread = threading.Thread(target=relay.run, args=(trainer, module, *_loaders(recipe, data, trial.seed)))
-    thread.start()
-    try:
-        for epoch in range(1, recipe.settings.epochs + 1):
-            found = relay.next()
-            if found is None:
-                return  # it stopped early by a callback of its own
-            if epoch > trial.resume_step:
-                yield from give(report_of(epoch, aliases(found), trial.objectives), device)
-            relay.go_on.release()
-        relay.next()
-    finally:
-        relay.stopping = True
-        relay.go_on.release()
-        thread.join()
 
-
-class _Relay:
-    """What the trainer's thread and the generator tell each other."""
-
-    def __init__(self) -> None:
-        self.go_on = threading.Semaphore(0)
-        self.stopping = False
+    def __init__(
+        self, model: Any, trainer: Any, recipe: Recipe, data: Data, *, trial: TrialContext, device: Any
+    ) -> None:
+        self.model, self._trainer = model, trainer
+        self._quietly = _quiet if self._trainer is None else nullcontext
+        self.device, self.epochs = device, recipe.settings.epochs
+        self._seed = trial.seed
+        own = {"amp", "clip_norm"} if self._trainer is None else set()
+        refuse(not_for_the_model(recipe, trial.params, {"batch_size", "epochs", *own}), "LightningModule")
+        self._package = package_of(self.model)
+        pl = importlib.import_module(self._package)
+        if self._trainer is None:
+            self._trainer = _trainer(pl, recipe, device)
+        elif self._trainer.state.fn is not None:
+            raise EvaluationError(
+                "The model function must make a new Trainer for each trial: this one has trained before."
+            )
+        self._trainer.fit_loop.max_epochs = self.epochs
+        self._trainer.callbacks.append(_listener(pl, self))
+        self._loaders = _loaders(recipe, data, trial)
         self._told: queue.Queue[dict[str, float] | BaseException | None] = queue.Queue()
+        self._go_on = threading.Semaphore(0)
+        self._thread: threading.Thread | None = None
+        self._stopping = self._measured = self._taking = False
+        self._last: dict[str, float] = {}
+        self._state: Mapping[str, Any] = {}
 
-    def run(self, trainer: Any, *arguments: Any) -> None:
+    # --- as the evaluator sees it -----------------------------------------------------------------------
+
+    def epoch(self, number: int) -> dict[str, float] | None:
+        """Let the trainer go on to the end of this epoch; what the module logged is what there is."""
+        self._number = number
+        if self._thread is not None:
+            self._go_on.release()
+        elif not self._state.get("ended"):
+            self._thread = threading.Thread(target=self._fit, name="hpt-lightning", daemon=True)
+            self._thread.start()
+        else:
+            return None
+        told = self._told.get()
+        if isinstance(told, BaseException):
+            raise told
+        return None if told is None else aliases(told)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Lightning's own checkpoint, without the module's hyperparameters, and what that lacks."""
+        self._taking = True
+        with tempfile.TemporaryDirectory(prefix="hpt-") as folder:
+            self._trainer.save_checkpoint(Path(folder) / "checkpoint.ckpt", weights_only=False)
+        self._taking = False
+        taken = {name: value for name, value in self._taken.items() if "hyper_parameters" not in name}
+        return {
+            "lightning": taken,
+            "found": self._last,
+            "stop": bool(self._trainer.should_stop),
+            "ended": bool(self._trainer.fit_loop.done),
+            "random": capture(self.device),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`; where that was the end, no trainer will load the weights."""
+        self._state = state
+        if state["ended"]:
+            self.model.load_state_dict(state["lightning"]["state_dict"])
+
+    def close(self) -> None:
+        """Let the trainer end its training in its own way, and wait for it."""
+        self._stopping = True
+        self._go_on.release()
+        if self._thread is not None:
+            self._thread.join()
+        if "datamodule" in self._loaders:
+            self._loaders["datamodule"].trainer = None  # it outlives the trial, whose memory is to be given back
+
+    # --- in the thread ----------------------------------------------------------------------------------
+
+    def _fit(self) -> None:
         """Train; what is raised is told."""
         try:
-            trainer.fit(*arguments)
+            with tempfile.TemporaryDirectory(prefix="hpt-") as folder, self._quietly(self._package):
+                path = None
+                if self._state:
+                    path = Path(folder) / "checkpoint.ckpt"
+                    torch.save(self._state["lightning"], path)
+                self._trainer.fit(self.model, **self._loaders, ckpt_path=path)
         except BaseException as err:  # noqa: BLE001 - it is raised again where the generator waits
             self._told.put(err)
         self._told.put(None)
 
-    def next(self) -> dict[str, float] | None:
-        """The metrics of the next epoch; None when training has ended."""
-        told = self._told.get()
-        if isinstance(told, BaseException):
-            raise told
-        return told
+    def started(self) -> None:
+        """Draw from where the checkpoint's training was."""
+        self._reseed()
+        if self._state:
+            restore(self._state["random"], self.device)
 
-    def end_of_epoch(self, trainer: Any, _module: Any) -> None:
+    def _reseed(self) -> None:
+        if "train_dataloaders" in self._loaders:
+            reseed(self._loaders["train_dataloaders"], self._seed + self._number)
+
+    def epoch_started(self) -> None:
+        """Give the loader the order of this epoch, and do what Lightning leaves out behind a checkpoint."""
+        self._reseed()
+        if self._state:
+            self._trainer.should_stop = self._state["stop"]  # wanted, but before its `min_epochs`
+            if self.model.automatic_optimization:
+                self._step_on_plateaus(self._state["found"], self._number - 1)
+        self._state = {}
+
+    def _step_on_plateaus(self, found: Mapping[str, float], epoch: int) -> None:
+        """Let schedulers hear of the epoch that the checkpoint was made behind: Lightning writes it before they do."""
+        for config in self._trainer.lr_scheduler_configs:
+            due = config.interval == "epoch" and epoch % config.frequency == 0
+            if config.reduce_on_plateau and due and config.monitor in found:
+                config.scheduler.step(found[config.monitor])
+
+    def batch_ended(self) -> None:
+        """Stop in the middle of an epoch where the user interrupts the study."""
+        self._trainer.should_stop = self._trainer.should_stop or self._stopping
+
+    def validated(self) -> None:
+        """Note that the objective is a new one."""
+        self._measured = self._measured or not self._trainer.sanity_checking
+
+    def epoch_ended(self) -> None:
         """Tell what was logged, and wait."""
-        self._told.put({name: float(value) for name, value in trainer.callback_metrics.items()})
-        self.go_on.acquire()
-        trainer.should_stop = trainer.should_stop or self.stopping
+        self._last = {name: float(value) for name, value in self._trainer.callback_metrics.items()}
+        self._told.put(dict(self._last) if self._measured or not self._trainer.enable_validation else {})
+        self._measured = False
+        if not self._stopping:
+            self._go_on.acquire()
+        if self._stopping:
+            self._trainer.should_stop = True
+            self._trainer.fit_loop.min_epochs = self._trainer.fit_loop.epoch_loop.min_steps = None
+
+    def saving(self, checkpoint: dict[str, Any]) -> None:
+        """Take what Lightning puts into a checkpoint."""
+        if self._taking:
+            self._taken = checkpoint
 
 
-def _trainer(recipe: Recipe, device: Any, relay: _Relay) -> Any:
-    package = "lightning.pytorch" if "lightning" in sys.modules else "pytorch_lightning"
-    pl = importlib.import_module(package)
-    return pl.Trainer(
-        max_epochs=recipe.settings.epochs,
-        accelerator={"cuda": "gpu"}.get(device.type, device.type),
-        devices=1 if device.index is None else [device.index],
-        gradient_clip_val=recipe.settings.clip_norm,
-        callbacks=[pl.callbacks.LambdaCallback(on_train_epoch_end=relay.end_of_epoch)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+def _listener(pl: Any, run: LightningRun) -> Any:
+    """A callback that comes behind all others, as those that write checkpoints do."""
+
+    class Listener(pl.callbacks.Checkpoint):
+        def on_fit_start(self, *_: Any) -> None:
+            run.started()
+
+        def on_train_epoch_start(self, *_: Any) -> None:
+            run.epoch_started()
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            run.batch_ended()
+
+        def on_validation_end(self, *_: Any) -> None:
+            run.validated()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            run.epoch_ended()
+
+        def on_save_checkpoint(self, *args: Any) -> None:
+            run.saving(args[-1])
+
+    return Listener()
 
 
-def _loaders(recipe: Recipe, data: Data, seed: int) -> tuple[Any, Any]:
-    settings = recipe.settings
-    train, valid = data.train, data.valid
-    if not isinstance(train, DataLoader):
-        order = RandomGenerator().manual_seed(seed)
-        train = DataLoader(train, settings.batch_size, shuffle=True, generator=order, drop_last=settings.drop_last)
+def _trainer(pl: Any, recipe: Recipe, device: Any) -> Any:
+    precision = _PRECISIONS[torch.get_autocast_dtype(device.type)] if recipe.settings.amp else None
+    with _quiet(pl.__name__):
+        return pl.Trainer(
+            max_epochs=recipe.settings.epochs,
+            accelerator={"cuda": "gpu"}.get(device.type, device.type),
+            devices=1 if device.index is None else [device.index],
+            gradient_clip_val=recipe.settings.clip_norm,
+            precision=precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Within it Lightning does not tell which devices it found and how it ended: it would, for each trial."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _loaders(recipe: Recipe, data: Data, trial: TrialContext) -> dict[str, Any]:
+    settings, train, valid = recipe.settings, data.train, data.valid
+    size = settings.batch_size if "batch_size" in trial.params else None
+    if is_datamodule(train):
+        if size is not None:
+            _set_batch_size(train, size)
+        return {"datamodule": train}
+    if isinstance(train, DataLoader):
+        train = train if size is None else resized(train, size)
+    else:
+        order = None if isinstance(train, IterableDataset) else Shuffled(len(train))
+        own = torch.Generator()  # else the loader draws from the global one
+        train = DataLoader(train, settings.batch_size, sampler=order, generator=own, drop_last=settings.drop_last)
     if valid is not None and not isinstance(valid, DataLoader):
         valid = DataLoader(valid, settings.eval_batch_size)
-    return train, valid
+    return {"train_dataloaders": train, "val_dataloaders": valid}
+
+
+def _set_batch_size(module: Any, size: int) -> None:
+    """Tell a datamodule the batch size that is tuned, where it keeps one."""
+    places = [place for place in (module, module.hparams) if hasattr(place, "batch_size")]
+    if not places:
+        msg = f"`batch_size` is tuned, and {type(module).__name__} has neither this attribute nor a hyperparameter."
+        raise EvaluationError(msg)
+    for place in places:
+        place.batch_size = size

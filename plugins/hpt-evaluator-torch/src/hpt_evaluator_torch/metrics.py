@@ -11,7 +11,7 @@ import torch
 
 from hpt_core import EvaluationError
 from hpt_evaluator_torch.arguments import Signature, signature_of
-from hpt_evaluator_torch.data import split_batch
+from hpt_evaluator_torch.data import rows_of, split_batch
 
 __all__ = ["Metric", "mean_loss", "measure"]
 
@@ -23,9 +23,9 @@ _OF_LOSS: Mapping[str, Callable[[float], float]] = {
 
 
 def _hits(outputs: Any, targets: Any) -> Any:
-    """Right answers: the largest of the class scores (dimension 1), or the sign of a single one."""
+    """Right answers: the largest of the class scores (dimension 1), or the sign of a single one; NaN among NaNs."""
     found = (outputs > 0) if outputs.shape == targets.shape else outputs.argmax(1)
-    return (found == targets).sum()
+    return (found == targets).sum().float().masked_fill(outputs.isnan().any(), math.nan)
 
 
 _SUMS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -35,7 +35,6 @@ _SUMS: Mapping[str, Callable[[Any, Any], Any]] = {
     "mse": lambda outputs, targets: (outputs - targets).square().sum(),
     "rmse": lambda outputs, targets: (outputs - targets).square().sum(),
 }
-_NO_TENSOR = "The model gives a {}, and metrics other than the loss need one tensor. Return one, or train with `train`."
 _FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - mean, "rmse": math.sqrt}
 
 
@@ -44,8 +43,8 @@ class Metric:
     """A function of the user's: of all outputs and all targets of the validation set.
 
     Attributes:
-        function: Called as ``function(outputs, targets)``, with ``inputs`` (a tuple) and ``model`` if it asks for
-            those by name; returns a number.
+        function: Called as ``function(outputs, targets)``, tensors or dicts and tuples of them as the model and the
+            data give, with ``inputs`` (a tuple) and ``model`` if it asks for those by name; returns a number.
         signature: What it takes beside the first two.
     """
 
@@ -88,6 +87,7 @@ def measure(
         Every metric by name; always ``loss``.
     """
     summed = [name for name in names if name in _SUMS]
+    asked = any("inputs" in function.signature.names for function in functions.values())
     kept: list[tuple[Any, ...]] = []
     totals: list[list[Any]] = []
     rows, entries = [], 0
@@ -98,22 +98,44 @@ def measure(
             with autocast():
                 outputs = model(*inputs)
                 value = loss(outputs, targets)
-            if (summed or functions) and not isinstance(outputs, torch.Tensor):
-                raise EvaluationError(_NO_TENSOR.format(type(outputs).__name__))
+            if summed:
+                _see_that_they_are_tensors(summed[0], outputs, targets)
+                entries += targets.numel()
             totals.append([value, *(_SUMS[name](outputs, targets) for name in summed)])
-            rows.append(len(targets))
-            entries += targets.numel()
+            rows.append(rows_of(targets))
             if functions:
-                kept.append((outputs.float(), targets, *inputs))
+                kept.append((outputs, targets, inputs if asked else ()))
         if not sum(rows):
             raise EvaluationError("The validation data has no rows: nothing can be measured on it.")
         found = _means(totals, rows, entries, summed)
         found |= {name: _OF_LOSS[name](found["loss"]) for name in names if name in _OF_LOSS}
         if functions:
-            outputs, targets, *given = map(torch.cat, zip(*kept, strict=True))
+            outputs, targets, given = map(_joined, zip(*kept, strict=True))
             for name, function in functions.items():
-                found[name] = function(outputs, targets, inputs=tuple(given), model=model)
+                found[name] = function(outputs, targets, inputs=given, model=model)
     return found
+
+
+def _see_that_they_are_tensors(name: str, outputs: Any, targets: Any) -> None:
+    for what, found in (("model gives", outputs), ("targets are", targets)):
+        if not isinstance(found, torch.Tensor):
+            msg = f"The {what} a {type(found).__name__}, and the metric {name!r} needs one tensor. "
+            raise EvaluationError(f"{msg}Functions of yours in `metrics` are given all of it.")
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """What the batches gave, as one; tensors in dicts, tuples and lists each by itself."""
+    first = parts[0]
+    if isinstance(first, Mapping):
+        return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, (list, tuple)):
+        return tuple(_joined(column) for column in zip(*parts, strict=True))
+    try:
+        whole = torch.cat(list(parts))
+    except RuntimeError as err:
+        msg = "Metrics of yours are given the whole validation set at once, and its batches do not fit together"
+        raise EvaluationError(f"{msg}: {err}. Pad all of them alike, or give it as one batch.") from err
+    return whole.float() if whole.dtype in {torch.float16, torch.bfloat16} else whole
 
 
 def mean_loss(losses: Sequence[Any], rows: Sequence[int]) -> float:

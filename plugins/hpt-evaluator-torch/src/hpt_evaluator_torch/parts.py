@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import attrs
@@ -44,7 +44,7 @@ LOSSES = {
 _KNOWN = {"optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "loss": LOSSES}
 _BY_POSITION = {"optimizer": 1, "scheduler": 1, "loss": 2}  # parameters; optimizer; outputs and targets
 _ELEMENTWISE = {"BCEWithLogitsLoss", "HuberLoss", "L1Loss", "MSELoss"}
-_PER_BATCH = {"OneCycleLR", "CyclicLR"}
+_TOTAL = "total_steps"  # what a scheduler asks for that is to step once per batch
 _TENSORS = {"weight", "pos_weight"}  # of torch's own losses; a study file can give them as lists only
 
 
@@ -96,27 +96,40 @@ def find_part(kind: str, spec: Any, path: str) -> Part | None:
     return Part(kind, make, arguments, signature_of(make, skip))
 
 
-def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: int) -> tuple[Any, bool]:
+def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -> tuple[Any, bool]:
     """Make a learning-rate scheduler; lengths that it needs and nobody gave are those of the training.
 
     Args:
         part: Which one.
         optimizer: Whose learning rate it sets.
         epochs: How many epochs the training has.
-        batches: How many batches an epoch has.
+        batches: Those of an epoch; asked for their number only where it is needed.
 
     Returns:
         The scheduler, and whether it steps once per batch (else per epoch).
+
+    Raises:
+        EvaluationError: If it needs to know how many batches there are, and nobody does.
     """
     defaults = {
         "T_max": epochs,
         "step_size": max(1, epochs // 3),
         "max_lr": optimizer.param_groups[0]["lr"],
-        "total_steps": epochs * batches if part.name in _PER_BATCH else epochs,
         "total_iters": epochs,
     }
     taken = {name: value for name, value in defaults.items() if name in part.signature.names}
-    return part.make(optimizer, **{**taken, **part.arguments}), part.name in _PER_BATCH
+    if _TOTAL in part.signature.names and not {_TOTAL, "steps_per_epoch"} & part.arguments.keys():
+        taken[_TOTAL] = epochs * _count(batches, part)
+    per_batch = part.name == "CyclicLR" or _TOTAL in part.signature.names
+    return part.make(optimizer, **{**taken, **part.arguments}), per_batch
+
+
+def _count(batches: Sized, part: Part) -> int:
+    try:
+        return len(batches)
+    except TypeError as err:
+        msg = f"{part.name} needs to know how many steps there will be, and the training data has no length. "
+        raise EvaluationError(f"{msg}Give `{_TOTAL}`, or the dataset a method __len__.") from err
 
 
 def make_loss(part: Part) -> Any:

@@ -14,13 +14,20 @@ import attrs
 
 from hpt_core import Mistake, Params, UsageError
 from hpt_evaluator_torch.arguments import near, resolve_callable, signature_of
+from hpt_evaluator_torch.frameworks import copies_of, net_mistakes, net_of
 from hpt_evaluator_torch.parts import Part, find_part
 from hpt_evaluator_torch.settings import PARTS, SETTINGS, Settings
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.evaluator import TorchEvaluator
 
-__all__ = ["Recipe", "bind", "make_recipe"]
+__all__ = ["Recipe", "bind", "make_recipe", "model_function"]
+
+_FILLED = {
+    "optimizer": frozenset({"model"}),
+    "scheduler": frozenset({"T_max", "max_lr", "step_size", "total_iters", "total_steps"}),
+}
+"""Arguments of parts that the training knows best."""
 
 
 @attrs.frozen
@@ -32,12 +39,14 @@ class Recipe:
         parts: Optimiser, scheduler and loss by kind, with their arguments; None for none.
         make_model: Makes the model; called without arguments.
         for_training: Parameters that went to a part and not to the model function.
+        tuned: Names of the settings that the configuration sets.
     """
 
     settings: Settings
     parts: Mapping[str, Part | None]
     make_model: Callable[[], Any]
     for_training: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
 
 
 def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], Mapping[str, Any]]) -> Recipe:
@@ -55,7 +64,12 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
     plain = {name: value for name, value in chosen.items() if name not in PARTS}
     settings = Settings.of(attrs.evolve(evaluator, **plain))
     mistakes: list[Mistake] = []
-    parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in PARTS}
+    parts: dict[str, Part | None] = {}
+    net = net_of(evaluator.model)
+    if net is not None:  # all is its own
+        mistakes += net_mistakes(net, params)
+    else:
+        parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in PARTS}
     if mistakes:
         raise UsageError(*mistakes)
     route = _Route(parts)
@@ -70,7 +84,7 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
         route.mistakes += _argument_mistakes(kind, part, params)
     if route.mistakes:
         raise UsageError(*route.mistakes)
-    return Recipe(settings, built, make_model, tuple(route.training_only))
+    return Recipe(settings, built, make_model, tuple(route.training_only), tuple(chosen))
 
 
 def _part(kind: str, evaluator: TorchEvaluator, chosen: Params, mistakes: list[Mistake]) -> Part | None:
@@ -85,12 +99,18 @@ def _part(kind: str, evaluator: TorchEvaluator, chosen: Params, mistakes: list[M
         return None
 
 
+def model_function(spec: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What makes models, and the arguments that the option gives it; see `resolve_callable`."""
+    net = net_of(spec)
+    return (copies_of(net), {}) if net is not None else resolve_callable(spec, "evaluator.model")
+
+
 class _Route:
     """Places parameters one by one."""
 
     def __init__(self, parts: Mapping[str, Part | None]) -> None:
         self.parts = parts
-        self.arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*PARTS, "model")}
+        self.arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*parts, "model")}
         self.left: dict[str, Any] = {}
         self.training_only: list[str] = []
         self.mistakes: list[Mistake] = []
@@ -99,10 +119,12 @@ class _Route:
         """Find the taker of one parameter among the parts; what none takes is left for the model."""
         owner, separator, argument = name.partition("__")
         if separator and owner in self.arguments:
-            if owner == "model" or self.parts[owner] is not None:
-                self.arguments[owner][argument] = value
-            else:
+            if owner != "model" and self.parts[owner] is None:
                 self.mistakes.append(Mistake(f"space.{name}", f"The training has no {owner} here."))
+                return
+            self.arguments[owner][argument] = value
+            if owner != "model":
+                self.training_only.append(name)
             return
         for kind, part in self.parts.items():
             if part is not None and name in part.signature.names:
@@ -117,7 +139,7 @@ def _bind_model(
 ) -> Callable[[], Any]:
     """Fill the model function's arguments; what it takes is taken off what is left."""
     try:
-        function, fixed = resolve_callable(evaluator.model, "evaluator.model")
+        function, fixed = model_function(evaluator.model)
     except UsageError as err:
         route.mistakes += err.mistakes
         route.left.clear()
@@ -171,7 +193,7 @@ def _missing(function: Any, name: str) -> str:
 
 def _nobody(name: str, parts: Mapping[str, Part | None], evaluator: TorchEvaluator) -> str:
     """Say that nothing takes a parameter, and what would be taken."""
-    function, _ = resolve_callable(evaluator.model, "evaluator.model")
+    function, _ = model_function(evaluator.model)
     takers: dict[str, tuple[str, ...]] = {"the training": SETTINGS}
     takers |= {part.name: part.signature.names for part in parts.values() if part is not None}
     takers[_name(function)] = signature_of(function).names
@@ -188,7 +210,7 @@ def _argument_mistakes(kind: str, part: Part | None, params: Params) -> list[Mis
         path = f"space.{kind}__{name}" if f"{kind}__{name}" in params else f"evaluator.{kind}.{name}"
         msg = f"{part.name} has no argument {name!r}.{near(name, part.signature.names)}"
         mistakes.append(Mistake(path, msg))
-    filled = {"T_max", "step_size", "max_lr", "total_steps", "total_iters"} if kind == "scheduler" else set()
+    filled = _FILLED.get(kind, frozenset())
     mistakes += [
         Mistake(f"evaluator.{kind}", f"{part.name} needs the argument {name!r}: give it here or in the space.")
         for name in sorted(part.signature.required - part.arguments.keys() - filled)

@@ -7,12 +7,15 @@ from typing import Any
 
 import attrs
 import torch
+from torch.utils.data import DataLoader
 
 from hpt_core import EvaluationError
-from hpt_evaluator_torch.data import Data, TrainBatches, split_batch, valid_batches
+from hpt_evaluator_torch.data import Data, TrainBatches, is_datamodule, resized, rows_of, split_batch, valid_batches
 from hpt_evaluator_torch.device import autocast_of, scaler_of
+from hpt_evaluator_torch.epochs import Wanted
 from hpt_evaluator_torch.metrics import Metric, mean_loss, measure
 from hpt_evaluator_torch.parts import default_loss, make_loss, make_scheduler
+from hpt_evaluator_torch.randomness import capture, restore
 from hpt_evaluator_torch.recipe import Recipe
 
 __all__ = ["Training"]
@@ -31,6 +34,7 @@ class Training:
         scheduler: Sets the learning rate; None: nobody does.
         per_batch: Whether it does so after each batch (else each epoch).
         recipe: The settings.
+        wanted: What to measure.
         device: Where the model is.
     """
 
@@ -42,12 +46,13 @@ class Training:
     scheduler: Any
     per_batch: bool
     recipe: Recipe
+    wanted: Wanted
     device: Any
     scaler: Any
     _autocast: Any = attrs.field(alias="autocast")
 
     @classmethod
-    def start(cls, recipe: Recipe, model: Any, data: Data, *, device: Any, seed: int) -> Training:
+    def start(cls, recipe: Recipe, model: Any, data: Data, *, device: Any, seed: int, wanted: Wanted) -> Training:
         """Set everything up around a fresh model.
 
         Args:
@@ -56,18 +61,25 @@ class Training:
             data: The data.
             device: Where to train.
             seed: Of the order of rows: epoch e has that of ``torch.Generator().manual_seed(seed + e)``.
+            wanted: What to measure.
         """
         settings = recipe.settings
-        batches = TrainBatches(data.train, settings.batch_size, seed, drop_last=settings.drop_last)
+        if is_datamodule(data.train):
+            raise EvaluationError(f"A {type(data.train).__name__} is for Lightning modules: give datasets or loaders.")
+        train = data.train
+        if isinstance(train, DataLoader) and "batch_size" in recipe.tuned:
+            train = resized(train, settings.batch_size)
+        batches = TrainBatches(train, settings.batch_size, seed, drop_last=settings.drop_last)
         model = model.to(device)
         chosen = recipe.parts["optimizer"]
         if chosen is None:
             raise EvaluationError("A model cannot be trained without an optimizer.")
-        optimizer = chosen.make(model.parameters(), **chosen.arguments)
+        given = {"model": model} if "model" in chosen.signature.names else {}
+        optimizer = chosen.make(model.parameters(), **{**given, **chosen.arguments})
         part = recipe.parts["scheduler"]
         scheduler, per_batch = None, False
         if part is not None:
-            scheduler, per_batch = make_scheduler(part, optimizer, epochs=settings.epochs, batches=len(batches))
+            scheduler, per_batch = make_scheduler(part, optimizer, epochs=settings.epochs, batches=batches)
         part = recipe.parts["loss"]
         return cls(
             model=model,
@@ -78,10 +90,22 @@ class Training:
             scheduler=scheduler,
             per_batch=per_batch,
             recipe=recipe,
+            wanted=wanted,
             device=device,
             scaler=scaler_of(device, amp=settings.amp),
             autocast=autocast_of(device, amp=settings.amp),
         )
+
+    @property
+    def epochs(self) -> int:
+        """How many there are."""
+        return self.recipe.settings.epochs
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """Train one epoch, from 1, and measure."""
+        found = {"train_loss": self.train(number), **self.measure(self.wanted.names, self.wanted.functions)}
+        self.end_epoch(found)
+        return found
 
     def train(self, epoch: int) -> float:
         """Train one epoch.
@@ -97,7 +121,7 @@ class Training:
         for batch in self.batches.of_epoch(epoch):
             inputs, targets = split_batch(batch, self.device)
             losses.append(self._step(inputs, targets))
-            rows.append(len(targets))
+            rows.append(rows_of(targets))
             if self.scheduler is not None and self.per_batch:
                 self.scheduler.step()
         if not rows:
@@ -146,13 +170,14 @@ class Training:
             self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on, but the random number generators."""
+        """All that the next epoch depends on."""
         scheduler = None if self.scheduler is None else self.scheduler.state_dict()
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": scheduler,
             "scaler": self.scaler.state_dict(),
+            "random": capture(self.device),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -162,6 +187,10 @@ class Training:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
+        restore(state["random"], self.device)
+
+    def close(self) -> None:
+        """Nothing is left to do."""
 
 
 def _moved(loss: Any, device: Any) -> Any:
