@@ -18,9 +18,14 @@ _LOOKS_UP = sys.platform != "win32"
 """Whether a process can be looked up. On Windows ``os.kill(pid, 0)`` is no question, but Ctrl-C."""
 
 
+@cache
 def this_process() -> str:
     """Name this process so that nobody else is ever called so: ``host:pid:start``."""
     return f"{_host()}:{os.getpid()}:{_start_of(os.getpid()) or 0}"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=this_process.cache_clear)
 
 
 def owner_of(worker: str) -> str:
@@ -35,9 +40,11 @@ def is_alive(owner: str, silent_for: float) -> bool:
         owner: As `this_process` named it.
         silent_for: Seconds since it was last heard of. On this machine the process is looked up, but not on Windows.
     """
+    if owner == this_process():
+        return True
     ours = re.fullmatch(rf"{re.escape(_host())}:(\d+):(.*)", owner, re.ASCII)
     if ours is None or not _LOOKS_UP:
-        return owner == this_process() or silent_for < LEASE_SECONDS
+        return silent_for < LEASE_SECONDS
     found = _start_of(int(ours[1]))
     return found is not None and str(found) == ours[2]
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -58,35 +58,45 @@ def file_lock(path: Path, what: str, timeout: float) -> Iterator[None]:
         StoreError: If it cannot be had in that time.
         OSError: If the lock file cannot be made.
     """
-    with ExitStack() as held:
-        while True:
-            fd = held.enter_context(_opened(path))
+    process = os.getpid()
+    fd = _locked(path, what, timeout)
+    try:
+        yield
+    finally:
+        if os.getpid() == process:  # a forked child has closed its copy already
+            _give_back(fd)
+
+
+def _locked(path: Path, what: str, timeout: float) -> int:
+    while True:
+        fd = _opened(path)
+        try:
             wait_for(partial(_try_lock, fd), what, timeout, partial(_read, fd))
             _sign(fd)
             if os.fstat(fd).st_nlink:
-                break
-            held.close()  # somebody deleted the file: a lock on it excludes nobody
-        yield
+                return fd
+        except BaseException:
+            _give_back(fd)
+            raise
+        _give_back(fd)  # somebody deleted the file: a lock on it excludes nobody
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Open a lock file, which is unlocked in the end, but not by a forked child: its copy is closed already."""
-    flags, process = os.O_RDWR | os.O_CREAT, os.getpid()
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT
     try:
         fd = os.open(path, flags, 0o666)
     except FileNotFoundError:
         path.parent.mkdir(exist_ok=True)
         fd = os.open(path, flags, 0o666)
     _open_files.add(fd)
-    try:
-        yield fd
-    finally:
-        if os.getpid() == process:
-            with suppress(OSError):
-                _unlock(fd)  # closing alone would not do while a child that is just being forked has a copy
-            _open_files.discard(fd)
-            os.close(fd)
+    return fd
+
+
+def _give_back(fd: int) -> None:
+    with suppress(OSError):
+        _unlock(fd)  # closing alone would not do while a child that is just being forked has a copy
+    _open_files.discard(fd)
+    os.close(fd)
 
 
 def wait_for(attempt: Callable[[], bool], what: str, timeout: float, holder: Callable[[], str] = str) -> None:

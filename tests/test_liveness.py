@@ -50,6 +50,16 @@ def test_a_number_that_another_process_has_now_is_not_the_old_one() -> None:
     assert not is_alive(f"{host}:{pid}:{int(start) + 1}", 0.0)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_a_name_of_its_own() -> None:
+    me = this_process()
+    child = os.fork()
+    if not child:
+        os._exit(me == this_process() or not is_alive(me, 0.0))
+    assert os.waitpid(child, 0)[1] == 0
+
+
 @pytest.mark.parametrize(("silent", "alive"), [(0.0, True), (LEASE_SECONDS - 1, True), (LEASE_SECONDS + 1, False)])
 def test_a_process_elsewhere_lives_as_long_as_it_is_heard_of(silent: float, alive: bool) -> None:
     assert is_alive("another-host:1:1", silent) is alive

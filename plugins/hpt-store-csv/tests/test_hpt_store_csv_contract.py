@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import errno
+import os
 import pickle
 import shutil
 import threading
@@ -343,4 +345,28 @@ def test_a_file_in_the_place_of_a_folder_is_told(folder: CsvStore) -> None:
     folder.path.write_text("x")
     for action in (folder.studies, lambda: folder.append("s", [{}])):
         with pytest.raises(StoreError, match="runs"):
+            action()
+
+
+@pytest.mark.parametrize("ending", [".csv", ""])
+def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There not even whether it is a folder can be asked."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    store = CsvStore(path=tmp_path / f"runs{ending}")
+    for name in ("is_dir", "iterdir", "mkdir", "stat"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(os, "open", refuse)
+    for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(StoreError, match=r"cannot be used .*Permission denied.* Allow this user to read and"):
+            action()
+
+
+@pytest.mark.parametrize("ending", [".csv", ""])
+def test_a_path_that_is_too_long_is_told(tmp_path: Path, ending: str) -> None:
+    store = CsvStore(path=tmp_path / f"{'long' * 100}{ending}")
+    for action in (lambda: store.append("s", [created()]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(StoreError, match="is too long for this system"):
             action()

@@ -244,6 +244,38 @@ def test_a_file_that_is_taken_away_is_not_begun_anew(path: Path, lazily: bool) -
     assert store.append(STUDY, [{"n": "new"}]) == len(RECORDS) + 1
 
 
+@pytest.mark.parametrize("cut", ["to nothing", "to its header", "to two records", "to an older copy"])
+@pytest.mark.parametrize("lazily", [False, True])
+def test_a_file_that_got_shorter_while_it_was_in_use_is_left_alone(path: Path, cut: str, lazily: bool) -> None:
+    """What a process adds rests on what it has read: behind an older state of the log it would be nonsense."""
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    store = CsvStore(path=path)
+    assert store.append(STUDY, [{"n": "mine"}]) == len(RECORDS) + 1
+    shorter = {"to nothing": b"", "to its header": header}.get(cut, b"".join([header, *lines[:2]]))
+    if cut == "to an older copy":
+        path.with_name("copy").write_bytes(shorter)
+        path.with_name("copy").replace(path)
+    else:
+        path.write_bytes(shorter)
+    store.read(STUDY)
+    append = store.append_lazily if lazily else store.append
+    for record in ({"n": "new"}, {"event": "amended", "definition": {"space": {"new": {}}}}):
+        with pytest.raises(StoreError, match="lacks records that were there before"):
+            append(STUDY, [record])
+    assert path.read_bytes() == shorter
+    store.close()
+    assert store.append(STUDY, [{"n": "new"}]) == len(store.read(STUDY))
+
+
+def test_a_file_that_is_taken_away_after_it_got_columns_is_not_begun_anew(path: Path) -> None:
+    store = CsvStore(path=path)
+    store.append(STUDY, [{"event": "amended", "definition": {"space": {"new": {}}}}])
+    path.unlink()
+    with pytest.raises(StoreError, match="was moved or deleted while it was in use"):
+        store.append(STUDY, [{"n": "new"}])
+    assert not path.exists()
+
+
 def test_a_newer_format_is_refused_and_left_alone(path: Path) -> None:
     header, rest = path.read_bytes().split(b"\n", 1)
     newer = header.replace(b'""hpt-csv"":1', b'""hpt-csv"":2') + b"\n" + rest

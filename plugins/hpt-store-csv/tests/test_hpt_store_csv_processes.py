@@ -140,7 +140,7 @@ def test_waiting_is_told_and_ends(
     path = tmp_path / "runs.csv"
     held_up = CsvStore(path=path, lock_timeout=0.35)
     held_up.append("s", [{}])
-    stuck = "lock = store._held('s', 'write', 'for writing'); lock.__enter__()"
+    stuck = "lock = store._locked(store._log('s').write_lock, 'the file'); lock.__enter__()"
     with holder(path, stuck) as process, caplog.at_level(logging.WARNING, "hpt"):
         message = rf"Waited 0.35 s for .*runs\.csv for writing: process {process.pid} has it"
         with pytest.raises(StoreError, match=message):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 import sqlite3
 import threading
@@ -209,10 +211,33 @@ def test_any_other_file_is_refused_and_left_alone(tmp_path: Path) -> None:
         before = (tmp_path / name).read_bytes()
         store = SqliteStore(path=tmp_path / name)
         for action in (store.studies, lambda s=store: s.append("s", [{}])):
-            with pytest.raises(StoreError, match=f"{name} is damaged or not a store of hpt"):
+            why = "not a store of hpt: it is the SQLite" if name == "other.db" else "damaged or not a store of hpt"
+            with pytest.raises(StoreError, match=f"{name} is {why}"):
                 action()
         store.close()
         assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+    store = SqliteStore(path=tmp_path / f"{'long' * 100}.db")
+    for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(StoreError, match="is too long for this system"):
+            action()
+
+
+def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There not even whether it is a folder can be asked."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    store = SqliteStore(path=tmp_path / "s.db")
+    for name in ("is_dir", "iterdir", "mkdir", "stat"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(os, "open", refuse)
+    for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(StoreError, match=r"cannot be used .*Permission denied.* Allow this user to read and"):
+            action()
 
 
 def test_a_newer_format_is_refused_and_left_alone(store: SqliteStore) -> None:

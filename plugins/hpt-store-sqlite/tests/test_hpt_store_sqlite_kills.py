@@ -1,6 +1,7 @@
 """Kills writers at random moments and counts what is missing then; the test of processes runs it on its own.
 
 The writers are forked, so that each starts at once. Each tells a position through a pipe when `append` has returned.
+Between them a store writes that outlives them all, and knows what was there before.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def main(path: Path, kills: int, *, early: bool) -> None:
     dice = random.Random(seed)
     told: list[tuple[str, int]] = []
     cut = changed = 0
+    survivor = SqliteStore(path=path)
     for life in range(kills):
         told += live_once(path, life, dice, early=early)
         cut += path.with_name(f"{path.name}-journal").exists()
@@ -65,6 +67,9 @@ def main(path: Path, kills: int, *, early: bool) -> None:
         reader.read("s", max(0, (told or [("", 0)])[-1][1] - 1))  # each file must open at once
         reader.close()
         changed += before != {p: p.read_bytes() for p in path.parent.glob("hpt.db*")}
+        for name in (f"{life}.survivor", f"{life}.survivor again"):
+            told.append((name, survivor.append_lazily("s", [{"id": name}])))
+    survivor.close()
     store = SqliteStore(path=path)
     store.append("s", [{"id": "last"}])
     records = store.read("s")

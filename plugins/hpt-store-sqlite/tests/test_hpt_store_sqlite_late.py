@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from hpt_core import Float, Record, Study
+from hpt_core import Float, Record, StoreError, Study
 from hpt_store_sqlite import session
 from hpt_store_sqlite.late import LATE_BYTES
 from hpt_store_sqlite.store import SqliteStore
@@ -98,6 +101,47 @@ def test_those_that_were_taken_in_count_once_if_the_file_could_not_be_emptied(pa
     assert numbers(path) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+_STEPS = st.tuples(
+    st.sampled_from(["append", "append_lazily", "append_lazily", "read"]),
+    st.integers(0, 2),
+    st.sampled_from("st"),
+    st.booleans(),
+)
+
+
+@given(steps=st.lists(_STEPS, max_size=30))
+@example(
+    [
+        ("append", 0, "s", False),
+        ("append_lazily", 1, "s", False),
+        ("append", 0, "s", True),
+        ("append_lazily", 1, "s", False),
+    ]
+)
+@settings(deadline=None)
+def test_processes_that_take_turns_agree_on_the_order(steps: list[tuple[str, int, str, bool]]) -> None:
+    """Each is a store of its own here; some die between the commit and emptying the file."""
+    logs: dict[str, list[Record]] = {"s": [], "t": []}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
+        path = Path(folder) / "hpt.db"
+        stores = [opened.enter_context(contextlib.closing(SqliteStore(path=path))) for _ in range(3)]
+        for number, (action, who, study, dies) in enumerate(steps):
+            with pytest.MonkeyPatch.context() as patch:
+                if dies:
+                    patch.setattr(os, "truncate", cannot)
+                if action != "read":
+                    logs[study].append({"n": number})
+                    assert getattr(stores[who], action)(study, logs[study][-1:]) == len(logs[study])
+            assert stores[who].read(study) == logs[study]
+        assert {study: numbers(path, study) for study in logs} == {
+            study: [record["n"] for record in log] for study, log in logs.items()
+        }
+
+
+def cannot(*_: object) -> None:
+    raise OSError
+
+
 def test_those_of_another_database_are_passed_over(path: Path) -> None:
     """Somebody put back an older copy of the database."""
     path.unlink()
@@ -107,6 +151,23 @@ def test_those_of_another_database_are_passed_over(path: Path) -> None:
     assert numbers(path) == [0]
 
 
+@pytest.mark.parametrize("lazily", [False, True])
+def test_when_they_are_deleted_while_in_use_nothing_is_written_behind_the_gap(path: Path, lazily: bool) -> None:
+    """What a process adds rests on what it has read."""
+    store = SqliteStore(path=path)
+    assert len(store.read("s")) == 5
+    late(path).unlink()
+    append = store.append_lazily if lazily else store.append
+    for _ in range(2):
+        with pytest.raises(StoreError, match="lacks records that were there before"):
+            append("s", [{"n": 6}])
+    assert store.append("t", [{"n": 1}]) == 1
+    assert numbers(path) == [1, 2, 3]
+    store.close()
+    assert append("s", [{"n": 4}]) == 4
+    store.close()
+
+
 def test_a_commit_is_due_now_and_then(path: Path) -> None:
     with contextlib.closing(SqliteStore(path=path)) as store:
         long_ago = time.time() - session._COMMIT_SECONDS - 1
@@ -114,8 +175,8 @@ def test_a_commit_is_due_now_and_then(path: Path) -> None:
         assert store.append_lazily("s", [{"n": 6}]) == 6
         assert committed(path) == 6, "queries see what is older than some seconds"
         for n in range(7, 60):
-            assert store.append_lazily("s", [{"n": n, "text": "x" * 1000}]) == n
-            assert late(path).stat().st_size < LATE_BYTES + 2000
+            assert store.append_lazily("s", [{"n": n, "text": "x" * (LATE_BYTES // 16)}]) == n
+            assert late(path).stat().st_size < LATE_BYTES + LATE_BYTES // 8
     assert committed(path) > 20
     assert numbers(path) == list(range(1, 60))
 

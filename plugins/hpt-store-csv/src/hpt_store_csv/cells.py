@@ -30,7 +30,6 @@ _MISTAKEN = frozenset("'\"[{ =+-@\uff1d\uff0b\uff0d\uff20")
 _AFTER_SPLIT = re.compile(r'[;|]["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20]')
 """Where a formula would begin for a program that splits lines at semicolons or bars: then those are escaped."""
 _ESCAPES = {ord(";"): "\\u003b", ord("|"): "\\u007c"}
-_QUOTED = re.compile('[",]')
 
 
 def encode(value: Any) -> str:
@@ -95,7 +94,7 @@ _decode_json = json.JSONDecoder(parse_constant=_refuse).decode
 
 def join(cells: Iterable[str]) -> str:
     """Make a line of cells, without its end."""
-    return ",".join(f'"{c.replace(_QUOTE, _TWO_QUOTES)}"' if _QUOTED.search(c) else c for c in cells)
+    return ",".join([f'"{c.replace(_QUOTE, _TWO_QUOTES)}"' if "," in c or _QUOTE in c else c for c in cells])
 
 
 _QUOTE, _TWO_QUOTES = '"', '""'

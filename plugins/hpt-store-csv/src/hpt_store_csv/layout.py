@@ -153,9 +153,11 @@ class Layout:
 
     def _values(self, more: Record, objectives: Sequence[str]) -> dict[str, str]:
         values = more.get("values")
+        if not isinstance(values, list):
+            return {}
         columns = [f"{_VALUES}{name}" for name in objectives]
         places = [self._at.get(name, -1) for name in columns]
-        fits = isinstance(values, list) and len(values) == len(columns) > 0 and places[0] >= 0
+        fits = len(values) == len(columns) > 0 and places[0] >= 0
         if not fits or any(b <= a for a, b in pairwise(places)):
             return {}
         return {name: encode(value) for name, value in zip(columns, more.pop("values"), strict=True)}
@@ -228,7 +230,9 @@ class Layout:
 
 def defined(record: Record, part: str) -> list[str]:
     """The names that a record which defines the study gives in one part of the definition; none in other records."""
-    definition = record.get("definition") if record.get("event") in ("created", "amended") else None
+    if record.get("event") not in ("created", "amended"):
+        return []
+    definition = record.get("definition")
     names = definition.get(part) if isinstance(definition, Mapping) else None
     return list(names) if isinstance(names, Mapping) else []
 
@@ -238,6 +242,6 @@ def _date(time: object) -> str:
     if not isinstance(time, (int, float)):
         return ""
     try:
-        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{datetime.fromtimestamp(time, UTC).isoformat(timespec='seconds')[:19]}Z"
     except (OverflowError, OSError, ValueError):
         return ""

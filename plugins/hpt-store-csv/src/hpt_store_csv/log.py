@@ -37,14 +37,23 @@ class Log:
     Args:
         path: The file, absolute; it need not exist.
         study: The study that it is to hold.
+
+    Attributes:
+        path: The file.
+        study_lock: The lock file of the study.
+        write_lock: The lock file of whoever adds.
     """
 
     def __init__(self, path: Path, study: str) -> None:
-        self._path = path
+        self.path = path
+        self.study_lock, self.write_lock = (
+            path.parent / ".hpt-locks" / f"{path.name}.{name}.lock" for name in ("study", "write")
+        )
         self._study = study
         self._mutex = threading.Lock()
         self._known: Known | None = None
         self._told: tuple[int, int] | None = None
+        self._seen = 0
 
     def read(self, after: int) -> list[Record]:
         """Read the records behind a position; none where the file is not there or holds another study.
@@ -52,7 +61,7 @@ class Log:
         Raises:
             StoreError: If it is damaged or cannot be read.
         """
-        with self._mutex, opened(self._path, os.O_RDONLY) as fd:
+        with self._mutex, opened(self.path, os.O_RDONLY) as fd:
             known = None if fd is None else self._look(fd)
             if fd is None or known is None or known.layout.study != self._study:
                 return []
@@ -61,6 +70,7 @@ class Log:
             records = self._records(known.layout, piece.rows, first)
             if first == known.position and not piece.lacks_end:
                 known.note(piece)
+            self._seen = max(self._seen, first + len(records))
             return records[max(after, 0) - first :]
 
     def append(self, records: Sequence[Record], *, to_disk: bool = True) -> int:
@@ -77,21 +87,19 @@ class Log:
             StoreError: If they cannot be written; then none of them is there.
         """
         with self._mutex:
-            with opened(self._path, os.O_RDWR | os.O_APPEND) as fd:
-                if fd is None and self._known is not None:  # begun anew the log would lack its beginning
-                    msg = (
-                        f"{self._path} was moved or deleted while it was in use. Put it back, or start anew elsewhere."
-                    )
-                    raise StoreError(msg)
+            with opened(self.path, os.O_RDWR | os.O_APPEND) as fd:
                 known = None if fd is None else self._look(fd)
                 if fd is not None and known is not None:
                     self._check_study(known.layout)
                     self._catch_up(fd, known)
-                    if known.layout.extended(records) is known.layout:
-                        return self._extend(fd, known, records, to_disk=to_disk)
+                self._check_seen(fd, known)
+                if fd is not None and known is not None and known.layout.extended(records) is known.layout:
+                    self._seen = self._extend(fd, known, records, to_disk=to_disk)
+                    return self._seen
                 position, content = self._anew(fd, known, records)
                 self._known = None
-            replace(self._path, content)
+            replace(self.path, content)
+            self._seen = position
             return position
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -108,40 +116,52 @@ class Log:
         self._known = None
         header = read_line(fd)
         if header:
-            layout = read_header(header, self._path)
+            layout = read_header(header, self.path)
             self._known = Known(file, layout, array("Q", [len(header)]), header[-MARK_LENGTH:])
         return self._known
 
     def _settled(self, fd: int, known: Known, first: int) -> Piece:
         """The rows behind a position. A torn tail is told once, unless somebody is writing it just now."""
-        piece = _parsed(fd, known, first, self._path)
+        piece = _parsed(fd, known, first, self.path)
         while piece.torn and self._told != (piece.size, piece.torn):
             time.sleep(_SETTLING_SECONDS)
-            before, piece = piece, _parsed(fd, known, first, self._path)
+            before, piece = piece, _parsed(fd, known, first, self.path)
             if piece.torn and (piece.size, piece.torn) == (before.size, before.torn):
                 self._told = piece.size, piece.torn
-                _LOG.warning("%s ends with %d bytes of a write that was cut off.", self._path, piece.torn)
+                _LOG.warning("%s ends with %d bytes of a write that was cut off.", self.path, piece.torn)
         return piece
 
     def _records(self, layout: Layout, rows: Sequence[Sequence[str]], first: int) -> list[Record]:
         try:
             return [layout.record(row) for row in rows]
         except (TypeError, ValueError, RecursionError) as err:
-            raise damaged(self._path, first + 2, f"it or a line below is no record ({err})") from err
+            raise damaged(self.path, first + 2, f"it or a line below is no record ({err})") from err
 
     # --- writing ------------------------------------------------------------------------------------------
 
     def _check_study(self, layout: Layout) -> None:
         if layout.study != self._study:
             msg = (
-                f"{self._path} holds the study {layout.study!r}, and a CSV file holds one. Give the store a folder (a "
+                f"{self.path} holds the study {layout.study!r}, and a CSV file holds one. Give the store a folder (a "
                 f"path without .csv at its end) to keep several studies."
+            )
+            raise StoreError(msg)
+
+    def _check_seen(self, fd: int | None, known: Known | None) -> None:
+        """See that all is there that was; what is added rests on it, and would make no sense in a shorter log."""
+        if fd is None and self._seen:
+            msg = f"{self.path} was moved or deleted while it was in use. Put it back, or start anew elsewhere."
+            raise StoreError(msg)
+        if (known.position if known else 0) < self._seen:
+            msg = (
+                f"{self.path} lacks records that were there before: it was cut, or an older copy took its place, while "
+                f"it was in use. It was left alone; run again to go on from what is there, or put it back first."
             )
             raise StoreError(msg)
 
     def _catch_up(self, fd: int, known: Known) -> None:
         """Read what others added; what an interrupted write left is put right."""
-        piece = _parsed(fd, known, known.position, self._path)
+        piece = _parsed(fd, known, known.position, self.path)
         if piece.lacks_end:
             write(fd, b"\n")
         known.note(piece)
@@ -149,11 +169,11 @@ class Log:
             self._set_aside(fd, known.end, piece.torn)
 
     def _set_aside(self, fd: int, start: int, size: int) -> None:
-        aside = self._path.with_name(f"{self._path.name}.torn")
+        aside = self.path.with_name(f"{self.path.name}.torn")
         append(aside, read(fd, start, size))
         os.ftruncate(fd, start)
         os.fsync(fd)
-        _LOG.warning("%s ended with %d bytes of a write that was cut off; they are in %s.", self._path, size, aside)
+        _LOG.warning("%s ended with %d bytes of a write that was cut off; they are in %s.", self.path, size, aside)
 
     def _extend(self, fd: int, known: Known, records: Sequence[Record], *, to_disk: bool) -> int:
         progress = known.progress.copied()
@@ -176,7 +196,7 @@ class Log:
             old, position, progress = [], 0, Progress()
         else:
             layout = known.layout.extended(records)
-            rows = _parsed(fd, known, 0, self._path).rows if known.position else []
+            rows = _parsed(fd, known, 0, self.path).rows if known.position else []
             old = [finish(known.layout.moved(row, layout)) for row in rows]
             position, progress = known.position, known.progress.copied()
         new = lines_of(records, layout, position, progress)
@@ -196,4 +216,5 @@ def layout_of(path: Path, *, strict: bool) -> Layout | None:
 
 def _parsed(fd: int, known: Known, first: int, path: Path) -> Piece:
     start = known.ends[first]
-    return parse(read(fd, start, os.fstat(fd).st_size - start), known.layout, first, path, offset=start)
+    size = os.fstat(fd).st_size - start
+    return parse(read(fd, start, size), known.layout, first, path, offset=start) if size > 0 else Piece([], [])

@@ -12,6 +12,13 @@ __all__ = ["damaged", "edited", "explain", "not_ours"]
 
 def explain(err: OSError, path: Path) -> StoreError:
     """Turn an error of the system into one that names the file, the cause and the remedy."""
+    if err.errno == errno.ENAMETOOLONG:
+        return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
+    if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):  # before the folder is looked at: that may be refused
+        return StoreError(
+            f"{path} cannot be used ({err.strerror}). Allow this user to read and write it and its folder, or give "
+            f"another path."
+        )
     if not path.parent.is_dir():
         return StoreError(f"There is no folder {path.parent} for the store {path.name}. Make it, or give another path.")
     if path.is_dir():
@@ -19,11 +26,6 @@ def explain(err: OSError, path: Path) -> StoreError:
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"The disk is full: nothing could be added to {path}. What is in it is safe; make room and run again."
-        )
-    if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(
-            f"{path} cannot be used ({err.strerror}). Allow this user to read and write it and its folder, or give "
-            f"another path."
         )
     return StoreError(f"{path} failed: {err}. What was acknowledged is in it; check the disk, then run again.")
 

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ class CsvStore:
     path: Path = option(Path("hpt.csv"), help="A .csv file for one study, or a folder.", converter=_as_path)
     lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for one other process that is in the way.")
     _place: Path = attrs.field(init=False, repr=False, eq=False)
+    _is_file: bool = attrs.field(init=False, repr=False, eq=False)
     _logs: dict[tuple[int, str], Log] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._place = self.path.resolve()  # the process may change its folder later, and links share locks
+        self._is_file = self.path.suffix.lower() == ".csv"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(type(self), path=self._place, lock_timeout=self.lock_timeout), ()
@@ -102,7 +104,12 @@ class CsvStore:
         Raises:
             StoreError: If one other holder keeps it for ``lock_timeout`` seconds.
         """
-        with self._held(study, "study", "as a whole"):
+        log = self._log(study)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._locked(log.study_lock, f"{log.path} as a whole"))
+            except OSError as err:
+                raise explain(err, log.path) from err
             yield
 
     def close(self) -> None:
@@ -112,8 +119,12 @@ class CsvStore:
     def _append(self, study: str, records: Sequence[Record], *, to_disk: bool) -> int:
         if not records:
             return len(self.read(study))
-        with self._held(study, "write", "for writing"):
-            return self._log(study).append(records, to_disk=to_disk)
+        log = self._log(study)
+        try:
+            with self._locked(log.write_lock, f"{log.path} for writing"):
+                return log.append(records, to_disk=to_disk)
+        except OSError as err:
+            raise explain(err, log.path) from err
 
     def _study_in(self, path: Path) -> tuple[str, float] | None:
         """The name of the study in a file, and when it was made; None where the file is not ours."""
@@ -125,10 +136,6 @@ class CsvStore:
                 raise
             return name, math.inf  # who reads that study is told, and the others are there as ever
         return (layout.study, layout.created) if layout and self._file(layout.study) == path else None
-
-    @property
-    def _is_file(self) -> bool:
-        return self.path.suffix.lower() == ".csv"
 
     def _file(self, study: str) -> Path:
         return self._place if self._is_file else self._place / file_name(study)
@@ -151,15 +158,7 @@ class CsvStore:
             log = self._logs.setdefault(key, Log(self._file(study), study))
         return log
 
-    @contextmanager
-    def _held(self, study: str, name: str, why: str) -> Iterator[None]:
-        path = self._file(study)
-        lock_file = path.parent / ".hpt-locks" / f"{path.name}.{name}.lock"
-        with ExitStack() as stack:
-            try:
-                if not self._is_file:
-                    self._place.mkdir(exist_ok=True)
-                stack.enter_context(file_lock(lock_file, f"{path} {why}", self.lock_timeout))
-            except OSError as err:
-                raise explain(err, path) from err
-            yield
+    def _locked(self, lock_file: Path, what: str) -> AbstractContextManager[None]:
+        if not self._is_file:
+            self._place.mkdir(exist_ok=True)
+        return file_lock(lock_file, what, self.lock_timeout)

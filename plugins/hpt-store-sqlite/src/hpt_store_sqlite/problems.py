@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpt_core import StoreError
 
-__all__ = ["damaged", "explain", "replaced"]
+__all__ = ["damaged", "explain", "foreign", "replaced", "shrunk"]
 
 _FULL = frozenset({sqlite3.SQLITE_FULL})
 _NO_DATABASE = frozenset(
@@ -30,23 +30,26 @@ def explain(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreErr
     """
     number = err.errno if isinstance(err, OSError) else None
     code = getattr(err, "sqlite_errorcode", 0) & 0xFF  # the low byte is the class of the error
-    if not path.parent.is_dir():
+    if number == errno.ENAMETOOLONG:
+        return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
+    refused = number in (errno.EACCES, errno.EPERM, errno.EROFS)  # then the folder, too, may refuse to be looked at
+    if not refused and not path.parent.is_dir():
         return StoreError(f"There is no folder {path.parent} for the store {path.name}. Make it, or give another path.")
-    if path.is_dir():
+    if not refused and path.is_dir():
         return StoreError(f"{path} is a folder, and the store needs a file. Give a path like {path / 'hpt.db'}.")
     if number in (errno.ENOSPC, errno.EDQUOT) or code in _FULL:
         return StoreError(
             f"The disk is full: nothing could be added to {path}. What is in it is safe; make room and run again."
         )
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code in _NOT_ALLOWED:
+    if refused or code in _NOT_ALLOWED:
         return StoreError(
             f"{path} cannot be used ({err}). Allow this user to read and write it and its folder, or give another path."
         )
     if code == sqlite3.SQLITE_TOOBIG:
         return StoreError(f"A record is too large for {path} ({err}). Note less, and keep large things in files.")
-    if isinstance(err, (sqlite3.Error, UnicodeError)) and code in _NO_DATABASE:
-        return damaged(path, str(err))
-    return StoreError(f"{path} failed: {err}. What was acknowledged is in it; check the disk, then run again.")
+    no_database = isinstance(err, (sqlite3.Error, UnicodeError)) and code in _NO_DATABASE
+    failed = f"{path} failed: {err}. What was acknowledged is in it; check the disk, then run again."
+    return damaged(path, str(err)) if no_database else StoreError(failed)
 
 
 def damaged(path: Path, cause: str) -> StoreError:
@@ -57,8 +60,22 @@ def damaged(path: Path, cause: str) -> StoreError:
     )
 
 
+def foreign(path: Path) -> StoreError:
+    """The error for the database of another program."""
+    return StoreError(f"{path} is not a store of hpt: it is the SQLite database of another program. Give another path.")
+
+
 def replaced(path: Path) -> StoreError:
     """The error for a file that was taken away while it was in use."""
     return StoreError(
         f"{path} was moved, deleted or replaced while it was in use. Put it back, or start again with a new one."
+    )
+
+
+def shrunk(path: Path) -> StoreError:
+    """The error for a file that lost records while it was in use."""
+    return StoreError(
+        f"{path} lacks records that were there before: it, or {path.name}-late beside it, was deleted or put back to "
+        f"an older copy while it was in use. It was left alone; run again to go on from what is there, or put it back "
+        f"first."
     )

@@ -14,13 +14,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hpt_core import StoreError, file_lock, wait_for
 from hpt_store_sqlite.late import LATE_BYTES, Late, LateRecords
-from hpt_store_sqlite.problems import damaged, explain, replaced
+from hpt_store_sqlite.problems import damaged, explain, foreign, replaced, shrunk
 from hpt_store_sqlite.schema import APPLICATION_ID, FORMAT, INSERT_LATE, LAST, TABLES, VIEWS
 from hpt_store_sqlite.snapshot import JournalGoneError, Snapshot
 
@@ -82,8 +82,11 @@ class Session:
         self._writer: sqlite3.Connection | None = None
         self._snapshot = Snapshot(path)
         self._late = LateRecords(path)
+        self._locks = path.parent / ".hpt-locks"
+        self._writers = self.lock_file("write")
         self._file: tuple[int, int] | None = None
         self._known = self._is_sound = False
+        self._seen: dict[str, int] = {}
         with _registry:
             _sessions.add(self)
 
@@ -91,14 +94,10 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; the next use opens them again."""
+        """Close the connections, and forget what was seen; the next use opens them again."""
         with self.mutex:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = self._file = None
-            self._known = self._is_sound = False
-            self._snapshot.close()
+            self._disconnect()
+            self._seen = {}
 
     def select(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
         """Run a query in a transaction of its own and fetch all its rows; without a file there are none.
@@ -135,7 +134,8 @@ class Session:
             StoreError: If they cannot be read.
         """
         try:
-            return [late for late in self._late.read() if late.study == study]
+            with self.mutex:
+                return [late for late in self._late.read() if late.study == study]
         except OSError as err:
             raise explain(err, self._path) from err
 
@@ -149,14 +149,28 @@ class Session:
             StoreError: If they cannot be written.
         """
         try:
-            with file_lock(self.lock_file("write"), f"{self._path} for writing", self._lock_timeout), self.mutex:
-                waiting, offset = self._late.read_to()
-                last = None if offset >= LATE_BYTES or self._is_due() else self._last(study, waiting)
-                if last is not None:
-                    self._late.add([Late(study, seq, body) for seq, body in enumerate(bodies, last + 1)], offset)
+            with self._write_lock(), self.mutex:
+                found = _stat(self._path)
+                if found is None or time.time() - found.st_mtime > _COMMIT_SECONDS:
+                    return None
+                position = self._late.add(study, bodies, lambda: self._last(study, _identity(found)))
+                self.saw(study, position or 0)
+                return position
         except OSError as err:
             raise explain(err, self._path) from err
-        return None if last is None else last + len(bodies)
+
+    def saw(self, study: str, position: int) -> None:
+        """Note that this process knows the records of a study up to a position."""
+        self._seen[study] = max(position, self._seen.get(study, 0))
+
+    def check_seen(self, study: str, last: int) -> None:
+        """See that all is there that was; what is added rests on it, and would make no sense in a shorter log.
+
+        Raises:
+            StoreError: If the last position is before one that was there.
+        """
+        if last < self._seen.get(study, 0):
+            raise shrunk(self._path)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -165,14 +179,13 @@ class Session:
         Raises:
             StoreError: If the file cannot be written.
         """
-        lock_file = self.lock_file("write")
         try:
-            with file_lock(lock_file, f"{self._path} for writing", self._lock_timeout), self.mutex:
+            with self._write_lock(), self.mutex:
                 connection = self._writing_connection()
                 try:
                     self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
                     self._prepare(connection)
-                    connection.executemany(INSERT_LATE, self._late.read())
+                    connection.executemany(INSERT_LATE, self._late.take())
                     yield connection
                     self._patiently(lambda: connection.execute("COMMIT"))
                     self._late.clear()
@@ -184,30 +197,43 @@ class Session:
 
     def lock_file(self, name: str) -> Path:
         """The lock file of that name beside the file."""
-        return self._path.parent / ".hpt-locks" / f"{self._path.name}.{name}.lock"
+        return self._locks / f"{self._path.name}.{name}.lock"
 
-    def _is_due(self) -> bool:
-        """Whether the last commit was so long ago that it is time for one."""
-        found = _stat(self._path)
-        return found is None or time.time() - found.st_mtime > _COMMIT_SECONDS
+    def _write_lock(self) -> AbstractContextManager[None]:
+        return file_lock(self._writers, f"{self._path} for writing", self._lock_timeout)
 
-    def _last(self, study: str, waiting: Sequence[Late]) -> int | None:
-        """The position of a study's last record, committed or waiting; None where nothing is committed."""
-        rows = self.select(LAST, (study,))
-        if not rows or rows[0][0] is None:
+    def _last(self, study: str, file: tuple[int, int] | None) -> int | None:
+        """The position of a study's last record, committed or waiting; None where it is time for a commit."""
+        if self._late.end >= LATE_BYTES:
             return None
-        return max([int(rows[0][0]), *(late.seq for late in waiting if late.study == study)])
+        committed = self._late.committed
+        if study not in committed or file != self._file:
+            rows = self.select(LAST, (study,))
+            if not rows or rows[0][0] is None:
+                return None
+            committed[study] = int(rows[0][0])
+        last = max(committed[study], self._late.last(study))
+        self.check_seen(study, last)
+        return last
 
     # --- connections --------------------------------------------------------------------------------------
 
+    def _disconnect(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = self._file = None
+        self._known = self._is_sound = False
+        self._snapshot.close()
+
     def _is_there(self) -> bool:
         """Whether there is a file to read; connections to one that was replaced are given up."""
-        found = _identity(self._path)
+        found = _identity(_stat(self._path))
         if found == self._file:
             return found is not None
         if self._writer is not None:
             raise replaced(self._path)
-        self.close()
+        self._disconnect()
         self._file = found
         return found is not None
 
@@ -227,10 +253,10 @@ class Session:
 
     def _writing_connection(self) -> sqlite3.Connection:
         if self._writer is not None:
-            if _identity(self._path) != self._file:
+            if _identity(_stat(self._path)) != self._file:
                 raise replaced(self._path)
             return self._writer
-        self.close()
+        self._disconnect()
         connection = self._connect("rwc")
         try:
             # Another program may have switched the file to write-ahead logging.
@@ -239,7 +265,7 @@ class Session:
         except BaseException:
             connection.close()
             raise
-        self._writer, self._file = connection, _identity(self._path)
+        self._writer, self._file = connection, _identity(_stat(self._path))
         return connection
 
     def _connect(self, mode: str) -> sqlite3.Connection:
@@ -277,7 +303,7 @@ class Session:
         if not found and not application:
             return False
         if application != APPLICATION_ID:
-            raise damaged(self._path, "it is the SQLite database of another program")
+            raise foreign(self._path)
         if version > FORMAT:
             msg = (
                 f"{self._path} was written by a newer hpt-store-sqlite (format {version}, known: {FORMAT}). Update "
@@ -316,7 +342,7 @@ class Session:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            self.close()  # what is half written is rolled back by whoever opens the file next
+            self._disconnect()  # what is half written is rolled back by whoever opens the file next
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -326,8 +352,7 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    found = _stat(path)
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
     return None if found is None else (found.st_dev, found.st_ino)
 
 

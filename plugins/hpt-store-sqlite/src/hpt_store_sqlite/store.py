@@ -76,10 +76,13 @@ class SqliteStore:
         name = _checked_name(study)
         if not bodies:
             return len(self.read(name))
-        with self._session().writing() as connection:
+        session = self._session()
+        with session.writing() as connection:
             study_id, last = _place(connection, name)
+            session.check_seen(name, last)
             rows = [(study_id, last + i, body) for i, body in enumerate(bodies, 1)]
             connection.executemany(INSERT, rows)
+        session.saw(name, last + len(bodies))
         return last + len(bodies)
 
     def append_lazily(self, study: str, records: Sequence[Record]) -> int:
@@ -118,6 +121,8 @@ class SqliteStore:
         for _, seq, body in late:
             if seq == after + len(found) + 1:
                 found += _decoded([(seq, body)], seq - 1, self._file)
+        if found:
+            session.saw(name, after + len(found))
         return found
 
     def studies(self) -> Sequence[str]:
@@ -164,9 +169,12 @@ def _checked_name(study: str) -> str:
     return study
 
 
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
 def _encoded(record: Record) -> str:
     try:
-        return json.dumps(record, allow_nan=False, separators=(",", ":"))
+        return _encode(record)
     except (TypeError, ValueError, RecursionError) as err:
         msg = f"A record must hold JSON values only, and finite numbers: {err}. Got {record!r:.200}."
         raise StoreError(msg) from err
