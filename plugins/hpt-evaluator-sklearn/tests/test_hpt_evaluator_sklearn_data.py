@@ -104,6 +104,28 @@ def test_a_table_file_is_read_with_named_columns(tmp_path: Path, name: str) -> N
     assert data.fit_params["other"] == "text"
 
 
+@pytest.mark.parametrize("groups", [5, True, 1.5])
+def test_groups_that_are_no_column_are_told(groups: Any) -> None:
+    with pytest.raises(UsageError, match=r"evaluator\.groups: Must be a column or have a value for each row"):
+        load_data(pair, groups=groups)
+
+
+def test_targets_beside_a_source_are_not_passed_over_in_silence() -> None:
+    with pytest.raises(UsageError, match="Give either `data` or the arrays `X` and `y`"):
+        load_data(pair, y=y)
+
+
+def test_several_columns_are_a_target_of_several_outputs(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    data = load_data({"file": str(tmp_path / "t.csv"), "target": ["c", "d"]})
+    assert [*data.X.columns] == [name for name in FRAME.columns if name not in ("c", "d")]
+    assert np.allclose(data.y, X[:, 2:], rtol=0, atol=1e-12)
+    with pytest.raises(UsageError, match=r"evaluator\.data\.target: There is no column 'e' in t\.csv"):
+        load_data({"file": str(tmp_path / "t.csv"), "target": ["c", "e"]})
+    with pytest.raises(UsageError, match=r"evaluator\.data\.target: Say which column is the target"):
+        load_data({"file": str(tmp_path / "t.csv"), "target": []})
+
+
 def test_columns_for_groups_and_weights_give_the_scores_of_cross_val_score(tmp_path: Path) -> None:
     FRAME.to_parquet(tmp_path / "t.parquet")
     tree = DecisionTreeClassifier(random_state=0)

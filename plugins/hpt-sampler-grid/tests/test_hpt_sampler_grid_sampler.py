@@ -248,7 +248,7 @@ def test_a_suggestion_does_not_look_at_all_trials_again(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("points", "message"),
-    [({"q": 3}, "points.q"), ({"c": 0}, "points.c"), (10**9, "points")],
+    [({"q": 3}, "sampler.points.q"), ({"c": 0}, "points.c"), (10**9, "sampler.points")],
 )
 def test_points_that_do_not_fit_the_space_are_told_beforehand(points: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -200,6 +200,8 @@ def test_what_does_not_fit_the_space_is_refused(name: str, given: Any, message: 
     ):
         with pytest.raises(UsageError, match=message):
             use()
+    with pytest.raises(UsageError, match=f"^sampler.distributions.{name}: "):  # where it is in a study file
+        sampler.check(space, ["value"])
 
 
 @pytest.mark.parametrize("u", [0.0, 1.0, 1e-300, 1 - 2**-53])

@@ -206,3 +206,11 @@ def test_what_hpt_cannot_hold_is_refused(made: Any, says: str) -> None:
 def test_the_example_of_the_readme_runs() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     exec(readme.partition("```python\n")[2].partition("```")[0], {})
+
+
+@pytest.mark.parametrize("given", [None, {"x": Float(0, 1)}, "space.json"])
+def test_what_is_no_space_is_told(given: Any) -> None:
+    with pytest.raises(UsageError, match="must be a ConfigurationSpace of ConfigSpace"):
+        from_configspace(given)
+    with pytest.raises(UsageError, match="must be a space, as hpt_core"):
+        to_configspace(given)

@@ -85,7 +85,8 @@ def load_data(
         source: None where ``X`` is given. Else a function (object or ``"module:function"``) that returns
             ``(X, y)``, ``(X, y, groups)``, a `sklearn.utils.Bunch`, or a data frame; or a table
             ``{"use": "module:function", ...}`` with its arguments, or ``{"file": path, "target": column}``
-            for a CSV, TSV, Parquet or NPZ file. A function with a parameter ``return_X_y`` is given True.
+            for a CSV, TSV, Parquet or NPZ file; of a table a list of columns for several outputs. A function with a
+            parameter ``return_X_y`` is given True.
         X: Features, instead of a source.
         y: Targets that go with ``X``.
         groups: Labels by row, or the name of a column.
@@ -94,7 +95,7 @@ def load_data(
     Raises:
         UsageError: If nothing fitting comes of it.
     """
-    if (source is None) == (X is None):
+    if (source is None) == (X is None) or (source is not None and y is not None):
         raise UsageError(Mistake(_PATH, "Give either `data` or the arrays `X` and `y`, one of the two."))
     data = Data(X, y) if source is None else _from_source(source)
     wanted = dict(fit_params or {})
@@ -123,7 +124,7 @@ def _from_source(source: Any) -> Data:
         return _from_result(_call(import_object(source, _PATH), {}), None, source)
     if callable(source):
         return _from_result(_call(source, {}), None, getattr(source, "__name__", repr(source)))
-    return _from_result(source, None, f"a {type(source).__name__}")
+    return _from_result(source, None, "`data`")
 
 
 def _call(function: Any, options: dict[str, Any]) -> Any:
@@ -146,7 +147,7 @@ def _call(function: Any, options: dict[str, Any]) -> Any:
         raise UsageError(Mistake(_PATH, f"{said}.")) from err
 
 
-def _from_result(result: Any, target: str | None, name: str) -> Data:
+def _from_result(result: Any, target: Any, name: str) -> Data:
     """Take apart what a function returned."""
     if isinstance(result, tuple) and len(result) in (2, 3):
         return Data(*result)
@@ -158,21 +159,30 @@ def _from_result(result: Any, target: str | None, name: str) -> Data:
     raise UsageError(Mistake(_PATH, f"{msg} Got {type(result).__name__}."))
 
 
-def _from_frame(frame: Any, target: str | None, name: str) -> Data:
+def _from_frame(frame: Any, target: Any, name: str) -> Data:
     columns = _columns(frame)
-    if target is None:
+    if target in (None, []):
         msg = f"Say which column is the target: target = {[*columns][-1]!r}? Columns: {_listing([*columns])}."
         raise UsageError(Mistake(f"{_PATH}.target", msg.replace("'", '"')))
-    target = str(target)
-    if target not in columns:
-        msg = f"There is no column {target!r} in {name}.{near(target, columns)} Columns: {_listing([*columns])}."
-        raise UsageError(Mistake(f"{_PATH}.target", msg))
-    y = frame[columns[target]]
-    missing = int((y.is_null() if hasattr(y, "is_null") else y.isna()).sum())
-    if missing:
-        msg = f"The target column {target!r} of {name} has {missing} missing values."
-        raise UsageError(Mistake(f"{_PATH}.target", msg))
-    return Data(_without(frame, [columns[target]]), y.to_numpy())
+    targets = [columns[known] for known in _known_columns(target, columns, name)]
+    for column in targets:
+        y = frame[column]
+        missing = int((y.is_null() if hasattr(y, "is_null") else y.isna()).sum())
+        if missing:
+            msg = f"The target column {str(column)!r} of {name} has {missing} missing values."
+            raise UsageError(Mistake(f"{_PATH}.target", msg))
+    y = frame[targets if isinstance(target, (list, tuple)) else targets[0]]
+    return Data(_without(frame, targets), y.to_numpy())
+
+
+def _known_columns(target: Any, columns: Mapping[str, Any], name: str) -> list[str]:
+    """The target's column, or those of several outputs, as text."""
+    names = [str(one) for one in (target if isinstance(target, (list, tuple)) else [target])]
+    for one in names:
+        if one not in columns:
+            msg = f"There is no column {one!r} in {name}.{near(one, columns)} Columns: {_listing([*columns])}."
+            raise UsageError(Mistake(f"{_PATH}.target", msg))
+    return names
 
 
 def _without(frame: Any, names: list[Any]) -> Any:
@@ -189,7 +199,7 @@ def _listing(names: list[str]) -> str:
     return ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
 
 
-def _from_file(options: dict[str, Any], target: str | None) -> Data:
+def _from_file(options: dict[str, Any], target: Any) -> Data:
     file = options.pop("file")
     if not isinstance(file, (str, Path)):
         raise UsageError(Mistake(f"{_PATH}.file", f"Must be the path of a file. Got {file!r:.80}."))
@@ -225,7 +235,7 @@ def _read_frame(path: Path, kind: str) -> Any:
         raise UsageError(Mistake(f"{_PATH}.file", msg.replace("..", "."))) from err
 
 
-def _from_npz(path: Path, target: str | None) -> Data:
+def _from_npz(path: Path, target: Any) -> Data:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -283,5 +293,9 @@ def _check_lengths(data: Data) -> None:
     if n == 0:
         raise UsageError(Mistake(_PATH, "The data has no rows."))
     for name, part in (("y", data.y), ("groups", data.groups)):
+        if part is not None and not (hasattr(part, "__len__") or hasattr(part, "shape")):
+            raise UsageError(
+                Mistake(f"evaluator.{name}", f"Must be a column or have a value for each row. Got {part!r:.80}.")
+            )
         if part is not None and row_count(part) != n:
             raise UsageError(Mistake(_PATH, f"X has {n} rows but {name} has {row_count(part)}."))

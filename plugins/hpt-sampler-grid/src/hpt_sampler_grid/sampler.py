@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from hpt_core import SpaceExhausted, option
+from hpt_core import SpaceExhausted, UsageError, option
 from hpt_sampler_grid.permutation import Permutation
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ class GridSampler:
         Raises:
             UsageError: If it names what is no parameter, or is too large.
         """
-        space.grid(self.points)
+        try:
+            space.grid(self.points)
+        except UsageError as err:
+            raise UsageError(*(attrs.evolve(m, path=f"sampler.{m.path}") for m in err.mistakes)) from err
 
     def suggest(self, history: History, rng: Generator) -> Params:  # noqa: ARG002 - nothing is random here
         """The first point of the order that is in no valid trial.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from hpt_core import Space, Suggestion, option
+from hpt_core import Space, Suggestion, UsageError, option
 from hpt_sampler_random.distributions import Quantile, describe, quantiles
 from hpt_sampler_random.sequences import Sequence
 
@@ -59,7 +59,10 @@ class RandomSampler:
         Raises:
             UsageError: If a name is no parameter, or a distribution reaches beyond a parameter's bounds.
         """
-        quantiles(self.distributions, space)
+        try:
+            quantiles(self.distributions, space)
+        except UsageError as err:
+            raise UsageError(*(attrs.evolve(m, path=f"sampler.{m.path}") for m in err.mistakes)) from err
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         """A random point, or the next one of the sequence.

@@ -27,6 +27,8 @@ def from_configspace(configspace: ConfigSpace.ConfigurationSpace) -> Space:
             one that holds for either of several parents.
         SpaceError: If a choice is no plain data.
     """
+    if not isinstance(configspace, ConfigSpace.ConfigurationSpace):
+        raise UsageError(f"What is read must be a ConfigurationSpace of ConfigSpace. Got {configspace!r:.80}.")
     if configspace.forbidden_clauses:
         clause = configspace.forbidden_clauses[0]
         msg = f"A space of hpt has no forbidden clauses: take them out, or let the evaluator fail there. Got: {clause}."

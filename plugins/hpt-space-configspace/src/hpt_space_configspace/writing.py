@@ -24,6 +24,8 @@ def to_configspace(space: Space) -> ConfigSpace.ConfigurationSpace:
         UsageError: If ConfigSpace has nothing of the kind: bounds with more than 13 decimal places, lists as values,
             choices of mixed number types, a range of more than 1000 steps.
     """
+    if not isinstance(space, Space):
+        raise UsageError(f"What is written must be a space, as hpt_core.Space({{...}}) makes it. Got {space!r:.80}.")
     made = {name: hyperparameter_of(name, parameter) for name, parameter in space.parameters.items()}
     conditions = [_condition(made, name, p.when) for name, p in space.parameters.items() if p.when]
     found = ConfigSpace.ConfigurationSpace()
