@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import attrs
 
 from hpt_core.errors import Mistake, UsageError
+from hpt_core.structure import table_field, text_field
 from hpt_core.trial import Params
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class Suggestion:
     """
 
     params: Params
-    info: Mapping[str, Any] = attrs.field(factory=dict)
-    source: str = "sampler"
+    info: Mapping[str, Any] = attrs.field(factory=dict, validator=table_field)
+    source: str = attrs.field(default="sampler", validator=text_field)
 
 
 @attrs.frozen
@@ -85,8 +86,8 @@ class Stop:
             the mean of the reports (folds).
     """
 
-    reason: str
-    evidence: Mapping[str, Any] = attrs.field(factory=dict)
+    reason: str = attrs.field(validator=text_field)
+    evidence: Mapping[str, Any] = attrs.field(factory=dict, validator=table_field)
     value: float | None = None
 
 
@@ -99,8 +100,8 @@ class Pause:
         evidence: JSON-shaped numbers that the decision rests on.
     """
 
-    reason: str
-    evidence: Mapping[str, Any] = attrs.field(factory=dict)
+    reason: str = attrs.field(validator=text_field)
+    evidence: Mapping[str, Any] = attrs.field(factory=dict, validator=table_field)
 
 
 @runtime_checkable

@@ -73,11 +73,13 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
 def put_over(data: dict[str, Any], override: str) -> None:
     """Put ``"key.path=value"`` over what is there; the value is TOML, or else taken as text.
 
+    A name with a dot in it is quoted, as in TOML: ``space."svc.C".high=10``.
+
     Raises:
         UsageError: If it is malformed, or on its path is something else than a table.
     """
     key, separator, text = override.partition("=")
-    steps = [step.strip() for step in key.split(".")]
+    steps = _steps(key)
     if not separator or not all(steps):
         raise UsageError(f"An override must look like key.path=value. Got {override!r}.")
     try:
@@ -88,8 +90,23 @@ def put_over(data: dict[str, Any], override: str) -> None:
     for depth, step in enumerate(steps[:-1]):
         table = table.setdefault(step, {}) if isinstance(table, dict) else table
         if not isinstance(table, dict):
-            raise UsageError(f"Cannot set {key}: {'.'.join(steps[: depth + 1])} is no table.")
+            place = ".".join(steps[: depth + 1])
+            remedy = f" It is a list, which is set as a whole: {place}=[...]." if isinstance(table, list) else ""
+            raise UsageError(f"Cannot set {key}: {place} is no table.{remedy}")
     table[steps[-1]] = value
+
+
+def _steps(key: str) -> list[str]:
+    """The names in a dotted key as TOML reads it; bare ones may have any characters."""
+    try:
+        table: Any = tomllib.loads(f"{key} = 0")
+    except (ValueError, RecursionError):
+        return [step.strip() for step in key.split(".")]
+    steps = []
+    while isinstance(table, dict):
+        (name, table), *_ = table.items()
+        steps.append(name)
+    return steps
 
 
 def make_study(

@@ -163,16 +163,21 @@ class Decisions:
         """No new trial will come: paused ones may go on all the same, and what runs may get one of them promoted."""
         states = {trial.state for trial in self.ledger.history.open.values()}
         if State.PAUSED in states:
-            view.closing = True
-            try:
-                promoted = self._promoted(self._retire(view, number))
-            finally:
-                view.closing = False
+            promoted = self._promoted_at_last(view, number)
+            if promoted is None and State.RUNNING in states:
+                return None
+            if promoted is None and self.lag > 1:  # all is in: no result has to stay hidden from a later trial
+                promoted = self._promoted_at_last(self.ledger.history, number + self.lag)
             if promoted is not None:
                 return self._start(promoted, worker)
-            if State.RUNNING in states:
-                return None
         return self._stop_study(rule, stop)
+
+    def _promoted_at_last(self, view: History, number: int) -> Trial | None:
+        view.closing = True
+        try:
+            return self._promoted(self._retire(view, number))
+        finally:
+            view.closing = False
 
     def add(self, worker: str, given: Suggestion) -> Trial:
         """Record a trial that was not decided on here, at any point of the space; it runs from then on."""
@@ -350,8 +355,9 @@ class Decisions:
                 self.fail(trial, failure)
         return bool(held)
 
-    def recover(self) -> None:
-        """Take back the trials of processes that are gone."""
+    def recover(self) -> bool:
+        """Take back the trials of processes that are gone. Returns whether there were any."""
+        found = False
         with self.ledger.mutex:  # the heartbeat's thread replays, too
             history = self.ledger.sync()
             for trial in [t for t in history.open.values() if t.state is State.RUNNING]:
@@ -359,6 +365,8 @@ class Decisions:
                 heard = max(trial.started or 0.0, history.workers.get(owner, 0.0))
                 if not liveness.is_alive(owner, self.ledger.now() - heard):
                     self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
+                    found = True
+        return found
 
 
 def _number_of(trial: object) -> int:

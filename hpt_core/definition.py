@@ -19,6 +19,7 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _COLUMNS = frozenset(
     ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
 ) | {"duration", "steps", "source", "attempt", "worker", "feasible"}
+_COLUMN_GROUPS = ("metrics.", "params.")
 
 
 class Defined:
@@ -81,23 +82,25 @@ def parse_objectives(objective: object) -> dict[str, str]:
     Raises:
         UsageError: If it is neither.
     """
-    given = {"value": objective} if isinstance(objective, str) else objective
-    if not isinstance(given, Mapping) or not given:
+    if isinstance(objective, str) and objective in _DIRECTIONS:
+        return {"value": objective}
+    if not isinstance(objective, Mapping) or not objective:
         wanted = "'minimize', 'maximize' or a table like { accuracy = \"maximize\" }"
-        raise UsageError(Mistake("objective", f"Must be {wanted}. Got {objective!r}."))
+        hint = did_you_mean(objective, _DIRECTIONS) if isinstance(objective, str) else ""
+        raise UsageError(Mistake("objective", f"Must be {wanted}. Got {objective!r:.80}.{hint}"))
     mistakes = []
-    for name, direction in given.items():
-        path = "objective" if isinstance(objective, str) else f"objective.{name}"
+    for name, direction in objective.items():
+        path = f"objective.{name}"
         if not isinstance(name, str) or not name.isprintable() or not name:
             mistakes.append(Mistake(path, f"The name of an objective must be printable text. Got {name!r}."))
-        if name in _COLUMNS:
+        if name in _COLUMNS or str(name).startswith(_COLUMN_GROUPS):
             mistakes.append(Mistake(path, f"An objective cannot be called {name!r}: every trial has that already."))
         if direction not in _DIRECTIONS:
             hint = did_you_mean(str(direction), _DIRECTIONS)
             mistakes.append(Mistake(path, f"Must be 'minimize' or 'maximize'. Got {direction!r}.{hint}"))
     if mistakes:
         raise UsageError(*mistakes)
-    return dict(given)
+    return dict(objective)
 
 
 def evidence_of(evaluator: object) -> dict[str, Any]:

@@ -118,4 +118,4 @@ class EvaluationError(Exception):
     def __init__(self, message: str, *, kind: str = "error", detail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.detail = detail
+        self.detail = str(detail)

@@ -31,7 +31,7 @@ class History(Replayed):
         position: How many records were replayed.
         definition: How the study is defined now, as JSON-shaped data.
         provenance: With what it was last run.
-        workers: Every process that ran it -> when it was last heard of, Unix seconds.
+        workers: Every process that ran it -> when it was last heard of, Unix seconds by the clock that is furthest on.
         open: The trials that have not ended, by number.
         session: The trials that ended since a process last began to run the study, in that order.
         invalid_count: How many trials the user declared invalid.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
+import sys
 from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
@@ -20,20 +22,40 @@ def import_object(path: str, where: str = "") -> Any:
 
     Raises:
         UsageError: If it is not of that form, or there is no such module or attribute; a module that raises
-            while it is imported has its own error as ``__cause__``.
+            while it is imported, or ends the program, has its own error as ``__cause__``.
     """
     module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}."))
+    if not module_name or not attribute or module_name.startswith("."):
+        meant = _meant(module_name, attribute)
+        raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}.{meant}"))
     try:
         found = importlib.import_module(module_name)
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         missing = isinstance(err, ModuleNotFoundError) and f"{module_name}.".startswith(f"{err.name}.")
         said = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
-        raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.")) from err
+        hint = _meant(module_name, attribute) or _nearest_module(str(getattr(err, "name", ""))) if missing else ""
+        raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.{hint}")) from err
     for part in attribute.split("."):
         if not hasattr(found, part):
             hint = did_you_mean(part, dir(found))
             raise UsageError(Mistake(where, f"Cannot import {path!r}: {module_name!r} has no {part!r}.{hint}"))
         found = getattr(found, part)
     return found
+
+
+def _meant(module: str, attribute: str) -> str:
+    """A hint for what is written as in a program (``train.loss``) or as a file (``./train.py:loss``)."""
+    if attribute:
+        plain = module.removesuffix(".py").replace("/", ".").strip(".")
+    else:
+        plain, _, attribute = module.rpartition(".")
+    return f" Did you mean '{plain}:{attribute}'?" if plain and plain != module else ""
+
+
+def _nearest_module(missing: str) -> str:
+    """A hint for the name of a module that is not there: the nearest one in the same package."""
+    package, dot, _ = missing.rpartition(".")
+    places = getattr(sys.modules.get(package), "__path__", None)
+    if package and places is None:
+        return ""
+    return did_you_mean(missing, [module.name for module in pkgutil.iter_modules(places, f"{package}{dot}")])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hpt_core.components import location_of
-from hpt_core.errors import StoreError
+from hpt_core.errors import StoreError, UsageError
 from hpt_core.history import History
 from hpt_core.wellformed import damaged, problem_of
 
@@ -59,8 +59,18 @@ class Ledger:
             self._observe(_replay(self._history, self.store, self.name))
             return self._history
 
-    def write(self, *records: Record) -> None:
-        """Append records and replay them; see `append`."""
+    def write(self, *records: Record) -> int:
+        """Append records and replay them; see `append`.
+
+        Returns:
+            The position of the last one.
+
+        Raises:
+            UsageError: If one would be found damaged when it is read.
+        """
+        problem = next(filter(None, map(problem_of, records)), "")
+        if problem:
+            raise UsageError(f"That cannot be recorded: {problem}")
         with self.mutex:
             position = append(self.store, self.name, records)
             if position == self._history.position + len(records):
@@ -68,6 +78,7 @@ class Ledger:
                 self._observe(records)
             else:
                 self.sync()
+        return position
 
     def lock(self) -> AbstractContextManager[object]:
         """The study's lock between processes."""

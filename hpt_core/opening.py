@@ -92,7 +92,8 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
         )
         raise DefinitionChangedError(head, *found)
     if found:
-        _LOG.warning("The study %r goes on amended: %s", study.name, "; ".join(map(str, found)))
+        changes = "; ".join(str(mistake).removesuffix(".") for mistake in found)
+        _LOG.warning("The study %r goes on amended: %s.", study.name, changes)
     if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []

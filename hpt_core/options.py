@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -122,10 +123,12 @@ def _validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> 
     cls: type = type(instance)
     structure = Structure(attribute.metadata["bounds"], lambda _kind, part, _path: part)  # it was checked when made
     try:
-        structure.of(value, _hints(cls).get(attribute.name, Any), attribute.name)
+        checked = structure.of(value, _hints(cls).get(attribute.name, Any), attribute.name)
     except UsageError as err:
         told = (f"The `{m.path}` option of {cls.__name__} {m.message.replace('Must', 'must', 1)}" for m in err.mistakes)
         raise UsageError(*told) from None
+    if isinstance(checked, Path) and isinstance(value, str):  # as from a file, too
+        object.__setattr__(instance, attribute.name, checked)
 
 
 @cache

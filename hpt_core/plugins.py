@@ -231,7 +231,7 @@ class Plugins:
         name = self._first("hpt_store_for", location=text)
         if name is None:
             message = f"No store keeps {text!r}. NAME:///PATH names one of these: {', '.join(self.names('store'))}."
-            raise UsageError(Mistake(path, message))
+            raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()])))
         return self.make("store", {"use": name, "path": text}, path)
 
     def default(self, kind: str, path: str = "") -> str:
@@ -243,7 +243,7 @@ class Plugins:
         name = self._first("hpt_default", kind=kind)
         if name is None:
             message = f"No {kind} is given and no installed plugin offers a default one."
-            raise UsageError(Mistake(path, message, plugin=True))
+            raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()]), plugin=True))
         return str(name)
 
     def name_of(self, cls: type) -> str | None:
@@ -311,11 +311,13 @@ class Plugins:
         known = self.names(kind)
         hint = did_you_mean(name, known)
         parts = [f"There is no {kind} {name!r}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
-        broken = [info for info in self.plugins if info.problem]
-        parts += [f"The plugin {info} is not in use: {info.problem}." for info in broken]
-        if not hint and not broken:
+        broken = self._not_in_use()
+        if name and not hint and not broken:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
-        return Mistake(path, " ".join(parts), plugin=True)
+        return Mistake(path, " ".join([*parts, *broken]), plugin=True)
+
+    def _not_in_use(self) -> list[str]:
+        return [f"The plugin {info} is not in use: {info.problem}." for info in self.plugins if info.problem]
 
     # --- calling out ------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class Replayed(Defined):
         self._best: int | None = None
         self._active_seconds = 0.0
         self._last_time: float | None = None
+        self._latest = 0.0
 
     @property
     def space(self) -> Space:
@@ -68,6 +69,7 @@ class Replayed(Defined):
         """Replay one record. A kind of record that is not known is passed over: it is from a later hpt."""
         try:
             time, event = record["time"], record["event"]
+            self._latest = max(self._latest, time)
             if self._last_time is None or (event in ("amended", "joined") and not self._is_behind(time)):
                 self._last_time = time  # nobody worked in between
             elif time > self._last_time:  # another machine's clock may be behind
@@ -116,14 +118,14 @@ class Replayed(Defined):
         self._columns.restrict(inside)
 
     def _joined(self, record: Record) -> None:
-        self.workers[record["worker"]] = record["time"]
+        self.workers[record["worker"]] = self._latest
         self._objectives_of[record["worker"]] = self.objectives
         self.outdated.discard(record["worker"])
         self.provenance = record["provenance"]
         self.session = []
 
     def _heartbeat(self, record: Record) -> None:
-        self.workers[record["worker"]] = record["time"]
+        self.workers[record["worker"]] = self._latest
 
     def _add(self, trial: Trial) -> None:
         if trial.number != len(self.trials):
@@ -150,6 +152,7 @@ class Replayed(Defined):
                 trial.reports = []  # it begins anew
         trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
         trial.started, trial.reason, trial.rule = record["time"], "", ""
+        self.workers[owner_of(trial.worker)] = self._latest
         self._columns.set_state(trial)
 
     def _current(self, record: Record) -> Trial | None:

@@ -21,7 +21,7 @@ class Settings:
     """How a study works, whatever its components; see `hpt_core.Study` for what each one means."""
 
     name: str = option("study", help="The study's name in its store.")
-    seed: int | None = option(None, ge=0, lt=2**63, help="Any int; without one it is drawn once and recorded.")
+    seed: int | None = option(None, ge=0, lt=2**63, help="An int >= 0; without one it is drawn once and recorded.")
     duplicates: Literal["avoid", "reuse", "allow"] = option("avoid", help="What to do with a point that was taken.")
     reproducible: bool = option(False, help="Make several workers' trials independent of timing.")
     retries: int = option(1, ge=0, help="How often a trial that was lost with its worker is run again.")

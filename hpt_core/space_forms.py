@@ -173,6 +173,8 @@ def _kind(table: dict[str, Any]) -> str:
         bounds = [native(table[key]) for key in ("low", "high") if key in table]
         return "int" if all(type(bound) is int for bound in bounds) else "float"
     msg = f"must have low and high, or choices, or value. Got the keys {shown(list(table))}."
+    if table and all(isinstance(part, (Mapping, list)) for part in table.values()):
+        msg += " A name with a dot in it is written in quotes."  # else TOML makes tables of it
     raise SpaceError(msg)
 
 

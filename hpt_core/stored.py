@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import location_of
@@ -57,7 +56,7 @@ def open_to_read(store: Any, plugins: Plugins, path: str = "store", remedy: str 
     """
     opened: Store = plugins.make_store(store, path)
     file = getattr(opened, "path", None)
-    if isinstance(file, (str, os.PathLike)) and not Path(file).exists():
+    if isinstance(file, (str, os.PathLike)) and not os.path.exists(file):  # noqa: PTH110 - Path raises for a long one
         msg = f"There is no {os.fspath(file)}: no study was kept there yet.{remedy}"
         raise StoreError(msg)
     try:
@@ -92,6 +91,6 @@ def find_study(store: Store, name: str | None = None) -> tuple[str, History]:
             raise UsageError(msg)
         name = names[0]
     if name not in names:
-        msg = f"There is no study {name!r} in {where}.{did_you_mean(name, names)} There: {', '.join(names[:20])}."
+        msg = f"There is no study {name!r} in {where}.{did_you_mean(str(name), names)} There: {', '.join(names[:20])}."
         raise StoreError(msg)
     return name, history_of(store, name)

@@ -15,7 +15,7 @@ from hpt_core.declared import shown
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["Structure", "wrong"]
+__all__ = ["Structure", "table_field", "text_field", "wrong"]
 
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
@@ -127,6 +127,21 @@ class Structure:
         word = _SCALARS.get(kind) or _SHAPES.get(get_origin(kind)) or getattr(kind, "__name__", str(kind))
         limits = [f"{_BOUNDS[key][0]} {limit}" for key, limit in self.bounds.items() if kind in (int, float)]
         return f"{word} {' and '.join(limits)}".rstrip()
+
+
+def text_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    """The validator of a field that goes to the log as text, so that no record is written that nobody can read."""
+    _check_field(instance, field, value, str, "text")
+
+
+def table_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    """The validator of a field that goes to the log as a table."""
+    _check_field(instance, field, value, Mapping, "a mapping")
+
+
+def _check_field(instance: object, field: attrs.Attribute[Any], value: object, kind: Any, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise UsageError(f"The `{field.name}` of {type(instance).__name__} must be {wanted}. Got {shown(value)}.")
 
 
 def wrong(path: str, wanted: str, value: object, known: Sequence[Any] = ()) -> UsageError:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -16,7 +16,6 @@ from hpt_core.components import Pause, Stop, Suggestion
 from hpt_core.constraints import parse_constraints
 from hpt_core.decisions import Decisions
 from hpt_core.errors import EvaluationError, Mistake, SpaceExhausted, UsageError
-from hpt_core.history import History
 from hpt_core.ledger import Ledger
 from hpt_core.opening import open_study
 from hpt_core.options import build
@@ -25,7 +24,10 @@ from hpt_core.settings import Settings
 from hpt_core.space import Space
 from hpt_core.told import End, end_of
 from hpt_core.trial import Params, Report, Trial, TrialContext
-from hpt_core.warm_start import WarmStart, warm_start
+from hpt_core.warm_start import WarmStart, earlier_of, warm_start
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
 
 __all__ = ["Study"]
 
@@ -46,7 +48,7 @@ class Study:
         evaluator: What evaluates a configuration: a component, or a function of params that returns the value or
             is a generator of reports. May also be given to `run`.
         store: Where the log is kept: a component, a name, a URL (``sqlite:///hpt.db``) or a path. Default: memory.
-        stop: Stopping rules, one or a list; the first that says so stops the trial or the study.
+        stop: Stopping rules, one or a list, or none; the first that says so stops the trial or the study.
         executor: Who runs several workers. Default: processes on this machine.
         seed: Any int >= 0; None: drawn once and recorded.
         duplicates: ``"avoid"`` exact repeats of a point, ``"reuse"`` the earlier result, or ``"allow"`` them.
@@ -59,7 +61,7 @@ class Study:
         plugins: The plugins to use; None: all installed.
 
     Raises:
-        UsageError: With every mistake in the arguments.
+        UsageError: With every mistake in the first argument that has one.
     """
 
     def __init__(
@@ -99,9 +101,10 @@ class Study:
         self.constraints = parse_constraints(constraints)
         self.sampler: Any = None if sampler is None else self.plugins.make("sampler", sampler)
         self.evaluator: Any = None if evaluator is None else self.plugins.make("evaluator", evaluator)
-        self.rules = self._make_rules(stop)
-        self.executor = self.plugins.make("executor", executor or self.plugins.default("executor"))
-        self.store = self.plugins.make_store(store or self.plugins.default("store"))
+        self.rules = self._make_rules(() if stop is None else stop)
+        executor = self.plugins.default("executor") if executor is None else executor
+        self.executor = self.plugins.make("executor", executor)
+        self.store = self.plugins.make_store(self.plugins.default("store") if store is None else store)
         self.ledger = Ledger(self.store, name)
         beside: Path | None = getattr(self.store, "folder", None)
         self._folder = None if beside is None else beside / self.settings.folder_name
@@ -241,7 +244,7 @@ class Study:
             says all that.
         """
         top = _count("top", top)
-        name, earlier = ("", other) if isinstance(other, History) else (other.name, other.history)
+        name, earlier = earlier_of(other)
         return warm_start(self.space, earlier, name=name, top=top, enqueue=self.decisions.enqueue)
 
     def add_trial(self, params: Params | Suggestion, result: object = None) -> Trial:

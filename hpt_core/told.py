@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from hpt_core.components import Stop
 from hpt_core.errors import EvaluationError, UsageError
 from hpt_core.rules import value_of
-from hpt_core.trial import Failure, NotFiniteError, check_result
+from hpt_core.trial import FAILURE_KINDS, Failure, NotFiniteError, check_result
 
 __all__ = ["End", "end_of"]
 
@@ -32,6 +32,9 @@ def end_of(result: object, objectives: Sequence[str], needed: Collection[str], *
     Raises:
         UsageError: If it is none of these.
     """
+    if isinstance(result, Failure) and result.kind not in FAILURE_KINDS:
+        known = ", ".join(FAILURE_KINDS)
+        raise UsageError(f"{where}: The `kind` of a Failure must be one of {known}. Got {result.kind!r:.80}.{remedy}")
     try:
         if isinstance(result, Stop):
             value_of(result)

@@ -14,6 +14,7 @@ import attrs
 
 from hpt_core.errors import EvaluationError
 from hpt_core.parameters import Params
+from hpt_core.structure import text_field
 
 __all__ = [
     "FAILURE_KINDS",
@@ -64,9 +65,9 @@ class Failure:
         detail: A traceback or the tail of stderr; may be empty.
     """
 
-    kind: str
-    message: str
-    detail: str = ""
+    kind: str = attrs.field(validator=text_field)
+    message: str = attrs.field(validator=text_field)
+    detail: str = attrs.field(default="", validator=text_field)
 
 
 @attrs.frozen
@@ -214,6 +215,8 @@ def _as_float(value: Any, what: str, remedy: str = "") -> float:
         raise EvaluationError(f"{what} must be a number. Got {_shown(value)}.{remedy}", kind="invalid-value")
     try:
         return float(value)
+    except OverflowError:  # an int beyond all floats
+        return math.inf
     except Exception as err:  # a stranger's __float__ may raise anything
         msg = f"{what} must be a number. Got {type(value).__name__} that float() refuses ({type(err).__name__})."
         raise EvaluationError(f"{msg}{remedy}", kind="invalid-value") from err

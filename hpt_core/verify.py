@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,7 +10,7 @@ import attrs
 from hpt_core.components import Pause, Sampler, Stop, Store
 from hpt_core.decisions import OWN_REASONS
 from hpt_core.definition import refuse_code
-from hpt_core.errors import SpaceExhausted, UsageError
+from hpt_core.errors import Mistake, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion
 from hpt_core.history import History
 from hpt_core.rules import ask, retired
@@ -106,8 +106,8 @@ class _Audit:
                 made = [self._plugins.make("stopping rule", spec, f"stop[{i}]") for i, spec in enumerate(specs)]
                 self._rules = [(spec["use"], rule) for spec, rule in zip(specs, made, strict=True)]
         except UsageError as err:
-            msg = f"The study's components cannot be made from what it recorded: {err}"
-            raise UsageError(msg) from err
+            message = f"The study's components cannot be made from what it recorded: {err}"
+            raise UsageError(Mistake("", message, plugin=all(m.plugin for m in err.mistakes))) from err
 
     def _check_all(self) -> None:
         for record in self._decided.pop(self._history.position, ()):
@@ -127,6 +127,18 @@ class _Audit:
         """What was seen when it was decided what comes next."""
         waiting = (trial.number for trial in self._history.open.values() if trial.state is State.WAITING)
         return self._view(next(waiting, self._history.next_number))
+
+    def _endings(self) -> Iterator[History]:
+        """What may have been seen when paused trials were decided on: before a new one, or where none will come."""
+        view = self._view_of_the_next()
+        yield view
+        views = [view]
+        if view is not self._history and all(t.state is not State.RUNNING for t in self._history.open.values()):
+            views.append(self._history)  # all was in: nothing had to stay hidden
+        for view in views:
+            view.closing = True
+            yield view
+            view.closing = False
 
     def _check_start(self, record: Record) -> None:
         number = record["trial"]
@@ -149,23 +161,15 @@ class _Audit:
     def _check_promotion(self, number: int) -> None:
         """Whether some rule promotes this trial: before a new trial, or where none will come any more."""
         self._result.checked += 1
-        view = self._view_of_the_next()
-        answers = []
-        for view.closing in (False, True):
-            answers += [ask(name, rule, "promote", (int,), view) for name, rule in self._rules]
-        view.closing = False
-        if number not in answers:
+        asked = [[ask(name, rule, "promote", (int,), view) for name, rule in self._rules] for view in self._endings()]
+        if not any(number in answers for answers in asked):
             self._differ(f"trial {number}: was promoted, and no rule promotes it")
 
     def _check_retirement(self, number: int, name: str) -> None:
         """Whether a rule stops a trial that is paused."""
         self._result.checked += 1
-        view = self._view_of_the_next()
-        answers = []
-        for view.closing in (False, True):
-            answers += [retired(name, rule, view) for rule in self._named(name, "retire")]
-        view.closing = False
-        if not any(number in answer for answer in answers):
+        asked = [[retired(name, rule, view) for rule in self._named(name, "retire")] for view in self._endings()]
+        if not any(number in answer for answers in asked for answer in answers):
             self._differ(f"trial {number}: was stopped while it was paused, and {name!r} does not stop it")
 
     def _check_trial(self, record: Record) -> None:

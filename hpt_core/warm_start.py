@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
 from hpt_core.components import Suggestion
-from hpt_core.errors import InvalidParamsError
+from hpt_core.errors import InvalidParamsError, UsageError
+from hpt_core.history import History
 from hpt_core.trial import Trial
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
     from hpt_core.space import Space
     from hpt_core.trial import Params
 
-__all__ = ["WarmStart", "warm_start"]
+__all__ = ["WarmStart", "earlier_of", "warm_start"]
 
 
 @attrs.define
@@ -48,6 +48,18 @@ class WarmStart:
         said += [f"from their defaults: {', '.join(self.filled)}"] if self.filled else []
         said += self.passed_over
         return "; ".join(said) + "."
+
+
+def earlier_of(other: Any) -> tuple[str, History]:
+    """The name (empty where it is not known) and the history of a study, or of the history itself.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    history = getattr(other, "history", other)
+    if not isinstance(history, History):
+        raise UsageError(f"An earlier study must be a Study, or a history as of load_history(). Got {other!r:.80}.")
+    return getattr(other, "name", ""), history
 
 
 def warm_start(

@@ -20,7 +20,6 @@ from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError,
 from hpt_core.evidence import estimate, measured
 from hpt_core.export import ending, shortfall
 from hpt_core.guard import plain
-from hpt_core.ledger import append
 from hpt_core.trial import FAILURE_KINDS, Failure, Report, State, Trial, check_result
 from hpt_core.watched import unreported
 
@@ -58,6 +57,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
             if workers == 1 and study.settings.trial_timeout is None:
                 reason = worker(liveness.this_process())
             else:
+                _tell_what_stays_behind(study)
                 study.executor.run(worker, workers, worker.lost)
                 reason = _reason_since(study, before)
         _discard(study, decisions.ledger.history.trials)
@@ -75,6 +75,16 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
         decisions.ledger.observer = None
         study.plugins.study_finished(study, reason)
     return reason
+
+
+def _tell_what_stays_behind(study: Study) -> None:
+    for plugin in study.plugins.plugins:
+        if "hpt_evaluate" in plugin.hooks and not plugin.distribution and not plugin.problem:
+            message = (
+                "Trials in other processes go without the hpt_evaluate of the plugin %r that this program registered: "
+                "workers have the installed plugins. Install it, or run with workers=1 and no trial_timeout."
+            )
+            _LOG.warning(message, plugin.name)
 
 
 class Worker:
@@ -112,13 +122,15 @@ class Worker:
             claimed = study.decisions.claim(name, self.budget)
             if isinstance(claimed, Stop):
                 _raise_if_failing(study)
+                if study.decisions.recover():
+                    continue  # what a process that died meanwhile left is run before this one ends
                 return claimed.reason
             if claimed is None:
                 time.sleep(nap)
                 nap = min(nap * _LONGER, _LONGEST_NAP)
             else:
                 nap = _SHORTEST_NAP
-                evaluate(study, claimed)
+                evaluate(study, claimed, served=store is not None)
                 _discard(study, [claimed])
             if time.monotonic() > recover_at:
                 study.decisions.recover()
@@ -132,11 +144,16 @@ class Worker:
         return name if liveness.owner_of(name) == self._owner else f"{self._owner}/{name}"
 
 
-def evaluate(study: Study, trial: Trial) -> None:
+def evaluate(study: Study, trial: Trial, *, served: bool = False) -> None:
     """Evaluate a claimed trial and record how it ended. What the evaluator raises never leaves this function.
 
+    Args:
+        study: The study.
+        trial: The trial.
+        served: Whether this is a worker of another process, which Ctrl-C does not reach.
+
     Raises:
-        KeyboardInterrupt: After the trial was released.
+        KeyboardInterrupt: If the user interrupts, after the trial was released.
         PluginError: If a stopping rule fails.
         StoreError: If the store does.
     """
@@ -148,9 +165,12 @@ def evaluate(study: Study, trial: Trial) -> None:
             if outcome is None:
                 return  # a rule stopped or paused it, which is recorded
         values, metrics = check_result(outcome, tuple(study.objectives), study.constraints)
-    except KeyboardInterrupt:
-        decisions.fail(trial, Failure("interrupted", "interrupted by the user"), attempt)
-        raise
+    except KeyboardInterrupt as err:
+        failure = failure_of(err, study.evaluator) if served else Failure("interrupted", "interrupted by the user")
+        decisions.fail(trial, failure, attempt)
+        if not served:
+            raise
+        return
     except (PluginError, StoreError):
         decisions.fail(trial, Failure("interrupted", "a plugin or the store failed beside it"), attempt)
         raise
@@ -270,6 +290,8 @@ def _conclude(study: Study) -> None:
     except Exception as err:
         msg = f"The evaluator failed in conclude() on the winner, trial {best.number}: {type(err).__name__}: {err}"
         raise PluginError(msg) from err
+    if content is not None and not isinstance(content, Mapping):
+        raise PluginError(f"The evaluator's conclude() must give a mapping or None. Got {content!r:.80}.")
     if content:
         note = {"trial": best.number, **plain(content)}
         study.ledger.write(events.note(study.ledger.now(), "conclusion", note))
@@ -306,11 +328,9 @@ class _StudyStore:
     def __init__(self, study: Study) -> None:
         self._ledger = study.ledger
 
-    def append(self, study: str, records: Sequence[events.Record]) -> int:
+    def append(self, study: str, records: Sequence[events.Record]) -> int:  # noqa: ARG002 - it is the supervisor's
         """Write, and let the supervisor's history take it in."""
-        position = append(self._ledger.store, study, records)
-        self._ledger.sync()
-        return position
+        return self._ledger.write(*records)
 
     def read(self, study: str, after: int = 0) -> Sequence[events.Record]:
         """Read."""

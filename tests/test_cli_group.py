@@ -341,6 +341,14 @@ def test_an_error_inside_a_plugin_shows_the_plugins_own_traceback() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes the streams")
+@pytest.mark.skipif(os.name == "nt", reason="there a folder in use cannot be removed")
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    command = f"rmdir $PWD; {sys.executable} -m hpt_core.cli studies"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    expected = "Error: The folder that this is called in is not there any more. Change to another one.\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def f(params): return params['x']\n")
@@ -380,6 +388,16 @@ def test_an_unknown_command_or_option_says_what_may_have_been_meant(shell: Shell
     run = shell("xyzzy")
     assert "Known: init, check, run," in run.stderr
     assert shell("best", "--jsn").returncode == 2
+
+
+def test_a_store_or_study_without_its_option_is_told_of_it(shell: Shell) -> None:
+    run = shell("best", "hpt.db")
+    assert run.returncode == 2
+    expected = (
+        "Got unexpected extra argument (hpt.db). --study names the study and --store names the store where it is."
+    )
+    assert expected in run.stderr
+    assert run.stdout == ""
 
 
 def test_a_reader_that_goes_away_is_no_error(shell: Shell, tmp_path: Path) -> None:

@@ -98,9 +98,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_installed_is_warned_of(tmp_path: Path) -> None:
-    result = call("new", "store", "memory", "--into", str(tmp_path))
-    assert result.exit_code == 0
-    assert "Warning: a store 'memory' is installed already" in result.stderr
+    for kind, name, told in (
+        ("store", "memory", "a store 'memory'"),
+        ("evaluator", "function", "an evaluator 'function'"),
+    ):
+        result = call("new", kind, name, "--into", str(tmp_path))
+        assert result.exit_code == 0
+        assert f"Warning: {told} is installed already" in result.stderr
 
 
 # --- the doctor -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from hpt_core.cli.group import hpt
 from hpt_core.liveness import this_process
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.study import Study
 from hpt_core.trial import Failure
 
@@ -280,6 +280,12 @@ def test_best_in_every_form(one: Hpt, form: str, shown: str) -> None:
     assert result.stderr == ""
 
 
+def test_best_is_the_whole_answer_or_the_configuration_alone_not_both(one: Hpt) -> None:
+    result = one("best", "--json", "--as", "toml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Give --json, the whole answer, or --as toml" in result.stderr
+
+
 def test_another_trial_than_the_best(one: Hpt) -> None:
     assert one("best", "--trial", 2, "--as", "args").stdout == "--model==forest --depth=3\n"
     assert one("best", "--trial", 3).stdout.startswith("failed (trial 3)\n")
@@ -467,6 +473,24 @@ def test_verify_finds_all_the_same_and_then_a_forged_trial(cli: Hpt) -> None:
     assert list(found) == ["schema", "store", "study", "checked", "differences"]
     assert found["schema"] == "hpt/verify/2"
     assert len(found["differences"]) == 1
+
+
+def test_verify_without_the_plugin_of_the_sampler_is_exit_code_3(cli: Hpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(SPACE, name="v", sampler="random", store="hpt.db", seed=3)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    without = Plugins(["sampler-random"])
+    monkeypatch.setattr("hpt_core.plugins.default_plugins", lambda: without)
+    result = cli("verify")
+    assert result.exit_code == 3
+    assert "The plugin sampler-random" in result.stderr
+
+
+def test_verify_says_in_which_file_a_mistake_is(one: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[space]\nx = [1, 2]\n")
+    result = one("verify", "--file", "bad.toml")
+    assert result.exit_code == 2
+    assert "Error: bad.toml: evaluator: A study needs an [evaluator] table" in result.stderr
 
 
 def test_the_default_is_found_where_a_sampler_rounded_it_to_the_unit_cube(cli: Hpt) -> None:

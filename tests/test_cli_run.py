@@ -330,6 +330,73 @@ def test_json_is_all_that_stdout_gets(tmp_path: Path, workers: str) -> None:
     assert run.stderr.count("a word of the trial's own") == 3  # what trials print goes with the talk
 
 
+@pytest.mark.parametrize("arguments", [["check", "s.toml"], ["run", "s.toml"], ["verify", "--file", "s.toml"]])
+def test_what_a_module_prints_when_it_is_imported_is_no_json(tmp_path: Path, arguments: list[str]) -> None:
+    write(tmp_path)
+    start = [sys.executable, "-m", "hpt_core.cli"]
+    subprocess.run([*start, "run", "s.toml"], cwd=tmp_path, capture_output=True, check=True)
+    module = next(tmp_path.glob("*.py"))
+    module.write_text(f"print('imported')\n{module.read_text()}")
+    run = subprocess.run([*start, *arguments, "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "schema" in json.loads(run.stdout)
+    assert "imported" in run.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_talk_that_cannot_be_written_ends_no_study(tmp_path: Path, workers: str) -> None:
+    write(tmp_path)
+    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "--workers", workers]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert run.returncode == 0
+    assert "best loss=0.5" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "told"),
+    [
+        ("sys.stdout = sys.stderr = None", 0, ""),
+        ("sys.stdout = sys.stderr = open(os.devnull, 'w')", 0, ""),
+        ("sys.stdout.close()", 2, "Error: Cannot write the output: stdout was closed, perhaps by a trial.\n"),
+    ],
+)
+def test_what_a_trial_does_to_the_streams_costs_at_most_the_output(
+    tmp_path: Path, does: str, code: int, told: str
+) -> None:
+    write(tmp_path, code=f"import os, sys\ndef train(params):\n    {does}\n    return 0.5\n")
+    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == code
+    assert run.stderr.endswith(told)
+    assert ("best loss=0.5" in run.stdout) == (code == 0)
+
+
+FORKS = """
+import multiprocessing, time
+
+def train(params):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(4717,))
+    child.start()
+    time.sleep(0.2)
+    child.terminate()
+    child.join()
+    return child.exitcode
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no fork")
+def test_a_process_that_a_trial_forked_is_no_run_to_be_stopped_cleanly(tmp_path: Path) -> None:
+    """As a `multiprocessing.Pool` ends those that it has."""
+    write(tmp_path, code=FORKS)
+    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "trials=1"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "best loss=-15" in run.stdout
+    assert "Stopping" not in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_quiet_leaves_only_the_result(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, code="def train(params): return params['x']\n")
     result = cli("run", "s.toml", "--quiet")

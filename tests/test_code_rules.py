@@ -33,6 +33,7 @@ CREW = "plugins/hpt-executor-dask/src/hpt_executor_dask/crew.py"
 ALLOWED = {
     ("hpt_core/builtin/local.py", "cloudpickle"): "a worker gets functions that it cannot import from its own parent",
     ("hpt_core/builtin/local.py", "pickle"): "only the name of an error",
+    ("hpt_core/builtin/children.py", "multiprocessing"): "it starts, watches and ends processes",
     ("hpt_core/builtin/local.py", "multiprocessing"): "the executor talks to processes that it started itself",
     ("hpt_core/serving.py", "multiprocessing"): "an executor talks to workers that it started itself",
     ("hpt_core/serving.py", "pickle"): "whether an error of its own can travel",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hpt_core import Study, UsageError
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
-from hpt_core.config import RunSettings, make_study, read_study_file
+from hpt_core.config import RunSettings, make_study, put_over, read_study_file
 
 WHOLE = """
     name = "digits"
@@ -104,6 +104,9 @@ def test_little_is_needed(tmp_path: Path) -> None:
         ("space.model=['svm', 'knn']", ("space", "model"), ["svm", "knn"]),
         ("space.new={low = 0, high = 4}", ("space", "new"), {"low": 0, "high": 4}),
         ("sampler.use=grid", ("sampler", "use"), "grid"),
+        ('space."svc.C".high=10.0', ("space", "svc.C", "high"), 10.0),
+        ("space.'a b'=5", ("space", "a b"), 5),
+        ("space.a b=5", ("space", "a b"), 5),
         ("evaluator.call=my.module:f=g", ("evaluator", "call"), "my.module:f=g"),
         ("reproducible=false", ("reproducible",), False),
         ("note=", ("note",), ""),
@@ -124,6 +127,11 @@ def test_an_override_is_put_over_the_file(tmp_path: Path, override: str, path: t
 def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str) -> None:
     with pytest.raises(UsageError):
         read_study_file(written(tmp_path, WHOLE), [override])
+
+
+def test_a_list_is_set_as_a_whole() -> None:
+    with pytest.raises(UsageError, match=r"Cannot set stop.use: stop is no table. It is a list, .*: stop=\[...\]"):
+        put_over({"stop": [{"use": "time"}]}, "stop.use=trials")
 
 
 # --- files that are none --------------------------------------------------------------------------
@@ -222,6 +230,12 @@ def test_all_mistakes_are_told_at_once_with_their_place() -> None:
         (minimal(stop={"use": "no-such"}), "stop[0].use: There is no stopping rule 'no-such'"),
         (minimal(space=3), "space"),
         (minimal(store="x.nothing-keeps-this"), "store: No store keeps"),
+        (
+            minimal(objective="accuracy"),
+            "objective: Must be 'minimize', 'maximize' or a table like { accuracy = \"maximize\" }. Got 'accuracy'.",
+        ),
+        (minimal(objective="min"), "objective: Must be 'minimize', 'maximize' or a table like"),
+        (minimal(objective={"params.x": "minimize"}), "objective.params.x: An objective cannot be called 'params.x'"),
     ],
 )
 def test_one_mistake_is_told_well(data: dict[str, Any], said: str) -> None:

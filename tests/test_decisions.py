@@ -177,21 +177,37 @@ def test_what_a_lost_worker_says_later_is_not_heard() -> None:
 
 def test_the_dead_are_recovered_and_the_living_left_alone() -> None:
     decisions = decisions_of()
+    now = decisions.ledger.now()
+    decisions.ledger.write(
+        events.started(now - 10_000, 0, {"x": 0.123}, "silent:1:1", 1, 0),
+        events.started(now - 10_000, 1, {"x": 0.124}, "beating:1:1", 1, 0),
+        events.heartbeat(now - 10, "beating:1:1"),
+    )
     host, pid, start = liveness.this_process().rsplit(":", 2)
     alive = take(decisions, f"{host}:{pid}:{start}/1")
     reborn = take(decisions, f"{host}:{pid}:{int(start) - 1}")  # the number is in use again by another process
-    now = decisions.ledger.now()
-    remote, silent = take(decisions, "elsewhere:1:1"), take(decisions, "silent:1:1")
-    decisions.ledger.write(
-        events.started(now - 10_000, 4, {"x": 0.123}, "silent:1:1", 1, 0),
-        events.started(now - 10_000, 5, {"x": 0.124}, "beating:1:1", 1, 0),
-        events.heartbeat(now - 10, "beating:1:1"),
-    )
+    remote = take(decisions, "elsewhere:1:1")
     decisions.recover()
     trials = decisions.ledger.history.trials
-    assert [t.state for t in (alive, remote, silent)] == [State.RUNNING] * 3
+    assert [t.state for t in (alive, remote)] == [State.RUNNING] * 2
     assert reborn.state is State.WAITING
-    assert (trials[4].state, trials[5].state) == (State.WAITING, State.RUNNING)
+    assert (trials[0].state, trials[1].state) == (State.WAITING, State.RUNNING)
+
+
+def test_a_machine_whose_clock_is_behind_is_not_taken_for_dead() -> None:
+    """Neither when it starts a trial nor when it beats; it is once it is silent by the clock of who looks."""
+    decisions = decisions_of()
+    ledger, behind = decisions.ledger, 10_000.0
+    ledger.write(
+        events.started(ledger.now() - behind, 0, {"x": 0.1}, "beats:1:1", 1, 0),
+        events.joined(ledger.now() - 400.0, "ahead:1:1", {}),
+        events.started(ledger.now() - behind - 400.0, 1, {"x": 0.2}, "silent:1:1", 1, 0),
+        events.heartbeat(ledger.now(), "ahead:1:1"),
+        events.started(ledger.now() - behind, 2, {"x": 0.3}, "starts:1:1", 1, 0),
+        events.heartbeat(ledger.now() - behind, "beats:1:1"),
+    )
+    decisions.recover()
+    assert [t.state for t in ledger.history.trials] == [State.RUNNING, State.WAITING, State.RUNNING]
 
 
 # --- rules on the study ---------------------------------------------------------------------------
@@ -404,6 +420,28 @@ def test_a_reproducible_decision_waits_for_the_results_it_rests_on() -> None:
     assert take(decisions).number == 2
     assert rule.saw[-1][2] == 1  # of the two results it sees the first alone
     assert decisions.claim("w", None) is not None
+
+
+@pytest.mark.parametrize("budget", [1, 2, 5])
+def test_at_the_end_a_reproducible_study_hides_no_paused_trial_from_the_rules(budget: int) -> None:
+    """The last trials have no later one whose decision their results must be hidden from."""
+
+    def first_paused(history: History) -> int | None:
+        paused = [t.number for t in history.open.values() if t.state is State.PAUSED]
+        return paused[0] if paused and history.closing else None
+
+    def pause_at_first(history: History) -> Pause | None:
+        return None if history.closing or any(len(t.reports) > 1 for t in history.open.values()) else Pause("later")
+
+    rule = Rule(trial=pause_at_first, promote=first_paused)
+    decisions = decisions_of(lag=3, rules=[("asha", rule)])
+    ends = 0
+    while isinstance(claimed := decisions.claim("w", budget), Trial):
+        if decisions.report(claimed, Report(len(claimed.reports) + 1, 1.0)) is None:
+            decisions.complete(claimed, [1.0], {})
+            ends += 1
+    assert claimed == Stop(f"all {budget} trials were started")
+    assert ends == budget
 
 
 def test_the_same_failures_end_a_reproducible_run_whatever_the_timing() -> None:

@@ -1,13 +1,14 @@
-"""A study's log as one process has it: its clock."""
+"""A study's log as one process has it: its clock, and what it takes."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import pytest
 
-from hpt_core import Float, Study
+from hpt_core import Float, Study, UsageError, load_history
 
 SLEPT = 8 * 3600.0
 
@@ -26,3 +27,12 @@ def test_setting_the_wall_clock_back_changes_nothing(monkeypatch: pytest.MonkeyP
     before = ledger.now()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert before <= ledger.now() < before + 60.0
+
+
+@pytest.mark.parametrize("reason", [None, 5, {"a": 1}, b"x"])
+def test_what_nobody_could_read_is_not_written(reason: Any) -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    study.run(lambda params: params["x"], trials=1)
+    with pytest.raises(UsageError, match="That cannot be recorded: its `reason` must be text"):
+        study.invalidate(0, reason)
+    assert load_history(study.store).best is not None  # it can be read, and nothing was declared invalid

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpt_core import Float, History, HptError, Int, Params, State, Study, UsageError
-from hpt_core.builtin import local
+from hpt_core.builtin import children, local
+from hpt_core.builtin.children import deaf_to_ctrl_c
 from hpt_core.builtin.local import LocalExecutor
 
 if TYPE_CHECKING:
@@ -75,6 +76,32 @@ EVALUATORS = '''
     def sleeps(params):
         time.sleep(params["x"] * 4711)
         return params["x"]
+
+    def forks(params):
+        """Before one ends as it should and before one crashes: the child keeps what this process had open."""
+        if params["x"] in (1, 3):
+            child = os.fork()
+            if child == 0:
+                time.sleep(4714)
+            pathlib.Path(__file__).with_name("left.pid").write_text(str(child))
+        if params["x"] == 1:
+            os._exit(5)
+        return params["x"]
+
+    def chatters(params):
+        before = os.fstat(2).st_size
+        sys.stderr.write("progress " * 100_000)
+        return before
+
+    def interrupts(params):
+        if params["x"] == 1:
+            raise KeyboardInterrupt
+        if params["x"] == 2:
+            try:
+                yield 1.0
+            finally:
+                raise KeyboardInterrupt
+        yield params["x"]
 
     def leave(*command):
         """Start a process and note its number beside this file."""
@@ -159,7 +186,7 @@ def test_a_worker_that_dies_costs_exactly_its_own_trial(evaluators: Callable[[st
 def test_a_trial_that_hangs_is_ended_with_all_it_started(
     evaluators: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(children, "GRACE_SECONDS", 0.3)
     study = study_of(5, evaluator=evaluators("hangs"), trial_timeout=1.0)
     start = time.monotonic()
     assert study.run(workers=2) == "space exhausted"
@@ -211,6 +238,51 @@ def test_what_a_trial_leaves_behind_holds_nothing_up(evaluators: Callable[[str],
     assert study.history.position == len(study.store.read("study"))
     left = int((tmp_path / "left.pid").read_text())
     assert until(lambda: not is_running(left))
+
+
+def test_a_process_that_a_trial_forked_does_not_hide_the_end_of_its_worker(
+    evaluators: Callable[[str], Any], tmp_path: Path
+) -> None:
+    study = study_of(4, evaluator=evaluators("forks"), max_failures=9)
+    outcome: list[object] = []
+    thread = threading.Thread(target=lambda: outcome.append(study.run(workers=2)), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert outcome == ["space exhausted"]
+    assert [t.state is State.COMPLETE for t in study.trials] == [True, False, True, True]
+    assert study.trials[1].failure is not None
+    assert study.trials[1].failure.message == "its process ended by itself with exit code 5"
+    left = int((tmp_path / "left.pid").read_text())
+    assert until(lambda: not is_running(left))
+
+
+def test_a_trial_in_a_worker_that_raises_keyboard_interrupt_has_failed(evaluators: Callable[[str], Any]) -> None:
+    """Ctrl-C reaches the supervisor only, so it is the trial's own doing: the user did not ask for an end."""
+    study = study_of(4, evaluator=evaluators("interrupts"))
+    assert study.run(workers=2) == "space exhausted"
+    failures = [t.failure and (t.failure.kind, t.failure.message.strip()) for t in study.trials]
+    assert failures == [None, *[("error", "KeyboardInterrupt:")] * 2, None]
+    assert [t.attempt for t in study.trials] == [1] * 4
+
+
+def test_too_many_workers_for_this_system_are_told(evaluators: Callable[[str], Any]) -> None:
+    resource = pytest.importorskip("resource")
+    study = study_of(99, evaluator=evaluators("fine"))
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/dev/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 12, most))
+    try:
+        with pytest.raises(UsageError, match=r"cannot be started: Too many open files\. Give fewer workers"):
+            study.run(workers=9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    assert all(t.state in {State.COMPLETE, State.WAITING} for t in study.trials)
+
+
+def test_what_earlier_trials_said_does_not_pile_up(evaluators: Callable[[str], Any]) -> None:
+    study = study_of(4, evaluator=evaluators("chatters"), trial_timeout=60)
+    study.run()
+    assert [t.value for t in study.trials] == [0.0] * 4
 
 
 # --- what cannot travel ---------------------------------------------------------------------------
@@ -291,6 +363,27 @@ def test_workers_that_die_before_their_first_trial_are_not_replaced_for_ever(eva
     study = Study({"x": Int(0, 2)}, sampler=DiesOnArrival(), evaluator=evaluators("fine"), seed=0)
     with pytest.raises(HptError, match="died before it had a trial: its process ended by itself with exit code 7"):
         study.run(workers=2)
+
+
+class DiesBetween(Counting):
+    """Dies where trial 1 is due, once."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        if history.next_number == 1 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().suggest(history, rng)
+
+
+def test_a_worker_that_dies_between_two_trials_is_replaced(evaluators: Callable[[str], Any], tmp_path: Path) -> None:
+    sampler = DiesBetween(tmp_path / "died")
+    study = Study({"x": Int(0, 2)}, sampler=sampler, evaluator=evaluators("fine"), seed=0, trial_timeout=60)
+    assert study.run() == "space exhausted"
+    assert [(t.state, t.attempt) for t in study.trials] == [(State.COMPLETE, 1)] * 3
+    assert sampler.mark.exists()
 
 
 class Fails(Counting):
@@ -482,3 +575,110 @@ def test_the_same_script_twice_at_once_shares_the_work(script: Script) -> None:
     lines = script.finish(1)
     assert [line.split()[1] for line in lines[1:]] == ["complete"] * 6
     assert len({line.split("{")[1] for line in lines[1:]}) == 6
+
+
+SLOW_TO_START = """
+    import signal, time
+    import hpt_core as hpt
+
+    if __name__ != "__main__":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that it would have the time to tell
+        print("starts", flush=True)
+        time.sleep(4715)
+
+    def evaluate(params):
+        return params["x"]
+
+    if __name__ == "__main__":
+        hpt.Study({"x": hpt.Float(0, 1)}, sampler="random", seed=4).run(evaluate, trials=2, workers=2)
+"""
+
+
+def test_ctrl_c_while_workers_start_is_told_by_their_supervisor_only(tmp_path: Path) -> None:
+    """A terminal sends it to all of them, and their imports may take long."""
+    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW_TO_START))
+    with subprocess.Popen(
+        [sys.executable, "slow.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        read_until(process, "starts")
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1, err
+
+
+def test_ctrl_c_does_not_cut_off_the_start_of_a_worker() -> None:
+    """Half started it would be nobody's; the signal may come by way of another thread."""
+    waits = threading.Event()
+    thread = threading.Thread(target=waits.wait)
+    done = []
+
+    def start() -> None:
+        with deaf_to_ctrl_c():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            done.append(True)
+
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    finally:
+        waits.set()
+        thread.join()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+STUBBORN = """
+    import os, pathlib, signal, subprocess, time
+    import hpt_core as hpt
+
+    def evaluate(params, trial):
+        if trial.number == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        else:
+            left = subprocess.Popen(["sleep", "4718"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            pathlib.Path("left.pid").write_text(str(left.pid))
+        print("trial", trial.number, flush=True)
+        time.sleep(4719)
+
+    if __name__ == "__main__":
+        hpt.Study({"x": hpt.Float(0, 1)}, sampler="random", seed=4).run(evaluate, trials=2, workers=2)
+"""
+
+
+def test_what_trials_started_ends_also_if_their_supervisor_is_killed_while_it_ends_them(tmp_path: Path) -> None:
+    (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN))
+    with subprocess.Popen(
+        [sys.executable, "stubborn.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        for _ in range(2):
+            read_until(process, "trial")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        process.kill()
+        left = int((tmp_path / "left.pid").read_text())
+        assert until(lambda: not is_running(left), seconds=5.0)
+
+
+LEFT_ALONE = """
+    import os, subprocess
+    from hpt_core.builtin import local
+
+    os.setpgrp()
+    print(subprocess.Popen(["sleep", "4716"], stdout=subprocess.DEVNULL).pid, flush=True)
+    local._end()
+"""
+
+
+def test_a_worker_that_finds_nobody_to_tell_ends_what_its_trials_started() -> None:
+    """It may be quicker to find out than the thread that waits for the supervisor's end."""
+    command = [sys.executable, "-c", textwrap.dedent(LEFT_ALONE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert until(lambda: not is_running(int(done.stdout)))

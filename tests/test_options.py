@@ -319,6 +319,18 @@ def test_a_default_that_rests_on_other_options_is_always_told() -> None:
     assert describe(Squares(3), brief=True) == {"use": f"{__name__}:Squares", "side": 3, "area": 9}
 
 
+@attrs.frozen
+class Kept:
+    """Keeps a file."""
+
+    path: Path | None = option(None, help="Where.")
+
+
+def test_text_for_a_path_is_one_also_where_the_component_is_made_by_hand() -> None:
+    assert Kept("a/b.txt").path == Path("a/b.txt")  # type: ignore[arg-type]
+    assert build(Kept, {"path": "a/b.txt"}, "") == Kept(Path("a/b.txt"))
+
+
 # --- importing ------------------------------------------------------------------------------------
 
 
@@ -335,8 +347,14 @@ def test_import_paths_may_be_dotted() -> None:
         ("math.deeper:x", "Cannot import 'math.deeper:x'"),
         ("math:pie", "'math' has no 'pie'. Did you mean 'pi'?"),
         ("math:pi.real.deeper", "'math' has no 'deeper'"),
-        ("..:x", "Cannot import '..:x'"),
-        (".relative:x", "Cannot import '.relative:x'"),
+        ("..:x", "Got '..:x'."),
+        (".relative:x", "Got '.relative:x'. Did you mean 'relative:x'?"),
+        ("math.pi", "Got 'math.pi'. Did you mean 'math:pi'?"),
+        ("./train/loss.py:f", "Got './train/loss.py:f'. Did you mean 'train.loss:f'?"),
+        ("train/loss.py:f", "there is no module 'train/loss.py'. Did you mean 'train.loss:f'?"),
+        ("train.py:f", "there is no module 'train.py'. Did you mean 'train:f'?"),
+        ("hpt_croe.errors:HptError", "there is no module 'hpt_croe.errors'. Did you mean 'hpt_core'?"),
+        ("hpt_core.erors:HptError", "there is no module 'hpt_core.erors'. Did you mean 'hpt_core.errors'?"),
     ],
 )
 def test_a_bad_import_path_says_why(path: str, said: str) -> None:
@@ -354,6 +372,15 @@ def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: py
     assert isinstance(refused.value.__cause__, ModuleNotFoundError)
 
 
+def test_a_module_that_ends_the_program_when_it_is_imported_is_a_mistake_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit('no GPU')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="Cannot import 'exits_on_import:x': SystemExit: no GPU"):
+        import_object("exits_on_import:x")
+
+
 def test_a_missing_dependency_is_not_taken_for_the_module_whose_name_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,6 +396,9 @@ def test_a_missing_dependency_is_not_taken_for_the_module_whose_name_it_begins(
         ("gird", ["grid", "random"], " Did you mean 'grid'?"),
         ("GRID", ["grid", "random"], " Did you mean 'grid'?"),
         ("tpesampler", ["TPESampler"], " Did you mean 'TPESampler'?"),
+        ("min", ["maximize", "minimize"], " Did you mean 'minimize'?"),
+        ("GridSearch", ["random", "grid"], " Did you mean 'grid'?"),
+        ("g", ["grid"], ""),
         ("zzz", ["grid"], ""),
         ("grid", [], ""),
     ],

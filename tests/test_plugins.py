@@ -102,6 +102,8 @@ def test_a_broken_plugin_is_listed_with_the_reason_and_harms_nobody(install: Ins
     with pytest.raises(UsageError) as refused:
         plugins.make("sampler", f"broken_{case}")
     assert f"The plugin broken-{case} (broken-{case} 1.2) is not in use: {problem[:30]}" in str(refused.value)
+    with pytest.raises(UsageError, match=f"No store keeps 'x.unknown'.* The plugin broken-{case} .* is not in use"):
+        plugins.make_store("x.unknown")  # what would keep it may be that one
     assert plugins.default("store") == "memory"
 
 

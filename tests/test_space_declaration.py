@@ -85,6 +85,15 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
             ["space.a: must not be a pair: write {'low': 0.1, 'high': 10} for a range, [0.1, 10] for choices."],
         ),
         ({"a": {}}, ["space.a: must have low and high, or choices, or value. Got the keys []."]),
+        (
+            {"svc": {"C": {"low": 1, "high": 2}, "kernel": ["a", "b"]}},
+            [
+                (
+                    "space.svc: must have low and high, or choices, or value. Got the keys ['C', 'kernel']. "
+                    "A name with a dot in it is written in quotes."
+                )
+            ],
+        ),
         ({"a": {"lo": 1}}, ["space.a: must have low and high, or choices, or value. Got the keys ['lo']."]),
         (
             {"C": {"low": 1e-3, "high": 1e3, "lgo": True, "default": 1e4}},

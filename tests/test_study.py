@@ -607,6 +607,16 @@ def test_what_is_no_component_is_refused(given: dict[str, Any]) -> None:
         study_on(**given)
 
 
+@pytest.mark.parametrize("given", [{"store": ""}, {"store": {}}, {"executor": ""}, {"executor": []}])
+def test_what_is_empty_is_not_taken_for_the_default(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):  # else a path that was not set would keep nothing
+        Study(SPACE, **given)
+
+
+def test_none_is_no_rule_at_all() -> None:
+    assert study_on(stop=None).rules == []
+
+
 def test_all_bad_rules_are_told_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         study_on(stop=[3, StopAbove(), {"use": "no-such-rule"}])

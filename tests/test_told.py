@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hpt_core import Failure, Float, State, Stop, Study, UsageError
+from hpt_core import Failure, Float, Pause, State, Stop, Study, Suggestion, UsageError
 
 
 def study(**settings: Any) -> Study:
@@ -32,6 +33,7 @@ MISTAKES: list[tuple[object, dict[str, Any], str]] = [
         r"The result lacks the metric 'ms', which a constraint of the study is on\.",
     ),
     (ValueError, {}, r"Got type <class 'ValueError'>\."),
+    (Failure("eror", "it broke"), {}, r"The `kind` of a Failure must be one of error, .*\. Got 'eror'\."),
     (Stop("enough", value="high"), {}, r"The value of a trial must be a number\. Got str 'high'\."),  # type: ignore[arg-type]
     (Stop("enough", value=math.nan), {}, r"The value of a trial must be a finite number\. Got nan\."),
 ]
@@ -76,9 +78,35 @@ def test_a_result_that_diverged_is_a_failure(result: Any, settings: dict[str, An
         assert "must be a finite number" in trial.failure.message
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Stop(None), "The `reason` of Stop must be text. Got None."),  # type: ignore[arg-type]
+        (lambda: Stop("enough", evidence=[1]), "The `evidence` of Stop must be a mapping. Got [1]."),  # type: ignore[arg-type]
+        (lambda: Pause(5), "The `reason` of Pause must be text. Got 5."),  # type: ignore[arg-type]
+        (lambda: Failure("error", 5), "The `message` of Failure must be text. Got 5."),  # type: ignore[arg-type]
+        (lambda: Failure("error", "x", b"y"), "The `detail` of Failure must be text. Got b'y'."),  # type: ignore[arg-type]
+        (lambda: Suggestion({}, info=3), "The `info` of Suggestion must be a mapping. Got 3."),  # type: ignore[arg-type]
+        (lambda: Suggestion({}, source=3), "The `source` of Suggestion must be text. Got 3."),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_log_could_not_hold_is_refused_where_it_is_made(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        make()
+    assert str(refused.value) == said
+
+
 @pytest.mark.parametrize("result", ["abc", None, {"accuracy": 0.5}])
 def test_an_evaluator_that_gives_no_number_fails_its_trial(result: Any) -> None:
     found = study()
     found.run(lambda _: result, trials=1)
     assert found.trials[0].failure is not None
     assert found.trials[0].failure.kind == "invalid-value"
+
+
+def test_an_int_beyond_all_floats_is_not_finite_and_no_bug_of_ours() -> None:
+    told = study()
+    told.run(lambda _: 10**400, trials=1)
+    (trial,) = told.trials
+    assert trial.failure is not None
+    assert trial.failure == Failure("invalid-value", "The value of a trial must be a finite number. Got inf.")

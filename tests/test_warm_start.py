@@ -117,6 +117,12 @@ def test_the_history_of_a_stored_study_does_as_well() -> None:
     assert [t.params["x"] for t in study().enqueue_from(history, top=1).trials] == [0.4]
 
 
+@pytest.mark.parametrize("earlier", ["digits", "sqlite:///hpt.db", None, {"x": 1}])
+def test_what_is_no_study_is_told(earlier: Any) -> None:
+    with pytest.raises(UsageError, match="An earlier study must be a Study, or a history as of load_history"):
+        Study({"x": [1, 2]}, sampler="random").enqueue_from(earlier)
+
+
 def test_the_log_is_all_that_a_warm_started_study_needs(tmp_path: Path) -> None:
     made = study(store=str(tmp_path / "h.db"), objective={"loss": "minimize"})
     made.enqueue_from(earlier(SPACE, *LINE), top=3)

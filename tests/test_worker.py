@@ -425,6 +425,25 @@ def reports() -> Iterator[float]:
     yield from (5.0, 6.0)
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_what_a_process_that_died_left_is_run_before_the_study_ends(retries: int) -> None:
+    """It took the last trial of the budget."""
+    dead = f"{liveness.this_process().split(':')[0]}:999999999:1"
+    seen = []
+
+    def evaluate(params: Params, trial: TrialContext) -> float:
+        seen.append(trial.number)
+        if seen == [0]:
+            ledger = study.ledger
+            ledger.write(events.started(ledger.now(), 1, {"x": 0.5}, dead, 1, ledger.history.position, "", {}))
+        return float(params["x"])
+
+    study = study_of(retries=retries)
+    assert study.run(evaluate, trials=2) == "all 2 trials were started"
+    assert seen == [0, 1][: 1 + retries]
+    assert [t.state for t in study.trials] == [State.COMPLETE, State.COMPLETE if retries else State.FAILED]
+
+
 @pytest.mark.parametrize("rest", [gives, raises, reports])
 def test_a_trial_that_another_process_took_for_lost_is_left_to_it(rest: Callable[[], Any]) -> None:
     study = study_of()
@@ -480,6 +499,20 @@ def test_each_winner_is_concluded_once() -> None:
     distinct = sorted(set(winners), key=winners.index)
     assert [c.number for c in evaluator.concluded] == distinct
     assert len(distinct) > 1
+
+
+def test_a_conclusion_that_is_no_table_is_the_evaluators_fault() -> None:
+    with pytest.raises(PluginError, match=r"conclude\(\) must give a mapping or None\. Got 'good'"):
+        study_of(evaluator=Concluding("good")).run(trials=1)
+
+
+def test_a_failure_whose_detail_is_no_text_ends_the_trial_only() -> None:
+    def lost(_: Params) -> Never:
+        raise EvaluationError("lost", detail=5)  # type: ignore[arg-type]
+
+    trial = run_one(lost)
+    assert trial.failure is not None
+    assert trial.failure.detail == "5"
 
 
 class Keeping:
@@ -699,6 +732,25 @@ def test_a_plugin_may_wrap_or_replace_the_evaluation() -> None:
     study = study_of(plugins=plugins)
     study.run(lambda p: p["x"], trials=2)
     assert [t.value for t in study.trials] == [2 * study.trials[0].params["x"], 154.0]
+
+
+class Here:
+    """Runs its one worker in this process."""
+
+    def run(self, worker: Any, count: int, lost: object) -> None:
+        worker("here")
+
+
+def test_a_registered_plugin_whose_evaluation_other_processes_lack_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    plugins = Plugins()
+    plugins.register(Doubling())
+    plugins.register(Watcher(lambda: study), "observer")
+    study = study_of(plugins=plugins, executor=Here())
+    study.run(lambda p: p["x"], trials=1)
+    assert not caplog.messages
+    study.run(lambda p: p["x"], trials=3, workers=2)
+    (told,) = caplog.messages
+    assert "go without the hpt_evaluate of the plugin 'Doubling' that this program registered" in told
 
 
 def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:

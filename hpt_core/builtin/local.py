@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
+from hpt_core.builtin.children import GRACE_SECONDS, deaf_to_ctrl_c, has_ended, terminate, wait_or_kill
 from hpt_core.errors import HptError, UsageError
 from hpt_core.serving import Peer, StoreServer, run_served
 from hpt_core.trial import Failure
@@ -35,8 +36,9 @@ __all__ = ["LocalExecutor"]
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _STDERR_TAIL = 8_000
-_GRACE_SECONDS = 2.0
-_LOOK_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
+"""How often to look for processes that ended: what one forked has its pipe and sentinel, which then tell nothing."""
+
 _HAS_CLOUDPICKLE = importlib.util.find_spec("cloudpickle") is not None
 _FROM_A_SCRIPT = "A script that runs workers must do so under `if __name__ == '__main__':`."
 _TYPED_IN = (
@@ -70,13 +72,15 @@ class _Child(Peer):
 
     process: BaseProcess
     stderr: Path
-    stderr_from: int = 0
+    has_worked: bool = False
     timed_out: bool = False
 
     def trial_started(self) -> None:
-        """What it says from now on belongs to this trial."""
+        """What it says from now on belongs to this trial; what it said before may be much."""
         super().trial_started()
-        self.stderr_from = self.stderr.stat().st_size if self.stderr.exists() else 0
+        self.has_worked = True
+        with contextlib.suppress(OSError):  # it made none yet
+            os.truncate(self.stderr, 0)
 
 
 class _Supervisor:
@@ -90,11 +94,16 @@ class _Supervisor:
     def start(self) -> None:
         """Start one more worker."""
         name = self._server.next_name()
-        ours, theirs = _CONTEXT.Pipe()
         stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
-        process = self._process(name, theirs, str(stderr))
-        theirs.close()
-        self._children.append(_Child(name, ours, process=process, stderr=stderr))
+        try:
+            with deaf_to_ctrl_c():
+                ours, theirs = _CONTEXT.Pipe()
+                process = self._process(name, theirs, str(stderr))
+                theirs.close()
+                self._children.append(_Child(name, ours, process=process, stderr=stderr))
+        except OSError as err:
+            more = "Give fewer workers, or let this user have more files and processes (ulimit -n, ulimit -u)."
+            raise UsageError(f"A worker process cannot be started: {err.strerror}. {more}") from err
 
     def _process(self, *args: Any) -> BaseProcess:
         """Start a process: by import, or by value where something in the study cannot be imported there."""
@@ -113,9 +122,10 @@ class _Supervisor:
     def end_all(self, failure: Failure) -> None:
         """End what still runs; its trials are recorded with ``failure``."""
         for child in self._children:
-            child.process.terminate()
+            terminate(child.process)
+        patience = time.monotonic() + GRACE_SECONDS
         for child in self._children:
-            _wait_or_kill(child.process)
+            wait_or_kill(child.process, patience)
             child.process.join()
             self._server.forget(child)
             self._lost(child.name, failure)
@@ -134,15 +144,16 @@ class _Supervisor:
             for handle in ready:
                 if isinstance(handle, Connection):
                     self._server.answer(by_handle[handle])
-            for child in {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
+            silent = {child for child in self._children if has_ended(child.process)}
+            for child in silent | {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
                 self._bury(child)
             self._kill_late_ones()
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         limit = self._worker.trial_timeout
         since = [child.trial_since for child in self._children if child.trial_since is not None]
         if limit is None or not since:
-            return None
+            return _LOOK_SECONDS
         return min(_LOOK_SECONDS, max(0.0, min(since) + limit - time.monotonic()) + 0.001)
 
     def _kill_late_ones(self) -> None:
@@ -150,8 +161,8 @@ class _Supervisor:
         for child in self._children:
             if not child.timed_out and child.late(limit):
                 child.timed_out = True
-                child.process.terminate()
-                _wait_or_kill(child.process)
+                terminate(child.process)
+                wait_or_kill(child.process)
 
     def _bury(self, child: _Child) -> None:
         """A process ended: as it should, or with the trial that it had."""
@@ -160,12 +171,12 @@ class _Supervisor:
                 break
         self._children.remove(child)
         self._server.forget(child)
-        _wait_or_kill(child.process)
+        wait_or_kill(child.process)
         child.process.join()
         if child.ended:
             return
         failure = self._death(child)
-        if self._lost(child.name, failure):
+        if self._lost(child.name, failure) or child.has_worked:
             self.start()
         elif not self._children:
             hint = f"What it said is above. {_TYPED_IN if _main_is_typed_in() else _FROM_A_SCRIPT}"
@@ -173,7 +184,7 @@ class _Supervisor:
             raise HptError(msg)
 
     def _death(self, child: _Child) -> Failure:
-        tail = _tail(child.stderr, child.stderr_from)
+        tail = _tail(child.stderr)
         if child.timed_out:
             message = f"the trial took longer than {self._worker.trial_timeout:g} s"
             return Failure("timeout", message, tail)
@@ -218,6 +229,8 @@ def _without_what_was_typed_in() -> Iterator[None]:
 def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) -> None:
     """A worker process: the loop on the served store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor has it too, and ends this process
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # what a trial starts may want it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # what a trial starts ends with this process
@@ -231,6 +244,9 @@ def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) ->
 
 
 def _end() -> NoReturn:
+    """End this process with all that its trials started, for nobody else does."""
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
@@ -238,25 +254,13 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        if hasattr(os, "killpg"):
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+        _end()
 
 
-def _wait_or_kill(process: BaseProcess) -> None:
-    """Give a process that was told to end a moment, then kill it; kill what it leaves behind in any case."""
-    wait([process.sentinel], _GRACE_SECONDS)
-    # Not joined yet, so its number is still its own and its group's.
-    if process.pid and hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-
-
-def _tail(path: Path, start: int) -> str:
+def _tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(max(start, path.stat().st_size - _STDERR_TAIL))
+            file.seek(max(0, path.stat().st_size - _STDERR_TAIL))
             return file.read().decode(errors="replace").strip()
     except OSError:
         return ""

@@ -13,6 +13,11 @@ def main() -> None:
     """Run ``hpt`` with the arguments of this process and exit with its code."""
     _open_streams()
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        sys.stderr.write("Error: The folder that this is called in is not there any more. Change to another one.\n")
+        sys.exit(2)
+    try:
         from hpt_core.cli.group import hpt
 
         if hasattr(sys.stdout, "reconfigure"):

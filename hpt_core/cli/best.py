@@ -45,10 +45,13 @@ def command(
     Where the study has constraints, only trials that keep them are looked at.
 
     JSON: {store, study, objectives, trials: [row]}: the best trial, or those of the front, or the one asked for, as
-    rows of `hpt trials --json`.
+    rows of `hpt trials --json`. `--as json` is the configuration alone.
     """
+    from hpt_core.errors import UsageError
     from hpt_core.export import outcome, row
 
+    if as_json and form != "table":
+        raise UsageError(f"Give --json, the whole answer, or --as {form}, the configuration alone: not both.")
     with open_study(session, store, study) as opened:
         history = opened.history
         chosen = _chosen(opened, trial)

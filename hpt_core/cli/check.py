@@ -10,7 +10,7 @@ import click
 
 from hpt_core.cli import words
 from hpt_core.cli.reading import default_store, json_option
-from hpt_core.cli.text import data, emit_json, paragraph, say
+from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
 
     given = read_study_file(file, overrides)
     session.subject = str(file)
-    study, settings = make_study(given, folder=file.parent, store=default_store(), plugins=session.plugins)
+    with stdout_to_stderr(as_json):  # modules of the user's may print when imported
+        study, settings = make_study(given, folder=file.parent, store=default_store(), plugins=session.plugins)
     components = list(_components(study))
     if as_json:
         emit_json("check", {"file": str(file), **_about(study, settings), "components": components})

@@ -16,6 +16,8 @@ __all__ = ["COMMANDS", "INTERRUPTED", "HptGroup", "hpt"]
 
 INTERRUPTED = 130
 
+_NAMED = {"study": "the study", "store": "the store where it is"}
+
 COMMANDS = {
     "init": "Write a study file that runs as it is.",
     "check": "Say what a study file means, or all that is wrong in it.",
@@ -106,6 +108,10 @@ class HptGroup(click.Group):
 def _exit_code(err: Exception, session: Session) -> int:
     """Tell of an error and give its exit code; what click itself tells and ends with is passed on."""
     broken_pipe = isinstance(err, OSError) and err.errno == errno.EPIPE
+    if isinstance(err, click.UsageError) and err.ctx and err.message.startswith("Got unexpected extra argument"):
+        options = {parameter.name for parameter in err.ctx.command.params}
+        said = " and ".join(f"--{name} names {what}" for name, what in _NAMED.items() if name in options)
+        err = click.UsageError(f"{err.message}. {said}." if said else err.message, err.ctx)
     if broken_pipe or isinstance(err, (click.ClickException, click.exceptions.Exit, click.Abort)):
         raise err
     from hpt_core.cli.problems import tell

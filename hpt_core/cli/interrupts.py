@@ -26,7 +26,8 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -43,7 +44,11 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _first(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
+        if os.getpid() != self._process:  # a trial forked: its child ends as it would without us
+            signal.signal(number, self._before[number])
+            os.kill(os.getpid(), number)
+            return
         for known in self._before:
             signal.signal(known, self._second)
         _write("Stopping cleanly; once more stops at once.\n")

@@ -49,7 +49,7 @@ def test(
         raise UsageError(msg) from err
     case = case_of(session.plugins, *found[0], values_of(given), values_of(flags), study)
     say(f"The conformance kit on the {found[0][0]} {found[0][1]!r}:")
-    with stdout_to_stderr():
+    with stdout_to_stderr(True):
         arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . --pyargs hpt_core.testing.installed"
         code = pytest.main(arguments.split(), plugins=[InPlace(case)])
     ctx.exit(0 if code == 0 else _FAILED)

@@ -37,6 +37,7 @@ def command(session: Session, kind: str, name: str, into: Path) -> None:
     """Write the files and say what to do next."""
     from hpt_core.cli.files import write_whole
     from hpt_core.cli.scaffold import scaffold, title_of
+    from hpt_core.components import one
     from hpt_core.errors import UsageError
 
     distribution, files = scaffold(kind, name)
@@ -53,7 +54,7 @@ def command(session: Session, kind: str, name: str, into: Path) -> None:
             raise UsageError(msg) from err
         write_whole(target, text.encode())
     if name in session.plugins.names(title_of(kind)):
-        say(f"Warning: a {title_of(kind)} {name!r} is installed already; with both, studies cannot name it.")
+        say(f"Warning: {one(title_of(kind))} {name!r} is installed already; with both, studies cannot name it.")
     say(f"Wrote {folder} ({len(files)} files). Next:")
     say(f"  cd {shlex.quote(str(folder))}")
     say("  pip install -e .[test]")

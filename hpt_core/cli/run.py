@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 
 from hpt_core.cli.group import INTERRUPTED
 from hpt_core.cli.reading import default_store
-from hpt_core.cli.text import say, stdout_to_stderr
+from hpt_core.cli.text import say, stdout_to_stderr, streams_kept
 from hpt_core.cli.warm_start import begin_with, earlier_study
 from hpt_core.components import location_of
 
@@ -49,7 +49,8 @@ def command(
     from hpt_core.cli.ending import Ending
 
     with ExitStack() as stack:
-        study, trials, workers = _study(session, file, overrides, options)
+        with stdout_to_stderr(as_json):  # modules of the user's may print when imported
+            study, trials, workers = _study(session, file, overrides, options)
         stack.callback(study.close)
         study.workers = workers
         earlier = earlier_study(session, study, options["warm_start"]) if options["warm_start"] else None
@@ -62,7 +63,7 @@ def command(
                 say(told)
         interrupted = False
         try:
-            with _watched(study, trials, quiet=quiet), stdout_to_stderr() if as_json else nullcontext():
+            with streams_kept(), _watched(study, trials, quiet=quiet), stdout_to_stderr(as_json):
                 study.run(trials=trials, workers=workers)
         except KeyboardInterrupt:
             interrupted = True

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import click
@@ -26,6 +26,7 @@ __all__ = [
     "say",
     "shorten",
     "stdout_to_stderr",
+    "streams_kept",
     "table",
 ]
 
@@ -34,8 +35,9 @@ _HANGING = 14
 
 
 def say(text: str) -> None:
-    """Talk to the user: on stderr."""
-    click.echo(clean(text), err=True)
+    """Talk to the user: on stderr. What cannot be written there, as on a full disk, is no reason to end a study."""
+    with suppress(OSError, ValueError):  # a trial may have closed it
+        click.echo(clean(text), err=True)
 
 
 def data(text: str) -> None:
@@ -68,11 +70,28 @@ def put(content: str | bytes) -> None:
         from hpt_core.errors import UsageError
 
         raise UsageError(f"Cannot write the output: {err.strerror}.") from err
+    except ValueError as err:
+        from hpt_core.errors import UsageError
+
+        raise UsageError("Cannot write the output: stdout was closed, perhaps by a trial.") from err
 
 
 @contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Let what trials print, worker processes included, go where talk goes: stdout is for the result."""
+def streams_kept() -> Iterator[None]:
+    """Have Python's streams back in the end, whatever trials put in their place."""
+    kept = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = kept
+
+
+@contextmanager
+def stdout_to_stderr(on: bool) -> Iterator[None]:
+    """Where ``on``, let what the user's code prints, in other processes too, go where talk goes: stdout is for data."""
+    if not on:
+        yield
+        return
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

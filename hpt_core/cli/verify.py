@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
-from hpt_core.cli.text import data, emit_json, say
+from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -38,7 +38,8 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
 
     session: Session = ctx.obj
     with open_study(session, store, study) as opened:
-        given = _components(session, file) if file else {}
+        with stdout_to_stderr(as_json):  # modules of the user's may print when imported
+            given = _components(session, file) if file else {}
         result = verify(opened.store, opened.name, session.plugins, **given)
     if as_json:
         found = {"checked": result.checked, "differences": result.differences}
@@ -54,5 +55,7 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
 def _components(session: Session, file: Path) -> dict[str, Any]:
     from hpt_core.config import make_study, read_study_file
 
-    made, _ = make_study(read_study_file(file), folder=file.parent, store="memory", plugins=session.plugins)
+    data = read_study_file(file)
+    session.subject = str(file)
+    made, _ = make_study(data, folder=file.parent, store="memory", plugins=session.plugins)
     return {"sampler": made.sampler, "rules": made.named_rules}
