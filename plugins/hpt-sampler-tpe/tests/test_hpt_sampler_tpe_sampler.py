@@ -224,4 +224,4 @@ def test_it_beats_chance(name: str) -> None:
         assert study.best.value is not None
         rng = np.random.default_rng(seed)
         wins += study.best.value < min(function(space.sample(rng)) for _ in range(25))
-    assert binomtest(wins, 40, alternative="greater").pvalue < 0.01
+    assert binomtest(wins, 40, alternative="greater").pvalue < 1e-4  # four of five, as 16 of 20 are for 0.01

@@ -211,7 +211,8 @@ def test_studies_race_as_by_hand(seed: int, wait: int, digits: int) -> None:
     table = table.round(digits)
     study = raced(table, Folds(test="forgiving", waiting=wait))
     assert [len(trial.reports) for trial in study.trials] == by_hand(table, wait, forgiving)
-    assert {trial.state for trial in study.trials} <= {State.COMPLETE, State.STOPPED}
+    states = {trial.state for trial in study.trials}
+    assert states == {State.COMPLETE, State.STOPPED} or (digits == 0 and states == {State.COMPLETE})
     assert not verify(study.store, study.name, default_plugins(), sampler=Rows(), rules=study.named_rules).differences
 
 
@@ -226,8 +227,9 @@ def test_a_race_that_was_interrupted_ends_the_same(at: list[int]) -> None:
         assert [r.value for r in one.reports] == [r.value for r in other.reports]
 
 
-def test_racing_fits_less_and_gives_up_little() -> None:
-    """Ten times twenty candidates, differences within and beyond the noise: a third of all fits.
+@pytest.mark.parametrize(("share", "most_fits", "most_given_up"), [(0.1, 0.5, 0.01), (0.25, 1 / 3, 0.0125)])
+def test_racing_fits_less_and_gives_up_little(share: float, most_fits: float, most_given_up: float) -> None:
+    """Ten times twenty candidates, differences within and beyond the noise; a larger share trades one for the other.
 
     The standard error of a mean is 0.01; whoever takes the best of the first fold gives up 0.0038, and 0.015 once.
     """
@@ -235,14 +237,14 @@ def test_racing_fits_less_and_gives_up_little() -> None:
     for seed in range(10):
         rng = np.random.default_rng(seed)
         table = rng.exponential(0.05, (20, 1)) + rng.normal(0, 0.02, (1, 5)) + rng.normal(0, 0.01, (20, 5))
-        study = raced(table, Folds())
+        study = raced(table, Folds(share=share))
         assert study.best is not None
         assert study.best.value is not None
         fits.append(sum(len(trial.reports) for trial in study.trials) / table.size)
         given_up.append(study.best.value - table.mean(axis=1).min())
-    assert np.mean(fits) < 1 / 3
-    assert max(given_up) < 0.0125
-    assert np.mean(given_up) < 0.003
+    assert np.mean(fits) < most_fits
+    assert max(given_up) < most_given_up
+    assert np.mean(given_up) < 0.002
 
 
 def test_paused_trials_of_an_invalid_incumbent_are_not_lost() -> None:
