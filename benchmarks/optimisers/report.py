@@ -55,7 +55,7 @@ def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
     missing = ("–", "–")
     lines = [
         [name, *(str(text) for column in columns for text in column.get(name, missing))]
-        for name in sorted(order, key=order.__getitem__)
+        for name in sorted(order, key=lambda name: (order[name], name))
     ]
     return markdown(head, lines) if lines else "No two optimisers ran the same problems."
 

@@ -1,0 +1,182 @@
+"""The benchmarks run, count right, and their page holds what the raw rows say."""
+
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import rankdata
+
+import hpt_core as hpt
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PAGES = Path(__file__).parents[1] / "docs" / "benchmarks"
+pytest.importorskip("hpt_sampler_tpe", reason="the benchmarks compare plugins")
+
+
+@pytest.fixture
+def optimisers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the modules of benchmarks/optimisers importable, as they are for its scripts."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "optimisers"))
+    for name in ("families", "models", "peers", "problems", "report", "rows", "stats", "surrogates"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def python(*args: object, timeout: float = 300) -> str:
+    """What a script prints."""
+    command = [sys.executable, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- the page ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_holds_the_tables_of_the_rows(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    written = (PAGES / "optimisers.md").read_text(encoding="utf-8")
+    page.write_text(written, encoding="utf-8")
+    speed = PAGES / "optimisers-speed.csv"
+    python(BENCHMARKS / "optimisers" / "report.py", PAGES / "optimisers-rows.csv.gz", "--speed", speed, "--page", page)
+    assert page.read_text(encoding="utf-8") == written
+
+
+# --- the problems ------------------------------------------------------------------------------------------
+
+
+MINIMA: dict[str, tuple[dict[str, Any], float]] = {
+    "branin": ({"x": math.pi, "y": 2.275}, 0.397887),
+    "hartmann6": (
+        {f"x{i}": x for i, x in enumerate([0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573])},
+        -3.32237,
+    ),
+    "ackley8": ({f"x{i}": -3.1 for i in range(8)}, 0.0),
+    "rosenbrock4": ({f"x{i}": 1.0 for i in range(4)}, 0.0),
+    "mixed-ackley": ({"x": 0.0, "y": 0.0, "k": 3, "c": "middle", "d": "middle"}, 0.0),
+    "conditional-branin": ({"form": "parabola", "z": 10**-3.3}, 0.3),
+    "branches": ({"model": "net", "lr": 10**-2.5, "units": 64}, 0.1),
+}
+"""Where the literature, or the formula, has the minimum."""
+
+
+@pytest.mark.usefixtures("optimisers")
+@pytest.mark.parametrize("name", MINIMA)
+def test_the_optimum_of_a_problem_is_where_the_literature_has_it(name: str) -> None:
+    import problems  # type: ignore[import-not-found]
+
+    problem = {p.name: p for p in [*problems.analytic(), *problems.mixed()]}[name]
+    params, value = MINIMA[name]
+    assert problem.function(params) == pytest.approx(value, abs=1e-5)
+    assert problem.optimum == pytest.approx(value, abs=1e-9) or problem.optimum is None
+
+
+@pytest.mark.usefixtures("optimisers")
+def test_no_search_gets_below_a_known_optimum() -> None:
+    import problems
+
+    rng = np.random.default_rng(0)
+    for problem in [*problems.analytic(), *problems.mixed()]:
+        if problem.optimum is None:
+            continue
+        space = hpt.Space(problem.space)
+        points = [space.sample(rng) for _ in range(300)]
+        best = min(points, key=problem.function)
+        if all(isinstance(parameter, hpt.Float) for parameter in problem.space.values()):
+            names = list(problem.space)
+
+            def at(x: Any, names: list[str] = names, function: Any = problem.function) -> float:
+                return float(function(dict(zip(names, x, strict=True))))
+
+            found = minimize(at, [best[name] for name in names], method="Nelder-Mead", options={"maxiter": 2000}).fun
+        else:
+            found = problem.function(best)
+        assert found > problem.optimum - 1e-6, problem.name
+
+
+# --- the sums ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("optimisers")
+def test_ranks_share_the_mean_of_their_places() -> None:
+    import stats  # type: ignore[import-not-found]
+
+    table = np.random.default_rng(0).integers(0, 4, (6, 50)).astype(float)
+    np.testing.assert_array_equal(stats.ranks(table), rankdata(table, axis=0))
+
+
+@pytest.mark.usefixtures("optimisers")
+def test_regret_is_between_the_best_known_and_what_ten_random_trials_reach() -> None:
+    from rows import SCALE, Row  # type: ignore[import-not-found]
+    from stats import regrets
+
+    def row(who: str, values: list[float], workers: int = 1) -> Any:
+        return Row("f", "p", who, "1", 0, workers, "default", 0.0, values)
+
+    given = [row(SCALE, [1.0, 5.0]), row("a", [9.0, 3.0, 4.0]), row("b", [20.0, 0.0]), row("a", [2.0], workers=4)]
+    rows = {r.key: r for r in given}
+    curves = regrets(rows)
+    # The lowest value known is 0, of b; 5 is what ten random trials reach, and regret is cut at 2.
+    np.testing.assert_allclose(curves["a"]["p", 0], [9 / 5, 3 / 5, 3 / 5])
+    np.testing.assert_allclose(curves["b"]["p", 0], [2.0, 0.0])
+    np.testing.assert_allclose(regrets(rows, workers=4)["a"]["p", 0], [2 / 5])
+
+
+@pytest.mark.usefixtures("optimisers")
+def test_an_interval_weighs_problems_alike_and_draws_them_with_all_their_seeds() -> None:
+    from stats import interval
+
+    cells = [("p", 0), ("p", 1), ("p", 2), ("q", 0)]
+    found = interval(np.array([0.0, 0.0, 0.0, 1.0]), cells)
+    assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
+    same = interval(np.array([0.3, 0.5, 0.4]), [("p", 0), ("p", 1), ("p", 2)])  # one problem: nothing to draw
+    assert (same.mean, same.low, same.high) == pytest.approx((0.4, 0.4, 0.4))
+
+
+@pytest.mark.usefixtures("optimisers")
+def test_how_many_trials_it_takes() -> None:
+    from stats import trials_to
+
+    curve = np.array([0.9, 0.5, 0.5, 0.2])
+    assert [trials_to(curve, target) for target in (1.0, 0.5, 0.3, 0.2, 0.1)] == [1, 2, 4, 4, None]
+
+
+# --- the scripts -------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    command = [BENCHMARKS / "optimisers" / "run.py", "--problems", "branin", "--optimisers", "random", "hpt-tpe"]
+    command += ["--seeds", 1, "--trials", 6, "--out", out]
+    printed = python(*command)
+    assert "| branin |" in printed
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["optimiser"] for row in rows] == ["(scale)", "random", "hpt-tpe"]
+    first = [float(row["values"].strip("[]").split(",")[0]) for row in rows[1:]]
+    middle = (7.5 - 5.1 * 2.5**2 / (4 * math.pi**2) + 5 * 2.5 / math.pi - 6) ** 2
+    middle += 10 * (1 - 1 / (8 * math.pi)) * math.cos(2.5) + 10  # of Branin's usual square
+    assert first == pytest.approx([middle, middle], rel=1e-6)
+    before = out.read_bytes()
+    python(*command)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["search_cv.py", "--overhead", "--seeds", 1, "--workers", 1], "overhead per fit"),
+        (["racing.py", "--jobs", "grid-svc-cancer", "--seeds", 1], "grid-svc-cancer"),
+        (["study_rules.py", "--families", "analytic", "--trials", 12, "--sampler", "random"], "functions, regret"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_the_other_benchmarks_run(command: list[Any], told: str) -> None:
+    assert told in python(BENCHMARKS / command[0], *command[1:])
