@@ -6,6 +6,8 @@ import csv
 import math
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,12 @@ pytest.importorskip("hpt_sampler_tpe", reason="the benchmarks compare plugins")
 
 
 @pytest.fixture
-def optimisers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the modules of benchmarks/optimisers importable, as they are for its scripts."""
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a module of benchmarks/optimisers, as its scripts do."""
     monkeypatch.syspath_prepend(str(BENCHMARKS / "optimisers"))
-    for name in ("families", "models", "peers", "problems", "report", "rows", "stats", "surrogates"):
+    for name in ("problems", "rows", "stats"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    return import_module
 
 
 def python(*args: object, timeout: float = 300) -> str:
@@ -67,21 +70,17 @@ MINIMA: dict[str, tuple[dict[str, Any], float]] = {
 """Where the literature, or the formula, has the minimum."""
 
 
-@pytest.mark.usefixtures("optimisers")
 @pytest.mark.parametrize("name", MINIMA)
-def test_the_optimum_of_a_problem_is_where_the_literature_has_it(name: str) -> None:
-    import problems  # type: ignore[import-not-found]
-
+def test_the_optimum_of_a_problem_is_where_the_literature_has_it(name: str, module: Callable[[str], Any]) -> None:
+    problems = module("problems")
     problem = {p.name: p for p in [*problems.analytic(), *problems.mixed()]}[name]
     params, value = MINIMA[name]
     assert problem.function(params) == pytest.approx(value, abs=1e-5)
     assert problem.optimum == pytest.approx(value, abs=1e-9) or problem.optimum is None
 
 
-@pytest.mark.usefixtures("optimisers")
-def test_no_search_gets_below_a_known_optimum() -> None:
-    import problems
-
+def test_no_search_gets_below_a_known_optimum(module: Callable[[str], Any]) -> None:
+    problems = module("problems")
     rng = np.random.default_rng(0)
     for problem in [*problems.analytic(), *problems.mixed()]:
         if problem.optimum is None:
@@ -104,23 +103,23 @@ def test_no_search_gets_below_a_known_optimum() -> None:
 # --- the sums ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("optimisers")
-def test_ranks_share_the_mean_of_their_places() -> None:
-    import stats  # type: ignore[import-not-found]
-
+def test_ranks_share_the_mean_of_their_places(module: Callable[[str], Any]) -> None:
     table = np.random.default_rng(0).integers(0, 4, (6, 50)).astype(float)
-    np.testing.assert_array_equal(stats.ranks(table), rankdata(table, axis=0))
+    np.testing.assert_array_equal(module("stats").ranks(table), rankdata(table, axis=0))
 
 
-@pytest.mark.usefixtures("optimisers")
-def test_regret_is_between_the_best_known_and_what_ten_random_trials_reach() -> None:
-    from rows import SCALE, Row  # type: ignore[import-not-found]
-    from stats import regrets
+def test_regret_is_between_the_best_known_and_what_ten_random_trials_reach(module: Callable[[str], Any]) -> None:
+    rows_of, regrets = module("rows"), module("stats").regrets
 
     def row(who: str, values: list[float], workers: int = 1) -> Any:
-        return Row("f", "p", who, "1", 0, workers, "default", 0.0, values)
+        return rows_of.Row("f", "p", who, "1", 0, workers, "default", 0.0, values)
 
-    given = [row(SCALE, [1.0, 5.0]), row("a", [9.0, 3.0, 4.0]), row("b", [20.0, 0.0]), row("a", [2.0], workers=4)]
+    given = [
+        row(rows_of.SCALE, [1.0, 5.0]),
+        row("a", [9.0, 3.0, 4.0]),
+        row("b", [20.0, 0.0]),
+        row("a", [2.0], workers=4),
+    ]
     rows = {r.key: r for r in given}
     curves = regrets(rows)
     # The lowest value known is 0, of b; 5 is what ten random trials reach, and regret is cut at 2.
@@ -129,10 +128,8 @@ def test_regret_is_between_the_best_known_and_what_ten_random_trials_reach() -> 
     np.testing.assert_allclose(regrets(rows, workers=4)["a"]["p", 0], [2 / 5])
 
 
-@pytest.mark.usefixtures("optimisers")
-def test_an_interval_weighs_problems_alike_and_draws_them_with_all_their_seeds() -> None:
-    from stats import interval
-
+def test_an_interval_weighs_problems_alike_and_draws_them_with_all_their_seeds(module: Callable[[str], Any]) -> None:
+    interval = module("stats").interval
     cells = [("p", 0), ("p", 1), ("p", 2), ("q", 0)]
     found = interval(np.array([0.0, 0.0, 0.0, 1.0]), cells)
     assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
@@ -140,10 +137,8 @@ def test_an_interval_weighs_problems_alike_and_draws_them_with_all_their_seeds()
     assert (same.mean, same.low, same.high) == pytest.approx((0.4, 0.4, 0.4))
 
 
-@pytest.mark.usefixtures("optimisers")
-def test_how_many_trials_it_takes() -> None:
-    from stats import trials_to
-
+def test_how_many_trials_it_takes(module: Callable[[str], Any]) -> None:
+    trials_to = module("stats").trials_to
     curve = np.array([0.9, 0.5, 0.5, 0.2])
     assert [trials_to(curve, target) for target in (1.0, 0.5, 0.3, 0.2, 0.1)] == [1, 2, 4, 4, None]
 
