@@ -113,8 +113,11 @@ def test_curves_of_trials_that_still_run_are_no_empty_picture() -> None:
 
 def test_of_a_long_front_twenty_are_written_out() -> None:
     points = [({"x": x}, (x, 1 - x)) for x in np.linspace(0, 1, 50)]
-    page = report(make_history({"x": Float(0, 1)}, points, directions=("minimize", "minimize")))
-    assert page.count("<dt>trial</dt>") == 20
+    page = report(make_history({"x": Float(0, 1)}, points[::-1], directions=("minimize", "minimize")))
+    written = [float(row[1]) for row in rows(page.partition("<h2>Front</h2>")[2].partition("<h2>")[0])]
+    assert len(written) == 20
+    assert written == sorted(written)  # from end to end of the front, not the first twenty of it
+    assert (written[0], written[-1]) == (0.0, 1.0)
     assert "30 more are on the front" in page
 
 

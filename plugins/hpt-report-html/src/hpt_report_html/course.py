@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from hpt_report_html.limits import keeps, span
 from hpt_report_html.shared import BLUE, GREY, OF_STATE, RED, first_name, hover, safe, valued, values_of
@@ -14,23 +16,24 @@ from hpt_report_html.thin import thinned
 if TYPE_CHECKING:
     from hpt_core import History, Trial
 
-__all__ = ["calibration", "curves", "front", "progress", "timeline"]
+__all__ = ["calibration", "coverage", "curves", "front", "progress", "timeline"]
 
 _MOST_CURVES = 60
 _BEST_CURVES = 10
 _MOST_STEPS = 200  # of a curve
 _MOST_BARS = 2000  # of the timeline
+_MOST_PAIRS = 6  # of objectives
 
 
 def progress(history: History) -> go.Figure | None:
     """Values by trial, and the best so far; with several objectives, of the first."""
-    known = [trial for trial in history.trials if trial.values is not None and trial.invalid is None]
+    known = [trial for trial in history.trials if _so_far(history, trial) is not None and trial.invalid is None]
     if not known:
         return None
     figure = go.Figure()
     kept, limits = keeps(history), span(history, known)
     groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in thinned(known, [history.loss_of(trial.value or 0.0) for trial in known]):
+    for trial in thinned(known, [history.loss_of(_so_far(history, trial) or 0.0) for trial in known]):
         breaks = trial.state == "complete" and not kept[trial.number]
         kind = ("breaks a constraint", GREY) if breaks else (str(trial.state), OF_STATE[trial.state])
         groups.setdefault(kind, []).append(trial)
@@ -39,13 +42,25 @@ def progress(history: History) -> go.Figure | None:
         x = [trial.number for trial in trials]
         text = [hover(history, trial) for trial in trials]
         figure.add_scatter(
-            x=x, y=values_of(trials), text=text, name=name, mode="markers", marker=marker, hoverinfo="text"
+            x=x,
+            y=[_so_far(history, trial) for trial in trials],
+            text=text,
+            name=name,
+            mode="markers",
+            marker=marker,
+            hoverinfo="text",
         )
     _add_best(history, figure)
     _add_failed(history, figure, limits[0] if limits else min(min(trace.y) for trace in figure.data))
     return figure.update_layout(
         xaxis_title="trial", yaxis={"title": {"text": first_name(history, limits)}, "range": limits}
     )
+
+
+def _so_far(history: History, trial: Trial) -> float | None:
+    """The value of a trial; of one that is paused what it reported last."""
+    paused = trial.state == "paused" and trial.reports and history.evidence == "curve"
+    return trial.reports[-1].value if paused else trial.value
 
 
 def _add_best(history: History, figure: go.Figure) -> None:
@@ -70,18 +85,31 @@ def _add_failed(history: History, figure: go.Figure, low: float) -> None:
 
 
 def front(history: History) -> go.Figure | None:
-    """The first two objectives of each trial."""
-    if len(history.objectives) < 2:
+    """Each two of the objectives, of all trials and of the front; what breaks a constraint is hollow."""
+    trials, best = [trial for trial in valued(history) if trial.values], [*history.front]
+    if len(history.objectives) < 2 or not trials:
         return None
-    trials, best = valued(history), history.front
-    if not trials:
-        return None
-    figure = go.Figure()
-    for name, some, colour in (("trials", trials, GREY), ("front", best, RED)):
-        pairs = sorted((trial.values[0], trial.values[1], hover(history, trial)) for trial in some if trial.values)
-        x, y, text = zip(*pairs, strict=True) if pairs else ((), (), ())
-        figure.add_scatter(x=x, y=y, text=text, hoverinfo="text", mode="markers", name=name, marker={"color": colour})
-    return figure.update_layout(xaxis_title=first_name(history), yaxis_title=safe(history.objectives[1]))
+    kept, best = keeps(history), thinned(best, [history.loss_of(trial.value or 0.0) for trial in best])
+    groups = {
+        "breaks a constraint": ([t for t in trials if not kept[t.number]], {"color": GREY, "symbol": "diamond-open"}),
+        "trials": ([t for t in trials if kept[t.number]], {"color": GREY}),
+        "front": (best, {"color": RED}),
+    }
+    pairs = [*combinations(range(len(history.objectives)), 2)][:_MOST_PAIRS]
+    columns = min(len(pairs), 3)
+    rows = -(-len(pairs) // columns)
+    figure = make_subplots(rows, columns, horizontal_spacing=0.08, vertical_spacing=0.35 / rows)
+    for index, (first, second) in enumerate(pairs):
+        at = {"row": index // columns + 1, "col": index % columns + 1}
+        for name, (some, marker) in groups.items():
+            if some:
+                points = sorted((t.values[first], t.values[second], hover(history, t)) for t in some if t.values)
+                x, y, text = zip(*points, strict=True)
+                shape = {"mode": "markers", "marker": marker, "name": name, "legendgroup": name}
+                figure.add_scatter(x=x, y=y, text=text, hoverinfo="text", showlegend=index == 0, **shape, **at)
+        figure.update_xaxes(title={"text": safe(history.objectives[first])}, **at)
+        figure.update_yaxes(title={"text": safe(history.objectives[second])}, **at)
+    return figure.update_layout(height=100 + 280 * rows)
 
 
 def timeline(history: History) -> go.Figure | None:
@@ -91,6 +119,7 @@ def timeline(history: History) -> go.Figure | None:
     if not timed:
         return None
     begin = min(trial.started for trial in timed if trial.started is not None)
+    short = (max(trial.ended for trial in timed if trial.ended is not None) - begin) / 100
     names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(t.worker for t in timed))}
     figure = go.Figure()
     for state, colour in OF_STATE.items():
@@ -102,7 +131,11 @@ def timeline(history: History) -> go.Figure | None:
                 base=[(trial.started or begin) - begin for trial in trials],
                 x=[trial.duration for trial in trials],
                 name=state,
-                marker={"color": colour, "line": {"color": "white", "width": 1}},
+                # an edge tells trials one behind the other apart, and would be all that is seen of a short one
+                marker={
+                    "color": colour,
+                    "line": {"color": ["white" if (t.duration or 0.0) > short else colour for t in trials], "width": 1},
+                },
                 text=[hover(history, trial) for trial in trials],
                 textposition="none",
                 hoverinfo="text",
@@ -112,12 +145,12 @@ def timeline(history: History) -> go.Figure | None:
 
 
 def curves(history: History) -> go.Figure | None:
-    """Reports of the best trials, and of some of those that were stopped."""
+    """Reports of the best trials, and of some of those that were stopped or are paused."""
     several = [trial for trial in history.trials if len(trial.reports) > 1 and trial.invalid is None]
     kept = keeps(history)
     done = [trial for trial in several if trial.state == "complete" and kept[trial.number]]
     done.sort(key=lambda trial: history.loss_of(trial.value or 0.0))
-    stopped = [trial for trial in several if trial.state == "stopped"]
+    stopped = [trial for trial in several if trial.state in ("stopped", "paused")]
     if not done and not stopped:
         return None
     figure = go.Figure()
@@ -131,7 +164,7 @@ def curves(history: History) -> go.Figure | None:
             mode="markers+lines" if history.evidence == "folds" else "lines",
             line={"color": BLUE if best else GREY, "width": 2 if best else 1},
             opacity=0.9 if best else 0.5,
-            name=f"the best {min(len(done), _BEST_CURVES)}" if best else "stopped",
+            name=f"the best {min(len(done), _BEST_CURVES)}" if best else "stopped or paused",
             legendgroup=str(best),
             showlegend=trial in (done[:1] + stopped[-1:]),
             text=hover(history, trial),
@@ -142,9 +175,21 @@ def curves(history: History) -> go.Figure | None:
     )
 
 
+def _predicted(trial: Trial) -> bool:
+    return all(isinstance(trial.info.get(key), (int, float)) for key in ("mean", "sd"))
+
+
+def coverage(history: History) -> tuple[int, int, int]:
+    """Of how many complete trials the value was predicted, and came within one and within two standard deviations."""
+    trials = [history.trials[n] for n in history.complete if _predicted(history.trials[n])]
+    off = np.array([abs((trial.value or 0.0) - trial.info["mean"]) for trial in trials])
+    sd = np.array([trial.info["sd"] for trial in trials])
+    return len(trials), int((off <= sd).sum()), int((off <= 2 * sd).sum())
+
+
 def calibration(history: History) -> go.Figure | None:
     """What the sampler's model predicted, one standard deviation about it, and what came."""
-    predicted = [trial for trial in valued(history) if {"mean", "sd"} <= set(trial.info)]
+    predicted = [trial for trial in valued(history) if _predicted(trial)]
     if not predicted or len(history.objectives) > 2:  # of more a scalarisation is predicted
         return None
     figure = go.Figure()

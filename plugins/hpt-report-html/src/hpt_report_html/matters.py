@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ __all__ = ["importance", "pair", "parallel", "slices"]
 
 _MOST_LINES = 200  # of parallel coordinates
 _COLUMNS = 3  # of the grid of slices
+_MOST_TICKS = 12  # choices named beside an axis
 
 
 def importance(shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
@@ -61,14 +63,13 @@ def _axis(history: History, name: str) -> dict[str, Any]:
     """How a parameter's axis is drawn."""
     parameter = history.space[name]
     if isinstance(parameter, (Categorical, Ordinal)):
-        order = [safe(choice) for choice in parameter.choices]
-        labels = [label(choice) for choice in parameter.choices]
+        named = parameter.choices[:: -(-len(parameter.choices) // _MOST_TICKS)]
         return {
             "type": "category",
             "categoryorder": "array",
-            "categoryarray": order,
-            "tickvals": order,
-            "ticktext": labels,
+            "categoryarray": [safe(choice) for choice in parameter.choices],
+            "tickvals": [safe(choice) for choice in named],
+            "ticktext": [label(choice) for choice in named],
         }
     return {"type": "log" if getattr(parameter, "log", False) else "linear"}
 
@@ -119,10 +120,10 @@ def _split(history: History, trials: Sequence[Trial]) -> tuple[list[Trial], list
 
 
 def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
-    """The first objective over the two parameters of highest importance."""
-    names = list(shares.get(history.objectives[0], ()))[:2]
+    """The first objective over two parameters, see `_together`."""
+    names = _together(history, list(shares.get(history.objectives[0], ())))
     trials = [trial for trial in valued(history) if all(name in trial.params for name in names)]
-    if len(names) < 2 or not trials:
+    if not names or not trials:
         return None
     kept, broken = _split(history, trials)
     limits = span(history, trials) or (None, None)
@@ -149,6 +150,17 @@ def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go
         )
     first, second = (_axis(history, name) | {"title": {"text": label(name)}} for name in names)
     return figure.update_layout(xaxis=first, yaxis=second)
+
+
+def _together(history: History, names: Sequence[str]) -> tuple[str, ...]:
+    """The two first of ``names`` that both vary where both are active: not a choice and what is there with it only."""
+    unit = history.unit[history.complete]
+    for pair in combinations(names, 2):
+        both = unit[:, [history.space.columns.index(name) for name in pair]]
+        both = both[~np.isnan(both).any(axis=1)]
+        if len(both) and (both.min(axis=0) < both.max(axis=0)).all():
+            return pair
+    return ()
 
 
 def parallel(history: History) -> go.Figure | None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ import jinja2
 import plotly.io
 import plotly.offline
 
+from hpt_report_html.captions import caption
 from hpt_report_html.importance import of_each_objective
 from hpt_report_html.limits import keeps
 from hpt_report_html.pictures import drawn
 from hpt_report_html.shared import shown
+from hpt_report_html.thin import BEST, MOST
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -47,21 +49,22 @@ def report(history: History, name: str = "study") -> str:
         HTML. All that the study says is text in it: a policy forbids any script but those that draw the pictures.
     """
     shares = of_each_objective(history)
-    figures = drawn(history, shares)
+    figures, front = drawn(history, shares), _front(history)
     scripts = [plotly.offline.get_plotlyjs(), _DRAW]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((files("hpt_report_html") / "page.html").read_text(encoding="utf-8"))
     return template.render(
         name=name,
         head=list(_headline(history)),
-        best=_best(history)[:_MOST_BEST],
-        more=max(0, len(_best(history)) - _MOST_BEST),
+        best=_best(history),
+        front=[_cells(history, trial) for trial in _spread(front)],
+        more=max(0, len(front) - _MOST_BEST),
         nearest=history.least_violated is not None,
-        titles=list(figures),
-        wide=["Each parameter", "Parallel coordinates"],
+        captions={title: caption(history, title) for title in figures},
+        wide=["Each parameter", "Parallel coordinates"] + ["Pareto front"] * (len(history.objectives) > 2),
         figures=_as_json(figures),
         importances=_in_words(shares),
-        columns=["trial", "state", *history.objectives, *history.space.columns],
+        columns=[*history.objectives, *_limited(history), *history.space.columns],
         rows=list(_rows(history)),
         left_out=max(0, len(history.trials) - _ROWS),
         made=list(_made(history)),
@@ -90,28 +93,56 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
     states = Counter(str(trial.state) for trial in history.trials)
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield "trials", f"{len(history.trials)}: {counted}" if states else "none"
+    if len(history.trials) > MOST:
+        yield "in the pictures", f"at most {MOST}, the {BEST} best among them"
     yield "worked on for", f"{history.elapsed:.1f} s; processes: {len(history.workers)}"
     failures = Counter(trial.failure.kind for trial in history.trials if trial.failure is not None)
+    if history.invalid_count:
+        yield "invalid", f"{history.invalid_count} of them, declared so by the user"
     if failures:
         yield "failures", ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
     if history.stop is not None:
         yield "ended", history.stop["reason"]
 
 
-def _best(history: History) -> list[dict[str, Any]]:
-    """The best trial, of several objectives the front; where none keeps the constraints, what comes nearest."""
-    found = history.front if len(history.objectives) > 1 else [history.best]
-    if history.least_violated is not None:
-        found = [history.least_violated]
-    return [
-        {
-            "number": trial.number,
-            "values": dict(zip(history.objectives, map(shown, trial.values or ()), strict=True)),
-            "params": {name: shown(value) for name, value in trial.params.items()},
-        }
-        for trial in found
-        if trial is not None
-    ]
+def _best(history: History) -> dict[str, Any] | None:
+    """The best trial; where none keeps the constraints, what comes nearest."""
+    trial = history.least_violated or history.best
+    if trial is None:
+        return None
+    bounds = {bound.metric: f" ({bound})" for bound in history.constraints}
+    values = zip(history.objectives, trial.values or (), strict=True)
+    return {
+        "number": trial.number,
+        "values": {name: shown(value) + bounds.get(name, "") for name, value in values},
+        "metrics": {name: shown(value) + bounds.get(name, "") for name, value in trial.metrics.items()},
+        "params": {name: shown(value) for name, value in trial.params.items()},
+    }
+
+
+def _front(history: History) -> list[Trial]:
+    """Of several objectives the trials on the front, from the best in the first to the worst."""
+    found = history.front if len(history.objectives) > 1 else ()
+    return sorted(found, key=lambda trial: history.loss_of(trial.value or 0.0))
+
+
+def _spread(trials: Sequence[Trial]) -> list[Trial]:
+    """At most 20 of them, from end to end."""
+    count = min(len(trials), _MOST_BEST)
+    return [trials[i * (len(trials) - 1) // max(1, count - 1)] for i in range(count)]
+
+
+def _limited(history: History) -> list[str]:
+    """The metrics that constraints are on, beside objectives."""
+    return [bound.metric for bound in history.constraints if bound.metric not in history.objectives]
+
+
+def _cells(history: History, trial: Trial, *state: str) -> list[str]:
+    """A trial in a row of a table."""
+    values = trial.values or ("",) * len(history.objectives)
+    metrics = (trial.metrics.get(name, "") for name in _limited(history))
+    params = (trial.params.get(name, "") for name in history.space.columns)
+    return [shown(cell) for cell in (trial.number, *state, *values, *metrics, *params)]
 
 
 def _in_words(shares: Mapping[str, Mapping[str, Importance]]) -> dict[str, dict[str, str]]:
@@ -137,18 +168,14 @@ def _rows(history: History) -> Iterator[list[str]]:
         return trial.value is None, not counts, 0.0 if trial.value is None else history.loss_of(trial.value)
 
     for trial in sorted(history.trials, key=loss)[:_ROWS]:
-        values = trial.values or ("",) * len(history.objectives)
-        params = trial.params
-        cells = [trial.number, state(trial), *values, *(params.get(name, "") for name in history.space.columns)]
-        yield [shown(cell) for cell in cells]
+        yield _cells(history, trial, state(trial))
 
 
 def _made(history: History) -> Iterator[tuple[str, str]]:
     """With what the study was run, to do it again."""
     definition, provenance = history.definition, history.provenance
-    yield "space", json.dumps(definition["space"], ensure_ascii=False)
-    yield "seed", str(definition["seed"])
-    for part in ("sampler", "evaluator", "stop"):
-        yield part, str(definition[part])
+    for part in ("space", "seed", "sampler", "evaluator", "stop"):
+        if definition[part] not in (None, []):
+            yield part, json.dumps(definition[part], ensure_ascii=False)
     yield "software", ", ".join(f"{name} {version}" for name, version in provenance.get("packages", {}).items())
     yield "Python", f"{provenance.get('python', '')} on {provenance.get('platform', '')}"

@@ -37,8 +37,8 @@ _LABEL = 24  # characters of a name beside an axis
 
 
 def safe(text: object) -> str:
-    """A name for plotly, which takes texts for a kind of HTML."""
-    return html.escape(str(text))
+    """A name for plotly, which takes texts for a kind of HTML, but leaves ``&quot;`` as it is."""
+    return html.escape(str(text), quote=False)
 
 
 def label(text: object) -> str:

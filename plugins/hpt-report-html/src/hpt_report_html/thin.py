@@ -10,10 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["thinned"]
+__all__ = ["BEST", "MOST", "thinned"]
 
-_MOST = 800  # points in a picture
-_BEST = 200  # of these, the best
+MOST = 800  # points in a picture
+BEST = 200  # of these, the best
 
 T = TypeVar("T")
 
@@ -25,9 +25,9 @@ def thinned(items: Sequence[T], losses: ArrayLike) -> list[T]:
         items: What to choose from. (n,)
         losses: The loss of each. (n,)
     """
-    if len(items) <= _MOST:
+    if len(items) <= MOST:
         return list(items)
     order = np.argsort(np.asarray(losses), kind="stable")
-    rest = np.sort(order[_BEST:])
-    spaced = rest[np.linspace(0, len(rest) - 1, _MOST - _BEST).astype(np.intp)]
-    return [items[i] for i in np.sort(np.concatenate([order[:_BEST], spaced]))]
+    rest = np.sort(order[BEST:])
+    spaced = rest[np.linspace(0, len(rest) - 1, MOST - BEST).astype(np.intp)]
+    return [items[i] for i in np.sort(np.concatenate([order[:BEST], spaced]))]

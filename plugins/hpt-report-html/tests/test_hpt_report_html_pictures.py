@@ -1,0 +1,166 @@
+"""What the pictures show of studies of several objectives, of conditional ones, of short trials and odd names."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from itertools import combinations
+
+import attrs
+import numpy as np
+import pytest
+
+from hpt_core import Categorical, Float, History, Report, Study, Suggestion, TrialContext
+from hpt_core.testing import make_history
+from hpt_report_html import figures, report
+
+
+def three_objectives(count: int = 60) -> History:
+    """Two of three objectives never say which trials are on the front; some trials break a constraint."""
+    points = np.random.default_rng(1).random((count, 3))
+    trials = [
+        ({"x": x, "y": y, "z": z}, {"value0": x, "value1": (1 - x) * (1 + y), "value2": abs(z - 0.5) + y, "mem": x})
+        for x, y, z in points
+    ]
+    space = {name: Float(0, 1) for name in "xyz"}
+    directions = ("maximize", "minimize", "minimize")
+    return make_history(space, trials, directions=directions, constraints={"mem": "<= 0.7"})
+
+
+def test_each_two_of_three_objectives_are_drawn_with_the_front_of_all_three() -> None:
+    history = three_objectives()
+    figure = figures(history)["Pareto front"]
+    signs = np.array([-1, 1, 1])
+    losses = np.array([trial.values for trial in history.trials]) * signs
+    kept = [n for n in range(60) if history.trials[n].metrics["mem"] <= 0.7]
+    on_front = [
+        n for n in kept if not any((losses[m] <= losses[n]).all() and (losses[m] < losses[n]).any() for m in kept)
+    ]
+    assert 3 < len(on_front) < len(kept) < 60
+    for place, (one, other) in enumerate(combinations(range(3), 2)):
+        traces = {trace.name: trace for trace in figure.data[3 * place : 3 * place + 3]}
+        for name, numbers in {"front": on_front, "trials": kept}.items():
+            expected = sorted((losses[n] * signs)[[one, other]].tolist() for n in numbers)
+            assert sorted(map(list, zip(traces[name].x, traces[name].y, strict=True))) == expected
+        assert len(traces["breaks a constraint"].x) == 60 - len(kept)
+        axes = (
+            figure.layout[f"xaxis{place + 1 or ''}".replace("axis1", "axis")],
+            figure.layout[f"yaxis{place + 1}".replace("axis1", "axis")],
+        )
+        assert [axis.title.text for axis in axes] == [history.objectives[one], history.objectives[other]]
+
+
+def test_what_a_constraint_is_on_stands_beside_the_trials() -> None:
+    page = report(three_objectives())
+    header = re.findall("<th scope=.col.>(.*?)</th>", page.partition("<h2>Trials</h2>")[2])
+    assert header == ["trial", "state", "value0", "value1", "value2", "mem", "x", "y", "z"]
+    trials = [({"x": x}, {"value": x, "ms": 100 * x, "rows": 7.0}) for x in (0.2, 0.4)]
+    page = report(make_history({"x": Float(0, 1)}, trials, constraints={"ms": ">= 30"}))
+    assert "<dt>ms</dt><dd>40 (&gt;= 30)</dd>" in page
+    assert "<dt>rows</dt><dd>7</dd>" in page
+
+
+def test_the_two_that_matter_most_vary_together() -> None:
+    space = {
+        "model": Categorical("svm", "forest"),
+        "C": Float(0, 1, when={"model": "svm"}),
+        "noise": Float(0, 1),
+    }
+    rng = np.random.default_rng(0)
+    points = [make_history(space).space.sample(rng) for _ in range(80)]
+    trials = [(p, 10 * (p["model"] == "svm") + 3 * p.get("C", 0) + p["noise"] / 10) for p in points]
+    history = make_history(space, trials)
+    figure = figures(history)["The two that matter most"]
+    assert [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text] == ["model", "noise"]
+    assert sum(len(trace.x) for trace in figure.data) == 80
+
+
+def test_of_many_choices_some_are_named_and_all_are_drawn() -> None:
+    choices = [f"number {i}" for i in range(60)]
+    history = make_history({"c": Categorical(*choices)}, [({"c": c}, float(i)) for i, c in enumerate(choices)])
+    figure = figures(history)["Each parameter"]
+    assert list(figure.layout.xaxis.tickvals) == choices[::5]
+    assert list(figure.layout.xaxis.categoryarray) == list(figure.data[0].x) == choices
+
+
+def test_short_trials_are_not_hidden_by_their_edges() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    study.run(lambda params: params["x"], trials=20)
+    history = study.history
+    history.trials[0].ended = (history.trials[0].started or 0.0) + 1000.0
+    (bars,) = figures(history)["Timeline"].data
+    edges = list(bars.marker.line.color)
+    assert edges == ["white"] + [bars.marker.color] * 19
+
+
+def test_a_quotation_mark_stays_one() -> None:
+    name = 'the "rate" <b>'
+    history = make_history({name: Float(0, 1)}, [({name: x}, x) for x in (0.1, 0.2)])
+    assert figures(history)["Each parameter"].layout.xaxis.title.text == 'the "rate" &lt;b&gt;'
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_how_far_predictions_hold_is_counted(direction: str) -> None:
+    study = Study({"x": Float(0, 1)}, objective=direction, seed=0)
+    offs = [0.5, -0.5, 1.0, 1.5, -1.5, 3.0]
+    for i, off in enumerate(offs):
+        study.add_trial(Suggestion({"x": i / 10}, {"mean": 5.0, "sd": 2.0}), 5.0 + 2.0 * off)
+    study.add_trial(Suggestion({"x": 0.9}, {"mean": [1.0, 2.0], "sd": 0.0}), 5.0)  # a stranger's, of another kind
+    page = html.unescape(report(study.history))
+    assert "within one standard deviation 3 of 6 (of a normal distribution 68 %), within two 5 (95 %)." in page
+
+
+def test_each_picture_says_what_it_shows() -> None:
+    page = report(three_objectives())
+    sections = page.split("<section>")[1:]
+    assert len(sections) == len(figures(three_objectives()))
+    said = {re.findall("<h2>(.*?)</h2>", part)[0]: re.findall("</h2>\n<p>(.*?)</p>", part) for part in sections}
+    assert [title for title, words in said.items() if not words] == ["Parameter importances"]  # it says more, below
+    assert "it is value0 that counts here. What breaks a constraint is grey." in said["Each parameter"][0]
+
+
+def test_invalid_trials_are_counted() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    study.run(lambda params: params["x"], trials=3)
+    assert "<dt>invalid</dt>" not in report(study.history)
+    study.invalidate(1, "a bug")
+    assert "<dt>invalid</dt><dd>1 of them, declared so by the user</dd>" in report(study.history)
+
+
+def test_it_is_said_where_the_pictures_show_a_part_of_the_trials() -> None:
+    said = "<dt>in the pictures</dt><dd>at most 800, the 200 best among them</dd>"
+    for count in (800, 801):
+        history = make_history({"x": Float(0, 1)}, [({"x": x}, x) for x in np.linspace(0, 1, count).tolist()])
+        assert (said in report(history)) == (count > 800)
+
+
+@attrs.define
+class Descent:
+    """Goes on where it was paused."""
+
+    evidence = "curve"
+    resumable = True
+    steps = 27
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        for step in range(trial.resume_step + 1, self.steps + 1):
+            yield Report(step, trial.params["x"] + 1 / step)
+
+
+def test_paused_trials_are_seen_with_what_they_reported() -> None:
+    rule = {"use": "asha", "mode": "promote"}
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0, stop=rule)
+    study.run(Descent(), trials=12)
+    paused = [trial for trial in study.trials if trial.state == "paused"]
+    assert len(paused) > 5
+    shown = figures(study.history)
+    trace = {trace.name: trace for trace in shown["Optimisation history"].data}["paused"]
+    assert list(zip(trace.x, trace.y, strict=True)) == [(t.number, t.reports[-1].value) for t in paused]
+    curves = [trace for trace in shown["Learning curves"].data if trace.name == "stopped or paused"]
+    assert [list(trace.y) for trace in curves] == [[r.value for r in t.reports] for t in paused if len(t.reports) > 1]
+
+
+def test_dark_words_bring_their_light_ground() -> None:
+    style = report(three_objectives()).partition("<style>")[2].partition("</style>")[0]
+    assert "color: #222; background: #fff;" in style  # a reader's own colours may be light words on a dark ground
