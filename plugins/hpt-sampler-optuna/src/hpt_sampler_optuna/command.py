@@ -56,7 +56,8 @@ def command(
 
         found = read_cv_results(Path(source), metric, space)
     where = store or os.environ.get("HPT_STORE") or "hpt.db"
-    study = Study(found.space, objective=found.objective, name=into or found.name, store=where)
+    limits = found.constraints or None
+    study = Study(found.space, objective=found.objective, constraints=limits, name=into or found.name, store=where)
     try:
         record(found, study)
     finally:

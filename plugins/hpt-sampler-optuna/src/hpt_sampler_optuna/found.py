@@ -38,6 +38,7 @@ class Found:
         trials: What was evaluated, in order.
         waiting: What was still to be evaluated.
         left_out: What could not be taken over, one sentence each.
+        constraints: As of `Study`, on metrics that each complete trial has.
     """
 
     name: str
@@ -46,17 +47,22 @@ class Found:
     trials: Sequence[Told]
     waiting: Sequence[Params] = ()
     left_out: Sequence[str] = ()
+    constraints: Mapping[str, str] = attrs.field(factory=dict)
 
 
-def conditions(rows: Sequence[Mapping[str, Any]], parents: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
+def conditions(
+    rows: Sequence[Mapping[str, Any]], parents: Sequence[str], counts: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, dict[str, list[Any]]]:
     """Find out which parameters are active only under certain values of another.
 
     A parameter that some rows lack has as its parent the first parameter whose values in the rows that have it and in
-    those that lack it are different ones. Of two that would fit, the one that fewer rows lack goes before.
+    those that lack it are different ones. Of two that would fit, the one that fewer rows lack goes before. Where none
+    fits it is a count, as that of layers, from some number on.
 
     Args:
         rows: Configurations, active parameters only.
         parents: Parameters that may be parents: those with few values.
+        counts: Integer parameters, with all their values from the lowest on.
 
     Returns:
         Name -> ``when``, for those that some rows lack.
@@ -74,7 +80,8 @@ def conditions(rows: Sequence[Mapping[str, Any]], parents: Sequence[str]) -> dic
         fitting = (
             _when(rows, name, parent) for parent in sorted(parents, key=rank.__getitem__) if rank[parent] < rank[name]
         )
-        when = next((item for item in fitting if item is not None), None)
+        counted = (_from_on(rows, name, *item) for item in (counts or {}).items() if rank[item[0]] < rank[name])
+        when = next((item for item in (*fitting, *counted) if item is not None), None)
         if when is None:
             remedy = "Give the space by --space FILE, a study file with a [space]."
             raise UsageError(f"No parameter tells when {name!r} is active. {remedy}")
@@ -89,6 +96,17 @@ def _when(rows: Sequence[Mapping[str, Any]], name: str, parent: str) -> dict[str
     absent = [row[parent] for row in rows if name not in row and parent in row]
     values = [value for i, value in enumerate(present) if value not in present[:i]]
     return None if any(value in absent for value in values) else {parent: values}
+
+
+def _from_on(
+    rows: Sequence[Mapping[str, Any]], name: str, count: str, values: Sequence[int]
+) -> dict[str, list[Any]] | None:
+    when = _when(rows, name, count)
+    if when is None:
+        return None
+    least = min(when[count])
+    below = [row[count] for row in rows if name not in row and count in row]
+    return {count: [value for value in values if value >= least]} if below and max(below) < least else None
 
 
 def record(found: Found, study: Study) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Failure, Space, Stop, UsageError
+from hpt_sampler_optuna.beside import limits_of, metrics_of, no_metrics
 from hpt_sampler_optuna.convert import axes, parameter_of, params_of
 from hpt_sampler_optuna.found import Found, Told, conditions
 from hpt_sampler_optuna.rebuilt import quiet
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from hpt_core import Params
 
 __all__ = ["read_study"]
+
+_MOST_COUNTED = 64  # values of an integer that others depend on
 
 
 def read_study(source: str, name: str | None, space: Space | None = None) -> Found:
@@ -52,8 +55,9 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Fou
         elif trial.state is TrialState.WAITING:
             waiting.append(params)
         else:
-            told.append(_told(trial, params))
-    return Found(study.study_name, space, _objective(study), told, waiting, left_out)
+            told.append(_told(trial, params, list(_objective(study))))
+    left_out += _unsaid(study, trials)
+    return Found(study.study_name, space, _objective(study), told, waiting, left_out, limits_of(trials))
 
 
 def _open(source: str, name: str | None) -> optuna.Study:
@@ -92,10 +96,19 @@ def _objective(study: optuna.Study) -> dict[str, str]:
     return dict(zip(names, directions, strict=True))
 
 
-def _told(trial: FrozenTrial, params: Params) -> Told:
+def _unsaid(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Iterator[str]:
+    """What of attributes has no place in a study of hpt."""
+    names = no_metrics(trials)
+    if names:
+        yield f"User attributes of trials that are no finite numbers: {', '.join(names)}."
+    if study.user_attrs:
+        yield f"User attributes of the study: {', '.join(study.user_attrs)}."
+
+
+def _told(trial: FrozenTrial, params: Params, objectives: Sequence[str]) -> Told:
     finite = [(step + 1, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)]
     if trial.state is TrialState.COMPLETE:
-        return Told(params, trial.values[0] if len(trial.values) == 1 else tuple(trial.values), finite)
+        return Told(params, metrics_of(trial) | dict(zip(objectives, trial.values, strict=True)), finite)
     if trial.state is TrialState.PRUNED:
         return Told(params, Stop("pruned in Optuna"), finite)
     return Told(params, Failure("error", str(trial.system_attrs.get("fail_reason") or "failed in Optuna")), finite)
@@ -114,7 +127,9 @@ def _space_of(trials: Sequence[FrozenTrial]) -> Space:
             seen.setdefault(name, []).append(trial.distributions[name])
     joined = {name: _joined(name, distributions) for name, distributions in seen.items()}
     parents = [name for name, dist in joined.items() if isinstance(dist, CategoricalDistribution)]
-    when = conditions(rows, parents)
+    whole_numbers = {name: dist for name, dist in joined.items() if isinstance(dist, IntDistribution)}
+    spread = {name: range(dist.low, dist.high + 1, dist.step) for name, dist in whole_numbers.items()}
+    when = conditions(rows, parents, {name: values for name, values in spread.items() if len(values) <= _MOST_COUNTED})
     order = dict.fromkeys(name for row in rows for name in row)
     return Space({name: parameter_of(joined[name], when.get(name)) for name in order})
 

@@ -11,6 +11,7 @@ import attrs
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Failure, Params, Space, Stop, Study, Suggestion, Trial
+from hpt_sampler_optuna.beside import constraints_of
 from hpt_sampler_optuna.convert import Axis, axes, params_of
 
 __all__ = ["NOTE", "Mirror"]
@@ -49,9 +50,10 @@ class Mirror:
         self._copied: list[_Copied] = []
         self.follow(trials)
 
-    def serves(self, space: Space, directions: Sequence[str]) -> bool:
-        """Whether it has this space and these directions."""
-        return self.study.space == space and [*self.study.objectives.values()] == [*directions]
+    def serves(self, space: Space, directions: Sequence[str], limits: Mapping[str, str]) -> bool:
+        """Whether it has this space, these directions and these constraints."""
+        same = self.study.space == space and [*self.study.objectives.values()] == [*directions]
+        return same and self.study.constraints.keys() == limits.keys()
 
     def follow(self, trials: Sequence[FrozenTrial]) -> bool:
         """Take in what happened since.
@@ -113,7 +115,7 @@ class Mirror:
             if math.isfinite(value):
                 study.report(number, step + 1, value)
         if trial.state is TrialState.COMPLETE:
-            study.tell(number, trial.values[0] if len(trial.values) == 1 else tuple(trial.values))
+            study.tell(number, constraints_of(trial) | dict(zip(study.objectives, trial.values, strict=True)))
         elif trial.state is TrialState.PRUNED:
             study.tell(number, Stop("pruned"))
         else:

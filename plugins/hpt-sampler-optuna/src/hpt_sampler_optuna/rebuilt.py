@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
 import optuna
 from numpy.random import Generator, default_rng
 from optuna.exceptions import ExperimentalWarning
@@ -17,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hpt_core import PluginError, State, UsageError
+from hpt_sampler_optuna.beside import CONSTRAINTS
 from hpt_sampler_optuna.convert import Axis, axes, suggest, walk
 
 if TYPE_CHECKING:
@@ -37,12 +39,15 @@ def seed_of(rng: Generator) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from telling that it made a study, or that what the user chose is experimental."""
+    """Keep Optuna from telling that it made a study, or what the user chose: experimental, without constraints."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.filterwarnings(
+                "ignore", "Constraints have been set"
+            )  # at each suggestion: CMA-ES has no use for them
             yield
     finally:
         optuna.logging.set_verbosity(level)
@@ -119,7 +124,7 @@ class Rebuilt:
 
     def _goes_on(self, history: History) -> bool:
         """Whether what was built is an earlier state of this history."""
-        if self._space is None or self._of != (history.seed, history.directions):
+        if self._space is None or self._of != (history.seed, history.directions, history.constraints):
             return False
         if self._space is not history.space and self._space != history.space:
             return False
@@ -149,7 +154,7 @@ class Rebuilt:
                 yield trial.number, then, now
 
     def _begin(self, history: History) -> None:
-        self._space, self._of = history.space, (history.seed, history.directions)
+        self._space, self._of = history.space, (history.seed, history.directions, history.constraints)
         self._axes = axes(history.space)
         self._marks, self._seen, self._asked = [], [], None
         self._storage = InMemoryStorage()
@@ -161,12 +166,12 @@ class Rebuilt:
     def _bring_up_to_date(self, history: History) -> None:
         self._asked = None
         for number, then, now in [*self._changes(history)]:
-            self._progress(number, then, now)
+            self._progress(history, number, then, now)
             self._marks[number] = now
         for trial in history.trials[len(self._marks) :]:
             self._add(history, trial)
             now = self._mark(history, trial)
-            self._progress(trial.number, _Mark(now.params, TrialState.RUNNING), now)
+            self._progress(history, trial.number, _Mark(now.params, TrialState.RUNNING), now)
             self._marks.append(now)
         self._seen = list(history.trials)
 
@@ -187,10 +192,13 @@ class Rebuilt:
                     inner = axis.distribution.to_internal_repr(axis.encode(trial.params[name]))
                     self._storage.set_trial_param(trial.number, name, inner, axis.distribution)
 
-    def _progress(self, number: int, then: _Mark, now: _Mark) -> None:
+    def _progress(self, history: History, number: int, then: _Mark, now: _Mark) -> None:
         for step, value in now.reports[len(then.reports) :]:
             self._storage.set_trial_intermediate_value(number, step, value)
         if now.finished:
+            if now.state is TrialState.COMPLETE and history.constraints:
+                beyond = np.nan_to_num(history.excess[number], nan=1.0)  # not known is not kept
+                self._storage.set_trial_system_attr(number, CONSTRAINTS, beyond.tolist())
             self._study.sampler = self._keeper
             self._keeper.after_trial(self._study, self._storage.get_trial(number), now.state, now.values)
             self._storage.set_trial_state_values(number, now.state, now.values)

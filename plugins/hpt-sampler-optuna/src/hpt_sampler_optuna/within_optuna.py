@@ -15,6 +15,7 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Float, Space, SpaceExhausted, Study, Trial
+from hpt_sampler_optuna.beside import limits_of
 from hpt_sampler_optuna.convert import axes, parameter_of
 from hpt_sampler_optuna.mirror import NOTE, Mirror
 
@@ -31,7 +32,8 @@ class HptSampler(BaseSampler):
     """A sampler of hpt for `optuna.create_study`.
 
     Each suggestion is a function of the seed and the study's trials, so a study that goes on later goes on as it would
-    have. Running trials are seen as running, failed ones as failed, pruned ones as stopped.
+    have. Running trials are seen as running, failed ones as failed, pruned ones as stopped, and constraints that every
+    complete trial has as constraints.
 
     Args:
         sampler: As in `hpt_core.Study`: a name, a mapping with ``use``, a list, or a component.
@@ -52,7 +54,7 @@ class HptSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._lock = threading.Lock()
         self._mirror: Mirror | None = None
-        self._study(self._space or Space({"x": Float(0, 1)}), ("minimize",))  # refuses a wrong sampler now
+        self._study(self._space or Space({"x": Float(0, 1)}), ("minimize",), {})  # refuses a wrong sampler now
 
     def infer_relative_search_space(
         self,
@@ -94,11 +96,12 @@ class HptSampler(BaseSampler):
         """What the sampler of hpt suggests: a new point, else a known one; None where it has nothing left at all."""
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         directions = tuple(direction.name.lower() for direction in study.directions)
+        limits = limits_of(trials)
         kept, self._mirror = self._mirror, None
-        if kept is None or not kept.serves(space, directions) or not kept.follow(trials):
+        if kept is None or not kept.serves(space, directions, limits) or not kept.follow(trials):
             kept = None
         for duplicates in ("avoid", "allow"):
-            mirror = kept or Mirror(self._study(space, directions, duplicates), trials)
+            mirror = kept or Mirror(self._study(space, directions, limits, duplicates), trials)
             kept = None
             try:
                 found = mirror.ask(trial)
@@ -108,10 +111,12 @@ class HptSampler(BaseSampler):
             return found
         return None
 
-    def _study(self, space: Space, directions: tuple[str, ...], duplicates: str = "avoid") -> Study:
+    def _study(
+        self, space: Space, directions: tuple[str, ...], limits: Mapping[str, str], duplicates: str = "avoid"
+    ) -> Study:
         objective = {f"objective{i}": direction for i, direction in enumerate(directions)}
         settings: Any = {"seed": self._seed, "store": "memory", "duplicates": duplicates}
-        return Study(space, objective=objective, sampler=self._sampler, **settings)
+        return Study(space, objective=objective, constraints=limits or None, sampler=self._sampler, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to another process without the lock and the mirror."""
