@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -214,3 +216,21 @@ sys.stderr.buffer.write(b"\\xff")
 """
     assert run(python(code)) == ([], 0.5)
     assert failure(python(code + "sys.exit(1)")).detail == "\ufffd"
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_the_readme_tells_how_to_read_a_program_that_talks(crash: bool, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "val_loss" in block)
+    options = tomllib.loads(block)["evaluator"]
+    assert options.pop("use") == "command"
+    program = tmp_path / "train.sh"
+    talk = 'echo "epoch 1 val_loss=0.9"\n' + "exit 3\n" * crash + 'echo "epoch 2 val_loss=$1 acc=0.8"\necho "saved"\n'
+    program.write_text("#!/bin/sh\n" + talk.replace("$1", "${1#--lr=}"))
+    program.chmod(0o755)
+    evaluator = CommandEvaluator(**options, cwd=str(tmp_path))
+    if crash:
+        with pytest.raises(EvaluationError, match="exited with code 3"):
+            run(evaluator, params={"lr": 1e-05})
+    else:
+        assert run(evaluator, params={"lr": 1e-05}) == ([], 1e-05)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hpt_core import Categorical, Constant, Float, Int, Space, UsageError
 from hpt_evaluator_command.evaluator import CommandEvaluator
+from hpt_evaluator_command.plan import compile_plan
 from hpt_evaluator_command.template import fill_arguments, parse, parse_script, split, text_of
 
 NASTY = [
@@ -168,6 +169,17 @@ def test_a_command_that_learns_every_parameter_fits(options: dict[str, Any]) -> 
 def test_a_command_that_does_not_fit_the_space_is_refused(command: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         CommandEvaluator(command=command).check(SPACE, ["value"])
+
+
+def test_a_constant_under_a_choice_is_a_flag() -> None:
+    space = Space({"amp": Categorical(True, False), "flag": Constant("--amp", when={"amp": True})})
+    evaluator = CommandEvaluator(command=["echo", "{flag}"])
+    evaluator.check(space, ["value"])
+    with pytest.raises(UsageError, match="never learns the value of 'amp'"):
+        CommandEvaluator(command=["echo"]).check(space, ["value"])
+    arguments = compile_plan("echo {flag} .", {}, None, shell=False).arguments
+    assert arguments({"amp": "true", "flag": "--amp"}) == ["echo", "--amp", "."]
+    assert arguments({"amp": "false"}) == ["echo", "."]
 
 
 def test_a_parameter_that_has_the_name_of_a_placeholder_is_refused_where_it_is_meant() -> None:

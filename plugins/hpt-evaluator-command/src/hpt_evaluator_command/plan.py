@@ -73,7 +73,7 @@ class Plan:
 
         Raises:
             UsageError: If one is neither a parameter nor one of `OWN`, or is both, or if a parameter that varies
-                reaches the command nowhere.
+                reaches the command nowhere, neither itself nor as a constant that is there under some of its values.
         """
         used = {name for _, name in self.placeholders()}
         known = [*space.names, *OWN]
@@ -87,7 +87,9 @@ class Plan:
             for name in OWN
             if name in used and name in space.names
         ]
-        lost = [n for n in space.names if n not in used and not isinstance(space[n], Constant)]
+        constants = [name for name in space.names if isinstance(space[name], Constant)]
+        flagged = {parent for name in constants if name in used for parent in space[name].when}
+        lost = [name for name in space.names if name not in used | flagged and name not in constants]
         if lost and not all_on_stdin and not used & _WHOLE:
             message = (
                 f"The command never learns the value of {', '.join(map(repr, lost))}: put {{{lost[0]}}}, "
