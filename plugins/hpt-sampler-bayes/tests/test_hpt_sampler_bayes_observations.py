@@ -7,6 +7,7 @@ import pytest
 
 from hpt_core import Failure, Float, History, Space, events
 from hpt_core.testing import make_history
+from hpt_sampler_bayes.constrained import squeeze
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.observations import Observations, observe, scalarise
 
@@ -108,3 +109,15 @@ def test_the_largest_floats_as_losses_of_several_objectives_do_not_overflow(dire
     observations = seen(make_history(SPACE, trials, directions=directions))
     assert np.ptp(observations.losses, axis=0) == pytest.approx(2e300)
     assert np.ptp(observations.y) > 0.1
+
+
+def test_the_largest_floats_beyond_a_constraint_do_not_overflow() -> None:
+    """Nor do they hide on which side of it the others are."""
+    bound = [1.7e308, -1.7e308, 1.7e308, -1.7e308]
+    trials: list[tuple[dict[str, float], object]] = [
+        ({"x": k / 7}, {"value": 0.0, "ms": m}) for k, m in enumerate(bound)
+    ]
+    observations = seen(make_history(SPACE, trials, constraints={"ms": "<= 0"}))
+    squeezed = squeeze(observations.excess[:, 0])
+    assert np.isfinite(squeezed).all()
+    np.testing.assert_array_equal(np.sign(squeezed), np.sign(observations.excess[:, 0]))

@@ -9,6 +9,7 @@ import pytest
 from cmaes import CMA, CatCMAwM
 
 from hpt_core import Categorical, Failure, Float, History, Int, Ordinal, Params, Space, Study, UsageError, events
+from hpt_core.testing import make_history
 from hpt_sampler_cmaes.coding import Coding
 from hpt_sampler_cmaes.evolution import Evolution, Member, generations, next_population
 from hpt_sampler_cmaes.sampler import CmaesSampler
@@ -113,11 +114,11 @@ def test_the_margin_keeps_every_direction_open() -> None:
     assert np.mean([params["c"] != "b" for params in drawn]) >= alpha - 0.03
 
 
-def shuffled_study(order: list[int], count: int = 12) -> History:
+def shuffled_study(order: list[int], count: int = 12, evidence: str = "curve") -> History:
     """One generation of ``count`` draws at once; their results come in this order."""
     history = History()
     definition = {
-        "space": CUBE.to_json(), "objectives": {"value": "minimize"}, "seed": 3, "evidence": {"kind": "curve"},
+        "space": CUBE.to_json(), "objectives": {"value": "minimize"}, "seed": 3, "evidence": {"kind": evidence},
     }  # fmt: skip
     history.apply(events.created(0.0, definition, {}))
     for number in range(count):
@@ -166,6 +167,18 @@ def _report(step: int, value: float) -> Any:
     from hpt_core import Report
 
     return Report(step, value)
+
+
+def test_what_was_ended_early_on_folds_ranks_by_their_mean() -> None:
+    """Trial 0 is better on both folds together, trial 1 on the last one."""
+    history = shuffled_study([], evidence="folds")
+    for number, losses in enumerate(([1.0, 5.0], [9.0, 4.0])):
+        for step, loss in enumerate(losses, start=1):
+            history.apply(events.reported(50.0, number, 1, _report(step, loss)))
+    history.apply(events.stopped_early(52.0, 0, 1, [3.0], 0, "rule", "bad", {}))
+    history.apply(events.paused(53.0, 1, 1, 0, "rule", "later", {}))
+    (members,) = generations(history, Coding.of(CUBE)).values()
+    assert [member.rank for member in members] == [(1.0, -2.0, 3.0), (1.0, -2.0, 6.5)]
 
 
 def test_crashes_are_left_behind() -> None:
@@ -249,3 +262,13 @@ def test_it_starts_from_the_best_that_keeps_the_constraints_or_breaks_them_least
     for x, loss, ms in ((0.1, 0.0, 50.0), (0.3, 7.0, 5.0), (0.2, 3.0, 20.0)):
         other.add_trial({f"x{i}": x for i in range(4)}, {"value": loss, "ms": ms})
     assert other.ask().info["start"]["mean"] == pytest.approx([0.3] * 4)
+
+
+def test_it_does_not_start_where_nobody_knows_of_a_constraint_that_came_later() -> None:
+    history = make_history(
+        CUBE,
+        [({f"x{i}": 0.1 for i in range(4)}, 0.0), ({f"x{i}": 0.2 for i in range(4)}, {"value": 3.0, "ms": 20.0})],
+        constraints={"ms": "<= 10"},
+    )
+    found = CmaesSampler().suggest(history, np.random.default_rng(0))
+    assert found.info["start"]["mean"] == pytest.approx([0.2] * 4)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, Int, Space, Study
+from hpt_core import Categorical, Float, Int, Space, Study, events
 from hpt_core.testing import make_history
 from hpt_sampler_forest.branches import neglected
 from hpt_sampler_forest.sampler import ForestSampler
@@ -40,6 +40,14 @@ def trials(**counts: int) -> list[Any]:
 def test_what_is_due_by_hand(counts: dict[str, int], expected: str | None) -> None:
     found = neglected(make_history(SPACE, trials(**counts)))
     assert found == (None if expected is None else ("m", expected))
+
+
+def test_trials_outside_an_amended_space_belong_to_no_branch() -> None:
+    history = make_history(SPACE, trials(a=8, b=2, c=2, d=2))
+    smaller = Space({name: Float(0.6, 1, when={"m": "a"}) if name == "x" else SPACE[name] for name in SPACE})
+    assert neglected(history) is None
+    history.apply(events.amended(99.0, {**history.definition, "space": smaller.to_json()}, []))
+    assert neglected(history) == ("m", "a")
 
 
 def test_a_space_without_conditions_has_no_branches() -> None:

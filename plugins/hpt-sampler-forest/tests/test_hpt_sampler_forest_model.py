@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_core import Categorical, Failure, Float, Int, Space
-from hpt_core.components import Stop
+from hpt_core.components import Pause, Stop
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
 from hpt_sampler_forest.model import Encoder, Forest, log_improvement
@@ -119,3 +119,28 @@ def test_where_nothing_keeps_the_constraints_only_the_violation_counts() -> None
     trials = [({"x": (i + 1) / 10}, {"value": -ms, "ms": ms}) for i, ms in enumerate([40.0, 11.0, 90.0, 20.0])]
     y = observe(make_history({"x": Float(0, 1)}, trials, constraints={"ms": "<= 10"}), np.random.default_rng(0)).y
     assert np.argsort(y).tolist() == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize("outcome", [Stop("bad", value=5.0), Pause("later")])
+def test_what_was_ended_early_on_folds_counts_with_their_mean(outcome: Stop | Pause) -> None:
+    """Its last fold alone, 9, would make it the worst."""
+    trials = [({"x": (i + 1) / 10}, value) for i, value in enumerate([1.0, 2.0, 6.0, outcome])]
+    history = make_history({"x": Float(0, 1)}, trials, reports={3: [1.0, 9.0]}, evidence="folds")
+    y = observe(history, np.random.default_rng(0)).y
+    np.testing.assert_array_equal(y, squeeze(np.array([1.0, 2.0, 6.0, 5.0])))
+
+
+def test_equal_results_of_several_objectives_count_alike() -> None:
+    results = [(1.0, 3.0), (0.0, 5.0), (1.0, 3.0), (2.0, 0.0), (1.0, 3.0)]
+    trials = [({"x": (i + 1) / 10}, result) for i, result in enumerate(results)]
+    history = make_history({"x": Float(0, 1)}, trials, directions=["minimize", "minimize"])
+    for seed in range(5):
+        y = observe(history, np.random.default_rng(seed)).y
+        assert y[0] == y[2] == y[4]
+
+
+def test_the_largest_floats_do_not_overflow() -> None:
+    trials = [({"x": (i + 1) / 10}, value) for i, value in enumerate([1.7e308, -1.7e308, 0.5, 1.6e308, -1e200])]
+    y = observe(make_history({"x": Float(0, 1)}, trials), np.random.default_rng(0)).y
+    assert np.isfinite(y).all()
+    assert max(y[1], y[4]) < y[2] < min(y[0], y[3])

@@ -321,6 +321,35 @@ def test_where_no_new_trial_comes_a_round_is_played_with_what_there_is() -> None
     assert promote_all(rule, history) == [1]
 
 
+def test_a_round_is_not_over_while_another_rule_keeps_some_of_it_below_the_first_rung() -> None:
+    rule = Halving(trials=4, min_resource=3)
+    history = rung_of(rule, [4.0, 1.0], step=3)
+    for number in (2, 3):
+        start(history, number)
+        report(history, number, 1, 2.0)
+        follow(history, number, Pause("by another rule"))
+    assert rule.promote(history) is None
+    assert rule.retire(history) == {}
+    for number in (2, 3):
+        start(history, number, 2)
+        report(history, number, 3, 2.0)
+        follow(history, number, rule.judge_trial(history, history.trials[number]))
+    assert rule.retire(history) == {}
+    assert promote_all(rule, history) == [1]
+    report(history, 1, 9, 1.0)
+    history.apply(events.complete(99.0, 1, 2, [1.0], {}))
+    assert set(rule.retire(history)) == {0, 2, 3}
+
+
+def test_a_round_does_not_wait_for_what_lies_outside_an_amended_space() -> None:
+    rule = Halving(trials=6, min_resource=1)
+    history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
+    smaller = {**history.definition, "space": Space({"x": Float(0.0015, 1)}).to_json()}
+    history.apply(events.amended(9.0, smaller, []))
+    assert rule.retire(history) == {}
+    assert promote_all(rule, history) == [3]  # one of the four that are left
+
+
 def test_at_the_end_the_best_on_the_highest_rung_goes_on_once_nothing_runs() -> None:
     rule = Asha(mode="promote")
     history = rung_of(rule, [5.0, 1.0])

@@ -295,3 +295,23 @@ def test_a_real_study_ends_early_and_verifies(rule: Any) -> None:
     assert 20 <= len(made.trials) < 60
     result = verify(made.store, made.name, default_plugins())
     assert result.differences == []
+
+
+# --- the largest floats ---------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1e30, 1e200, 1.7e308])
+def test_results_that_diverged_beyond_all_measure_end_no_study(rule: Any, size: float) -> None:
+    """Three quarters of the results, also of the folds of the next best trials."""
+    values = [size * (1 if i % 8 else -1) if i % 4 else 0.1 * i for i in range(24)]
+    history = history_of(values)
+    assert rule().judge_study(history) is None
+    summary = rule().summary(history)
+    assert all(math.isfinite(value) for value in summary.values())
+
+
+def test_folds_that_diverged_beyond_all_measure_tell_nothing_of_their_noise() -> None:
+    best, close = {1: 1.0, 2: 2.0}, {1: 1.5, 2: 1.5}
+    assert fold_error(best, [{1: 1.7e308, 2: -1.7e308}, close, {1: 1e200, 2: 2.0}]) == fold_error(best, [close])
+    assert fold_error(best, [{1: -1.7e308, 2: 1e308}]) == 0.0

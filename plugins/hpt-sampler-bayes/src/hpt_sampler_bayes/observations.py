@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Observations", "observe", "scalarise"]
 
 _AUGMENTATION = 0.05  # rho of ParEGO
-_LARGEST = 1e300  # losses beyond it would overflow when they are subtracted
+_LARGEST = 1e300  # losses and excesses beyond it would overflow when they are added or subtracted
 _SAME = 1e-12  # of the largest loss of a curve: a recorded value so near to its end is its end
 _COMPARED = 200  # trials whose curves say how losses change towards the end
 
@@ -78,7 +78,7 @@ def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> O
         y=y[order],
         failed=_sorted(encoding.fill(history.unit[history.failed])),
         pending=_sorted(encoding.fill(history.unit[idle])),
-        excess=history.excess[numbers][order],
+        excess=_bounded(history.excess[numbers][order]),
         violation=history.violation[numbers][order],
         losses=losses[order],
     )

@@ -6,7 +6,8 @@ Notation:
 symbol  meaning                                                              shape
 ======  ===================================================================  ======
 pi      density of the belief relative to uniform, a product over parameters
-t       how many suggestions the model has made, this one included
+t       how many trials there are behind the first `n_initial`, this one
+        included
 beta    how much the belief counts at first
 ======  ===================================================================  ======
 
@@ -161,7 +162,7 @@ class Belief:
 
     Attributes:
         prior: The density.
-        t: How many suggestions the model has made, this one included; at least 1.
+        t: How many trials there are behind the first `n_initial`, this one included; at least 1.
     """
 
     prior: Prior

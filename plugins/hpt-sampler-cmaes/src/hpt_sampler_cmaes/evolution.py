@@ -16,7 +16,7 @@ those of Auger and Hansen, A Restart CMA Evolution Strategy With Increasing Popu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -89,8 +89,9 @@ def _rank(history: History, trial: Trial, beyond: float, *, failed: bool) -> tup
         loss = float(history.losses[trial.number, 0])
         return (2.0, beyond, loss) if beyond > 0.0 else (0.0, loss)
     if trial.reports and trial.state in (State.STOPPED, State.PAUSED):
-        step, loss = history.curve(trial)[-1]
-        return (1.0, float(-step), loss)
+        losses = [loss for _, loss in history.curve(trial)]
+        loss = sum(losses) / len(losses) if history.evidence == "folds" else losses[-1]
+        return (1.0, float(-trial.reports[-1].step), loss)
     return (3.0,) if trial.state is State.STOPPED else None
 
 
@@ -131,16 +132,14 @@ class Evolution:
         self._best.append(ranked[0].loss)
         self.finished = self._stuck() or self._narrow(ranked)
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[FloatArray, list[int]]]:
-        """``count`` draws from the present distribution."""
+    def draw(self, rng: np.random.Generator, count: int) -> Iterator[tuple[FloatArray, list[int]]]:
+        """``count`` draws from the present distribution, each made when it is asked for."""
         self._cma.reseed_rng(int(rng.integers(2**32)))
-        found = []
         for _ in range(count):
             solution = self._cma.ask()
             raw = solution._v_raw if self._coding.normal else np.empty(0)  # noqa: SLF001 - tell() needs the draw itself
             places = [] if solution.c is None else [int(row.argmax()) for row in solution.c]
-            found.append((np.asarray(raw), places))
-        return found
+            yield np.asarray(raw), places
 
     def _solution(self, member: Member) -> CatCMAwM.Solution:
         """What `CatCMAwM.ask` gave when the member was drawn."""

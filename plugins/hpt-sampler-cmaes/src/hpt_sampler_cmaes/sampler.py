@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -60,10 +61,8 @@ class CmaesSampler:
             return Suggestion(history.space.default(), {"model": "cmaes"})
         start, evolution = self._replayed(history, coding, rng)
         first = not any(t.info.get("model") == "cmaes" for t in history.trials)
-        draws = evolution.draw(rng, _DRAWS)
-        if first:
-            draws.insert(0, coding.encode(_centre(history)))
-        for raw, places in draws:
+        centre = [coding.encode(_centre(history))] if first else []
+        for raw, places in chain(centre, evolution.draw(rng, _DRAWS)):
             params = coding.decode(raw, places)
             if history.space.key(params) not in history.keys:
                 break
@@ -114,8 +113,10 @@ def _centre(history: History) -> Params:
     if not len(complete):
         default: Params = history.space.default()
         return default
-    nearest = kept[np.argmin(history.losses[kept, 0])] if len(kept) else complete[history.violation[complete].argmin()]
-    return history.trials[int(nearest)].params
+    if len(kept):
+        return history.trials[int(kept[np.argmin(history.losses[kept, 0])])].params
+    violation = np.nan_to_num(history.violation[complete], nan=np.inf)  # not known: a constraint came later
+    return history.trials[int(complete[violation.argmin()])].params
 
 
 def _starts(history: History, coding: Coding) -> dict[int, dict[str, Any]]:

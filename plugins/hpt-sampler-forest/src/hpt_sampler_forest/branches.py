@@ -25,11 +25,12 @@ def neglected(history: History) -> tuple[str, Any] | None:
     Of n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b: of four branches each is due for a
     second trial when there are 8, and for a third when there are 29.
     """
-    n = len(history.trials)
+    inside = np.flatnonzero(~np.isnan(history.unit).all(axis=1))  # of an amended space
+    n = len(inside)
     for name in _parents(history.space) if n % 2 == 0 else ():
         parameter: Any = history.space[name]
         values = [parameter.value_at(i) for i in range(parameter.size)]
-        taken = [trial.params.get(name) for trial in history.trials]
+        taken = [history.trials[i].params.get(name) for i in inside]
         counts = [taken.count(value) for value in values]
         if min(counts) < _SHARE * np.sqrt(n) / len(values):
             return name, values[int(np.argmin(counts))]

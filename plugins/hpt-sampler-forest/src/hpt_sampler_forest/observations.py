@@ -4,7 +4,8 @@
 - Trials that break the study's constraints are worse than all that keep them, by up to half the range of these, those
   that break them most the worst.
 - A failed trial is as bad as half the range beyond the worst result.
-- A trial that was stopped early, or is paused, counts with its last loss, but as no better than the median result.
+- A trial that was stopped early, or is paused, counts with its last loss (of folds the mean so far), but as no better
+  than the median result.
 - Several objectives become one by a random augmented Tchebycheff scalarisation of their ranks (Knowles, ParEGO, IEEE
   Trans. Evol. Comp. 2006).
 """
@@ -15,6 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from hpt_core import History, State
 from hpt_sampler_forest.model import FloatArray
@@ -22,6 +24,7 @@ from hpt_sampler_forest.model import FloatArray
 __all__ = ["Observations", "observe", "squeeze"]
 
 _AUGMENTATION = 0.05
+_LARGEST = 1e150  # losses beyond it would overflow when they are squared
 
 
 @attrs.frozen(eq=False)
@@ -48,13 +51,13 @@ def observe(history: History, rng: np.random.Generator) -> Observations:
     partial = np.array([*history.stopped, *paused], dtype=np.intp)
     if len(history.objectives) > 1:
         partial = partial[:0]
-        order = losses[complete].argsort(axis=0).argsort(axis=0) / max(len(complete) - 1, 1)
+        order = (rankdata(losses[complete], axis=0) - 1.0) / max(len(complete) - 1, 1)  # equals alike
         weighted = order * rng.dirichlet(np.ones(losses.shape[1]))
         raw = weighted.max(axis=1, initial=0.0) + _AUGMENTATION * weighted.sum(axis=1)
     else:
         middle = float(np.median(losses[complete, 0])) if len(complete) else -np.inf
         last = [max(middle, _last(history, int(n))) for n in partial]
-        raw = np.concatenate([losses[complete, 0], last])
+        raw = np.clip(np.concatenate([losses[complete, 0], last]), -_LARGEST, _LARGEST)
     numbers = np.concatenate([complete, partial])
     y = _behind(raw, history.violation[numbers] if history.constraints else np.zeros(len(numbers)))
     worst = y.max() + 0.5 * (y.max() - y.min()) if len(y) else 0.0
@@ -96,6 +99,8 @@ def squeeze(losses: FloatArray) -> FloatArray:
 
 
 def _last(history: History, number: int) -> float:
-    """The last loss that a trial reported, else its value."""
-    curve = history.curve(history.trials[number])
-    return float(curve[-1][1] if curve else history.losses[number, 0])
+    """The last loss that a trial reported, of folds the mean so far; without reports its value."""
+    losses = [loss for _, loss in history.curve(history.trials[number])]
+    if not losses:
+        return float(history.losses[number, 0])
+    return float(np.mean(losses) if history.evidence == "folds" else losses[-1])

@@ -23,6 +23,7 @@ __all__ = ["Plateau", "Target", "TimeBudget", "TrialBudget", "seconds"]
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])\s*")
 _GOOD_HALF = 1e-3  # of the spread of the better half of the results: a gain that is none
+_QUARTERS = 10.0  # spreads of the best quarter that it is at most: more than half of the results may have diverged
 
 
 @attrs.define(kw_only=True)
@@ -103,7 +104,7 @@ class Plateau(Watching):
     count as trials without gain, failed ones do not count): stop when k >= ``min_trials`` and
     min(y_1 ... y_(k-patience)) - min(y_1 ... y_k) <= ``min_delta``. By default ``patience`` is max(30, 5 d) and
     ``min_trials`` max(20, 3 d) for d parameters, and ``min_delta`` a thousandth of the distance from the best to the
-    median result.
+    median result, or of ten times that to the quartile if this is less (but not 0).
     """
 
     patience: int | None = option(None, ge=1, help="Trials without gain; default max(30, 5 per parameter).")
@@ -147,4 +148,6 @@ class Plateau(Watching):
         if self.min_delta is not None:
             return self.min_delta
         finite = losses[np.isfinite(losses)]
-        return _GOOD_HALF * float(np.median(finite) - finite.min())
+        best = float(finite.min())
+        half, quarter = float(np.median(finite)) - best, float(np.quantile(finite, 0.25)) - best
+        return _GOOD_HALF * (min(half, _QUARTERS * quarter) if quarter > 0 else half)

@@ -57,8 +57,6 @@ class Extrapolation(Audited):
         self, history: History, curve: np.ndarray[tuple[int, int], np.dtype[np.float64]], horizon: int, incumbent: float
     ) -> Stop | None:
         steps, losses = curve.T
-        if steps[0] <= 0:
-            return None
         unit = max(float(np.abs(losses).max()), abs(incumbent))  # squares of what blows up would overflow
         ahead = forecast(steps, losses / unit, horizon)
         chance = ahead.below(incumbent / unit)

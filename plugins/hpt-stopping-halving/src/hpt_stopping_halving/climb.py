@@ -16,7 +16,7 @@ from hpt_stopping_halving.results import Results, Rung
 if TYPE_CHECKING:
     from hpt_core import History, Trial
 
-__all__ = ["Climb", "Group"]
+__all__ = ["Climb", "Group", "contenders"]
 
 
 @attrs.frozen
@@ -32,6 +32,12 @@ class Group:
     first: int
     numbers: Collection[int]
     whole: bool = False
+
+
+def contenders(history: History, group: Group) -> list[Trial]:
+    """The trials of a group but for the invalid ones and those outside an amended space, failed ones too."""
+    trials = (history.trials[number] for number in group.numbers)
+    return [trial for trial in trials if trial.invalid is None and history.space.contains(trial.params)]
 
 
 @attrs.define(kw_only=True)
@@ -116,11 +122,13 @@ class Climb(ABC):
         found: dict[int, Stop] = {}
         for key in sorted({self._key(history, number) for number in idle}):
             group = self._group(history, key)
-            states = {trial.state for trial in (history.trials[i] for i in group.numbers) if trial.invalid is None}
-            if not group.whole or states & {State.RUNNING, State.WAITING}:
+            rivals = contenders(history, group) if group.whole else []
+            if not rivals or {trial.state for trial in rivals} & {State.RUNNING, State.WAITING}:
                 continue
             rungs, ladder = self._rungs(history, group), self._ladder(history)
-            if self._next(history, group, rungs, idle) is None:
+            there = {number for _, number in rungs[group.first]}
+            awaited = {trial.number for trial in rivals} & idle - there  # paused by another rule before they got there
+            if not awaited and self._next(history, group, rungs, idle) is None:
                 top = {number: index for index, rung in enumerate(rungs) for _, number in rung}
                 for number in sorted(idle & top.keys()):
                     place = Place.of(rungs, top[number], number)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from hpt_core import State, option
-from hpt_stopping_halving.climb import Climb, Group
+from hpt_stopping_halving.climb import Climb, Group, contenders
 from hpt_stopping_halving.competition import next_in_round
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def next_of_group(
         return None
     # a trial that waits while nothing new is started was enqueued beyond the budget
     out = _ENDED | {State.WAITING} if history.closing else _ENDED
-    members = [number for number in group.numbers if history.trials[number].invalid is None]
-    busy = {number for number in members if history.trials[number].state not in out}
-    return next_in_round(rungs, members, idle, busy, eta, group.first)
+    rivals = contenders(history, group)
+    busy = {trial.number for trial in rivals if trial.state not in out}
+    return next_in_round(rungs, [trial.number for trial in rivals], idle, busy, eta, group.first)
 
 
 @attrs.define(kw_only=True)

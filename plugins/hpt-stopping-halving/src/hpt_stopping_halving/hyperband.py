@@ -25,10 +25,11 @@ __all__ = ["Hyperband"]
 class Hyperband(Climb):
     """Hyperband: brackets of trials that are compared from their first, second, ... or only on the last rung on.
 
-    Li et al. 2018, "Hyperband", JMLR 18. Bracket s is compared on the last s + 1 rungs of s_max + 1, and has
-    n_s = ceil((s_max + 1) * eta**s / (s + 1)) trials. With ``mode = "rounds"`` (the paper's algorithm 1) the first
-    n_s_max trials are that bracket, the next ones the bracket below and so on, round after round, and each is played
-    as by `halving`. With ``"stop"`` and ``"promote"`` a trial belongs to bracket s with a probability in proportion to
+    Li et al. 2018, "Hyperband", JMLR 18. Bracket s is compared on the last s + 1 rungs of s_max + 1, and has n_s =
+    ceil((s_max + 1) * eta**s / (s + 1)) trials. Where a whole trial is no power of eta times `min_resource`, the last
+    rung is one more than the paper has, and so is s_max. With ``mode = "rounds"`` (the paper's algorithm 1) the first
+    n_s_max trials are that bracket, the next ones the bracket below and so on, round after round, and each is played as
+    by `halving`. With ``"stop"`` and ``"promote"`` a trial belongs to bracket s with a probability in proportion to
     n_s, drawn from the study's seed and its number, and each bracket is an ASHA of its own (Li et al. 2020).
     """
 

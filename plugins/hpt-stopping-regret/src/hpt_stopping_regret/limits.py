@@ -16,6 +16,7 @@ __all__ = ["fold_error", "unexplored"]
 
 _SEEN = 3  # results below which a model knows next to nothing of a branch
 _CHALLENGERS = 10
+_LARGEST = 1e150  # differences beyond it would overflow when they are squared
 
 Folds = Mapping[int, float]
 """Fold -> loss of one trial."""
@@ -30,7 +31,8 @@ def fold_error(incumbent: Folds, others: Iterable[Folds]) -> float:
 
     Args:
         incumbent: The best trial.
-        others: The others from the best on; the first ten count that have done all of its folds and differ from it.
+        others: The others from the best on; the first ten count that have done all of its folds and differ from it
+            (by less than what has diverged beyond all measure does).
 
     Returns:
         0 where there is nothing to go by.
@@ -38,7 +40,7 @@ def fold_error(incumbent: Folds, others: Iterable[Folds]) -> float:
     k, variances = len(incumbent), []
     for other in others:
         differences = [loss - other[fold] for fold, loss in incumbent.items() if fold in other]
-        if len(differences) == k > 1 and any(differences):
+        if len(differences) == k > 1 and 0 < max(map(abs, differences)) < _LARGEST:
             variances.append(float(np.var(differences, ddof=1)))
         if len(variances) == _CHALLENGERS:
             break

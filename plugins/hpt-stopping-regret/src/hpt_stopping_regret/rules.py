@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Improvement", "Regret"]
 
+_LARGEST = 1e150  # losses beyond it would overflow when they are squared
 _WORTHLESS = 0.01  # of the way from a middling early result to the best: a gain that is not worth another trial
 
 
@@ -120,7 +121,7 @@ class _Gainful(ABC):
             found: list[Any] = [history.trials[i].metrics.get(name, math.nan) for i in numbers]
             losses = np.array(found, dtype=np.float64) * (-1.0 if self.maximize else 1.0)
         known = np.isfinite(losses)
-        return numbers[known], losses[known]
+        return numbers[known], np.clip(losses[known], -_LARGEST, _LARGEST)
 
 
 @attrs.define(kw_only=True)
