@@ -19,7 +19,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
-from sklearn.linear_model import LogisticRegression, Perceptron, SGDClassifier
+from sklearn.linear_model import Lasso, LogisticRegression, Perceptron, SGDClassifier
 from sklearn.model_selection import (
     ShuffleSplit,
     StratifiedShuffleSplit,
@@ -95,6 +95,17 @@ def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:
     expected = [cross_val_score(clone(estimator).set_params(max_iter=n), X, y, cv=2) for n in (3, 6, 9)]
     assert [r.value for r in reports] == pytest.approx([scores.mean() for scores in expected], abs=1e-12)
     assert result["std_value"] == pytest.approx(expected[-1].std(), abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_iterations_go_on_where_they_were_and_are_no_more_than_asked_for() -> None:
+    estimator = Lasso(alpha=1e-3, max_iter=12, tol=0)  # each iteration depends on the coefficients alone
+    data = load_diabetes(return_X_y=True)
+    X, y = StandardScaler().fit_transform(data[0]), data[1]
+    reports, _ = curve(estimator, X=X, y=y, resource="growth", levels=3, cv=2)
+    scores = [cross_val_score(clone(estimator).set_params(max_iter=n), X, y, cv=2).mean() for n in (4, 8, 12)]
+    assert [r.value for r in reports] == pytest.approx(scores, abs=1e-12)
+    assert abs(scores[2] - scores[1]) > 1e-6
 
 
 def test_epochs_by_partial_fit_are_the_epochs_of_fit() -> None:
@@ -267,8 +278,9 @@ def test_weights_reach_the_step_that_grows() -> None:
     fit_params = {"randomforestclassifier__sample_weight": weights}
     reports, _ = curve(pipeline, resource="growth", levels=2, fit_params=fit_params)
     assert reports[-1].value == cross_val_score(pipeline, X, y, cv=SPLIT, params=fit_params)[0]
-    with pytest.raises(UsageError, match="written step__name"):
-        curve(pipeline, resource="growth", fit_params={"sample_weight": weights})
+    for name in ("sample_weight", "forest__sample_weight"):
+        with pytest.raises(UsageError, match="written step__name"):
+            curve(pipeline, resource="growth", fit_params={name: weights})
 
 
 def test_the_space_is_still_checked() -> None:

@@ -90,6 +90,14 @@ def test_every_form_gives_the_estimator_written_out(spec: Any, expected: Any) ->
         (3, "Must give an estimator"),
         ([["scale"]], 'estimator[0]: Must be ["name", estimator]'),
         ({"use": "sklearn.compose:ColumnTransformer"}, "ColumnTransformer cannot be made"),
+        (
+            {"use": "sklearn.multiclass:OneVsRestClassifier", "estimator": SVM},
+            f'estimator.estimator: Is text here. Write {{ use = "{SVM}" }} for the estimator',
+        ),
+        (
+            {"use": "sklearn.pipeline:Pipeline", "steps": [["svm", SVM]]},
+            f'estimator.steps[0][1]: Is text here. Write {{ use = "{SVM}" }}',
+        ),
     ],
     ids=repr,
 )

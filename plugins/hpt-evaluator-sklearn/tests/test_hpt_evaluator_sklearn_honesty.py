@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import sklearn
@@ -79,6 +80,26 @@ def test_routed_arguments_go_where_they_were_requested() -> None:
             assert [r.metrics["train_value"] for r in reports] == expected["train_score"].tolist()
 
 
+def test_arguments_that_are_requested_by_another_name_arrive_at_their_own() -> None:
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = DecisionTreeClassifier(max_depth=1, random_state=0).set_fit_request(sample_weight="rain")
+        scorer = make_scorer(accuracy_score).set_score_request(sample_weight="snow")
+        splitter = GroupKFold(3).set_split_request(groups="house")
+        given = {"rain": WEIGHTS, "snow": WEIGHTS[::-1], "house": GROUPS}
+        plain = {"cv": splitter, "scoring": scorer, "params": given}
+        evaluator = SklearnEvaluator(
+            estimator=estimator, X=X, y=y, cv=splitter, scoring=scorer, fit_params=given, holdout=0.2, compare=False
+        )
+        found = evaluator.conclude(TrialContext(params={}))
+        aside = evaluator.material.aside
+        assert aside is not None
+        assert found["holdout_value"] == accuracy_score(
+            aside.y, evaluator.best_estimator.predict(aside.X), sample_weight=aside.fit_params["snow"]
+        )
+        everything = attrs.evolve(evaluator, holdout=0.0)
+        assert values(everything) == cross_validate(estimator, X, y, **plain)["test_score"].tolist()
+
+
 def test_routing_is_on_inside_the_evaluator_alone() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = DecisionTreeClassifier(random_state=0).set_fit_request(sample_weight=True)
@@ -143,6 +164,10 @@ def test_the_words_say_what_the_numbers_are_worth() -> None:
     assert "biased upwards" in clear
     assert "which may be chance" in compare([0.9, 0.7], [0.8, 0.8], 75, 25).text
     assert "worse" in compare([0.7, 0.6], [0.8, 0.8], 75, 25).text
+    equal = compare([0.9 - 1 / 599, 0.7 - 1 / 599, 0.1 - 1 / 599], [0.9, 0.7, 0.1], 400, 200)
+    assert (equal.low, equal.high) == (None, None)
+    assert compare([2e-15, 3e-15], [1e-15, 1e-15], 8, 2).low is not None
+    assert "worse over 3 paired folds, by the same on each, which tells nothing of its uncertainty" in equal.text
     single = compare([0.9], [0.8], 75, 25)
     assert (single.low, single.high) == (None, None)
     assert "on one split" in single.text

@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
@@ -66,6 +68,12 @@ def doubled(rows: Any) -> Any:
 def closure(factor: float) -> Any:
     """A function that depends on more than what can be seen of it."""
     return lambda rows: rows * factor
+
+
+def asking(transformer: Any) -> Any:
+    """One that is fitted with metadata, which its parameters do not tell."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        return transformer.set_fit_request(sample_weight=True)
 
 
 def scores(evaluator: SklearnEvaluator, **params: Any) -> list[float]:
@@ -139,6 +147,19 @@ def test_sparse_rows_of_text_are_shared_too_and_cannot_be_spoilt() -> None:
     assert cache.hits >= 9
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames_between_steps_are_shared_too(library: str) -> None:
+    pytest.importorskip(library)
+    pipeline = make_pipeline(StandardScaler(), SVC()).set_output(transform=library)
+    evaluator = SklearnEvaluator(estimator=pipeline, X=X, y=y, cv=3)
+    for C in (0.1, 1.0):
+        expected = cross_val_score(clone(pipeline).set_params(svc__C=C), X, y, cv=3).tolist()
+        assert scores(evaluator, svc__C=C) == expected
+    cache = evaluator.shared(("value",)).cache
+    assert cache is not None
+    assert cache.hits == 3
+
+
 def test_dense_rows_cannot_be_spoilt_either() -> None:
     models: dict[str, Any] = {"vandal": Vandal(), "svm": SVC()}
     evaluator = SklearnEvaluator(pipeline=[["scale", StandardScaler()], "model"], choices={"model": models}, X=X, y=y)
@@ -156,6 +177,21 @@ def test_fit_arguments_reach_their_steps() -> None:
     assert scores(evaluator) == scores(evaluator) == expected
 
 
+def test_steps_that_take_no_metadata_are_shared_while_routing_is_on() -> None:
+    weights = np.linspace(0.01, 2, 150)
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(Counting(), SVC().set_fit_request(sample_weight=True))
+        scorer = get_scorer("accuracy").set_score_request(sample_weight=False)
+        given = {"sample_weight": weights}
+        evaluator = SklearnEvaluator(estimator=pipeline, X=X, y=y, cv=3, scoring=scorer, fit_params=given)
+        for C in (0.1, 10.0):
+            changed = clone(pipeline).set_params(svc__C=C)
+            expected = cross_val_score(changed, X, y, cv=3, scoring=scorer, params=given).tolist()
+            Counting.fits.clear()
+            assert scores(evaluator, svc__C=C) == expected
+            assert len(Counting.fits) == (3 if C == 0.1 else 0)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -166,6 +202,7 @@ def test_fit_arguments_reach_their_steps() -> None:
         (PCA(1, random_state=1), PCA(True, random_state=1), False),
         (PCA(1, random_state=1), PCA(1.0, random_state=1), False),
         (SelectKBest(f_classif), SelectKBest(f_classif), True),
+        (StandardScaler(), StandardScaler().set_output(transform="pandas"), False),
         (FunctionTransformer(np.log1p), FunctionTransformer(np.exp), False),
         (FunctionTransformer(np.log1p), FunctionTransformer(np.log1p), True),
         (FunctionTransformer(np.sort), FunctionTransformer(doubled), False),
@@ -194,9 +231,10 @@ def test_the_key_is_the_content(one: Any, other: Any, same: bool) -> None:
         FunctionTransformer(closure(2)),
         FunctionTransformer(object()),
         make_pipeline(StandardScaler(), PCA(2)),
+        asking(StandardScaler()),
         ColumnTransformer([("a", np.array([StandardScaler()]), [0])]),
     ],
-    ids=["random", "random-state", "closure", "object", "nested", "object array"],
+    ids=["random", "random-state", "closure", "object", "nested", "metadata", "object array"],
 )
 def test_what_is_random_or_has_no_content_is_never_shared(transformer: Any) -> None:
     assert step_key(transformer) is None

@@ -81,6 +81,17 @@ def test_the_best_goes_on_when_enough_wait_or_nobody_else_will_come() -> None:
     assert Folds(waiting=4).promote(history) == 1
 
 
+def test_none_goes_on_while_a_better_one_runs_by_which_it_will_be_measured() -> None:
+    """Those that tie with it go on beside it, and one that has only begun is not known to be better."""
+    for running, chosen in (([0.1], None), ([0.1, 0.9], None), ([0.2], 0), ([0.2, 0.1], 0), ([0.3], 0), ([], 0)):
+        history = study_of([[0.2], [0.5], running], [WAITS, WAITS, None])
+        for closing in (False, True):
+            history.closing = closing
+            assert Folds(waiting=2).promote(history) == chosen
+    history = study_of([[0.2], [0.1], [0.3] * 5], [WAITS, None, 0.3])
+    assert Folds().promote(history) == 0
+
+
 def test_with_an_incumbent_all_that_wait_go_on_or_are_retired() -> None:
     """0.2 would tie with it, 0.5 is hopeless."""
     history = waiting(0.5, 0.2, complete=[0.2, 0.3, 0.2, 0.3, 0.2])

@@ -18,6 +18,12 @@ from hpt_core import UsageError
 
 __all__ = ["Comparison", "compare"]
 
+_CONFIDENCE = 0.95
+"""Of the interval."""
+
+_ROUNDING = 1e-12
+"""Relative to scores: differences that lie no further apart are the same."""
+
 
 @attrs.frozen
 class Comparison:
@@ -28,9 +34,8 @@ class Comparison:
         best: Mean score of the winner.
         default: Mean score of the default configuration.
         gain: Mean paired difference, in the direction of better: positive means that the winner is better.
-        low: Lower end of the interval of the gain; None with one fold.
-        high: Its upper end; None with one fold.
-        confidence: Of the interval.
+        low: Lower end of the interval of the gain; None with one fold, or if the difference is the same on each.
+        high: Its upper end; None likewise.
         folds: How many paired folds there are.
     """
 
@@ -40,7 +45,6 @@ class Comparison:
     gain: float
     low: float | None
     high: float | None
-    confidence: float
     folds: int
 
     @property
@@ -51,11 +55,13 @@ class Comparison:
             f"The winner's {self.name} is {self.best:.4g}, the default configuration's {self.default:.4g}:"
             f" {abs(self.gain):.3g} {worse}"
         )
-        if self.low is None or self.high is None:
+        if self.folds == 1:
             said += " on one split, which tells nothing of its uncertainty."
+        elif self.low is None or self.high is None:
+            said += f" over {self.folds} paired folds, by the same on each, which tells nothing of its uncertainty."
         else:
             unsure = ", which may be chance" if self.low <= 0 <= self.high else ""
-            interval = f"{self.confidence:.0%} interval {self.low:.3g} to {self.high:.3g}"
+            interval = f"{_CONFIDENCE:.0%} interval {self.low:.3g} to {self.high:.3g}"
             said += f" over {self.folds} paired folds ({interval}){unsure}."
         return f"{said} The winner is the best of many on these same folds, so this gain is biased upwards"
 
@@ -68,7 +74,6 @@ def compare(
     *,
     name: str = "score",
     direction: str = "maximize",
-    confidence: float = 0.95,
 ) -> Comparison:
     """Compare a winner with the default configuration.
 
@@ -79,7 +84,6 @@ def compare(
         n_test: Rows to score on in a fold, on average.
         name: What the score is called, for the text.
         direction: ``"maximize"`` or ``"minimize"``: which scores are better.
-        confidence: Of the interval, between 0 and 1.
 
     Returns:
         The estimate, its corrected interval, and both in words.
@@ -95,8 +99,8 @@ def compare(
     k = len(differences)
     gain = float(differences.mean())
     low = high = None
-    if k > 1:
+    if np.ptp(differences) > _ROUNDING * np.abs([best, default]).max():
         deviation = math.sqrt((1 / k + n_test / n_train) * float(differences.var(ddof=1)))
-        half = float(student.ppf((1 + confidence) / 2, k - 1)) * deviation
+        half = float(student.ppf((1 + _CONFIDENCE) / 2, k - 1)) * deviation
         low, high = gain - half, gain + half
-    return Comparison(name, float(best.mean()), float(default.mean()), gain, low, high, confidence, k)
+    return Comparison(name, float(best.mean()), float(default.mean()), gain, low, high, k)

@@ -46,9 +46,8 @@ def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
 
 def score_rows(estimator: Any, shared: Shared, data: Data) -> dict[str, float]:
     """Score a fitted estimator on rows that it has not seen."""
-    routes = shared.routes(estimator)
-    wanted = () if routes is None else routes.score
-    params = {name: value for name, value in data.bag.items() if name in wanted}
+    routes = shared.routes(estimator, data)
+    params = {} if routes is None else routes.score
     return {name: float(score) for name, score in shared.scorers(estimator, data.X, data.y, **params).items()}
 
 

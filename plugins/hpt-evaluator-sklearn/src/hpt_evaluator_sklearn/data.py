@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing, indexable
 
 from hpt_core import Mistake, UsageError, import_object
-from hpt_evaluator_sklearn.estimators import imported, near
+from hpt_evaluator_sklearn.estimators import called, imported, near, parameters_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,23 +127,9 @@ def _from_source(source: Any) -> Data:
 
 
 def _call(function: Any, options: dict[str, Any]) -> Any:
-    if not callable(function):
-        if options:
-            raise UsageError(Mistake(_PATH, f"An object takes no arguments. Got {', '.join(options)}."))
-        return function
-    known, name = inspect.signature(function).parameters, getattr(function, "__name__", repr(function))
-    unknown = [option for option in options if option not in known]
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
-    if unknown and not takes_any:
-        mistakes = [Mistake(f"{_PATH}.{n}", f"{name} has no parameter {n!r}.{near(n, known)}") for n in unknown]
-        raise UsageError(*mistakes)
-    if "return_X_y" in known:
+    if "return_X_y" in (parameters_of(function) or ()):
         options = {"return_X_y": True, **options}
-    try:
-        return function(**options)
-    except Exception as err:  # the user's own function may fail in any way
-        said = f"{name} failed: {type(err).__name__}: {err}".rstrip(".")
-        raise UsageError(Mistake(_PATH, f"{said}.")) from err
+    return called(function, options, _PATH, failed="failed")
 
 
 def _from_result(result: Any, target: Any, name: str) -> Data:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -68,14 +69,14 @@ def _part(spec: Any, path: str) -> Any:
 def build(spec: Any, path: str) -> Any:
     """Make whatever object a specification describes (an estimator, a splitter)."""
     if isinstance(spec, str):
-        return _called(imported(spec, path), {}, path)
+        return called(imported(spec, path), {}, path)
     if isinstance(spec, Mapping):
         arguments = {key: _argument(value, f"{path}.{key}") for key, value in spec.items() if key != "use"}
         if "use" not in spec:
             raise UsageError(Mistake(path, f'The table needs a key `use = "module:Class"`. Got {spec!r:.80}.'))
-        return _called(imported(spec["use"], f"{path}.use"), arguments, path)
+        return called(imported(spec["use"], f"{path}.use"), arguments, path)
     if isinstance(spec, type):
-        return _called(spec, {}, path)
+        return called(spec, {}, path)
     return clone(spec) if hasattr(spec, "get_params") else spec
 
 
@@ -111,52 +112,57 @@ def _argument(value: Any, path: str) -> Any:
         items = [_argument(item, f"{path}[{i}]") for i, item in enumerate(value)]
         # scikit-learn writes (name, estimator) pairs as tuples; plain lists stay lists
         return tuple(items) if any(hasattr(item, "get_params") for item in items) else items
+    if isinstance(value, str) and _names_an_estimator(value):
+        msg = f'Is text here. Write {{ use = "{value}" }} for the estimator, {{ import = "{value}" }} for its class.'
+        raise UsageError(Mistake(path, msg))
     return value
 
 
-def _called(found: Any, arguments: dict[str, Any], path: str) -> Any:
+def _names_an_estimator(text: str) -> bool:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        return False
+    try:
+        return hasattr(import_object(text), "get_params")
+    except UsageError:
+        return False
+
+
+def called(found: Any, arguments: dict[str, Any], path: str, *, failed: str = "cannot be made") -> Any:
+    """What a class or function gives; an object that is neither gives itself, or a clone.
+
+    Args:
+        found: Class, function or object.
+        arguments: By name. Lists become tuples where the default is one: TOML and JSON have no tuples.
+        path: Key path for messages.
+        failed: What it does that raises an exception.
+
+    Raises:
+        UsageError: If an argument is unknown, or for any exception.
+    """
     if not callable(found) or (hasattr(found, "get_params") and not isinstance(found, type)):
         if arguments:
             msg = f"Takes no arguments, being an object already. Got {', '.join(arguments)}."
             raise UsageError(Mistake(path, msg))
         return clone(found) if hasattr(found, "get_params") else found
-    known = _keywords(found)
-    mistakes = [
-        Mistake(f"{path}.{key}", f"{found.__name__} has no parameter {key!r}.{near(key, known)}")
-        for key in arguments
-        if known is not None and key not in known
-    ]
-    if mistakes:
-        raise UsageError(*mistakes)
+    name, known = getattr(found, "__name__", repr(found)), parameters_of(found)
+    if known is not None and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
+        hints = {key: near(key, known) for key in arguments if key not in known}
+        if hints:
+            raise UsageError(*(Mistake(f"{path}.{k}", f"{name} has no parameter {k!r}.{h}") for k, h in hints.items()))
+    tuples = [key for key, p in (known or {}).items() if isinstance(p.default, tuple)]
     try:
-        return found(**_as_tuples(found, arguments))
+        return found(**{k: tuple(v) if k in tuples and isinstance(v, list) else v for k, v in arguments.items()})
     except Exception as err:  # the user's own function may fail in any way
-        name = getattr(found, "__name__", repr(found))
-        said = f"{name} cannot be made: {type(err).__name__}: {err}".rstrip(".")
+        said = f"{name} {failed}: {type(err).__name__}: {err}".rstrip(".")
         raise UsageError(Mistake(path, f"{said}.")) from err
 
 
-def _keywords(function: Any) -> dict[str, inspect.Parameter] | None:
-    """Names that a callable takes; None where it takes any or does not tell."""
+def parameters_of(function: Any) -> Mapping[str, inspect.Parameter] | None:
+    """What a callable takes, by name; None where it does not tell."""
     try:
-        parameters = inspect.signature(function).parameters
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):
         return None
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return None if takes_any else dict(parameters)
-
-
-def _as_tuples(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Lists become tuples where the default is a tuple: TOML and JSON have no tuples."""
-    known = _keywords(function) or {}
-    return {
-        key: tuple(value) if isinstance(value, list) and _has_tuple(known.get(key)) else value
-        for key, value in arguments.items()
-    }
-
-
-def _has_tuple(parameter: inspect.Parameter | None) -> bool:
-    return parameter is not None and isinstance(parameter.default, tuple)
 
 
 def seed_random_states(estimator: Any, seed: int) -> None:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
 from hpt_core import Params, Report, Space, TrialContext, UsageError, option
 from hpt_evaluator_sklearn.checks import find_mistakes, option_mistakes
 from hpt_evaluator_sklearn.conclusion import conclude
 from hpt_evaluator_sklearn.data import Data, load_data
 from hpt_evaluator_sklearn.estimators import Recipe, make_recipe
-from hpt_evaluator_sklearn.reports import (
-    FoldMemory,
-    in_context,
-    known_folds,
-    report_folds,
-    report_levels,
-    report_steps,
-    summary,
-)
+from hpt_evaluator_sklearn.fitting import FoldScore
+from hpt_evaluator_sklearn.reports import in_context, known_folds, report_folds, report_levels, report_steps, summary
 from hpt_evaluator_sklearn.routing import routing_context, routing_enabled
 from hpt_evaluator_sklearn.scoring import Scorers, required, resolve_scorers
 from hpt_evaluator_sklearn.shared import Material, Shared, prepare_material
 from hpt_evaluator_sklearn.transformers import TransformerCache
-from hpt_evaluator_sklearn.workplace import Workplace
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -35,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["SklearnEvaluator"]
 
 _SEED_LIMIT = 2**32 - 1
+_REMEMBERED = 1000
+"""Trials whose folds are remembered, in case one of them wins."""
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -130,7 +127,7 @@ class SklearnEvaluator:
     _space: Space | None = attrs.field(default=None, init=False, repr=False)
     _objectives: Mapping[str, str] = attrs.field(factory=dict, init=False, repr=False)
     _shared: Shared | None = attrs.field(default=None, init=False, repr=False)
-    _memory: FoldMemory = attrs.field(factory=FoldMemory, init=False, repr=False)
+    _done: dict[str, list[FoldScore]] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         mistakes = option_mistakes(self)
@@ -215,13 +212,16 @@ class SklearnEvaluator:
     def _context(self) -> AbstractContextManager[object]:
         return routing_context(self.metadata_routing)
 
-    def _enter(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Where estimators are fitted and scored: threads and routing are as the options say, for so long only."""
         _ = self.recipe  # imports the libraries whose threads are limited
-        return self._work.enter()
+        with self._context(), self._threads.limit(limits=self.threads or None):
+            yield
 
     @cached_property
-    def _work(self) -> Workplace:
-        return Workplace(self.threads, routing=self.metadata_routing)
+    def _threads(self) -> Any:
+        return ThreadpoolController()
 
     # --- what the core calls ----------------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class SklearnEvaluator:
         Returns:
             Means over the folds, see `summary`.
         """
-        return in_context(self._evaluate(trial), self._enter)
+        return in_context(self._evaluate(trial), self._at_work)
 
     def _evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
         shared, estimator = self.shared(trial.objectives), self.configured(trial)
@@ -272,7 +272,9 @@ class SklearnEvaluator:
             done = yield from report_levels(shared.by_growth(estimator, self.report_steps, self.grow), trial.objectives)
         else:
             done = yield from report_levels(shared.by_subsets(estimator, self.report_steps), trial.objectives)
-        self._memory.keep(trial.params, self._seed_of(trial), done)
+        self._done[self._key(trial)] = done
+        if len(self._done) > _REMEMBERED:
+            del self._done[next(iter(self._done))]
         return summary(done, trial.objectives)
 
     @property
@@ -290,19 +292,21 @@ class SklearnEvaluator:
             JSON-shaped, see `hpt_evaluator_sklearn.conclusion.conclude`. The fitted estimator is then in
             ``best_estimator``.
         """
-        with self._enter():
+        with self._at_work():
             return conclude(self, best)
 
     # --- what concluding asks ---------------------------------------------------------------------------
 
     def fold_scores(self, trial: TrialContext) -> list[float]:
         """The first objective on each fold: remembered, or evaluated now."""
-        done = self._memory.get(trial.params, self._seed_of(trial))
-        if done is None:
+        if self._key(trial) not in self._done:
             for _ in self.evaluate(trial):
                 pass
-            done = self._memory.get(trial.params, self._seed_of(trial)) or []
-        return [required(fold.scores, trial.objectives[0]) for fold in done]
+        done = self._done.get(self._key(trial), [])
+        return [required(fold, trial.objectives[0]) for fold in done]
+
+    def _key(self, trial: TrialContext) -> str:
+        return json.dumps([trial.params, self._seed_of(trial)], sort_keys=True)
 
     def default_params(self) -> Params:
         """The space's default configuration; before `check` told the space, the estimator as it is given."""

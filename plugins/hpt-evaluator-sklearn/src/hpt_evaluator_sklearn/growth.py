@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
 
 from hpt_core import Mistake, UsageError
-from hpt_evaluator_sklearn.transformers import TransformerCache, by_step, fit_front, is_sequence
+from hpt_evaluator_sklearn.transformers import TransformerCache, is_sequence, step_memory
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.splits import FoldData
@@ -21,6 +23,9 @@ __all__ = ["Growth", "growing_parameter", "growth_size"]
 
 EPOCHS = "partial_fit"
 """Stands for growth by passes over the data instead of by a parameter."""
+
+_BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+"""Their ``max_iter`` counts trees, those of earlier fits included; elsewhere it counts the iterations of one fit."""
 
 
 def growing_parameter(estimator: Any) -> str | None:
@@ -64,22 +69,14 @@ class Growth:
     def __init__(self, estimator: Any, fold: FoldData, how: str, steps: int, cache: TransformerCache | None) -> None:
         self.estimator = estimator
         self.fold = fold
-        self.seconds = 0.0
         self._how = how
         self._steps = steps
         self._model = last_step(estimator)
         self._full = growth_size(estimator, how, steps)
         self._size = 0
-        self._rows, self._params = fold.X_train, dict(fold.fit_params)
         started = perf_counter()
-        if is_sequence(estimator):
-            params = by_step(estimator, fold.fit_params)
-            if params is None:
-                msg = f"Fit arguments of a pipeline are written step__name. Got {', '.join(fold.fit_params)}."
-                raise UsageError(msg)
-            self._rows = fit_front(estimator, fold, params, cache)
-            self._params = params[estimator.steps[-1][0]]
-        self.seconds += perf_counter() - started
+        self._rows, self._params = _fit_front(estimator, fold, cache)
+        self.seconds = perf_counter() - started
 
     def advance(self, step: int) -> None:
         """Grow to ``step`` of all steps; what is reached already is not done again."""
@@ -91,9 +88,10 @@ class Growth:
             for epoch in range(self._size, size):
                 self._one_epoch(first=epoch == 0)
         else:
-            self._model.set_params(**{self._how: size, "warm_start": True})
+            counts_on = self._how != "max_iter" or isinstance(self._model, _BOOSTING)
+            self._model.set_params(**{self._how: size if counts_on else size - self._size, "warm_start": True})
             with warnings.catch_warnings():
-                if size < self._full:  # an optimiser that was told to stop early has not converged yet
+                if size < self._full or not counts_on:  # an optimiser that is told to stop early has not converged
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self._model.fit(self._rows, self.fold.y_train, **self._params)
         self._size = size
@@ -105,6 +103,21 @@ class Growth:
         if first and wants_classes and is_classifier(self._model):
             extra["classes"] = np.unique(self.fold.y_train)
         self._model.partial_fit(self._rows, self.fold.y_train, **extra, **self._params)
+
+
+def _fit_front(estimator: Any, fold: FoldData, cache: TransformerCache | None) -> tuple[Any, dict[str, Any]]:
+    """Fit all steps but the last, in place; gives the rows that the last one sees, and its arguments of fit."""
+    if not is_sequence(estimator):
+        return fold.X_train, dict(fold.fit_params)
+    beginnings = tuple(f"{name}__" for name, _ in estimator.steps)
+    if not all(name.startswith(beginnings) for name in fold.fit_params):
+        raise UsageError(f"Fit arguments of a pipeline are written step__name. Got {', '.join(fold.fit_params)}.")
+    own = {name: value for name, value in fold.fit_params.items() if name.startswith(beginnings[-1])}
+    others = {name: value for name, value in fold.fit_params.items() if name not in own}
+    front = Pipeline([*estimator.steps[:-1], (estimator.steps[-1][0], "passthrough")], memory=step_memory(fold, cache))
+    rows = front.fit_transform(fold.X_train, fold.y_train, **others)
+    estimator.steps[:-1] = front.steps[:-1]
+    return rows, {name.removeprefix(beginnings[-1]): value for name, value in own.items()}
 
 
 def growth_size(estimator: Any, how: str, steps: int) -> int:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import numpy as np
 
-from hpt_core import Params, Report, TrialContext
-from hpt_evaluator_sklearn.fitting import FoldScore
+from hpt_core import Report, TrialContext
 from hpt_evaluator_sklearn.scoring import required
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["FoldMemory", "in_context", "known_folds", "report_folds", "report_levels", "report_steps", "summary"]
+    from hpt_evaluator_sklearn.fitting import FoldScore
 
-_REMEMBERED = 1000
-"""Trials whose folds are remembered, in case one of them wins."""
+__all__ = ["in_context", "known_folds", "report_folds", "report_levels", "report_steps", "summary"]
+
+
+_NOT_SPREAD = ("train_", "fit_time", "score_time")
+"""Beginnings of what is told without its standard deviation over folds."""
 
 
 def report_folds(
@@ -41,15 +40,16 @@ def report_folds(
     for fold in folds:
         done.append(fold)
         if len(done) > after:
-            yield Report(len(done), required(fold.scores, objectives[0]), fold.metrics(objectives[0]))
+            rest = {name: score for name, score in fold.items() if name != objectives[0]}
+            yield Report(len(done), required(fold, objectives[0]), rest)
     return done
 
 
 def known_folds(trial: TrialContext) -> dict[int, FoldScore]:
     """Fold from 0 -> what it gave, of those that a trial reported before it was paused or lost."""
-    found = {report.step - 1: FoldScore.of(report, trial.objectives[0]) for report in trial.reports}
-    lacking = dict.fromkeys((name for fold in found.values() for name in fold.scores), math.nan)  # not finite: not told
-    return {i: attrs.evolve(fold, scores={**lacking, **fold.scores}) for i, fold in found.items()}
+    found = {report.step - 1: {trial.objectives[0]: report.value, **report.metrics} for report in trial.reports}
+    lacking = {name: math.nan for fold in found.values() for name in fold if name != "warnings"}  # not finite: not told
+    return {i: lacking | fold for i, fold in found.items()}
 
 
 def report_levels(
@@ -112,27 +112,6 @@ def report_steps(levels: int, given: Sequence[int] | None, resource: str) -> lis
     return steps
 
 
-@attrs.define
-class FoldMemory:
-    """The folds of recent trials, so that the winner need not be evaluated again to be compared."""
-
-    _kept: OrderedDict[str, list[FoldScore]] = attrs.field(factory=OrderedDict)
-
-    def keep(self, params: Params, seed: int | None, folds: list[FoldScore]) -> None:
-        """Remember what a configuration gave under a seed."""
-        self._kept[_key(params, seed)] = folds
-        if len(self._kept) > _REMEMBERED:
-            self._kept.popitem(last=False)
-
-    def get(self, params: Params, seed: int | None) -> list[FoldScore] | None:
-        """What a configuration gave under a seed; None if that is not known."""
-        return self._kept.get(_key(params, seed))
-
-
-def _key(params: Params, seed: Any) -> str:
-    return json.dumps([params, seed], sort_keys=True)
-
-
 def summary(folds: Sequence[FoldScore], objectives: Sequence[str]) -> dict[str, float]:
     """The final result of a trial: means over its folds.
 
@@ -146,16 +125,14 @@ def summary(folds: Sequence[FoldScore], objectives: Sequence[str]) -> dict[str, 
         count ``warnings``.
     """
     result: dict[str, float] = {}
-    for name in folds[0].scores:
-        values = np.array([required(fold.scores, name) for fold in folds])
+    for name in folds[0]:
+        if name == "warnings":
+            continue
+        values = np.array([required(fold, name) for fold in folds])
         result[name] = float(values.mean())
-        if len(folds) > 1:
+        if len(folds) > 1 and not name.startswith(_NOT_SPREAD):
             result[f"std_{name}"] = float(values.std())
     for name in objectives:
         required(result, name)
-    for name in folds[0].train_scores:
-        result[f"train_{name}"] = float(np.mean([fold.train_scores[name] for fold in folds]))
-    result["fit_time"] = sum(fold.fit_time for fold in folds) / len(folds)
-    result["score_time"] = sum(fold.score_time for fold in folds) / len(folds)
-    count = sum(fold.warnings for fold in folds)
+    count = sum(fold.get("warnings", 0) for fold in folds)
     return {**result, "warnings": float(count)} if count else result

@@ -57,7 +57,8 @@ def split_params(splitter: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     if not routing_enabled():
         return {"groups": params.get("groups")}
     wanted = get_routing_for_object(splitter).consumes("split", params.keys())
-    return {name: value for name, value in params.items() if name in wanted}
+    routed = _routed({"split": splitter}, {name: value for name, value in params.items() if name in wanted})
+    return dict(routed.split.split)
 
 
 def route(estimator: Any, scorer: Any, splitter: Any, params: Mapping[str, Any]) -> Routes:
@@ -72,12 +73,16 @@ def route(estimator: Any, scorer: Any, splitter: Any, params: Mapping[str, Any])
     Raises:
         UsageError: If nobody said whether an argument is wanted, with scikit-learn's own words.
     """
-    router = MetadataRouter(owner="hpt")
-    for taker, method in ((estimator, "fit"), (scorer, "score"), (splitter, "split")):
-        mapping = MethodMapping().add(caller="fit", callee=method)
-        router.add(**{method: taker}, method_mapping=mapping)
     try:
-        routed = process_routing(router, "fit", **params)
+        routed = _routed({"fit": estimator, "score": scorer, "split": splitter}, params)
     except (TypeError, ValueError) as err:  # UnsetMetadataPassedError is a ValueError
         raise UsageError(Mistake("evaluator.fit_params", f"{err}")) from err
     return Routes(dict(routed.fit.fit), dict(routed.score.score))
+
+
+def _routed(takers: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+    """The arguments that each of the takers is given, under the name that it has for them; by the method that takes."""
+    router = MetadataRouter(owner="hpt")
+    for method, taker in takers.items():
+        router.add(**{method: taker}, method_mapping=MethodMapping().add(caller="fit", callee=method))
+    return process_routing(router, "fit", **params)

@@ -7,7 +7,7 @@ negated ``neg_...`` scorer and to be minimised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -30,21 +30,15 @@ class Scorers:
     """All scores of a study; call it as a scorer to get them by name.
 
     Attributes:
-        scorers: Name -> scorer, a callable ``(estimator, X, y)``.
-        losses: Names whose scorer is negated: smaller is better.
-        known: Names for which it is known that greater is better.
-        combined: scikit-learn's scorer of all of them, which predicts once for all; None for a single one.
+        scorer: scikit-learn's scorer; where there are several scores, the one of all, which predicts once for all.
+        name: What the score of a scorer is called that gives a number.
+        directions: Name -> ``"maximize"`` or ``"minimize"`` where it is known which is better; scores that are to be
+            minimised are negated.
     """
 
-    scorers: Mapping[str, Any]
-    losses: frozenset[str] = frozenset()
-    known: frozenset[str] = frozenset()
-    combined: Callable[..., Mapping[str, float]] | None = None
-
-    @property
-    def requester(self) -> Any:
-        """What metadata routing asks which arguments scoring wants."""
-        return self.combined or next(iter(self.scorers.values()))
+    scorer: Any
+    name: str
+    directions: Mapping[str, str] = attrs.field(factory=dict)
 
     def __call__(self, estimator: Any, X: Any, y: Any, **params: Any) -> dict[str, float]:
         """Score a fitted estimator.
@@ -59,14 +53,11 @@ class Scorers:
             Name -> score, in the sign that the user asked for.
         """
         arguments = (X,) if y is None else (X, y)
-        if self.combined is not None:
-            scores = dict(self.combined(estimator, *arguments, **params))
-        else:
-            name, scorer = next(iter(self.scorers.items()))
-            score = scorer(estimator, *arguments, **params)
-            scores = dict(score) if isinstance(score, Mapping) else {name: score}
-        for name in self.losses:
-            scores[name] = 0.0 - scores[name]
+        found = self.scorer(estimator, *arguments, **params)
+        scores = dict(found) if isinstance(found, Mapping) else {self.name: found}
+        for name, direction in self.directions.items():
+            if direction == "minimize":
+                scores[name] = 0.0 - scores[name]
         return scores
 
     def direction_mistakes(self, objectives: Mapping[str, str]) -> list[Mistake]:
@@ -77,13 +68,14 @@ class Scorers:
         """
         mistakes = []
         for name, direction in objectives.items():
-            if name in self.losses and direction == "maximize":
-                msg = f"Is a loss: minimise it, or maximise the scorer 'neg_{_SHORT.get(name, name)}'."
-                mistakes.append(Mistake(f"objective.{name}", msg))
-            if name in self.known and direction == "minimize":
-                msg = "Is a scikit-learn score: greater is better, so maximise it."
+            better = self.directions.get(name, direction)
+            if better == direction:
+                continue
+            msg = f"Is a loss: minimise it, or maximise the scorer 'neg_{_SHORT.get(name, name)}'."
+            if better == "maximize":
                 loss = f" The loss to minimise is called {name[4:]!r}." if name.startswith("neg_") else ""
-                mistakes.append(Mistake(f"objective.{name}", msg + loss))
+                msg = f"Is a scikit-learn score: greater is better, so maximise it.{loss}"
+            mistakes.append(Mistake(f"objective.{name}", msg))
         return mistakes
 
 
@@ -108,21 +100,19 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
         raise UsageError(Mistake("objective", "There must be at least one objective."))
     wanted = _wanted(scoring, objectives)
     found: dict[str, Any] = {}
-    losses: set[str] = set()
-    known: set[str] = set()
+    directions: dict[str, str] = {}
     mistakes: list[Mistake] = []
     for name, spec in wanted.items():
         try:
-            found[name], is_loss, is_known = _one(spec, name, estimator, scoring is None)
+            found[name], better = _one(spec, name, estimator, scoring is None)
         except UsageError as err:
             mistakes += err.mistakes
             continue
-        losses |= {name} if is_loss else set()
-        known |= {name} if is_known else set()
+        directions |= {name: better} if better else {}
     if mistakes:
         raise UsageError(*mistakes)
-    combined = check_scoring(estimator, scoring=found) if len(found) > 1 else None
-    return Scorers(found, frozenset(losses), frozenset(known), combined)
+    name, scorer = next(iter(found.items()))
+    return Scorers(check_scoring(estimator, scoring=found) if len(found) > 1 else scorer, name, directions)
 
 
 def _wanted(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
@@ -158,28 +148,28 @@ def _wanted(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
     return {name: table[name] for name in [*objectives, *(n for n in table if n not in objectives)]}
 
 
-def _by_name(name: str) -> tuple[Any, bool] | None:
-    """The scorer of a name and whether it is to be negated; None if there is none."""
+def _by_name(name: str) -> tuple[Any, str] | None:
+    """The scorer of a name and which direction is better; None if there is none."""
     names = get_scorer_names()
     if name in names:
-        return get_scorer(name), False
+        return get_scorer(name), "maximize"
     negated = f"neg_{_SHORT.get(name, name)}"
-    return (get_scorer(negated), True) if negated in names else None
+    return (get_scorer(negated), "minimize") if negated in names else None
 
 
-def _one(spec: Any, name: str, estimator: Any, by_objective: bool) -> tuple[Any, bool, bool]:
-    """One scorer, whether it is a loss, and whether greater is known to be better."""
+def _one(spec: Any, name: str, estimator: Any, by_objective: bool) -> tuple[Any, str | None]:
+    """One scorer, and which direction is better, if that is known."""
     path = f"objective.{name}" if by_objective else _PATH
     if isinstance(spec, Mapping):
-        return _from_metric(dict(spec), f"{path}.{name}"), False, True
+        return _from_metric(dict(spec), f"{path}.{name}"), "maximize"
     if isinstance(spec, str) and ":" in spec:
         spec = import_object(spec, path)
     if isinstance(spec, str):
         found = _by_name(spec)
         if found is not None:
-            return found[0], found[1], not found[1]
+            return found
         if spec in ("value", OWN):
-            return _own_score(estimator, path), False, True
+            return _own_score(estimator, path), "maximize"
         hint = near(spec, [*get_scorer_names(), *_SHORT])
         given = " or give `evaluator.scoring`" if by_objective else ""
         msg = f"There is no scorer {spec!r}.{hint} See sklearn.metrics.get_scorer_names(){given}."
@@ -187,7 +177,7 @@ def _one(spec: Any, name: str, estimator: Any, by_objective: bool) -> tuple[Any,
     if not callable(spec):
         raise UsageError(Mistake(path, f"Must be a scorer: a name or a callable. Got {spec!r:.80}."))
     try:
-        return check_scoring(estimator, scoring=spec), False, False
+        return check_scoring(estimator, scoring=spec), None
     except ValueError as err:
         metric = f"{spec.__module__.split('._')[0]}:{spec.__name__}"
         msg = f'A metric is no scorer yet: write it as {{ use = "{metric}", greater_is_better = ... }}.'

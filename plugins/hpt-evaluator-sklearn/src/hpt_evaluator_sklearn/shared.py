@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedS
 
 from hpt_evaluator_sklearn.data import Data
 from hpt_evaluator_sklearn.estimators import Recipe
-from hpt_evaluator_sklearn.fitting import FoldScore, WarningLog, fit_and_score, fit_fold, is_pairwise, score_fitted
+from hpt_evaluator_sklearn.fitting import FoldScore, WarningLog, fit_and_score, fit_fold, score_fitted
 from hpt_evaluator_sklearn.growth import Growth, growing_parameter
 from hpt_evaluator_sklearn.routing import Routes, route, routing_enabled
 from hpt_evaluator_sklearn.scoring import Scorers
@@ -24,10 +24,6 @@ __all__ = ["Material", "Shared", "prepare_material"]
 
 _VALIDATION_SHARE = 0.2
 """Of the rows, where one split serves a growing model or training set."""
-
-
-Known = Mapping[int, FoldScore]
-_NOTHING: Known = {}
 
 
 @attrs.frozen(eq=False)
@@ -106,13 +102,16 @@ class Shared:
         """The folds of the data."""
         return self.material.folds
 
-    def routes(self, estimator: Any) -> Routes | None:
-        """What metadata routing gives to fit and score; None while it is switched off."""
+    def routes(self, estimator: Any, data: Data | None = None) -> Routes | None:
+        """What metadata routing gives to fit and score, of the folds' data or other data; None while it is off."""
         if not routing_enabled():
             return None
-        return route(estimator, self.scorers.requester, self.material.splitter, self.folds.data.bag)
+        data = self.folds.data if data is None else data
+        return route(estimator, self.scorers.scorer, self.material.splitter, data.bag)
 
-    def by_folds(self, estimator: Any, folds: Folds | None = None, known: Known = _NOTHING) -> Iterator[FoldScore]:
+    def by_folds(
+        self, estimator: Any, folds: Folds | None = None, known: Mapping[int, FoldScore] | None = None
+    ) -> Iterator[FoldScore]:
         """Fit and score clones of an estimator, fold by fold.
 
         Args:
@@ -120,17 +119,16 @@ class Shared:
             folds: Other folds than those of the data.
             known: Fold from 0 -> what is known of it already.
         """
-        folds = self.folds if folds is None else folds
-        routes, pairwise = self.routes(estimator), is_pairwise(estimator)
+        folds, known = self.folds if folds is None else folds, known or {}
+        routes = self.routes(estimator)
         work = partial(
             fit_and_score,
             scorers=self.scorers,
             return_train_score=self.return_train_score,
-            cache=self.cache if routes is None else None,
+            cache=self.cache,
         )
         for i in range(len(folds)):
-            fit = partial(fit_fold, estimator, folds, i, work, routes, pairwise=pairwise)
-            yield known[i] if i in known else self._counted(fit)
+            yield known[i] if i in known else self._counted(partial(fit_fold, estimator, folds, i, work, routes))
 
     def by_subsets(self, estimator: Any, steps: Sequence[int]) -> Iterator[tuple[int, list[FoldScore]]]:
         """Fit and score on growing parts of the training rows, the last of ``steps`` being all of them.
@@ -174,9 +172,8 @@ class Shared:
         )
 
     def _counted(self, work: Callable[[], FoldScore]) -> FoldScore:
-        score: FoldScore
         score, count = self.warnings.call(work)
-        return attrs.evolve(score, warnings=count) if count else score
+        return {**score, "warnings": float(count)} if count else score
 
     def _subset(self, step: int, last: int) -> Folds:
         if step == last:

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, TimeSeriesSplit, check_cv, train_test_split
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import type_of_target
 
@@ -204,36 +205,34 @@ class Folds:
     def __len__(self) -> int:
         return len(self.splits)
 
-    def take(self, i: int, estimator: Any, *, pairwise: bool = False, fresh: bool = False) -> FoldData:
+    def take(self, i: int, estimator: Any, routes: Routes | None = None, *, fresh: bool = False) -> FoldData:
         """Fold ``i`` for an estimator.
 
         Args:
             i: From 0.
             estimator: Decides, by its tags, whether X is a kernel matrix whose columns are rows too.
-            pairwise: Whether its tags say so; asked once per trial.
+            routes: What metadata routing gives fit and score; None: fit gets the data's own arguments.
             fresh: Give copies that the estimator may write to.
         """
-        key = (i, pairwise, len(self.splits[i][0]))
-        if fresh or not self._keep:
-            return self._taken(i, estimator, key, fresh=fresh)
-        found = self._kept.get(key)
+        key = (i, get_tags(estimator).input_tags.pairwise, len(self.splits[i][0]))
+        found = None if fresh else self._kept.get(key)
         if found is None:
-            found = self._taken(i, estimator, key)
-            for part in (found.X_train, found.y_train, found.X_test, found.y_test):
-                if part is not None:
-                    part.flags.writeable = False
-            self._kept[key] = found
-        return found
+            found = self._taken(i, estimator, key, fresh=fresh)
+            if self._keep and not fresh:
+                for part in (found.X_train, found.y_train, found.X_test, found.y_test):
+                    if part is not None:
+                        part.flags.writeable = False
+                self._kept[key] = found
+        return found if routes is None else self._routed(found, i, routes)
 
-    def _taken(self, i: int, estimator: Any, key: tuple[Any, ...], *, fresh: bool = False) -> FoldData:
+    def _taken(self, i: int, estimator: Any, key: tuple[Any, ...], *, fresh: bool) -> FoldData:
         data, (train, test) = self.data, self.splits[i]
         X_train, y_train = _safe_split(estimator, data.X, data.y, train)
         X_test, y_test = _safe_split(estimator, data.X, data.y, test, train)
         fit_params = rows_of(data.fit_params, train, data.rows)
         return FoldData(X_train, y_train, X_test, y_test, fit_params, key=key, fresh=fresh)
 
-    def routed(self, fold: FoldData, i: int, routes: Routes) -> FoldData:
-        """Fold ``i`` with the arguments that metadata routing gives fit and score."""
+    def _routed(self, fold: FoldData, i: int, routes: Routes) -> FoldData:
         train, test = self.splits[i]
         n = self.data.rows
         return attrs.evolve(

@@ -2,7 +2,8 @@
 
 Most searches vary the last step of a pipeline and repeat the steps before it for each trial. A fitted transformer
 and what it made of a fold's training rows are kept, under a key of their whole content: the fold, and class and
-parameters of the transformer and of all before it. A match gives exactly what fitting again would give.
+parameters of the transformer and of all before it. A match gives exactly what fitting again would give. The pipeline
+itself asks for it, as it asks its ``memory``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpt_evaluator_sklearn.splits import FoldData
 
-__all__ = ["TransformerCache", "fit_estimator", "fit_front", "is_plain", "is_sequence"]
+__all__ = ["TransformerCache", "fit_estimator", "is_sequence", "step_memory"]
 
 _SCALARS = (str, int, float, bool, type(None))
 Key = tuple[Any, ...]
@@ -45,7 +48,7 @@ class TransformerCache:
             return None
         self._kept.move_to_end(key)
         self.hits += 1
-        return found[0], found[1] if type(found[1]) is np.ndarray else found[1].copy()
+        return found[0], _unspoilt(found[1])
 
     def put(self, key: Key, transformer: Any, rows: Any) -> Any:
         """Keep a fitted transformer.
@@ -63,7 +66,14 @@ class TransformerCache:
         self._size += size
         while self._size > self.limit:
             self._size -= self._kept.popitem(last=False)[1][2]
-        return rows if type(rows) is np.ndarray else rows.copy()
+        return _unspoilt(rows)
+
+
+def _unspoilt(rows: Any) -> Any:
+    """Kept rows for a fit: an array is read-only, anything else is copied."""
+    if type(rows) is np.ndarray:
+        return rows
+    return rows.clone() if hasattr(rows, "clone") else rows.copy()
 
 
 def _bytes(rows: Any) -> int | None:
@@ -72,6 +82,8 @@ def _bytes(rows: Any) -> int | None:
         return int(rows.nbytes)
     if hasattr(rows, "memory_usage") and hasattr(rows, "copy"):
         return int(rows.memory_usage(deep=True).sum())
+    if hasattr(rows, "estimated_size") and hasattr(rows, "clone"):  # of polars
+        return int(rows.estimated_size())
     parts = [getattr(rows, name, None) for name in ("data", "indices", "indptr")]
     if hasattr(rows, "tocsr") and all(isinstance(part, np.ndarray) for part in parts):
         return int(sum(part.nbytes for part in parts if part is not None))
@@ -99,7 +111,8 @@ def _content(value: Any) -> Any:
     if isinstance(value, _SCALARS):
         return type(value), value
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return type(value), *(_argument(*item) for item in sorted(value.get_params(deep=False).items()))
+        known = getattr(value, "__dict__", {}) | value.get_params(deep=False)  # what it puts out, its metadata requests
+        return type(value), *(_argument(*item) for item in sorted(known.items()))
     if isinstance(value, (list, tuple)):
         return type(value), *(_content(item) for item in value)
     if isinstance(value, dict):
@@ -127,68 +140,47 @@ def _argument(name: str, value: Any) -> Any:
     return name, _content(value)
 
 
+def is_sequence(estimator: Any) -> bool:
+    """Whether an estimator is a `Pipeline` that comes to fitting its steps in turn; its ``memory`` may spare some."""
+    return type(estimator) is Pipeline and len(estimator.steps) > 0 and hasattr(estimator.steps[-1][1], "fit")
+
+
 def is_plain(estimator: Any) -> bool:
     """Whether an estimator is a `Pipeline` that does nothing beyond fitting its steps in turn."""
     return is_sequence(estimator) and estimator.memory is None
 
 
-def is_sequence(estimator: Any) -> bool:
-    """Whether an estimator is a `Pipeline` that comes to fitting its steps in turn; its ``memory`` may spare some."""
-    return (
-        type(estimator) is Pipeline
-        and len(estimator.steps) > 0
-        and getattr(estimator, "transform_input", None) is None
-        and hasattr(estimator.steps[-1][1], "fit")
-    )
+@attrs.define
+class StepMemory:
+    """The ``memory`` of a pipeline during one fit: it has the interface of `joblib.Memory`.
 
-
-def by_step(pipeline: Pipeline, fit_params: Any) -> dict[str, dict[str, Any]] | None:
-    """Fit arguments (``step__name``) by step; None if one belongs to no step."""
-    found: dict[str, dict[str, Any]] = {name: {} for name, _ in pipeline.steps}
-    for name, value in fit_params.items():
-        step, _, argument = name.partition("__")
-        if step not in found or not argument:
-            return None
-        found[step][argument] = value
-    return found
-
-
-def fit_front(
-    pipeline: Pipeline, fold: FoldData, params: dict[str, dict[str, Any]], cache: TransformerCache | None
-) -> Any:
-    """Fit all steps but the last, in place.
-
-    Args:
-        pipeline: See `is_sequence`.
-        fold: What to fit on.
-        params: Fit arguments by step.
-        cache: Where to look first; None: nowhere.
-
-    Returns:
-        The training rows as the last step sees them.
+    Attributes:
+        kept: What other fits have fitted already.
+        key: Of the rows that the next step is given; None once their content is not known.
     """
-    rows = fold.X_train
-    key: Key | None = fold.key if cache is not None and not fold.fresh else None
-    for i, (name, step) in enumerate(pipeline.steps[:-1]):
-        if step is None or step == "passthrough":
-            continue
-        own = None if key is None else step_key(step)
-        key = None if key is None or own is None else (*key, own)
-        found = None if cache is None or key is None else cache.get(key)
-        if found is not None:
-            pipeline.steps[i] = (name, found[0])
-            rows = found[1]
-            continue
-        rows = _fit_transform(step, rows, fold.y_train, params[name])
-        if cache is not None and key is not None:
-            rows = cache.put(key, step, rows)
-    return rows
+
+    kept: TransformerCache
+    key: Key | None
+    location = None  # so that the pipeline, which is a clone already, does not clone its steps again
+
+    def cache(self, fit_transform: Callable[..., tuple[Any, Any]], ignore: Any = None) -> Callable[..., Any]:  # noqa: ARG002 - joblib's
+        """Wrap the function by which the pipeline fits one step after the other: (transformer, X, ...) to both."""
+
+        def fit_or_reuse(transformer: Any, *args: Any, **how: Any) -> tuple[Any, Any]:
+            own = step_key(transformer)
+            self.key = None if self.key is None or own is None else (*self.key, own)
+            found = None if self.key is None else self.kept.get(self.key)
+            if found is not None:
+                return found[1], found[0]
+            rows, fitted = fit_transform(transformer, *args, **how)
+            return rows if self.key is None else self.kept.put(self.key, fitted, rows), fitted
+
+        return fit_or_reuse
 
 
-def _fit_transform(step: Any, X: Any, y: Any, params: dict[str, Any]) -> Any:
-    if hasattr(step, "fit_transform"):
-        return step.fit_transform(X, y, **params)
-    return step.fit(X, y, **params).transform(X)
+def step_memory(fold: FoldData, cache: TransformerCache | None) -> StepMemory | None:
+    """The memory of a pipeline that is fitted on a fold; None where nothing may be shared."""
+    return None if cache is None or fold.fresh else StepMemory(cache, fold.key)
 
 
 def fit_estimator(estimator: Any, fold: FoldData, cache: TransformerCache | None = None) -> None:
@@ -199,14 +191,10 @@ def fit_estimator(estimator: Any, fold: FoldData, cache: TransformerCache | None
         fold: What to fit on.
         cache: What other trials have fitted; None: fit everything.
     """
-    if cache is not None and is_plain(estimator):
-        params = by_step(estimator, fold.fit_params)
-        if params is not None:
-            rows = fit_front(estimator, fold, params, cache)
-            name, last = estimator.steps[-1]
-            last.fit(rows, fold.y_train, **params[name])
-            return
-    if fold.y_train is None:
-        estimator.fit(fold.X_train, **fold.fit_params)
-    else:
-        estimator.fit(fold.X_train, fold.y_train, **fold.fit_params)
+    memory = step_memory(fold, cache) if is_plain(estimator) else None
+    if memory is not None:
+        estimator.memory = memory
+    arguments = (fold.X_train,) if fold.y_train is None else (fold.X_train, fold.y_train)
+    estimator.fit(*arguments, **fold.fit_params)
+    if memory is not None:
+        estimator.memory = None

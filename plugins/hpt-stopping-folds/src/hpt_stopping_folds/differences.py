@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 from scipy.special import ndtr, stdtr
@@ -38,13 +39,16 @@ def corrected_t(differences: Sequence[float], ratio: float) -> float:
 
 def variance_of(values: Sequence[float]) -> float:
     """The sample variance; 0 for a single value."""
-    return float(np.var(values, ddof=1)) if len(values) > 1 else 0.0
+    if len(values) < 2:
+        return 0.0
+    mean = math.fsum(values) / len(values)  # numpy takes ten times as long for a handful
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
 def capped(variances: Sequence[float]) -> list[float]:
     """Variances, none of them above 9 times the median of those that are not 0: one fit that diverged is not all."""
     told = [variance for variance in variances if variance > 0]
-    limit = _MOST * float(np.median(told)) if told else 0.0
+    limit = _MOST * median(told) if told else 0.0
     return [min(variance, limit) for variance in variances]
 
 

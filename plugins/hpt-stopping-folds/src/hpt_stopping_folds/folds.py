@@ -45,7 +45,7 @@ class Folds(Paired):
 
     As long as no trial is complete, ``waiting`` trials do ``min_folds`` folds and pause, if the evaluator can resume
     them. Then the best of them goes on first, so that the others are measured by a good incumbent; those that tie for
-    the best do one fold more each, until one is the best.
+    the best do one fold more each, until one is the best. Those that wait do not go on while a better one runs.
     """
 
     test: Literal["gain", "forgiving", "t", "wilcoxon"] = option("gain", help="How to tell that a trial is worse.")
@@ -96,14 +96,22 @@ class Folds(Paired):
         waiting, incumbent = self._waiting(history), self._incumbent(history)
         if not waiting or not (len(waiting) >= self.waiting or incumbent is not None or history.closing):
             return None
-        if incumbent is None:  # of those that tie so far the one with fewest folds: a beginning comes before the whole
-            return min(waiting, key=lambda number: (self._standing(waiting[number]), number))
+        if incumbent is None:
+            return self._first_to_go_on(history, waiting)
         theirs = incumbent[1]
 
         def behind(number: int) -> tuple[float, int]:
             return mean_over({fold: loss - theirs.get(fold, 0.0) for fold, loss in waiting[number].items()}), number
 
         return min(waiting, key=behind)
+
+    def _first_to_go_on(self, history: History, waiting: Mapping[int, FoldLosses]) -> int | None:
+        """The best where nobody is complete; None while one that is better runs, by which it will be measured."""
+        # of those that tie so far the one with fewest folds: a beginning comes before the whole
+        standing, number = min((self._standing(mine), number) for number, mine in waiting.items())
+        run = (self._folds(history, trial) for trial in history.open.values() if trial.state is State.RUNNING)
+        better = any(self._standing(mine) < standing for mine in run if len(mine) >= self._first)
+        return None if better else number
 
     def _incumbent(self, history: History) -> Incumbent | None:
         return next(iter(self._best(history, 1)), None)

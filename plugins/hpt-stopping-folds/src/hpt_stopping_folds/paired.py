@@ -63,12 +63,13 @@ class Paired:
         if self.metric is None or self.metric in names:
             losses = history.losses[numbers, 0 if self.metric is None else names.index(self.metric)]
             ranked = (int(numbers[i]) for i in np.argsort(losses, kind="stable"))
-            found = ((number, self._folds(history, history.trials[number])) for number in ranked)
+            told = (number for number in ranked if len(history.trials[number].reports) >= least)
+            found = ((number, self._folds(history, history.trials[number])) for number in told)
             enough = (item for item in found if len(item[1]) >= least)
             return [item for item, _ in zip(enough, range(count), strict=False)]
         folds = [(int(number), self._folds(history, history.trials[number])) for number in numbers]
-        told = (item for item in folds if len(item[1]) >= least)
-        return sorted(told, key=lambda item: (mean_over(item[1]), item[0]))[:count]
+        enough = (item for item in folds if len(item[1]) >= least)
+        return sorted(enough, key=lambda item: (mean_over(item[1]), item[0]))[:count]
 
     def _is_over(self, history: History, mine: FoldLosses, theirs: FoldLosses) -> bool:
         """Whether there is no fold left that could be saved."""

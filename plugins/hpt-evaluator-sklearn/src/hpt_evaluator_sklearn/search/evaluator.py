@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -14,8 +14,8 @@ from hpt_evaluator_sklearn.search.outcomes import failure_of, report_of
 
 __all__ = ["SearchEvaluator", "run_here"]
 
-Run = Callable[[Mapping[str, Any], Sequence[int]], Iterator[Result]]
-"""Tries the estimator's parameters on folds and gives a result for each, in order, as they come."""
+Run = Callable[[int, Mapping[str, Any], Sequence[int]], Generator[Result, None, None]]
+"""Tries a trial (its number, the estimator's parameters) on folds; gives a result for each, in order, as they come."""
 
 Told = Callable[[Mapping[str, Any], int, Result], None]
 """Hears of parameters, a fold from 0, and its result."""
@@ -23,13 +23,15 @@ Told = Callable[[Mapping[str, Any], int, Result], None]
 
 def run_here(job: FoldJob) -> Run:
     """Try configurations in the thread that asks."""
-    latest = threading.local()  # a trial's folds come one after the other in one thread
 
-    def run(params: Mapping[str, Any], folds: Sequence[int]) -> Iterator[Result]:
-        if getattr(latest, "params", None) is not params:
-            latest.params, latest.prototype = params, job.prototype(params)
+    def run(
+        number: int,  # noqa: ARG001 - the pool needs it
+        params: Mapping[str, Any],
+        folds: Sequence[int],
+    ) -> Generator[Result, None, None]:
+        prototype = job.prototype(params)
         for i in folds:
-            yield job.run(latest.prototype, i)
+            yield job.run(prototype, i)
 
     return run
 
@@ -48,26 +50,17 @@ class SearchEvaluator:
 
     _decode: Callable[[Params], dict[str, Any]] = attrs.field(init=False, default=dict, repr=False)
     _run: Run | None = attrs.field(init=False, default=None, repr=False)
-    _by_fold: bool = attrs.field(init=False, default=True, repr=False)
     _told: Told | None = attrs.field(init=False, default=None, repr=False)
 
-    def connect(
-        self,
-        decode: Callable[[Params], dict[str, Any]],
-        run: Run,
-        *,
-        by_fold: bool,
-        told: Told | None,
-    ) -> None:
+    def connect(self, decode: Callable[[Params], dict[str, Any]], run: Run, told: Told | None) -> None:
         """Give it what it works with.
 
         Args:
             decode: Configuration of the space -> parameters of the estimator.
             run: Tries them on folds.
-            by_fold: Ask for one fold after the other, because a rule may stop the trial in between; else for all.
             told: Hears of each result as it comes; None: nobody wants to.
         """
-        self._decode, self._run, self._by_fold, self._told = decode, run, by_fold, told
+        self._decode, self._run, self._told = decode, run, told
 
     def disconnect(self) -> None:
         """Let go of the data."""
@@ -93,7 +86,8 @@ class SearchEvaluator:
         params = self._decode(trial.params)
         bad: dict[int, Result] = {}
         done = {report.step: report for report in trial.reports}
-        for i, result in self._results(params, [i for i in range(self.steps) if i + 1 not in done]):
+        left = [i for i in range(self.steps) if i + 1 not in done]
+        for i, result in self._results(trial.number, params, left):
             report = report_of(result, i + 1, objective)
             if self._told is not None:
                 self._told(params, i, result)
@@ -107,14 +101,15 @@ class SearchEvaluator:
             raise failure_of(bad, self.steps)
         return _summary(objective, [done[step] for step in sorted(done)])
 
-    def _results(self, params: Mapping[str, Any], left: Sequence[int]) -> Generator[tuple[int, Result], None, None]:
+    def _results(
+        self, number: int, params: Mapping[str, Any], left: Sequence[int]
+    ) -> Generator[tuple[int, Result], None, None]:
         if self._run is None:
             msg = "This search is over: its evaluator has no data any more."
             raise AbortedError(RuntimeError(msg))
-        groups = [[i] for i in left] if self._by_fold else [left]
         try:
-            for folds in groups:
-                yield from zip(folds, self._run(params, folds), strict=True)
+            with closing(self._run(number, params, left)) as results:
+                yield from zip(left, results, strict=True)
         except (AbortedError, EvaluationError):
             raise
         except Exception as err:

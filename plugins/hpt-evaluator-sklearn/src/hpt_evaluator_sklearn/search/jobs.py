@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.model_selection._validation import _score
 
 from hpt_core import PluginError
-from hpt_evaluator_sklearn.fitting import fit_fold, is_pairwise, needs_fresh_data
+from hpt_evaluator_sklearn.fitting import fit_fold, needs_fresh_data
 from hpt_evaluator_sklearn.routing import Routes
 from hpt_evaluator_sklearn.splits import Folds
 from hpt_evaluator_sklearn.transformers import TransformerCache, fit_estimator
@@ -24,7 +24,7 @@ from hpt_evaluator_sklearn.transformers import TransformerCache, fit_estimator
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.splits import FoldData
 
-__all__ = ["AbortedError", "FoldJob", "Prototype", "Result"]
+__all__ = ["AbortedError", "FoldJob", "Result"]
 
 Result = dict[str, Any]
 """``fit_time``, ``score_time``, ``fit_error`` (None or a traceback), ``test_scores`` (a number, or numbers by name) and
@@ -44,19 +44,6 @@ class AbortedError(PluginError):
 
     def __reduce__(self) -> tuple[type[AbortedError], tuple[BaseException]]:
         return type(self), (self.original,)
-
-
-@attrs.frozen(eq=False)
-class Prototype:
-    """The unfitted estimator of a configuration, and what is asked of it once.
-
-    Attributes:
-        estimator: To be cloned.
-        pairwise: Whether it takes a kernel matrix, whose columns are rows too.
-    """
-
-    estimator: Any
-    pairwise: bool
 
 
 @attrs.define(eq=False)
@@ -81,8 +68,8 @@ class FoldJob:
     return_train_score: bool
     cache: TransformerCache | None = None
 
-    def prototype(self, params: Mapping[str, Any]) -> Prototype:
-        """The estimator of a configuration; parameters that are estimators are cloned.
+    def prototype(self, params: Mapping[str, Any]) -> Any:
+        """The unfitted estimator of a configuration; parameters that are estimators are cloned.
 
         Raises:
             ValueError: By scikit-learn, for a parameter that the estimator does not have.
@@ -90,13 +77,12 @@ class FoldJob:
         estimator = clone(self.estimator)
         if params:
             estimator.set_params(**{name: clone(value, safe=False) for name, value in params.items()})
-        return Prototype(estimator, is_pairwise(estimator))
+        return estimator
 
-    def run(self, prototype: Prototype, i: int) -> Result:
-        """Try a configuration on fold ``i``."""
-        return fit_fold(  # type: ignore[no-any-return]  # it returns what _work does
-            prototype.estimator, self.folds, i, self._work, self.routes, pairwise=prototype.pairwise
-        )
+    def run(self, prototype: Any, i: int) -> Result:
+        """Try the estimator of a configuration on fold ``i``."""
+        result: Result = fit_fold(prototype, self.folds, i, self._work, self.routes)
+        return result
 
     def _work(self, estimator: Any, fold: FoldData) -> Result:
         started = perf_counter()

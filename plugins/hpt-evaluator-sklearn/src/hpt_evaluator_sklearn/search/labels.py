@@ -13,7 +13,7 @@ import numpy as np
 
 from hpt_core import Categorical, Ordinal
 
-__all__ = ["Listed", "Table", "listed", "plain_text"]
+__all__ = ["Listed", "Table", "listed", "meant", "plain_text"]
 
 Listed = Categorical | Ordinal
 Table = Mapping[Any, Any]
@@ -46,6 +46,11 @@ def listed(
     start = None if default is None else next(word for word, value in table.items() if _same(value, default))
     kind = Ordinal if ordered and plain and _is_monotone(words) else Categorical
     return kind(*words, when=when, default=start), table
+
+
+def meant(tables: Mapping[str, Table], params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the values of a configuration stand for, by the table of their parameter where it has one."""
+    return {name: tables[name][value] if name in tables else value for name, value in params.items()}
 
 
 def _native(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hpt_core import EvaluationError, Report, Trial
@@ -95,15 +95,10 @@ def _from_detail(detail: str) -> dict[int, Result]:
     text, found, line = detail.rpartition(_LAST_LINE)
     if not found:
         return {}
-    errors = _errors(text)
+    errors = [
+        part.rstrip() + "\n" for part in _BLOCK.split(text)[2::2]
+    ]  # before the first; then number and text of each
     noted: dict[str, Result] = json.loads(line)
-    return {int(i): result | {"fit_error": _error(result["fit_error"], errors)} for i, result in noted.items()}
-
-
-def _error(number: int | None, errors: Sequence[str]) -> str | None:
-    return None if number is None else errors[number]
-
-
-def _errors(text: str) -> list[str]:
-    parts = _BLOCK.split(text)  # before the first; then number and text of each
-    return [part.rstrip() + "\n" for part in parts[2::2]]
+    for result in noted.values():
+        result["fit_error"] = None if result["fit_error"] is None else errors[result["fit_error"]]
+    return {int(i): result for i, result in noted.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from hpt_core import Params, Space
 from hpt_evaluator_sklearn.search.candidates import DrawnCandidates, GridCandidates
 from hpt_evaluator_sklearn.search.distributions import is_distribution, parameter_of
-from hpt_evaluator_sklearn.search.labels import Table, listed, plain_text
+from hpt_evaluator_sklearn.search.labels import Table, listed, meant, plain_text
 from hpt_evaluator_sklearn.search.union import Union
 
 __all__ = ["Plan", "plan_distributions", "plan_grid", "plan_space"]
@@ -25,27 +26,15 @@ class Plan:
 
     Attributes:
         space: The space of the study.
-        tables: Parameter of the space -> its values there -> what the estimator is given.
-        names: Parameter of the space -> ``set_params`` name, where the two differ; empty: it sets nothing.
+        decode: Configuration of the space -> parameters of the estimator.
         sampler: Who proposes where the user names no sampler; None: whoever is installed.
-        trials: How many trials there are where the user says no number; None: all.
+        trials: How many trials there are at most; None: as many as there are.
     """
 
     space: Space
-    tables: Mapping[str, Table] = attrs.field(factory=dict)
-    names: Mapping[str, str] = attrs.field(factory=dict)
+    decode: Callable[[Params], dict[str, Any]]
     sampler: Any = None
     trials: int | None = None
-
-    def decode(self, params: Params) -> dict[str, Any]:
-        """The estimator's parameters of a configuration."""
-        found = {}
-        for name, value in params.items():
-            target = self.names.get(name, name)
-            if target:
-                table = self.tables.get(name)
-                found[target] = value if table is None else table[value]
-        return found
 
 
 def plan_grid(param_grid: Any) -> Plan:
@@ -59,7 +48,7 @@ def plan_grid(param_grid: Any) -> Plan:
         ValueError: By scikit-learn, if a list is empty or has several dimensions.
     """
     union = Union.of(ParameterGrid(param_grid).param_grid)
-    return Plan(union.space, union.tables, union.names, sampler=GridCandidates())
+    return Plan(union.space, union.decode, sampler=GridCandidates())
 
 
 def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: bool) -> Plan:
@@ -77,7 +66,7 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
     grids = ParameterSampler(param_distributions, count).param_distributions
     union = Union.of(grids, everything=drawn)
     if not drawn:
-        return Plan(union.space, union.tables, union.names, trials=count)
+        return Plan(union.space, union.decode, trials=count)
     listed_only = not any(is_distribution(values) for grid in grids for values in grid.values())
     if listed_only:
         size = len(ParameterGrid(grids))
@@ -90,7 +79,7 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
         return [union.encode(one) for one in ParameterSampler(grids, count, random_state=seed)]
 
     sampler = DrawnCandidates.of(_in_words(grids), draw, distinct=listed_only)
-    return Plan(union.space, union.tables, union.names, sampler=sampler, trials=count)
+    return Plan(union.space, union.decode, sampler=sampler, trials=count)
 
 
 def _in_words(grids: Sequence[Mapping[str, Any]]) -> str:
@@ -112,14 +101,14 @@ def plan_space(space: Any) -> Plan:
             mapping of labels to objects, and frozen distributions stand for their range.
     """
     if isinstance(space, Space):
-        return Plan(space)
+        return Plan(space, dict)
     if not isinstance(space, Mapping):
-        return Plan(Space(space))
+        return Plan(Space(space), dict)
     tables: dict[str, Table] = {}
     tabled = {name for name, form in space.items() if isinstance(form, Mapping)}
     found = {name: _declared(name, form, tables) for name, form in space.items() if name not in tabled}
     found |= {name: _from_table(name, space[name], tables) for name in tabled}  # their conditions may name objects
-    return Plan(Space({name: found[name] for name in space}), tables)
+    return Plan(Space({name: found[name] for name in space}), partial(meant, tables))
 
 
 def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:

@@ -1,7 +1,8 @@
 """Fits in other processes, of the kind that joblib uses, which are started once per program, not once per search.
 
-The study's own loop stays in this process, in one thread per worker. Data travels once per process, through a file that
-is mapped into memory; estimators travel as joblib sends them, so that classes of a notebook are fine.
+The study's own loop stays in this process, in one thread per worker. The estimator and the data travel once per process
+through files: data is mapped into memory, estimators are pickled as joblib does it, so that classes of a notebook are
+fine.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import os
 import queue
 import tempfile
 import threading
+import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +26,7 @@ import attrs
 import joblib
 import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend.reduction import dumps, loads
 from sklearn import config_context, get_config
 
 from hpt_core import EvaluationError, Failure
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FitPool", "ThreadExecutor"]
 
-_LOOK_SECONDS = 0.5
+_SHORTEST_LOOK, _LOOK_SECONDS, _LONGER = 0.01, 0.5, 1.1
+"""Seconds between looks for idle processes and for a search that was ended; each is longer than the last by a tenth."""
+
 _IDLE_SECONDS = 300
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -61,14 +66,18 @@ class FitPool:
         self.halted = threading.Event()
         """Set, it lets no further fit begin."""
         self._alone = threading.Lock()
+        self._counting = threading.RLock()  # a trial that was abandoned ends wherever its generator is collected
         self._futures: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._begun: dict[int, dict[int, tuple[Any, Any]]] = {}  # number of a trial -> fold -> pool and future
+        self._runs, self._since = 0, time.monotonic()  # trials that have not ended; when one last began or ended
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="hpt-")
         job = self._job
-        joblib.dump((job.folds.data, job.folds.splits, job.routes), Path(self._folder.name) / "data")
         rest = attrs.evolve(job, folds=_NO_FOLDS, routes=None, cache=None)
-        self._task = _Task(self._folder.name, rest, self._cache_bytes, get_config(), warnings.filters)
+        task = dumps(_Task(rest, self._cache_bytes, get_config(), warnings.filters))
+        self._folder = tempfile.TemporaryDirectory(prefix="hpt-")
+        Path(self._folder.name, "task").write_bytes(task)
+        joblib.dump((job.folds.data, job.folds.splits, job.routes), Path(self._folder.name, "data"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -83,24 +92,62 @@ class FitPool:
                 pool.shutdown(wait=False, kill_workers=True)  # it fails to where futures were cancelled
         self._folder.cleanup()
 
-    def run(self, params: Mapping[str, Any], folds: Sequence[int]) -> Iterator[Result]:
+    def run(
+        self, number: int, params: Mapping[str, Any], folds: Sequence[int], *, by_fold: bool = False
+    ) -> Generator[Result, None, None]:
         """Try the estimator's parameters on folds, each wherever there is room.
+
+        Args:
+            number: Of the trial; when it goes on after a pause, it has the folds that had been begun for it.
+            params: The parameters.
+            folds: In the order of the results.
+            by_fold: Begin one after the other, because the later ones may not be wanted, and several at once only
+                where processes have nothing else to do; else begin all.
 
         Raises:
             AbortedError: If the search must not go on.
             EvaluationError: If a process died of it.
         """
-        pool = _processes(self._workers)
-        futures = [self._submit(pool, params, i) for i in folds]
+        begun = self._begun.setdefault(number, {})
+        left = [i for i in folds if i not in begun]
+
+        def begin(count: int) -> None:
+            for i in left[:count]:
+                pool = _processes(self._workers)
+                begun[i] = pool, self._submit(pool, params, i)
+            del left[:count]
+
+        def look() -> None:
+            if left:
+                begin(self._room())
+
+        self._count(1)
         try:
-            for i, future in zip(folds, futures, strict=True):
+            for i in folds:
+                if i not in begun:
+                    begin(1 if by_fold else len(left))
+                pool, future = begun.pop(i)
                 try:
-                    yield self._wait(future)
+                    yield self._wait(future, look)
                 except BrokenProcessPool:
                     yield self._again(pool, params, i)
         finally:
+            self._count(-1)
             if not self.halted.is_set():
-                _cancel(futures)
+                for i in [i for i, (_, future) in begun.items() if future.cancel()]:
+                    del begun[i]
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._runs, self._since = self._runs + more, time.monotonic()
+
+    def _room(self) -> int:
+        """How many processes have nothing to do, for more than the moment in which a worker takes its next trial."""
+        with self._counting:
+            if time.monotonic() - self._since < _SHORTEST_LOOK:
+                return 0
+            busy = sum(not future.done() for future in self._futures)
+            return max(0, self._workers - max(busy, self._runs))
 
     def _again(self, broken: Any, params: Mapping[str, Any], fold: int) -> Result:
         """All fits of a pool end when one of them kills its process; see, one by one, who does it again."""
@@ -114,18 +161,23 @@ class FitPool:
 
     def _submit(self, pool: Any, params: Mapping[str, Any], fold: int) -> Any:
         try:
-            future = pool.submit(_try_there, self._task, dict(params), fold)
+            future = pool.submit(_try_there, self._folder.name, dict(params), fold)
         except BrokenProcessPool as err:  # just now, by another one's fit
             future = Future()
             future.set_exception(err)
-        self._futures.add(future)
+        with self._counting:
+            self._futures.add(future)
         return future
 
-    def _wait(self, future: Any) -> Result:
+    def _wait(self, future: Any, look: Callable[[], None] = lambda: None) -> Result:
+        """The result once it is there; ``look`` is called now and then until it is."""
+        patience = _SHORTEST_LOOK
         while not self.halted.is_set():
+            look()
             try:
-                result: Result = future.result(_LOOK_SECONDS)
+                result: Result = future.result(patience)
             except NotYetError:
+                patience = min(_LONGER * patience, _LOOK_SECONDS)
                 continue
             return result
         raise AbortedError(KeyboardInterrupt("another worker ended the search"))
@@ -165,39 +217,40 @@ class _Task:
     """What a process needs to know of a search.
 
     Attributes:
-        folder: Where the data lies; it names the search too.
         rest: The job without its data.
         cache_bytes: For fitted transformers.
         config: scikit-learn's configuration where the search was called; elsewhere it is another.
         filters: The filters of warnings there.
     """
 
-    folder: str
     rest: FoldJob
     cache_bytes: int
     config: dict[str, Any]
     filters: Sequence[Any]
 
 
-_latest: dict[str, Run] = {}
-"""In a process of the pool: the search that it works for, by folder."""
+_latest: dict[str, tuple[_Task, Run]] = {}
+"""In a process of the pool: the search that it works for, by the folder where its task and data lie."""
 
 
-def _try_there(task: _Task, params: Mapping[str, Any], fold: int) -> Result:
+def _try_there(folder: str, params: Mapping[str, Any], fold: int) -> Result:
+    if folder not in _latest:
+        _latest.clear()
+        _latest[folder] = _load(Path(folder))
+    task, run = _latest[folder]
     # what is parallel in a fit starts no processes of its own, as in joblib's processes
     with config_context(**task.config), warnings.catch_warnings(), joblib.parallel_config(backend="threading"):
         warnings.filters = task.filters
-        if task.folder not in _latest:
-            _latest.clear()
-            _latest[task.folder] = run_here(_load(task))
-        return next(_latest[task.folder](params, [fold]))
+        return next(run(0, params, [fold]))
 
 
-def _load(task: _Task) -> FoldJob:
-    data, splits, routes = joblib.load(Path(task.folder) / "data", mmap_mode="r")
+def _load(folder: Path) -> tuple[_Task, Run]:
+    task: _Task = loads((folder / "task").read_bytes())
+    data, splits, routes = joblib.load(folder / "data", mmap_mode="r")
     plain = {name: _plain(part) for name in ("X", "y") if (part := getattr(data, name)) is not None}
     cache = TransformerCache(task.cache_bytes) if task.cache_bytes else None
-    return attrs.evolve(task.rest, folds=Folds(attrs.evolve(data, **plain), splits), routes=routes, cache=cache)
+    folds = Folds(attrs.evolve(data, **plain), splits)
+    return task, run_here(attrs.evolve(task.rest, folds=folds, routes=routes, cache=cache))
 
 
 def _plain(part: Any) -> Any:

@@ -100,31 +100,29 @@ def mark_partial(results: dict[str, Any], found: Candidates, deciding: str) -> N
     if not partial.any():
         return
     n_splits, rows = done.shape[1], np.flatnonzero(partial)
+    for name in ("fit_time", "score_time"):
+        _average(results, name, np.array([result[name] for result in found.results]).reshape(done.shape), done, rows)
     for name in [key.removeprefix("split0_") for key in results if key.startswith("split0_")]:
-        _mend(results, name, done, rows)
+        columns = [results[f"split{i}_{name}"] for i in range(n_splits)]
+        for column, there in zip(columns, done.T, strict=True):
+            column[~there] = np.nan
+        _average(results, name, np.stack(columns, axis=1), done, rows)
         if name == f"test_{deciding}":
             known = rows[np.isfinite(found.values[rows])]
             results[f"mean_{name}"][known] = found.values[known]
         if name.startswith("test_"):
             results[f"rank_{name}"] = _ranks(results[f"mean_{name}"], partial)
-    for name in ("fit_time", "score_time"):  # their folds are not kept; the zeros of those not tried are known
-        share = np.maximum(1, done[rows].sum(axis=1)) / n_splits
-        mean = results[f"mean_{name}"][rows]
-        square = results[f"std_{name}"][rows] ** 2 + mean**2
-        results[f"mean_{name}"][rows] = mean / share
-        results[f"std_{name}"][rows] = np.sqrt(np.maximum(0.0, square / share - (mean / share) ** 2))
     results["n_folds"] = done.sum(axis=1)
 
 
-def _mend(results: dict[str, Any], name: str, done: NDArray[np.bool_], rows: NDArray[np.intp]) -> None:
-    columns = [results[f"split{i}_{name}"] for i in range(done.shape[1])]
+def _average(
+    results: dict[str, Any], name: str, table: NDArray[Any], done: NDArray[np.bool_], rows: NDArray[np.intp]
+) -> None:
+    """Mean and deviation of some rows over the folds that were tried."""
     for row in rows:
-        scores = [column[row] for column, there in zip(columns, done[row], strict=True) if there]
-        results[f"mean_{name}"][row] = np.mean(scores) if scores else np.nan
-        results[f"std_{name}"][row] = np.std(scores) if scores else np.nan
-        for column, there in zip(columns, done[row], strict=True):
-            if not there:
-                column[row] = np.nan
+        tried = table[row, done[row]]
+        results[f"mean_{name}"][row] = tried.mean() if tried.size else np.nan
+        results[f"std_{name}"][row] = tried.std() if tried.size else np.nan
 
 
 def _ranks(means: NDArray[Any], partial: NDArray[np.bool_]) -> NDArray[np.int32]:

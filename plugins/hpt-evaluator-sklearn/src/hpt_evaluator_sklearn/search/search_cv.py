@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import attrs
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.model_selection import check_cv
@@ -174,7 +175,7 @@ class SearchCV(BaseSearchCV):
         routed = self._get_routed_params_for_fit(params)
         splits = self._splits(X, y, routed.splitter.split)
         plan = self._plan()
-        session = Session(self, plan, scorers, _trials(self.n_iter, plan))
+        session = Session(self, plan, scorers, plan.trials)
         self.study_: Study = session.run(X, y, splits, routed, params)
         self.history_: History = self.study_.history
         refit_metric = self._take_results(plan, scorers, refit_metric)
@@ -210,7 +211,9 @@ class SearchCV(BaseSearchCV):
         if name == "param_distributions":
             return plan_distributions(value, self.n_iter, drawn=self.sampler is None)
         is_grid = name == "param_grid" or (isinstance(value, (list, tuple)) and len(value) > 0)
-        return plan_grid(value) if is_grid else plan_space(value)
+        if is_grid:
+            return attrs.evolve(plan_grid(value), trials=self.n_iter)
+        return attrs.evolve(plan_space(value), trials=self.n_iter or _DEFAULT_TRIALS)
 
     def _take_results(self, plan: Plan, scorers: Any, refit_metric: Any) -> Any:
         """Set ``cv_results_`` and ``multimetric_``; returns the score that decides."""
@@ -265,12 +268,3 @@ class SearchCV(BaseSearchCV):
     def __getstate__(self) -> dict[str, Any]:
         """Travel with what is known, without the study, which holds an open store."""
         return {name: value for name, value in super().__getstate__().items() if name != "study_"}
-
-
-def _trials(n_iter: int | None, plan: Plan) -> int | None:
-    """How many candidates there are at most; None: as many as there are."""
-    if plan.trials is not None:
-        return plan.trials
-    if n_iter is not None:
-        return int(n_iter)
-    return None if plan.sampler is not None else _DEFAULT_TRIALS

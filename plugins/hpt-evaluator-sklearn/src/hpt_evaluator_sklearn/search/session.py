@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import attrs
@@ -72,9 +73,10 @@ class Session:
         with FitPool(job, workers, search.cache_mb * 10**6) if in_pool else nullcontext() as pool:
             halted = pool.halted if pool else threading.Event()
             study = self._study(evaluator, workers, halted)
-            by_fold = not pool or any(hasattr(rule, "judge_trial") for rule in study.rules)
+            by_fold = any(hasattr(rule, "judge_trial") for rule in study.rules)
             teller = Teller.of(search.verbose, len(splits), self.most(study))
-            evaluator.connect(self.plan.decode, pool.run if pool else run_here(job), by_fold=by_fold, told=teller)
+            run = partial(pool.run, by_fold=by_fold) if pool else run_here(job)
+            evaluator.connect(self.plan.decode, run, teller)
             try:
                 self._run(study, workers)
             finally:

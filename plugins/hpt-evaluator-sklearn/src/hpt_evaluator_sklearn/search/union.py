@@ -11,7 +11,7 @@ import numpy as np
 
 from hpt_core import Params, Space
 from hpt_evaluator_sklearn.search.distributions import is_distribution, parameter_of
-from hpt_evaluator_sklearn.search.labels import Table, listed
+from hpt_evaluator_sklearn.search.labels import Table, listed, meant
 
 __all__ = ["Union"]
 
@@ -25,7 +25,7 @@ class Union:
     Attributes:
         space: The space.
         tables: Parameter of the space -> its values there -> what the estimator is given.
-        names: Parameter of the space -> ``set_params`` name, where the two differ; empty: it sets nothing.
+        names: Parameter of the space -> ``set_params`` name, where the two differ.
         places: For each grid, ``set_params`` name -> parameter of the space.
         chooser: The parameter that says which grid; empty: there is one only.
     """
@@ -56,7 +56,7 @@ class Union:
         names: dict[str, str] = {}
         places: list[dict[str, str]] = [{} for _ in grids]
         if chooser:
-            parameters[chooser], names[chooser] = listed(range(len(grids)))[0], ""
+            parameters[chooser] = listed(range(len(grids)))[0]
         for target in targets:
             variants = _variants(target, grids)
             for values, where in variants:
@@ -71,6 +71,11 @@ class Union:
                 for i in where:
                     places[i][target] = name
         return cls(Space(parameters), tables, names, places, chooser)
+
+    def decode(self, params: Params) -> dict[str, Any]:
+        """The estimator's parameters of a configuration."""
+        values = meant(self.tables, params)
+        return {self.names.get(name, name): value for name, value in values.items() if name != self.chooser}
 
     def encode(self, candidate: Mapping[str, Any]) -> Params:
         """The configuration that a candidate of scikit-learn's is.

@@ -1,0 +1,107 @@
+"""Which fits `SearchCV` begins in its processes where a rule may stop candidates between folds."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.exceptions import FitFailedWarning
+from sklearn.tree import DecisionTreeClassifier
+
+from hpt_core import Pause, State, Stop
+from hpt_evaluator_sklearn import SearchCV
+from hpt_evaluator_sklearn.search.pool import FitPool
+
+X, Y = load_iris(return_X_y=True)
+
+
+class Meeting(DecisionTreeClassifier):
+    """Its first fit cannot end before there is a second one; with depth 66 it takes its process along."""
+
+    def __init__(self, folder: str = "", max_depth: int | None = None) -> None:
+        super().__init__(max_depth=max_depth)
+        self.folder = folder
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Meeting:
+        if self.max_depth == 66:
+            os._exit(3)
+        Path(self.folder, uuid.uuid4().hex).touch()
+        until = time.monotonic() + 60
+        while len(list(Path(self.folder).iterdir())) < 2:
+            if time.monotonic() > until:
+                raise TimeoutError("nobody came")
+            time.sleep(0.01)
+        super().fit(X, y, sample_weight=sample_weight)
+        return self
+
+
+@attrs.define
+class After:
+    """Stops each candidate after so many folds."""
+
+    folds: int
+
+    def judge_trial(self, history: Any, trial: Any) -> Stop | None:
+        return Stop("enough") if len(trial.reports) == self.folds else None
+
+
+@pytest.mark.parametrize("folds", [1, 2, 4])
+def test_a_process_with_nothing_else_to_do_begins_a_later_fold_and_a_stopped_candidate_does_not_have_it(
+    tmp_path: Path, folds: int
+) -> None:
+    search = SearchCV(Meeting(str(tmp_path)), param_grid={"max_depth": [2]}, stop=After(folds), cv=3, n_jobs=2)
+    search.set_params(error_score="raise", refit=False).fit(X, Y)
+    assert search.cv_results_.get("n_folds", [3]) == [min(folds, 3)]
+    assert [len(trial.reports) for trial in search.history_.trials] == [min(folds, 3)]
+    assert 2 <= len(list(tmp_path.iterdir())) <= 3
+
+
+@attrs.define
+class PauseOnce:
+    """Pauses the candidate after its first fold, and lets it go on."""
+
+    def judge_trial(self, history: Any, trial: Any) -> Pause | None:
+        return Pause("wait") if len(trial.reports) == 1 else None
+
+    def promote(self, history: Any) -> int | None:
+        return next((trial.number for trial in history.open.values() if trial.state is State.PAUSED), None)
+
+
+def test_a_fold_that_was_begun_before_a_pause_is_not_fitted_again(tmp_path: Path) -> None:
+    search = SearchCV(Meeting(str(tmp_path)), param_grid={"max_depth": [2]}, stop=PauseOnce(), cv=3, n_jobs=2)
+    search.set_params(error_score="raise", refit=False).fit(X, Y)
+    assert search.history_.trials[0].attempt == 2
+    assert [len(trial.reports) for trial in search.history_.trials] == [3]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_there_is_room_for_later_folds_where_neither_fits_nor_trials_need_the_processes() -> None:
+    """The trial of a fit may be between two folds, and a fit may go on without its trial."""
+    pool, fits = FitPool(None, 3, 0), [Future[Any]() for _ in range(3)]  # type: ignore[arg-type]  # it does nothing
+    for trials in range(4):
+        for running in range(4):
+            pool._runs, now = trials, time.monotonic()
+            pool._futures = set(fits[:running])  # type: ignore[assignment]  # a set that keeps them
+            pool._since = now - 60
+            assert pool._room() == 3 - max(trials, running)
+            pool._since = now + 60  # a worker that has just ended a trial takes its next one in a moment
+            assert pool._room() == 0
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_fit_that_kills_its_process_costs_its_own_candidate_only_where_rules_look_on(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).touch()
+    grid = {"max_depth": [1, 66, 2]}
+    search = SearchCV(Meeting(str(tmp_path)), param_grid=grid, stop=After(9), cv=3, n_jobs=2)
+    with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 9"):
+        search.fit(X, Y)
+    states = {trial.params["max_depth"]: trial.state for trial in search.history_.trials}
+    assert states == {1: State.COMPLETE, 66: State.FAILED, 2: State.COMPLETE}
