@@ -92,9 +92,9 @@ class Watch:
     def __init__(self) -> None:
         self.spent = np.zeros(2)
         cnn = importlib.import_module("cnn")
-        for owner, name in ((cnn, "make_model"), (Training, "train"), (Training, "measure"), (torch, "manual_seed")):
+        parts = ((cnn, "make_model"), (Training, "__init__"), (Training, "train"), (Training, "measure"))
+        for owner, name in (*parts, (torch, "manual_seed")):
             setattr(owner, name, self._timing(getattr(owner, name)))
-        Training.start = staticmethod(self._timing(Training.start))  # type: ignore[method-assign]
 
     def _timing(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)

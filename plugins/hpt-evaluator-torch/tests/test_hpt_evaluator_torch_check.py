@@ -35,6 +35,19 @@ def make_from_all(params: Any) -> Any:
     return torch.nn.Linear(3, params["anything"])
 
 
+def steps(model: Any, lr: float) -> Any:
+    return torch.optim.SGD(model.parameters(), lr)
+
+
+def share(outputs: Any, targets: Any, k: int = 1) -> float:
+    return k * len(outputs) / len(targets)
+
+
+class Gathering:
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+
 def make_of_rest(classes: int, **rest: Any) -> Any:
     return torch.nn.Linear(3, classes)
 
@@ -95,6 +108,9 @@ def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str,
         (HIDDEN | {"batch_size": [0, 8]}, {}, "space.batch_size: The `batch_size` option of TorchEvaluator must be an int >= 1"),
         (HIDDEN, {"metrics": [functools.partial(max)]}, "evaluator.metrics[0]: This has no name: write `metrics` as"),
         (HIDDEN, {"metrics": ["f1"]}, "evaluator.metrics[0]: There is no metric 'f1'."),
+        (HIDDEN, {"metrics": {"f1": {"use": share, "kk": 3}}}, "evaluator.metrics.f1.kk: share has no argument 'kk'."),
+        (HIDDEN, {"metrics": {"f1": {"use": Gathering}}}, "evaluator.metrics.f1: Gathering cannot be made: TypeError: "),
+        (HIDDEN, {"optimizer": steps}, "evaluator.optimizer: It is called as f(params, ...): make `params` the first"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(space: dict[str, Any], options: dict[str, Any], said: str) -> None:
@@ -150,6 +166,7 @@ def test_a_data_function_that_fails_is_told_with_its_reason() -> None:
     [
         ({"valid": (torch.ones(2, 2),)}, "gives no 'train' part. Got valid."),
         ((torch.ones(4, 2), torch.ones(3)), "gives arrays of 4 and 3 rows that belong together"),
+        ((torch.ones(4, 2), torch.ones(3, 2)), r"without targets\? Then give \(\(train,\), \(valid,\)\)"),
         (3, "must give datasets, loaders or tuples of arrays"),
     ],
 )

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from hpt_core import EvaluationError, Report, Study, TrialContext
+from hpt_core import EvaluationError, Report, Study, TrialContext, UsageError
 from hpt_evaluator_torch.evaluator import TorchEvaluator
 from hpt_evaluator_torch.lightning_modules import LightningRun
 
@@ -185,6 +185,47 @@ def test_a_batch_size_that_is_tuned_reaches_the_datamodule() -> None:
         reports(evaluator(Module, lambda: rows, epochs=1), params={"lr": 0.1, "batch_size": 4})
     with pytest.raises(EvaluationError, match="A Rows is for Lightning modules: give datasets or loaders"):
         reports(evaluator(lambda: torch.nn.Linear(4, 2), lambda: rows), params={}, objectives=("loss",))
+
+
+class WithLoaders(Module):
+    """Brings its data itself, and shuffles by the global generator."""
+
+    def __init__(self, lr: float, batch_size: int = 16) -> None:
+        super().__init__(lr)
+        self.save_hyperparameters()
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(*data()[0]), self.hparams.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(*data()[1]), 20)
+
+
+@pytest.mark.parametrize("model", [WithLoaders, f"{__name__}:WithLoaders", {"use": WithLoaders}])
+def test_a_module_with_loaders_of_its_own_needs_no_data(tmp_path: Path, model: Any) -> None:
+    made = evaluator(model, None, epochs=3)
+    study = Study({"lr": [0.03], "batch_size": [8]}, objective={"val_loss": "minimize"}, seed=0, evaluator=made)
+    study.run(trials=1)
+    trial = study.trials[0]
+    torch.manual_seed(study.context(trial).seed)
+    alone = WithLoaders(0.03, 8)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(max_epochs=3, num_sanity_val_steps=0, enable_checkpointing=False, **quiet)
+    trainer.fit(alone)
+    assert trial.value == float(trainer.callback_metrics["val_loss"])
+    whole = reports(made)
+    assert reports(made, tmp_path / "t", upto=2) + reports(made, tmp_path / "t", resume_step=2) == whole
+
+
+def test_a_model_function_that_is_given_all_parameters_may_have_any() -> None:
+    found = reports(evaluator(lambda params: Module(params["lr"]), epochs=1))
+    assert found == reports(evaluator(Module, epochs=1))
+
+
+def test_a_module_without_loaders_needs_data() -> None:
+    for model in (f"{__name__}:Module", {"use": f"{__name__}:Module"}):
+        with pytest.raises(UsageError, match="data: A model needs data to train on"):
+            Study({"lr": [0.1]}, objective={"val_loss": "minimize"}, evaluator=evaluator(model, None)).run(trials=1)
 
 
 def test_mixed_precision_and_the_weights_that_stay(tmp_path: Path) -> None:

@@ -173,6 +173,32 @@ def test_a_schedule_of_the_users_that_asks_for_total_steps_steps_with_each_batch
     assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, *((12 - i) / 12 for i in range(3, 12))])
 
 
+def test_a_plateau_of_what_shall_rise_is_one_of_the_objective() -> None:
+    rates: list[float] = []
+    scores = iter([0.1, 0.2, 0.3, 0.3, 0.4, 0.4])
+
+    def score(_outputs: Any, _targets: Any, model: Any) -> float:
+        del model
+        rates.append(optimizers[0].param_groups[0]["lr"])
+        return next(scores)
+
+    optimizers: list[Any] = []
+
+    def sgd(params: Any) -> Any:
+        optimizers[:] = [torch.optim.SGD(params, lr=1.0)]
+        return optimizers[0]
+
+    plateau = {"use": "plateau", "mode": "max", "patience": 0, "factor": 0.5}
+    options: dict[str, Any] = {"optimizer": sgd, "scheduler": plateau, "metrics": {"score": score}, "epochs": 6}
+    made = TorchEvaluator(model=make_model, data=tensors, device="cpu", **options)
+    study = Study({"hidden": [3]}, objective={"score": "maximize"}, evaluator=made)
+    study.run(trials=1)
+    assert study.trials[0].state == "complete"
+    assert rates == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+    with pytest.raises(EvaluationError, match='mode = "max" watches the objective, and loss is minimized'):
+        list(made.evaluate(TrialContext(params={"hidden": 3}, objectives=("loss",))))
+
+
 def test_an_optimizer_of_the_users_may_have_groups_of_parameters() -> None:
     seen: list[Any] = []
 

@@ -16,6 +16,7 @@ import torch
 
 from hpt_core import EvaluationError, Report, TrialContext
 from hpt_evaluator_torch.evaluator import TorchEvaluator
+from hpt_evaluator_torch.parts import find_part, make_loss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(53, 4)).astype(np.float32)
@@ -79,6 +80,37 @@ def test_a_function_of_the_user_sees_the_whole_set_at_once() -> None:
     report = last(y, Fixed(1), ("spread",), metrics={"spread": spread})
     assert seen == [(53, 53, (53, 4), False)]
     assert report.value == pytest.approx(np.abs(X[:, :1] - y.T).max())
+
+
+class Gathered(torch.nn.Module):
+    """A metric as those of torchmetrics: what it was called with stays until it is reset."""
+
+    def __init__(self, power: int) -> None:
+        super().__init__()
+        self.power = power
+        self.reset()
+
+    def reset(self) -> None:
+        self.outputs: list[Any] = []
+
+    def forward(self, outputs: Any, targets: Any) -> Any:
+        self.outputs.append(outputs)
+        return (torch.cat(self.outputs)[:, 0] ** self.power).sum() + 0 * targets.sum()
+
+
+def moment(outputs: Any, targets: Any, power: int = 1) -> float:
+    return float((outputs[:, 0] ** power).sum() + 0 * targets.sum())
+
+
+@pytest.mark.parametrize("metric", [Gathered, Gathered(2), moment])
+def test_a_metric_may_be_a_class_an_object_or_a_function_with_arguments(metric: Any) -> None:
+    entry = metric if isinstance(metric, torch.nn.Module) else {"use": metric, "power": 2}
+    y = RNG.integers(0, 3, size=53)
+    made = TorchEvaluator(
+        model=lambda: Fixed(3), data=lambda: ((X, y), (X, y)), epochs=3, device="cpu", metrics={"square": entry}
+    )
+    found = list(made.evaluate(TrialContext(params={}, objectives=("square",))))
+    assert [report.value for report in found] == pytest.approx([(X[:, 0] ** 2).sum()] * 3)
 
 
 def test_outputs_that_would_broadcast_are_refused() -> None:
@@ -248,3 +280,18 @@ def test_weights_of_classes_may_be_a_list_as_in_a_study_file() -> None:
     loss = {"use": "cross_entropy", "weight": [1, 2.0, 3.0], "reduction": "sum"}
     report = last(y, Fixed(3), ("train_loss",), loss=loss, batch_size=53)
     assert report.value == pytest.approx(sum((1 + y) * -np.log(softmax(X[:, :3], axis=1)[range(53), y])), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint16"])
+def test_classes_may_be_integers_of_any_size(kind: str) -> None:
+    y = RNG.integers(0, 3, size=53)
+    assert last(y.astype(kind), Fixed(3), ("loss", "accuracy")) == last(y, Fixed(3), ("loss", "accuracy"))
+
+
+def test_the_tensors_of_a_loss_are_where_the_model_is() -> None:
+    for spec in ({"use": "bce", "pos_weight": [3.0]}, torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1))):
+        part = find_part("loss", spec, "evaluator.loss")
+        assert part is not None
+        nowhere = torch.device("meta")
+        outputs = torch.ones(4, device=nowhere)
+        assert make_loss(part, nowhere)(outputs, outputs).device == nowhere

@@ -99,3 +99,18 @@ def test_what_it_cannot_be_given_is_told_beforehand() -> None:
     study = Study({"x": [1.0]}, evaluator=TorchEvaluator(train=train))
     with pytest.raises(UsageError, match="train asks for 'config', which is neither of params, trial, device nor"):
         study.run(trials=1)
+
+
+def test_a_loss_may_be_yielded_with_its_gradient(recwarn: pytest.WarningsRecorder) -> None:
+    def train(lr: float) -> Any:
+        loss = torch.nn.Linear(2, 1)(torch.ones(1, 2)).sum() * lr
+        yield loss
+        yield 2, loss
+        yield {"value": loss, "other": loss}
+
+    study = Study({"lr": [0.5]}, evaluator=TorchEvaluator(train=train))
+    study.run(trials=1)
+    reports = study.trials[0].reports
+    assert len(reports) == 3
+    assert len({*(report.value for report in reports), reports[2].metrics["other"]}) == 1
+    assert not [warning for warning in recwarn if "requires_grad" in str(warning.message)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ pytest.importorskip("torch")
 import torch
 
 from hpt_core import Pause, Report, Stop, Study, TrialContext
+from hpt_evaluator_torch.epochs import _Pace
 from hpt_evaluator_torch.evaluator import TorchEvaluator
 from hpt_evaluator_torch.parts import OPTIMIZERS, SCHEDULERS
 from hpt_evaluator_torch.training import Training
@@ -214,6 +216,19 @@ def test_without_any_checkpoint_the_epochs_are_trained_again_unreported(tmp_path
     whole = reports(evaluator, TrialContext(params, seed=9, objectives=("loss",)))
     rest = reports(evaluator, TrialContext(params, seed=9, objectives=("loss",), resume_step=3, workdir=tmp_path / "t"))
     assert rest == whole[3:]
+
+
+@pytest.mark.parametrize("cost", [0.1, 3.0])
+def test_checkpoints_take_a_quarter_percent_of_the_time(cost: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    pace, written = _Pace(None), 0
+    for epoch in range(20_000):
+        clock[0] += 1.0
+        if pace.due(epoch):
+            pace.time(lambda: clock.__setitem__(0, clock[0] + cost))
+            written += 1
+    assert written * cost / clock[0] == pytest.approx(0.0025, rel=0.1)
 
 
 def test_a_checkpoint_beyond_the_last_report_is_not_used(tmp_path: Path) -> None:

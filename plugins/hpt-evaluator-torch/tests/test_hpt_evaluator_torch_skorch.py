@@ -158,3 +158,43 @@ def test_a_net_that_diverged_is_no_result() -> None:
     with pytest.raises(EvaluationError, match=r"The training diverged: after epoch \d \w+ is nan") as caught:
         reports(evaluator(classifier), {"lr": 1e30})
     assert caught.value.kind == "invalid-value"
+
+
+def test_a_plain_net_goes_on_from_its_checkpoint_and_others_train_again(tmp_path: Path) -> None:
+    trained: list[int] = []
+
+    class Drawing(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.append(torch.nn.Dropout(0.1))
+
+        def forward(self, inputs: Any) -> Any:
+            if self.training:
+                trained.append(len(inputs))
+            return super().forward(inputs)
+
+    def net(**options: Any) -> Any:
+        return skorch.NeuralNetClassifier(
+            Drawing, criterion=torch.nn.CrossEntropyLoss, optimizer=torch.optim.Adam, verbose=0,
+            iterator_train__shuffle=True, **options,
+        )  # fmt: skip
+
+    def remembering() -> list[dict[str, Any]]:
+        schedule = callbacks.LRScheduler("StepLR", step_size=1)
+        return [{"callbacks": [callbacks.EarlyStopping()]}, {"callbacks": [schedule]}]
+
+    def epochs_trained(folder: Path, options: dict[str, Any]) -> float:
+        """Of a trial that goes on behind its second of three epochs."""
+        made = evaluator(lambda: net(**options), checkpoint_every=1)
+        whole = reports(made, {}, "valid_loss")
+        begun = made.evaluate(TrialContext(params={}, seed=3, objectives=("valid_loss",), workdir=folder))
+        assert [next(begun), next(begun)] == whole[:2]
+        begun.close()
+        trained.clear()
+        assert reports(made, {}, "valid_loss", workdir=folder, resume_step=2) == whole[2:]
+        return sum(trained) / 40
+
+    assert epochs_trained(tmp_path / "default", {}) == 1
+    assert epochs_trained(tmp_path / "fewer", {"callbacks__valid_acc": None}) == 1
+    for i, options in enumerate(remembering()):
+        assert epochs_trained(tmp_path / str(i), options) == 3

@@ -12,7 +12,7 @@ import attrs
 
 from hpt_core import Mistake, Params, Space, UsageError
 from hpt_evaluator_torch.arguments import resolve_callable
-from hpt_evaluator_torch.frameworks import may_be_in_use
+from hpt_evaluator_torch.frameworks import brings_data, may_be_in_use
 from hpt_evaluator_torch.names import name_mistakes
 from hpt_evaluator_torch.recipe import bind, make_recipe, model_function
 from hpt_evaluator_torch.settings import PARTS, SETTINGS
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["find_mistakes", "option_mistakes"]
 
+_NO_DATA = (
+    "A model needs data to train on: a function, its import path, or the data. "
+    "Only the class of a Lightning module with a `train_dataloader` of its own does without."
+)
 _MOST_CONFIGURATIONS = 1000
 
 
@@ -29,8 +33,9 @@ def option_mistakes(evaluator: TorchEvaluator) -> list[Mistake]:
     """List options that do not fit together."""
     if (evaluator.model is None) == (evaluator.train is None):
         return [Mistake("model", "Give either `model`, which hpt trains, or `train`, which trains by itself.")]
-    if evaluator.model is not None and evaluator.data is None:
-        return [Mistake("data", "A model needs data to train on: a function, its import path, or the data.")]
+    by_name = isinstance(evaluator.model, (str, Mapping))  # is not imported before the check
+    if evaluator.train is None and evaluator.data is None and not by_name and not brings_data(evaluator.model):
+        return [Mistake("data", _NO_DATA)]
     if evaluator.train is not None and evaluator.keep != "none":
         return [Mistake("keep", "A `train` function keeps its weights itself; leave this out.")]
     return []
@@ -63,7 +68,9 @@ def find_mistakes(evaluator: TorchEvaluator, space: Space, objectives: Mapping[s
         attempt(lambda: _check_train(evaluator, space))
         return mistakes
     functions = attempt(lambda: evaluator.functions)
-    attempt(lambda: model_function(evaluator.model))
+    model = attempt(lambda: model_function(evaluator.model))
+    if evaluator.data is None and model is not None and not brings_data(model[0]):
+        mistakes.append(Mistake("evaluator.data", _NO_DATA))
     if functions is not None and not may_be_in_use():
         mistakes += name_mistakes(objectives, functions, validated=None)
     _check_data_path(evaluator, attempt)

@@ -15,14 +15,12 @@ from hpt_evaluator_torch.arguments import resolve_callable
 
 __all__ = [
     "Data",
-    "Shuffled",
-    "TrainBatches",
     "is_datamodule",
     "load_data",
     "reseed",
-    "resized",
     "rows_of",
     "split_batch",
+    "train_batches",
     "valid_batches",
 ]
 
@@ -39,6 +37,7 @@ _OF_LOADERS = (
     "timeout",
     "worker_init_fn",
 )
+_SMALL_INTEGERS = {torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32}
 _VALID = ("valid", "validation", "val", "test")
 
 
@@ -47,7 +46,7 @@ class Data:
     """What models are trained and measured on.
 
     Attributes:
-        train: A dataset, a `DataLoader`, or a Lightning datamodule, which has everything.
+        train: A dataset, a `DataLoader`, or a Lightning datamodule, which has everything; None: the model has.
         valid: The same, or None where there is none.
         extras: Further entries of the data, by name; the model function may ask for them.
     """
@@ -65,10 +64,13 @@ def load_data(source: Any) -> Data:
             function returns: a pair (train, validation), a dict with ``train``, ``valid`` and anything else that the
             model function wants to know, or training data alone. Each part is a `Dataset`, a `DataLoader`, or a tuple
             of arrays or tensors whose last one holds the targets. Arrays of floats get torch's default precision.
+            None: the model brings its own.
 
     Raises:
         UsageError: If the function fails, or nothing fitting comes of it.
     """
+    if source is None:
+        return Data(None)
     name = "data"
     if callable(source) or isinstance(source, str) or (isinstance(source, Mapping) and "use" in source):
         function, arguments = resolve_callable(source, _PATH)
@@ -95,9 +97,14 @@ def _from_mapping(source: Mapping[str, Any], name: str) -> Data:
 def _part(part: Any, name: str) -> Any:
     if isinstance(part, (tuple, list)) and part and all(_is_array(item) for item in part):
         tensors = [_tensor(item) for item in part]
+        if len(tensors) > 1 and tensors[-1].dtype in _SMALL_INTEGERS:
+            tensors[-1] = tensors[-1].long()  # cross entropy takes no others
         rows = [len(tensor) for tensor in tensors]
         if len(set(rows)) > 1:
-            msg = f"{name} gives arrays of {' and '.join(map(str, rows))} rows that belong together."
+            msg = (
+                f"{name} gives arrays of {' and '.join(map(str, rows))} rows that belong together. "
+                "Are they parts without targets? Then give ((train,), (valid,))."
+            )
             raise UsageError(Mistake(_PATH, msg))
         return TensorDataset(*tensors)
     if _is_array(part):
@@ -125,46 +132,6 @@ def _tensor(value: Any) -> Any:
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
-class TrainBatches:
-    """A training set cut into batches: each epoch in an order of its own."""
-
-    def __init__(self, source: Any, batch_size: int, seed: int, *, drop_last: bool = False) -> None:
-        self._source, self._seed = source, seed
-        self._batch_size, self._drop_last = batch_size, drop_last
-
-    def __len__(self) -> int:
-        """How many batches an epoch has.
-
-        Raises:
-            TypeError: Where nobody knows, as of most iterable datasets.
-        """
-        if isinstance(self._source, DataLoader):
-            return len(self._source)
-        rows = len(self._source)
-        return rows // self._batch_size if self._drop_last else -(-rows // self._batch_size)
-
-    def of_epoch(self, epoch: int) -> Iterator[Any]:
-        """The batches of one epoch, from 1; the same ones whenever it is asked for."""
-        if isinstance(self._source, DataLoader):
-            reseed(self._source, self._seed + epoch)
-            return iter(self._source)
-        if isinstance(self._source, IterableDataset):
-            return iter(DataLoader(self._source, self._batch_size, drop_last=self._drop_last))
-        generator = torch.Generator().manual_seed(self._seed + epoch)
-        order = torch.randperm(len(self._source), generator=generator)
-        order = order[: len(self) * self._batch_size]
-        chunks = order.split(self._batch_size) if len(order) else ()  # split makes one empty chunk of nothing
-        if type(self._source) is TensorDataset:
-            return _rows(self._source.tensors, chunks)
-        return iter(DataLoader(self._source, batch_sampler=[chunk.tolist() for chunk in chunks], generator=generator))
-
-
-def _rows(tensors: Sequence[Any], chunks: Sequence[Any]) -> Iterator[list[Any]]:
-    """What a `DataLoader` would collate row by row, taken at once."""
-    for chunk in chunks:
-        yield [tensor[chunk] for tensor in tensors]
-
-
 class Shuffled(Sampler[int]):
     """All rows of a dataset, in an order that `reseed` gives."""
 
@@ -175,11 +142,51 @@ class Shuffled(Sampler[int]):
         """Take the order of this seed."""
         self._seed = seed
 
+    def order(self) -> torch.Tensor:
+        """Places of the rows, shape (rows,)."""
+        return torch.randperm(self._rows, generator=torch.Generator().manual_seed(self._seed))
+
     def __iter__(self) -> Iterator[int]:
-        return iter(torch.randperm(self._rows, generator=torch.Generator().manual_seed(self._seed)).tolist())
+        return iter(self.order().tolist())
 
     def __len__(self) -> int:
         return self._rows
+
+
+class TensorBatches:
+    """What a `DataLoader` would collate of tensors row by row, taken batch by batch."""
+
+    def __init__(self, tensors: Sequence[torch.Tensor], batch_size: int, *, drop_last: bool) -> None:
+        self.sampler = Shuffled(len(tensors[0]))
+        self._tensors, self._batch_size, self._drop_last = tensors, batch_size, drop_last
+
+    def __len__(self) -> int:
+        rows = len(self.sampler)
+        return rows // self._batch_size if self._drop_last else -(-rows // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[torch.Tensor]]:
+        for chunk in self.sampler.order().split(self._batch_size)[: len(self)]:
+            yield [tensor[chunk] for tensor in self._tensors]
+
+
+def train_batches(source: Any, batch_size: int, *, tuned: bool, drop_last: bool, fast: bool = True) -> Any:
+    """What gives the batches of an epoch, each time it is iterated; `reseed` before sets their order.
+
+    Args:
+        source: A dataset or a `DataLoader`.
+        batch_size: Rows per batch; a loader keeps its own unless ``tuned``.
+        tuned: Whether the batch size is a parameter of the space.
+        drop_last: Whether a last small batch is left out; a loader knows that itself.
+        fast: Whether the batches of tensors may come without a `DataLoader`.
+    """
+    if isinstance(source, DataLoader):
+        return resized(source, batch_size) if tuned else source
+    if fast and type(source) is TensorDataset:
+        return TensorBatches(source.tensors, batch_size, drop_last=drop_last)
+    if isinstance(source, IterableDataset):
+        return DataLoader(source, batch_size, drop_last=drop_last)
+    own = torch.Generator()  # else the loader draws from the global one
+    return DataLoader(source, batch_size, sampler=Shuffled(len(source)), generator=own, drop_last=drop_last)
 
 
 def resized(loader: DataLoader[Any], batch_size: int) -> DataLoader[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import sys
 import traceback
@@ -49,7 +50,7 @@ def autocast_of(device: Any, *, amp: bool) -> Callable[[], Any]:
     """Makes contexts for mixed precision in the device's own half type; does nothing where it has none."""
     if not amp or not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext
-    return lambda: torch.autocast(device.type, dtype=torch.get_autocast_dtype(device.type))
+    return functools.partial(torch.autocast, device.type)
 
 
 def scaler_of(device: Any, *, amp: bool) -> Any:
@@ -84,8 +85,8 @@ def free_memory(device: Any, model: weakref.ReferenceType[Any] | None) -> None:
     """
     if model is not None and model() is not None and sys.exc_info()[1] is None:
         gc.collect()
-    if device.type in {"cuda", "mps"}:
-        getattr(torch, device.type).empty_cache()
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
 
 
 def out_of_memory(err: Exception) -> EvaluationError | None:

@@ -17,10 +17,10 @@ from hpt_evaluator_torch.metrics import Metric
 from hpt_evaluator_torch.names import source_of
 from hpt_evaluator_torch.randomness import undisturbed
 
-__all__ = ["Run", "Wanted", "run_epochs"]
+__all__ = ["Run", "Wanted", "report_of", "run_epochs"]
 
-_SHARE = 0.005  # of the training time goes into checkpoints, unless the user says how often
-_FIRST_COST = 0.01  # seconds, before one was written: there is none in the first two seconds
+_SHARE = 0.0025  # of the training time goes into checkpoints, unless the user says how often
+_FIRST_COST = 0.01  # seconds, before one was written: there is none in the first four seconds
 
 
 @attrs.frozen
@@ -115,8 +115,16 @@ def run_epochs(run: Run, trial: TrialContext, folder: Path, wanted: Wanted) -> G
             saved = epoch < run.epochs and pace.due(epoch)
             if saved:
                 pace.time(save)
-            if epoch > trial.resume_step:
-                yield from _give(report, run.device, partial(_leave, checkpoints, None if saved else save))
+            if epoch <= trial.resume_step:
+                continue
+            try:
+                with undisturbed(run.device):
+                    yield report
+            except GeneratorExit:  # the trial is stopped, or only set aside
+                if not saved:
+                    save()
+                checkpoints.prune(1)
+                raise
         weights.end(epoch, run.model)
     finally:
         run.close()
@@ -152,30 +160,6 @@ def _see_that_it_converges(model: Any, epoch: int, found: Mapping[str, float]) -
         raise EvaluationError(msg, kind="invalid-value")
 
 
-def _leave(checkpoints: Checkpoints, save: Callable[[], None] | None) -> None:
-    """Keep one checkpoint of a trial that is stopped or set aside."""
-    if save is not None:
-        save()
-    checkpoints.prune(1)
-
-
-def _give(report: Report, device: Any, at_end: Callable[[], None] | None = None) -> Generator[Report, None, None]:
-    """Yield a report; what others draw meanwhile does not change this training.
-
-    Args:
-        report: The report.
-        device: Whose generators are kept.
-        at_end: Called if the trial ends here: it may only have been set aside.
-    """
-    try:
-        with undisturbed(device):
-            yield report
-    except GeneratorExit:
-        if at_end is not None:
-            at_end()
-        raise
-
-
 def report_of(step: int, found: Mapping[str, float], objectives: Sequence[str]) -> Report:
     """Make a report of an epoch's metrics.
 
@@ -209,7 +193,7 @@ class _Pace:
             return epoch % self._every == 0
         return time.monotonic() - self._last >= self._cost / _SHARE
 
-    def time(self, save: Any) -> None:
+    def time(self, save: Callable[[], None]) -> None:
         start = time.monotonic()
         save()
         self._last = time.monotonic()

@@ -50,7 +50,7 @@ class TorchEvaluator:
     data: Any = option(
         None,
         help='"module:function" (or {use = ..., arguments}) giving (train, validation), a dict with those, or a '
-        "Lightning datamodule.",
+        "Lightning datamodule. A Lightning module with a `train_dataloader` of its own needs none.",
     )
     train: Any = option(
         None,
@@ -71,7 +71,7 @@ class TorchEvaluator:
     metrics: list[Any] | dict[str, Any] = option(
         factory=list,
         help="Measured beside the objectives: accuracy, error, bits, perplexity, rmse, mse, mae, or functions "
-        "(outputs, targets) of yours, which may be objectives, too.",
+        "(outputs, targets) of yours and metrics of torchmetrics, which may be objectives, too.",
     )
     clip_norm: float | None = option(None, gt=0, help="Largest norm of the gradient; None: it is not clipped.")
     amp: bool = option(False, help="Mixed precision, where the device has it.")
@@ -81,7 +81,7 @@ class TorchEvaluator:
     eval_batch_size: int = option(256, ge=1, help="Rows at a time when the validation set is measured.")
     seed: int = option(0, ge=0, le=_SEED_LIMIT, help="Seeds the loading of the data: every worker has the same.")
     checkpoint_every: int | None = option(
-        None, ge=1, help="Epochs between checkpoints; None: as often as costs about 0.5 % of the training time."
+        None, ge=1, help="Epochs between checkpoints; None: as often as costs about 0.25 % of the time."
     )
     keep: Literal["none", "last", "best"] = option(
         "none", help="Weights that stay in a complete trial's folder: none, the last epoch's, the best epoch's."
@@ -204,8 +204,7 @@ class TorchEvaluator:
         from hpt_evaluator_torch.epochs import run_epochs
         from hpt_evaluator_torch.randomness import seed_all
 
-        if self.data is not None:
-            _ = self.loaded  # before the seed is set: loading may draw from it
+        _ = self.loaded  # before the seed is set: loading may draw from it
         seed_all(trial.seed)
         if self.train is not None:
             return (yield from self._own_reports(trial, device))
@@ -237,7 +236,7 @@ class TorchEvaluator:
         mistakes = name_mistakes(self._directions, self.functions, validated=self.loaded.valid is not None)
         if mistakes:
             raise UsageError(*mistakes)
-        return Training.start(recipe, model, self.loaded, device=device, seed=trial.seed, wanted=wanted)
+        return Training(recipe, model, self.loaded, device=device, seed=trial.seed, wanted=wanted)
 
     def _folder(self, trial: TrialContext) -> Path:
         return trial.workdir or self._scratch / f"trial-{trial.number}"
@@ -253,7 +252,7 @@ class TorchEvaluator:
         return Wanted(
             objectives=trial.objectives,
             names=sorted({name for name in sources if name in BUILTIN and name not in self.functions}),
-            functions={name: Metric.of(function) for name, function in self.functions.items()},
+            functions={name: Metric(function) for name, function in self.functions.items()},
             keep=self.keep,
             maximize=direction == "maximize",
             every=self.checkpoint_every,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "aliases",
+    "brings_data",
     "copies_of",
     "kind_of",
     "may_be_in_use",
@@ -39,7 +40,7 @@ def kind_of(model: Any) -> Literal["module", "lightning", "skorch"]:
     Raises:
         EvaluationError: If it is none.
     """
-    base = _base_of(model)
+    base = _base_of(type(model))
     if base is not None:
         return _PACKAGES[base.__module__.partition(".")[0]]  # type: ignore[return-value]  # a value of the table above
     import torch
@@ -52,9 +53,9 @@ def kind_of(model: Any) -> Literal["module", "lightning", "skorch"]:
     return "module"
 
 
-def _base_of(model: Any) -> type | None:
-    """The class of Lightning or skorch that a model is one of."""
-    for base in type(model).__mro__:
+def _base_of(made: type) -> type | None:
+    """The class of Lightning or skorch that a class of models comes from."""
+    for base in made.__mro__:
         kind = _PACKAGES.get(base.__module__.partition(".")[0])
         if kind is not None and _CLASSES.get(base.__name__) == kind:
             return base
@@ -63,15 +64,21 @@ def _base_of(model: Any) -> type | None:
 
 def split_made(made: Any) -> tuple[Any, Any]:
     """What a model function made: the model, and the ``Trainer`` that a Lightning module may come with, or None."""
-    if isinstance(made, tuple) and len(made) == 2 and _base_of(made[0]) is not None and hasattr(made[1], "fit_loop"):
+    if isinstance(made, tuple) and len(made) == 2 and hasattr(made[1], "fit_loop") and _base_of(type(made[0])):
         return made
     return made, None
 
 
 def package_of(module: Any) -> str:
     """The package whose ``Trainer`` a Lightning module goes with."""
-    base = _base_of(module)
+    base = _base_of(type(module))
     return "pytorch_lightning" if base is None or base.__module__.startswith("pytorch_") else "lightning.pytorch"
+
+
+def brings_data(model: Any) -> bool:
+    """Whether this is a class of Lightning modules that have a ``train_dataloader`` of their own."""
+    base = _base_of(model) if isinstance(model, type) else None
+    return base is not None and getattr(model, "train_dataloader", None) is not getattr(base, "train_dataloader", None)
 
 
 def net_of(spec: Any) -> Any | None:
@@ -81,7 +88,7 @@ def net_of(spec: Any) -> Any | None:
         UsageError: If it names nothing that can be imported.
     """
     found = import_object(spec, "evaluator.model") if isinstance(spec, str) and ":" in spec else spec
-    return found if _base_of(found) is not None and hasattr(found, "set_params") else None
+    return found if _base_of(type(found)) is not None and hasattr(found, "set_params") else None
 
 
 def copies_of(net: Any) -> Callable[..., Any]:

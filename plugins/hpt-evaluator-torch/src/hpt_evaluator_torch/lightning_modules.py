@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from hpt_core import EvaluationError
-from hpt_evaluator_torch.data import Shuffled, is_datamodule, reseed, resized
+from hpt_evaluator_torch.data import is_datamodule, reseed, train_batches
 from hpt_evaluator_torch.frameworks import aliases, not_for_the_model, package_of, refuse
 from hpt_evaluator_torch.randomness import capture, restore
 
@@ -61,7 +61,7 @@ class LightningRun:
             )
         self._trainer.fit_loop.max_epochs = self.epochs
         self._trainer.callbacks.append(_listener(pl, self))
-        self._loaders = _loaders(recipe, data, trial)
+        self._loaders = _loaders(recipe, data, model)
         self._told: queue.Queue[dict[str, float] | BaseException | None] = queue.Queue()
         self._go_on = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
@@ -236,26 +236,22 @@ def _quiet(name: str) -> Iterator[None]:
         log.setLevel(before)
 
 
-def _loaders(recipe: Recipe, data: Data, trial: TrialContext) -> dict[str, Any]:
+def _loaders(recipe: Recipe, data: Data, model: Any) -> dict[str, Any]:
+    """What `Trainer.fit` is given; nothing where the module has loaders of its own."""
     settings, train, valid = recipe.settings, data.train, data.valid
-    size = settings.batch_size if "batch_size" in trial.params else None
-    if is_datamodule(train):
-        if size is not None:
-            _set_batch_size(train, size)
-        return {"datamodule": train}
-    if isinstance(train, DataLoader):
-        train = train if size is None else resized(train, size)
-    else:
-        order = None if isinstance(train, IterableDataset) else Shuffled(len(train))
-        own = torch.Generator()  # else the loader draws from the global one
-        train = DataLoader(train, settings.batch_size, sampler=order, generator=own, drop_last=settings.drop_last)
+    tuned = "batch_size" in recipe.tuned
+    if train is None or is_datamodule(train):
+        if tuned:
+            _set_batch_size(model if train is None else train, settings.batch_size)
+        return {} if train is None else {"datamodule": train}
+    train = train_batches(train, settings.batch_size, tuned=tuned, drop_last=settings.drop_last, fast=False)
     if valid is not None and not isinstance(valid, DataLoader):
         valid = DataLoader(valid, settings.eval_batch_size)
     return {"train_dataloaders": train, "val_dataloaders": valid}
 
 
 def _set_batch_size(module: Any, size: int) -> None:
-    """Tell a datamodule the batch size that is tuned, where it keeps one."""
+    """Tell a datamodule or module the batch size that is tuned, where it keeps one."""
     places = [place for place in (module, module.hparams) if hasattr(place, "batch_size")]
     if not places:
         msg = f"`batch_size` is tuned, and {type(module).__name__} has neither this attribute nor a hyperparameter."

@@ -40,7 +40,7 @@ _FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - m
 
 @attrs.frozen
 class Metric:
-    """A function of the user's: of all outputs and all targets of the validation set.
+    """A function of the user's, or an object as those of torchmetrics, of the outputs for the whole validation set.
 
     Attributes:
         function: Called as ``function(outputs, targets)``, tensors or dicts and tuples of them as the model and the
@@ -49,15 +49,13 @@ class Metric:
     """
 
     function: Any
-    signature: Signature
-
-    @classmethod
-    def of(cls, function: Any) -> Metric:
-        """Read what a function asks for."""
-        return cls(function, signature_of(function, 2))
+    signature: Signature = attrs.field(
+        init=False, default=attrs.Factory(lambda self: signature_of(self.function, 2), takes_self=True)
+    )
 
     def __call__(self, outputs: Any, targets: Any, **offered: Any) -> float:
-        """Measure."""
+        """Measure; what an object has gathered before is forgotten."""
+        getattr(self.function, "reset", lambda: None)()
         asked = {name: value for name, value in offered.items() if name in self.signature.names}
         return float(self.function(outputs, targets, **asked))
 
@@ -112,6 +110,8 @@ def measure(
         if functions:
             outputs, targets, given = map(_joined, zip(*kept, strict=True))
             for name, function in functions.items():
+                if isinstance(function.function, torch.nn.Module):
+                    function.function.to(device)
                 found[name] = function(outputs, targets, inputs=given, model=model)
     return found
 
@@ -140,8 +140,8 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 def mean_loss(losses: Sequence[Any], rows: Sequence[int]) -> float:
     """The mean over rows of losses that are means over batches; read from the device once, added up exactly enough."""
-    values = torch.stack(list(losses)).double().tolist() if losses else [math.nan]
-    total: float = sum(value * count for value, count in zip(values, rows, strict=False))
+    values = torch.stack(list(losses)).double().tolist()
+    total: float = sum(value * count for value, count in zip(values, rows, strict=True))
     return total / max(1, sum(rows))
 
 
@@ -149,7 +149,7 @@ def _means(
     totals: Sequence[Sequence[Any]], rows: Sequence[int], entries: int, summed: Sequence[str]
 ) -> dict[str, float]:
     columns = list(zip(*totals, strict=True))
-    found = {"loss": mean_loss(columns[0] if columns else [], rows)}
+    found = {"loss": mean_loss(columns[0], rows)}
     for name, column in zip(summed, columns[1:], strict=True):
         mean = sum(torch.stack(column).tolist()) / max(1, entries)
         found[name] = _FINISH.get(name, float)(mean)

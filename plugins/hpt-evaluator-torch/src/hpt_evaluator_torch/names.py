@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from hpt_core import Mistake, UsageError
-from hpt_evaluator_torch.arguments import near, resolve_callable
+from hpt_evaluator_torch.arguments import near, resolve_callable, signature_of
 
 __all__ = ["BUILTIN", "metric_functions", "name_mistakes", "source_of"]
 
@@ -37,10 +39,11 @@ def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
     """The user's own metrics by name: entries of the option that are no builtin names.
 
     Args:
-        metrics: A list of builtin names, import paths and functions, or a table name -> any of those.
+        metrics: A list of builtin names, import paths, functions and classes, or a table name -> any of those, or a
+            table ``{"use": any of these, **arguments}``.
 
     Raises:
-        UsageError: If one is no function, or has no name.
+        UsageError: If one is no function or class, has no name, or cannot be made with its arguments.
     """
     found = {}
     named = metrics.items() if isinstance(metrics, Mapping) else enumerate(metrics)
@@ -53,14 +56,27 @@ def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
             msg = f"There is no metric {spec!r}.{near(spec, BUILTIN)} Known: {known}; or give 'module:function'."
             raise UsageError(Mistake(path, msg))
         function, arguments = resolve_callable(spec, path)
-        if arguments:
-            raise UsageError(Mistake(path, "A metric takes no arguments of its own: give a function of two arguments."))
         name = key if isinstance(key, str) else getattr(function, "__name__", "")
         if not name:
             msg = f"This has no name: write `metrics` as a table of names, as in {{ f1 = ... }}. Got {spec!r:.80}."
             raise UsageError(Mistake(path, msg))
-        found[name] = function
+        found[name] = _with_arguments(function, arguments, path)
     return found
+
+
+def _with_arguments(function: Any, arguments: Mapping[str, Any], path: str) -> Any:
+    """A class is made an object, as those of losses and of torchmetrics need it; a function is given its arguments."""
+    signature, called = signature_of(function), getattr(function, "__name__", "This")
+    for name in arguments:
+        if not signature.accepts(name):
+            msg = f"{called} has no argument {name!r}.{near(name, signature.names)}"
+            raise UsageError(Mistake(f"{path}.{name}", msg))
+    if not inspect.isclass(function):
+        return functools.partial(function, **arguments) if arguments else function
+    try:
+        return function(**arguments)
+    except Exception as err:
+        raise UsageError(Mistake(path, f"{called} cannot be made: {type(err).__name__}: {err}")) from err
 
 
 def name_mistakes(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
+import torch
+
 from hpt_core import Report, TrialContext
 from hpt_evaluator_torch.randomness import undisturbed
 
@@ -49,8 +51,14 @@ def _report(item: Any, step: int, objective: str) -> Report:
     if isinstance(item, Report):
         return item
     if isinstance(item, tuple) and len(item) == 2:
-        return Report(item[0], item[1])
+        return Report(item[0], _detached(item[1]))
     if isinstance(item, Mapping):
-        rest = {name: value for name, value in item.items() if name not in {objective, "step"}}
-        return Report(item.get("step", step), item.get(objective), rest)  # type: ignore[arg-type]
-    return Report(step, item)
+        values = {name: _detached(value) for name, value in item.items()}
+        rest = {name: value for name, value in values.items() if name not in {objective, "step"}}
+        return Report(values.get("step", step), values.get(objective), rest)  # type: ignore[arg-type]
+    return Report(step, _detached(item))
+
+
+def _detached(value: Any) -> Any:
+    """A loss as it is yielded, without its gradient: torch warns where such a one is made a number."""
+    return value.detach() if isinstance(value, torch.Tensor) else value

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from hpt_core import EvaluationError
+from hpt_core import EvaluationError, Mistake, UsageError
 from hpt_evaluator_torch.arguments import Signature, resolve_callable, signature_of
 
 __all__ = ["LOSSES", "OPTIMIZERS", "SCHEDULERS", "Part", "default_loss", "find_part", "make_loss", "make_scheduler"]
@@ -92,6 +92,9 @@ def find_part(kind: str, spec: Any, path: str) -> Part | None:
     if spec is None or spec == "none":
         return None
     make, arguments = resolve_callable(spec, path, _KNOWN[kind])
+    if kind == "optimizer" and signature_of(make).names[:1] == ("model",):
+        msg = "It is called as f(params, ...): make `params` the first parameter, before `model`."
+        raise UsageError(Mistake(path, msg))
     skip = _BY_POSITION[kind] if kind != "loss" or not inspect.isclass(make) else 0
     return Part(kind, make, arguments, signature_of(make, skip))
 
@@ -132,25 +135,26 @@ def _count(batches: Sized, part: Part) -> int:
         raise EvaluationError(f"{msg}Give `{_TOTAL}`, or the dataset a method __len__.") from err
 
 
-def make_loss(part: Part) -> Any:
-    """Make a loss: a function of outputs and targets."""
-    if not inspect.isclass(part.make):
-        return functools.partial(part.make, **part.arguments) if part.arguments else part.make
-    loss = part.make(**_with_tensors(part))
-    return _SameShape(loss) if part.name in _ELEMENTWISE else loss
+def make_loss(part: Part, device: Any) -> Any:
+    """Make a loss, a function of outputs and targets; lists for the tensors of torch's own become these.
 
-
-def _with_tensors(part: Part) -> dict[str, Any]:
-    """The arguments of a loss; the lists among torch's own are tensors."""
+    Args:
+        part: Which one.
+        device: Where its tensors are to be.
+    """
     import torch
 
-    own = part.make.__module__.startswith("torch.")
-    return {
-        name: torch.tensor(value, dtype=torch.get_default_dtype())
-        if own and name in _TENSORS and isinstance(value, list)
-        else value
-        for name, value in part.arguments.items()
-    }
+    loss, arguments, is_class = part.make, dict(part.arguments), inspect.isclass(part.make)
+    if is_class and loss.__module__.startswith("torch."):
+        lists = [name for name in _TENSORS & arguments.keys() if isinstance(arguments[name], list)]
+        arguments |= {name: torch.tensor(arguments[name], dtype=torch.get_default_dtype()) for name in lists}
+    if is_class:
+        loss = loss(**arguments)
+    elif arguments:
+        loss = functools.partial(loss, **arguments)
+    if isinstance(loss, torch.nn.Module):
+        loss = loss.to(device)
+    return _SameShape(loss) if is_class and part.name in _ELEMENTWISE else loss
 
 
 def default_loss(targets: Any) -> Any:

@@ -30,23 +30,35 @@ def capture(device: Any) -> dict[str, Any]:
     Args:
         device: Whose own generator belongs to it.
     """
-    version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - as above
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - as above
     state = {
-        "python": [version, list(words), gauss],
-        "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(keys), *rest),
         "torch": torch.get_rng_state(),
     }
-    if device.type in {"cuda", "mps"}:
-        state["device"] = getattr(torch, device.type).get_rng_state()
+    if device.type != "cpu":
+        state["device"] = torch.get_device_module(device).get_rng_state()
     return state
+
+
+def restore(state: dict[str, Any], device: Any) -> None:
+    """Put all generators where `capture` found them."""
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy(), *rest))  # noqa: NPY002 - as above
+    random.setstate(state["python"])
+    torch.set_rng_state(state["torch"])
+    if "device" in state and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state["device"])
 
 
 @contextmanager
 def undisturbed(device: Any) -> Iterator[None]:
-    """Within it others may draw: afterwards all generators stand where they stood."""
+    """Within it others may draw: afterwards all generators stand where they stood.
+
+    Each epoch pays for it, so it makes nothing of their states.
+    """
     python, legacy, own = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - as above
-    module = getattr(torch, device.type) if device.type in {"cuda", "mps"} else None
+    module = None if device.type == "cpu" else torch.get_device_module(device)
     state = module and module.get_rng_state()
     try:
         yield
@@ -56,14 +68,3 @@ def undisturbed(device: Any) -> Iterator[None]:
         torch.set_rng_state(own)
         if module is not None:
             module.set_rng_state(state)
-
-
-def restore(state: dict[str, Any], device: Any) -> None:
-    """Put all generators where `capture` found them."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002 - as above
-    torch.set_rng_state(state["torch"])
-    if "device" in state and device.type in {"cuda", "mps"}:
-        getattr(torch, device.type).set_rng_state(state["device"])

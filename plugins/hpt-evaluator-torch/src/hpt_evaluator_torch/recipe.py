@@ -7,7 +7,7 @@ loss; and the model function is given each parameter that it asks for by name. `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -61,30 +61,39 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
         UsageError: With all mistakes: parameters that nothing takes, arguments that are missing or unknown.
     """
     chosen = {name: params[name] for name in SETTINGS if name in params}
-    plain = {name: value for name, value in chosen.items() if name not in PARTS}
-    settings = Settings.of(attrs.evolve(evaluator, **plain))
-    mistakes: list[Mistake] = []
+    net, mistakes = net_of(evaluator.model), list[Mistake]()
     parts: dict[str, Part | None] = {}
-    net = net_of(evaluator.model)
-    if net is not None:  # all is its own
-        mistakes += net_mistakes(net, params)
-    else:
+    if net is None:
         parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in PARTS}
+    else:  # all is its own
+        mistakes += net_mistakes(net, params)
     if mistakes:
         raise UsageError(*mistakes)
-    route = _Route(parts)
-    for name, value in params.items():
-        if name not in SETTINGS:
-            route.place(name, value)
-    built = {kind: part and part.given(route.arguments[kind]) for kind, part in parts.items()}
-    make_model = _bind_model(evaluator, params, route, extras)
-    for name in route.left:
-        route.mistakes.append(Mistake(f"space.{name}", _nobody(name, parts, evaluator)))
+    places = {name: _place(name, parts) for name in params if name not in SETTINGS}
+    arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*parts, "model", "")}
+    for name, (kind, argument) in places.items():
+        arguments[kind][argument] = params[name]
+        if kind in parts and parts[kind] is None:
+            mistakes.append(Mistake(f"space.{name}", f"The training has no {kind} here."))
+    built = {kind: part and part.given(arguments[kind]) for kind, part in parts.items()}
+    make_model, taken = _bind_model(evaluator, params, arguments, extras, mistakes)
+    left = [name for name in arguments[""] if name not in taken]
+    mistakes += [Mistake(f"space.{name}", _nobody(name, parts, evaluator)) for name in left]
     for kind, part in built.items():
-        route.mistakes += _argument_mistakes(kind, part, params)
-    if route.mistakes:
-        raise UsageError(*route.mistakes)
-    return Recipe(settings, built, make_model, tuple(route.training_only), tuple(chosen))
+        mistakes += _argument_mistakes(kind, part, params)
+    if mistakes:
+        raise UsageError(*mistakes)
+    for_training = tuple(name for name, (kind, _) in places.items() if kind in parts and name not in taken)
+    return Recipe(Settings.of(evaluator, chosen), built, make_model, for_training, tuple(chosen))
+
+
+def _place(name: str, parts: Mapping[str, Part | None]) -> tuple[str, str]:
+    """What takes a parameter, a part or (where outright) the model, and as which argument; ``""`` if no part does."""
+    owner, separator, argument = name.partition("__")
+    if separator and owner in {*parts, "model"}:
+        return owner, argument
+    takers = (kind for kind, part in parts.items() if part is not None and name in part.signature.names)
+    return next(takers, ""), name
 
 
 def _part(kind: str, evaluator: TorchEvaluator, chosen: Params, mistakes: list[Mistake]) -> Part | None:
@@ -105,67 +114,38 @@ def model_function(spec: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     return (copies_of(net), {}) if net is not None else resolve_callable(spec, "evaluator.model")
 
 
-class _Route:
-    """Places parameters one by one."""
-
-    def __init__(self, parts: Mapping[str, Part | None]) -> None:
-        self.parts = parts
-        self.arguments: dict[str, dict[str, Any]] = {kind: {} for kind in (*parts, "model")}
-        self.left: dict[str, Any] = {}
-        self.training_only: list[str] = []
-        self.mistakes: list[Mistake] = []
-
-    def place(self, name: str, value: Any) -> None:
-        """Find the taker of one parameter among the parts; what none takes is left for the model."""
-        owner, separator, argument = name.partition("__")
-        if separator and owner in self.arguments:
-            if owner != "model" and self.parts[owner] is None:
-                self.mistakes.append(Mistake(f"space.{name}", f"The training has no {owner} here."))
-                return
-            self.arguments[owner][argument] = value
-            if owner != "model":
-                self.training_only.append(name)
-            return
-        for kind, part in self.parts.items():
-            if part is not None and name in part.signature.names:
-                self.arguments[kind][name] = value
-                self.training_only.append(name)
-                return
-        self.left[name] = value
-
-
 def _bind_model(
-    evaluator: TorchEvaluator, params: Params, route: _Route, extras: Callable[[], Mapping[str, Any]]
-) -> Callable[[], Any]:
-    """Fill the model function's arguments; what it takes is taken off what is left."""
+    evaluator: TorchEvaluator,
+    params: Params,
+    arguments: Mapping[str, Mapping[str, Any]],
+    extras: Callable[[], Mapping[str, Any]],
+    mistakes: list[Mistake],
+) -> tuple[Callable[[], Any], Collection[str]]:
+    """Fill the model function's arguments; returns what makes the model, and the parameters that it is given."""
     try:
         function, fixed = model_function(evaluator.model)
     except UsageError as err:
-        route.mistakes += err.mistakes
-        route.left.clear()
-        return lambda: None
+        mistakes += err.mistakes
+        return lambda: None, params.keys()
     signature = signature_of(function)
-    explicit = route.arguments["model"]
+    explicit, left = arguments["model"], arguments[""]
     given = {**fixed, **{n: v for n, v in params.items() if n in signature.names}, **explicit}
-    unknown = [name for name in (*fixed, *explicit) if not signature.accepts(name)]
-    for name in unknown:
-        path = f"space.model__{name}" if name in explicit else f"evaluator.model.{name}"
-        msg = f"{_name(function)} has no parameter {name!r}.{near(name, signature.names)}"
-        route.mistakes.append(Mistake(path, msg))
+    for name in (*fixed, *explicit):
+        if not signature.accepts(name):
+            path = f"space.model__{name}" if name in explicit else f"evaluator.model.{name}"
+            msg = f"{_name(function)} has no parameter {name!r}.{near(name, signature.names)}"
+            mistakes.append(Mistake(path, msg))
     if signature.takes_any:
-        given = {**route.left, **given}
+        given = {**left, **given}
+    taken: Collection[str] = given.keys()
     if "params" in signature.names and "params" not in given:
-        given["params"] = dict(params)
-        route.left.clear()
+        given["params"], taken = dict(params), params.keys()
     if signature.required - given.keys():
         given |= {name: value for name, value in extras().items() if name in signature.names and name not in given}
-    for name in sorted(signature.required - given.keys()):
-        route.mistakes.append(Mistake("evaluator.model", _missing(function, name)))
-    for name in given:
-        route.left.pop(name, None)
-        if name in route.training_only:
-            route.training_only.remove(name)
-    return lambda: function(**given)
+    mistakes += [
+        Mistake("evaluator.model", _missing(function, name)) for name in sorted(signature.required - given.keys())
+    ]
+    return lambda: function(**given), taken
 
 
 def bind(function: Callable[..., Any], offered: Mapping[str, Any], params: Params, path: str) -> dict[str, Any]:

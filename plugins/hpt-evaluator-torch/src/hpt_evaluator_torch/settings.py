@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -27,6 +28,6 @@ class Settings:
     eval_batch_size: int
 
     @classmethod
-    def of(cls, evaluator: Any) -> Settings:
-        """Read them off an evaluator."""
-        return cls(*(getattr(evaluator, field.name) for field in attrs.fields(cls)))
+    def of(cls, evaluator: Any, chosen: Mapping[str, Any]) -> Settings:
+        """Those that a configuration chose, the others as the evaluator has them."""
+        return cls(*(chosen.get(field.name, getattr(evaluator, field.name)) for field in attrs.fields(cls)))

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from hpt_core import EvaluationError, import_object
 from hpt_evaluator_torch.data import is_datamodule
 from hpt_evaluator_torch.frameworks import aliases, not_for_the_model, refuse
+from hpt_evaluator_torch.randomness import capture, restore
 
 if TYPE_CHECKING:
     from hpt_core import TrialContext
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SkorchRun"]
 
+_FORGETFUL = {"EpochScoring", "EpochTimer", "PassthroughScoring", "PrintLog", "ProgressBar"}
 _OF_THE_CLOCK = ("dur", "epoch")
 
 
@@ -63,16 +65,36 @@ class SkorchRun:
         row = self._net.history[-1]
         return aliases(_numbers(row)) if "train_loss" in row else None
 
-    def state_dict(self) -> None:
-        """Callbacks keep what they like, which no checkpoint could hold: a net is trained again."""
+    def state_dict(self) -> dict[str, Any] | None:
+        """All that the next epoch depends on; None where something may keep more, as other callbacks do."""
+        if not _is_plain(self._net):
+            return None
+        return {name: part.state_dict() for name, part in self._parts()} | {"random": capture(self.device)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Never called."""
+        """Go on from `state_dict`."""
+        for name, part in self._parts():
+            part.load_state_dict(state[name])
+        restore(state["random"], self.device)
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self._net, f"{name}_")) for name in ("module", "criterion", "optimizer")]
 
     def close(self) -> None:
         """Tell the callbacks that the training has ended."""
         if not self._broken:
             self._net.notify("on_train_end", X=self._train, y=None)
+
+
+def _is_plain(net: Any) -> bool:
+    """Whether a net is of skorch's own classes, with nothing that remembers more than one epoch."""
+    own = {f"iterator_train__{name}" for name in ("batch_sampler", "generator", "sampler")} & net.get_params().keys()
+    kinds = [type(callback) for _, callback in net.callbacks_]
+    return (
+        not own
+        and type(net).__module__.startswith("skorch.")
+        and all(kind.__module__.startswith("skorch.") and kind.__name__ in _FORGETFUL for kind in kinds)
+    )
 
 
 def _by_a_callback(err: BaseException) -> bool:
