@@ -8,10 +8,8 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,20 +21,20 @@ from numpy.random import default_rng
 
 from hpt_core import Float, Int, Params, State, Study, UsageError
 from hpt_core.testing import ExecutorKit
-from hpt_executor_dask.crew import _end_with
 from hpt_executor_dask.executor import DaskExecutor
+from hpt_executor_dask.hand import _hung_up
 
 if TYPE_CHECKING:
     from hpt_core import Executor
 
 
+SPACE = {"x": Float(-1.0, 1.0), "n": Int(1, 5)}
+
+
 @pytest.fixture(scope="session")
 def dask_address() -> Iterator[str]:
     """The scheduler of a cluster for all tests, whose workers have nannies."""
-    with (
-        dask.config.set({"distributed.worker.daemon": False}),
-        LocalCluster(n_workers=3, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
-    ):
+    with LocalCluster(n_workers=3, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 
@@ -48,8 +46,7 @@ class TestDaskExecutor(ExecutorKit):
 
 def study_on(address: str | None, **arguments: Any) -> Study:
     executor = {"use": "dask"} if address is None else {"use": "dask", "address": address}
-    space = {"x": Float(-1.0, 1.0), "n": Int(1, 5)}
-    return Study(space, sampler="random", seed=3, executor=executor, **arguments)
+    return Study(SPACE, sampler="random", seed=3, executor=executor, **arguments)
 
 
 def square(params: Params) -> float:
@@ -58,7 +55,7 @@ def square(params: Params) -> float:
 
 
 def test_gives_the_trials_of_one_process(dask_address: str) -> None:
-    there, here = study_on(dask_address), study_on(dask_address)
+    there, here = study_on(dask_address), Study(SPACE, sampler="random", seed=3)
     there.run(square, trials=12, workers=3)
     here.run(square, trials=12)
     assert [(t.params, t.value, t.state) for t in there.trials] == [(t.params, t.value, t.state) for t in here.trials]
@@ -147,26 +144,23 @@ def test_a_killed_study_ends_its_workers_and_goes_on(dask_address: str, tmp_path
     assert again.stdout.strip() == str([("complete", 2), ("complete", 2), ("complete", 1), ("complete", 1)])
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.parametrize("unread", [False, True], ids=["closed", "reset"])
-def test_a_worker_ends_with_the_process_that_runs_the_study(unread: bool) -> None:
+@pytest.mark.parametrize(
+    ("unread", "ended"), [(None, False), (False, True), (True, True)], ids=["open", "closed", "reset"]
+)
+def test_a_worker_hears_that_the_process_that_runs_the_study_is_gone(unread: bool | None, ended: bool) -> None:
     """A process that is killed with a message unread resets the connection instead of closing it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        child = os.fork()
-        if not child:
-            with suppress(BaseException):
-                line = socket.create_connection(server.getsockname())
-                line.sendall(b"a message")
-                _end_with(os.dup(line.fileno()), threading.Event())
-            os._exit(0)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as line:
         head, _ = server.accept()
-        head.recv(1 if unread else 9)
-        head.close()
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        with head:
+            line.sendall(b"a message")
+            head.recv(1 if unread else 9)
+            if unread is not None:
+                head.close()
+            assert until(lambda: _hung_up(line.fileno()), seconds=5 if ended else 0.5) is ended
 
 
-def until(reached: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+def until(reached: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
     while not reached() and time.monotonic() < deadline:
         time.sleep(0.05)
     return reached()

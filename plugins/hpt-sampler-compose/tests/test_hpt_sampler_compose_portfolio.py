@@ -60,6 +60,12 @@ losses = st.integers(1, 3).flatmap(
 )
 
 
+@given(arrays(float, st.tuples(st.integers(0, 30), st.just(2)), elements=st.sampled_from([0.0, 1.0, 2.5, np.inf])))
+def test_credit_of_two_objectives_is_by_the_count_of_those_that_dominate(losses: Any) -> None:
+    dominators = [sum((other <= row).all() and (other < row).any() for other in losses) for row in losses]
+    np.testing.assert_array_equal(rank_credit(losses, 1.0), [1.0 - count / len(losses) for count in dominators])
+
+
 @given(losses, st.floats(0.05, 1))
 def test_credit_falls_by_rank(found: Any, top: float) -> None:
     n = len(found)

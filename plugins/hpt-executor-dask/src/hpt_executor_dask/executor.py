@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import attrs
-import dask
 from distributed import Client, LocalCluster
+from distributed.comm import get_address_host_port, normalize_address
 from distributed.utils import get_ip
 
 from hpt_core import Failure, Mistake, UsageError, option
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["DaskExecutor"]
 
 _LOOPBACK = "127.0.0.1"
-_SETTINGS = {
-    "distributed.worker.daemon": False,  # a trial may start processes of its own
-    "distributed.scheduler.allowed-failures": 0,  # who goes on in a dead worker's place is our decision
-}
 
 
 @attrs.define(kw_only=True)
@@ -31,8 +27,7 @@ class DaskExecutor:
     """Runs workers as tasks of a Dask cluster and replaces those that die.
 
     The process that runs the study keeps its store and serves it to the workers, so that they need no disk in common
-    with it (trials that keep files in their ``workdir`` do). Time limits need workers with a nanny, as
-    ``dask worker`` starts them unless told otherwise.
+    with it (trials that keep files in their ``workdir`` do).
     """
 
     address: str | None = option(
@@ -43,6 +38,11 @@ class DaskExecutor:
         help="This machine's name or address as workers reach it; none: the one by which it reaches the scheduler.",
     )
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether trials are meant for other machines than this one, a single worker's too."""
+        return self.address is not None
+
     def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
         """Run ``count`` workers until all have ended; see `hpt_core.Executor`.
 
@@ -50,28 +50,32 @@ class DaskExecutor:
             UsageError: If there is no scheduler at ``address``.
         """
         with ExitStack() as stack:
-            client = self._client(count, stack)
-            crew = stack.enter_context(Crew(client, self._own_host(client), worker, lost))
+            client, host = self._client(count, stack)
+            crew = stack.enter_context(Crew(client, host, worker, lost))
             for _ in range(count):
                 crew.hire()
             crew.serve()
 
-    def _client(self, count: int, stack: ExitStack) -> Client:
+    def _client(self, count: int, stack: ExitStack) -> tuple[Client, str]:
+        """A client of the cluster, and this machine's address as its workers reach it."""
         if self.address is None:
-            stack.enter_context(dask.config.set(_SETTINGS))
             cluster = LocalCluster(
-                n_workers=count, threads_per_worker=1, host=_LOOPBACK, dashboard_address=f"{_LOOPBACK}:0"
+                n_workers=1,
+                threads_per_worker=count,
+                processes=False,
+                dashboard_address=f"{_LOOPBACK}:0",
             )
             stack.enter_context(cluster)
-            return stack.enter_context(Client(cluster, set_as_default=False))
+            return stack.enter_context(Client(cluster, set_as_default=False)), self.host or _LOOPBACK
         try:
-            return stack.enter_context(Client(self.address, set_as_default=False))
+            get_address_host_port(normalize_address(self.address), strict=True)  # a client that fails at it never ends
+            client = stack.enter_context(Client(self.address, set_as_default=False))
         except (OSError, ValueError) as err:
             message = f"There is no Dask scheduler at {self.address!r}: {err}"
             raise UsageError(Mistake("executor.address", message)) from err
+        return client, self.host or _own_host(client)
 
-    def _own_host(self, client: Client) -> str:
-        if self.host is not None:
-            return self.host
-        scheduler = str(client.scheduler.addr).rpartition("://")[2].rpartition(":")[0]
-        return str(get_ip(scheduler.strip("[]")))
+
+def _own_host(client: Client) -> str:
+    scheduler = str(client.scheduler.addr).rpartition("://")[2].rpartition(":")[0]
+    return str(get_ip(scheduler.strip("[]")))

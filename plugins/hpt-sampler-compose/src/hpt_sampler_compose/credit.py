@@ -6,6 +6,7 @@ trial i; w_i its weight; q_k the mean credit of part k; p_k its share.
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,27 @@ def rank_credit(losses: NDArray[np.float64], top: float) -> NDArray[np.float64]:
 def _ranks(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     if losses.shape[1] == 1:
         return np.searchsorted(np.sort(losses[:, 0]), losses[:, 0], side="left").astype(float)
+    if losses.shape[1] == 2:
+        return _ranks_of_pairs(losses)
     counts = ((losses <= row).all(axis=1) & (losses < row).any(axis=1) for row in losses)
     return np.array([better.sum() for better in counts], dtype=float)
+
+
+def _ranks_of_pairs(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many rows dominate each, (n,), without comparing all with all.
+
+    In the order of the first loss, then the second, who dominates a row stands before it, with no greater second one.
+    """
+    ranks = np.zeros(len(losses))
+    seconds: list[float] = []
+    before, rank = (np.nan, np.nan), 0
+    for i in np.lexsort((losses[:, 1], losses[:, 0])).tolist():
+        row = tuple(losses[i].tolist())
+        if row != before:  # equal rows do not dominate each other
+            before, rank = row, bisect_right(seconds, row[1])
+        ranks[i] = rank
+        insort(seconds, row[1])
+    return ranks
 
 
 def credit(history: History, owner: Sequence[int | None], count: int, top: float, half_life: float) -> list[float]:
