@@ -1,5 +1,6 @@
 """What hpt itself costs, beside Optuna and scikit-learn, measured in one run.
 
+    pip install -r benchmarks/requirements.txt    # the peers, into the environment of `make setup`
     python benchmarks/overhead.py [ask-tell sqlite import large folds]
 
 Each line has hpt's figure, the peer's, and the ratio; lower is better. Every pair is measured alternately, the median

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
-from hpt_core.errors import Mistake, UsageError
+from hpt_core.errors import HptError, Mistake, PluginError, UsageError
 from hpt_core.structure import table_field, text_field
 from hpt_core.trial import Params
 
@@ -42,9 +42,11 @@ __all__ = [
     "WorkerCall",
     "checked",
     "fit_together",
+    "lacking",
     "location_of",
     "look_ahead",
     "one",
+    "undeclared",
 ]
 
 KINDS = ("sampler", "evaluator", "stopping rule", "store", "executor")
@@ -106,7 +108,12 @@ class Pause:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Proposes points. Never records, never stops anything."""
+    """Proposes points. Never records, never stops anything.
+
+    Optional method ``check(space, objectives)`` of samplers, evaluators and stopping rules: called before the first
+    trial and by `hpt check` with the `Space` and a mapping of objective -> ``minimize`` or ``maximize``; raises a
+    `UsageError` for what can never work. What any other method raises is taken for a fault of the component.
+    """
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         """Propose the next configuration.
@@ -136,7 +143,8 @@ class Evaluator(Protocol):
     - ``evidence``: ``"curve"`` (a later report is truer: epochs, rounds, growing subsets) or ``"folds"`` (step
       i means the same split for every trial). Default ``"curve"``.
     - ``steps``: how many reports a whole trial gives, None if not known. Default None.
-    - ``resumable``: whether a trial can go on from ``trial.resume_step``. Default False.
+    - ``resumable``: whether a trial can go on behind ``trial.resume_step``, which it then does whatever is left in
+      ``trial.workdir``: a checkpoint, one of a later step (its report was not recorded), or none. Default False.
     - ``conclude(best: TrialContext) -> Mapping``: called once when a run ends with a winner; refits and saves
       it, scores a holdout. What it returns (JSON-shaped) is recorded and shown.
     - ``discard(trial: TrialContext)``: called for a trial that was stopped or failed, perhaps more than once: it never
@@ -209,13 +217,16 @@ class Store(Protocol):
     """An ordered, durable log of records for each study, and a lock. It gives the records no meaning.
 
     A record is a dict with string keys and JSON values (finite numbers, strings, bools, None, lists, dicts); what
-    is read equals what was written, types included. Only ``append`` and ``lock`` may create or change anything
-    on disk. All methods may be called from any thread of the process that opened it.
+    is read equals what was written, types and the order of keys included. Only ``append`` and ``lock`` may create or
+    change anything on disk. All methods may be called from any thread of the process that opened it.
 
-    Optional attribute ``location``: where it is, for people; and ``folder``: a `pathlib.Path` beside it where
-    trials may keep files. Optional method ``append_lazily(study, records)``: as ``append`` without waiting for the
-    disk. What it wrote outlives its process, and after the next ``append`` a power cut, too; the core writes the starts
-    of trials, reports and heartbeats with it.
+    Optional attribute ``location``: where it is, for people (else its option ``path`` is taken for that); and
+    ``folder``: a `pathlib.Path` beside it where trials may keep files. Optional method
+    ``append_lazily(study, records)``: as ``append`` without waiting for the disk. What it wrote outlives its process,
+    and after the next ``append`` a power cut, too; the core writes the starts of trials, reports and heartbeats so.
+
+    Each method raises a `StoreError`, which says what is the matter and what to do, where it cannot do its work (a full
+    disk, a damaged file, a record that is no JSON); anything else is taken for a bug.
     """
 
     def append(self, study: str, records: Sequence[Record]) -> int:
@@ -237,7 +248,8 @@ class Store(Protocol):
     def lock(self, study: str) -> AbstractContextManager[object]:
         """Hold the study's lock between processes.
 
-        It keeps other holders out, not other appends; it is released when its process dies, however.
+        It keeps other holders out, not other appends; it is released when its process dies, however. A study is
+        locked before its first record is there.
         """
         ...
 
@@ -270,7 +282,11 @@ class WorkerCall(Protocol):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs workers somewhere and tells when one died."""
+    """Runs workers somewhere and tells when one died.
+
+    Optional attribute ``elsewhere``: whether it runs a single worker, too, as trials are meant for another machine.
+    Without it the process that runs the study does the work of one worker itself.
+    """
 
     def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
         """Run ``count`` workers until all have ended.
@@ -294,8 +310,8 @@ def one(kind: str) -> str:
 
 
 def location_of(store: Store) -> str:
-    """Where a store is, for people: its ``location``, else its class."""
-    return str(getattr(store, "location", type(store).__name__))
+    """Where a store is, for people: its ``location``, else its option ``path``, else its class."""
+    return str(getattr(store, "location", getattr(store, "path", type(store).__name__)))
 
 
 def look_ahead(components: Iterable[object], space: Space, objectives: Mapping[str, str]) -> None:
@@ -303,20 +319,31 @@ def look_ahead(components: Iterable[object], space: Space, objectives: Mapping[s
 
     Raises:
         UsageError: By the first of them that does.
+        PluginError: If a ``check`` raises anything else.
     """
     for component in components:
         check = getattr(component, "check", None)
         if check is not None:
-            check(space, dict(objectives))
+            try:
+                check(space, dict(objectives))
+            except HptError:
+                raise
+            except Exception as err:
+                msg = f"{type(component).__name__} failed in check: {type(err).__name__}: {err}"
+                raise PluginError(msg) from err
 
 
 def fit_together(evaluator: object, rules: Iterable[object]) -> None:
-    """See that rules which judge one kind of evidence only are given that kind.
+    """See that the evaluator declares its reports, and that rules which judge one kind of evidence are given that.
 
     Raises:
-        UsageError: By the first that is not.
+        PluginError: If it declares what cannot be.
+        UsageError: By the first rule that is given the other kind.
     """
     given = getattr(evaluator, "evidence", "curve")
+    problem = undeclared(evaluator)
+    if problem:
+        raise PluginError(f"The evaluator {type(evaluator).__name__} declares its reports wrongly: {problem}")
     for i, rule in enumerate(rules):
         wanted = getattr(rule, "evidence", given)
         if wanted != given:
@@ -326,6 +353,25 @@ def fit_together(evaluator: object, rules: Iterable[object]) -> None:
                 f"evaluator whose `evidence` is {wanted!r}."
             )
             raise UsageError(Mistake(f"stop[{i}]", message))
+
+
+def lacking(kind: str, component: object) -> str:
+    """The methods that a component, or its class, must have to be one of a kind; empty where it has them."""
+    choices = _METHODS[kind]
+    if any(all(callable(getattr(component, m, None)) for m in methods) for methods in choices):
+        return ""
+    return " or ".join("/".join(methods) for methods in choices)
+
+
+def undeclared(evaluator: object) -> str:
+    """What is wrong with ``evidence``, ``steps`` or ``resumable`` of an evaluator; empty where nothing is."""
+    evidence, steps = getattr(evaluator, "evidence", "curve"), getattr(evaluator, "steps", None)
+    resumable = getattr(evaluator, "resumable", False)
+    if evidence not in ("curve", "folds"):
+        return f"`evidence` must be 'curve' or 'folds'. Got {evidence!r:.80}."
+    if steps is not None and not (type(steps) is int and steps > 0):
+        return f"`steps` must be an int above 0, or None. Got {type(steps).__name__} {steps!r:.80}."
+    return "" if type(resumable) is bool else f"`resumable` must be a bool. Got {resumable!r:.80}."
 
 
 def checked(kind: str, component: object, path: str) -> object:
@@ -342,9 +388,8 @@ def checked(kind: str, component: object, path: str) -> object:
     if isinstance(component, type):
         message = f"Must be {one(kind)}, not a class: write {component.__name__}(...)."
         raise UsageError(Mistake(path, message))
-    choices = _METHODS[kind]
-    if not any(all(callable(getattr(component, m, None)) for m in methods) for methods in choices):
-        wanted = " or ".join("/".join(methods) for methods in choices)
+    wanted = lacking(kind, component)
+    if wanted:
         message = (
             f"Must be {one(kind)}: a name, a mapping with 'use', "
             f"or an object with {wanted}(). Got {type(component).__name__} {component!r:.80}."

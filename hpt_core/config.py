@@ -170,7 +170,7 @@ class _Collector:
         try:
             return make()
         except UsageError as err:
-            self.mistakes += err.mistakes
+            self.mistakes += [mistake for mistake in err.mistakes if mistake not in self.mistakes]
             return None
 
     def components(self, store: str | None) -> dict[str, Any]:

@@ -139,8 +139,8 @@ class Decisions:
         history = self.ledger.history
         last = history.stop
         if last is None or last["reason"] != stop.reason or last["seen"] + 1 < history.position:
-            record = events.study_stopped(self.ledger.now(), history.position, rule, stop.reason, plain(stop.evidence))
-            self.ledger.write(record)
+            evidence = plain(stop.evidence, f"{rule}: evidence")
+            self.ledger.write(events.study_stopped(self.ledger.now(), history.position, rule, stop.reason, evidence))
         return stop
 
     def _start(self, trial: Trial, worker: str) -> Trial:
@@ -264,7 +264,7 @@ class Decisions:
         return None
 
     def _record(self, trial: Trial, rule: str, decision: Stop | Pause, seen: int) -> None:
-        now, evidence = self.ledger.now(), plain(decision.evidence)
+        now, evidence = self.ledger.now(), plain(decision.evidence, f"{rule}: evidence")
         if isinstance(decision, Pause):
             self.ledger.write(events.paused(now, trial.number, trial.attempt, seen, rule, decision.reason, evidence))
             return

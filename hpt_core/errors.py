@@ -111,7 +111,8 @@ class EvaluationError(Exception):
 
     Args:
         message: One sentence for people.
-        kind: One of `hpt_core.trial.FAILURE_KINDS`.
+        kind: ``error``, ``invalid-value``, ``timeout``, ``out-of-memory``, ``killed``, ``worker-lost`` or
+            ``interrupted``; any other is taken for ``error``.
         detail: What helps to find the cause: a traceback, the tail of stderr.
     """
 

@@ -62,13 +62,13 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
     space, known = history.space, history.keys
     if duplicates != "allow" and space.size is not None and len(known) >= space.size:
         raise SpaceExhausted
-    only_outside = True
+    only_outside, name = True, type(sampler).__name__
     for attempt in range(_TRIES):
         rng = default_rng([history.seed, number, attempt] if attempt else [history.seed, number])
-        suggestion, problem = _checked(_ask(sampler, history, rng), space)
+        suggestion, problem = _checked(_ask(sampler, history, rng), space, name)
         if suggestion is None:
             if not attempt:
-                _LOG.warning("%s suggested a point outside the space: %s", type(sampler).__name__, problem)
+                _LOG.warning("%s suggested a point outside the space: %s", name, problem)
             continue
         only_outside = False
         if duplicates == "allow":
@@ -79,7 +79,7 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
         if duplicates == "reuse" and history.trials[original].state == "complete" and history.trials[original].values:
             return Repeat(suggestion, original)
     if only_outside:
-        msg = f"The sampler {type(sampler).__name__} suggests points outside the space: {problem}"
+        msg = f"The sampler {name} suggests points outside the space: {problem}"
         raise PluginError(msg)
     return Suggestion(_new_point(history, rng), source="fill")
 
@@ -94,7 +94,7 @@ def _ask(sampler: Sampler, history: History, rng: Generator) -> Params | Suggest
         raise PluginError(msg) from err
 
 
-def _checked(proposed: object, space: Space) -> tuple[Suggestion | None, str]:
+def _checked(proposed: object, space: Space, sampler: str) -> tuple[Suggestion | None, str]:
     suggestion = proposed if isinstance(proposed, Suggestion) else None
     params: Any = suggestion.params if suggestion else proposed
     if not isinstance(params, dict) or not space.contains(params):
@@ -106,22 +106,30 @@ def _checked(proposed: object, space: Space) -> tuple[Suggestion | None, str]:
             return None, f"a suggestion must be a dict. Got {type(params).__name__}."
     if suggestion is None:
         return Suggestion(params), ""
-    return attrs.evolve(suggestion, params=params, info=plain(suggestion.info)), ""
+    return attrs.evolve(suggestion, params=params, info=plain(suggestion.info, f"{sampler}: info")), ""
 
 
-def plain(value: Any) -> Any:
-    """JSON-shaped data from what a plugin noted: numpy scalars and arrays become numbers and lists."""
+def plain(value: Any, what: str = "info") -> Any:
+    """JSON-shaped data from what a plugin noted: numpy scalars and arrays become numbers and lists.
+
+    Args:
+        value: What it noted.
+        what: What that is, for messages; the keys that lead to what is wrong follow it.
+
+    Raises:
+        PluginError: If there is anything else in it.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, what) for item in value]
     if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist())
+        return plain(value.tolist(), what)
     if isinstance(value, float) and not np.isfinite(value):
         return None
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    msg = f"What a plugin notes must be plain data. Got {type(value).__name__} {value!r:.80}."
+    msg = f"{what} must be plain data. Got {type(value).__name__} {value!r:.80}."
     raise PluginError(msg)
 
 

@@ -190,7 +190,9 @@ class History(Replayed):
             view.trials[number] = Trial(number, kept.params, State.RUNNING, info=kept.info, source=kept.source)
             view._columns.set_state(view.trials[number])
             view._columns.set_results(view.trials[number])
-        view.open = {t.number: t for t in view.trials if t.number in self.open or t.number in hidden}
+        view.open = {n: view.trials[n] for n in sorted({*self.open, *hidden}) if n < known}
         view.session = sorted((t for t in self.session if t.number <= trial - lag), key=lambda t: t.number)
-        view._keys = {key: number for key, number in self._keys.items() if number < known}
+        view._keys = self._keys.copy()  # a copy of all is quick, a look at each of 100,000 is not
+        if known < len(self.trials):
+            view._keys = {key: number for key, number in self._keys.items() if number < known}
         return view

@@ -37,7 +37,7 @@ def import_object(path: str, where: str = "") -> Any:
         raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.{hint}")) from err
     for part in attribute.split("."):
         if not hasattr(found, part):
-            hint = did_you_mean(part, dir(found))
+            hint = did_you_mean(part, [name for name in dir(found) if part.startswith("_") or not name.startswith("_")])
             raise UsageError(Mistake(where, f"Cannot import {path!r}: {module_name!r} has no {part!r}.{hint}"))
         found = getattr(found, part)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ class Ledger:
 
     Attributes:
         mutex: Held while the history changes; threads of one process may share a ledger.
-        observer: Called with each record that is replayed from now on, after the history took it in; None: nobody.
+        observer: Called with each record that is replayed from now on, right after the history took it in: it sees the
+            study as it was then, also where several records come at once. None: nobody.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -46,6 +48,7 @@ class Ledger:
         self.mutex = threading.RLock()
         self.observer: Callable[[Record], None] | None = None
         self._history = History()
+        self._coming: deque[Record] = deque()  # read, and not replayed yet
         self._wall, self._began = time.time(), _ticks()
 
     @property
@@ -56,7 +59,7 @@ class Ledger:
     def sync(self) -> History:
         """Replay what others wrote since, and return the history."""
         with self.mutex:
-            self._observe(_replay(self._history, self.store, self.name))
+            self._take(_read(self.store, self.name, self._history.position + len(self._coming)))
             return self._history
 
     def write(self, *records: Record) -> int:
@@ -74,8 +77,7 @@ class Ledger:
         with self.mutex:
             position = append(self.store, self.name, records)
             if position == self._history.position + len(records):
-                self._history.extend(records)
-                self._observe(records)
+                self._take(records)
             else:
                 self.sync()
         return position
@@ -88,10 +90,21 @@ class Ledger:
         """Unix seconds that never jump back: the wall clock at the start, carried on by one that nobody sets."""
         return self._wall + (_ticks() - self._began)
 
-    def _observe(self, records: Sequence[Record]) -> None:
-        if self.observer is not None:  # it may look at the study, and so replay what is new by then
-            for record in records:
-                self.observer(record)
+    def _take(self, records: Sequence[Record]) -> None:
+        """Replay records, each told to the observer; one that looks at the study has the rest replayed meanwhile."""
+        self._coming.extend(records)
+        try:
+            while self._coming:
+                record = self._coming.popleft()
+                try:
+                    self._history.apply(record)
+                except StoreError as err:
+                    raise _unreadable(self.store, self.name, str(err)) from err
+                if self.observer is not None:
+                    self.observer(record)
+        except BaseException:
+            self._coming.clear()  # they are in the store, and read again
+            raise
 
 
 def _ticks() -> float:
@@ -117,24 +130,19 @@ def history_of(store: Store, name: str) -> History:
     Raises:
         StoreError: If its log is damaged.
     """
-    history = History()
-    _replay(history, store, name)
+    history = Ledger(store, name).sync()
     if not history.exists:
         raise _unreadable(store, name, "Its log lacks the record that defines it. Go back to a copy of the store.")
     return history
 
 
-def _replay(history: History, store: Store, name: str) -> Sequence[Record]:
-    """Replay what is new in a store, if it has the shape of records; returns that."""
-    records = store.read(name, history.position)
-    try:
-        for record in records:
-            problem = problem_of(record)
-            if problem:
-                raise damaged(history.position + 1, problem)
-            history.apply(record)
-    except StoreError as err:
-        raise _unreadable(store, name, str(err)) from err
+def _read(store: Store, name: str, after: int) -> list[Record]:
+    """Read what is new in a store, if it has the shape of records."""
+    records = list(store.read(name, after))
+    for position, record in enumerate(records, after + 1):
+        problem = problem_of(record)
+        if problem:
+            raise _unreadable(store, name, str(damaged(position, problem)))
     return records
 
 

@@ -47,7 +47,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def file_lock(path: Path, what: str, timeout: float) -> Iterator[None]:
-    """Hold the lock on a lock file, which is made if need be, with its folder.
+    """Hold the lock on a lock file, which is made if need be, with the folder that it is in, but none above that.
 
     Args:
         path: The lock file.

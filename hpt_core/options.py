@@ -19,7 +19,7 @@ from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
 from hpt_core.structure import Structure, wrong
 
-__all__ = ["build", "inline_option", "option", "option_fields"]
+__all__ = ["annotations_of", "build", "inline_option", "option", "option_fields"]
 
 _Resolve = Callable[[type, Any, str], Any]
 
@@ -94,7 +94,7 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
         PluginError: If the class itself is at fault.
     """
     fields = {field.name: field for field in option_fields(cls)}
-    hints, part = _hints(cls), partial(_part, resolve)
+    hints, part = annotations_of(cls), partial(_part, resolve)
     values: dict[str, Any] = {}
     mistakes: list[Mistake] = []
     for name in dict.fromkeys([*given, *fields]):  # mistakes are told in the order of the input
@@ -123,7 +123,7 @@ def _validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> 
     cls: type = type(instance)
     structure = Structure(attribute.metadata["bounds"], lambda _kind, part, _path: part)  # it was checked when made
     try:
-        checked = structure.of(value, _hints(cls).get(attribute.name, Any), attribute.name)
+        checked = structure.of(value, annotations_of(cls).get(attribute.name, Any), attribute.name)
     except UsageError as err:
         told = (f"The `{m.path}` option of {cls.__name__} {m.message.replace('Must', 'must', 1)}" for m in err.mistakes)
         raise UsageError(*told) from None
@@ -132,12 +132,18 @@ def _validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> 
 
 
 @cache
-def _hints(cls: type) -> Mapping[str, Any]:
+def annotations_of(cls: type) -> Mapping[str, Any]:
+    """The annotations of a component class, evaluated.
+
+    Raises:
+        PluginError: If one names what is not there.
+    """
     try:
         return get_type_hints(cls) if attrs.has(cls) else {}
-    except Exception as err:
-        msg = f"The options of {cls.__name__} are annotated with what is not there at runtime: {err}"
-        raise PluginError(msg) from err
+    except (AttributeError, NameError, SyntaxError, TypeError) as err:
+        hint = "import it outside `if TYPE_CHECKING:`"
+        msg = f"The options of {cls.__name__} are annotated with what is not there at runtime, {err}: {hint}."
+        raise PluginError(msg) from None
 
 
 def _unknown(cls: type, name: str) -> str:

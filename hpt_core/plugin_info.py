@@ -24,6 +24,7 @@ class PluginInfo:
         components: Kind -> names of the components that it declares.
         hooks: Names of the hooks that it implements.
         collisions: What it offers that another plugin offers too, in words; such a name cannot be used.
+        seconds: How long its module took to import.
     """
 
     name: str
@@ -33,10 +34,17 @@ class PluginInfo:
     components: dict[str, list[str]] = attrs.field(factory=dict)
     hooks: list[str] = attrs.field(factory=list)
     collisions: list[str] = attrs.field(factory=list)
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         origin = f" ({self.distribution} {self.version})" if self.distribution else ""
         return f"{self.name}{origin}"
+
+    @property
+    def not_in_use(self) -> str:
+        """That it is not in use, and why, as a sentence."""
+        end = "" if self.problem.endswith((".", "?")) else "."
+        return f"is not in use: {self.problem}{end}"
 
     @classmethod
     def of(cls, point: EntryPoint) -> PluginInfo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -18,9 +19,10 @@ import pluggy
 
 from hpt_core import components, hookspecs
 from hpt_core.described import describe
-from hpt_core.errors import Mistake, PluginError, UsageError
+from hpt_core.errors import EvaluationError, Mistake, PluginError, UsageError
 from hpt_core.importing import import_object
 from hpt_core.options import build
+from hpt_core.plugin_faults import answered, misuse, offered, own_frames, raised, unmarked
 from hpt_core.plugin_info import PluginInfo
 from hpt_core.spelling import did_you_mean
 
@@ -109,19 +111,21 @@ class Plugins:
                 info.problem = "disabled by the user"
                 self.plugins.append(info)
                 continue
+            began = time.perf_counter()
             try:
                 plugin = point.load()
             except (Exception, SystemExit) as err:  # noqa: BLE001 - a stranger's code may raise anything
-                info.problem = f"cannot be imported: {type(err).__name__}: {err}"
+                info.problem = f"cannot be imported: {raised(err)}"
                 self.plugins.append(info)
                 continue
+            info.seconds = time.perf_counter() - began
             self._add(plugin, info)
 
     def _add(self, plugin: Any, info: PluginInfo) -> None:
         self.plugins.append(info)
         wanted = getattr(plugin, "hpt_api_version", hookspecs.API_VERSION)
         if wanted != hookspecs.API_VERSION:
-            info.problem = f"asks for plugin API {wanted}; this hpt-core has {hookspecs.API_VERSION}"
+            info.problem = f"asks for plugin API {wanted!r}; this hpt-core has {hookspecs.API_VERSION}"
             return
         taken = self._manager.has_plugin(info.name)
         name = f"{info.distribution}:{info.name}" if taken else info.name
@@ -129,14 +133,15 @@ class Plugins:
         try:
             self._manager.register(plugin, name)
         except Exception as err:  # noqa: BLE001 - a stranger's object may raise anything when it is looked at
-            info.problem = f"cannot be registered: {err}"
+            info.problem = f"cannot be registered: {' '.join(str(err).split())}"
             if not known_already and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)  # pluggy leaves the hooks before the bad one in place
             return
         self._names[id(info)] = name
         callers = self._manager.get_hookcallers(plugin) or []
         info.hooks = sorted(caller.name for caller in callers)
-        info.problem = next(filter(None, (_misuse(plugin, caller) for caller in callers)), "")
+        faults = (unmarked(plugin), *(misuse(plugin, caller) for caller in callers))
+        info.problem = next(filter(None, faults), "")
         if info.problem:
             self._manager.unregister(plugin)
         self._declared = None
@@ -280,12 +285,12 @@ class Plugins:
             if impl.plugin_name != self._names.get(id(info)):
                 continue
             try:
-                offered = dict(impl.function())
+                named = offered(impl.function())
             except Exception as err:  # noqa: BLE001 - a stranger's code may raise anything
-                info.problem = f"{hook} failed: {type(err).__name__}: {err}"
+                info.problem = f"{hook} failed: {raised(err)}"
                 return
-            info.components[kind] = sorted(offered)
-            for name, target in offered.items():
+            info.components[kind] = sorted(named)
+            for name, target in named.items():
                 for other in into.get(name, ()):
                     info.collisions.append(f"the {kind} {name!r} is also of {other.plugin}")
                     other.plugin.collisions.append(f"the {kind} {name!r} is also of {info}")
@@ -317,7 +322,7 @@ class Plugins:
         return Mistake(path, " ".join([*parts, *broken]), plugin=True)
 
     def _not_in_use(self) -> list[str]:
-        return [f"The plugin {info} is not in use: {info.problem}." for info in self.plugins if info.problem]
+        return [f"The plugin {info} {info.not_in_use}" for info in self.plugins if info.problem]
 
     # --- calling out ------------------------------------------------------------------------------------
 
@@ -330,6 +335,10 @@ class Plugins:
         result: float | Mapping[str, float] | Iterator[Report] = self._manager.hook.hpt_evaluate(
             study=study, trial=trial
         )
+        around = [impl.plugin_name for impl in self._manager.hook.hpt_evaluate.get_hookimpls() if impl.wrapper]
+        if result is None and around:
+            cause = f"the evaluator, or a plugin around it ({', '.join(around)}), returned nothing"
+            raise EvaluationError(f"There is no result: {cause}.", kind="invalid-value")
         return result
 
     def study_started(self, study: Study) -> None:
@@ -365,20 +374,14 @@ class Plugins:
             if impl.plugin_name in self._silenced:
                 continue
             try:
-                yield impl.function(*(arguments[name] for name in impl.argnames))
-            except Exception:  # noqa: BLE001 - a stranger's code may raise anything
-                _LOG.exception("The plugin %s failed in %s and is left out from now on.", impl.plugin_name, hook)
+                answer = answered(hook, impl.function(*(arguments[name] for name in impl.argnames)))
+            except Exception as err:  # noqa: BLE001 - a stranger's code may raise anything
+                told = (type(err), err, own_frames(err.__traceback__))
+                text = "The plugin %s failed in %s and is left out from now on."
+                _LOG.error(text, impl.plugin_name, hook, exc_info=told)
                 self._silenced.add(impl.plugin_name)
-
-
-def _misuse(plugin: object, caller: pluggy.HookCaller) -> str:
-    """What is wrong with the hook that a plugin implements; empty where nothing is."""
-    if not caller.has_spec():
-        hint = did_you_mean(caller.name, [name for name in dir(hookspecs) if name.startswith("hpt_")])
-        return f"implements {caller.name!r}, which is no hook of hpt.{hint}"
-    own = (impl for impl in caller.get_hookimpls() if impl.plugin is plugin)
-    wraps = caller.name != "hpt_evaluate" and any(impl.wrapper or impl.hookwrapper for impl in own)
-    return f"wraps {caller.name!r}, and only 'hpt_evaluate' can be wrapped" if wraps else ""
+            else:
+                yield answer
 
 
 def disabled_by_environment() -> Sequence[str]:

@@ -60,7 +60,7 @@ class Failure:
     """Why a trial failed.
 
     Attributes:
-        kind: One of `FAILURE_KINDS`.
+        kind: As of an `EvaluationError`.
         message: One sentence.
         detail: A traceback or the tail of stderr; may be empty.
     """

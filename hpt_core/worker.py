@@ -43,9 +43,9 @@ _RECOVER_SECONDS = 10.0
 
 def run_study(study: Study, budget: int | None, workers: int) -> str:
     """Run a study here or in several workers; see `Study.run`."""
+    fit_together(study.evaluator, study.rules)
     decisions = study.decisions
     look_ahead((study.evaluator, study.sampler, *study.rules), study.space, study.objectives)
-    fit_together(study.evaluator, study.rules)
     before = decisions.ledger.history.position
     reason = "ended"
     study.plugins.study_started(study)
@@ -54,7 +54,8 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     workers = workers if budget is None else max(1, min(workers, budget))  # more would have nothing to do
     try:
         with _Heartbeat(study):
-            if workers == 1 and study.settings.trial_timeout is None:
+            elsewhere = study.settings.trial_timeout is not None or getattr(study.executor, "elsewhere", False)
+            if workers == 1 and not elsewhere:
                 reason = worker(liveness.this_process())
             else:
                 _tell_what_stays_behind(study)
@@ -239,7 +240,11 @@ def _beyond_us(trace: TracebackType | None, evaluator: object) -> TracebackType 
     """Leave out the frames of hpt and of the evaluator's package that led to what failed, unless it is theirs."""
     package = sys.modules.get(type(evaluator).__module__.partition(".")[0])
     folders = (*_OUR_FOLDERS, *getattr(package, "__path__", ()))
-    beyond = trace
+    beyond = frame = trace
+    while frame is not None:  # a plugin that wraps the evaluation stands between us and the evaluator
+        if frame.tb_frame.f_code.co_filename.startswith(_OUR_FOLDERS[0]):
+            beyond = frame
+        frame = frame.tb_next
     while beyond is not None and beyond.tb_frame.f_code.co_filename.startswith(folders):
         beyond = beyond.tb_next
     return beyond or trace
@@ -293,7 +298,7 @@ def _conclude(study: Study) -> None:
     if content is not None and not isinstance(content, Mapping):
         raise PluginError(f"The evaluator's conclude() must give a mapping or None. Got {content!r:.80}.")
     if content:
-        note = {"trial": best.number, **plain(content)}
+        note = {"trial": best.number, **plain(content, "conclude()")}
         study.ledger.write(events.note(study.ledger.now(), "conclusion", note))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -315,6 +316,7 @@ def test_a_bug_says_so_and_how_to_see_more() -> None:
     assert said.splitlines()[0] == "Error: ZeroDivisionError: oops"
     assert "--debug" in said
     assert "Traceback" not in said
+    assert re.search(r"^It came by way of \S+test_cli_group.py, line \d+, in fall\.$", said, re.MULTILINE)
 
 
 def test_debug_shows_the_traceback_wherever_it_stands() -> None:
@@ -338,6 +340,18 @@ def test_an_error_inside_a_plugin_shows_the_plugins_own_traceback() -> None:
     assert said.startswith("Error: The sampler X failed.\nTraceback (most recent call last):\n")
     assert "in from_afar" in said
     assert said.endswith("ValueError: inside\n")
+
+
+def test_an_error_where_the_core_calls_shows_no_frame_of_the_core() -> None:
+    """A wrong signature: there is no frame of the plugin, and the message says it all."""
+    error = PluginError("The sampler X failed: TypeError: suggest() takes 2 positional arguments but 3 were given")
+    try:
+        importlib.import_module("no_such_module")
+    except ImportError as err:
+        error.__cause__ = err.with_traceback(err.__traceback__.tb_next if err.__traceback__ else None)
+    code, said = fall(error)
+    assert code == 3
+    assert said == f"Error: {error}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a folder in use cannot be removed")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,6 +19,7 @@ from hpt_core.cli.group import hpt
 from hpt_core.cli.scaffold import scaffold
 from hpt_core.cli.session import Session
 from hpt_core.hookspecs import hookimpl
+from hpt_core.options import option
 from hpt_core.plugins import Plugins
 
 KINDS = ("evaluator", "executor", "sampler", "stopping", "store")
@@ -147,6 +150,27 @@ def test_the_doctor_loads_everything() -> None:
     assert "broken: builtin, offers, rival." in result.stderr
 
 
+class Lacks:
+    """Lacks its method."""
+
+
+def test_the_doctor_looks_into_each_class() -> None:
+    class Offers:
+        @hookimpl
+        def hpt_samplers(self) -> dict[str, type]:
+            annotated = attrs.make_class("Offhand", {"n": option(1, help="Of a type that only checkers see.")})
+            annotated.__annotations__ = {"n": "NoSuchType"}
+            return {"lacks": Lacks, "offhand": annotated}
+
+    plugins = Plugins(discover=False)
+    plugins.register(Offers(), "offers").seconds = 3.21
+    result = call("plugins", "doctor", plugins=plugins)
+    assert result.exit_code == 3
+    assert "sampler lacks: BROKEN: Lacks has no suggest()" in result.stdout
+    assert "annotated with what is not there at runtime, name 'NoSuchType' is not defined: import it" in result.stdout
+    assert "slow   its module took 3.2 s to import: name components as 'module:Class'" in result.stdout
+
+
 # --- the kit on what is installed -----------------------------------------------------------------
 
 
@@ -157,6 +181,38 @@ def test_the_kit_runs_on_an_installed_component() -> None:
     assert "The conformance kit on the store 'memory'" in done.stderr
     assert "passed" in done.stderr
     assert not done.stdout
+
+
+def test_the_kit_explains_what_does_not_hold(tmp_path: Path) -> None:
+    """Where pytest imported the kit before it could rewrite it, a bare assertion would say nothing."""
+    (tmp_path / "wants.py").write_text(WANTS)
+    (tmp_path / "wants-1.dist-info").mkdir()
+    (tmp_path / "wants-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: wants\nVersion: 1\n")
+    (tmp_path / "wants-1.dist-info" / "entry_points.txt").write_text("[hpt]\nwants = wants\n")
+    command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "wants"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "+  where" in done.stderr or "At index 0 diff" in done.stderr
+    assert "test_minimizes_and_maximizes_alike - AssertionError: Broken rule: It decides" in done.stderr
+
+
+WANTS = """
+from hpt_core import Stop, hookimpl
+
+
+class Wants:
+    "Stops at a value in the user's sign."
+
+    def judge_trial(self, history, trial):
+        if trial.reports[-1].value > 0.5 and len(history.complete) > 3:
+            return Stop("above a half")
+
+
+@hookimpl
+def hpt_stopping_rules():
+    return {"wants": Wants}
+"""
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def train(params):
     while not pathlib.Path("fast").exists():
         pathlib.Path("reached").touch()
         try:
-            time.sleep(60)
+            time.sleep(60 if not pathlib.Path("ignored").exists() else 0.1)
         except KeyboardInterrupt:
             pathlib.Path("ignored").touch()
     return params["x"]
@@ -137,6 +137,7 @@ def test_the_second_one_stops_at_once_whatever_a_trial_does(folder: Path) -> Non
     process.send_signal(signal.SIGINT)
     wait_for((folder / "ignored").exists)
     assert process.poll() is None
+    time.sleep(0.3)  # sooner it would be the same request once more
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130
@@ -148,6 +149,21 @@ def test_the_second_one_stops_at_once_whatever_a_trial_does(folder: Path) -> Non
     assert again.returncode == 0
     assert "1 trial is there already, 1 of them taken up again." in err
     assert trials(folder) == [(0, "complete", 2), *((i, "complete", 1) for i in (1, 2, 3))]
+
+
+def test_one_request_that_comes_twice_stops_cleanly(folder: Path) -> None:
+    """timeout(1) sends its signal to the process, and right after it to the group that the process is in."""
+    (folder / "slow.py").write_text(STUBBORN)
+    process = start(folder)
+    wait_for((folder / "reached").exists)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    wait_for((folder / "ignored").exists)
+    (folder / "fast").touch()
+    _, err = process.communicate(timeout=60)
+    assert "Stopping cleanly" in err
+    assert "Stopped at once" not in err
 
 
 def test_json_is_whole_when_it_is_interrupted(folder: Path) -> None:

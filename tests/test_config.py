@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Study, UsageError
+from hpt_core import Mistake, Study, UsageError
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.config import RunSettings, make_study, put_over, read_study_file
@@ -214,6 +215,25 @@ def test_all_mistakes_are_told_at_once_with_their_place() -> None:
     assert any(path.startswith("space.x") for path in paths)
     assert any(path.startswith("space.y") for path in paths)
     assert any(path.startswith("space.z") for path in paths)
+
+
+@attrs.define
+class Unfolded:
+    """An evaluator whose data cannot be split, so that both its check and its steps fail."""
+
+    @property
+    def steps(self) -> int:
+        raise UsageError(Mistake("evaluator.cv", "Cannot be split."))
+
+    def check(self, space: Any, objectives: Any) -> None:
+        assert self.steps
+
+    def evaluate(self, trial: Any) -> float:
+        raise NotImplementedError
+
+
+def test_a_mistake_that_is_found_twice_is_told_once() -> None:
+    assert mistakes_of(minimal(evaluator={"use": f"{__name__}:Unfolded"})) == ["evaluator.cv: Cannot be split."]
 
 
 @pytest.mark.parametrize(

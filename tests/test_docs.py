@@ -44,6 +44,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# ([\w./-]+\.\w+)\n")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 BASE = {"space": {"x": {"low": 0.0, "high": 1.0}}, "evaluator": {"use": "function", "call": "math:sqrt"}}
+RATE = {"low": 1e-5, "high": 0.1}
+NAMED = {"C": RATE, "act": ["a", "b", "c"], "gamma": RATE, "layers": {"low": 0, "high": 8}, "lr": RATE}
+"""The parameters that the READMEs of samplers name."""
 STUDY_KEYS = {"name", "objective", "seed", "trials", "workers", "space", "evaluator", "sampler", "store", "stop"} | {
     *("constraints", "executor", "duplicates", "reproducible", "retries", "max_failures", "trial_timeout"),
 }
@@ -224,6 +227,26 @@ def test_what_a_page_says_works(page: Path, folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "page", reader.module)
     for block in blocks_of(page):
         reader.follow(block)
+    assert Path.cwd() == folder
+
+
+@pytest.mark.parametrize(
+    "page",
+    [path for kind in ("sampler", "stopping") for path in sorted(ROOT.glob(f"plugins/hpt-{kind}-*/README.md"))],
+    ids=lambda path: path.parent.name,
+)
+def test_what_the_readme_of_a_sampler_or_a_rule_says_works(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader()
+    monkeypatch.setitem(sys.modules, "page", reader.module)
+    reader.study = {
+        "space": NAMED,
+        "evaluator": {"use": "command", "command": "true {params_json}", "evidence": "folds"},
+    }
+    for block in blocks_of(page):
+        if block.language in ("python", "toml"):
+            reader.follow(block)
     assert Path.cwd() == folder
 
 

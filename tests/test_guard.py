@@ -255,3 +255,14 @@ def test_notes_become_plain_data() -> None:
 def test_notes_that_are_no_data_are_refused() -> None:
     with pytest.raises(PluginError, match=r"plain data\. Got object"):
         plain({"a": object()})
+
+
+def test_what_is_no_data_is_told_with_its_key_and_owner() -> None:
+    class Notes:
+        def suggest(self, history: History, rng: Generator) -> Suggestion:
+            return Suggestion({"n": 2, "c": "a"}, {"model": {"kernel": [object()]}})
+
+    with pytest.raises(PluginError, match=r"^Notes: info\.model\.kernel must be plain data\. Got object"):
+        Study(SMALL, sampler=Notes(), seed=0).ask()
+    with pytest.raises(PluginError, match=r"^info\.a must be plain data\. Got object"):
+        plain({"a": np.array([object()])})

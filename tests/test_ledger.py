@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hpt_core import Float, Study, UsageError, load_history
+from hpt_core import Float, Study, UsageError, events, load_history
+from hpt_core.builtin.memory import MemoryStore
 
 SLEPT = 8 * 3600.0
 
@@ -36,3 +37,40 @@ def test_what_nobody_could_read_is_not_written(reason: Any) -> None:
     with pytest.raises(UsageError, match="That cannot be recorded: its `reason` must be text"):
         study.invalidate(0, reason)
     assert load_history(study.store).best is not None  # it can be read, and nothing was declared invalid
+
+
+@pytest.mark.parametrize("curious", [False, True])
+def test_what_comes_at_once_is_seen_one_after_the_other(curious: bool) -> None:
+    """A worker of another process pauses a trial, goes on with it and ends it before this one looks again."""
+    store, saw = MemoryStore(), list[tuple[str, str]]()
+    study, other = (Study({"x": Float(0, 1)}, sampler="random", store=store, seed=0) for _ in range(2))
+    ledger, theirs = study.decisions.ledger, other.decisions.ledger
+
+    def observe(record: Any) -> None:
+        if "trial" in record:
+            saw.append((record["event"], ledger.history.trials[0].state.value))
+        if curious:
+            ledger.sync()
+
+    ledger.observer = observe
+    theirs.write(events.started(1.0, 0, {"x": 0.5}, "w", 1, 0))
+    theirs.write(events.paused(2.0, 0, 1, 0, "rule", "waits", {}))
+    theirs.write(events.started(3.0, 0, {"x": 0.5}, "w", 2, 0))
+    theirs.write(events.complete(4.0, 0, 2, [1.0], {}))
+    ledger.sync()
+    assert saw == [("started", "running"), ("paused", "paused"), ("started", "running"), ("finished", "complete")]
+    assert ledger.history.position == theirs.history.position
+
+
+def test_an_observer_that_is_interrupted_costs_no_record() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    ledger = study.decisions.ledger
+
+    def interrupt(_: Any) -> None:
+        ledger.observer = None
+        raise KeyboardInterrupt
+
+    ledger.observer = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        ledger.write(events.started(1.0, 0, {"x": 0.5}, "w", 1, 0), events.complete(2.0, 0, 1, [1.0], {}))
+    assert [trial.state.value for trial in ledger.sync().trials] == ["complete"]

@@ -346,6 +346,7 @@ def test_import_paths_may_be_dotted() -> None:
         ("no_such_module_here:x", "there is no module 'no_such_module_here'"),
         ("math.deeper:x", "Cannot import 'math.deeper:x'"),
         ("math:pie", "'math' has no 'pie'. Did you mean 'pi'?"),
+        ("json:default_decoder", "'json' has no 'default_decoder'. Did you mean 'decoder'?"),  # not '_default_decoder'
         ("math:pi.real.deeper", "'math' has no 'deeper'"),
         ("..:x", "Got '..:x'."),
         (".relative:x", "Got '.relative:x'. Did you mean 'relative:x'?"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,7 +16,7 @@ from typing import Any, Never
 import click
 import pytest
 
-from hpt_core import History, Params, PluginError, Study, UsageError, hookimpl, hookspecs
+from hpt_core import History, Params, PluginError, Study, Trial, UsageError, hookimpl, hookspecs
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.plugins import PluginInfo, Plugins
 
@@ -85,6 +87,17 @@ BROKEN = {
     "arguments": (GOOD.replace("hpt_samplers()", "hpt_samplers(extra)"), "cannot be registered"),
     "raises": (GOOD.replace("return {", "raise OSError('late') # {"), "hpt_samplers failed: OSError: late"),
     "garbage": (GOOD.replace("return {", "return 3 # {"), "hpt_samplers failed: TypeError"),
+    "nothing": (
+        GOOD.replace("return {", "return None # {"),
+        "hpt_samplers failed: TypeError: it must return a mapping of name -> class or 'module:Class'. Got None.",
+    ),
+    "number": (GOOD.replace("return {", "return {6: 'a:B'} # {"), "hpt_samplers failed: TypeError: it must return"),
+    "target": (GOOD.replace("return {", "return {'a': 5} # {"), "hpt_samplers failed: TypeError: it must return"),
+    "version": (GOOD.replace("version = 1", "version = '1'"), "asks for plugin API '1'; this hpt-core has 1"),
+    "unmarked": (
+        "def hpt_samplers():\n    return {}",
+        "defines hpt_samplers without @hookimpl, so that nobody would call it",
+    ),
 }
 
 
@@ -105,6 +118,56 @@ def test_a_broken_plugin_is_listed_with_the_reason_and_harms_nobody(install: Ins
     with pytest.raises(UsageError, match=f"No store keeps 'x.unknown'.* The plugin broken-{case} .* is not in use"):
         plugins.make_store("x.unknown")  # what would keep it may be that one
     assert plugins.default("store") == "memory"
+
+
+def test_what_a_plugin_raises_is_told_in_one_line_with_its_place(install: Install) -> None:
+    install("broken-inside", "def helper():\n    raise RuntimeError('too old:\\nthe driver')\n\n\nhelper()")
+    problem = listed(Plugins(), "broken-inside").problem
+    assert re.fullmatch(r"cannot be imported: RuntimeError: too old: the driver \(\S+_inside.py, line 2\)", problem)
+
+
+def test_a_reason_that_asks_ends_with_the_question(install: Install) -> None:
+    install("broken-asking", GOOD.replace("def hpt_samplers", "def hpt_sampler"))
+    with pytest.raises(UsageError, match=r"Did you mean 'hpt_samplers'\?$"):
+        Plugins().make("sampler", "none-such")
+
+
+def test_how_long_a_module_took_to_import_is_known(install: Install) -> None:
+    install("slow-one", GOOD.replace("hpt_api", "import time\n\n    time.sleep(0.05)\n    hpt_api"))
+    assert listed(Plugins(), "slow-one").seconds >= 0.05
+
+
+class Odd:
+    def __init__(self, default: Any = None, composer: Any = None) -> None:
+        self.default, self.composer = default, composer
+
+    @hookimpl
+    def hpt_default(self, kind: str) -> Any:
+        return self.default
+
+    @hookimpl
+    def hpt_compose(self, kind: str) -> Any:
+        return self.composer
+
+
+@pytest.mark.parametrize("odd", [Odd(default=5), Odd(composer="sequence"), Odd(composer=5), Odd(composer=(1, 2))])
+def test_a_hook_that_answers_something_else_is_left_out(odd: Odd, caplog: pytest.LogCaptureFixture) -> None:
+    plugins = Plugins()
+    plugins.register(odd, "odd")
+    assert plugins.default("store") == "memory"
+    with contextlib.suppress(UsageError):  # no plugin may be there that composes
+        plugins.make("sampler", ["random", "random"])
+    assert "The plugin odd failed in hpt_" in caplog.text
+    assert "It must return" in caplog.text
+    assert 'File "' not in caplog.text
+
+
+def test_what_a_hook_raises_is_told_from_the_plugins_first_line_on(caplog: pytest.LogCaptureFixture) -> None:
+    plugins = bare()
+    plugins.register(CommandsBroken())
+    plugins.commands(click.Group())
+    (trace,) = re.findall(r'^  File "(.*)", line', caplog.text, re.MULTILINE)
+    assert trace == __file__
 
 
 def test_a_plugin_that_cannot_be_registered_leaves_no_hook_behind(install: Install) -> None:
@@ -323,7 +386,20 @@ class Newer:
     hpt_api_version = 7
 
 
-@pytest.mark.parametrize(("plugin", "said"), [(Misspelt(), "no hook of hpt"), (Newer(), "asks for plugin API 7")])
+class Observes:
+    @hookimpl
+    def hpt_trial_finished(self, trial: Trial) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("plugin", "said"),
+    [
+        (Misspelt(), "no hook of hpt"),
+        (Newer(), "asks for plugin API 7"),
+        (Observes, r"is a class, whose hpt_trial_finished lacks its object: hand over Observes\(\)"),
+    ],
+)
 def test_registering_a_bad_plugin_is_an_error(plugin: object, said: str) -> None:
     with pytest.raises(PluginError, match=said):
         bare().register(plugin)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from hpt_core import Float, Params, StoreError, Study, UsageError, load_history
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.components import location_of
 from hpt_core.plugins import default_plugins
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
@@ -64,3 +66,14 @@ def test_a_store_or_study_that_is_not_there_is_told_and_not_made(tmp_path: Path)
     run(f"sqlite:///{tmp_path / 'a.db'}").close()
     with pytest.raises(StoreError, match=r"There is no study 'stdy' in .* Did you mean 'study'"):
         load_history(tmp_path / "a.db", "stdy")
+
+
+def test_a_store_without_a_location_is_called_by_its_path() -> None:
+    class Placed:
+        path = "runs.placed"
+
+    class Bare:
+        pass
+
+    stores: list[Any] = [MemoryStore(), Placed(), Bare()]
+    assert [location_of(store) for store in stores] == ["memory", "runs.placed", "Bare"]

@@ -80,13 +80,21 @@ def blocks(kind: str) -> tuple[str, str]:
     return plugin, test
 
 
+def further(kind: str) -> list[str]:
+    """Another plugin of the page, and its test."""
+    text = (PAGES / f"{kind}.md").read_text(encoding="utf-8")
+    return re.findall(r"^```python more\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def test_the_plugin_of_each_page_is_complete_and_passes_its_kit_as_it_stands_there(tmp_path: Path) -> None:
-    for text in itertools.chain(*map(blocks, KINDS)):
+    for text in itertools.chain(*map(blocks, KINDS), *map(further, KINDS)):
         Path(tmp_path, text.split()[1]).write_text(text, encoding="utf-8")  # the first line names the file
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert len([*tmp_path.glob("test_*.py")]) == len(KINDS)
+    tests = [text for kind in KINDS for text in further(kind) if text.startswith("# test_")]
+    assert len([*tmp_path.glob("test_*.py")]) == len(KINDS) + len(tests)
+    assert tests
 
 
 @pytest.mark.parametrize("page", KINDS)

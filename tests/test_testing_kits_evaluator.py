@@ -129,7 +129,9 @@ class ExpectsItsWorkdir(Honest):
     """Writes into a folder that it takes to be there."""
 
     def save(self, trial: TrialContext, step: int) -> None:
-        if trial.workdir is not None:
+        if trial.resume_step:
+            super().save(trial, step)
+        elif trial.workdir is not None:
             (trial.workdir / "step").write_text(str(step))
 
 
@@ -138,7 +140,8 @@ class NeedsAWorkdir(Honest):
 
     def save(self, trial: TrialContext, step: int) -> None:
         folder: Any = trial.workdir
-        folder.mkdir(parents=True, exist_ok=True)
+        if not trial.resume_step:
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 class KeepsAGenerator(Honest):
@@ -180,10 +183,40 @@ class StaysBusy(Honest):
 
 
 class BeginsAnew(Honest):
-    """Says that it can be resumed, and begins with step 1."""
+    """Says that it can be resumed, and begins with step 1 where it was closed."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        try:
+            yield from super().evaluate(trial)
+        except GeneratorExit:
+            if trial.workdir is not None:
+                (trial.workdir / "closed").touch()
+            raise
 
     def first(self, trial: TrialContext) -> int:
-        return 1
+        was_closed = trial.workdir is not None and (trial.workdir / "closed").exists()
+        return 1 if was_closed else trial.resume_step + 1
+
+
+class NeedsItsCheckpoint(Honest):
+    """Begins with step 1 where its checkpoint is gone."""
+
+    def first(self, trial: TrialContext) -> int:
+        there = trial.workdir is not None and (trial.workdir / "step").exists()
+        return trial.resume_step + 1 if there else 1
+
+
+class TrustsItsCheckpoint(Honest):
+    """Goes on behind its newest checkpoint, whatever was reported."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        for step in range(self.first(trial), self.steps + 1):
+            self.save(trial, step)
+            yield Report(step, self.value(trial, step))
+
+    def first(self, trial: TrialContext) -> int:
+        file = None if trial.workdir is None else trial.workdir / "step"
+        return int(file.read_text()) + 1 if file and file.exists() and trial.resume_step else trial.resume_step + 1
 
 
 @attrs.define(kw_only=True)
@@ -231,6 +264,8 @@ WRONG: dict[str, type[Honest]] = {
     "test_can_be_closed_midway": GoesOn,
     "test_works_after_it_was_closed": StaysBusy,
     "test_resumes_where_it_was": BeginsAnew,
+    "test_resumes_without_its_checkpoint": NeedsItsCheckpoint,
+    "test_resumes_where_its_checkpoint_is_ahead": TrustsItsCheckpoint,
     "test_options_have_help": WithoutHelp,
     "test_description_is_stable": NotesItsBirth,
     "test_travels_to_workers": ForgetsItsOptions,
@@ -281,3 +316,28 @@ def test_the_folder_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(AssertionError, match="it changed the current folder"):
         KIT().test_leaves_the_process_as_it_was(Moves, examples.FLOATS, tmp_path)
     assert Path.cwd() == tmp_path
+
+
+class OneThread(Honest):
+    """Sets the number of threads."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        os.environ["HPT_KIT_THREADS"] = "1"
+        yield from super().evaluate(trial)
+
+
+def test_a_variable_that_is_always_the_same_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HPT_KIT_THREADS", raising=False)
+    assert "HPT_KIT_THREADS" in broken(OneThread)["test_leaves_the_process_as_it_was"]
+    monkeypatch.delenv("HPT_KIT_THREADS", raising=False)
+
+
+class Numbered(Honest):
+    """Seeds with the trial's number."""
+
+    def value(self, trial: TrialContext, step: int) -> float:
+        return super().value(attrs.evolve(trial, seed=trial.number), step)
+
+
+def test_the_number_is_no_seed() -> None:
+    assert list(broken(Numbered)) == ["test_uses_the_seed_of_the_trial"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
-from hpt_core import History, Params, State, Suggestion, UsageError, option
-from hpt_core.testing import SamplerKit
+from hpt_core import Float, History, Params, State, Suggestion, UsageError, option
+from hpt_core.testing import SamplerKit, checks
 from hpt_core.testing.checks import broken_rules
 
 KIT = SamplerKit
@@ -238,6 +239,13 @@ class Recursive(Honest):
         return super().suggest(history, rng)
 
 
+class ChecksTheSpaceAlone(Honest):
+    """Has a `check` that is not given the objectives."""
+
+    def check(self, space: object) -> None:
+        pass
+
+
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
     """Has an option that nobody explains."""
@@ -262,6 +270,7 @@ class HoldsALambda(Honest):
 WRONG: dict[str, type[Honest]] = {
     "test_stays_inside_the_space": LeavesTheSpace,
     "test_takes_any_space": Int32,
+    "test_accepts_the_space_beforehand": ChecksTheSpaceAlone,
     "test_gives_native_values": NumpyScalars,
     "test_notes_plain_data": NotesArrays,
     "test_follows_the_seed": OwnSeed,
@@ -306,9 +315,45 @@ def test_a_wrong_sampler_is_rejected_by_its_check_alone(name: str) -> None:
 
 def test_a_failing_check_says_the_rule_and_why() -> None:
     message = broken(NumpyScalars)["test_gives_native_values"]
-    assert "Broken rule: A suggestion is a dict of native Python values" in message
+    assert message.startswith(
+        "Broken rule: A suggestion is a dict of native Python values"
+    )  # pytest's summary shows that
     assert "Why it matters: it goes to a log of JSON" in message
     assert "float64" in message
+
+
+def test_a_failing_check_always_says_what_was_seen() -> None:
+    @checks.check
+    def bare() -> None:
+        """A rule.
+
+        Why: a reason.
+        """
+        found = "something else"
+        raise AssertionError if found != "this" else ValueError
+
+    with pytest.raises(AssertionError, match="Seen: this does not hold: raise AssertionError if found"):
+        bare()
+
+
+def test_whose_generator_was_drawn_from_is_told() -> None:
+    message = broken(GlobalRandomness)["test_uses_no_global_randomness"]
+    assert re.search(r"after \d trials the state of `random` has changed; a library", message)
+
+
+def test_an_option_needs_a_type() -> None:
+    @attrs.define
+    class Untyped(Honest):
+        """Has an option without a type."""
+
+        depth = option(1, help="How deep.")
+
+    assert "options without a type: depth" in broken(Untyped)["test_options_have_help"]
+
+
+def test_the_space_may_be_a_mapping() -> None:
+    given = {"make_sampler": Honest, "make_component": Honest, "space": {"x": Float(0, 1)}}
+    assert not broken_rules(KIT, given)
 
 
 class Single(SamplerKit):

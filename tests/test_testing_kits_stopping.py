@@ -169,7 +169,7 @@ class PausesForEver(Honest):
     """Pauses every trial at its first report and promotes none."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
-        return Pause("first rung")
+        return Pause("first rung") if history.resumable else None
 
     def promote(self, history: History) -> int | None:
         return None
@@ -263,6 +263,28 @@ class ReadsValues(Honest):
         return values[steps[-1]] if all(step in values for step in steps) else None
 
 
+class CountsReports(Honest):
+    """Takes the number of a trial's reports for its step."""
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        assert dict(history.curve(trial))[len(trial.reports)] is not None
+        return super().judge_trial(history, trial)
+
+
+class SumsUpTheBest(Honest):
+    """Sums up with the best trial, which is no plain data."""
+
+    def summary(self, history: History) -> Any:
+        return {"best": history.best}
+
+
+class PausesAnyway(Honest):
+    """Pauses bad trials, whether they can go on or not."""
+
+    def stop(self, limit: float, mine: float) -> Any:
+        return Pause(f"{mine:g} is worse than {limit:g}")
+
+
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
     """Has an option that nobody explains."""
@@ -293,11 +315,14 @@ WRONG: dict[str, type[Honest]] = {
     "test_survives_failures": ReadsFailedValues,
     "test_takes_trials_without_reports": NeedsReports,
     "test_takes_any_end": NeedsSteps,
+    "test_takes_reports_with_gaps": CountsReports,
+    "test_sums_up_with_plain_data": SumsUpTheBest,
     "test_takes_several_objectives": OneObjective,
     "test_takes_thousands_of_trials": Recursive,
     "test_promotes_paused_trials_only": PromotesStopped,
     "test_promotes_a_trial_once": PromotesTwice,
     "test_retires_paused_trials_only": RetiresStopped,
+    "test_pauses_only_what_can_go_on": PausesAnyway,
     "test_lets_trials_end": PausesForEver,
     "test_ignores_the_clock": Clock,
     "test_ignores_durations": MindsDurations,
@@ -328,3 +353,16 @@ class TestHonest(StoppingRuleKit):
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_rule_is_rejected_by_its_check_alone(name: str) -> None:
     assert list(broken(WRONG[name])) == [name]
+
+
+class GivesTheLoss(Honest):
+    """Gives a stopped trial its loss for a value."""
+
+    def stop(self, limit: float, mine: float) -> Stop:
+        return Stop(f"{mine:g} is worse than {limit:g}", value=mine)
+
+
+def test_a_value_in_the_wrong_sign_is_told() -> None:
+    found = broken(GivesTheLoss)
+    assert list(found) == ["test_minimizes_and_maximizes_alike"]
+    assert "is not in the user's sign" in found["test_minimizes_and_maximizes_alike"]

@@ -340,6 +340,15 @@ class WritersWait(Honest):
             self.__dict__["mine"] = False
 
 
+class LocksItsFile(Honest):
+    """Locks the file that the first record makes."""
+
+    def lock(self, study: str) -> Any:
+        if not self.path.exists():
+            raise StoreError("there is nothing to lock")
+        return super().lock(study)
+
+
 class ProcessLock(Honest):
     """Locks with fcntl.lockf, which knows processes only."""
 
@@ -439,6 +448,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_is_used_from_any_thread": OneThread,
     "test_readers_are_not_held_up": ReadersWait,
     "test_the_lock_keeps_no_append_out": WritersWait,
+    "test_the_lock_is_there_before_the_first_record": LocksItsFile,
     "test_the_lock_excludes_threads": ProcessLock,
     "test_the_lock_excludes_processes": ThreadLock,
     "test_the_lock_ends_with_its_holder": LockFile,
@@ -468,3 +478,31 @@ def test_a_wrong_store_is_rejected_by_its_check_alone(
 ) -> None:
     monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)  # the ones that hang, hang for ever
     assert list(broken(WRONG[name], tmp_path)) == [name]
+
+
+def test_a_store_that_sorts_keys_is_rejected(tmp_path: Path) -> None:
+    class Sorts(Honest):
+        def encode(self, study: str, records: Sequence[Record]) -> str:
+            return json.dumps(json.loads(super().encode(study, records)), sort_keys=True)
+
+    with pytest.raises(AssertionError, match="a space has its order by them"):
+        KIT().test_keeps_nested_data(lambda path: Sorts(path=path), tmp_path)
+
+
+def test_a_store_whose_keys_run_into_each_other_is_rejected(tmp_path: Path) -> None:
+    """Keys ``study/position``, read by their beginning."""
+
+    class Keys(Honest):
+        def read(self, study: str, after: int = 0) -> Sequence[Record]:
+            begins = [batch for name, batch in self.batches() if f"{name}/".startswith(f"{study}/")]
+            return [record for batch in begins for record in batch][after:]
+
+    class Locks(Honest):
+        def lock(self, study: str) -> Any:
+            return self.exclusive(study)
+
+    for name, make in {"keys": lambda path: Keys(path=path), "locks": lambda path: Locks(path=path)}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        with pytest.raises(AssertionError, match="whatever the studies are called"):
+            KIT().test_keeps_studies_apart(make, folder)

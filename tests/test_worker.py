@@ -753,6 +753,20 @@ def test_a_registered_plugin_whose_evaluation_other_processes_lack_is_told(caplo
     assert "go without the hpt_evaluate of the plugin 'Doubling' that this program registered" in told
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_one_worker_is_run_here_unless_the_executor_is_for_elsewhere(elsewhere: bool) -> None:
+    class Noting(Here):
+        def run(self, worker: Any, count: int, lost: object) -> None:
+            asked.append(count)
+            super().run(worker, count, lost)
+
+    asked: list[int] = []
+    executor = Noting()
+    executor.elsewhere = elsewhere  # type: ignore[attr-defined] # optional
+    study_of(executor=executor).run(lambda p: p["x"], trials=2)
+    assert asked == ([1] if elsewhere else [])
+
+
 def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:
     class Broken:
         def judge_trial(self, history: History, trial: Trial) -> Never:
@@ -824,3 +838,68 @@ def test_a_worker_belongs_to_the_process_that_runs_the_study_whatever_its_execut
     assert [trial.worker for trial in study.trials] == [f"{me}/worker-0", *[f"{me}/worker-1"] * 3]
     heard = [number for what, number, *_ in watcher.saw[1:-1] if what == "finished"]
     assert heard == [0, 1, 2, 3]
+
+
+# --- plugins around the evaluator -----------------------------------------------------------------
+
+
+class Around:
+    """Tracks a trial, as a plugin does that wraps its evaluation."""
+
+    def __init__(self, gives_back: bool) -> None:
+        self.gives_back = gives_back
+
+    @hookimpl(wrapper=True)
+    def hpt_evaluate(self) -> Iterator[None]:
+        outcome = yield
+        return outcome if self.gives_back else None
+
+
+def test_a_traceback_begins_with_the_evaluation_also_behind_a_plugin() -> None:
+    plugins = Plugins()
+    plugins.register(Around(gives_back=True), "around")
+    study = study_of(plugins=plugins)
+    study.run(lambda _: 1 / 0, trials=1)
+    failure = study.trials[0].failure
+    assert failure is not None
+    assert failure.detail.count("  File ") == 1
+    assert "test_worker.py" in failure.detail
+
+
+def test_a_plugin_that_keeps_the_result_is_named() -> None:
+    plugins = Plugins()
+    plugins.register(Around(gives_back=False), "around")
+    study = study_of(plugins=plugins)
+    study.run(lambda _: 1.0, trials=1)
+    failure = study.trials[0].failure
+    assert failure is not None
+    assert failure.kind == "invalid-value"
+    assert "a plugin around it (around), returned nothing" in failure.message
+
+
+# --- what components say beforehand ---------------------------------------------------------------
+
+
+def test_a_check_that_fails_is_the_fault_of_its_component() -> None:
+    class Checks:
+        def check(self, space: Space) -> None:  # lacks the objectives
+            pass
+
+        def suggest(self, history: History, rng: Generator) -> Params:
+            return history.space.sample(rng)
+
+    with pytest.raises(PluginError, match="Checks failed in check: TypeError"):
+        study_of(sampler=Checks()).run(lambda _: 1.0, trials=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("evidence", "epochs"), ("steps", 0), ("steps", 2.0), ("steps", "3"), ("resumable", "yes")]
+)
+def test_what_an_evaluator_declares_is_looked_at_beforehand(name: str, value: Any) -> None:
+    class Declares:
+        def evaluate(self, trial: TrialContext) -> float:
+            return 1.0
+
+    setattr(Declares, name, value)
+    with pytest.raises(PluginError, match=f"The evaluator Declares declares its reports wrongly: `{name}` must be"):
+        study_of().run(Declares(), trials=1)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 _BROKEN = 3
+_SLOW = 0.3
+_SLOWER = "name components as 'module:Class', and import in functions what only they need"
 _OPTIONAL = {
     "sampler": ("check",),
     "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
@@ -34,10 +36,11 @@ _OPTIONAL = {
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Look at every installed plugin: where it comes from, what it offers, whether all of that can be loaded.
 
-    Exit code 3 if something is broken. Disabled plugins are not looked at. What is deprecated comes with file and line.
+    Exit code 3 if something is broken. Disabled plugins are not looked at. What is deprecated comes with file and line;
+    a module that takes long to import is told of, as each start of hpt waits for it.
 
-    JSON: {plugins: [{name, distribution, version, origin, status, problem, hooks: [name], components: [{kind, name,
-    class, problem, options: [name], capabilities: [name]}]}]}; "status" is "ok", "disabled" or "broken",
+    JSON: {plugins: [{name, distribution, version, origin, status, problem, import_seconds, hooks: [name], components:
+    [{kind, name, class, problem, options: [name], capabilities: [name]}]}]}; "status" is "ok", "disabled" or "broken",
     "capabilities" are the optional methods and attributes that a component has.
     """
     session: Session = ctx.obj
@@ -77,6 +80,7 @@ def _examined(plugins: Plugins, infos: list[PluginInfo], info: PluginInfo, point
         "origin": _origin(point),
         "status": "disabled" if disabled else "broken" if broken else "ok",
         "problem": info.problem,
+        "import_seconds": info.seconds,
         "hooks": list(info.hooks),
         "components": components,
     }
@@ -93,6 +97,7 @@ def _origin(point: EntryPoint | None) -> str:
 
 def _component(plugins: Plugins, infos: list[PluginInfo], kind: str, name: str) -> dict[str, Any]:
     from hpt_core.cli.options import described
+    from hpt_core.components import lacking
     from hpt_core.errors import HptError
 
     about: dict[str, Any] = {"kind": kind, "name": name, "class": "", "problem": "", "options": [], "capabilities": []}
@@ -102,8 +107,11 @@ def _component(plugins: Plugins, infos: list[PluginInfo], kind: str, name: str) 
     try:
         known = described(plugins, kind, name)
         cls = plugins.component(kind, name)
+        lacks = lacking(kind, cls)
     except HptError as err:
         return {**about, "problem": str(err)}
+    if lacks:
+        return {**about, "problem": f"{cls.__name__} has no {lacks}()"}
     able = [attribute for attribute in _OPTIONAL[kind] if hasattr(cls, attribute)]
     return {**about, "class": known["class"], "options": [o["name"] for o in known["options"]], "capabilities": able}
 
@@ -114,6 +122,8 @@ def _show(plugin: dict[str, Any]) -> None:
     data(f"  from   {plugin['origin']}")
     if plugin["problem"]:
         data(f"  why    {plugin['problem']}")
+    if plugin["import_seconds"] > _SLOW:
+        data(f"  slow   its module took {plugin['import_seconds']:.1f} s to import: {_SLOWER}")
     if plugin["hooks"]:
         data(f"  hooks  {', '.join(plugin['hooks'])}")
     for item in plugin["components"]:

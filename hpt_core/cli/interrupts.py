@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from hpt_core.cli.group import INTERRUPTED
@@ -16,6 +17,8 @@ __all__ = ["Interrupts"]
 
 _SHOW_CURSOR = "\x1b[?25h"
 _CLEAR_LINE = "\r\x1b[2K"
+_ONE_REQUEST_SECONDS = 0.2
+"""What comes so soon after the first signal is no second request: timeout(1) signals its process, then the group."""
 
 
 class Interrupts:
@@ -28,6 +31,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._before: dict[int, Any] = {}
         self._process = os.getpid()
+        self._asked = 0.0
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -49,6 +53,7 @@ class Interrupts:
             signal.signal(number, self._before[number])
             os.kill(os.getpid(), number)
             return
+        self._asked = time.monotonic()
         for known in self._before:
             signal.signal(known, self._second)
         _write("Stopping cleanly; once more stops at once.\n")
@@ -56,6 +61,8 @@ class Interrupts:
 
     def _second(self, number: int, frame: FrameType | None) -> None:
         del number, frame
+        if time.monotonic() - self._asked < _ONE_REQUEST_SECONDS:
+            return
         _write("Stopped at once; the next run takes up what was running.\n")
         os._exit(INTERRUPTED)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ KIT_OF = {
 
 
 class InPlace:
-    """Hands the class to the module that pytest collects."""
+    """Hands the class to the module that pytest collects; it is made then, so that pytest explains its assertions."""
 
-    def __init__(self, case: type) -> None:
+    def __init__(self, case: Callable[[], type]) -> None:
         self._case = case
 
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> Any:  # noqa: ARG002 - pytest's names
@@ -32,7 +32,7 @@ class InPlace:
         import pytest
 
         if name == "Installed":
-            collector.obj.Installed = self._case
+            collector.obj.Installed = self._case()
             return pytest.Class.from_parent(collector, name=name)
         return None
 
@@ -53,8 +53,12 @@ def values_of(given: Sequence[str]) -> dict[str, Any]:
 
 def case_of(
     plugins: Plugins, kind: str, name: str, options: dict[str, Any], flags: dict[str, Any], study: Path | None
-) -> type:
-    """The kit's class for a component."""
+) -> Callable[[], type]:
+    """What makes the kit's class for a component.
+
+    Raises:
+        UsageError: If it cannot be made of these options.
+    """
     import pytest
 
     from hpt_core.options import option_fields
@@ -74,4 +78,4 @@ def case_of(
 
         space = Space(read_study_file(study, [])["space"])
         body["space"] = pytest.fixture(name="space")(lambda self: space)  # noqa: ARG005 - a method
-    return type(f"Test_{name}", (getattr(import_module("hpt_core.testing"), kit_name),), body)
+    return lambda: type(f"Test_{name}", (getattr(import_module("hpt_core.testing"), kit_name),), body)

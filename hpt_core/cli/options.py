@@ -41,7 +41,7 @@ def _of_plugin(info: Any) -> list[tuple[str, str]]:
     from hpt_core.errors import PluginError, UsageError
 
     if info.problem:
-        msg = f"The plugin {info} is not in use: {info.problem}."
+        msg = f"The plugin {info} {info.not_in_use}"
         raise PluginError(msg)
     found = [(kind, component) for kind, names in info.components.items() for component in names]
     if not found:
@@ -63,11 +63,12 @@ def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
     """A component and its options as JSON-shaped data.
 
     Raises:
-        PluginError: If its class cannot be loaded.
+        PluginError: If its class cannot be loaded, or its options are of no type.
     """
-    from hpt_core.options import option_fields
+    from hpt_core.options import annotations_of, option_fields
 
     cls = plugins.component(kind, name)
+    annotations_of(cls)
     return {
         "kind": kind,
         "name": name,

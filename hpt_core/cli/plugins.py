@@ -30,15 +30,16 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     session: Session = ctx.obj
-    found = [_about(info) for info in listed(session.plugins)]
+    infos = listed(session.plugins)
+    found = [_about(info) for info in infos]
     if as_json:
         emit_json("plugins", {"plugins": found})
         return
     rows = [[p["name"], p["distribution"], p["version"], p["status"], _offers(p["components"])] for p in found]
     data(table(["plugin", "distribution", "version", "status", "components"], rows))
-    for plugin in found:
+    for info, plugin in zip(infos, found, strict=True):
         if plugin["status"] == "broken":
-            say(f"The plugin {plugin['name']!r} is not in use: {plugin['problem']}.")
+            say(f"The plugin {info.name!r} {info.not_in_use}")
         elif plugin["status"] == "collides":
             say(f"The plugin {plugin['name']!r} collides: {plugin['problem']}. Leave one out with --no-plugin.")
     say("hpt plugins show NAME lists the options of a component.")

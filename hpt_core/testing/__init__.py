@@ -29,6 +29,9 @@ _KITS = {
     "StoreKit": "store",
 }
 
+_SHARED = ("component", "sampler_purity", "stopping_purity", "store_processes")
+"""Further rooms with checks in them."""
+
 
 def __getattr__(name: str) -> Any:
     if name not in _KITS:
@@ -36,7 +39,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(msg)
     import pytest
 
-    rooms = [f"{__name__}.{room}" for room in ("component", *_KITS.values())]
+    rooms = [f"{__name__}.{room}" for room in (*_SHARED, *_KITS.values())]
     pytest.register_assert_rewrite(*(room for room in rooms if room not in sys.modules))
     kit = getattr(import_module(f"{__name__}.{_KITS[name]}"), name)
     globals()[name] = kit

@@ -7,16 +7,29 @@ import random
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pytest
 
-__all__ = ["another_day", "broken_rules", "check", "checks_of", "global_state", "pinned", "rule_of", "within"]
+from hpt_core.space import Space
+
+__all__ = [
+    "another_day",
+    "broken_rules",
+    "check",
+    "checks_of",
+    "drawn_from",
+    "global_state",
+    "pinned",
+    "rule_of",
+    "within",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,25 +40,30 @@ _DAY = 86_400.0
 def check(function: Callable[P, None]) -> Callable[P, None]:
     """Make a test method say the rule that was broken, and why it matters, whatever went wrong in it.
 
-    Both are its docstring: the rule is the first paragraph, the reason the second, beginning with ``Why:``.
+    Both are its docstring: the rule is the first paragraph, the reason the second, beginning with ``Why:``. The fixture
+    ``space`` may be a mapping, as `Study` takes it.
     """
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
         __tracebackhide__ = True
+        given: Any = kwargs
         try:
+            if isinstance(given.get("space"), Mapping):
+                given["space"] = Space(given["space"])
             function(*args, **kwargs)
         except (Exception, pytest.fail.Exception) as err:
             rule, why = rule_of(function)
-            seen = (
-                str(err)
-                if isinstance(err, (AssertionError, pytest.fail.Exception))
-                else f"it raised {type(err).__name__}: {err}"
-            )
-            msg = f"\nBroken rule: {rule}\nWhy it matters: {why}\nSeen: {seen}"
+            msg = f"Broken rule: {rule}\nWhy it matters: {why}\nSeen: {_seen(err)}"
             raise AssertionError(msg) from err
 
     return checked
+
+
+def _seen(err: BaseException) -> str:
+    if not isinstance(err, (AssertionError, pytest.fail.Exception)):
+        return f"it raised {type(err).__name__}: {err}"
+    return str(err) or f"this does not hold: {traceback.extract_tb(err.__traceback__)[-1].line}"
 
 
 def rule_of(function: Callable[..., object]) -> tuple[str, str]:
@@ -104,6 +122,12 @@ def global_state() -> tuple[object, ...]:
     """The state of the process's global generators, to compare."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - this is what is looked after
     return random.getstate(), name, np.asarray(keys).tobytes(), *rest
+
+
+def drawn_from(before: tuple[object, ...]) -> str:
+    """The module whose global generator is not in the state that `global_state` gave; empty where both are."""
+    now = global_state()
+    return "random" if now[0] != before[0] else "numpy.random" if now != before else ""
 
 
 def another_day(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,13 +25,16 @@ class ComponentKit:
 
     @check
     def test_options_have_help(self, make_component: Callable[[], Any]) -> None:
-        """The class has a docstring, and each option a help text.
+        """The class has a docstring, and each option a type and a help text.
 
-        Why: `hpt plugins show` prints them; it is all that a user of the component sees of it.
+        Why: `hpt plugins show` prints them; it is all that a user of the component sees of it. An option without a type
+            takes anything.
         """
         component = make_component()
         cls = type(component)
         assert inspect.getdoc(cls), f"{cls.__name__} has no docstring"
+        untyped = [field.name for field in option_fields(cls) if field.type is None]
+        assert not untyped, f"options without a type: {', '.join(untyped)}; annotate them, as in `n: int = option(...)`"
         bare = [field.name for field in option_fields(cls) if not field.metadata.get("help")]
         assert not bare, f"options without help: {', '.join(bare)}; declare them with option(..., help='...')"
 

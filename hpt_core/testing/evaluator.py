@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import pytest
 from hpt_core.guard import plain
 from hpt_core.testing.checks import check, pinned
 from hpt_core.testing.component import travelled
-from hpt_core.testing.evaluator_base import EvaluatorBase, Make
+from hpt_core.testing.evaluator_base import EvaluatorBase, Make, Outcome
 from hpt_core.trial import check_report
 
 if TYPE_CHECKING:
@@ -103,14 +104,17 @@ class EvaluatorKit(EvaluatorBase):
 
     @check
     def test_uses_the_seed_of_the_trial(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """The same configuration and seed give the same values, whatever the state of the global generators.
+        """The same configuration and seed give the same values, whatever the global generators or the trial's number.
 
-        Why: an evaluation that cannot be repeated cannot be checked; ``trial.seed`` is there to seed everything with.
+        Why: an evaluation that cannot be repeated cannot be checked. ``trial.seed`` is there to seed everything with;
+            who repeats a trial to average over noise (`repeat`) gives it other seeds, and the same number.
         """
         self.must_repeat()
         trial = self.trial(space, tmp_path)
         first = self.evaluated(make_evaluator(), trial, salt=1)
-        assert self.evaluated(make_evaluator(), trial, salt=2) == first
+        assert self.evaluated(make_evaluator(), trial, salt=2) == first, "global randomness changes it"
+        renumbered = attrs.evolve(trial, number=trial.number + 7)
+        assert self.evaluated(make_evaluator(), renumbered) == first, "it is another one under another trial's number"
 
     @check
     def test_trials_do_not_touch_each_other(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
@@ -144,8 +148,12 @@ class EvaluatorKit(EvaluatorBase):
         Why: the next trial, the store and the user's program run in the same process.
         """
         before = Path.cwd(), dict(os.environ)
+        evaluator, trial = make_evaluator(), self.trial(space, tmp_path)
         try:
-            self.evaluated(make_evaluator(), self.trial(space, tmp_path))
+            with pinned():
+                outcome = evaluator.evaluate(trial)
+                if isinstance(outcome, Iterator):
+                    list(outcome)
             after = Path.cwd(), dict(os.environ)
         finally:
             os.chdir(before[0])
@@ -219,12 +227,9 @@ class EvaluatorKit(EvaluatorBase):
 
         Why: a promoted trial would otherwise pay for its first steps again, or end elsewhere than an uninterrupted one.
         """
-        evaluator: Any = make_evaluator()
-        if not getattr(evaluator, "resumable", False):
-            pytest.skip("this evaluator is not resumable")
-        whole = self.evaluated(make_evaluator(), self.trial(space, tmp_path / "whole"))
+        whole = self._whole(make_evaluator, space, tmp_path)
         trial = self.trial(space, tmp_path / "parts")
-        running: Any = self.start(evaluator, trial)
+        running: Any = self.start(make_evaluator(), trial)
         with pinned():
             known = [next(running) for _ in range(2)]
         running.close()
@@ -234,3 +239,54 @@ class EvaluatorKit(EvaluatorBase):
         assert rest.reports[0][0] > last, f"it begins again with step {rest.reports[0][0]}"
         assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, "it ends elsewhere"
         assert rest.values == whole.values or not self.repeatable, "it ends elsewhere"
+
+    @check
+    def test_resumes_without_its_checkpoint(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """If it is ``resumable``: where ``trial.workdir`` is None or empty, it still goes on behind ``resume_step``.
+
+        Why: a store may have no place on disk, and a folder may be lost with its machine. It has to train those steps
+            again; a step that is reported again ends the trial.
+        """
+        whole = self._whole(make_evaluator, space, tmp_path, 4)
+        trial = self.trial(space, tmp_path / "parts")
+        running: Any = self.start(make_evaluator(), trial)
+        with pinned():
+            known = [next(running) for _ in range(2)]
+        running.close()
+        for workdir in (None, tmp_path / "empty"):
+            taken = attrs.evolve(trial, workdir=workdir, resume_step=known[-1].step, reports=known)
+            self._goes_on(self.evaluated(make_evaluator(), taken), whole, 2)
+
+    @check
+    def test_resumes_where_its_checkpoint_is_ahead(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """If it is ``resumable``: it goes on behind ``resume_step`` also where its newest checkpoint is a step ahead.
+
+        Why: it was killed before the report was recorded that belongs to the checkpoint. What trains on from there
+            has trained a step twice, or its report is missing.
+        """
+        whole = self._whole(make_evaluator, space, tmp_path, 4)
+        trial = self.trial(space, tmp_path / "parts")
+        running: Any = self.start(make_evaluator(), trial)
+        with pinned():
+            known = [next(running) for _ in range(3)][:2]
+        folder = shutil.copytree(str(trial.workdir), tmp_path / "killed")
+        running.close()
+        taken = attrs.evolve(trial, workdir=folder, resume_step=known[-1].step, reports=known)
+        self._goes_on(self.evaluated(make_evaluator(), taken), whole, 2)
+
+    def _whole(self, make_evaluator: Make, space: Space, folder: Path, reports: int = 0) -> Outcome:
+        """What comes of a trial that nothing interrupts; skips where it cannot be resumed, or reports less often."""
+        if not getattr(make_evaluator(), "resumable", False):
+            pytest.skip("this evaluator is not resumable")
+        whole = self.evaluated(make_evaluator(), self.trial(space, folder / "whole"))
+        if len(whole.reports) < reports:
+            pytest.skip(f"it reports less than {reports} times")
+        return whole
+
+    def _goes_on(self, rest: Outcome, whole: Outcome, known: int) -> None:
+        """See that the reports behind the first ``known`` are those of the whole trial, and so is its end."""
+        found, expected = ([step for step, _ in outcome] for outcome in (rest.reports, whole.reports[known:]))
+        assert found == expected, f"it reports the steps {found}, not {expected}"
+        if self.repeatable:
+            assert rest.reports == whole.reports[known:], "it reports other values than without the interruption"
+            assert rest.values == whole.values, "it ends elsewhere"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -56,7 +58,7 @@ class EvaluatorBase(ComponentKit):
 
     @pytest.fixture
     def space(self) -> Space:
-        """Override this: the space of configurations to evaluate."""
+        """Override this: the space of configurations to evaluate, a `Space` or a mapping as for `Study`."""
         return examples.FLOATS
 
     def trial(self, space: Space, folder: Path, number: int = 0) -> TrialContext:
@@ -74,9 +76,10 @@ class EvaluatorBase(ComponentKit):
 
     def reports(self, evaluator: Evaluator, trial: TrialContext) -> list[Report]:
         """All that it reports, unchecked."""
-        running = self.start(evaluator, trial)
-        with pinned():
-            return list(running) if isinstance(running, Iterator) else []
+        with _environment_given_back():
+            running = self.start(evaluator, trial)
+            with pinned():
+                return list(running) if isinstance(running, Iterator) else []
 
     def evaluated(self, evaluator: Evaluator, trial: TrialContext, salt: int = 0) -> Outcome:
         """Evaluate to the end.
@@ -90,7 +93,7 @@ class EvaluatorBase(ComponentKit):
             shutil.rmtree(trial.workdir)
             trial.workdir.mkdir()
         reports: list[tuple[int, float]] = []
-        with pinned(salt):
+        with _environment_given_back(), pinned(salt):
             result: Any = evaluator.evaluate(trial)
             if isinstance(result, Iterator):
                 result = _exhaust(result, reports)
@@ -102,6 +105,18 @@ class EvaluatorBase(ComponentKit):
         """Skip where values cannot be repeated."""
         if not self.repeatable:
             pytest.skip("this evaluator says that its values cannot be repeated")
+
+
+@contextlib.contextmanager
+def _environment_given_back() -> Iterator[None]:
+    """Set the environment back: a variable that is always set alike would be changed in the first check only."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        if dict(os.environ) != before:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _exhaust(running: Iterator[Any], reports: list[tuple[int, float]]) -> Any:

@@ -62,6 +62,17 @@ class SamplerKit(SamplerPurityKit):
                 assert space.contains(params), f"{name}, after {count} trials: it suggested {params}"
 
     @check
+    def test_accepts_the_space_beforehand(self, make_sampler: Make, space: Space) -> None:
+        """Its ``check(space, objectives)``, if it has one, takes a space and an objective that it can search.
+
+        Why: it is called before the first trial and by `hpt check`, and what it raises ends the run.
+        """
+        look = getattr(make_sampler(), "check", None)
+        if look is not None:
+            for direction in ("minimize", "maximize"):
+                look(space, {"value": direction})
+
+    @check
     def test_gives_native_values(self, make_sampler: Make, space: Space) -> None:
         """A suggestion is a dict of native Python values: no numpy scalars, no tuples.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import PluginError, UsageError
+from hpt_core.guard import plain
 from hpt_core.testing import examples
 from hpt_core.testing.checks import check
 from hpt_core.testing.histories import make_history
@@ -26,7 +27,7 @@ from hpt_core.testing.stopping_base import (
     retired,
 )
 from hpt_core.testing.stopping_purity import StoppingPurityKit
-from hpt_core.trial import Failure, State
+from hpt_core.trial import Failure, Report, State
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -155,6 +156,35 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         decisions(make_rule(), self.study(curves, outcomes))
 
     @check
+    def test_takes_reports_with_gaps(self, make_rule: Make) -> None:
+        """It copes with trials that report every second or third step only, and not all at the same ones.
+
+        Why: an evaluator may validate every few epochs; the number of a trial's reports is not its step.
+        """
+        if "curve" not in self.evidence:
+            pytest.skip("this rule judges folds, which have no gaps")
+        every: list[Any] = [
+            [Report(n, learning_curve(0.1 * i)[n - 1]) for n in range(1 + i % 2, 13, 2 + i % 2)] for i in range(10)
+        ]
+        for quality in (0.0, 3.0):
+            now: Any = [Report(step, learning_curve(quality)[step - 1]) for step in (4, 6, 11)]
+            outcomes = [*(reports[-1].value for reports in every), None]
+            decisions(make_rule(), self.study([*every, now], outcomes, evidence="curve"))
+
+    @check
+    def test_sums_up_with_plain_data(self, make_rule: Make) -> None:
+        """What its ``summary`` says, if it has one, is a mapping of plain data or None, also of a young study.
+
+        Why: `hpt show` prints it while the study runs.
+        """
+        rule: Any = make_rule()
+        young = self.study([], [])
+        for history in (young, *self.histories()):
+            content = named(rule, "summary", history)
+            assert content is None or isinstance(content, Mapping), f"it returned {type(content).__name__}"
+            plain(content or {})
+
+    @check
     def test_takes_several_objectives(self, make_rule: Make) -> None:
         """It copes with a study of two objectives.
 
@@ -220,6 +250,15 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
                 break
             assert history.trials[number].state is not State.RUNNING, f"it promotes trial {number}, which runs"
             self.start_again(history, number)
+
+    @check
+    def test_pauses_only_what_can_go_on(self, make_rule: Make) -> None:
+        """Where the evaluator is not resumable, it pauses no trial.
+
+        Why: one that is taken up again begins anew there, reports its first steps again, and is paused again, for ever.
+        """
+        for history in self.histories(resumable=False):
+            assert all(type(decision) is not Pause for _, decision in judged(make_rule(), history))
 
     @check
     def test_lets_trials_end(self, make_rule: Make) -> None:

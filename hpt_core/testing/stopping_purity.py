@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from hpt_core import events
+from hpt_core.components import Stop
 from hpt_core.history import History
 from hpt_core.testing import examples
-from hpt_core.testing.checks import another_day, check, global_state, pinned
+from hpt_core.testing.checks import another_day, check, drawn_from, global_state, pinned
 from hpt_core.testing.histories import make_records
-from hpt_core.testing.stopping_base import Make, StoppingBase, decisions, named, said
+from hpt_core.testing.stopping_base import Make, StoppingBase, decisions, judged, named, said
 
 __all__ = ["StoppingPurityKit"]
 
@@ -103,7 +104,13 @@ class StoppingPurityKit(StoppingBase):
             decisions(rule, history)
             for number in range(5):
                 history.apply(events.invalidated(1e3, number, "wrong data"))
-            assert decisions(rule, history) == decisions(make_rule(), history), "it remembers invalid results"
+            decided = decisions(make_rule(), history)
+            assert decisions(rule, history) == decided, "it remembers invalid results"
+            curves[:5] = [self.series(50.0 + number) for number in range(5)]
+            other = self.with_running(curves, self.series(quality)[:9])
+            for number in range(5):
+                other.apply(events.invalidated(1e3, number, "wrong data"))
+            assert decisions(make_rule(), other) == decided, "it decides by invalid results"
 
     @check
     def test_keeps_studies_apart(self, make_rule: Make) -> None:
@@ -126,7 +133,8 @@ class StoppingPurityKit(StoppingBase):
             with pinned():
                 before = global_state()
                 decisions(make_rule(), history)
-                assert global_state() == before
+                module = drawn_from(before)
+                assert not module, f"the state of `{module}` has changed"
 
     @check
     def test_leaves_the_history_alone(self, make_rule: Make) -> None:
@@ -151,6 +159,14 @@ class StoppingPurityKit(StoppingBase):
         up = self.histories(directions=["maximize"])
         for history, mirrored in zip(self.histories(), up, strict=True):
             assert decisions(make_rule(), history) == decisions(make_rule(), mirrored)
+            given, turned = (_values(make_rule(), study) for study in (history, mirrored))
+            assert given == [-value for value in turned], "the value of a stopped trial is not in the user's sign"
+
+
+def _values(rule: Any, history: History) -> list[float]:
+    """The values that it gives to trials that it stops."""
+    stops = [decision for _, decision in judged(rule, history) if isinstance(decision, Stop)]
+    return [float(stop.value) for stop in stops if stop.value is not None]
 
 
 def _log(kit: StoppingBase) -> list[events.Record]:

@@ -103,11 +103,18 @@ class StoreKit(StoreProcessesKit, StoreBase):
 
     @check
     def test_keeps_nested_data(self, make_store: Make, tmp_path: Path) -> None:
-        """Lists and tables come back as they were: empty ones, deep ones, with any key.
+        """Lists and tables come back as they were: empty ones, deep ones, with any key, keys in their order.
 
         Why: the store gives records no meaning; what it drops or renames is missing when the study is replayed.
         """
         self._keeps(make_store, tmp_path, [{"event": "note", **_NESTED}, {"event": "from a later version", "x": {}}])
+        with self.open(make_store, tmp_path) as store:
+            store.append("s", [{"event": "note", "content": {"z": {"b": 1, "a": 2}, "a": 0, "m": 1}}])
+            content = store.read("s")[-1]["content"]
+        keys = [*content, *content["z"]]
+        assert keys == ["z", "a", "m", "b", "a"], (
+            f"the keys of a table came back as {keys}: a space has its order by them"
+        )
 
     def _keeps(self, make_store: Make, tmp_path: Path, records: Sequence[Record]) -> None:
         written = [json.dumps(record, sort_keys=True) for record in records]
@@ -192,7 +199,7 @@ class StoreKit(StoreProcessesKit, StoreBase):
 
         Why: names that differ in case, blanks or punctuation only are different studies; mixed logs are lost ones.
         """
-        names = ["study", "Study", "study ", "a/b", "a_b", "a.b", "..", "ü", "CON", "x" * 200]
+        names = ["study", "Study", "study ", "a/b", "a_b", "a.b", "a", "a%", "..", "ü", "CON", "x" * 200]
         if not self.many_studies:
             pytest.skip("this store holds one study")
         with self.open(make_store, tmp_path) as store:
@@ -201,6 +208,8 @@ class StoreKit(StoreProcessesKit, StoreBase):
             for number, name in enumerate(names):
                 assert store.append(name, notes([-number])) == 2, f"the second record of {name!r}"
                 assert numbers(store.read(name)) == [number, -number], f"the study {name!r}"
+                with store.lock(name):
+                    pass
 
     @check
     def test_lists_studies_in_order_of_creation(self, make_store: Make, tmp_path: Path) -> None:

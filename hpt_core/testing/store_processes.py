@@ -137,8 +137,9 @@ class StoreProcessesKit(StoreBase):
         def work(_: Talk, me: int) -> None:
             with contextlib.closing(make_store(path)) as store:
                 lazily = getattr(store, "append_lazily", store.append)
-                for number in range(_EACH):
-                    (lazily if number % 3 else store.append)("s", notes([100 * me + number]))
+                for number in range(0, _EACH, me + 1):  # in batches of one, two and three records
+                    batch = range(100 * me + number, 100 * me + min(number + me + 1, _EACH))
+                    (lazily if number // (me + 1) % 4 else store.append)("s", notes(batch))
 
         with contextlib.ExitStack() as stack:
             children = [stack.enter_context(Child(partial(work, me=me))) for me in range(_WRITERS)]
@@ -189,6 +190,16 @@ class StoreProcessesKit(StoreBase):
                 assert within(_PATIENCE, lambda: other.append("s", notes([2]))) == [3]
 
     # --- the lock ---------------------------------------------------------------------------------------
+
+    @check
+    def test_the_lock_is_there_before_the_first_record(self, make_store: Make, tmp_path: Path) -> None:
+        """A study can be locked, read and written to where nothing was ever written.
+
+        Why: so every study begins: who creates it looks under the lock whether another did.
+        """
+        with self.open(make_store, tmp_path) as store, store.lock("s"):
+            assert not store.read("s")
+            assert store.append("s", notes([0])) == 1
 
     @check
     def test_the_lock_excludes_threads(self, make_store: Make, tmp_path: Path) -> None:
