@@ -53,7 +53,8 @@ def numbered() -> pd.DataFrame:
 
 
 def polars_frame(known: int = 150) -> Any:
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     frame = pl.DataFrame({name: FRAME[name].to_list() for name in FRAME.columns})
     return frame.with_columns(colour=pl.Series([*FRAME["colour"][:known], *[None] * (150 - known)]))
 

@@ -149,7 +149,6 @@ def test_sparse_rows_of_text_are_shared_too_and_cannot_be_spoilt() -> None:
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_data_frames_between_steps_are_shared_too(library: str) -> None:
-    pytest.importorskip(library)
     pipeline = make_pipeline(StandardScaler(), SVC()).set_output(transform=library)
     evaluator = SklearnEvaluator(estimator=pipeline, X=X, y=y, cv=3)
     for C in (0.1, 1.0):
