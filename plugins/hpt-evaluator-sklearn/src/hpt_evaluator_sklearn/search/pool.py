@@ -289,7 +289,8 @@ class ThreadExecutor:
             thread.start()
         try:
             for thread in threads:
-                thread.join()
+                while thread.is_alive():  # a signal that another thread is given does not wake this one
+                    thread.join(_LOOK_SECONDS)
         except KeyboardInterrupt:
             self.halted.set()
             for thread in threads:
