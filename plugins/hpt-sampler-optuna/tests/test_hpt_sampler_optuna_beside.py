@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from hpt_sampler_optuna.rebuilt import seed_of
 
 NAMED = pytest.mark.skipif(not hasattr(optuna.Trial, "set_constraint"), reason="Optuna has it from 5.0 on")
 
+# Optuna leaves its connections open, which Python tells of from 3.13 on when it collects them: `_place` does.
+pytestmark = pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -28,6 +32,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     yield
     optuna.logging.set_verbosity(optuna.logging.INFO)
+    gc.collect()
 
 
 def imported() -> str:

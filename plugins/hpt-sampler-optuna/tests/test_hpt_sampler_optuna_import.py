@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import sqlite3
@@ -30,6 +31,9 @@ from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
 from hpt_sampler_optuna.found import conditions
 
+# Optuna leaves its connections open, which Python tells of from 3.13 on when it collects them: `_place` does.
+pytestmark = pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -38,6 +42,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     yield
     optuna.logging.set_verbosity(optuna.logging.INFO)
+    gc.collect()
 
 
 def run(*arguments: str, code: int = 0) -> str:
