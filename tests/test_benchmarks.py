@@ -20,7 +20,6 @@ import hpt_core as hpt
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PAGES = Path(__file__).parents[1] / "docs" / "benchmarks"
-pytest.importorskip("hpt_sampler_tpe", reason="the benchmarks compare plugins")
 
 
 @pytest.fixture
