@@ -1,4 +1,4 @@
-# Everything a contributor types. Needs python3 >= 3.11 and make, nothing else; nothing is written outside this folder.
+# All commands for contributors. They need python3 >= 3.11 and make, and write nothing outside this folder.
 
 PYTHON ?= python3
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
@@ -16,38 +16,38 @@ BUILD_TOOLS := editables hatchling
 .DEFAULT_GOAL := help
 .PHONY: help demo setup setup-torch test lint format docs clean
 
-help: ## list these targets
+help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=python3.12]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(DEMO)/.stamp ## tune a classifier on the digits; the set-up goes to .venv-demo, the study to digits.db
+demo: $(DEMO)/.stamp ## tune a classifier on the digits data; sets up .venv-demo, keeps the study in digits.db
 	$(DEMO)/bin/hpt run examples/digits.toml
-	@echo "(Here hpt is $(DEMO)/bin/hpt.)"
+	@echo "(In this folder, run hpt as $(DEMO)/bin/hpt.)"
 
 setup: $(VENV)/.stamp ## install the core, all plugins (editable) and the pinned tools into .venv
 
-setup-torch: $(VENV)/.stamp ## add torch, Lightning and skorch to .venv, for the tests that are skipped without them
+setup-torch: $(VENV)/.stamp ## add torch, Lightning and skorch to .venv, for tests that are otherwise skipped
 	$(PIP) install -c constraints.txt lightning skorch torch
 
-test: $(VENV)/.stamp ## run all tests, of the core and of all plugins, in two processes (ARGS="-k store" for some)
-	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # else each process that a test starts may compile them anew
+test: $(VENV)/.stamp ## run the tests of the core and all plugins, in two processes (ARGS="-k store" for some)
+	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # otherwise each process that a test starts may compile them again
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-lint: $(VENV)/.stamp ## check style, formatting, types and layering; changes nothing
+lint: $(VENV)/.stamp ## check style, formatting, types and layering; change nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-format: $(VENV)/.stamp ## put all files into shape
+format: $(VENV)/.stamp ## format all files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DOCS)/.stamp ## build the documentation into site/; the set-up goes to .venv-docs
+docs: $(DOCS)/.stamp ## build the documentation into site/; sets up .venv-docs
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs -q build --strict
 	@echo "Built site/index.html."
 
-clean: ## remove the set-up, caches and build results; studies stay
+clean: ## remove environments, caches and build results; keep studies
 	rm -rf $(VENV) $(DEMO) $(DOCS) .*_cache .hypothesis build dist site
 	find . -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
@@ -67,15 +67,15 @@ $(DEMO)/.stamp: pyproject.toml constraints.txt $(PLUGINS)
 
 $(DOCS)/.stamp: requirements-docs.txt
 	$(call make_venv,$(DOCS))
-	@echo "Installing mkdocs and its theme into $(DOCS) (once, some seconds) ..."
+	@echo "Installing mkdocs and its theme into $(DOCS) (once, a few seconds) ..."
 	@$(DOCS)/bin/python -m pip -qq --disable-pip-version-check install -r requirements-docs.txt
 	@touch $@
 
-# A new environment where there is none yet. Where ensurepip is missing (Debian without python3-venv),
-# the pip that is there fills it.
+# Make an environment if there is none. If ensurepip is missing (Debian without python3-venv), the pip of $(PYTHON)
+# installs into it.
 define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "hpt needs Python 3.11 or newer, and '$(PYTHON)' is not: say which to use, as in 'make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12'." >&2; \
+	    echo "hpt needs Python 3.11 or newer, and '$(PYTHON)' is older or missing. Name another one, as in 'make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12'." >&2; \
 	    exit 1; }
 	@test -x $(1)/bin/pip || { \
 	    echo "Making the environment $(1) ..."; \
@@ -83,6 +83,6 @@ define make_venv
 	        $(PYTHON) -m venv --clear --without-pip $(1) && \
 	        $(PYTHON) -m pip -qq --python $(1)/bin/python install pip; \
 	    } || { \
-	        echo "Cannot make an environment with '$(PYTHON) -m venv': install the package python3-venv of your system." >&2; \
+	        echo "Cannot make an environment with '$(PYTHON) -m venv'. Install your system's package python3-venv." >&2; \
 	        exit 1; }; }
 endef

@@ -1,10 +1,10 @@
-"""What hpt itself costs, beside Optuna and scikit-learn, measured in one run.
+"""The overhead of hpt compared with Optuna and scikit-learn, measured in one run.
 
     pip install -r benchmarks/requirements.txt    # the peers, into the environment of `make setup`
     python benchmarks/overhead.py [ask-tell sqlite import large folds]
 
-Each line has hpt's figure, the peer's, and the ratio; lower is better. Every pair is measured alternately, the median
-of the repeats is shown.
+Each line shows hpt's figure, the peer's, and their ratio; lower is better. The two are measured alternately, and
+medians of the repeats are shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPACE = {f"x{i}": hpt.Float(0.0, 1.0) for i in range(PARAMETERS)}
 
 
 def value_of(params: dict[str, float]) -> float:
-    """A trivial objective, so that what is measured is the framework."""
+    """A trivial objective, so that only the framework is measured."""
     return sum(params.values())
 
 
@@ -39,7 +39,7 @@ def show(name: str, ours: float, theirs: float, unit: str, peer: str) -> None:
 
 
 def paired(ours: Callable[[], float], theirs: Callable[[], float], repeats: int = 5) -> tuple[float, float]:
-    """Medians of two measurements taken in turn."""
+    """Medians of two measurements taken alternately."""
     pairs = [(ours(), theirs()) for _ in range(repeats)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 
@@ -160,7 +160,7 @@ def wall(*command: str) -> float:
 
 
 def start_up() -> None:
-    """Whole processes, interpreter included."""
+    """Start-up of whole processes, including the interpreter."""
     hpt_cli = str(Path(sys.executable).parent / "hpt")
     optuna = (sys.executable, "-c", "import optuna")
     for name, command in (
@@ -206,7 +206,7 @@ print(json.dumps([opened - start, more * 1e3, resource.getrusage(resource.RUSAGE
 
 
 def large() -> None:
-    """Open a big study on SQLite, find the best, add trials."""
+    """Open a large study on SQLite, find the best trial, add trials."""
     costs = {}
     with tempfile.TemporaryDirectory() as folder:
         for trials in (1_000, 100_000):
@@ -224,7 +224,7 @@ def large() -> None:
 
 
 def folds() -> None:
-    """Overhead per fit beyond fitting and scoring, same folds, one process, a trivial estimator."""
+    """Overhead per fit beyond fitting and scoring: same folds, one process, a trivial estimator."""
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.model_selection import GridSearchCV
 
@@ -269,7 +269,7 @@ PARTS = {"ask-tell": ask_tell, "sqlite": sqlite, "import": start_up, "large": la
 
 
 def main() -> None:
-    """Run the parts that were named, or all."""
+    """Run the named parts, or all."""
     warnings.filterwarnings("ignore")
     for name in sys.argv[1:] or PARTS:
         PARTS[name]()

@@ -1,11 +1,11 @@
-"""How long ``hpt plugins`` takes to start with 100 plugins installed, ten of them broken.
+"""The start-up time of ``hpt plugins`` with 100 plugins installed, ten of them broken.
 
     python benchmarks/plugins_start.py [repeats]
 
-The plugins are made here, in a fresh environment beside this hpt-core: each a distribution with an entry point, a
-module and a component; of the broken ones five fail to import, two ask for another API version, two misspell a hook,
-one collides. Shown are wall and processor time, medians in milliseconds, those of the bare interpreter taken off; all
-are run by turns.
+The plugins are generated in a fresh environment together with this hpt-core. Each is a distribution with an entry
+point, a module and a component; of the broken ones, five fail to import, two require another API version, two misspell
+a hook and one has a name collision. All commands are run alternately. Shown are medians of wall and processor time in
+milliseconds, minus those of the bare interpreter.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BROKEN = [
 
 
 def make_environment(place: Path) -> Path:
-    """An environment with hpt-core, what it needs, and the plugins; returns its interpreter."""
+    """Create an environment with hpt-core, its dependencies and the plugins; return its interpreter."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     (packages,) = place.glob("lib/python*/site-packages")
     for name in NEEDED:
@@ -85,7 +85,7 @@ def main(repeats: int) -> None:
             "hpt plugins": [*hpt, "plugins"],
             "hpt --help": [*hpt, "--help"],
         }
-        for command in commands.values():  # compiles what is imported
+        for command in commands.values():  # compiles the imported modules
             measured(command, place)
         found = [{name: measured(command, place) for name, command in commands.items()} for _ in range(repeats)]
         print(f"{PLUGINS} plugins, {len(BROKEN)} of them broken; beyond the interpreter's own start, ms")

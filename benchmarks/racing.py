@@ -1,19 +1,20 @@
-"""SearchCV with racing against scikit-learn's own searches on their own jobs: time, score, what was stopped wrongly.
+"""Compare SearchCV with racing to scikit-learn's searches on typical jobs: time, score, and wrongly stopped candidates.
 
     python benchmarks/racing.py [--jobs NAME ...] [--workers 1 2] [--seeds 10] [--rule folds] [--option NAME VALUE ...]
 
-For each seed another split into search and holdout rows; GridSearchCV (or RandomizedSearchCV), its halving sister
-(``factor=3``, growing numbers of rows, the last round on all of them) and SearchCV try the same candidates, one after
-the other, in turns as to which comes first. Medians over the seeds with 95% bootstrap intervals:
+Each seed makes another split into search and holdout rows. GridSearchCV (or RandomizedSearchCV), the corresponding
+halving search (``factor=3``, growing numbers of rows, the last round on all of them) and SearchCV try the same
+candidates, one search after the other, in rotating order. The columns are, where not stated otherwise, medians over
+the seeds with 95% bootstrap intervals:
 
-- *time*: SearchCV's wall time, refit included, as a share of theirs;
-- *to its score*: when SearchCV had a complete candidate whose cross-validated score is that of the halving search's
-  winner or better, as a share of the time that the halving search took; infinite where it never had one;
-- *holdout*: the score of SearchCV's winner on the holdout minus theirs, in percent: means over the seeds with two
-  standard errors, as most differences are 0;
-- *wrong*: candidates that were stopped and would have beaten the winner, as a share of all that were stopped, by the
-  scores on all folds that GridSearchCV has;
-- *given up*: the best score there is minus that of the winner, in percent: the mean.
+- *time*: wall time of SearchCV, including the refit, as a share of theirs;
+- *to its score*: the time until SearchCV has a complete candidate whose cross-validated score is at least that of the
+  halving search's winner, as a share of the time of the halving search; infinite if it never has one;
+- *holdout*: holdout score of SearchCV's winner minus theirs, in percent: means over the seeds with two standard errors,
+  because most differences are 0;
+- *wrong*: stopped candidates that would have beaten the winner, as a share of all stopped candidates, according to
+  GridSearchCV's scores on all folds;
+- *given up*: the best score of all candidates minus that of the winner, in percent: the mean.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ from sklearn.model_selection import HalvingGridSearchCV, HalvingRandomSearchCV, 
 
 @attrs.frozen
 class Race:
-    """What one seed gave.
+    """The results for one seed.
 
     Attributes:
-        ours: SearchCV's search.
-        theirs: GridSearchCV's or RandomizedSearchCV's.
-        halving: Its halving sister's.
-        reached: Seconds until SearchCV had what the halving search ended with.
-        wrong: Candidates that were stopped wrongly, and all that were stopped.
-        given_up: The best cross-validated score there is minus that of SearchCV's winner.
+        ours: SearchCV.
+        theirs: GridSearchCV or RandomizedSearchCV.
+        halving: The corresponding halving search.
+        reached: Seconds until SearchCV reached the score of the halving search's winner.
+        wrong: Number of wrongly stopped candidates, and of all stopped candidates.
+        given_up: Best cross-validated score of all candidates minus that of SearchCV's winner.
     """
 
     ours: Outcome
@@ -52,8 +53,8 @@ class Race:
     given_up: float
 
 
-def sister(job: Job, seed: int, **settings: Any) -> Any:
-    """The halving search of the same candidates."""
+def halving_search(job: Job, seed: int, **settings: Any) -> Any:
+    """The halving search over the same candidates."""
     settings |= {"factor": 3, "cv": FOLDS, "random_state": seed, "min_resources": "exhaust"}
     if job.draws is None:
         return HalvingGridSearchCV(job.estimator, job.given, **settings)
@@ -66,17 +67,18 @@ def races(job: Job, workers: int, seeds: int, rule: dict[str, Any]) -> Iterator[
     for seed in range(seeds):
         rows = train_test_split(X, y, test_size=0.25, random_state=seed, stratify=y)
         settings = {"n_jobs": workers}
-        searches = [job.ours(seed, rule, **settings), job.theirs(seed, **settings), sister(job, seed, **settings)]
+        halving = halving_search(job, seed, **settings)
+        searches = [job.ours(seed, rule, **settings), job.theirs(seed, **settings), halving]
         found: dict[int, Outcome] = {}
         for which in np.roll([0, 1, 2], seed):
             if workers > 1:
                 start_pool(searches[which], rows)
             found[int(which)] = run(searches[which], rows)
-        yield judged(searches, found)
+        yield judge(searches, found)
 
 
-def judged(searches: Sequence[Any], found: dict[int, Outcome]) -> Race:
-    """What SearchCV did, by the scores on all folds."""
+def judge(searches: Sequence[Any], found: dict[int, Outcome]) -> Race:
+    """Judge SearchCV by the candidates' scores on all folds."""
     ours, theirs, halving = searches
     whole = dict(zip(map(key, theirs.cv_results_["params"]), theirs.cv_results_["mean_test_score"], strict=True))
     best, goal = whole[key(ours.best_params_)], whole[key(halving.best_params_)]
@@ -91,12 +93,12 @@ def judged(searches: Sequence[Any], found: dict[int, Outcome]) -> Race:
 
 
 def key(params: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """A candidate as something to look up."""
+    """A candidate as a dictionary key."""
     return tuple(sorted((name, str(value)) for name, value in params.items()))
 
 
 def mean(values: Sequence[float]) -> str:
-    """The mean in percent with two standard errors."""
+    """Format the mean in percent with two standard errors."""
     sample = 100 * np.asarray(values)
     error = 2 * sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else np.nan
     return f"{sample.mean():+6.2f} +-{error:4.2f}"
@@ -129,7 +131,7 @@ def compare(names: Sequence[str], workers: Sequence[int], seeds: int, rule: dict
 
 
 def main() -> None:
-    """Read the command line and run."""
+    """Run the command line."""
     warnings.filterwarnings("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes of the pools
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,16 +1,17 @@
-"""GridSearchCV's and RandomizedSearchCV's own jobs, given to SearchCV: wall time and holdout score, side by side.
+"""Compare SearchCV to GridSearchCV and RandomizedSearchCV on the same jobs: wall time and holdout score.
 
     python benchmarks/search_cv.py [--jobs NAME ...] [--workers 1 2] [--seeds 5] [--rule NAME] [--cold] [--overhead]
 
-Each seed makes another split into search and holdout rows; both searches then try the same candidates on the same
-folds, one after the other, in turns as to which comes first. Printed are medians over the seeds, each with a 95%
-bootstrap interval: the ratio of wall times (below 1: SearchCV is faster), the difference of holdout scores (above 0:
-SearchCV's winner is better), and the share of all fits that a rule left to do. Without a rule both must find the same,
-and the difference is 0.
+Each seed makes another split into search and holdout rows. Both searches then try the same candidates on the same
+folds, one after the other, in alternating order. The table shows medians over the seeds, with 95% bootstrap intervals:
+the ratio of wall times (below 1 if SearchCV is faster), the difference of holdout scores (above 0 if SearchCV's winner
+is better), and the share of all fits that were not skipped because of a rule. Without a rule, both must find the same
+winner, and the difference is 0.
 
-``--rule folds`` lets SearchCV stop candidates between folds by that rule (any installed one: ``median``, ...).
-With two workers a first small search starts the pools of both, so that the time is that of the search; ``--cold``
-measures the first search of a program instead, in new processes. ``--overhead`` fits an estimator that does nothing.
+``--rule folds`` lets SearchCV stop candidates between folds by that rule, or by any other installed one (``median``,
+...). With two workers, a small search first starts the pools of both, so that only the search itself is timed.
+``--cold`` instead measures the first search of a program, in new processes. ``--overhead`` fits an estimator that does
+nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ FOLDS = 5
 
 @attrs.frozen
 class Job:
-    """What is searched: a grid, or distributions with a number of draws."""
+    """A search: data, estimator, and a grid, or distributions with a number of draws."""
 
     data: Callable[..., Any]
     estimator: Any
@@ -59,7 +60,7 @@ class Job:
         )
 
     def ours(self, seed: int, rule: Any, **settings: Any) -> Any:
-        """The same with hpt; ``rule`` is a stopping rule or None."""
+        """The same search as a SearchCV; ``rule`` is a stopping rule or None."""
         stop = () if rule is None else [rule]
         if self.draws is None:
             return SearchCV(self.estimator, param_grid=self.given, cv=FOLDS, stop=stop, **settings)
@@ -86,7 +87,7 @@ SCALED_MLP = make_pipeline(StandardScaler(), MLPClassifier(max_iter=30, random_s
 
 
 def scaled(given: dict[str, Any]) -> dict[str, Any]:
-    """The same for the network behind a scaler."""
+    """The same parameters for the network behind a scaler."""
     return {f"mlpclassifier__{name}": values for name, values in given.items()}
 
 
@@ -111,24 +112,24 @@ JOBS = {
 
 
 class Nothing(ClassifierMixin, BaseEstimator):
-    """Does nothing, quickly."""
+    """A classifier whose methods do nothing."""
 
     def __init__(self, a: int = 0) -> None:
         self.a = a
 
     def fit(self, X: Any, y: Any) -> Nothing:  # noqa: ARG002 - it does nothing
-        """Learn nothing."""
+        """Set the classes only."""
         self.classes_ = np.array([0, 1])
         return self
 
     def score(self, X: Any, y: Any) -> float:  # noqa: ARG002 - it does nothing
-        """Know nothing."""
+        """Return a constant."""
         return 0.5
 
 
 @attrs.frozen
 class Outcome:
-    """One search."""
+    """The result of one search: wall time, holdout score, number of fits."""
 
     seconds: float
     score: float
@@ -136,7 +137,7 @@ class Outcome:
 
 
 def run(search: Any, rows: Sequence[Any]) -> Outcome:
-    """Fit a search on the first rows, score it on the others."""
+    """Fit a search on the search rows, and score it on the holdout rows."""
     X, X_holdout, y, y_holdout = rows
     start = time.perf_counter()
     search.fit(X, y)
@@ -147,7 +148,7 @@ def run(search: Any, rows: Sequence[Any]) -> Outcome:
 
 
 def pairs(job: Job, workers: int, seeds: int, rule: str | None) -> Iterator[tuple[Outcome, Outcome]]:
-    """Both searches for each seed, in turns as to which comes first."""
+    """Run both searches for each seed, in alternating order."""
     X, y = job.data(return_X_y=True)
     for seed in range(seeds):
         rows = train_test_split(X, y, test_size=0.25, random_state=seed, stratify=y)
@@ -161,16 +162,16 @@ def pairs(job: Job, workers: int, seeds: int, rule: str | None) -> Iterator[tupl
 
 
 def start_pool(search: Any, rows: Sequence[Any]) -> None:
-    """Have the processes of a search started and its modules imported there."""
+    """Start the processes of a search, and import its modules there."""
     kind = SearchCV if isinstance(search, SearchCV) else GridSearchCV
     kind(search.estimator, param_grid={}, n_jobs=search.n_jobs, cv=4, refit=False).fit(rows[0][:200], rows[2][:200])
 
 
 def interval(values: Sequence[float]) -> str:
-    """Median and its 95% bootstrap interval (percentiles of 4,000 resamples)."""
+    """Format the median and its 95% bootstrap interval (percentiles of 4,000 resamples)."""
     rng, sample = np.random.default_rng(0), np.asarray(values)
     medians = np.median(rng.choice(sample, (4_000, len(sample))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975], method="nearest")  # of values that may be infinite
+    low, high = np.quantile(medians, [0.025, 0.975], method="nearest")  # without interpolation: values may be infinite
     return f"{np.median(sample):7.3f} [{low:6.3f}, {high:6.3f}]"
 
 
@@ -203,7 +204,7 @@ start = time.perf_counter(); search.fit(X, y); print(time.perf_counter() - start
 
 
 def cold(names: Sequence[str], seeds: int) -> None:
-    """The first search of a program with two workers, the start of the pool included."""
+    """Time the first search of a program with two workers, including the start of the pool."""
     for name in names:
         ratios = []
         for _ in range(seeds):
@@ -217,7 +218,7 @@ def cold(names: Sequence[str], seeds: int) -> None:
 
 
 def overhead(repeats: int) -> None:
-    """Microseconds per fit around an estimator that does nothing: 200 candidates x 5 folds."""
+    """Measure the microseconds per fit of an estimator that does nothing: 200 candidates x 5 folds."""
     X, y, grid = np.zeros((100, 5)), np.arange(100) % 2, {"a": list(range(200))}
     found = []
     for _ in range(repeats):
@@ -234,7 +235,7 @@ def overhead(repeats: int) -> None:
 
 
 def main() -> None:
-    """Read the command line and run."""
+    """Run the command line."""
     warnings.filterwarnings("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes of the pools
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

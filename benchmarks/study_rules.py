@@ -1,18 +1,18 @@
-"""What rules that end a study save, and what they lose: budget saved against the result given away.
+"""Rules that stop a study: the budget they save, and the loss in the result.
 
     python benchmarks/study_rules.py [--families cv analytic mixed] [--trials 100] [--seeds 1] [--sampler bayes]
 
-The family *cv* are real cross-validated studies: three spaces on three data sets, five folds of two thirds of the rows;
-the rules know the noise of a result by the folds, and the other third tells what the choice is worth. The other
-problems are functions without noise. Every problem is tuned once to the end, and each rule is asked after each trial,
-as it would have been. For each problem and rule: the trial at which it stops, and what was still to gain then,
+The family *cv* has real cross-validated studies: three spaces on three data sets, with five folds of two thirds of the
+rows. The rules estimate the noise of a result by its folds; the other third of the rows is the holdout. The other
+problems are functions without noise. Every problem is tuned once to the end, and each rule is evaluated after each
+trial as in a real study. Printed for each problem and rule are the trial at which it stops, and the loss at that point:
 
-- *way*: as a share of the whole way from the median of the first ten trials to the best of all (so that problems of any
-  scale compare; on small data a single row is a large part of it);
-- *score* and *holdout* (cv): in percent of the accuracy that the whole study ends with, by cross-validation and on the
-  rows that no trial saw.
+- *way*: the remaining improvement as a share of that from the median of the first ten trials to the best of all (so
+  that problems of any scale are comparable; on small data a single row is a large part of it);
+- *score* and *holdout* (cv): in percent of the final accuracy of the whole study, by cross-validation and on the
+  holdout rows.
 
-The target: half the budget at a loss of under 1 % (of the score in cv, of the way elsewhere).
+The target is half the budget at a loss below 1 % (of the score in cv, of the way elsewhere).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def forest(params: hpt.Params) -> Any:
 
 
 def either(params: hpt.Params) -> Any:
-    """One of three models, each with parameters of its own."""
+    """One of three models, each with its own parameters."""
     if params["model"] == "tree":
         return DecisionTreeClassifier(max_depth=params["depth"], ccp_alpha=params["alpha"], random_state=0)
     if params["model"] == "knn":
@@ -107,14 +107,14 @@ SPACES: dict[str, tuple[Callable[[hpt.Params], Any], dict[str, Any]]] = {
 
 @attrs.frozen
 class Task:
-    """What is tuned.
+    """A tuning problem.
 
     Attributes:
-        family: Which family it belongs to.
+        family: The family that it belongs to.
         name: Its name.
         space: Parameters by name.
-        errors: Configuration -> the errors of its folds; of a function the value alone.
-        holdout: Configuration -> its error on rows that no fold has; None for a function.
+        errors: Configuration -> the errors of its folds; for a function, a single value.
+        holdout: Configuration -> its error on the holdout rows; None for a function.
     """
 
     family: str
@@ -125,7 +125,7 @@ class Task:
 
 
 def cross_validated(name: str, data: str, seed: int) -> Task:
-    """A space of models on a data set."""
+    """The task of a space of models on a data set."""
     make, space = SPACES[name]
     X, y = getattr(datasets, f"load_{data}")(return_X_y=True)
     keep = np.random.default_rng(0).permutation(len(X))[:ROWS]
@@ -142,7 +142,7 @@ def cross_validated(name: str, data: str, seed: int) -> Task:
 
 
 def tasks(families: Sequence[str], seed: int) -> Iterator[Task]:
-    """All of them."""
+    """All tasks of the families."""
     from families import problems
 
     for name in SPACES if "cv" in families else ():
@@ -156,12 +156,12 @@ def tasks(families: Sequence[str], seed: int) -> Iterator[Task]:
         yield Task(problem.family, problem.name, problem.space, value)
 
 
-# --- what the rules do ----------------------------------------------------------------------------------
+# --- the rules ------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class Row:
-    """What one rule did in one study."""
+    """The result of one rule in one study."""
 
     task: Task
     rule: str
@@ -172,12 +172,12 @@ class Row:
 
     @property
     def loss(self) -> float:
-        """What the target is about."""
+        """The loss that the target is about."""
         return self.score if self.task.family == "cv" else self.way
 
 
 def tuned(task: Task, sampler: str, trials: int, seed: int) -> tuple[list[hpt.Trial], dict[str, int]]:
-    """Tune to the end; returns the trials, and for each rule after how many it would have stopped."""
+    """Tune to the end; return the trials, and the number of trials after which each rule would have stopped."""
     rules: dict[str, Any] = {name: default_plugins().make("stopping rule", name) for name in RULES}
     stopped = dict.fromkeys(RULES, trials)
     evaluator = {"use": "function", "call": task.errors, "evidence": "folds"}
@@ -195,7 +195,7 @@ def tuned(task: Task, sampler: str, trials: int, seed: int) -> tuple[list[hpt.Tr
 
 
 def row(task: Task, rule: str, trials: Sequence[hpt.Trial], count: int) -> Row:
-    """What a stop after ``count`` trials saves and loses."""
+    """Savings and losses of a stop after ``count`` trials."""
     values = [trial.values[0] for trial in trials if trial.values]
     best, then = min(values), min(values[:count])
     way = statistics.median(values[:EARLY]) - best
@@ -208,7 +208,7 @@ def row(task: Task, rule: str, trials: Sequence[hpt.Trial], count: int) -> Row:
 
 
 def main() -> None:
-    """Read the command line and run."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
@@ -233,7 +233,7 @@ def main() -> None:
 
 
 def conclude(family: str, found: Sequence[Row]) -> None:
-    """Print what each rule saves and loses, and where it fails."""
+    """Print the savings and losses of each rule, and the problems that it fails on."""
     for name in RULES if found else ():
         rows = [one for one in found if one.rule == name]
         saved, loss, holdout, way = (

@@ -1,12 +1,12 @@
-"""What hpt costs beside a training loop written by hand, on the example cnn_digits.
+"""The overhead of hpt over a hand-written training loop, on the example cnn_digits.
 
     python benchmarks/torch_cost.py [trials]
 
-Both train the same model to the same bits, in turn, with the store in memory, in SQLite and as CSV. Shown for one trial
-of 12 epochs, as processor time and as wall time:
+Both train the same model alternately, with bit-identical results, with the store in memory, in SQLite and as CSV. Shown
+for one trial of 12 epochs, as processor time and as wall time:
 
-- the ratio of hpt's time to the loop's: median and quartiles. A busy machine blurs it by more than the cost itself;
-- hpt's own time, all that is spent on other things than the loop by hand does, as a share of the loop's time.
+- the ratio of hpt's time to the loop's: median and quartiles; on a busy machine its noise exceeds the overhead itself;
+- hpt's own time, spent on anything that the hand-written loop does not do, as a share of the loop's time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def by_hand(data: Any, seed: int) -> list[float]:
 
 
 def study_in(store: str) -> hpt.Study:
-    """A study that trains the one configuration again and again, with another seed each time."""
+    """A study that trains a single configuration repeatedly, with a new seed each time."""
     evaluator = {
         "use": "torch", "model": "cnn:make_model", "data": "cnn:load_data", "optimizer": "adamw",
         "scheduler": "onecycle", "epochs": EPOCHS, "threads": 1, "device": "cpu",
@@ -87,7 +87,7 @@ def timed(call: Callable[[], Any]) -> Any:
 
 
 class Watch:
-    """Takes the time of what the loop by hand does, too: seeds, model, optimiser, gradient steps, validation."""
+    """Measures everything that the hand-written loop also does: seeds, model, optimiser, steps, validation."""
 
     def __init__(self) -> None:
         self.spent = np.zeros(2)
@@ -109,7 +109,7 @@ class Watch:
 
 
 def compare(name: str, store: str, trials: int, watch: Watch) -> None:
-    """Print what a trial costs in this store."""
+    """Print the cost of a trial with this store."""
     study = study_in(store)
     loaded = hpt.import_object("cnn:load_data")()
     data = [tuple(map(torch.from_numpy, loaded[part])) for part in ("train", "valid")]
@@ -118,7 +118,9 @@ def compare(name: str, store: str, trials: int, watch: Watch) -> None:
     if [report.value for report in first.reports] != by_hand(data, study.context(first).seed):
         sys.exit("The two trainings differ.")
     plain, ours, own = [], [], []
-    for start in range(1, trials + 1, BLOCK):  # a run writes records of its own, which a block shares as a study does
+    for start in range(
+        1, trials + 1, BLOCK
+    ):  # a run writes records of its own, whose cost a block shares as in a study
         numbers = range(start, start + BLOCK)
         plain.append(timed(lambda numbers=numbers: [by_hand(data, n) for n in numbers]) / BLOCK)  # type: ignore[misc]
         before = watch.spent.copy()

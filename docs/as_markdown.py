@@ -27,7 +27,7 @@ def docstring(thing: object) -> str:
 
 
 def _sections(text: str) -> tuple[str, list[tuple[str, list[str]]]]:
-    """What comes before the sections, and (title, dedented lines) of each."""
+    """The text before the sections, and (title, dedented lines) of each section."""
     head: list[str] = []
     found: list[tuple[str, list[str]]] = []
     for line in text.splitlines():
@@ -54,7 +54,7 @@ def _section(title: str, body: list[str]) -> str:
 
 
 def _entries(body: list[str]) -> dict[str, str]:
-    """``name: text`` entries, whose text may go on in indented lines."""
+    """``name: text`` entries, whose text may continue on indented lines."""
     found: dict[str, str] = {}
     name = ""
     for line in body:
@@ -67,7 +67,7 @@ def _entries(body: list[str]) -> dict[str, str]:
 
 
 def documented(thing: object) -> dict[str, str]:
-    """The arguments and attributes that a docstring tells of."""
+    """The arguments and attributes that a docstring describes."""
     _, sections = _sections(inspect.getdoc(thing) or "")
     return {name: text for _, body in sections if _ in ("Args", "Attributes") for name, text in _entries(body).items()}
 
@@ -76,7 +76,7 @@ def documented(thing: object) -> dict[str, str]:
 
 
 def signature(name: str, thing: Callable[..., Any], *, skip_first: bool = False) -> str:
-    """A code block with the exact signature, one parameter a line where it is long."""
+    """A code block with the exact signature, with one parameter per line if it is long."""
     found = inspect.signature(thing)
     given = list(found.parameters.values())[1 if skip_first else 0 :]
     parts: list[str] = []
@@ -113,19 +113,19 @@ def _parameter(parameter: inspect.Parameter) -> str:
 
 
 def annotation(given: object) -> str:
-    """An annotation as the source has it; empty for none."""
+    """An annotation as written in the source; empty if there is none."""
     if given is inspect.Parameter.empty:
         return ""
     return given if isinstance(given, str) else inspect.formatannotation(given)
 
 
 def cell(text: object) -> str:
-    """Text that breaks no table."""
+    """Text, escaped for a cell of a table."""
     return str(text).replace("<", "&lt;").replace("|", "or")
 
 
 def code(text: object) -> str:
-    """A code span that breaks no table."""
+    """A code span, escaped for a cell of a table."""
     return f"`{str(text).replace(' | ', ' or ')}`"
 
 

@@ -2,8 +2,8 @@
 
     python docs/generate.py
 
-Only the plugins of this tree are looked at, whatever else is installed. `tests/test_docs.py` fails while a page differs
-from what this writes.
+It covers the plugins of this tree only, whatever else is installed. `tests/test_docs.py` fails if a page
+differs from what this script writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import click
 from as_markdown import annotation, cell, code, docstring, documented, options, signature, table, toml
 
 import hpt_core
-from hpt_core import components, config, events, hookspecs, space_forms
+from hpt_core import components, config, events, hookspecs, space_parsing
 from hpt_core.cli.group import COMMANDS, hpt
 from hpt_core.cli.options import described
 from hpt_core.cli.session import Session
@@ -37,12 +37,12 @@ __all__ = ["main", "pages"]
 ROOT = Path(__file__).resolve().parents[1]
 _NOTE = "<!-- Written by docs/generate.py from the code; do not edit. -->"
 _WIDTH = 100
-_ROOMS = {
+_HEADINGS = {
     "study": "The study",
     "space": "The space",
     "trial": "Trials",
     "history": "The history",
-    "stored": "A study that is in a store",
+    "loading": "Loading a stored study",
     "components": "The contracts",
     "options": "Options",
     "importing": "Import paths",
@@ -53,12 +53,12 @@ _ROOMS = {
     "locks": "Locks",
     "errors": "Errors",
 }
-"""Module -> heading, in the order of the page on the public names."""
+"""Module -> heading, in the order of the page of public names."""
 _PLAIN = {
     "Params": "`dict[str, Any]`: a configuration, the value of each active parameter by name.",
     "Record": "`dict[str, Any]`: one record of a study's log, see [the records](events.md).",
-    "StoppingRule": "`TrialRule | StudyRule | PromotionRule`: says 'enough'. Any one of the three methods will do; "
-    "all are pure functions of the history.",
+    "StoppingRule": "`TrialRule | StudyRule | PromotionRule`: stops trials or studies. It needs at least one of the "
+    "three methods; all are pure functions of the history.",
     "hookimpl": "`pluggy.HookimplMarker('hpt')`: marks a function as the implementation of a [hook](hooks.md).",
 }
 """The public names that are neither classes nor functions."""
@@ -88,10 +88,10 @@ def _in_tree() -> Plugins:
     installed = {point.dist.name for point in entry_points(group="hpt") if point.dist}
     missing = sorted(own - installed)
     if missing:
-        msg = f"The reference tells of all plugins of this tree; not installed here: {', '.join(missing)}."
+        msg = f"The reference covers all plugins of this tree. Not installed here: {', '.join(missing)}."
         raise SystemExit(msg)
     found = Plugins(installed - own)
-    found.names("sampler")  # has the plugins declare what they offer
+    found.names("sampler")  # makes the plugins declare their components
     broken = [f"{info}: {info.problem}" for info in found.plugins if info.distribution in own and info.problem]
     if broken:
         raise SystemExit("\n".join(broken))
@@ -110,7 +110,7 @@ def _index(plugins: Plugins) -> str:
         rows.append([code(project["name"]), ", ".join(links), cell(project["description"])])
     return f"""# Reference
 
-All pages here are written from the code by `docs/generate.py`.
+All pages of the reference are generated from the code by `docs/generate.py`.
 
 - [The study file](study-file.md): every key
 - [The command line](cli.md): every command and option
@@ -118,11 +118,11 @@ All pages here are written from the code by `docs/generate.py`.
   [stopping rules](stopping-rules.md), [stores](stores.md), [executors](executors.md)
 - [From Python](python.md): every public name of `hpt_core`
 - [Hooks](hooks.md): what a plugin may implement
-- [Records](events.md): what is in the log of a study
+- [Records](events.md): what the log of a study contains
 
 ## Distributions
 
-{table(["distribution", "offers", "what it is"], rows)}
+{table(["distribution", "components", "description"], rows)}
 """
 
 
@@ -138,12 +138,12 @@ def _hooks() -> str:
 
 def _components(plugins: Plugins, kind: str) -> str:
     title = f"{kind}s".capitalize()
-    text = f"# {title}\n\n`hpt plugins show NAME` prints the same."
+    text = f"# {title}\n\n`hpt plugins show NAME` prints the same information."
     for name in plugins.names(kind):
         found = described(plugins, kind, name)
         owner = plugins.owner(kind, name)
         cls = plugins.component(kind, name)
-        origin = f"Of `{owner.distribution if owner else ''}`; in Python `{found['class']}`."
+        origin = f"Distribution `{owner.distribution if owner else ''}`, class `{found['class']}`."
         text += f"\n\n## {name}\n\n{origin}\n\n{docstring(cls)}\n\n{options(found['options'])}"
     return text
 
@@ -177,31 +177,31 @@ def _help(command: click.Command, ctx: click.Context) -> str:
 
 
 def _study_file() -> str:
-    told = documented(hpt_core.Study)
+    described_keys = documented(hpt_core.Study)
     plain = {field.name: field for cls in (Settings, config.RunSettings) for field in option_fields(cls)}
     rows = []
     for key in config._KEYS:  # noqa: SLF001 - the one place that knows them
         field = plain.get(key)
         kind, default = ("table", "") if field is None else (field.type, toml(field.default))
-        meaning = told[key] if field is None else field.metadata.get("help") or told[key]
+        meaning = described_keys[key] if field is None else field.metadata.get("help") or described_keys[key]
         rows.append([code(key), code(kind), "the file's name" if key == "name" else default, cell(meaning)])
-    keys = space_forms._KEYS  # noqa: SLF001 - the one place that knows them
+    keys = space_parsing._KEYS  # noqa: SLF001 - the one place that knows them
     forms = [
-        [code(kind), ", ".join(map(code, space_forms._REQUIRED[kind])), ", ".join(map(code, names))]  # noqa: SLF001
+        [code(kind), ", ".join(map(code, space_parsing._REQUIRED[kind])), ", ".join(map(code, names))]  # noqa: SLF001
         for kind, names in keys.items()
     ]
     declared = documented(hpt_core.Space)["declared"]
     return f"""# The study file
 
-TOML in, a study out. It is data: no expression in it is evaluated.
-`hpt init` writes one to begin with, `hpt check` says what is wrong in one.
+A study file is TOML and defines one study. It is data: no expression in it is evaluated. `hpt init` writes one to start
+from, `hpt check` lists the mistakes in one.
 
 ## Keys
 
 {table(["key", "type", "default", "meaning"], rows)}
 
-`[space]` and `[evaluator]` are required. In a component's table `use` names the component (or `"module:Class"`), the
-other keys are its options. `stop` is a list of tables (`[[stop]]`); a list for `sampler` makes a sequence where
+`[space]` and `[evaluator]` are required. In the table of a component, `use` names the component (or `"module:Class"`),
+and the other keys are its options. `stop` is a list of tables (`[[stop]]`); a list for `sampler` makes a sequence where
 `hpt-sampler-compose` is installed. `objective` may also be a string, `store` a path or URL.
 
 ## Parameters
@@ -225,7 +225,7 @@ _SAMPLES: dict[str, tuple[Any, Any]] = {
     "Report": (hpt_core.Report(1, 0.0, {"m": 1.0}), hpt_core.Report(1, 0.0)),
     "Failure": (hpt_core.Failure("error", "text"), hpt_core.Failure("error", "text")),
 }
-"""Annotation -> the fullest and the least that a builder of records may be given; a mapping is `_MAPPING`."""
+"""Annotation -> the fullest and the smallest value for an argument of a record builder; a mapping is `_MAPPING`."""
 _MAPPING: tuple[Any, Any] = ({"key": 1}, {})
 _JSON_NAMES = {bool: "bool", dict: "table", float: "number", int: "int", list: "list", str: "string"}
 
@@ -262,13 +262,13 @@ def _fixed(key: str, value: object) -> str:
 
 
 def _public() -> str:
-    assert set(_ROOMS) == set(hpt_core._HOME)  # noqa: SLF001 - the one place that knows them
+    assert set(_HEADINGS) == set(hpt_core._HOME)  # noqa: SLF001 - the one place that knows them
     text = f"# From Python\n\n{docstring(hpt_core)}\n\n```python\nimport hpt_core as hpt\n```"
-    for room, title in _ROOMS.items():
+    for module, title in _HEADINGS.items():
         text += f"\n\n## {title}"
-        for name in hpt_core._HOME[room]:  # noqa: SLF001
-            text += f"\n\n### {name}\n\n{_name(name, getattr(import_module(f'hpt_core.{room}'), name))}"
-        if room == "space":
+        for name in hpt_core._HOME[module]:  # noqa: SLF001
+            text += f"\n\n### {name}\n\n{_name(name, getattr(import_module(f'hpt_core.{module}'), name))}"
+        if module == "space":
             text += f"\n\n### Every parameter\n\n{_class('', Parameter)}"
     return text
 
@@ -282,7 +282,7 @@ def _name(name: str, thing: Any) -> str:
 
 
 def _without_section(cls: type) -> list[Any]:
-    """The class, and those of its bases in the core that the page does not tell of elsewhere."""
+    """The class, and its bases in the core that have no section of their own on the page."""
     ours = [base for base in cls.__mro__[1:] if base.__module__.startswith("hpt_core.")]
     return [cls, *(base for base in ours if base.__name__ not in hpt_core.__all__ and not issubclass(base, Parameter))]
 

@@ -1,6 +1,6 @@
-"""hpt: hyperparameter tuning with everything but the contracts as plugins.
+"""hpt: hyperparameter tuning in which everything but the contracts is a plugin.
 
-Names load on first use, so that ``import hpt_core`` costs next to nothing.
+Names are imported on first use, so ``import hpt_core`` is cheap.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.hookspecs import hookimpl
     from hpt_core.importing import import_object
+    from hpt_core.loading import load_history
     from hpt_core.locks import file_lock, wait_for
     from hpt_core.options import option
     from hpt_core.plugins import Plugins
     from hpt_core.serving import Peer, StoreServer, run_served
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
-    from hpt_core.stored import load_history
     from hpt_core.study import Study
     from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext
 
@@ -62,12 +62,12 @@ _HOME = {
     "history": ("History",),
     "hookspecs": ("hookimpl",),
     "importing": ("import_object",),
+    "loading": ("load_history",),
     "locks": ("file_lock", "wait_for"),
     "options": ("option",),
     "plugins": ("Plugins",),
     "serving": ("Peer", "StoreServer", "run_served"),
     "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
-    "stored": ("load_history",),
     "study": ("Study",),
     "trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
 }  # fmt: skip

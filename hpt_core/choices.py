@@ -1,4 +1,4 @@
-"""The kinds of parameter whose values are listed: `Categorical`, `Ordinal` and `Constant`."""
+"""The parameter kinds with listed values: `Categorical`, `Ordinal` and `Constant`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any, ClassVar
 
 import attrs
 
-from hpt_core.declared import conditions, freeze, json_problem, native, same, shown, thaw
 from hpt_core.errors import Mistake, SpaceError
-from hpt_core.parameters import Parameter, When, settle
+from hpt_core.parameters import Parameter, When, check_default, parse_when
 from hpt_core.scales import Cells, make_cells
+from hpt_core.values import freeze, json_problem, native, same, shown, thaw
 
 __all__ = ["MAX_CHOICES", "Categorical", "Constant", "Ordinal"]
 
 MAX_CHOICES = 10_000
-"""Most choices that one parameter may have."""
+"""The most choices that a parameter may have."""
 
 _MAX_LISTED = 10
 
 
 def _plain(value: Any) -> Any:
-    """The native form of a choice, lists as tuples."""
+    """The native form of a choice, with lists as tuples."""
     if isinstance(value, (list, tuple)):
         return tuple(map(native, value))
     return native(value)
 
 
 class _Listed(Parameter):
-    """A parameter whose values are ``_frozen``, with lists as tuples."""
+    """A parameter with listed values: ``_frozen`` holds them (lists as tuples), ``_number`` the index of each."""
 
     __slots__ = ()
     _frozen: tuple[Any, ...]
@@ -57,7 +57,7 @@ class _Listed(Parameter):
         return i is not None and same(self._frozen[i], frozen)
 
     def value_at(self, i: int) -> Any:
-        """See `Parameter.value_at`; a list is a new one each time."""
+        """See `Parameter.value_at`; a list is a new object each time."""
         return thaw(self._frozen[i])
 
     def index_of(self, value: Any) -> int:
@@ -65,13 +65,13 @@ class _Listed(Parameter):
         return self._number[freeze(value)]
 
     def accept(self, value: Any) -> tuple[Any, str]:
-        """See `Parameter.accept`; an int stands for an equal float."""
+        """See `Parameter.accept`; an int is accepted for an equal float."""
         plain = _plain(value)
         try:
             i = self._number.get(plain)
         except TypeError:
             i = None
-        if i is not None and _means(plain, self._frozen[i]):
+        if i is not None and _stands_for(plain, self._frozen[i]):
             return self.value_at(i), ""
         return None, f"must be {self.describe()}. Got {shown(value)}."
 
@@ -80,7 +80,7 @@ class _Listed(Parameter):
         listed = [repr(thaw(value)) for value in self._frozen[:_MAX_LISTED]]
         if self.size == 1:
             return listed[0]
-        more = f", ... ({self.size} in all)" if len(self._frozen) > _MAX_LISTED else ""
+        more = f", ... ({self.size} in total)" if len(self._frozen) > _MAX_LISTED else ""
         return f"one of {', '.join(listed)}{more}"
 
     def to_json(self) -> dict[str, Any]:
@@ -88,21 +88,22 @@ class _Listed(Parameter):
         return {"type": self.kind, "choices": list(self.choices)} | self._tail()
 
 
-def _means(given: Any, choice: Any) -> bool:
+def _stands_for(given: Any, choice: Any) -> bool:
+    """Whether a given value that equals a choice may be taken for it: 1 for 1.0, but not True for 1."""
     if type(choice) is tuple and type(given) is tuple:
-        return len(given) == len(choice) and all(map(_means, given, choice))
+        return len(given) == len(choice) and all(map(_stands_for, given, choice))
     return same(given, choice) or (type(given) is int and type(choice) is float)
 
 
 def _check_choices(found: list[Mistake], given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The choices with lists as tuples; what is wrong with them goes to ``found``."""
+    """The choices with lists as tuples; mistakes are added to ``found``."""
     if not given:
         found.append(Mistake("choices", "must list at least one value. Got none."))
     if len(given) > MAX_CHOICES:
         found.append(Mistake("choices", f"must be at most {MAX_CHOICES:,}. Got {len(given):,}."))
         return ()
     if len(given) == 1 and isinstance(given[0], (list, tuple)):
-        advice = "must be given one by one, as in Categorical('a', 'b'); one fixed list is a Constant"
+        advice = "must be separate arguments, as in Categorical('a', 'b'); a single fixed list is a Constant"
         found.append(Mistake("choices", f"{advice}. Got the single choice {shown(given[0])}."))
         return ()
     frozen = tuple(map(_plain, given))
@@ -118,7 +119,7 @@ def _check_choices(found: list[Mistake], given: tuple[Any, ...]) -> tuple[Any, .
             problems.append(Mistake(f"choices[{i}]", f"{equal}. Got {shown(given[i])}, which compares equal."))
     found += problems[:_MAX_LISTED]
     if len(problems) > _MAX_LISTED:
-        found.append(Mistake("choices", f"{len(problems) - _MAX_LISTED} more choices are wrong in such ways."))
+        found.append(Mistake("choices", f"{len(problems) - _MAX_LISTED} more choices have problems like these."))
     return frozen
 
 
@@ -135,24 +136,24 @@ class _Choices(_Listed):
         found: list[Mistake] = []
         frozen = _check_choices(found, choices)
         broken = bool(found)
-        active = MappingProxyType(conditions(found, when))
+        active = MappingProxyType(parse_when(found, when))
         if broken:
             raise SpaceError(*found)
         number = {value: i for i, value in enumerate(frozen)}
         self.__attrs_init__(default, active, len(frozen), frozen, number, make_cells(len(frozen)))
-        settle(self, found)
+        check_default(self, found)
 
 
 class Categorical(_Choices):
-    """One of several values without an order.
+    """One of several values that have no order.
 
     Args:
-        *choices: Distinct strings, numbers, bools or None, or lists of such.
+        *choices: Distinct strings, numbers, bools or None, or lists of these.
         default: The value to start from.
-        when: ``{parent: value or [values]}``; active only then.
+        when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
 
     Raises:
-        SpaceError: With every mistake.
+        SpaceError: With every mistake found.
     """
 
     __slots__ = ()
@@ -168,12 +169,12 @@ class Ordinal(_Choices):
     """One of several values in ascending order.
 
     Args:
-        *choices: Distinct strings, numbers, bools or None, or lists of such.
+        *choices: Distinct strings, numbers, bools or None, or lists of these.
         default: The value to start from.
-        when: ``{parent: value or [values]}``; active only then.
+        when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
 
     Raises:
-        SpaceError: With every mistake.
+        SpaceError: With every mistake found.
     """
 
     __slots__ = ()
@@ -186,11 +187,11 @@ class Constant(_Listed):
     """A value that does not vary.
 
     Args:
-        value: A string, number, bool or None, or a list of such.
-        when: ``{parent: value or [values]}``; present only then.
+        value: A string, number, bool or None, or a list of these.
+        when: ``{parent: value or [values]}``: present only if each parent has (one of) the values.
 
     Raises:
-        SpaceError: With every mistake.
+        SpaceError: With every mistake found.
     """
 
     kind: ClassVar[str] = "constant"
@@ -208,7 +209,7 @@ class Constant(_Listed):
         problem = json_problem(frozen)
         if problem:
             found.append(Mistake("value", f"{problem}. Got {shown(value)}."))
-        active = MappingProxyType(conditions(found, when))
+        active = MappingProxyType(parse_when(found, when))
         if found:
             raise SpaceError(*found)
         self.__attrs_init__(None, active, 1, (frozen,), {frozen: 0}, make_cells(1))

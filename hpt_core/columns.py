@@ -1,4 +1,4 @@
-"""The numeric side of a history: a row per trial, grown in place."""
+"""The numeric columns of a history: one row per trial, extended in place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPLETE", "FAILED", "PAUSED", "RUNNING", "STOPPED", "WAITING", "Columns", "carry_over", "read_only"]
 
-# Codes of the state column. A lost trial says nothing about its point; an invalid one must not be used.
+# Codes of the state column. SILENT: the trial says nothing about its point (its worker was lost, or it was stopped
+# without a value). INVALID: the trial was invalidated and must not be used.
 WAITING, RUNNING, PAUSED, COMPLETE, STOPPED, FAILED, SILENT, INVALID = range(8)
 _OPEN_CODES = {State.WAITING: WAITING, State.RUNNING: RUNNING, State.PAUSED: PAUSED}
 _LOST = frozenset({"worker-lost", "interrupted"})
@@ -25,13 +26,13 @@ _FIRST_ROWS = 64
 
 
 class Columns:
-    """Losses, states and unit-cube points of the trials, row i is trial i.
+    """Losses, states and unit-cube points of the trials; row i is trial i.
 
     Attributes:
-        count: How many rows are in use.
-        losses: (>= count, m) losses, NaN without a value.
-        excess: (>= count, c) how far each trial is beyond each constraint, NaN where that is not known.
-        codes: (>= count,) what each trial is good for.
+        count: Number of rows in use.
+        losses: (>= count, m) losses; NaN for a trial without a value.
+        excess: (>= count, c) how far each trial exceeds each constraint; NaN if unknown.
+        codes: (>= count,) the state of each trial, as one of the codes of this module.
     """
 
     def __init__(self, signs: Mapping[str, float], constraints: Sequence[Constraint] = (), count: int = 0) -> None:
@@ -56,12 +57,12 @@ class Columns:
         self._version += 1
 
     def set_state(self, trial: Trial) -> None:
-        """Write what a trial is good for now."""
+        """Set the code of a trial from its state."""
         self.codes[trial.number] = _code(trial)
         self._version += 1
 
     def set_results(self, trial: Trial) -> None:
-        """Write a trial's values as losses, and how far it is beyond the constraints."""
+        """Set a trial's losses and its excess over the constraints."""
         if trial.values is None:
             self.losses[trial.number] = self.excess[trial.number] = np.nan
             return
@@ -72,13 +73,13 @@ class Columns:
             self.excess[trial.number] = [bound.excess(known.get(bound.metric)) for bound in self.constraints]
 
     def restrict(self, inside: NDArray[np.bool_]) -> None:
-        """Say which of the trials so far lie inside an amended space; encoded points are forgotten."""
+        """Set which of the trials so far lie inside an amended space; the encoded points are discarded."""
         self._inside = inside
         self._unit, self._encoded = np.empty((0, 0)), 0
         self._version += 1
 
     def unit(self, space: Space, trials: Sequence[Trial]) -> NDArray[np.float64]:
-        """The trials' unit-cube points, (count, d). A point never changes, so only new rows are computed."""
+        """The unit-cube points of the trials, (count, d). A point never changes, so only new rows are computed."""
         d = len(space.columns)
         if len(self._unit) < self.count or self._unit.shape[1] != d:
             grown = np.full((max(_FIRST_ROWS, 2 * self.count), d), np.nan)
@@ -92,11 +93,11 @@ class Columns:
         return read_only(self._unit[: self.count])
 
     def numbers(self, *codes: int, anywhere: bool = False) -> NDArray[np.intp]:
-        """Numbers of the trials that have one of the codes, ascending.
+        """The numbers of the trials that have one of the codes, ascending.
 
         Args:
             codes: The codes.
-            anywhere: Whether trials outside an amended space count too.
+            anywhere: Whether to include trials outside an amended space.
         """
         key = (*codes, -1) if anywhere else codes
         cached = self._numbers.get(key)
@@ -113,14 +114,14 @@ class Columns:
         return numbers
 
     def feasible(self, *, anywhere: bool = False) -> NDArray[np.intp]:
-        """Numbers of the complete trials that keep every constraint, ascending; ``anywhere`` as for `numbers`."""
+        """The numbers of the complete trials that satisfy every constraint, ascending; ``anywhere`` as in `numbers`."""
         complete = self.numbers(COMPLETE, anywhere=anywhere)
         if not self.constraints:
             return complete
         return read_only(complete[(self.excess[complete] <= 0.0).all(axis=1)])
 
     def first(self, count: int) -> Columns:
-        """The first rows alone, to be changed without changing these."""
+        """A copy of the first ``count`` rows, which can be changed independently."""
         view = Columns(self.signs, self.constraints)
         view.count = count
         view.losses, view.codes = self.losses[:count].copy(), self.codes[:count].copy()
@@ -134,7 +135,7 @@ class Columns:
 
 
 def carry_over(trial: Trial, before: Sequence[str], now: Sequence[str]) -> None:
-    """Give a trial its values under amended objectives: what is none any more is a metric, and the other way round."""
+    """Update a trial to amended objectives: a value of a former objective becomes a metric, and vice versa."""
     if before != now and trial.state in (State.COMPLETE, State.STOPPED):
         known = {**trial.metrics, **dict(zip(before, trial.values or (), strict=False))}
         trial.values = tuple(known[name] for name in now) if all(name in known for name in now) else None
@@ -154,7 +155,7 @@ def _code(trial: Trial) -> int:
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written through."""
+    """A read-only view of an array."""
     view = array.view()
     view.flags.writeable = False
     return view

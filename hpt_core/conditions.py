@@ -1,4 +1,4 @@
-"""Which parameters are active, and what that means for a configuration: completing it, checking it."""
+"""The conditions of a space: which parameters are active, and how a configuration is completed and checked."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 import attrs
 
-from hpt_core.declared import shown
 from hpt_core.errors import InvalidParamsError, Mistake
 from hpt_core.parameters import Parameter
 from hpt_core.spelling import nearest_or_known
+from hpt_core.values import shown
 
 __all__ = ["ABSENT", "Check", "Conditions"]
 
 ABSENT: Any = ...
-"""Stands for an inactive parameter: no value, hashable, and itself again after pickling."""
+"""The value of an inactive parameter: hashable, and the same object after pickling."""
 
 Check = tuple[str, frozenset[Any] | tuple[Any, ...]]
-"""A parent and its values that let a child be active; asked with ``in``."""
+"""A parent and the values of it that activate a child, tested with ``in``."""
 
 
 @attrs.frozen(init=False, eq=False)
 class Conditions:
     """The conditions of a space.
 
-    A parameter is active if each of its parents is active and has one of the values asked for.
+    A parameter is active if each of its parents is active and has one of the required values.
 
     Args:
         parameters: Name -> parameter, in the declared order.
@@ -57,7 +57,7 @@ class Conditions:
         return tuple(name for name in self.parameters if name in on)
 
     def complete(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration with the wanted values where active; what is lacking starts from its default."""
+        """A configuration with the wanted values of the active parameters; the others start from their defaults."""
         params: dict[str, Any] = {}
         for name in self.order:
             if all(params.get(parent, ABSENT) in allowed for parent, allowed in self.checks[name]):
@@ -90,10 +90,10 @@ class Conditions:
     def _validated(
         self, name: str, params: Mapping[str, Any], result: Mapping[str, Any], unsure: set[str]
     ) -> tuple[Any, str]:
-        """The value of one parameter (ABSENT: none) and what is wrong.
+        """The value of one parameter (ABSENT: none) and a description of the problem, empty if there is none.
 
-        Parents come first. One that is wrong itself is in ``unsure``, and so are its children then: nobody
-        knows whether they are active.
+        Parents are validated first. A parent with a wrong value is in ``unsure``, and so are its children, because
+        it is unknown whether they are active.
         """
         parameter = self.parameters[name]
         for parent, allowed in self.checks[name]:
@@ -113,13 +113,13 @@ class Conditions:
 
 
 def _allowed(parent: Parameter, values: tuple[Any, ...]) -> frozenset[Any] | tuple[Any, ...]:
-    """A set, or a tuple for a parent that has lists among its values, which have no hash."""
+    """A set; a tuple if the parent has lists among its values, which are not hashable."""
     accepted = tuple(parent.accept(value)[0] for value in values)
     return accepted if parent.has_lists else frozenset(accepted)
 
 
 def _is_in(value: Any, allowed: frozenset[Any] | tuple[Any, ...]) -> bool:
-    """Whether an unchecked value is allowed."""
+    """Whether a value is allowed; it has not been validated and may not be hashable."""
     try:
         return value in allowed
     except TypeError:
@@ -128,5 +128,5 @@ def _is_in(value: Any, allowed: frozenset[Any] | tuple[Any, ...]) -> bool:
 
 def _why_inactive(parameter: Parameter, parent: str, result: Mapping[str, Any]) -> str:
     wanted = " or ".join(map(repr, parameter.when[parent]))
-    state = f"it is {shown(result[parent])}" if parent in result else "that is inactive itself"
-    return f"is active only when {parent!r} is {wanted}, but {state}. Leave it out."
+    state = f"is {shown(result[parent])}" if parent in result else "is inactive"
+    return f"is active only if {parent!r} is {wanted}, but {parent!r} {state}. Leave it out."

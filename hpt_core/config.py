@@ -1,20 +1,20 @@
-"""The study file: TOML in, a study out. It is data: no expression in it is evaluated."""
+"""Study files: from TOML to a study. A study file is data; nothing in it is evaluated as code."""
 
 from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from hpt_core.components import fit_together, look_ahead
+from hpt_core.component_checks import check_evidence, run_checks
 from hpt_core.constraints import parse_constraints
 from hpt_core.definition import parse_objectives
-from hpt_core.errors import Mistake, UsageError
+from hpt_core.errors import UsageError
+from hpt_core.mistakes import Mistakes
 from hpt_core.options import build, option, option_fields
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.settings import Settings
@@ -31,10 +31,10 @@ _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store",
 
 @attrs.frozen
 class RunSettings:
-    """What a study file says of the run, not of the study."""
+    """The settings in a study file that belong to a run, not to the study."""
 
-    trials: int | None = option(None, ge=1, help="How many trials the study may have in all; None: no limit.")
-    workers: int = option(1, ge=1, help="How many processes evaluate at once.")
+    trials: int | None = option(None, ge=1, help="Maximum number of trials, over all runs; None: no limit.")
+    workers: int = option(1, ge=1, help="Number of processes that evaluate trials in parallel.")
 
 
 _RUN = tuple(field.name for field in option_fields(RunSettings))
@@ -46,10 +46,10 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
 
     Args:
         path: The file.
-        overrides: ``"key.path=value"``, each put over what the file says; a value is TOML, or else taken as text.
+        overrides: ``"key.path=value"`` strings that override keys of the file; see `put_over`.
 
     Raises:
-        UsageError: If there is no such file, it is no TOML (with line and column), or an override is malformed.
+        UsageError: If the file cannot be read, is not valid TOML (with line and column), or an override is malformed.
     """
     try:
         with path.open("rb") as file:
@@ -57,13 +57,13 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
     except OSError as err:
         raise UsageError(f"Cannot read the study file {path}: {err.strerror}.") from err
     if len(raw) > _MAX_BYTES:
-        raise UsageError(f"The study file {path} is too long; at most {_MAX_BYTES} bytes are taken.")
+        raise UsageError(f"The study file {path} is too large: the limit is {_MAX_BYTES:,} bytes.")
     try:
-        data = tomllib.loads(raw.decode("utf-8-sig"))  # editors on Windows put a mark before the text
+        data = tomllib.loads(raw.decode("utf-8-sig"))  # editors on Windows may prepend a byte order mark
     except UnicodeDecodeError as err:
-        raise UsageError(f"{path} is no valid TOML: it must be text in UTF-8 (byte {err.start} is not).") from err
-    except (ValueError, RecursionError) as err:  # ValueError: bad TOML, an int of thousands of digits
-        raise UsageError(f"{path} is no valid TOML: {err}") from err
+        raise UsageError(f"{path} is not valid TOML: it must be UTF-8 text, but byte {err.start} is not.") from err
+    except (ValueError, RecursionError) as err:  # ValueError: bad TOML, or an int with thousands of digits
+        raise UsageError(f"{path} is not valid TOML: {err}") from err
     data.setdefault("name", path.stem)
     for override in overrides:
         put_over(data, override)
@@ -71,12 +71,12 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
 
 
 def put_over(data: dict[str, Any], override: str) -> None:
-    """Put ``"key.path=value"`` over what is there; the value is TOML, or else taken as text.
+    """Set the value of ``"key.path=value"`` in ``data``. The value is read as TOML, or as text if it is not TOML.
 
-    A name with a dot in it is quoted, as in TOML: ``space."svc.C".high=10``.
+    A name that contains a dot is quoted, as in TOML: ``space."svc.C".high=10``.
 
     Raises:
-        UsageError: If it is malformed, or on its path is something else than a table.
+        UsageError: If the override is malformed, or its path leads through something other than a table.
     """
     key, separator, text = override.partition("=")
     steps = _steps(key)
@@ -91,13 +91,13 @@ def put_over(data: dict[str, Any], override: str) -> None:
         table = table.setdefault(step, {}) if isinstance(table, dict) else table
         if not isinstance(table, dict):
             place = ".".join(steps[: depth + 1])
-            remedy = f" It is a list, which is set as a whole: {place}=[...]." if isinstance(table, list) else ""
-            raise UsageError(f"Cannot set {key}: {place} is no table.{remedy}")
+            remedy = f" It is a list; set it as a whole: {place}=[...]." if isinstance(table, list) else ""
+            raise UsageError(f"Cannot set {key}: {place} is not a table.{remedy}")
     table[steps[-1]] = value
 
 
 def _steps(key: str) -> list[str]:
-    """The names in a dotted key as TOML reads it; bare ones may have any characters."""
+    """The names in a dotted key, as TOML reads it; unlike in TOML, unquoted names may have any characters."""
     try:
         table: Any = tomllib.loads(f"{key} = 0")
     except (ValueError, RecursionError):
@@ -120,84 +120,75 @@ def make_study(
     """Make a study from the data of a study file.
 
     Args:
-        data: As `read_study_file` gives it.
-        folder: The file's folder; modules that the study names are looked for there and in the working folder.
-        store: A store's path or URL, used where the file names none.
+        data: As returned by `read_study_file`.
+        folder: The file's folder. Modules that the study names are searched there, then in the working folder.
+        store: A store's path or URL, used if the file names none.
         amend: See `Study`.
         plugins: The plugins to use; None: all installed.
 
     Returns:
-        The study and how to run it.
+        The study and the settings of its run.
 
     Raises:
-        UsageError: With every mistake in the file.
+        UsageError: With every mistake found in the file.
         PluginError: If a component cannot be loaded.
     """
     for place in (str(Path.cwd()), str(folder.resolve())):
         if place not in sys.path:
             sys.path.insert(0, place)
-    found = _Collector(data, plugins or default_plugins())
-    arguments = found.components(store)
-    run = found.collect(lambda: build(RunSettings, {key: data[key] for key in _RUN if key in data}, ""))
+    parts = _Parts(data, plugins or default_plugins())
+    arguments = parts.components(store)
+    collect = parts.mistakes.collect
+    run: RunSettings = collect(build, RunSettings, {key: data[key] for key in _RUN if key in data}, "")
     settings = {key: data[key] for key in _SETTINGS if key in data}
-    found.collect(lambda: build(Settings, settings, ""))
+    collect(build, Settings, settings, "")
     if arguments.get("space") is not None:
         objectives = arguments.get("objective") or parse_objectives("minimize")
         for component in (arguments.get("evaluator"), arguments.get("sampler"), *arguments["stop"]):
-            found.collect(partial(look_ahead, [component], arguments["space"], objectives))
+            collect(run_checks, [component], arguments["space"], objectives)
     if arguments.get("evaluator") is not None:
-        found.collect(partial(fit_together, arguments["evaluator"], arguments["stop"]))
-    if found.mistakes:
-        raise UsageError(*found.mistakes)
-    return Study(**arguments, **settings, amend=amend, plugins=found.plugins), run
+        collect(check_evidence, arguments["evaluator"], arguments["stop"])
+    parts.mistakes.raise_all()
+    return Study(**arguments, **settings, amend=amend, plugins=parts.plugins), run
 
 
-class _Collector:
-    """Makes the parts of a study one by one and keeps every mistake."""
+class _Parts:
+    """Makes the parts of a study one by one and collects every mistake."""
 
     def __init__(self, data: Mapping[str, Any], plugins: Plugins) -> None:
         self.data = data
         self.plugins = plugins
-        self.mistakes: list[Mistake] = []
+        self.mistakes = Mistakes()
         for key in data:
             if key not in _KEYS:
                 hint = did_you_mean(key, _KEYS)
-                known = f"Known: {', '.join(_KEYS)}."
-                self.mistakes.append(Mistake(key, f"A study file has no such key.{hint} {known}"))
-
-    def collect(self, make: Callable[[], Any]) -> Any:
-        """Call ``make``; what is wrong with it joins the mistakes."""
-        try:
-            return make()
-        except UsageError as err:
-            self.mistakes += [mistake for mistake in err.mistakes if mistake not in self.mistakes]
-            return None
+                self.mistakes.add(key, f"A study file has no such key.{hint} Known: {', '.join(_KEYS)}.")
 
     def components(self, store: str | None) -> dict[str, Any]:
-        """Everything that `Study` takes but its plain settings."""
-        data, plugins = self.data, self.plugins
+        """The arguments of `Study` other than its plain settings."""
+        data, collect = self.data, self.mistakes.collect
         if "space" not in data:
-            self.mistakes.append(Mistake("space", "A study needs a [space] table with its parameters."))
+            self.mistakes.add("space", "A study needs a [space] table with its parameters.")
         if "evaluator" not in data:
-            self.mistakes.append(Mistake("evaluator", "A study needs an [evaluator] table that says use = ..."))
+            self.mistakes.add("evaluator", "A study needs an [evaluator] table with a key `use`.")
         made: dict[str, Any] = {}
         if "space" in data:
-            made["space"] = self.collect(lambda: Space(data["space"]))
+            made["space"] = collect(Space, data["space"])
         if "objective" in data:
-            made["objective"] = self.collect(lambda: parse_objectives(data["objective"]))
+            made["objective"] = collect(parse_objectives, data["objective"])
         if "constraints" in data:
-            made["constraints"] = self.collect(lambda: parse_constraints(data["constraints"]))
+            made["constraints"] = collect(parse_constraints, data["constraints"])
         for key in ("evaluator", "sampler", "executor"):
             if key in data:
                 made[key] = self._component(key, data[key], key)
         made["stop"] = self._rules()
         spec = data.get("store", store)
         if spec is not None:
-            made["store"] = self.collect(lambda: plugins.make_store(spec))
+            made["store"] = collect(self.plugins.make_store, spec)
         return made
 
     def _component(self, kind: str, spec: Any, path: str) -> Any:
-        return self.collect(lambda: self.plugins.make(kind, spec, path))
+        return self.mistakes.collect(self.plugins.make, kind, spec, path)
 
     def _rules(self) -> list[Any]:
         given = self.data.get("stop", [])

@@ -1,7 +1,7 @@
-"""Constraints on what a trial measures, as in ``latency_ms <= 50``: how they are read, and how far a value is beyond.
+"""Constraints on the results of trials, such as ``latency_ms <= 50``: parsing them, and measuring violations.
 
-The violation of a trial adds up over the constraints how far it is beyond each, as a share of the bound (of 1 where
-the bound is 0): 0 where all are kept. It only ranks trials that break some.
+The excess of a value is the amount by which it is beyond the bound. The violation of a trial is the sum of its positive
+excesses, each relative to the bound (to 1 if the bound is 0). It is only used to rank trials that violate a constraint.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Constraint:
     """A bound on a metric or an objective, in the user's sign.
 
     Attributes:
-        metric: Its name among what a trial returns.
+        metric: The name of the metric or objective.
         relation: ``<=`` or ``>=``.
-        bound: The bound; finite. A value that equals it keeps the constraint.
+        bound: The bound, finite. A value equal to it satisfies the constraint.
     """
 
     metric: str
@@ -43,7 +43,7 @@ class Constraint:
         """Read ``"<= 50"``.
 
         Raises:
-            ValueError: If it is anything else.
+            ValueError: If the text is anything else.
         """
         match = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if match is None or not math.isfinite(float(match[2])):
@@ -52,19 +52,19 @@ class Constraint:
         return cls(metric, match[1], float(match[2]))
 
     def excess(self, value: float | None) -> float:
-        """How far a value is beyond the bound: not above 0 where it keeps it, NaN without a value."""
+        """By how much a value is beyond the bound. At most 0 if it satisfies the constraint, NaN without a value."""
         if value is None:
             return math.nan
         return value - self.bound if self.relation == "<=" else self.bound - value
 
     def __str__(self) -> str:
-        """The constraint without its metric, in the one form that is recorded: ``<= 50``."""
+        """The constraint without its metric, in the form that is recorded: ``<= 50``."""
         short = f"{self.bound:g}"
         return f"{self.relation} {short if float(short) == self.bound else repr(self.bound)}"
 
 
 def parse_constraints(given: object) -> dict[str, str]:
-    """Turn what a user gave as ``constraints`` into metric -> bound, each bound in its one form.
+    """Turn the ``constraints`` that a user gave into a mapping of metric -> bound, in the form that is recorded.
 
     Args:
         given: None, or a mapping of metrics to texts like ``"<= 50"``.
@@ -97,14 +97,14 @@ def read_constraints(recorded: Mapping[str, str]) -> tuple[Constraint, ...]:
 
 
 def violation(constraints: Sequence[Constraint], excess: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What trials add up to beyond the bounds (see above).
+    """The violation of each trial (see the module docstring).
 
     Args:
         constraints: c of them.
-        excess: How far each trial is beyond each bound. (n, c)
+        excess: The excess of each trial over each bound. (n, c)
 
     Returns:
-        (n,), 0 where all are kept, NaN where that is not known.
+        (n,): 0 if a trial satisfies all constraints, NaN if that is unknown.
     """
     scale = np.array([abs(constraint.bound) or 1.0 for constraint in constraints])
     return np.asarray((np.maximum(excess, 0.0) / scale).sum(axis=1))

@@ -1,6 +1,6 @@
-"""What happens next in a study: which trial is taken, which goes on, when it is enough.
+"""Decides what happens next in a study: which trial starts, which is resumed, when the study stops.
 
-Every decision is a pure function of the log and the seed, and is written with the log position it was taken on.
+Every decision is a pure function of the log and the seed. It is recorded with the log position that it was based on.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from hpt_core.trial import Failure, State, Trial, check_report
 
 if TYPE_CHECKING:
     from hpt_core.history import History
-    from hpt_core.told import End
+    from hpt_core.results import Result
 
 __all__ = ["OWN_REASONS", "Decisions"]
 
 OWN_REASONS = frozenset({"budget", "max_failures", "space"})
-"""Where a run's end names one of these as its rule, no stopping rule of the study decided it."""
+"""The ``rule`` of a ``stopped`` record that the core decided, and no stopping rule of the study."""
 
-_REPEATS = 1_000
+_MAX_REPEATS = 1_000
 _NUMBER = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 @attrs.define
 class Decisions:
-    """Takes and records the decisions of one study.
+    """Makes and records the decisions of one study.
 
     Attributes:
         ledger: The study's log.
-        sampler: Who proposes points.
-        rules: (name, stopping rule), in order; the first that says so stops.
+        sampler: Suggests points.
+        rules: (name, stopping rule), asked in order. The first `Stop` ends the trial or the study.
         duplicates: See `hpt_core.Study`.
-        lag: 0: decide on all that is known. k: decide on trial t from the results of trials <= t - k only.
-        retries: How often a lost trial is run again.
-        max_failures: How many equal failures at the start of a run end it.
+        lag: 0: decide from all results. k: decide on trial t from the results of trials <= t - k only.
+        retries: How often a lost trial is rerun.
+        max_failures: A run ends if this many trials at its start fail with the same error.
     """
 
     ledger: Ledger
@@ -56,36 +56,36 @@ class Decisions:
     retries: int
     max_failures: int
 
-    # --- taking a trial ---------------------------------------------------------------------------------
+    # --- taking a trial -------------------------------------------------------------------------------
 
     def claim(self, worker: str, budget: int | None, *, judge: bool = True) -> Trial | Stop | None:
-        """Take the next trial under the store's lock, or learn that there is none.
+        """Start the next trial under the store's lock.
 
         Args:
-            worker: Who takes it.
-            budget: How many trials the study may have in all; None: no limit.
-            judge: Whether the study-level rules are asked.
+            worker: The worker that claims it.
+            budget: The most trials that the study may have in total; None: no limit.
+            judge: Whether to ask the study-level rules.
 
         Returns:
-            The trial, now running; a `Stop`; or None: ask again when more results are in (a reproducible study, or
-            one whose last chance is a trial that still runs).
+            The trial, now running; a `Stop`; or None: try again when more results are in. None occurs in a reproducible
+            study, and if only the result of a running trial can still lead to a promotion.
         """
         with self.ledger.mutex, self.ledger.lock():
             if liveness.owner_of(worker) in self.ledger.sync().outdated:
-                head = f"The study {self.ledger.name!r} was amended by another process"
-                raise DefinitionChangedError(f"{head}, and this one has it as it was: open it again to go on.")
-            for _ in range(_REPEATS):
+                head = f"Another process amended the study {self.ledger.name!r}, and this one has the old definition"
+                raise DefinitionChangedError(f"{head}: open the study again to continue.")
+            for _ in range(_MAX_REPEATS):
                 claimed = self._claim(worker, budget, judge=judge)
                 if not isinstance(claimed, Repeat):
                     return claimed
                 self._reuse(claimed, worker)
-            return self._stop_study("space", Stop(f"the sampler repeated known points {_REPEATS} times in a row"))
+            return self._stop_study("space", Stop(f"the sampler repeated known points {_MAX_REPEATS} times in a row"))
 
     def _claim(self, worker: str, budget: int | None, *, judge: bool) -> Trial | Stop | Repeat | None:
         history = self.ledger.history
         waiting = [t for t in history.open.values() if t.state is State.WAITING] if history.open else []
         decided_on = waiting[0].number if waiting else history.next_number
-        if self._is_early(decided_on):
+        if self._must_wait(decided_on):
             return None
         number = history.next_number
         view = self._view(history, decided_on)
@@ -93,7 +93,7 @@ class Decisions:
         if stop is not None:
             return stop
         for trial in waiting:
-            if trial.attempt:  # lost with its worker: it has its place in the budget already
+            if trial.attempt:  # a rerun of a lost trial, which the budget already counts
                 return self._start(trial, worker)
         if budget is not None and number - history.invalid_count - len(waiting) >= budget:
             return self._wind_up(view, decided_on, worker, "budget", Stop(f"all {budget} trials were started"))
@@ -105,8 +105,8 @@ class Decisions:
             return self._start(promoted, worker)
         return self._start_new(view, number, worker)
 
-    def _is_early(self, number: int) -> bool:
-        """Whether a reproducible study has to wait for results before it decides on this trial."""
+    def _must_wait(self, number: int) -> bool:
+        """Whether a reproducible study must wait for results before it decides on this trial."""
         running = (n for n, trial in self.ledger.history.open.items() if trial.state is State.RUNNING)
         return bool(self.lag) and any(n <= number - self.lag for n in running)
 
@@ -126,14 +126,15 @@ class Decisions:
         return None
 
     def _failing(self, history: History) -> Stop | None:
-        """Whether this run began with nothing but the same failure again and again."""
+        """Stop if the first trials of this run all failed with the same error."""
         first = history.session[: self.max_failures]
-        if not first or len(first) < self.max_failures or first[0].failure is None:
+        failures = [trial.failure for trial in first if trial.failure is not None]
+        if len(failures) < self.max_failures:
             return None
-        if len({_signature(trial.failure) for trial in first}) != 1:
+        if len({(failure.kind, _NUMBER.sub("#", failure.message)) for failure in failures}) > 1:
             return None
-        message = f"the first {len(first)} trials of this run all failed in the same way ({first[0].failure.kind})"
-        return Stop(f"{message}: {first[0].failure.message}", {"trials": [t.number for t in first]})
+        message = f"the first {len(first)} trials of this run all failed in the same way ({failures[0].kind})"
+        return Stop(f"{message}: {failures[0].message}", {"trials": [trial.number for trial in first]})
 
     def _stop_study(self, rule: str, stop: Stop) -> Stop:
         history = self.ledger.history
@@ -160,19 +161,19 @@ class Decisions:
         return events.started(self.ledger.now(), number, dict(params), worker, attempt, seen, source, info)
 
     def _wind_up(self, view: History, number: int, worker: str, rule: str, stop: Stop) -> Trial | Stop | None:
-        """No new trial will come: paused ones may go on all the same, and what runs may get one of them promoted."""
+        """Decide if no new trial can start: resume a paused one, wait for running ones, or stop the study."""
         states = {trial.state for trial in self.ledger.history.open.values()}
         if State.PAUSED in states:
-            promoted = self._promoted_at_last(view, number)
+            promoted = self._promoted_at_end(view, number)
             if promoted is None and State.RUNNING in states:
                 return None
-            if promoted is None and self.lag > 1:  # all is in: no result has to stay hidden from a later trial
-                promoted = self._promoted_at_last(self.ledger.history, number + self.lag)
+            if promoted is None and self.lag > 1:  # no trial is running: no result needs to stay hidden
+                promoted = self._promoted_at_end(self.ledger.history, number + self.lag)
             if promoted is not None:
                 return self._start(promoted, worker)
         return self._stop_study(rule, stop)
 
-    def _promoted_at_last(self, view: History, number: int) -> Trial | None:
+    def _promoted_at_end(self, view: History, number: int) -> Trial | None:
         view.closing = True
         try:
             return self._promoted(self._retire(view, number))
@@ -180,14 +181,14 @@ class Decisions:
             view.closing = False
 
     def add(self, worker: str, given: Suggestion) -> Trial:
-        """Record a trial that was not decided on here, at any point of the space; it runs from then on."""
+        """Record a trial that the user suggested, at any point of the space, as running."""
         with self.ledger.mutex, self.ledger.lock():
             number, info = self.ledger.sync().next_number, plain(given.info)
             self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
             return self._start(self.ledger.history.trials[number], worker)
 
     def _retire(self, view: History, number: int) -> History:
-        """Stop the paused trials that never will go on; returns what trial ``number`` is decided on from here."""
+        """Stop the paused trials that the rules retire. Returns the view for the rest of this decision."""
         for name, rule in self.rules:
             seen, given_up = self.ledger.history.position, retired(name, rule, view)
             for paused, stop in given_up.items():
@@ -198,17 +199,17 @@ class Decisions:
         return view
 
     def _promoted(self, view: History) -> Trial | None:
-        """The paused trial that goes on."""
+        """The paused trial to resume, if a rule promotes one."""
         for name, rule in self.rules:
             number = ask(name, rule, "promote", (int,), view)
             if number is not None:
                 return self._paused(number, name, "promotes")
         return None
 
-    def _paused(self, number: int, rule: str, what: str) -> Trial:
+    def _paused(self, number: int, rule: str, verb: str) -> Trial:
         trial = self.ledger.history.open.get(number)
         if trial is None or trial.state is not State.PAUSED:
-            raise PluginError(f"The stopping rule {rule!r} {what} trial {number}, which is not paused.")
+            raise PluginError(f"The stopping rule {rule!r} {verb} trial {number}, which is not paused.")
         return trial
 
     def _start_new(self, view: History, number: int, worker: str) -> Trial | Stop | Repeat | None:
@@ -225,7 +226,7 @@ class Decisions:
         return history.trials[number]
 
     def _reuse(self, repeat: Repeat, worker: str) -> None:
-        """Record a repeated point as a trial of its own with the result it had."""
+        """Record a repeated point as a new trial with the result of the earlier one."""
         history = self.ledger.history
         number, original = history.next_number, history.trials[repeat.original]
         suggestion = repeat.suggestion
@@ -234,18 +235,18 @@ class Decisions:
         end = events.complete(start["time"], number, 1, original.values or (), original.metrics, reason)
         self.ledger.write(start, end)
 
-    # --- while it runs ----------------------------------------------------------------------------------
+    # --- while a trial runs ---------------------------------------------------------------------------
 
     def report(self, trial: Trial, report: object, attempt: int | None = None) -> Stop | Pause | None:
-        """Record one report and ask the rules; what they decide is recorded too.
+        """Record one report, ask the rules, and record their decision.
 
         Args:
             trial: The trial.
             report: The report.
-            attempt: Which attempt it is of; the replay passes over one that is over. None: the one that runs.
+            attempt: The attempt that reported. If it has ended, the replay ignores the report. None: the current one.
 
         Raises:
-            EvaluationError: If it is no proper report.
+            EvaluationError: If the report is invalid.
         """
         last = trial.reports[-1].step if trial.reports else 0
         attempt = attempt or trial.attempt
@@ -253,7 +254,7 @@ class Decisions:
         with self.ledger.mutex:
             self.ledger.write(events.reported(self.ledger.now(), trial.number, attempt, checked))
             if not self.rules or trial.attempt != attempt or trial.state is not State.RUNNING:
-                return None  # another process took it for lost
+                return None  # another process declared this attempt lost
             seen = self.ledger.history.position
             view = self._view(self.ledger.history, trial.number)
             for name, rule in self.rules:
@@ -273,19 +274,19 @@ class Decisions:
         try:
             given = value_of(decision)
         except EvaluationError as err:
-            raise PluginError(f"The stopping rule {rule!r} stops trial {trial.number} wrongly: {err}") from err
+            raise PluginError(f"The stopping rule {rule!r} gives trial {trial.number} an invalid value: {err}") from err
         if given is not None and (values is not None or len(history.objectives) == 1):
             values = (given, *(values or ())[1:])
         record = events.stopped_early(now, trial.number, trial.attempt, values, seen, rule, decision.reason, evidence)
         self.ledger.write(record)
 
-    # --- what the user says -----------------------------------------------------------------------------
+    # --- what the user does ---------------------------------------------------------------------------
 
     def running(self, trial: Trial | int) -> Trial:
-        """A trial by itself or its number.
+        """The running trial that the user gave, as a trial or a number.
 
         Raises:
-            UsageError: If it does not run.
+            UsageError: If there is no such trial, or it is not running.
         """
         trials, number = self.ledger.sync().trials, _number_of(trial)
         if not 0 <= number < len(trials):
@@ -295,7 +296,7 @@ class Decisions:
         return trials[number]
 
     def enqueue(self, given: Suggestion) -> Trial:
-        """Have a point evaluated before any that the sampler suggests; its trial, should it have been taken before."""
+        """Queue a point ahead of the sampler. Returns its trial: the earlier one if the point was tried before."""
         with self.ledger.mutex, self.ledger.lock():
             history = self.ledger.sync()
             known = history.keys.get(history.space.key(given.params))
@@ -306,7 +307,7 @@ class Decisions:
             return history.trials[known]
 
     def invalidate(self, number: int, reason: str) -> None:
-        """Record that the user declared a trial's result wrong.
+        """Record that the user invalidated a trial.
 
         Raises:
             UsageError: If there is no such trial.
@@ -317,27 +318,27 @@ class Decisions:
                 raise UsageError(f"There is no trial {number}; the study has {known}.")
             self.ledger.write(events.invalidated(self.ledger.now(), number, reason))
 
-    # --- how it ends ------------------------------------------------------------------------------------
+    # --- how a trial ends -----------------------------------------------------------------------------
 
-    def end(self, trial: Trial, told: End) -> Trial:
-        """Record how the user says that a trial ended; a stop without a value takes that of the reports."""
-        if isinstance(told, Stop):
-            self._record(trial, "given", told, self.ledger.history.position)
-        elif isinstance(told, Failure):
-            self.fail(trial, told)
+    def end(self, trial: Trial, result: Result) -> Trial:
+        """Record a trial's result as the user gave it. A `Stop` without a value gets the value of the reports."""
+        if isinstance(result, Stop):
+            self._record(trial, "given", result, self.ledger.history.position)
+        elif isinstance(result, Failure):
+            self.fail(trial, result)
         else:
-            self.complete(trial, *told)
+            self.complete(trial, *result)
         return trial
 
     def complete(
         self, trial: Trial, values: Sequence[float], metrics: Mapping[str, float], attempt: int | None = None
     ) -> None:
-        """Record that a trial ran to its end, in this attempt (None: the one that runs)."""
+        """Record that a trial completed, in this attempt (None: the current one)."""
         now = self.ledger.now()
         self.ledger.write(events.complete(now, trial.number, attempt or trial.attempt, values, metrics))
 
     def fail(self, trial: Trial, failure: Failure, attempt: int | None = None) -> None:
-        """Record that a trial failed; one that was lost with its worker waits to be run again, if it may."""
+        """Record that a trial failed; or, if it was interrupted or may be retried, that it waits for a rerun."""
         now, attempt = self.ledger.now(), attempt or trial.attempt
         may_retry = failure.kind == "worker-lost" and attempt <= self.retries
         if may_retry or failure.kind == "interrupted":
@@ -347,7 +348,7 @@ class Decisions:
         self.ledger.write(record)
 
     def lost(self, worker: str, failure: Failure) -> bool:
-        """Record the end of the trial that a dead worker had. Returns whether it had one."""
+        """Record the failure of the trial that a dead worker held. Returns whether it held one."""
         with self.ledger.mutex:
             running = [t for t in self.ledger.sync().open.values() if t.state is State.RUNNING]
             held = [trial for trial in running if trial.worker == worker]
@@ -356,14 +357,14 @@ class Decisions:
         return bool(held)
 
     def recover(self) -> bool:
-        """Take back the trials of processes that are gone. Returns whether there were any."""
+        """Release the trials of dead processes. Returns whether there were any."""
         found = False
-        with self.ledger.mutex:  # the heartbeat's thread replays, too
+        with self.ledger.mutex:  # the heartbeat thread replays, too
             history = self.ledger.sync()
             for trial in [t for t in history.open.values() if t.state is State.RUNNING]:
                 owner = liveness.owner_of(trial.worker)
-                heard = max(trial.started or 0.0, history.workers.get(owner, 0.0))
-                if not liveness.is_alive(owner, self.ledger.now() - heard):
+                last_seen = max(trial.started or 0.0, history.workers.get(owner, 0.0))
+                if not liveness.is_alive(owner, self.ledger.now() - last_seen):
                     self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
                     found = True
         return found
@@ -371,12 +372,6 @@ class Decisions:
 
 def _number_of(trial: object) -> int:
     try:
-        return index(getattr(trial, "number", trial))  # type: ignore[arg-type] # that is what is tried
+        return index(getattr(trial, "number", trial))  # type: ignore[arg-type] # it may be anything
     except TypeError as err:
-        raise UsageError(f"A trial is given by itself or by its number. Got {trial!r:.80}.") from err
-
-
-def _signature(failure: Failure | None) -> tuple[str, str]:
-    if failure is None:
-        return "", ""
-    return failure.kind, _NUMBER.sub("#", failure.message)
+        raise UsageError(f"A trial must be a Trial or its number. Got {trial!r:.80}.") from err

@@ -1,4 +1,4 @@
-"""How a study is defined, as JSON-shaped data: what it says, by name, and what differs between two definitions."""
+"""The definition of a study as JSON-shaped data: its parts, and the differences between two definitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_
 
 _DIRECTIONS = ("minimize", "maximize")
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-# What every row of trials has (see `hpt_core.export`) beside its objectives.
+# The columns that each row of trials has besides its objectives (see `hpt_core.export`).
 _COLUMNS = frozenset(
     ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
 ) | {"duration", "steps", "source", "attempt", "worker", "feasible"}
@@ -23,17 +23,17 @@ _COLUMN_GROUPS = ("metrics.", "params.")
 
 
 class Defined:
-    """The part of a history that its definition tells.
+    """The part of a history that follows from the definition.
 
     Attributes:
-        definition: How the study is defined now, as JSON-shaped data; empty before the first record.
+        definition: The current definition of the study, as JSON-shaped data. Empty before the first record.
     """
 
     definition: Mapping[str, Any]
 
     @property
     def exists(self) -> bool:
-        """Whether the log has a study at all."""
+        """Whether the log defines a study."""
         return bool(self.definition)
 
     @property
@@ -48,7 +48,7 @@ class Defined:
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
-        """The constraints on what trials return, each with ``metric``, ``relation`` and ``bound``; often none."""
+        """The constraints on the results, each with ``metric``, ``relation`` and ``bound``. Empty if there are none."""
         return read_constraints(self.definition.get("constraints", {}))
 
     @property
@@ -58,29 +58,29 @@ class Defined:
 
     @property
     def evidence(self) -> str:
-        """``curve`` or ``folds``: what the evaluator's reports mean."""
+        """The kind of evidence that the evaluator reports: ``curve`` or ``folds``."""
         return str(self.definition.get("evidence", {}).get("kind", "curve"))
 
     @property
     def steps(self) -> int | None:
-        """How many reports a whole trial gives; None if the evaluator does not say."""
+        """The number of reports of a whole trial; None if the evaluator does not declare it."""
         steps = self.definition.get("evidence", {}).get("steps")
         return None if steps is None else int(steps)
 
     @property
     def resumable(self) -> bool:
-        """Whether the evaluator can go on with a paused trial."""
+        """Whether the evaluator can resume a paused trial."""
         return bool(self.definition.get("evidence", {}).get("resumable", False))
 
 
 def parse_objectives(objective: object) -> dict[str, str]:
-    """Turn what a user gave as ``objective`` into name -> direction, in order.
+    """Turn the ``objective`` that a user gave into a mapping of name -> direction, in order.
 
     Args:
         objective: ``"minimize"`` or ``"maximize"`` (the name is then ``value``), or a mapping of names to those.
 
     Raises:
-        UsageError: If it is neither.
+        UsageError: If it is neither, with every mistake.
     """
     if isinstance(objective, str) and objective in _DIRECTIONS:
         return {"value": objective}
@@ -94,7 +94,7 @@ def parse_objectives(objective: object) -> dict[str, str]:
         if not isinstance(name, str) or not name.isprintable() or not name:
             mistakes.append(Mistake(path, f"The name of an objective must be printable text. Got {name!r}."))
         if name in _COLUMNS or str(name).startswith(_COLUMN_GROUPS):
-            mistakes.append(Mistake(path, f"An objective cannot be called {name!r}: every trial has that already."))
+            mistakes.append(Mistake(path, f"An objective cannot be named {name!r}: every trial has that column."))
         if direction not in _DIRECTIONS:
             hint = did_you_mean(str(direction), _DIRECTIONS)
             mistakes.append(Mistake(path, f"Must be 'minimize' or 'maximize'. Got {direction!r}.{hint}"))
@@ -104,7 +104,7 @@ def parse_objectives(objective: object) -> dict[str, str]:
 
 
 def evidence_of(evaluator: object) -> dict[str, Any]:
-    """What an evaluator declares of its reports; see `hpt_core.components.Evaluator`."""
+    """What an evaluator declares about its reports; see `hpt_core.components.Evaluator`."""
     return {
         "kind": getattr(evaluator, "evidence", "curve"),
         "steps": getattr(evaluator, "steps", None),
@@ -113,12 +113,12 @@ def evidence_of(evaluator: object) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mistake]:
-    """List what differs between two definitions, each with its path and both sides."""
+    """List the differences between two definitions, each with its path and both values."""
     found = []
     for key in [*before, *(k for k in now if k not in before)]:
         old, new = before.get(key), now.get(key)
-        if json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True):  # for Python, 1 == 1.0 == True
-            if key == "objectives" and [*before[key]] != [*now[key]]:  # reports are about the first
+        if json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True):  # in Python, 1 == 1.0 == True
+            if key == "objectives" and [*before[key]] != [*now[key]]:  # reports are values of the first
                 found.append(Mistake(key, f"The order was {', '.join(before[key])}, is now {', '.join(now[key])}."))
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("use") == new.get("use"):
@@ -129,14 +129,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mista
 
 
 def with_later_options(before: Any, now: Any, given: Any) -> Any:
-    """A recorded definition with the options that components have got since, where those stand at their defaults.
+    """A recorded definition, plus the options that newer versions of its components have, if they have their defaults.
 
-    So a study goes on under a newer version of a plugin, which does as the recorded one unless it is told otherwise.
+    So a study can be resumed with a newer version of a plugin: its new options at their defaults are no difference.
 
     Args:
         before: The recorded definition, or a part of it.
-        now: The same part of the study at hand.
-        given: The same without options that have their defaults.
+        now: The same part of the current definition.
+        given: The same part without options that have their defaults.
     """
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         return [with_later_options(*parts) for parts in zip(before, now, given, strict=True)]
@@ -163,14 +163,14 @@ def _changed(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str
 
 
 def refuse_code(spec: object, path: str) -> None:
-    """Refuse a recorded component that names code by import path: reading a log must not run what it says.
+    """Refuse a recorded component that names code by import path: reading a log must not run code.
 
     Raises:
-        UsageError: If there is such a path anywhere in it.
+        UsageError: If any part of it is such a path.
     """
     if isinstance(spec, str) and _IMPORT_PATH.fullmatch(spec):
         message = (
-            f"The log names the code {spec!r}, which is not imported on a log's word. Give that component yourself."
+            f"The log names the code {spec!r}. hpt does not import code that a log names: pass the component yourself."
         )
         raise UsageError(Mistake(path, message))
     parts = spec.items() if isinstance(spec, Mapping) else enumerate(spec) if isinstance(spec, (list, tuple)) else ()

@@ -1,7 +1,7 @@
-"""Everything hpt raises on purpose, each with the exit code the CLI gives it.
+"""All errors that hpt raises on purpose, each with its exit code on the command line.
 
-A user's mistake becomes one of these with a message that says what, where and what would be right;
-a traceback of ours is a bug of ours.
+A user's mistake becomes one of these errors, with a message that says what is wrong, where, and what would be right.
+Any other exception from hpt's own code is a bug.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ __all__ = [
 
 
 class HptError(Exception):
-    """Root of all errors that hpt raises on purpose."""
+    """Base class of all errors that hpt raises on purpose."""
 
     exit_code = 1
 
 
 class NothingSucceededError(HptError):
-    """The study has no successful trial to speak of."""
+    """No trial of the study succeeded."""
 
 
 @attrs.frozen
 class Mistake:
-    """One thing that is wrong in what the user gave.
+    """One mistake in the user's input.
 
     Attributes:
-        path: Where, as a dotted key path (``space.C.low``); empty where the whole is meant.
-        message: What is wrong and what would be right, one sentence.
-        plugin: Whether what is wrong is what is installed (a plugin is missing, not in use, in another's way), not what
-            the user wrote.
+        path: Where it is, as a dotted key path (``space.C.low``); empty if it concerns the whole input.
+        message: What is wrong and what would be right, in one sentence.
+        plugin: Whether the cause is the installed plugins (one is missing, not in use, or collides with another) rather
+            than what the user wrote.
     """
 
     path: str
@@ -55,10 +55,10 @@ class Mistake:
 
 
 class UsageError(HptError):
-    """What the user gave cannot be used: an option, a study file, a call.
+    """The user's input is invalid: an option, a study file, a call.
 
     Attributes:
-        mistakes: All that was found wrong, in the order of the input.
+        mistakes: All mistakes found, in the order of the input.
     """
 
     exit_code = 2
@@ -74,7 +74,7 @@ class UsageError(HptError):
 
 
 class SpaceError(UsageError):
-    """A search space that was declared makes no sense."""
+    """The declaration of a search space is invalid."""
 
 
 class InvalidParamsError(UsageError):
@@ -82,38 +82,38 @@ class InvalidParamsError(UsageError):
 
 
 class DefinitionChangedError(UsageError):
-    """The study in the store was defined otherwise than the one at hand.
+    """The study in the store has another definition than the given one.
 
-    The differences are its ``mistakes``.
+    Its ``mistakes`` are the differences.
     """
 
 
 class PluginError(HptError):
-    """A plugin is missing, broken, or gave something that its contract does not allow."""
+    """A plugin is missing or broken, or violated its contract."""
 
     exit_code = 3
 
 
 class StoreError(HptError):
-    """A store cannot be read or written. Says which file and what to do about it."""
+    """A store cannot be read or written. The message names the file and a remedy."""
 
     exit_code = 4
 
 
-class SpaceExhausted(HptError):  # noqa: N818 - for a study that runs it is a reason to end, no error
-    """Raised by a sampler that has nothing left to suggest; the study ends with that reason."""
+class SpaceExhausted(HptError):  # noqa: N818 - it ends a study as planned
+    """Raised by a sampler that has nothing left to suggest. The study ends, and this is the reason."""
 
 
 class EvaluationError(Exception):
-    """Raised by an evaluator to say of which kind a failure is.
+    """Raised by an evaluator to give its failure a kind.
 
-    Any other exception is a failure of kind ``error`` (``MemoryError``: ``out-of-memory``).
+    Any other exception is a failure of kind ``error``, except `MemoryError`, which is ``out-of-memory``.
 
     Args:
         message: One sentence for people.
         kind: ``error``, ``invalid-value``, ``timeout``, ``out-of-memory``, ``killed``, ``worker-lost`` or
-            ``interrupted``; any other is taken for ``error``.
-        detail: What helps to find the cause: a traceback, the tail of stderr.
+            ``interrupted``; any other value counts as ``error``.
+        detail: Details that help to find the cause, such as a traceback or the end of stderr.
     """
 
     def __init__(self, message: str, *, kind: str = "error", detail: str = "") -> None:

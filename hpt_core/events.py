@@ -1,8 +1,8 @@
-"""What is written: the records of a study's log.
+"""The records of a study's log, and functions that build them.
 
-A record is a flat dict with JSON values; ``event`` says which kind, ``time`` when (Unix seconds). The builders
-below are the whole vocabulary; `hpt_core.replay` gives the records their meaning. Keys that would be empty are
-left out. ``seen`` is the log position that a decision was taken on.
+A record is a flat dict with JSON values. ``event`` is its kind, ``time`` is in Unix seconds. The functions below build
+every kind of record; `hpt_core.replay` gives them their meaning. Empty keys are left out. ``seen`` is the log position
+that a decision was based on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["FORMAT", "Record"]
 Record = dict[str, Any]
 
 FORMAT = 1
-"""Version of this vocabulary, in every ``created`` record; a newer one is refused."""
+"""Version of the record format, written in every ``created`` record. A log with a newer version is refused."""
 
 
 def created(time: float, definition: Mapping[str, Any], provenance: Mapping[str, Any]) -> Record:
-    """A study was created: how it is defined, and with what it was made."""
+    """A study was created, with this definition and provenance."""
     return {
         "event": "created",
         "time": time,
@@ -33,7 +33,7 @@ def created(time: float, definition: Mapping[str, Any], provenance: Mapping[str,
 
 
 def amended(time: float, definition: Mapping[str, Any], differences: Sequence[str]) -> Record:
-    """The study goes on under a changed definition."""
+    """The study was resumed with a changed definition."""
     return {
         "event": "amended",
         "time": time,
@@ -50,7 +50,7 @@ def joined(time: float, worker: str, provenance: Mapping[str, Any]) -> Record:
 def enqueued(
     time: float, trial: int, params: Params, source: str = "given", info: Mapping[str, Any] | None = None
 ) -> Record:
-    """The user gave a configuration to evaluate, or tells of one that somebody else suggested."""
+    """The user enqueued a configuration, or added a trial that was suggested elsewhere."""
     record: Record = {"event": "enqueued", "time": time, "trial": trial, "params": params}
     if source != "given":
         record["source"] = source
@@ -69,7 +69,7 @@ def started(  # noqa: PLR0917 - a record's fields, in their order
     source: str = "sampler",
     info: Mapping[str, Any] | None = None,
 ) -> Record:
-    """A worker took a trial: a new one, a waiting one, or a paused one that was promoted."""
+    """A worker started a trial: a new one, a waiting one, or a paused one that was promoted."""
     record = {
         "event": "started",
         "time": time,
@@ -86,7 +86,7 @@ def started(  # noqa: PLR0917 - a record's fields, in their order
 
 
 def reported(time: float, trial: int, attempt: int, report: Report) -> Record:
-    """A trial gave evidence."""
+    """A trial reported evidence."""
     record = {
         "event": "reported",
         "time": time,
@@ -109,7 +109,7 @@ def paused(  # noqa: PLR0917 - a record's fields, in their order
     reason: str,
     evidence: Mapping[str, Any],
 ) -> Record:
-    """A rule set a trial aside."""
+    """A rule paused a trial."""
     return {
         "event": "paused",
         "time": time,
@@ -130,7 +130,7 @@ def complete(
     metrics: Mapping[str, float],
     reason: str = "",
 ) -> Record:
-    """A trial ran to its end."""
+    """A trial completed."""
     record: Record = {
         "event": "finished",
         "time": time,
@@ -156,7 +156,7 @@ def stopped_early(  # noqa: PLR0917 - a record's fields, in their order
     reason: str,
     evidence: Mapping[str, Any],
 ) -> Record:
-    """A rule stopped a trial; its values, if it has any, rest on a part of the evidence."""
+    """A rule stopped a trial early. Its values, if any, are based on part of the evidence."""
     record: Record = {
         "event": "finished",
         "time": time,
@@ -188,22 +188,22 @@ def failed(time: float, trial: int, attempt: int, failure: Failure) -> Record:
 
 
 def released(time: float, trial: int, attempt: int, kind: str) -> Record:
-    """A running trial lost its worker (``interrupted`` or ``worker-lost``) and waits to be run again."""
+    """A running trial lost its worker (``interrupted`` or ``worker-lost``) and waits for a rerun."""
     return {"event": "released", "time": time, "trial": trial, "attempt": attempt, "kind": kind}
 
 
 def invalidated(time: float, trial: int, reason: str) -> Record:
-    """The user declared a trial's result wrong; nothing learns from it any more."""
+    """The user declared a trial's result wrong. It is ignored from now on."""
     return {"event": "invalidated", "time": time, "trial": trial, "reason": reason}
 
 
 def heartbeat(time: float, worker: str) -> Record:
-    """A process that runs the study is still there."""
+    """A process that runs the study is still alive."""
     return {"event": "heartbeat", "time": time, "worker": worker}
 
 
 def study_stopped(time: float, seen: int, rule: str, reason: str, evidence: Mapping[str, Any]) -> Record:
-    """A run of the study came to its end."""
+    """A run of the study ended."""
     return {
         "event": "stopped",
         "time": time,
@@ -215,5 +215,5 @@ def study_stopped(time: float, seen: int, rule: str, reason: str, evidence: Mapp
 
 
 def note(time: float, subject: str, content: Mapping[str, Any]) -> Record:
-    """Anything worth keeping beside the trials (what the evaluator concluded on the winner)."""
+    """Further information about the study, such as what the evaluator's ``conclude`` returned for the best trial."""
     return {"event": "note", "time": time, "subject": subject, "content": dict(content)}

@@ -1,4 +1,4 @@
-"""A history as flat tables and short summaries, for people and other programs."""
+"""Exports a history as flat rows and short summaries, for people and other programs."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ __all__ = ["ending", "outcome", "row", "rows", "shortfall", "summary", "to_dataf
 
 
 def outcome(history: History, trial: Trial) -> str:
-    """A trial's values and what constraints are on, in words: ``accuracy=0.97, latency_ms=80 (not <= 50)``."""
+    """A trial's values and constrained metrics in words: ``accuracy=0.97, latency_ms=80 (not <= 50)``."""
     known = dict(zip(history.objectives, trial.values or (), strict=False))
     bounds = {bound.metric: bound for bound in history.constraints}
     known |= {name: trial.metrics[name] for name in bounds if name in trial.metrics}
-    said = {name: f" ({'not ' * (bound.excess(known.get(name)) > 0.0)}{bound})" for name, bound in bounds.items()}
-    return ", ".join(f"{name}={value:.6g}{said.get(name, '')}" for name, value in known.items())
+    notes = {name: f" ({'not ' * (bound.excess(known.get(name)) > 0.0)}{bound})" for name, bound in bounds.items()}
+    return ", ".join(f"{name}={value:.6g}{notes.get(name, '')}" for name, value in known.items())
 
 
 def ending(history: History, trial: Trial) -> str:
-    """How a trial ended or paused, in words, and which is the best now."""
+    """How a trial ended or paused and which trial is the best now, in words."""
     why = trial.reason if trial.failure is None else f"{trial.failure.kind}: {trial.failure.message}"
-    said = "; ".join(filter(None, (outcome(history, trial), why)))
+    result = "; ".join(filter(None, (outcome(history, trial), why)))
     best = "" if history.best is None else f" The best is trial {history.best.number}."
-    return f"Trial {trial.number} {trial.state}: {said or 'no value'}, with {trial.params}.{best}"
+    return f"Trial {trial.number} {trial.state}: {result or 'no value'}, with {trial.params}.{best}"
 
 
 def shortfall(history: History) -> str:
-    """Why there is no best although trials are complete, in words; empty where there is one."""
+    """Why no complete trial is the best, in words. Empty if there is a best trial or no complete one."""
     nearest = history.least_violated
     if nearest is None:
         return ""
-    least = f"trial {nearest.number} breaks them least: {outcome(history, nearest)}"
-    return f"None of the {len(history.complete)} complete trials keeps the constraints; {least}"
+    least = f"trial {nearest.number} violates them least: {outcome(history, nearest)}"
+    return f"None of the {len(history.complete)} complete trials satisfies the constraints; {least}"
 
 
 def rows(history: History) -> list[dict[str, Any]]:
-    """One flat JSON-shaped row per trial, by number; see `row`."""
+    """One flat JSON-shaped row per trial, in order of number; see `row`."""
     return [row(history, trial) for trial in history.trials]
 
 
@@ -50,10 +50,10 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
     """One trial as a flat JSON-shaped row.
 
     Returns:
-        ``number state``, the objectives by name (None without a result), with constraints ``feasible`` (None where
-        that is not known), ``params.<name>`` for every parameter of the space (None where inactive),
+        ``number state``, the objectives by name (None without a result), ``feasible`` if the study has constraints
+        (None if unknown), ``params.<name>`` for every parameter of the space (None if inactive),
         ``metrics.<name>``, then ``partial reason rule failure_kind failure_message invalid started ended duration
-        steps source attempt worker``; times are Unix seconds.
+        steps source attempt worker``. Times are Unix seconds.
     """
     found: dict[str, Any] = {"number": trial.number, "state": trial.state.value}
     for i, name in enumerate(history.objectives):
@@ -83,9 +83,9 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
 
 
 def summary(history: History) -> dict[str, Any]:
-    """How a study stands, JSON-shaped: counts, the best, the default configuration beside it, why it stopped.
+    """A study's current state, JSON-shaped: counts, the best and the default configuration, why it stopped.
 
-    ``least_violated`` is there instead of a best where no complete trial keeps the constraints.
+    If no complete trial satisfies the constraints, ``best`` is None and ``least_violated`` is set instead.
     """
     best, default, nearest = history.best, default_trial(history), history.least_violated
     several = len(history.objectives) > 1
@@ -107,17 +107,17 @@ def summary(history: History) -> dict[str, Any]:
 
 
 def default_trial(history: History) -> Trial | None:
-    """The complete trial at the space's default point, None if that was not evaluated."""
+    """The complete trial at the space's default point; None if that was not evaluated."""
     space = history.space
     point = space.default()
-    in_the_cube = space.from_unit(space.to_unit(point))  # what samplers that work there make of it
-    taken = (history.keys.get(space.key(params)) for params in (point, in_the_cube))
+    rounded = space.from_unit(space.to_unit(point))  # as samplers that use the unit cube give it
+    taken = (history.keys.get(space.key(params)) for params in (point, rounded))
     trials = (history.trials[number] for number in taken if number is not None)
     return next((trial for trial in trials if trial.state == "complete"), None)
 
 
 def to_dataframe(history: History) -> Any:
-    """The rows as a pandas data frame; times become timestamps in UTC.
+    """The rows as a pandas data frame, with times as UTC timestamps.
 
     Raises:
         UsageError: If pandas is not installed.

@@ -1,15 +1,15 @@
-"""The configurations of a space in order: how many there are, and number i of them, without listing any.
+"""The configurations of a space in lexicographic order: their number, and any one by its index, without listing them.
 
-A parameter is inactive if one of its conditions fails. Taking the parameters in topological order, what the
-decided ones mean for the rest is only *which of the rest are ruled out*; values that rule out the same are
-counted together. What remains after a parameter is decided falls into components that share no condition, and
-the counts of those multiply. So `count(j, dead)`, the number of ways to fill component j when the parameters
-in ``dead`` are ruled out, is
+A parameter is inactive if one of its conditions fails. The parameters are decided in topological order. All that the
+decided ones imply for the rest is *which of the rest are ruled out*, so consecutive values that rule out the same
+parameters form a run and are counted together. Once a parameter is decided, the rest splits into components that share
+no condition, and the counts of these multiply. So `count(j, dead)`, the number of ways to fill component j when the
+parameters in ``dead`` are ruled out, is
 
     dead j:    the product of count(k, dead) over the components k that j splits into
     active j:  the sum over runs of values of length * product of count(k, dead + ruled out by the value)
 
-remembered by (j, dead within the component). Sets of parameters are bits of an int.
+memoised by (j, dead within the component). A set of parameters is an int with one bit per parameter.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from typing import Any
 
 import attrs
 
-from hpt_core.declared import shown
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.parameters import Parameter
 from hpt_core.spelling import nearest_or_known
+from hpt_core.values import shown
 
 __all__ = ["Enumeration", "Grid", "Values"]
 
 MAX_POINTS = 100_000
-"""Most points that a grid may take from one continuous parameter."""
+"""The most points that a grid may take from one continuous parameter."""
 
 
 @attrs.frozen
 class Values:
-    """The values of one parameter that a grid takes: all, some by their indices, or listed points.
+    """The values that a grid takes from one parameter: all, or evenly spread ones.
 
     Attributes:
-        parameter: Whose values.
-        count: How many.
-        points: The values, for a continuous parameter.
+        parameter: The parameter.
+        count: Number of values taken.
+        points: The values taken from a continuous parameter; None for a finite one, whose values are computed.
     """
 
     parameter: Parameter
@@ -49,7 +49,7 @@ class Values:
 
     @classmethod
     def of(cls, parameter: Parameter, points: int | None, floats: int) -> Values:
-        """All values or ``points`` evenly spread ones; ``floats`` of a continuous parameter."""
+        """``points`` evenly spread values; None takes all values, or ``floats`` of a continuous parameter."""
         if parameter.size is not None:
             return cls(parameter, parameter.size if points is None else min(points, parameter.size))
         n = floats if points is None else points
@@ -70,7 +70,7 @@ class Values:
         return (2 * i * (size - 1) + gaps) // (2 * gaps) if gaps else (size - 1) // 2
 
     def positions(self, values: Sequence[Any]) -> list[int]:
-        """Where ``values`` stand among those taken; those that are not taken left out."""
+        """The indices of ``values`` among the values taken, ascending; values that are not taken are left out."""
         size = self.parameter.size or 1
         found = []
         for value in values:
@@ -82,11 +82,11 @@ class Values:
 
 
 class Enumeration:
-    """All combinations of values, inactive parameters left out, in lexicographic order.
+    """All combinations of values in lexicographic order, with inactive parameters left out.
 
     Args:
         order: The names, parents before children.
-        values: What each parameter takes.
+        values: The values that are taken from each parameter.
         when: The conditions of each parameter, as in `Parameter.when`.
     """
 
@@ -108,23 +108,23 @@ class Enumeration:
     def _cut_runs(
         self, rank: Mapping[str, int], when: Mapping[str, Mapping[str, Sequence[Any]]]
     ) -> list[list[tuple[int, int]]]:
-        """For each parameter its values as runs (length, parameters ruled out)."""
+        """For each parameter, its values as runs (length, parameters ruled out)."""
         below = [1 << j for j in range(len(self.order))]
         for name in reversed(self.order):
             for parent in when[name]:
                 below[rank[parent]] |= below[rank[name]]
-        asked: list[list[tuple[int, set[int]]]] = [[] for _ in self.order]
+        conditions: list[list[tuple[int, set[int]]]] = [[] for _ in self.order]
         for name in self.order:
             for parent, allowed in when[name].items():
                 places = set(self.values[rank[parent]].positions(allowed))
-                asked[rank[parent]].append((below[rank[name]], places))
-        return [_runs(taken.count, conditions) for taken, conditions in zip(self.values, asked, strict=True)]
+                conditions[rank[parent]].append((below[rank[name]], places))
+        return [_runs(taken.count, tests) for taken, tests in zip(self.values, conditions, strict=True)]
 
     def _product(self, parts: Sequence[int], dead: int) -> int:
         return math.prod(self._count(k, dead) for k in parts)
 
     def _count(self, root: int, dead: int) -> int:
-        """Count with a stack of its own: conditions may nest deeper than Python does."""
+        """`count` of the module's docstring, with an explicit stack: conditions may nest deeper than Python can."""
         counts = self._counts
         goal = (root, dead & self._members[root])
         stack = [goal]
@@ -147,7 +147,7 @@ class Enumeration:
         return counts[goal]
 
     def at(self, index: int) -> dict[str, Any]:
-        """Configuration number ``index``, 0 <= index < size, its names in topological order."""
+        """Configuration number ``index``, 0 <= index < size, with its names in topological order."""
         dead = 0
         ways = self.size
         params = {}
@@ -170,6 +170,7 @@ class Enumeration:
 
 
 def _runs(count: int, conditions: Sequence[tuple[int, set[int]]]) -> list[tuple[int, int]]:
+    """Cut ``count`` values into runs; a condition is (parameters it rules out, indices of the values it allows)."""
     marked = sorted(set().union(*(places for _, places in conditions)))
     runs: list[tuple[int, int]] = []
     everything = reduce(operator.or_, (group for group, _ in conditions), 0)
@@ -186,11 +187,11 @@ def _runs(count: int, conditions: Sequence[tuple[int, set[int]]]) -> list[tuple[
 
 
 def _components(parents: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[int], list[int]]:
-    """Split what is left after each parameter, as an elimination tree (union-find, last parameter first).
+    """Split the rest after each parameter, as an elimination tree (union-find, last parameter first).
 
     Returns:
-        For each j the first parameters of the components that the component of j splits into without j; the
-        members of j's component as bits; the first parameters of the components of the whole.
+        For each j, the first parameters of the components that j's component splits into without j; for each j, the
+        members of its component as bits; the first parameters of the components of the whole space.
     """
     n = len(parents)
     neighbours: list[list[int]] = [[] for _ in range(n)]
@@ -217,18 +218,18 @@ def _components(parents: Sequence[Sequence[int]]) -> tuple[list[list[int]], list
 class Grid(Sequence[dict[str, Any]]):
     """The grid of a space: ``grid[i]`` for 0 <= i < ``grid.size``, lexicographic in the order of the space.
 
-    Nothing is listed: a grid of 10**30 points costs no more than one of ten. ``len(grid)`` raises
-    `OverflowError` above ``sys.maxsize``, as Python demands; ``size`` does not.
+    Points are computed when they are asked for: a grid of 10**30 points costs no more than one of ten. ``len(grid)``
+    raises `OverflowError` above ``sys.maxsize``, as Python requires; ``size`` does not.
 
     Args:
         parameters: The parameters, in the declared order.
         order: Their names, parents before children.
-        points: How many values to take of each continuous parameter, equally spaced on its scale with both
-            ends (one: the middle); a mapping names parameters, finite ones too, and leaves the others at 5
-            (continuous) or all their values (finite).
+        points: Number of values to take from each continuous parameter, equally spaced on its scale and including
+            both ends (one value: the middle). A mapping sets the number by parameter, also for finite ones; the
+            parameters that it does not name have 5 values (continuous) or all of theirs (finite).
 
     Raises:
-        UsageError: If ``points`` is no int >= 1, too large, or names what is not there.
+        UsageError: If a number is not an int >= 1 or is too large, or a name is not in the space.
     """
 
     def __init__(
@@ -242,7 +243,7 @@ class Grid(Sequence[dict[str, Any]]):
 
     @property
     def size(self) -> int:
-        """Number of configurations."""
+        """Number of configurations; may exceed ``sys.maxsize``."""
         return self._all.size
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
-"""What the core guarantees of every suggestion, a careless sampler's included.
+"""Guards the suggestions of samplers: what the core guarantees whatever a sampler does.
 
-No point outside the space, no exact repeat unless asked for, an end when a finite space is used up.
+No point outside the space, no exact repeat unless the study allows it, and an end when a finite space is used up.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __all__ = ["Repeat", "guarded_suggestion"]
 
 _LOG = logging.getLogger("hpt")
 
-_DRAWS = 1_000
-_ENUMERABLE = 2**53
+_MAX_DRAWS = 1_000
+_MAX_ENUMERABLE = 2**53
 _TRIES = 4
-"""How often a sampler is asked for one trial before the core chooses the point itself."""
+"""How often a sampler is asked for one trial before the core chooses a point itself."""
 
 
 @attrs.frozen
 class Repeat:
-    """The sampler chose a point that was evaluated before, and ``duplicates`` is ``reuse``.
+    """A suggestion at a point that was evaluated before, in a study with ``duplicates="reuse"``.
 
     Attributes:
-        suggestion: What it suggested.
+        suggestion: The suggestion.
         original: The number of the complete trial at that point.
     """
 
@@ -45,18 +45,18 @@ class Repeat:
 
 
 def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicates: str) -> Suggestion | Repeat:
-    """Ask a sampler for the point of a new trial until it gives one that may be used.
+    """Ask a sampler for a new trial's configuration until it gives one that may be used.
 
-    A pure function of its arguments: the generator of try ``i`` is made from (study seed, trial number, i).
+    A pure function of its arguments: the generator of try ``i`` is seeded with (study seed, trial number, i).
 
     Args:
         sampler: The sampler.
-        history: What it may see.
+        history: The history that the sampler may see.
         number: The new trial's number.
         duplicates: ``avoid``, ``reuse`` or ``allow``.
 
     Raises:
-        SpaceExhausted: If every point of a finite space was taken, or the sampler has nothing left.
+        SpaceExhausted: If every point of a finite space was tried, or the sampler has nothing left.
         PluginError: If the sampler fails, or suggests only points outside the space.
     """
     space, known = history.space, history.keys
@@ -110,14 +110,14 @@ def _checked(proposed: object, space: Space, sampler: str) -> tuple[Suggestion |
 
 
 def plain(value: Any, what: str = "info") -> Any:
-    """JSON-shaped data from what a plugin noted: numpy scalars and arrays become numbers and lists.
+    """Convert notes of a plugin to JSON-shaped data: numpy scalars and arrays become numbers and lists.
 
     Args:
-        value: What it noted.
-        what: What that is, for messages; the keys that lead to what is wrong follow it.
+        value: The notes.
+        what: Names them in messages, followed by the keys of the wrong part.
 
     Raises:
-        PluginError: If there is anything else in it.
+        PluginError: If a part cannot be converted.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item, f"{what}.{key}") for key, item in value.items()}
@@ -134,14 +134,14 @@ def plain(value: Any, what: str = "info") -> Any:
 
 
 def _new_point(history: History, rng: Generator) -> Params:
-    """A point that nobody took yet: uniform in a continuous space, the next free one of a finite space."""
+    """A new point: uniform in a continuous space, the next free one after a random start in a finite space."""
     space, known = history.space, history.keys
-    if space.size is None or space.size > _ENUMERABLE:
-        draws = (space.sample(rng) for _ in range(_DRAWS))
+    if space.size is None or space.size > _MAX_ENUMERABLE:
+        draws = (space.sample(rng) for _ in range(_MAX_DRAWS))
         for params in draws:
             if space.key(params) not in known:
                 return params
-        raise SpaceExhausted  # continuous, but so narrow that floats run out
+        raise SpaceExhausted  # a continuous space can be so narrow that it has few floats
     grid = space.grid()
     start = int(rng.random() * space.size)
     for offset in range(len(known) + 1):

@@ -1,4 +1,4 @@
-"""What is read: the state of a study after replaying its records, with columns for numerics."""
+"""The history: the state of a study after its records were replayed, with array columns for numerics."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ __all__ = ["History"]
 
 
 class History(Replayed):
-    """A study as its log tells it; samplers and rules read it and never change it.
+    """The state of a study as recorded in its log. Samplers and rules read it and never change it.
 
-    Columns: row i is trial number i. Objectives are *losses* here: smaller is better; no other place handles the sign.
+    Row i of a column is trial i. Objectives appear as *losses*: smaller is better. The sign is handled here only.
 
     Attributes:
-        trials: Every trial, index = number.
+        trials: All trials; the index is the trial number.
         position: How many records were replayed.
-        definition: How the study is defined now, as JSON-shaped data.
-        provenance: With what it was last run.
-        workers: Every process that ran it -> when it was last heard of, Unix seconds by the clock that is furthest on.
+        definition: The current definition of the study, as JSON-shaped data.
+        provenance: The software that the study was last run with.
+        workers: Process -> the time of its last record, in Unix seconds of the clock that is furthest ahead.
         open: The trials that have not ended, by number.
-        session: The trials that ended since a process last began to run the study, in that order.
+        session: The trials that ended since a process last joined the study, in the order in which they ended.
         invalid_count: How many trials the user declared invalid.
-        stop: The last record of a stop of the study, None if it never stopped.
-        notes: Subject -> what was noted last.
-        clock: Unix seconds that `elapsed` counts up to; None: the last record's time.
-        closing: Whether no new trial will come, budget or space being used up: true only while `promote` is asked then.
+        stop: The last ``stopped`` record, None if the study never stopped.
+        notes: Subject -> the content of its last note.
+        clock: The time up to which `elapsed` counts, in Unix seconds. None: the time of the last record.
+        closing: Whether no new trial will start because the budget or the space is used up. Only set while ``retire``
+            and ``promote`` of a rule are called.
     """
 
-    # --- the study -------------------------------------------------------------------------------------
+    # --- the study ------------------------------------------------------------------------------------
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the study has been worked on, idle gaps between runs left out."""
+        """Seconds of work on the study, without the idle gaps between runs."""
         running_on = 0.0 if self.clock is None or self._last_time is None else self.clock - self._last_time
         return self._active_seconds + max(0.0, running_on)
 
-    # --- trials and columns -----------------------------------------------------------------------------
+    # --- trials and columns ---------------------------------------------------------------------------
 
     @property
     def next_number(self) -> int:
@@ -58,57 +59,57 @@ class History(Replayed):
 
     @property
     def keys(self) -> Mapping[Any, int]:
-        """`Space.key` of every point that was ever taken (invalid trials left out) -> its first trial."""
+        """`Space.key` of each point -> its first trial. Invalid trials are left out."""
         return self._keys
 
     @property
     def unit(self) -> NDArray[np.float64]:
-        """Unit-cube coordinates, (n, d). NaN where a parameter is inactive; NaN rows lie outside the space."""
+        """Unit-cube coordinates, (n, d). NaN if a parameter is inactive. Points outside the space are rows of NaN."""
         return self._columns.unit(self.space, self.trials)
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """Losses, (n, m); NaN where a trial has no value."""
+        """Losses, (n, m). NaN if a trial has no value."""
         return read_only(self._columns.losses[: len(self.trials)])
 
     @property
     def excess(self) -> NDArray[np.float64]:
-        """How far each trial is beyond each of `constraints`, (n, c): above 0 breaks it; NaN where not known."""
+        """By how much each trial exceeds each of `constraints`, (n, c). Above 0: violated. NaN: unknown."""
         return read_only(self._columns.excess[: len(self.trials)])
 
     @property
     def violation(self) -> NDArray[np.float64]:
-        """What each trial adds up to beyond the constraints, as shares of the bounds, (n,); 0 where all are kept."""
+        """The total violation of each trial, relative to the bounds, (n,). 0 if it satisfies all constraints."""
         return violation(self.constraints, self.excess)
 
     @property
     def feasible(self) -> NDArray[np.intp]:
-        """Numbers of the complete trials that keep every constraint, ascending; without constraints `complete`."""
+        """Numbers of the complete trials that satisfy all constraints, ascending. Without constraints: `complete`."""
         return self._columns.feasible()
 
     @property
     def complete(self) -> NDArray[np.intp]:
-        """Numbers of the complete trials that can be learnt from, ascending."""
+        """Numbers of the complete, valid trials inside the space, ascending."""
         return self._columns.numbers(columns.COMPLETE)
 
     @property
     def stopped(self) -> NDArray[np.intp]:
-        """Numbers of the trials stopped early that have a (partial) value, ascending."""
+        """Numbers of the trials that were stopped early with a (partial) value, ascending."""
         return self._columns.numbers(columns.STOPPED)
 
     @property
     def pending(self) -> NDArray[np.intp]:
-        """Numbers of the trials that have not ended: running, waiting or paused; ascending."""
+        """Numbers of the trials that have not ended (running, waiting or paused), ascending."""
         return self._columns.numbers(columns.WAITING, columns.RUNNING, columns.PAUSED)
 
     @property
     def failed(self) -> NDArray[np.intp]:
-        """Numbers of the trials that failed on their own account, ascending; lost ones say nothing."""
+        """Numbers of the trials that failed, ascending. Trials lost with their worker are left out."""
         return self._columns.numbers(columns.FAILED)
 
     @property
     def best(self) -> Trial | None:
-        """The feasible trial with the lowest first loss, the earliest of equals; None before the first."""
+        """The feasible trial with the lowest first loss, the earliest of equals. None if there is none."""
         if self._best is None:
             numbers = self._columns.feasible(anywhere=True)
             if len(numbers):
@@ -117,13 +118,13 @@ class History(Replayed):
 
     @property
     def front(self) -> list[Trial]:
-        """The feasible trials that no other feasible trial beats in every objective, by number."""
+        """The Pareto front: the feasible trials that no other feasible trial dominates, by number."""
         numbers = self._columns.feasible(anywhere=True)
         return [self.trials[i] for i in numbers[non_dominated(self._columns.losses[numbers])]]
 
     @property
     def least_violated(self) -> Trial | None:
-        """The complete trial that breaks the constraints least, the earliest of equals; None where one is feasible."""
+        """The complete trial with the smallest violation, the earliest of equals. None if a trial is feasible."""
         numbers = self._columns.numbers(columns.COMPLETE, anywhere=True)
         if not len(numbers) or self.best is not None:
             return None
@@ -134,31 +135,40 @@ class History(Replayed):
 
         Args:
             trial: One of `trials`.
-            metric: An objective's or a metric's name; None: the first objective.
-            maximize: Whether more is better, for a metric that is no objective.
+            metric: The name of an objective or a metric. None: the first objective.
+            maximize: Whether larger is better. Only used for a metric that is not an objective.
 
         Returns:
-            (step, loss) in order of step; reports that lack the metric are left out.
+            (step, loss) in order of step. Reports without the metric are left out.
         """
-        objectives = self.objectives
-        if metric is None or metric == objectives[0]:
-            sign = self._signs[0]
+        sign = self._sign(metric, maximize)
+        if metric is None or metric == self.objectives[0]:
             return [(report.step, sign * report.value) for report in trial.reports]
-        sign = -1.0 if maximize else 1.0
-        if metric in objectives:
-            sign = self._signs[objectives.index(metric)]
         return [(r.step, sign * r.metrics[metric]) for r in trial.reports if metric in r.metrics]
 
-    def loss_of(self, value: float, objective: int = 0) -> float:
-        """A value in the user's sign as a loss."""
-        return self._signs[objective] * value
+    def loss_of(self, value: float, objective: int | str | None = 0, *, maximize: bool = False) -> float:
+        """Convert a value in the user's sign to a loss.
 
-    def value_of(self, loss: float, objective: int = 0) -> float:
-        """A loss as a value in the user's sign."""
-        return self._signs[objective] * loss
+        Args:
+            value: A value of an objective or a metric.
+            objective: The index or the name of an objective, or the name of a metric. None: the first objective.
+            maximize: Whether larger is better. Only used for a metric that is not an objective.
+        """
+        return self._sign(objective, maximize) * value
+
+    def value_of(self, loss: float, objective: int | str | None = 0, *, maximize: bool = False) -> float:
+        """Convert a loss to a value in the user's sign; the arguments are those of `loss_of`."""
+        return self._sign(objective, maximize) * loss
+
+    def _sign(self, objective: int | str | None, maximize: bool) -> float:
+        if isinstance(objective, str):
+            if objective not in self.objectives:
+                return -1.0 if maximize else 1.0
+            objective = self.objectives.index(objective)
+        return self._signs[objective or 0]
 
     def to_dataframe(self) -> Any:
-        """The trials as a pandas data frame, a column per parameter; needs pandas.
+        """The trials as a pandas data frame with a column per parameter. Requires pandas.
 
         Raises:
             UsageError: If pandas is not installed.
@@ -167,18 +177,18 @@ class History(Replayed):
 
         return to_dataframe(self)
 
-    # --- views --------------------------------------------------------------------------------------------
+    # --- views ----------------------------------------------------------------------------------------
 
     def as_seen_by(self, trial: int, lag: int) -> History:
-        """What the decisions on ``trial`` may see in a reproducible study with ``lag`` workers.
+        """The history that a reproducible study with ``lag`` workers uses to decide on ``trial``.
 
         Args:
-            trial: The number of the trial that is decided on.
-            lag: Results of the trials up to ``trial - lag`` are seen; the later ones look as just started, those
-                behind ``trial`` are not there.
+            trial: The number of the trial to decide on.
+            lag: The results of the trials up to ``trial - lag`` are visible. Later trials appear as just started, and
+                those after ``trial`` are left out.
 
         Returns:
-            A history of its own that shares the unchanged trials with this one.
+            A separate history that shares the unchanged trials with this one.
         """
         view = copy.copy(self)
         known = min(len(self.trials), trial + 1)
@@ -186,13 +196,13 @@ class History(Replayed):
         view._columns, view._best = self._columns.first(known), None
         hidden = [n for n in range(max(0, trial - lag + 1), min(trial, known)) if self.trials[n].invalid is None]
         for number in hidden:
-            kept = self.trials[number]
-            view.trials[number] = Trial(number, kept.params, State.RUNNING, info=kept.info, source=kept.source)
+            actual = self.trials[number]
+            view.trials[number] = Trial(number, actual.params, State.RUNNING, info=actual.info, source=actual.source)
             view._columns.set_state(view.trials[number])
             view._columns.set_results(view.trials[number])
         view.open = {n: view.trials[n] for n in sorted({*self.open, *hidden}) if n < known}
         view.session = sorted((t for t in self.session if t.number <= trial - lag), key=lambda t: t.number)
-        view._keys = self._keys.copy()  # a copy of all is quick, a look at each of 100,000 is not
+        view._keys = self._keys.copy()  # copying is fast, filtering 100,000 keys in Python is not
         if known < len(self.trials):
             view._keys = {key: number for key, number in self._keys.items() if number < known}
         return view

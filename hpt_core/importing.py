@@ -14,27 +14,29 @@ __all__ = ["import_object"]
 
 
 def import_object(path: str, where: str = "") -> Any:
-    """Import what ``"module:name"`` names.
+    """Import the object that ``"module:name"`` names.
 
     Args:
         path: ``"package.module:attribute"``; the attribute may be dotted.
         where: Key path of the option that holds it, for messages.
 
     Raises:
-        UsageError: If it is not of that form, or there is no such module or attribute; a module that raises
-            while it is imported, or ends the program, has its own error as ``__cause__``.
+        UsageError: If the path does not have that form, or there is no such module or attribute. If the module raises
+            during its import, or ends the program, that error is the ``__cause__``.
     """
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute or module_name.startswith("."):
-        meant = _meant(module_name, attribute)
-        raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}.{meant}"))
+        hint = _nearest_form(module_name, attribute)
+        raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}.{hint}"))
     try:
         found = importlib.import_module(module_name)
     except (Exception, SystemExit) as err:
         missing = isinstance(err, ModuleNotFoundError) and f"{module_name}.".startswith(f"{err.name}.")
-        said = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
-        hint = _meant(module_name, attribute) or _nearest_module(str(getattr(err, "name", ""))) if missing else ""
-        raise UsageError(Mistake(where, f"Cannot import {path!r}: {said}.{hint}")) from err
+        problem = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
+        hint = ""
+        if missing:
+            hint = _nearest_form(module_name, attribute) or _nearest_module(str(getattr(err, "name", "")))
+        raise UsageError(Mistake(where, f"Cannot import {path!r}: {problem}.{hint}")) from err
     for part in attribute.split("."):
         if not hasattr(found, part):
             hint = did_you_mean(part, [name for name in dir(found) if part.startswith("_") or not name.startswith("_")])
@@ -43,8 +45,8 @@ def import_object(path: str, where: str = "") -> Any:
     return found
 
 
-def _meant(module: str, attribute: str) -> str:
-    """A hint for what is written as in a program (``train.loss``) or as a file (``./train.py:loss``)."""
+def _nearest_form(module: str, attribute: str) -> str:
+    """A hint for a path in the form of an expression (``train.loss``) or of a file (``./train.py:loss``)."""
     if attribute:
         plain = module.removesuffix(".py").replace("/", ".").strip(".")
     else:
@@ -53,7 +55,7 @@ def _meant(module: str, attribute: str) -> str:
 
 
 def _nearest_module(missing: str) -> str:
-    """A hint for the name of a module that is not there: the nearest one in the same package."""
+    """A hint for a missing module: the nearest name in the same package."""
     package, dot, _ = missing.rpartition(".")
     places = getattr(sys.modules.get(package), "__path__", None)
     if package and places is None:

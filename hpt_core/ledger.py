@@ -1,4 +1,4 @@
-"""A study's log as one process has it: its store, and the history replayed so far."""
+"""A study's log as one process sees it: the store, and the history replayed so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hpt_core.components import location_of
 from hpt_core.errors import StoreError, UsageError
 from hpt_core.history import History
-from hpt_core.wellformed import damaged, problem_of
+from hpt_core.record_schema import damaged_record, record_problem
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
     from hpt_core.components import Store
     from hpt_core.events import Record
 
-__all__ = ["Ledger", "append", "history_of"]
+__all__ = ["Ledger", "history_of"]
 
-_PASSING = frozenset({"heartbeat", "reported", "started"})
-"""Events that a power cut may cost as long as nothing else was written: a decision that rests on them is durable.
+_LAZY_EVENTS = frozenset({"heartbeat", "reported", "started"})
+"""Events that need not be durable at once: any other record that follows, such as a decision, makes them durable.
 
-A start that is lost is decided again, on the same log and so alike; what ran ended with the machine.
+If a power cut loses a start, it is decided again from the same log, with the same result; the trial died with the
+machine.
 """
 
 
 class Ledger:
-    """Reads and writes one study's records; what is written is replayed at once.
+    """Reads and writes one study's records and replays them into a history.
 
     Args:
         store: The open store.
         name: The study's name in it.
 
     Attributes:
-        mutex: Held while the history changes; threads of one process may share a ledger.
-        observer: Called with each record that is replayed from now on, right after the history took it in: it sees the
-            study as it was then, also where several records come at once. None: nobody.
+        mutex: Held while the history changes, as threads may share a ledger.
+        observer: Called with each record right after it is replayed, so that it sees the history as of that record,
+            even if several records arrive together. None: no observer.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -48,54 +49,61 @@ class Ledger:
         self.mutex = threading.RLock()
         self.observer: Callable[[Record], None] | None = None
         self._history = History()
-        self._coming: deque[Record] = deque()  # read, and not replayed yet
-        self._wall, self._began = time.time(), _ticks()
+        self._queue: deque[Record] = deque()  # read but not yet replayed
+        self._start_time, self._start_tick = time.time(), _ticks()
 
     @property
     def history(self) -> History:
-        """The study as far as it has been replayed; `sync` first to see what others wrote."""
+        """The state replayed so far. Call `sync` first to include what other processes wrote."""
         return self._history
 
     def sync(self) -> History:
-        """Replay what others wrote since, and return the history."""
+        """Replay what other processes have written since, and return the history."""
         with self.mutex:
-            self._take(_read(self.store, self.name, self._history.position + len(self._coming)))
+            self._replay(_read(self.store, self.name, self._history.position + len(self._queue)))
             return self._history
 
     def write(self, *records: Record) -> int:
-        """Append records and replay them; see `append`.
+        """Append records to the store and replay them.
 
         Returns:
             The position of the last one.
 
         Raises:
-            UsageError: If one would be found damaged when it is read.
+            UsageError: If a record is malformed, so that reading it would fail.
         """
-        problem = next(filter(None, map(problem_of, records)), "")
+        problem = next(filter(None, map(record_problem, records)), "")
         if problem:
-            raise UsageError(f"That cannot be recorded: {problem}")
+            raise UsageError(f"Cannot write the record: {problem}")
         with self.mutex:
-            position = append(self.store, self.name, records)
+            position = self._append(records)
             if position == self._history.position + len(records):
-                self._take(records)
+                self._replay(records)
             else:
                 self.sync()
         return position
 
+    def _append(self, records: Sequence[Record]) -> int:
+        """Append lazily if the store can do that and none of the records must be durable at once."""
+        if all(record["event"] in _LAZY_EVENTS for record in records):
+            append_lazily = getattr(self.store, "append_lazily", self.store.append)
+            return int(append_lazily(self.name, records))
+        return self.store.append(self.name, records)
+
     def lock(self) -> AbstractContextManager[object]:
-        """The study's lock between processes."""
+        """The study's lock, which excludes other processes."""
         return self.store.lock(self.name)
 
     def now(self) -> float:
-        """Unix seconds that never jump back: the wall clock at the start, carried on by one that nobody sets."""
-        return self._wall + (_ticks() - self._began)
+        """Unix seconds that never jump back: the wall clock at the start, advanced by a monotonic clock."""
+        return self._start_time + (_ticks() - self._start_tick)
 
-    def _take(self, records: Sequence[Record]) -> None:
-        """Replay records, each told to the observer; one that looks at the study has the rest replayed meanwhile."""
-        self._coming.extend(records)
+    def _replay(self, records: Sequence[Record]) -> None:
+        """Replay records and pass each to the observer. An observer that calls `sync` replays the rest meanwhile."""
+        self._queue.extend(records)
         try:
-            while self._coming:
-                record = self._coming.popleft()
+            while self._queue:
+                record = self._queue.popleft()
                 try:
                     self._history.apply(record)
                 except StoreError as err:
@@ -103,46 +111,34 @@ class Ledger:
                 if self.observer is not None:
                     self.observer(record)
         except BaseException:
-            self._coming.clear()  # they are in the store, and read again
+            self._queue.clear()  # the next sync reads them from the store again
             raise
 
 
 def _ticks() -> float:
-    """Seconds on a clock that goes on while the machine sleeps, or others would take its trials for lost for ever."""
+    """Seconds on a monotonic clock. It counts suspended time, else heartbeats would look stale after a suspend."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
-def append(store: Store, study: str, records: Sequence[Record]) -> int:
-    """Append to a store: durably, but for a trial's start and reports, where the store has a quicker way for those.
-
-    Returns:
-        The position of the last one.
-    """
-    if all(record["event"] in _PASSING for record in records):
-        quickly = getattr(store, "append_lazily", store.append)
-        return int(quickly(study, records))
-    return store.append(study, records)
-
-
 def history_of(store: Store, name: str) -> History:
-    """Read a study that is in a store.
+    """Read the history of a study in a store.
 
     Raises:
         StoreError: If its log is damaged.
     """
     history = Ledger(store, name).sync()
     if not history.exists:
-        raise _unreadable(store, name, "Its log lacks the record that defines it. Go back to a copy of the store.")
+        raise _unreadable(store, name, "Its log has no record that defines the study. Go back to a copy of the store.")
     return history
 
 
 def _read(store: Store, name: str, after: int) -> list[Record]:
-    """Read what is new in a store, if it has the shape of records."""
+    """Read the records after position ``after`` and check that they are well-formed."""
     records = list(store.read(name, after))
     for position, record in enumerate(records, after + 1):
-        problem = problem_of(record)
+        problem = record_problem(record)
         if problem:
-            raise _unreadable(store, name, str(damaged(position, problem)))
+            raise _unreadable(store, name, str(damaged_record(position, problem)))
     return records
 
 

@@ -1,4 +1,4 @@
-"""Whether the process that took a trial is still there."""
+"""Names processes, and tells whether the process that runs a trial is still alive."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 __all__ = ["LEASE_SECONDS", "is_alive", "owner_of", "this_process"]
 
 LEASE_SECONDS = 300.0
-"""A process on another machine that was not heard of for so long counts as gone; it beats five times as often."""
+"""A process on another machine counts as dead after this long without a record. It beats five times as often."""
 
-_LOOKS_UP = sys.platform != "win32"
-"""Whether a process can be looked up. On Windows ``os.kill(pid, 0)`` is no question, but Ctrl-C."""
+_CAN_LOOK_UP = sys.platform != "win32"
+"""Whether a process can be looked up. On Windows ``os.kill(pid, 0)`` would send Ctrl-C."""
 
 
 @cache
 def this_process() -> str:
-    """Name this process so that nobody else is ever called so: ``host:pid:start``."""
+    """The unique name of this process: ``host:pid:start``."""
     return f"{_host()}:{os.getpid()}:{_start_of(os.getpid()) or 0}"
 
 
@@ -29,21 +29,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def owner_of(worker: str) -> str:
-    """The process that answers for a worker: its own, or the one that supervises it (``owner/2``)."""
+    """The process that owns a worker: the worker itself, or its supervisor (``owner/2``)."""
     return worker.partition("/")[0]
 
 
 def is_alive(owner: str, silent_for: float) -> bool:
-    """Whether a process is still there.
+    """Whether a process is alive.
 
     Args:
-        owner: As `this_process` named it.
-        silent_for: Seconds since it was last heard of. On this machine the process is looked up, but not on Windows.
+        owner: Its name, from `this_process`.
+        silent_for: Seconds since its last record. Only used for processes on other machines, and on Windows.
     """
     if owner == this_process():
         return True
     ours = re.fullmatch(rf"{re.escape(_host())}:(\d+):(.*)", owner, re.ASCII)
-    if ours is None or not _LOOKS_UP:
+    if ours is None or not _CAN_LOOK_UP:
         return silent_for < LEASE_SECONDS
     found = _start_of(int(ours[1]))
     return found is not None and str(found) == ours[2]
@@ -55,8 +55,8 @@ def _host() -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; 0 where that cannot be told, None if there is none."""
-    if not _LOOKS_UP:
+    """When a process started, in clock ticks since boot. 0 if that is unknown, None if there is no such process."""
+    if not _CAN_LOOK_UP:
         return 0
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():

@@ -1,7 +1,7 @@
-"""A lock between processes and threads that the system gives back when its holder dies; for stores on disk.
+"""A file lock between processes and threads, for stores on disk. The system releases it when its holder dies.
 
-It is a `flock` on a small file that stays there: a lock file that gets deleted could be held twice. `flock` belongs to
-the open file, so two threads of one process exclude each other as two processes do.
+It is a `flock` on a small file that is never deleted, since a deleted lock file could be locked twice. A `flock`
+belongs to the open file, so two threads of one process exclude each other just like two processes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _LOG = logging.getLogger("hpt")
 
 _NOTICE_SECONDS = 10.0
 _SHORTEST_NAP, _LONGEST_NAP = 0.0002, 0.005
-_FAR = 1 << 30
-"""Windows locks bytes against reading, so it locks one that nobody reads."""
+_LOCKED_BYTE = 1 << 30
+"""Offset of the byte that is locked on Windows. Locked bytes cannot be read, so it lies beyond the content."""
 
 _open_files: set[int] = set()
 
 
 def _close_in_child() -> None:
-    """A forked child shares the locks of its parent, and would keep them when that one dies."""
+    """Close inherited lock files: a forked child shares its parent's locks and would keep them if the parent died."""
     for fd in _open_files:
         os.close(fd)
     _open_files.clear()
@@ -47,41 +47,42 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def file_lock(path: Path, what: str, timeout: float) -> Iterator[None]:
-    """Hold the lock on a lock file, which is made if need be, with the folder that it is in, but none above that.
+    """Hold the lock on a lock file. Creates the file and its folder if missing, but no folder above that.
 
     Args:
         path: The lock file.
         what: What is locked, for messages.
-        timeout: Seconds to wait while one and the same holder keeps it.
+        timeout: Seconds to wait while the same holder keeps the lock.
 
     Raises:
-        StoreError: If it cannot be had in that time.
-        OSError: If the lock file cannot be made.
+        StoreError: If the lock is not acquired in that time.
+        OSError: If the lock file cannot be created.
     """
     process = os.getpid()
-    fd = _locked(path, what, timeout)
+    fd = _acquire(path, what, timeout)
     try:
         yield
     finally:
-        if os.getpid() == process:  # a forked child has closed its copy already
-            _give_back(fd)
+        if os.getpid() == process:  # a forked child has already closed its copy
+            _release(fd)
 
 
-def _locked(path: Path, what: str, timeout: float) -> int:
+def _acquire(path: Path, what: str, timeout: float) -> int:
+    """Open and lock the file. Returns the file descriptor."""
     while True:
-        fd = _opened(path)
+        fd = _open(path)
         try:
-            wait_for(partial(_try_lock, fd), what, timeout, partial(_read, fd))
-            _sign(fd)
+            wait_for(partial(_try_lock, fd), what, timeout, partial(_read_holder, fd))
+            _write_holder(fd)
             if os.fstat(fd).st_nlink:
                 return fd
         except BaseException:
-            _give_back(fd)
+            _release(fd)
             raise
-        _give_back(fd)  # somebody deleted the file: a lock on it excludes nobody
+        _release(fd)  # the file was deleted, so a lock on it excludes nobody
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT
     try:
         fd = os.open(path, flags, 0o666)
@@ -92,24 +93,24 @@ def _opened(path: Path) -> int:
     return fd
 
 
-def _give_back(fd: int) -> None:
+def _release(fd: int) -> None:
     with suppress(OSError):
-        _unlock(fd)  # closing alone would not do while a child that is just being forked has a copy
+        _unlock(fd)  # closing is not enough: a child that is just being forked has a copy
     _open_files.discard(fd)
     os.close(fd)
 
 
 def wait_for(attempt: Callable[[], bool], what: str, timeout: float, holder: Callable[[], str] = str) -> None:
-    """Try until it works, with a notice on the logger every ten seconds.
+    """Retry until an attempt succeeds. Logs a warning every ten seconds.
 
     Args:
-        attempt: Returns whether it worked.
+        attempt: Returns whether it succeeded.
         what: What is waited for, for messages.
-        timeout: Seconds to try for; they start anew whenever there is another holder.
-        holder: Names who is in the way as far as known, anew at each acquisition.
+        timeout: Seconds to retry. The time starts again whenever the holder changes.
+        holder: Returns a text that identifies the current holder's acquisition; empty if unknown.
 
     Raises:
-        StoreError: After ``timeout``, with what to do.
+        StoreError: After ``timeout``, with what to do about it.
     """
     if attempt():
         return
@@ -124,28 +125,28 @@ def wait_for(attempt: Callable[[], bool], what: str, timeout: float, holder: Cal
                 raise StoreError(_stuck(what, timeout, current))
             since, first = now, current
         if now >= notice:
-            _LOG.warning("Waiting for %s for %.0f s; %s has it.", what, now - start, _who(holder()))
+            _LOG.warning("Waiting for %s for %.0f s; %s holds it.", what, now - start, _name_of(holder()))
             notice = now + _NOTICE_SECONDS
         time.sleep(min(_LONGEST_NAP, max(_SHORTEST_NAP, (now - start) / 100)))
         if attempt():
             return
 
 
-def _who(holder: str) -> str:
+def _name_of(holder: str) -> str:
     return holder.partition(" at ")[0] or "another process"
 
 
 def _stuck(what: str, timeout: float, holder: str) -> str:
     return (
-        f"Waited {timeout:g} s for {what}: {_who(holder)} has it. Let that finish or end it; the store's option "
-        f"`lock_timeout` sets how long to wait."
+        f"Waited {timeout:g} s for {what}: {_name_of(holder)} holds it. Let that process finish or end it. The store's "
+        f"option `lock_timeout` sets how long to wait."
     )
 
 
 def _try_lock(fd: int) -> bool:
     try:
         if sys.platform == "win32":
-            os.lseek(fd, _FAR, os.SEEK_SET)
+            os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,21 +157,21 @@ def _try_lock(fd: int) -> bool:
 
 def _unlock(fd: int) -> None:
     if sys.platform == "win32":
-        os.lseek(fd, _FAR, os.SEEK_SET)
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
     else:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-def _sign(fd: int) -> None:
-    """Leave word of who holds the lock; the time makes it another word at each acquisition."""
+def _write_holder(fd: int) -> None:
+    """Write who holds the lock into the file. The time makes the text of each acquisition unique."""
     text = f"process {os.getpid()} at {time.time_ns()}\n"
-    with suppress(OSError):  # a full disk keeps nobody from a lock
+    with suppress(OSError):  # a full disk must not prevent locking
         os.lseek(fd, 0, os.SEEK_SET)
         os.write(fd, text.encode())
 
 
-def _read(fd: int) -> str:
+def _read_holder(fd: int) -> str:
     with suppress(OSError):
         os.lseek(fd, 0, os.SEEK_SET)
         return os.read(fd, 200).partition(b"\n")[0].decode(errors="replace")

@@ -10,23 +10,63 @@ from typing import Any, ClassVar
 
 import attrs
 
-from hpt_core.declared import MAX_INT, conditions, flag, integer, native, real, shown
+from hpt_core.decimals import DecimalSteps
 from hpt_core.errors import Mistake, SpaceError
-from hpt_core.parameters import Parameter, When, settle
+from hpt_core.parameters import Parameter, When, check_default, parse_when
 from hpt_core.scales import Cells, LinearScale, LogScale, Scale, make_cells
+from hpt_core.values import native, shown
 
 __all__ = ["Float", "Int"]
 
-_LEAST_STEP = 16  # in units of the spacing of doubles; leaves at most 2**50 values, each found back exactly
-_SLACK = 1e-9  # of a step; more than what rounding leaves in k * step, less than any mistake
+_MAX_INT = 2**53  # integers up to here are exact in a double, so in every store and spreadsheet
+_LEAST_STEP = 16  # in units of the spacing of doubles: leaves at most 2**50 values, each of which maps back exactly
+_SLACK = 1e-9  # of a step: more than the rounding error of k * step, less than any mistake
 _CONTINUOUS = "A continuous Float has no numbered values."
+
+
+def _real(found: list[Mistake], field: str, value: Any) -> float | None:
+    """A finite number as float; None, with a mistake added to ``found``, if it is not one."""
+    value = native(value)
+    if type(value) not in (int, float):
+        found.append(Mistake(field, f"must be a number. Got {shown(value)}."))
+        return None
+    try:
+        number = float(value) + 0.0  # -0.0 becomes 0.0
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        found.append(Mistake(field, f"must be a finite number. Got {shown(value)}."))
+        return None
+    return number
+
+
+def _integer(found: list[Mistake], field: str, value: Any) -> int | None:
+    """An int within +-2**53; None, with a mistake added to ``found``, if it is not one."""
+    value = native(value)
+    if type(value) is not int:
+        hint = ' A range of floats is a Float (type = "float").' if type(value) is float else ""
+        found.append(Mistake(field, f"must be an int. Got {shown(value)}.{hint}"))
+        return None
+    if abs(value) > _MAX_INT:
+        found.append(Mistake(field, f"must be an int within +-2**53. Got {shown(value)}."))
+        return None
+    return value
+
+
+def _flag(found: list[Mistake], field: str, value: Any) -> bool:
+    """A bool; False, with a mistake added to ``found``, if it is not one."""
+    value = native(value)
+    if type(value) is not bool:
+        found.append(Mistake(field, f"must be true or false. Got {shown(value)}."))
+        return False
+    return value
 
 
 def _check_range(found: list[Mistake], low: float, high: float, *, log: bool, floor: float) -> None:
     if low > high:
         found.append(Mistake("low", f"must be <= high ({high!r}). Got {low!r}."))
     elif not math.isfinite(float(high) - float(low)):
-        found.append(Mistake("high", f"must be so near low ({low!r}) that high - low is finite. Got {high!r}."))
+        found.append(Mistake("high", f"must be so close to low ({low!r}) that high - low is finite. Got {high!r}."))
     if log and low < floor:
         bound = "> 0" if low <= 0 and floor != 1 else f">= {floor!r}"
         found.append(Mistake("low", f"must be {bound} on a log scale. Got {low!r}."))
@@ -38,15 +78,15 @@ class Float(Parameter):
 
     Args:
         low: Smallest value.
-        high: Largest value; with a step it is lowered to the last multiple that fits.
-        log: Whether the scale is logarithmic; needs ``low > 0``.
-        step: Distance of neighbouring values: low, low + step, ... in decimal arithmetic, so that three steps
+        high: Largest value; with a step, lowered to the last value that the steps reach.
+        log: Whether the scale is logarithmic; requires ``low > 0``.
+        step: Distance between neighbouring values: low, low + step, ... in decimal arithmetic, so that three steps
             of 0.1 from 0 give 0.3. None: continuous.
         default: The value to start from.
-        when: ``{parent: value or [values]}``; active only then.
+        when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
 
     Raises:
-        SpaceError: With every mistake.
+        SpaceError: With every mistake found.
     """
 
     kind: ClassVar[str] = "float"
@@ -60,7 +100,7 @@ class Float(Parameter):
     size: int | None
     _scale: Scale | None
     _cells: Cells
-    _lattice: _Decimals | None
+    _steps: DecimalSteps | None
 
     def __init__(
         self,
@@ -73,32 +113,32 @@ class Float(Parameter):
         when: When = None,
     ) -> None:
         found: list[Mistake] = []
-        first, last = real(found, "low", low), real(found, "high", high)
-        log = flag(found, "log", log)
+        first, last = _real(found, "low", low), _real(found, "high", high)
+        log = _flag(found, "log", log)
         if first is not None and last is not None:
             _check_range(found, first, last, log=log, floor=sys.float_info.min)
         stride = None if step is None else _check_step(found, first, last, step)
         broken = bool(found)
-        active = MappingProxyType(conditions(found, when))
+        active = MappingProxyType(parse_when(found, when))
         if broken or first is None or last is None:
             raise SpaceError(*found)
         self._build(first, last, log, stride, default, active)
-        settle(self, found)
+        check_default(self, found)
 
     def _build(
         self, low: float, high: float, log: bool, step: float | None, default: Any, when: Mapping[str, Any]
     ) -> None:
-        lattice = None
+        steps = None
         size: int | None = 1 if low == high else None
         if step is not None:
-            lattice = _Decimals.of(low, step)
-            size = lattice.count(high)
-            high = lattice.value(size - 1)
+            steps = DecimalSteps.of(low, step)
+            size = steps.count(high)
+            high = steps.value(size - 1)
         scale: Scale | None = None
         if size is None:
             scale = LogScale(low, high) if log else LinearScale(low, high)
         cells = make_cells(size or 1, low, step or 1.0, log=log)
-        self.__attrs_init__(low, high, log, step, default, when, size, scale, cells, lattice)
+        self.__attrs_init__(low, high, log, step, default, when, size, scale, cells, steps)
 
     def to_unit(self, value: float) -> float:
         """See `Parameter.to_unit`."""
@@ -112,12 +152,12 @@ class Float(Parameter):
         """See `Parameter.contains`."""
         if type(value) is not float or not self.low <= value <= self.high:
             return False
-        return self._lattice is None or self.value_at(self.index_of(value)) == value
+        return self._steps is None or self.value_at(self.index_of(value)) == value
 
     def value_at(self, i: int) -> float:
         """See `Parameter.value_at`."""
-        if self._lattice is not None:
-            return self._lattice.value(i)
+        if self._steps is not None:
+            return self._steps.value(i)
         if self.size is None:
             raise TypeError(_CONTINUOUS)
         return self.low
@@ -129,13 +169,13 @@ class Float(Parameter):
         return round((value - self.low) / self.step) if self.step and self.size > 1 else 0
 
     def accept(self, value: Any) -> tuple[float | None, str]:
-        """See `Parameter.accept`; what is off the step by rounding only (1e-9 of a step) is put on it."""
+        """See `Parameter.accept`; a value that misses a step only by rounding (1e-9 of the step) is moved onto it."""
         plain = native(value)
         slack = _SLACK * self.step if self.step else 0.0
         if type(plain) not in (int, float) or not self.low - slack <= plain <= self.high + slack:
             return None, f"must be {self.describe()}. Got {shown(plain)}."
         number = float(plain)
-        if self._lattice is None or self.size is None:
+        if self._steps is None or self.size is None:
             return number, ""
         nearest = self.value_at(min(max(self.index_of(number), 0), self.size - 1))
         if abs(nearest - number) > slack:
@@ -158,7 +198,7 @@ class Float(Parameter):
 
 
 def _check_step(found: list[Mistake], low: float | None, high: float | None, given: Any) -> float | None:
-    step = real(found, "step", given)
+    step = _real(found, "step", given)
     if step is None:
         return None
     if step <= 0:
@@ -166,40 +206,8 @@ def _check_step(found: list[Mistake], low: float | None, high: float | None, giv
     elif low is not None and high is not None and low < high:
         least = _LEAST_STEP * math.ulp(max(abs(low), abs(high)))
         if step <= high - low and step < least:
-            found.append(Mistake("step", f"must be >= {least!r} here, or floats cannot tell. Got {step!r}."))
+            found.append(Mistake("step", f"must be >= {least!r}, the least that floats here resolve. Got {step!r}."))
     return step
-
-
-@attrs.frozen
-class _Decimals:
-    """The values (first + i * stride) / unit: integers, so that each is the nearest float to its decimal."""
-
-    first: int
-    stride: int
-    unit: int
-
-    @classmethod
-    def of(cls, low: float, step: float) -> _Decimals:
-        (a, p), (b, q) = _decimal(low), _decimal(step)
-        places = max(0, -p, -q)
-        return cls(a * 10 ** (p + places), b * 10 ** (q + places), 10**places)
-
-    def value(self, i: int) -> float:
-        return (self.first + i * self.stride) / self.unit
-
-    def count(self, high: float) -> int:
-        digits, power = _decimal(high)
-        scale: int = 10 ** abs(power)
-        last = digits * self.unit * scale if power >= 0 else digits * self.unit // scale
-        return (last - self.first) // self.stride + 1
-
-
-def _decimal(x: float) -> tuple[int, int]:
-    """Digits and power of ten of the shortest decimal that reads back as ``x``."""
-    mantissa, _, power = repr(x).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0")
-    return int(whole + fraction), int(power or 0) - len(fraction)
 
 
 @attrs.frozen(init=False, eq=False, repr=False)
@@ -208,14 +216,14 @@ class Int(Parameter):
 
     Args:
         low: Smallest value, within +-2**53.
-        high: Largest value; it is lowered to the last step that fits.
-        log: Whether the scale is logarithmic; needs ``low >= 1``.
-        step: Distance of neighbouring values, >= 1.
+        high: Largest value; lowered to the last value that the steps reach.
+        log: Whether the scale is logarithmic; requires ``low >= 1``.
+        step: Distance between neighbouring values, >= 1.
         default: The value to start from.
-        when: ``{parent: value or [values]}``; active only then.
+        when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
 
     Raises:
-        SpaceError: With every mistake.
+        SpaceError: With every mistake found.
     """
 
     kind: ClassVar[str] = "int"
@@ -240,24 +248,24 @@ class Int(Parameter):
         when: When = None,
     ) -> None:
         found: list[Mistake] = []
-        first, last = integer(found, "low", low), integer(found, "high", high)
-        log = flag(found, "log", log)
-        stride = integer(found, "step", step)
+        first, last = _integer(found, "low", low), _integer(found, "high", high)
+        log = _flag(found, "log", log)
+        stride = _integer(found, "step", step)
         if first is not None and last is not None:
             _check_range(found, first, last, log=log, floor=1)
         if stride is not None and stride < 1:
             found.append(Mistake("step", f"must be an int >= 1. Got {stride}."))
-        elif first is not None and last is not None and (last - first) // (stride or 1) >= MAX_INT:
+        elif first is not None and last is not None and (last - first) // (stride or 1) >= _MAX_INT:
             found.append(Mistake("step", f"must leave at most 2**53 values. Got {stride}."))
         broken = bool(found)
-        active = MappingProxyType(conditions(found, when))
+        active = MappingProxyType(parse_when(found, when))
         if broken or first is None or last is None or stride is None:
             raise SpaceError(*found)
         size = (last - first) // stride + 1
         cells = make_cells(size, first, stride, log=log)
         end = first + (size - 1) * stride
         self.__attrs_init__(first, end, log, stride, default, active, size, cells)
-        settle(self, found)
+        check_default(self, found)
 
     def from_unit(self, u: float) -> int:
         """See `Parameter.from_unit`."""

@@ -1,4 +1,4 @@
-"""Opening a study: create it in its store, or resume what is there; say what changed; take back what was lost."""
+"""Opens a study: creates it in its store, or resumes the recorded one and reports what has changed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LOG = logging.getLogger("hpt")
 
 
 def open_study(study: Study) -> None:
-    """Create the study in its store, or resume the one that is there, as a process that joins it.
+    """Create the study in its store or resume the recorded one, and record that this process joined it.
 
     Args:
-        study: Gets the sampler and the seed that were recorded, where it left them open.
+        study: The study. It takes the recorded sampler and seed if it was given none.
 
     Raises:
-        DefinitionChangedError: If the recorded one is defined otherwise, and the change was not accepted.
+        DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
     """
     ledger = study.ledger
     with ledger.mutex, ledger.lock():
@@ -38,7 +38,7 @@ def open_study(study: Study) -> None:
         if history.exists:
             _adopt(study, history)
             records += _amendments(study, history)
-            _tell_other_software(study, history)
+            _warn_of_other_software(study, history)
         else:
             study.sampler = study.sampler or study.plugins.make("sampler", study.plugins.default("sampler"))
             if study.settings.seed is None:
@@ -49,7 +49,7 @@ def open_study(study: Study) -> None:
 
 
 def _definition(study: Study, *, brief: bool = False) -> dict[str, Any]:
-    """The study at hand as data; ``brief``: without options of components that have their defaults."""
+    """The definition of this study; ``brief``: without the options that have their defaults."""
     settings, describe = study.settings, partial(study.plugins.describe, brief=brief)
     return {
         "space": study.space.to_json(),
@@ -66,7 +66,7 @@ def _definition(study: Study, *, brief: bool = False) -> dict[str, Any]:
 
 
 def _adopt(study: Study, history: History) -> None:
-    """Take from the recorded study what this one leaves open."""
+    """Take the recorded sampler, seed and number of workers if this study was given none."""
     if study.sampler is None:
         definitions.refuse_code(history.definition["sampler"], "sampler")
         study.sampler = study.plugins.make("sampler", history.definition["sampler"], "sampler")
@@ -78,22 +78,22 @@ def _adopt(study: Study, history: History) -> None:
 def _amendments(study: Study, history: History) -> list[events.Record]:
     now = _definition(study)
     before = definitions.with_later_options(history.definition, now, _definition(study, brief=True))
-    if before["evaluator"] is None or now["evaluator"] is None:  # ask/tell: who evaluates may come and go
+    if before["evaluator"] is None or now["evaluator"] is None:  # with ask/tell, an evaluator may be added or removed
         known = before if now["evaluator"] is None else now
         before |= {key: known[key] for key in ("evaluator", "evidence")}
         now |= {key: known[key] for key in ("evaluator", "evidence")}
     if before["reproducible"] and now["reproducible"] and not any(trial.attempt for trial in history.trials):
-        before["reproducible"] = now["reproducible"]  # nothing was decided yet
+        before["reproducible"] = now["reproducible"]  # no decision was made yet
     found = definitions.differences(before, now)
     if found and not study.amend:
         head = (
             f"The study {study.name!r} is recorded with another definition. "
-            "Give this one another name, or accept the change: amend=True in Python, --amend in the shell."
+            "Choose another name, or accept the change with amend=True in Python or --amend in the shell."
         )
         raise DefinitionChangedError(head, *found)
     if found:
         changes = "; ".join(str(mistake).removesuffix(".") for mistake in found)
-        _LOG.warning("The study %r goes on amended: %s.", study.name, changes)
+        _LOG.warning("The study %r is resumed with an amended definition: %s.", study.name, changes)
     if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []
@@ -103,7 +103,7 @@ def _provenance(study: Study) -> dict[str, Any]:
     return provenances.provenance([study.sampler, study.evaluator, study.store, study.executor, *study.rules])
 
 
-def _tell_other_software(study: Study, history: History) -> None:
+def _warn_of_other_software(study: Study, history: History) -> None:
     found = provenances.differences(history.provenance, _provenance(study))
     if found:
-        _LOG.warning("The study %r was last run with other software: %s.", study.name, "; ".join(found))
+        _LOG.warning("The study %r was last run with different software: %s.", study.name, "; ".join(found))

@@ -1,7 +1,7 @@
-"""Options: a component is an attrs class, its fields are its options.
+"""Options: a component is an attrs class, and its fields are its options.
 
-One mechanism turns a TOML table, Python keywords or ``-o key=value`` into a component, refuses what is unknown
-or of the wrong type with the key's path, and lists the options for ``hpt plugins show``.
+One mechanism turns a TOML table, Python keywords or ``-o key=value`` into a component, rejects unknown options and
+wrong types with the key's path, and lists the options for ``hpt plugins show``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, get_args, get_type_hints
 
 import attrs
 
-from hpt_core.declared import native
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
-from hpt_core.structure import Structure, wrong
+from hpt_core.structure import Structure, invalid_value
+from hpt_core.values import native
 
 __all__ = ["annotations_of", "build", "inline_option", "option", "option_fields"]
 
@@ -39,21 +39,22 @@ def option(
     """An attrs field that is an option of a component.
 
     Args:
-        default: The default; without one (and without ``factory``) the option must be given. An option that is itself a
-            component may have ``{"use": name}``, which `build` makes (None if nobody offers it and it may be none).
+        default: The default; without one (and without ``factory``) the option is required. The default of an option
+            that is itself a component may be ``{"use": name}``, from which `build` makes the component (None if no
+            plugin offers it and the option may be None).
         help: One sentence for ``hpt plugins show`` and the docs.
-        ge: A number, also each one in a list or table, must be >= this; None: no such bound.
-        gt: A number must be > this.
-        le: A number must be <= this.
-        lt: A number must be < this.
+        ge: Lower bound (>=) of a number, or of each number in a list or table; None: no such bound.
+        gt: Lower bound (>).
+        le: Upper bound (<=).
+        lt: Upper bound (<).
         factory: Makes a mutable default.
-        converter: Applied to what was given, as by `attrs.field`.
-        inline: The option is a component that shares its table with the other options of the class: it takes ``use``
-            and every key that none of them has. One option of a class may be so.
+        converter: Applied to the given value, as by `attrs.field`.
+        inline: Whether the option is a component that shares its table with the other options of the class: it gets
+            ``use`` and every key that is not one of them. At most one option of a class may be inline.
 
     Returns:
-        What `attrs.field` returns. Values are checked against the annotation also when the component is made by hand,
-        as strictly as those from a file: True is no int.
+        What `attrs.field` returns. A value is checked against the annotation as strictly when the component is made in
+        Python as when it comes from a file: True is not an int. A path may begin with ``~``.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}, "inline": inline}
@@ -73,86 +74,88 @@ def option_fields(cls: type) -> list[attrs.Attribute[Any]]:
 
 
 def inline_option(cls: type) -> str | None:
-    """The option of a class that shares its table with the others (see `option`), None where there is none."""
+    """The name of the inline option of a class (see `option`); None if it has none."""
     return next((field.name for field in option_fields(cls) if field.metadata.get("inline")), None)
 
 
 def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | None = None) -> Any:
-    """Make a component from the options that a user gave.
+    """Make a component from options given by a user.
 
     Args:
         cls: The component's class.
-        given: Option name -> value as TOML or Python gave it.
-        path: Key path of the options, for messages (``sampler``).
-        resolve: Called as ``resolve(protocol, value, path)`` where an option is itself a component.
+        given: Option name -> value, as read from TOML or passed from Python.
+        path: Key path of the options, for messages, such as ``sampler``.
+        resolve: Called as ``resolve(protocol, value, path)`` for an option that is itself a component.
 
     Returns:
         An instance of ``cls``.
 
     Raises:
         UsageError: With every mistake found.
-        PluginError: If the class itself is at fault.
+        PluginError: If the class itself is defined wrongly.
     """
     fields = {field.name: field for field in option_fields(cls)}
     hints, part = annotations_of(cls), partial(_part, resolve)
     values: dict[str, Any] = {}
     mistakes: list[Mistake] = []
-    for name in dict.fromkeys([*given, *fields]):  # mistakes are told in the order of the input
+    for name in dict.fromkeys([*given, *fields]):  # mistakes are reported in the order of the input
         where = _join(path, name)
         if name not in fields:
-            mistakes.append(Mistake(where, _unknown(cls, name)))
+            mistakes.append(Mistake(where, _unknown_option(cls, name)))
             continue
         field = fields[name]
-        kind = Any if field.converter else hints.get(name, Any)  # a converter knows what it takes
+        kind = Any if field.converter else hints.get(name, Any)  # the converter checks its own input
         structure = Structure(field.metadata.get("bounds", {}), part)
         try:
             if name in given:
                 values[name] = structure.of(native(given[name]), kind, where)
             elif isinstance(field.default, Mapping) and "use" in field.default:
-                values[name] = _by_default(structure, field.default, kind, where)
+                values[name] = _default_component(structure, field.default, kind, where)
             elif field.default is attrs.NOTHING:
-                mistakes.append(Mistake(where, f"This option must be given. {field.metadata.get('help', '')}".strip()))
+                mistakes.append(Mistake(where, f"This option is required. {field.metadata.get('help', '')}".strip()))
         except UsageError as err:
             mistakes += err.mistakes
     if mistakes:
         raise UsageError(*mistakes)
-    return _made(cls, values, path)
+    return _instance(cls, values, path)
 
 
 def _validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     cls: type = type(instance)
-    structure = Structure(attribute.metadata["bounds"], lambda _kind, part, _path: part)  # it was checked when made
+    structure = Structure(attribute.metadata["bounds"], lambda _kind, part, _path: part)  # checked when it was made
     try:
         checked = structure.of(value, annotations_of(cls).get(attribute.name, Any), attribute.name)
     except UsageError as err:
-        told = (f"The `{m.path}` option of {cls.__name__} {m.message.replace('Must', 'must', 1)}" for m in err.mistakes)
-        raise UsageError(*told) from None
-    if isinstance(checked, Path) and isinstance(value, str):  # as from a file, too
+        owner, mistakes = cls.__name__, err.mistakes
+        raise UsageError(
+            *(f"The `{m.path}` option of {owner} {m.message.replace('Must', 'must', 1)}" for m in mistakes)
+        ) from None
+    if isinstance(checked, Path):  # a string becomes a path here as well, and "~" the home folder
         object.__setattr__(instance, attribute.name, checked)
 
 
 @cache
 def annotations_of(cls: type) -> Mapping[str, Any]:
-    """The annotations of a component class, evaluated.
+    """The evaluated annotations of a component class.
 
     Raises:
-        PluginError: If one names what is not there.
+        PluginError: If one uses a name that does not exist at runtime.
     """
     try:
         return get_type_hints(cls) if attrs.has(cls) else {}
     except (AttributeError, NameError, SyntaxError, TypeError) as err:
-        hint = "import it outside `if TYPE_CHECKING:`"
-        msg = f"The options of {cls.__name__} are annotated with what is not there at runtime, {err}: {hint}."
+        hint = "Import what they use outside `if TYPE_CHECKING:`."
+        msg = f"The annotations of the options of {cls.__name__} cannot be evaluated at runtime: {err}. {hint}"
         raise PluginError(msg) from None
 
 
-def _unknown(cls: type, name: str) -> str:
+def _unknown_option(cls: type, name: str) -> str:
     names = sorted(field.name for field in option_fields(cls))
-    known = ", ".join(names) or ("none" if attrs.has(cls) else "none, as it is no attrs class")
+    known = ", ".join(names) or ("none" if attrs.has(cls) else "none, because it is not an attrs class")
     return f"{cls.__name__} has no such option.{did_you_mean(name, names)} Its options: {known}."
 
 
-def _by_default(structure: Structure, default: Any, kind: Any, path: str) -> Any:
+def _default_component(structure: Structure, default: Any, kind: Any, path: str) -> Any:
     try:
         return structure.of(default, kind, path)
     except UsageError:
@@ -162,14 +165,14 @@ def _by_default(structure: Structure, default: Any, kind: Any, path: str) -> Any
 
 
 def _part(resolve: _Resolve | None, kind: type, value: Any, path: str) -> Any:
-    """A component, or a table of options within the options; with an inline component it may be given as that alone."""
+    """Make a component, or an attrs class that groups options; one with an inline option also accepts that alone."""
     if not attrs.has(kind):
         return resolve(kind, value, path) if resolve else value
     inline = inline_option(kind)
     if isinstance(value, Mapping) and (inline is None or (inline in value and "use" not in value)):
         return build(kind, value, path, resolve)
     if inline is None:
-        raise wrong(path, "a table", value)
+        raise invalid_value(path, "a table", value)
     given = {inline: value}
     if isinstance(value, Mapping):
         names = {field.name for field in option_fields(kind)} - {inline}
@@ -177,18 +180,18 @@ def _part(resolve: _Resolve | None, kind: type, value: Any, path: str) -> Any:
         given = {inline: {name: item for name, item in value.items() if name not in names}, **own}
     try:
         return build(kind, given, path, resolve)
-    except UsageError as err:  # the user wrote no such key
+    except UsageError as err:  # the inline option's own key is not in the user's input
         moved = [attrs.evolve(m, path=m.path.replace(f"{path}.{inline}", path, 1)) for m in err.mistakes]
         raise UsageError(*moved) from err
 
 
-def _made(cls: type, values: Mapping[str, Any], path: str) -> Any:
+def _instance(cls: type, values: Mapping[str, Any], path: str) -> Any:
     try:
         return cls(**values)
     except UsageError as err:
         raise UsageError(*(Mistake(_join(path, m.path), m.message) for m in err.mistakes)) from err
     except Exception as err:
-        message = f"{cls.__name__} cannot be made of these options: {type(err).__name__}: {err}"
+        message = f"{cls.__name__} cannot be created from these options: {type(err).__name__}: {err}"
         raise UsageError(Mistake(path, message)) from err
 
 

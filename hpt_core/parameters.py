@@ -1,36 +1,38 @@
-"""What every kind of parameter has in common: its values, its place in the unit interval, its conditions."""
+"""The base of all parameter kinds: values, unit coordinates, default and conditions."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpt_core.declared import freeze, thaw
 from hpt_core.errors import Mistake, SpaceError
+from hpt_core.values import freeze, json_problem, native, shown, thaw
 
 if TYPE_CHECKING:
     from hpt_core.scales import Cells
 
-__all__ = ["Parameter", "Params", "When", "settle"]
+__all__ = ["Parameter", "Params", "When", "check_default", "parse_when"]
 
 Params = dict[str, Any]
 """A configuration: the value of each *active* parameter by name, as native JSON-shaped Python values."""
 
 When = Mapping[str, Any] | None
+"""The conditions of a parameter as declared; `parse_when` gives their normal form."""
 
-_MOVE = 0.1
+_MOVE = 0.1  # distance of a neighbour on the unit interval, for a continuous parameter
 
 
 class Parameter(ABC):
-    """What all kinds have in common.
+    """A parameter of a search space.
 
     Attributes:
-        default: The declared default; None without one.
-        when: Parent -> the values of it under which this parameter is active; all must hold. Empty: always.
-        size: How many values there are; None if continuous.
-        ordered: Whether the values have an order that means something.
+        default: The declared default; None if there is none.
+        when: Parent -> the values of that parent for which this parameter is active. All conditions must hold; an empty
+            mapping means that it is always active.
+        size: Number of values; None if continuous.
+        ordered: Whether the order of the values is meaningful.
         kind: The ``type`` of the table form.
     """
 
@@ -43,15 +45,15 @@ class Parameter(ABC):
 
     @property
     def has_lists(self) -> bool:
-        """Whether lists are among the values."""
+        """Whether some of the values are lists."""
         return False
 
     def to_unit(self, value: Any) -> float:
-        """The unit coordinate of a valid value: a lattice point, or the centre of the value's cell."""
+        """The unit coordinate of a valid value: a lattice point if continuous, else the centre of the value's cell."""
         return self._cells.unit(self.index_of(value))
 
     def from_unit(self, u: float) -> Any:
-        """The value at ``u`` in [0, 1]; what lies outside counts as the nearer end."""
+        """The value at ``u`` in [0, 1]; a coordinate outside is clipped to the nearer end."""
         return self.value_at(self._cells.index(u))
 
     def snap(self, u: float) -> float:
@@ -60,7 +62,7 @@ class Parameter(ABC):
 
     @abstractmethod
     def contains(self, value: Any) -> bool:
-        """Whether ``value`` is one of the values, of exactly the native type that `from_unit` gives."""
+        """Whether ``value`` is one of the values, of exactly the native type that `from_unit` returns."""
 
     @abstractmethod
     def value_at(self, i: int) -> Any:
@@ -68,33 +70,33 @@ class Parameter(ABC):
 
     @abstractmethod
     def index_of(self, value: Any) -> int:
-        """Number of a valid value of a finite parameter."""
+        """The number of a valid value of a finite parameter; the inverse of `value_at`."""
 
     @abstractmethod
     def accept(self, value: Any) -> tuple[Any, str]:
-        """Turn what a user gave into a value.
+        """Turn user input into a value.
 
         Returns:
-            The native value and an empty string, or None and what is wrong.
+            The native value and an empty string, or None and a description of the problem.
         """
 
     @abstractmethod
     def describe(self) -> str:
-        """What a value must be, for messages: ``a number in [0.0, 1.0]``."""
+        """What a value must be, for messages, such as ``a number in [0.0, 1.0]``."""
 
     def middle(self) -> Any:
-        """Where to start without a default: the middle value, the first choice of a categorical."""
+        """The value to start from without a default: the middle one; of a categorical, the first choice."""
         return self.from_unit(0.5)
 
     def start(self) -> Any:
-        """The default, or else the middle."""
+        """The value to start from: the default, else `middle`."""
         return self.middle() if self.default is None else thaw(freeze(self.default))
 
     def neighbours(self, value: Any) -> list[Any]:
-        """The values one exchange away.
+        """The values one step away from ``value``.
 
-        Finite: the next ones down and up, of an unordered parameter all others. Continuous: 0.1 of the unit
-        range down and up, no further than the ends.
+        Finite and ordered: the next lower and the next higher value. Finite and unordered: all other values.
+        Continuous: the values 0.1 of the unit interval below and above, clipped to the range.
         """
         if self.size is None:
             u = self.to_unit(value)
@@ -145,8 +147,16 @@ def _rebuild(cls: type[Parameter], table: dict[str, Any]) -> Parameter:
     return cls(*choices, **table)
 
 
-def settle(parameter: Parameter, found: list[Mistake]) -> None:
-    """Check the default, replace it by the value it means, and raise what was found."""
+def check_default(parameter: Parameter, found: list[Mistake]) -> None:
+    """Replace a parameter's default by the native value that it stands for.
+
+    Args:
+        parameter: The parameter, complete but for this check.
+        found: The mistakes found so far in its declaration.
+
+    Raises:
+        SpaceError: With all mistakes, if there are any.
+    """
     if parameter.default is not None:
         value, problem = parameter.accept(parameter.default)
         if problem:
@@ -154,3 +164,37 @@ def settle(parameter: Parameter, found: list[Mistake]) -> None:
         object.__setattr__(parameter, "default", value)
     if found:
         raise SpaceError(*found)
+
+
+def parse_when(found: list[Mistake], when: Any) -> dict[str, tuple[Any, ...]]:
+    """The normal form of ``when``: parent -> tuple of the values that activate the parameter.
+
+    Args:
+        found: Mistakes are added here.
+        when: As declared: None, or a mapping of parent -> value or list of values.
+    """
+    if when is None:
+        return {}
+    if not isinstance(when, Mapping):
+        example = '{"model": "svm"}'
+        found.append(Mistake("when", f"must map parents to values, as in {example}. Got {shown(when)}."))
+        return {}
+    return {str(parent): _activating(found, parent, given) for parent, given in when.items()}
+
+
+def _activating(found: list[Mistake], parent: Any, given: Any) -> tuple[Any, ...]:
+    values: Sequence[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
+    field = f"when.{parent}"
+    if not isinstance(parent, str):
+        found.append(Mistake(field, f"must be keyed by a parameter's name. Got {shown(parent)}."))
+    if not values:
+        found.append(Mistake(field, "must list at least one value. Got none, so it could never be active."))
+    kept: dict[str, Any] = {}
+    for value in values:
+        plain = list(map(native, value)) if isinstance(value, (list, tuple)) else native(value)
+        problem = json_problem(plain)
+        if problem:
+            found.append(Mistake(field, f"{problem}. Got {shown(value)}."))
+        else:
+            kept.setdefault(repr(plain), plain)
+    return tuple(kept.values())

@@ -13,14 +13,14 @@ __all__ = ["non_dominated"]
 
 
 def non_dominated(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows no other row dominates (is nowhere worse and somewhere better). Equal rows are both kept.
+    """Find the rows that no other row dominates (is nowhere worse and somewhere better). Equal rows are all kept.
 
     Args:
         losses: (n, m), smaller is better.
 
     Returns:
-        (n,) booleans. Takes O(n log n + n f) for f points on the front: rows are visited in lexicographic order, and
-        a row can only be dominated by one before it.
+        (n,) booleans. Takes O(n log n + n f) for f points on the front: rows are visited in lexicographic order, in
+        which a row can only be dominated by an earlier one.
     """
     keep = np.zeros(len(losses), dtype=bool)
     front = np.empty((0, losses.shape[1]))

@@ -1,4 +1,4 @@
-"""What is known of one plugin."""
+"""The description of one plugin."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["PluginInfo"]
 
 @attrs.define
 class PluginInfo:
-    """What is known of one plugin.
+    """The description of one plugin.
 
     Attributes:
-        name: Its entry point's name.
-        distribution: The installed distribution that it came with; empty for one registered by a program.
-        version: That distribution's version.
-        problem: Why it is not in use; empty for one that is.
+        name: The name of its entry point.
+        distribution: The installed distribution that provides it; empty if a program registered it.
+        version: The version of that distribution.
+        problem: Why it is not in use; empty if it is.
         components: Kind -> names of the components that it declares.
         hooks: Names of the hooks that it implements.
-        collisions: What it offers that another plugin offers too, in words; such a name cannot be used.
-        seconds: How long its module took to import.
+        collisions: Descriptions of its components whose names another plugin offers too; such a name cannot be used.
+        seconds: Import time of its module.
     """
 
     name: str
@@ -42,14 +42,14 @@ class PluginInfo:
 
     @property
     def not_in_use(self) -> str:
-        """That it is not in use, and why, as a sentence."""
+        """Why it is not in use, as the rest of a sentence that begins with the plugin."""
         end = "" if self.problem.endswith((".", "?")) else "."
         return f"is not in use: {self.problem}{end}"
 
     @classmethod
     def of(cls, point: EntryPoint) -> PluginInfo:
-        """What an entry point tells before it is loaded."""
+        """The description of an entry point that has not been loaded."""
         if point.dist is None:
             return cls(point.name)
-        told = point.dist.metadata  # parsed anew at each access: with a hundred plugins that is most of the start
-        return cls(point.name, told["Name"], told["Version"])
+        metadata = point.dist.metadata  # each access parses it again, which dominates the start with 100 plugins
+        return cls(point.name, metadata["Name"], metadata["Version"])

@@ -1,11 +1,12 @@
-"""With what a study was run: plugins, versions, environment; recorded, and compared when it goes on."""
+"""The provenance of a study: the software that it was run with, recorded and compared when the study is resumed."""
 
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from typing import Any
 
 import attrs
@@ -15,27 +16,31 @@ from hpt_core.options import option_fields
 __all__ = ["differences", "provenance"]
 
 _ALWAYS = ("hpt-core", "numpy")
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
+_DEVELOPMENT = re.compile(r"""extra\s*==\s*["'](dev|docs?|lint|tests?|testing|typing)["']""")
 
 
 def provenance(components: Iterable[object]) -> dict[str, Any]:
-    """Describe what a study is run with, as JSON-shaped data.
+    """Describe the software that a study is run with, as JSON-shaped data.
 
     Args:
-        components: The study's components; the distributions that their classes come from are looked up.
+        components: The study's components. Their distributions and the installed requirements of those are recorded.
     """
     packages = set(_ALWAYS)
     for component in components:
         for cls in _classes(component):
-            packages.update(_distributions(cls.__module__.partition(".")[0]))
+            for distribution in _distributions(cls.__module__.partition(".")[0]):
+                packages.update((distribution, *_requirements(distribution)))
+    versions = {name: _version(name) for name in sorted(packages)}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in sorted(packages)},
+        "packages": {name: number for name, number in versions.items() if number},
     }
 
 
 def _classes(component: object) -> Iterator[type]:
-    """The class of a component and those of the components that are its options."""
+    """The class of a component and those of the components in its options."""
     yield type(component)
     for field in option_fields(type(component)):
         value = getattr(component, field.name)
@@ -45,7 +50,7 @@ def _classes(component: object) -> Iterator[type]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what changed between two provenances, one sentence each; empty where nothing did."""
+    """List what changed between two provenances, in words. Empty if nothing did."""
     found = [
         f"{key} was {before.get(key)}, is now {now.get(key)}"
         for key in ("python", "platform")
@@ -53,7 +58,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
     old, new = before.get("packages", {}), now.get("packages", {})
     found += [
-        f"{name} was {old.get(name, 'absent')}, is now {new.get(name, 'absent')}"
+        f"{name} was {old.get(name, 'not recorded')}, is now {new.get(name, 'not used')}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
@@ -62,13 +67,22 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 @cache
 def _distributions(package: str) -> tuple[str, ...]:
-    # The whole table takes long to make: a plugin's distribution is nearly always named like its package.
+    # packages_distributions() is slow, and a plugin's distribution is nearly always named like its package.
     guess = package.replace("_", "-")
     if _version(guess):
         return (guess,)
     if package in ("__main__", "builtins"):
         return ()
     return tuple(packages_distributions().get(package, ()))
+
+
+@cache
+def _requirements(distribution: str) -> tuple[str, ...]:
+    """The names of what a plugin's distribution requires, such as the library that it wraps."""
+    if distribution == "hpt-core":  # the same for every study
+        return ()
+    wanted = (text for text in requires(distribution) or () if not _DEVELOPMENT.search(text))
+    return tuple(_NAME.findall(text)[0] for text in wanted)
 
 
 @cache

@@ -1,6 +1,6 @@
-"""What each record of a log does to the state of a study: states, fencing of attempts, signs, the best.
+"""Replays the records of a log into the state of a study: trial states, fencing of old attempts, the best trial.
 
-All meaning of the records lives here, once. A store only keeps them in order.
+This is the only module that gives records their meaning. A store only keeps them in order.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from hpt_core.definition import Defined
 from hpt_core.errors import StoreError, UsageError
 from hpt_core.events import FORMAT, Record
 from hpt_core.liveness import owner_of
+from hpt_core.record_schema import damaged_record
 from hpt_core.space import Space
 from hpt_core.trial import Failure, Report, State, Trial
-from hpt_core.wellformed import damaged
 
 __all__ = ["Replayed"]
 
 
 class Replayed(Defined):
-    """The state that a history is read from; `hpt_core.history.History` describes the attributes."""
+    """The replayed state of a study. `hpt_core.history.History` describes the attributes."""
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []
@@ -32,7 +32,7 @@ class Replayed(Defined):
         self.definition = {}
         self.provenance: Mapping[str, Any] = {}
         self.workers: dict[str, float] = {}
-        self.outdated: set[str] = set()  # processes that run the study as it was before it was amended
+        self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
         self.stop: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}
         self.clock: float | None = None
@@ -42,7 +42,7 @@ class Replayed(Defined):
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
-        self._objectives_of: dict[str, tuple[str, ...]] = {}  # those that each process runs the study for
+        self._objectives_of: dict[str, tuple[str, ...]] = {}  # process -> the objectives that it joined with
         self._columns = Columns({})
         self._best: int | None = None
         self._active_seconds = 0.0
@@ -51,7 +51,7 @@ class Replayed(Defined):
 
     @property
     def space(self) -> Space:
-        """The search space as it is now (amendments included)."""
+        """The current search space, amendments included."""
         if self._space is None:
             raise StoreError("The study has no records yet, so it has no space.")
         return self._space
@@ -60,36 +60,36 @@ class Replayed(Defined):
         """Replay further records, in the order of the log.
 
         Raises:
-            StoreError: If they cannot be the log of a study.
+            StoreError: If they are not the log of a study.
         """
         for record in records:
             self.apply(record)
 
     def apply(self, record: Record) -> None:
-        """Replay one record. A kind of record that is not known is passed over: it is from a later hpt."""
+        """Replay one record. Unknown events are ignored: they come from a later hpt."""
         try:
             time, event = record["time"], record["event"]
             self._latest = max(self._latest, time)
             if self._last_time is None or (event in ("amended", "joined") and not self._is_behind(time)):
-                self._last_time = time  # nobody worked in between
-            elif time > self._last_time:  # another machine's clock may be behind
+                self._last_time = time  # an idle gap, which does not count as work
+            elif time > self._last_time:  # the clock of another machine may be behind
                 self._active_seconds += time - self._last_time
                 self._last_time = time
             if event in _HANDLERS:
                 _HANDLERS[event](self, record)
         except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
-            raise damaged(self.position + 1, f"{type(err).__name__}: {err}") from err
+            raise damaged_record(self.position + 1, f"{type(err).__name__}: {err}") from err
         self.position += 1
 
     def _is_behind(self, time: float) -> bool:
-        """Whether somebody joins others who are at work, by a clock that is behind theirs: no time passed between."""
+        """Whether a process with a clock that is behind joins while trials are running: that is not an idle gap."""
         running = any(trial.state is State.RUNNING for trial in self.open.values())
         return running and self._last_time is not None and time < self._last_time
 
     def _created(self, record: Record) -> None:
         if record["format"] > FORMAT:
             newer = f"It was written by a newer hpt (log format {record['format']}, known: {FORMAT})"
-            raise StoreError(f"{newer}: update hpt-core; the log was left as it is.")
+            raise StoreError(f"{newer}: update hpt-core. The log was not changed.")
         self.provenance = record["provenance"]
         self._define(record["definition"])
 
@@ -102,7 +102,7 @@ class Replayed(Defined):
 
     def _amended(self, record: Record) -> None:
         before = self.objectives
-        if record.get("differences"):  # else only who evaluates came or went
+        if record.get("differences"):  # none: only the evaluator was added or removed
             self.outdated.update(self.workers)
         self._define(record["definition"])
         self._best = None
@@ -147,16 +147,16 @@ class Replayed(Defined):
         else:
             trial = self.trials[number]
             if trial.finished or trial.invalid is not None or record["attempt"] != trial.attempt + 1:
-                return  # a worker that was thought dead; what it does is not the trial's history
+                return  # from a worker that was declared dead; the trial has moved on without it
             if not self.resumable:
-                trial.reports = []  # it begins anew
+                trial.reports = []  # the trial starts over
         trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
         trial.started, trial.reason, trial.rule = record["time"], "", ""
         self.workers[owner_of(trial.worker)] = self._latest
         self._columns.set_state(trial)
 
     def _current(self, record: Record) -> Trial | None:
-        """The record's trial, if it runs and the record comes from the attempt that is running."""
+        """The record's trial, if the record comes from its running attempt."""
         trial = self.trials[record["trial"]]
         running = trial.state is State.RUNNING and record["attempt"] == trial.attempt
         return trial if running else None
@@ -180,7 +180,7 @@ class Replayed(Defined):
     def _set_aside(self, trial: Trial, state: State) -> None:
         trial.state = state
         self._columns.set_state(trial)
-        if trial.invalid is not None:  # it is not taken up again
+        if trial.invalid is not None:  # an invalid trial is not resumed
             self.open.pop(trial.number, None)
 
     def _finished(self, record: Record) -> None:
@@ -193,15 +193,15 @@ class Replayed(Defined):
         trial.partial = trial.state is State.STOPPED
         if trial.state is State.FAILED:
             trial.failure = Failure(record["kind"], record["message"], record["detail"])
-        told_as = self._objectives_of.get(owner_of(trial.worker), self.objectives)
-        if len(record.get("values", ())) == len(told_as):  # else told by one who did not hear of an amendment
+        objectives = self._objectives_of.get(owner_of(trial.worker), self.objectives)
+        if len(record.get("values", ())) == len(objectives):  # else its process had missed an amendment
             trial.values = tuple(record["values"])
-            columns.carry_over(trial, told_as, self.objectives)
+            columns.carry_over(trial, objectives, self.objectives)
             self._columns.set_results(trial)
         self._columns.set_state(trial)
         self.open.pop(trial.number, None)
         self.session.append(trial)
-        self._raise_best(trial)
+        self._update_best(trial)
 
     def _invalidated(self, record: Record) -> None:
         trial = self.trials[record["trial"]]
@@ -210,7 +210,7 @@ class Replayed(Defined):
         trial.invalid = record["reason"]
         self.invalid_count += 1
         self._columns.set_state(trial)
-        if trial.state is not State.RUNNING:  # one that runs has still to come to its end
+        if trial.state is not State.RUNNING:  # a running trial stays open until it ends
             self.open.pop(trial.number, None)
         self._best = None
         key = self.space.key(trial.params)
@@ -226,14 +226,14 @@ class Replayed(Defined):
     def _note(self, record: Record) -> None:
         self.notes[record["subject"]] = record["content"]
 
-    def _raise_best(self, trial: Trial) -> None:
+    def _update_best(self, trial: Trial) -> None:
         feasible = trial.state is State.COMPLETE and (self._columns.excess[trial.number] <= 0.0).all()
         if feasible and trial.invalid is None and self._best is not None:
             self._best = min(self._best, trial.number, key=lambda number: (self._columns.losses[number, 0], number))
 
 
 _EVENTS = (
-    *("created", "amended", "joined", "heartbeat", "enqueued", "started", "reported", "paused", "released"),
-    *("finished", "invalidated", "stopped", "note"),
-)
+    "created", "amended", "joined", "heartbeat", "enqueued", "started", "reported", "paused", "released", "finished",
+    "invalidated", "stopped", "note",
+)  # fmt: skip
 _HANDLERS: dict[str, Callable[[Replayed, Record], None]] = {event: getattr(Replayed, f"_{event}") for event in _EVENTS}

@@ -1,4 +1,4 @@
-"""Asking stopping rules: one without the method has no opinion, and one that breaks its contract is told so."""
+"""Calls the methods of stopping rules and checks their answers against the contract."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["ask", "retired", "value_of"]
 
 
 def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *arguments: object) -> Any:
-    """Ask a rule.
+    """Call a method of a rule. Returns its answer, None if the rule does not have the method.
 
     Args:
-        name: Its name, for messages.
+        name: The rule's name, for messages.
         rule: The rule.
-        method: What it is asked.
-        allowed: Of which types an answer may be, beside None.
-        arguments: What the method is given.
+        method: The name of the method.
+        allowed: The types that the answer may have, besides None.
+        arguments: The arguments of the method.
 
     Raises:
-        PluginError: If it fails, or answers with something else.
+        PluginError: If the rule fails, or its answer is of another type.
     """
     function = getattr(rule, method, None)
     if function is None:
@@ -39,13 +39,13 @@ def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *argume
         raise PluginError(f"The stopping rule {name!r} failed in {method}: {type(err).__name__}: {err}") from err
     if answer is not None and not isinstance(answer, allowed):
         wanted = " or ".join(kind.__name__ for kind in allowed)
-        msg = f"The stopping rule {name!r} must answer {method} with {wanted} or None. Got {answer!r:.80}."
+        msg = f"The stopping rule {name!r} must return {wanted} or None from {method}. Got {answer!r:.80}."
         raise PluginError(msg)
     return answer
 
 
 def retired(name: str, rule: object, history: History) -> Mapping[int, Stop]:
-    """Which paused trials a rule gives up; see `ask`."""
+    """The paused trials that a rule gives up, by number; see `ask`."""
     found: Mapping[int, Stop] = ask(name, rule, "retire", (Mapping,), history) or {}
     for number, stop in found.items():
         if not isinstance(stop, Stop):
@@ -54,9 +54,9 @@ def retired(name: str, rule: object, history: History) -> Mapping[int, Stop]:
 
 
 def value_of(stop: Stop) -> float | None:
-    """The value that a stop gives its trial, None where the reports tell it.
+    """The value that a `Stop` gives its trial; None if the reports determine it.
 
     Raises:
-        EvaluationError: If it is no finite number.
+        EvaluationError: If the value is not a finite number.
     """
     return None if stop.value is None else check_result(stop.value, ("value",))[0][0]

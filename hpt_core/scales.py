@@ -1,15 +1,15 @@
-"""The numerics of the unit interval: how a value of a parameter and a number in [0, 1] map to each other.
+"""The numerics of the unit interval: how the values of a parameter and numbers in [0, 1] map to each other.
 
 Notation:
-    u   unit coordinate, in [0, 1]; what lies outside is taken as the nearer end
+    u   unit coordinate, in [0, 1]; a coordinate outside is clipped to the nearer end
     t   u rounded to the lattice
     i   index of one of n values, 0 <= i < n
 
-Continuous scales round ``u`` to a lattice first, so that a value finds back to the very lattice point it came
-from: ``from_unit(to_unit(from_unit(u))) == from_unit(u)`` bit for bit. Adding and taking away a number whose
-neighbours are one lattice cell apart (4096 = 2**12 has an ulp of 2**-40) rounds in two additions, half to even,
-the same in Python and in numpy. Where a range holds too few doubles for that lattice (less than 8 per
-cell) the doubles themselves are the lattice: then the error of the round trip is below half an ulp.
+Continuous scales first round ``u`` to a lattice, so that each value maps back to exactly the lattice point that it came
+from: ``from_unit(to_unit(from_unit(u))) == from_unit(u)`` bit for bit. Adding and subtracting a number whose ulp is one
+lattice cell (4096 = 2**12 has an ulp of 2**-40) rounds half to even in two additions, with the same result in Python
+and numpy. If a range holds too few doubles for that lattice (fewer than 8 per cell), the doubles themselves are the
+lattice; the error of the round trip is then below half an ulp.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 CELLS = 2.0**40
-"""Lattice cells of the unit interval for a continuous parameter."""
+"""Number of lattice cells of the unit interval for a continuous parameter."""
 
 _COARSE = 4096.0  # its ulp is 1 / CELLS
 _FINE = 1.0  # its ulp is 2**-52, as fine as doubles near 1 get
-_MAX_FLOAT_CELLS = 2**50  # up to here (i + .5) / n finds back to i in floating point
+_MAX_FLOAT_CELLS = 2**50  # up to here (i + .5) / n maps back to i in floating point
 _MAX_LOG_CELLS = 2**32  # up to here the narrowest log cell is far wider than the error of exp and log
-_FAR = 700.0  # beyond it exp may overflow
+_MAX_EXP_ARGUMENT = 700.0  # above it exp may overflow
 _MAX_LOG = math.log(sys.float_info.max)
 
 
@@ -47,22 +47,22 @@ _T = TypeVar("_T", float, int)
 
 
 class Scale(Protocol):
-    """A continuous parameter's map."""
+    """The map between the values of a continuous parameter and the unit interval."""
 
     def from_unit(self, u: float) -> float:
         """The value at ``u``."""
         ...
 
     def to_unit(self, value: float) -> float:
-        """The lattice point nearest to ``value``, which lies in the range."""
+        """The lattice point nearest to ``value``, which must lie in the range."""
         ...
 
 
 class Cells(Protocol):
-    """A finite parameter's map: the unit interval cut into one cell for each value."""
+    """The map of a finite parameter: the unit interval is cut into one cell per value."""
 
     def index(self, u: float) -> int:
-        """The cell that ``u`` lies in."""
+        """The index of the cell that contains ``u``."""
         ...
 
     def unit(self, i: int) -> float:
@@ -71,7 +71,11 @@ class Cells(Protocol):
 
 
 def _end(u: float, low: _T, high: _T) -> _T:
-    """What lies at or beyond an end of the unit interval."""
+    """The end of the range for a ``u`` at or beyond an end of the unit interval.
+
+    Raises:
+        ValueError: If ``u`` is NaN.
+    """
     if u >= 1.0:
         return high
     if u <= 0.0:
@@ -80,7 +84,8 @@ def _end(u: float, low: _T, high: _T) -> _T:
     raise ValueError(msg)
 
 
-def _clamped(u: float, grain: float) -> float:
+def _rounded(u: float, grain: float) -> float:
+    """``u`` on the lattice whose cell is the ulp of ``grain``, clipped to [0, 1]."""
     t = u + grain - grain
     return 0.0 if t < 0.0 else min(t, 1.0)
 
@@ -115,15 +120,15 @@ class LinearScale:
 
     def to_unit(self, value: float) -> float:
         """See `Scale.to_unit`."""
-        return _clamped((value - self.low) / self.span, self.grain)
+        return _rounded((value - self.low) / self.span, self.grain)
 
 
 @attrs.frozen(init=False, eq=False)
 class LogScale:
-    """Log(value) = log(low) + span * t.
+    """Log10(value) = log10(low) + span * t: base 10, so that the middle of [1e-3, 1e3] is exactly 1.0.
 
-    Below a factor of e between the ends it is computed as ``low + low * expm1(span * t)``, because there the
-    rounding of log(low) would be coarser than the lattice.
+    If ``high / low`` is below e, the value is computed as ``low + low * expm1(span * t)``, with a natural-log span,
+    because the rounding error of log10(low) would be coarser than the lattice.
 
     Args:
         low: Lower end, a positive normal float.
@@ -138,11 +143,9 @@ class LogScale:
     grain: float
 
     def __init__(self, low: float, high: float) -> None:
-        start = math.log(low)
-        span = math.log(high) - start
-        near = span < 1.0
-        if near:
-            span = math.log1p((high - low) / low)
+        start = math.log10(low)
+        near = math.log(high) - math.log(low) < 1.0
+        span = math.log1p((high - low) / low) if near else math.log10(high) - start
         grain = _COARSE if span >= 2.0**-6 else _FINE
         self.__attrs_init__(low, high, span, start, near, grain)
 
@@ -153,7 +156,7 @@ class LogScale:
             if self.near:
                 value = self.low + self.low * math.expm1(self.span * t)
             else:
-                value = math.exp(self.start + self.span * t)
+                value = 10.0 ** (self.start + self.span * t)
             if value > self.high:
                 return self.high
             return max(value, self.low)
@@ -164,8 +167,8 @@ class LogScale:
         if self.near:
             u = math.log1p((value - self.low) / self.low) / self.span
         else:
-            u = (math.log(value) - self.start) / self.span
-        return _clamped(u, self.grain)
+            u = (math.log10(value) - self.start) / self.span
+        return _rounded(u, self.grain)
 
 
 @attrs.frozen(eq=False)
@@ -200,7 +203,7 @@ class WideCells:
         return numerator * self.n // denominator
 
     def unit(self, i: int) -> float:
-        """See `Cells.unit`; the multiple of 2**-53 nearest below the centre that the cell holds."""
+        """See `Cells.unit`; the multiple of 2**-53 at or below the centre, else the first one in the cell."""
         first = -(-(i << 53) // self.n)
         return max(((2 * i + 1) << 52) // self.n, first) / 2**53
 
@@ -209,16 +212,16 @@ class WideCells:
 class LogCells:
     """Cells of the values low + i * step on a log scale.
 
-    The cell of a value reaches half a step down and up, the first one no further down than to low / 2 (which
-    is the same for ``low == step``).
+    The cell of a value extends half a step down and up; the first one extends down to low / 2 at most (for
+    ``low == step`` both are the same).
 
-    Above 2**32 cells the narrowest are finer than doubles resolve, and ``u`` is rounded to the lattice first;
-    then not every value can be reached from ``u``, but each one that can be finds back to itself.
+    Above 2**32 cells the narrowest cells are finer than doubles resolve, so ``u`` is first rounded to the lattice. Then
+    some values cannot be reached from any ``u``, but each value that can be reached maps back to itself.
 
     Args:
         low: The first value, positive.
-        step: Distance of two values.
-        n: How many values, at least 2.
+        step: Distance between neighbouring values.
+        n: Number of values, at least 2.
     """
 
     n: int
@@ -237,19 +240,19 @@ class LogCells:
 
     @staticmethod
     def _log(distance: float, edge: float) -> float:
-        """Log((edge + distance) / edge)."""
+        """Log((edge + distance) / edge), without overflow."""
         ratio = distance / edge
         return math.log1p(ratio) if ratio < math.inf else math.log(distance) - math.log(edge)
 
     def _distance(self, u: float) -> float:
         x = self.span * u
-        if x < _FAR:
+        if x < _MAX_EXP_ARGUMENT:
             return self.edge * math.expm1(x)
         return math.exp(min(math.log(self.edge) + x, _MAX_LOG))
 
     def index(self, u: float) -> int:
         """See `Cells.index`."""
-        t = _clamped(u, _COARSE) if self.wide else u
+        t = _rounded(u, _COARSE) if self.wide else u
         if not 0.0 < t < 1.0:
             return _end(t, 0, self.n - 1)
         i = math.floor((self._distance(t) - self.pad) / self.step + 0.5)
@@ -263,7 +266,7 @@ class LogCells:
         return self._reachable(centre, i) if self.wide else centre
 
     def _reachable(self, centre: float, i: int) -> float:
-        t = _clamped(centre, _COARSE)
+        t = _rounded(centre, _COARSE)
         for candidate in (t, t - 1 / CELLS, t + 1 / CELLS):
             if 0.0 <= candidate <= 1.0 and self.index(candidate) == i:
                 return candidate
@@ -274,9 +277,9 @@ def make_cells(n: int, low: float = 1.0, step: float = 1.0, *, log: bool = False
     """Choose the cells for ``n`` values.
 
     Args:
-        n: How many values, 1 <= n <= 2**53.
-        low: The first value; only a log scale looks at it.
-        step: Distance of two values; only a log scale looks at it.
+        n: Number of values, 1 <= n <= 2**53.
+        low: The first value; used by a log scale only.
+        step: Distance between neighbouring values; used by a log scale only.
         log: Whether the values lie on a log scale.
     """
     if log and n > 1:

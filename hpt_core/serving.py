@@ -1,8 +1,8 @@
-"""A store served to workers: one process opens it, the others ask over connections.
+"""Serves a store to workers: one process opens the store, and the workers access it over connections.
 
-So any store works with any number of workers, on any machine; one process writes, and it knows which trial each worker
-has and since when. An executor that serves holds a `StoreServer` and a `Peer` for each worker, whose process calls
-`run_served`. What travels are tuples: a verb and its arguments one way, ``(fine, result)`` the other.
+So any store works with any number of workers, on any machine. Only one process writes, and it knows which trial each
+worker runs and since when. The executor holds a `StoreServer` and a `Peer` per worker; the worker process calls
+`run_served`. Requests are tuples of a verb and its arguments, responses are ``(ok, result)``.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["Peer", "StoreServer", "run_served"]
 
 @attrs.define(eq=False)
 class Peer:
-    """One worker as its server knows it.
+    """A worker as seen by its server.
 
     Attributes:
         name: The worker's name in the log.
-        pipe: The connection to it.
-        trial_since: When its trial was started, on the monotonic clock; None while it has none.
-        ended: Whether it has said that its loop ended.
+        pipe: The connection to the worker.
+        trial_since: When its current trial started, on the monotonic clock. None while it runs no trial.
+        ended: Whether the worker reported that its loop has ended.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Peer:
     ended: bool = False
 
     def trial_started(self) -> None:
-        """Its trial starts."""
+        """Note that the worker starts a trial."""
         self.trial_since = time.monotonic()
 
     def late(self, limit: float | None) -> bool:
-        """Whether its trial takes longer than ``limit`` seconds; None: no limit.
+        """Whether its trial has taken longer than ``limit`` seconds. None: no limit.
 
-        Not while it waits for an answer: what it says may be that the trial has ended.
+        False while a request of the worker is unread, as that may be the end of the trial.
         """
         if limit is None or self.trial_since is None:
             return False
@@ -61,7 +61,7 @@ class Peer:
 
 
 class StoreServer:
-    """Answers workers, one message at a time; the lock is given to one of them at a time.
+    """Answers the requests of workers, one at a time. One worker at a time holds the lock.
 
     Args:
         store: The open store.
@@ -75,15 +75,15 @@ class StoreServer:
         self._waiting: deque[tuple[Peer, str]] = deque()
 
     def next_name(self) -> str:
-        """A name for one more worker, from which the log tells that this process answers for it."""
+        """The name for the next worker. It begins with the name of this process, which owns the worker."""
         self._named += 1
         return f"{this_process()}/{self._named}"
 
     def answer(self, peer: Peer) -> bool:
-        """Answer one message; False where the connection is at an end.
+        """Answer one message. Returns False if the connection has ended.
 
         Raises:
-            Exception: What the worker raised, which is its last message.
+            Exception: The exception that ended the worker, which is its last message.
         """
         try:
             verb, *arguments = peer.pipe.recv()
@@ -105,7 +105,7 @@ class StoreServer:
         return True
 
     def forget(self, peer: Peer) -> None:
-        """A worker is gone: close its connection, and give the lock to the next if it held it."""
+        """Close the connection to a dead worker, and release the lock if it held it."""
         self._waiting = deque(item for item in self._waiting if item[0] is not peer)
         if self._holder is peer:
             self._release()
@@ -117,7 +117,7 @@ class StoreServer:
                 _note_trial(peer, arguments[1])
             result = (True, getattr(self._store, verb)(*arguments))
         except HptError as err:
-            result = (False, err if _can_travel(err) else StoreError(str(err)))
+            result = (False, err if _can_be_sent(err) else StoreError(str(err)))
         _send(peer, result)
 
     def _grant(self) -> None:
@@ -142,23 +142,22 @@ def _note_trial(peer: Peer, records: Sequence[Record]) -> None:
 
 
 def _send(peer: Peer, message: object) -> None:
-    with contextlib.suppress(OSError):  # it is dead, which its executor will hear
+    with contextlib.suppress(OSError):  # the worker is dead, which its executor will notice
         peer.pipe.send(message)
 
 
 def run_served(worker: WorkerCall, name: str, pipe: Connection, gone: Callable[[], NoReturn]) -> None:
-    """Run a worker's loop on the store at the other end of ``pipe``, and say how it ended.
+    """Run a worker's loop on the store at the other end of ``pipe``, and report how it ended.
 
     Args:
-        worker: What the executor was given to run.
+        worker: The call that the executor was given to run.
         name: The worker's name.
         pipe: The connection to the `StoreServer`.
-        gone: Called where the server is gone, and nobody would hear of anything that is done from here on: ends the
-            process or raises.
+        gone: Called if the server is gone, so that no result can be recorded any more. Must end the process or raise.
     """
     try:
         worker(name, _ServedStore(pipe, gone))
-    except Exception as err:  # noqa: BLE001 - it travels to the server
+    except Exception as err:  # noqa: BLE001 - it is sent to the server
         _send_error(pipe, err)
     else:
         pipe.send(("ended",))
@@ -167,21 +166,21 @@ def run_served(worker: WorkerCall, name: str, pipe: Connection, gone: Callable[[
 def _send_error(pipe: Connection, err: Exception) -> None:
     text = "".join(traceback.format_exception(err))
     err.add_note(f"In a worker process:\n{text}")
-    with contextlib.suppress(OSError):  # nobody is there to hear it
-        pipe.send(("raised", err if _can_travel(err) else None, text))
+    with contextlib.suppress(OSError):  # the server is gone
+        pipe.send(("raised", err if _can_be_sent(err) else None, text))
 
 
-def _can_travel(err: Exception) -> bool:
-    """Whether an error arrives: one whose class takes other arguments than its message can be sent and not received."""
+def _can_be_sent(err: Exception) -> bool:
+    """Whether an error survives pickling. One whose class takes more arguments than its message fails to load."""
     try:
-        pickle.loads(pickle.dumps(err))  # noqa: S301 - its own words
-    except Exception:  # noqa: BLE001 - a stranger's class may raise anything
+        pickle.loads(pickle.dumps(err))  # noqa: S301 - reads its own output
+    except Exception:  # noqa: BLE001 - a third-party class may raise anything
         return False
     return True
 
 
 class _ServedStore:
-    """A worker's side of the connection."""
+    """The served store, at the worker's end of the connection."""
 
     def __init__(self, pipe: Connection, gone: Callable[[], NoReturn]) -> None:
         self._pipe = pipe
@@ -190,41 +189,41 @@ class _ServedStore:
         self._mutex = threading.RLock()
 
     def append(self, study: str, records: Sequence[Record]) -> int:
-        """Write through the server."""
+        """See `Store.append`."""
         return int(self._call("append", study, list(records)))
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        """Read through the server."""
+        """See `Store.read`."""
         records: Sequence[Record] = self._call("read", study, after)
         return records
 
     def studies(self) -> Sequence[str]:
-        """List through the server."""
+        """See `Store.studies`."""
         names: Sequence[str] = self._call("studies")
         return names
 
     @contextlib.contextmanager
     def lock(self, study: str) -> Any:
-        """Hold the lock; the server gives it to one worker at a time."""
+        """See `Store.lock`; the server grants it to one worker at a time."""
         self._call("lock", study)
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # the next call will find out
+            with contextlib.suppress(OSError):  # the next call notices
                 self._pipe.send(("unlock",))
 
     def close(self) -> None:
-        """The server closes its store itself."""
+        """Do nothing: the server closes its store itself."""
 
     def _call(self, verb: str, *arguments: object) -> Any:
         if os.getpid() != self._process:
-            os._exit(1)  # a trial forked, and its child came back out of the trial: one of them is enough
+            os._exit(1)  # a child that a trial forked has returned from the trial; only its parent may go on
         with self._mutex:
             try:
                 self._pipe.send((verb, *arguments))
-                fine, result = self._pipe.recv()
+                ok, result = self._pipe.recv()
             except (EOFError, OSError):
                 self._gone()
-        if not fine:
+        if not ok:
             raise result
         return result

@@ -1,4 +1,4 @@
-"""The search space: named parameters, their conditions, and the map to and from the unit cube."""
+"""The search space: named parameters, their conditions, and the map between configurations and the unit cube."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from hpt_core.choices import Categorical, Constant, Ordinal
 from hpt_core.conditions import ABSENT, Conditions
-from hpt_core.declared import freeze
 from hpt_core.grid import Enumeration, Grid, Values
 from hpt_core.numeric import Float, Int
 from hpt_core.parameters import Parameter, Params
-from hpt_core.space_forms import build
+from hpt_core.space_parsing import parse_space
+from hpt_core.values import freeze
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,19 +23,19 @@ __all__ = ["Categorical", "Constant", "Float", "Grid", "Int", "Ordinal", "Parame
 
 
 class Space:
-    """Named parameters with conditions; immutable.
+    """Named parameters with conditions. A space is immutable.
 
-    A configuration (``params``) is a dict of native values that holds the *active* parameters only: those
-    whose conditions hold and whose parents are active.
+    A configuration (``params``) is a dict of native Python values that holds only the *active* parameters: those whose
+    conditions hold and whose parents are active.
 
     Args:
-        declared: Name -> parameter. A list is short for `Categorical`, a single value for `Constant`; a table
-            ``{low, high, ...}`` is an `Int` if both bounds are ints and a `Float` otherwise;
-            ``{choices = [...]}`` is a `Categorical`, with ``ordered = true`` an `Ordinal`; ``{value = ...}``
-            a `Constant`; ``type`` forces the kind.
+        declared: Name -> parameter. A list is short for a `Categorical`, a single value for a `Constant`. A table
+            ``{low, high, ...}`` is an `Int` if both bounds are ints, else a `Float`. ``{choices = [...]}`` is a
+            `Categorical`, with ``ordered = true`` an `Ordinal`. ``{value = ...}`` is a `Constant`. A key ``type``
+            sets the kind explicitly.
 
     Raises:
-        SpaceError: With every mistake, each with its path (``space.C.low``).
+        SpaceError: With every mistake found, each with its path (``space.C.low``).
 
     Example::
 
@@ -46,12 +46,12 @@ class Space:
     """
 
     __slots__ = (
-        "__weakref__", "_columns", "_conditions", "_fast", "_find", "_flat", "_hash", "_make", "_order",
-        "_parameters", "_plain_keys", "_size", "_steps", "_template",
+        "__weakref__", "_columns", "_conditions", "_decode_steps", "_decoders", "_encoders", "_flat", "_hash",
+        "_one_template", "_order", "_parameters", "_plain_keys", "_size", "_template",
     )  # fmt: skip
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
-        parameters, order = build(declared)
+        parameters, order = parse_space(declared)
         self._parameters = MappingProxyType(parameters)
         self._order = order
         self._conditions = Conditions(self._parameters, order)
@@ -61,22 +61,23 @@ class Space:
         self._compile()
 
     def _compile(self) -> None:
+        """Prepare the tables that the hot methods loop over."""
         parameters = self._parameters
         column = {name: i for i, name in enumerate(self._columns)}
         checks = self._conditions.checks
         lists = any(p.has_lists for p in parameters.values())
         has_none = any(p.contains(None) for p in parameters.values())
         self._flat = not any(checks.values())
-        self._fast = self._flat and not lists
+        self._one_template = self._flat and not lists
         self._plain_keys = not lists and (self._flat or not has_none)
-        self._make = tuple((name, parameters[name].from_unit) for name in self._columns)
-        self._find = tuple((name, parameters[name].to_unit) for name in self._columns)
-        self._steps = tuple(
+        self._decoders = tuple((name, parameters[name].from_unit) for name in self._columns)
+        self._encoders = tuple((name, parameters[name].to_unit) for name in self._columns)
+        self._decode_steps = tuple(
             (name, parameters[name].from_unit, column.get(name, -1), checks[name]) for name in self._order
         )
         self._template: Params = {name: p.from_unit(0.5) for name, p in parameters.items()}
 
-    # --- what it is made of -------------------------------------------------------------------------
+    # --- the definition -----------------------------------------------------------------------------
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -90,17 +91,17 @@ class Space:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """All names, parents before children, else as declared."""
+        """All names, with parents before children, otherwise in the declared order."""
         return self._order
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names that have a column in the unit cube: all but those with one value."""
+        """The names that have a column in the unit cube: all parameters with more than one value."""
         return self._columns
 
     @property
     def size(self) -> int | None:
-        """Number of distinct configurations, conditions respected; None if a parameter is continuous."""
+        """Number of distinct configurations under the conditions; None if a parameter is continuous."""
         if self._size == -1:
             self._size = self._count()
         return self._size
@@ -118,7 +119,7 @@ class Space:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the definition, the same on every machine; the order of the names counts."""
+        """SHA-256 of the definition, the same on every machine. It depends on the order of the names."""
         if not self._hash:
             import hashlib
             import json
@@ -129,7 +130,7 @@ class Space:
         return self._hash
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """The tables of all parameters, with their types; the order of the keys is the declared one."""
+        """The tables of all parameters with their types, in the declared order."""
         return {name: p.to_json() for name, p in self._parameters.items()}
 
     @classmethod
@@ -165,7 +166,7 @@ class Space:
     # --- the unit cube ------------------------------------------------------------------------------
 
     def sample(self, rng: Generator) -> Params:
-        """One configuration, each active parameter uniform on its scale.
+        """Draw a configuration, each active parameter uniformly on its scale.
 
         The same as `from_unit` of ``rng.random(len(space.columns))``.
         """
@@ -176,17 +177,17 @@ class Space:
     @overload
     def from_unit(self, u: ArrayLike) -> Any: ...
     def from_unit(self, u: Any) -> Any:
-        """Configurations at points of the unit cube.
+        """The configurations at points of the unit cube.
 
         Args:
-            u: Shape (d,) or (n, d), d = ``len(space.columns)``. What lies outside [0, 1] counts as the nearer
-                end; columns of parameters that turn out inactive are not looked at.
+            u: Shape (d,) or (n, d) with d = ``len(space.columns)``. Coordinates outside [0, 1] are clipped; the columns
+                of inactive parameters are ignored.
 
         Returns:
-            One configuration, or a list of n.
+            One configuration for shape (d,), a list of n for shape (n, d).
 
         Raises:
-            ValueError: If the shape is another one, or an active parameter's coordinate is NaN.
+            ValueError: If the shape is wrong, or the coordinate of an active parameter is NaN.
         """
         import numpy as np
 
@@ -199,31 +200,31 @@ class Space:
         return self._row(rows) if array.ndim == 1 else [self._row(row) for row in rows]
 
     def _row(self, row: list[float]) -> Params:
-        if self._fast:
+        if self._one_template:
             params = self._template.copy()
-            for (name, make), u in zip(self._make, row, strict=True):
-                params[name] = make(u)
+            for (name, decode), u in zip(self._decoders, row, strict=True):
+                params[name] = decode(u)
             return params
         params = {}
-        for name, make, column, checks in self._steps:
+        for name, decode, column, checks in self._decode_steps:
             for parent, allowed in checks:
                 if params.get(parent, ABSENT) not in allowed:
                     break
             else:
-                params[name] = make(row[column] if column >= 0 else 0.5)
+                params[name] = decode(row[column] if column >= 0 else 0.5)
         return self._conditions.in_declared_order(params)
 
     def to_unit(self, params: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> NDArray[np.float64]:
-        """Points of the unit cube for configurations that lie in the space.
+        """The points of the unit cube for configurations in the space.
 
         Args:
             params: One configuration, or several.
 
         Returns:
-            Shape (d,) or (n, d); NaN where a parameter is inactive.
+            Shape (d,) for one, (n, d) for several; NaN where a parameter is inactive.
 
         Raises:
-            InvalidParamsError: If a value is none of the parameter's.
+            InvalidParamsError: If a value is not one of its parameter's values.
         """
         import numpy as np
 
@@ -235,15 +236,15 @@ class Space:
     def _point(self, params: Mapping[str, Any]) -> list[float]:
         nan = float("nan")
         try:
-            return [find(params[name]) if name in params else nan for name, find in self._find]
+            return [encode(params[name]) if name in params else nan for name, encode in self._encoders]
         except (KeyError, TypeError, ValueError, AttributeError):
-            self.validate(params)
+            self.validate(params)  # its message says which value is wrong
             raise
 
     # --- configurations -----------------------------------------------------------------------------
 
     def key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
-        """A hashable that is the same for equal configurations, and only for them."""
+        """A hashable key that is equal for equal configurations only."""
         if self._plain_keys:
             return tuple(map(params.get, self._parameters))
         return tuple(freeze(params.get(name, ABSENT)) for name in self._parameters)
@@ -253,7 +254,7 @@ class Space:
         return self._conditions.active(params)
 
     def contains(self, params: object) -> bool:
-        """Whether ``params`` is a configuration of the space as it stands: `validate` would not change it."""
+        """Whether ``params`` is a valid configuration that `validate` would return unchanged."""
         if not isinstance(params, Mapping):
             return False
         names = self._parameters if self._flat else self._conditions.active(params)
@@ -263,28 +264,31 @@ class Space:
         return all(name in params and parameters[name].contains(params[name]) for name in names)
 
     def validate(self, params: Mapping[str, Any]) -> Params:
-        """Check a configuration that a user gave, and complete it.
+        """Check and complete a configuration given by a user.
 
-        Numpy scalars become native values, and ints floats where a float is wanted. A missing active
+        Numpy scalars become native values, and an int becomes a float if the parameter is a `Float`. A missing active
         parameter gets its declared default, or its only value.
 
         Returns:
             The configuration with native values, in the declared order.
 
         Raises:
-            InvalidParamsError: With every mistake.
+            InvalidParamsError: With every mistake found.
         """
         return self._conditions.validate(params)
 
     def default(self, given: Mapping[str, Any] | None = None) -> Params:
-        """The declared defaults, where there is none the middle value or first choice; ``given`` values before them."""
+        """The configuration of the defaults; ``given`` values take precedence.
+
+        A parameter without a declared default has its middle value, a categorical its first choice.
+        """
         return self._conditions.complete(given or {})
 
     def neighbours(self, params: Mapping[str, Any]) -> list[Params]:
-        """The configurations one exchange away.
+        """The configurations that differ from ``params`` in one step of one parameter.
 
-        Each active parameter in turn takes the values that `Parameter.neighbours` gives; what becomes active
-        starts from its default, what becomes inactive is left out.
+        Each active parameter in turn takes the values that `Parameter.neighbours` returns. A parameter that becomes
+        active starts from its default; one that becomes inactive is left out.
         """
         return [
             self._conditions.complete({**params, name: value})

@@ -1,4 +1,4 @@
-"""Hints for a name that is not known: the nearest one that is."""
+"""Hints for an unknown name: the nearest known ones."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ _SHORTEST = 3
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint like " Did you mean 'grid'?", empty where nothing known is close.
+    """A hint like " Did you mean 'grid'?"; empty if no known name is close.
 
-    Letters that were swapped go first, a longer or shorter form of a name (``min``, ``GridSearch``) last.
+    A name with the same letters in another order is preferred to other close names, and these to a longer or shorter
+    form of a name (``min``, ``GridSearch``).
     """
-    import difflib  # only where something is wrong
+    import difflib  # needed for mistakes only
 
     names = {other.lower(): other for other in known}
     word = name[:200].lower()
     near = difflib.get_close_matches(word, list(names))
     swapped = [other for other in near if sorted(other) == sorted(word)]
     forms = [o for o in names if min(len(o), len(word)) >= _SHORTEST and (o.startswith(word) or word.startswith(o))]
-    return f" Did you mean {names[(swapped or near or forms)[0]]!r}?" if near or forms else ""
+    best = next(iter([*swapped, *near, *forms]), None)
+    return "" if best is None else f" Did you mean {names[best]!r}?"
 
 
 def nearest_or_known(name: str, known: Iterable[str]) -> str:
-    """A sentence that offers the nearest spelling, or what there is."""
+    """A sentence with the nearest known name, or with the known names if none is close."""
     names = list(known)
     more = ", ..." if len(names) > _LISTED else ""
     return did_you_mean(name, names).strip() or f"Known: {', '.join(names[:_LISTED]) or 'none'}{more}."

@@ -1,9 +1,10 @@
-"""Plain data as what a type hint asks for: strictly, with every mistake that is in it at its key path."""
+"""Convert plain data to the types that hints declare: strictly, and reporting every mistake with its key path."""
 
 from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -11,11 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from hpt_core.declared import shown
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
+from hpt_core.values import shown
 
-__all__ = ["Structure", "table_field", "text_field", "wrong"]
+__all__ = ["Structure", "invalid_value", "table_field", "text_field"]
 
 _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
@@ -35,18 +36,24 @@ _SHAPES: dict[Any, str] = dict.fromkeys((list, tuple, Sequence), "a list") | dic
 
 @attrs.frozen
 class Structure:
-    """Turns plain data into what a type hint asks for: nothing is cast but int to float, and text to a path.
+    """Converts plain data to the type of a hint. The only casts are int to float and string to path.
 
     Attributes:
-        bounds: What holds for each number in it: ``ge``, ``gt``, ``le``, ``lt`` -> limit.
-        part: Called as ``part(kind, value, path)`` for a protocol, and for an attrs class that the value is not yet of.
+        bounds: Bounds for each number in the data: ``ge``, ``gt``, ``le``, ``lt`` -> limit.
+        part: Called as ``part(kind, value, path)`` to make a component: for a protocol, and for an attrs class of which
+            the value is not yet an instance.
     """
 
     bounds: Mapping[str, float]
     part: Callable[[Any, Any, str], Any]
 
     def of(self, value: Any, kind: Any, path: str) -> Any:
-        """The value as its hint has it; hints that say nothing of data (Any, a callable) take what comes.
+        """The value as its type hint declares it. A hint that does not describe data (Any, a callable) accepts any.
+
+        Args:
+            value: The data.
+            kind: The type hint.
+            path: Key path of the value, for messages.
 
         Raises:
             UsageError: With every mistake found.
@@ -63,10 +70,10 @@ class Structure:
         if origin is Literal and (type(value), value) in [(type(known), known) for known in args]:  # True is not 1
             return value
         if origin in (*_SHAPES, Literal):
-            raise wrong(path, self._wanted(kind), value, args)
+            raise invalid_value(path, self._wanted(kind), value, args)
         if isinstance(kind, type) and kind not in (Any, object):
             return self._plain(value, kind, path)
-        return value  # an object or an import path: the component itself knows what it takes
+        return value  # an object or an import path, which the component itself checks
 
     def _each(self, jobs: Iterable[tuple[Any, Any, str]]) -> list[Any]:
         done: list[Any] = []
@@ -83,7 +90,7 @@ class Structure:
     def _union(self, value: Any, kinds: Sequence[Any], path: str) -> Any:
         if value is None and NoneType in kinds:
             return None
-        protocols = [kind for kind in kinds if _is_protocol(kind)]  # several are one contract
+        protocols = [kind for kind in kinds if _is_protocol(kind)]  # several are one contract, as in StoppingRule
         kinds = [kind for kind in kinds if kind is not NoneType and kind not in protocols[1:]]
         errors = []
         for kind in kinds:
@@ -94,23 +101,23 @@ class Structure:
         shaped = [err for err in errors if len(errors) == 1 or any(m.path != path for m in err.mistakes)]
         if shaped:  # one alternative had the right outer shape: its own mistakes say more
             raise shaped[0]
-        raise wrong(path, " or ".join(map(self._wanted, kinds)), value)
+        raise invalid_value(path, " or ".join(map(self._wanted, kinds)), value)
 
     def _plain(self, value: Any, kind: type, path: str) -> Any:
         if kind in (int, float):
             return self._number(value, kind, path)
         if _is_protocol(kind) or (attrs.has(kind) and not isinstance(value, kind)):
             return self.part(kind, value, path)
-        if kind is Path and isinstance(value, str):
-            return Path(value)
+        if kind is Path and isinstance(value, (str, Path)):
+            return Path(os.path.expanduser(value))  # noqa: PTH111 - Path raises for an unknown user
         if not isinstance(value, kind):
-            raise wrong(path, self._wanted(kind), value)
+            raise invalid_value(path, self._wanted(kind), value)
         return value
 
     def _number(self, value: Any, kind: type, path: str) -> Any:
         fits = isinstance(value, (int, kind)) and not isinstance(value, bool)
         if not fits or not all(_BOUNDS[key][1](value, limit) for key, limit in self.bounds.items()):
-            raise wrong(path, self._wanted(kind), value)
+            raise invalid_value(path, self._wanted(kind), value)
         if kind is int:
             return value
         try:
@@ -118,7 +125,7 @@ class Structure:
         except OverflowError:
             number = math.inf
         if not math.isfinite(number):
-            raise wrong(path, "a finite number", value)
+            raise invalid_value(path, "a finite number", value)
         return number
 
     def _wanted(self, kind: Any) -> str:
@@ -130,12 +137,12 @@ class Structure:
 
 
 def text_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    """The validator of a field that goes to the log as text, so that no record is written that nobody can read."""
+    """Validator of a field that the log stores as text: a wrong type must not get into a record."""
     _check_field(instance, field, value, str, "text")
 
 
 def table_field(instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    """The validator of a field that goes to the log as a table."""
+    """Validator of a field that the log stores as a table."""
     _check_field(instance, field, value, Mapping, "a mapping")
 
 
@@ -144,8 +151,8 @@ def _check_field(instance: object, field: attrs.Attribute[Any], value: object, k
         raise UsageError(f"The `{field.name}` of {type(instance).__name__} must be {wanted}. Got {shown(value)}.")
 
 
-def wrong(path: str, wanted: str, value: object, known: Sequence[Any] = ()) -> UsageError:
-    """The refusal of a value, in the form 'Must be an int >= 1. Got 0.', with a hint if one of the known is near."""
+def invalid_value(path: str, wanted: str, value: object, known: Sequence[Any] = ()) -> UsageError:
+    """The error for a value, in the form 'Must be an int >= 1. Got 0.', with a hint if a known value is close."""
     kind = f"{type(value).__name__} " if isinstance(value, (str, bool)) else ""
     hint = did_you_mean(value, [word for word in known if isinstance(word, str)]) if isinstance(value, str) else ""
     return UsageError(Mistake(path, f"Must be {wanted}. Got {kind}{shown(value)}.{hint}"))

@@ -1,4 +1,4 @@
-"""The study: the public face of hpt in Python."""
+"""`Study`, the main class of the Python API."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from hpt_core.constraints import parse_constraints
 from hpt_core.decisions import Decisions
 from hpt_core.errors import EvaluationError, Mistake, SpaceExhausted, UsageError
 from hpt_core.ledger import Ledger
+from hpt_core.mistakes import Mistakes
 from hpt_core.opening import open_study
 from hpt_core.options import build
 from hpt_core.plugins import Plugins, default_plugins
+from hpt_core.results import Result, parse_result
 from hpt_core.settings import Settings
 from hpt_core.space import Space
-from hpt_core.told import End, end_of
 from hpt_core.trial import Params, Report, Trial, TrialContext
 from hpt_core.warm_start import WarmStart, earlier_of, warm_start
 
@@ -33,35 +34,38 @@ __all__ = ["Study"]
 
 
 class Study:
-    """A search: a space, objectives, and the components that work on it, under a name in a store.
+    """A search: a space, objectives and the components that search it, stored under a name.
 
-    Components are given by name (``"bayes"``), as a mapping (``{"use": "bayes", "n_initial": 8}``) or as objects.
-    What is in the store under ``name`` goes on: the same study resumes, a changed one is refused.
+    A component is given by name (``"bayes"``), as a mapping (``{"use": "bayes", "n_initial": 8}``) or as an object.
+    If the store already holds a study ``name``, it is resumed; a changed definition is refused unless ``amend`` is set.
 
     Args:
-        space: A `Space`, or parameters by name.
-        objective: ``"minimize"``, ``"maximize"``, or a mapping of names to those; several are a Pareto search.
-        constraints: Metrics (or objectives) that a trial has to keep within bounds to be the best, as in
-            ``{"latency_ms": "<= 50"}``. A trial that does not return such a metric has failed.
+        space: A `Space`, or a mapping of names to parameters.
+        objective: ``"minimize"``, ``"maximize"``, or a mapping of names to those. Several objectives are optimized for
+            their Pareto front.
+        constraints: Bounds on metrics or objectives, as in ``{"latency_ms": "<= 50"}``. Only a trial that satisfies
+            them can be the best. A trial that does not return such a metric fails.
         name: The study's name in the store.
-        sampler: Who proposes points; None: what the study has recorded, else the installed default.
-        evaluator: What evaluates a configuration: a component, or a function of params that returns the value or
-            is a generator of reports. May also be given to `run`.
-        store: Where the log is kept: a component, a name, a URL (``sqlite:///hpt.db``) or a path. Default: memory.
-        stop: Stopping rules, one or a list, or none; the first that says so stops the trial or the study.
-        executor: Who runs several workers. Default: processes on this machine.
-        seed: Any int >= 0; None: drawn once and recorded.
+        sampler: Suggests configurations. None: the sampler that the study recorded, else the installed default.
+        evaluator: Evaluates a configuration: a component, or a function of the params that returns the value or
+            yields reports. May also be passed to `run`.
+        store: Keeps the log: a component, a name, a URL (``sqlite:///hpt.db``) or a path. Default: memory.
+        stop: A stopping rule or a list of them, which are asked in order. The first `Stop` ends the trial or the study.
+        executor: Runs several workers. Default: processes on this machine.
+        seed: An int >= 0. None: drawn once and recorded.
         duplicates: ``"avoid"`` exact repeats of a point, ``"reuse"`` the earlier result, or ``"allow"`` them.
         reproducible: With k workers, decide on trial t from the results of trials <= t - k only, so that the trials do
             not depend on timing.
-        retries: How often a trial that was lost with its worker (not failed by itself) is run again.
-        max_failures: A run ends when its first so many trials all fail with the same error.
-        trial_timeout: Seconds that a trial may take; it then runs in a process of its own, which is killed.
-        amend: Go on with the recorded study under this changed definition.
-        plugins: The plugins to use; None: all installed.
+        retries: How often a trial is rerun if its worker was lost (not if the trial itself failed).
+        max_failures: A run ends if its first ``max_failures`` trials all fail with the same error.
+        trial_timeout: The most seconds that a trial may take. Trials then run in other processes, which are killed
+            when they exceed it.
+        amend: Resume the recorded study with this changed definition.
+        plugins: The plugins to use. None: all installed ones.
 
     Raises:
-        UsageError: With every mistake in the first argument that has one.
+        UsageError: With the mistakes of all arguments.
+        PluginError: If a component cannot be loaded.
     """
 
     def __init__(
@@ -94,29 +98,34 @@ class Study:
             "max_failures": max_failures,
             "trial_timeout": trial_timeout,
         }
-        self.settings: Settings = build(Settings, given, "")
-        self.plugins = plugins or default_plugins()
-        self.space = space if isinstance(space, Space) else Space(space)
-        self.objectives = definitions.parse_objectives(objective)
-        self.constraints = parse_constraints(constraints)
-        self.sampler: Any = None if sampler is None else self.plugins.make("sampler", sampler)
-        self.evaluator: Any = None if evaluator is None else self.plugins.make("evaluator", evaluator)
-        self.rules = self._make_rules(() if stop is None else stop)
-        executor = self.plugins.default("executor") if executor is None else executor
-        self.executor = self.plugins.make("executor", executor)
-        self.store = self.plugins.make_store(self.plugins.default("store") if store is None else store)
+        self.plugins = plugins = plugins or default_plugins()
+        executor = plugins.default("executor") if executor is None else executor
+        store = plugins.default("store") if store is None else store
+        mistakes = Mistakes()
+        collect = mistakes.collect
+        self.settings: Settings = collect(build, Settings, given, "")
+        self.space: Space = space if isinstance(space, Space) else collect(Space, space)
+        self.objectives: dict[str, str] = collect(definitions.parse_objectives, objective)
+        self.constraints: dict[str, str] = collect(parse_constraints, constraints)
+        self.sampler: Any = None if sampler is None else collect(plugins.make, "sampler", sampler)
+        self.evaluator: Any = None if evaluator is None else collect(plugins.make, "evaluator", evaluator)
+        rules = _rules_by_path(stop).items()
+        self.rules: list[Any] = [collect(plugins.make, "stopping rule", rule, path) for path, rule in rules]
+        self.executor: Any = collect(plugins.make, "executor", executor)
+        self.store: Any = collect(plugins.make_store, store)
+        mistakes.raise_all()
         self.ledger = Ledger(self.store, name)
-        beside: Path | None = getattr(self.store, "folder", None)
-        self._folder = None if beside is None else beside / self.settings.folder_name
+        store_folder: Path | None = getattr(self.store, "folder", None)
+        self._folder = None if store_folder is None else store_folder / self.settings.folder_name
         self.amend = amend
-        self.workers = 0  # not said yet: as recorded, else 1
+        self.workers = 0  # not given yet: as recorded, else 1
         self.stop_reason = ""
         self._decisions: Decisions | None = None
         self._me = liveness.this_process()
 
     @property
     def named_rules(self) -> list[tuple[str, Any]]:
-        """The stopping rules with the names that they have in the log."""
+        """The stopping rules, each with its name in the log."""
         return [(self.plugins.name_of(type(rule)) or type(rule).__name__, rule) for rule in self.rules]
 
     @property
@@ -124,23 +133,23 @@ class Study:
         """The study's name in its store."""
         return self.settings.name
 
-    # --- running ----------------------------------------------------------------------------------------
+    # --- running --------------------------------------------------------------------------------------
 
     def run(self, evaluator: Any = None, *, trials: int | None = None, workers: int = 1) -> str:
-        """Run trials until the study has had enough.
+        """Run trials until a stopping rule or the trial limit ends the study.
 
-        Running again resumes; running twice at once, from two processes, shares the work.
+        Running the study again resumes it. Two processes that run it at the same time share the work.
 
         Args:
-            evaluator: As in `Study`; needed here if it was not given there.
-            trials: How many trials the study may have *in all*, those of earlier runs included; None: no limit.
-            workers: How many processes evaluate at once. With 1 (and no ``trial_timeout``) trials run in this one.
+            evaluator: As for `Study`; required here if it was not given there.
+            trials: The most trials that the study may have *in total*, including those of earlier runs. None: no limit.
+            workers: The number of worker processes. With 1 and no ``trial_timeout``, trials run in this process.
 
         Returns:
             Why the run ended, in words.
 
         Raises:
-            UsageError: If the study cannot be run like this.
+            UsageError: If the study has no evaluator, or its components do not fit together.
             NothingSucceededError: If the first ``max_failures`` trials of the run failed with the same error.
             KeyboardInterrupt: On Ctrl-C, after the running trials were recorded as interrupted.
         """
@@ -149,46 +158,47 @@ class Study:
         if evaluator is not None:
             self.evaluator = self.plugins.make("evaluator", evaluator)
         if self.evaluator is None:
-            raise UsageError("Nothing evaluates the trials: give an evaluator to Study or to run().")
+            raise UsageError("The study has no evaluator: pass one to Study or to run().")
         workers = _count("workers", workers)
         if trials is not None:
             trials = _count("trials", trials)
-        self.workers, self._decisions = workers, None  # a run joins the study anew, with the evaluator of this call
+        self.workers, self._decisions = workers, None  # each run joins the study again, with its own evaluator
         self.stop_reason = run_study(self, trials, workers)
         return self.stop_reason
 
-    # --- owning the loop --------------------------------------------------------------------------------
+    # --- owning the loop ------------------------------------------------------------------------------
 
     def ask(self) -> Trial:
-        """Take the next trial: one that was enqueued, else one that the sampler suggests.
+        """Start the next trial: an enqueued one, else one that the sampler suggests.
 
         Returns:
-            The trial, recorded as running; end it with `tell`.
+            The trial, recorded as running. End it with `tell`.
 
         Raises:
             SpaceExhausted: If there is nothing left to try.
+            UsageError: If the decision depends on the results of running trials.
         """
         claimed = self.decisions.claim(self._me, None, judge=False)
         if isinstance(claimed, Stop):
-            raise SpaceExhausted(f"Nothing is left to ask for: {claimed.reason}.")
+            raise SpaceExhausted(f"There is no further trial: {claimed.reason}.")
         if claimed is None:
-            raise UsageError("Earlier trials have to end before the next one: tell their results first.")
+            raise UsageError("The next trial depends on running ones: tell their results first.")
         return claimed
 
     def report(self, trial: Trial | int, step: int, value: float, **metrics: float) -> Stop | Pause | None:
-        """Record evidence of a running trial and hear what the stopping rules say.
+        """Record a report of a running trial and let the stopping rules judge it.
 
         Args:
             trial: The trial or its number.
-            step: How much evidence there is now; grows, from 1.
+            step: How much evidence there is now. Starts at 1 and grows with each report.
             value: The first objective's value.
-            metrics: Anything else measured; further objectives by their name.
+            metrics: Further measurements by name, including the other objectives.
 
         Returns:
-            The decision: None to go on. A trial that is stopped or paused has been recorded as such.
+            None to continue, else the decision, which has been recorded.
 
         Raises:
-            UsageError: If the trial is not running, or the numbers are none.
+            UsageError: If the trial is not running, ``step`` does not grow, or a value is not a finite number.
         """
         running = self.decisions.running(trial)
         try:
@@ -201,101 +211,101 @@ class Study:
 
         Args:
             trial: The trial or its number.
-            result: What an evaluator may return (a number, a mapping by name, with several objectives a tuple), or a
-                `Failure`, the exception that ended it, or a `Stop` for one that was stopped early. NaN and infinity
-                are recorded as a failure of kind ``invalid-value``: the trial diverged.
+            result: Anything that an evaluator may return (a number, a mapping by name, or a tuple for several
+                objectives), or a `Failure`, or the exception that ended the trial, or a `Stop` if you stopped it
+                early. NaN and infinity mean that the trial diverged: a failure of kind ``invalid-value``.
 
         Returns:
-            The trial as it is now.
+            The ended trial.
 
         Raises:
-            UsageError: If the trial is not running, or the result is none of these; then nothing is recorded.
+            UsageError: If the trial is not running, or the result is none of these. Nothing is recorded then.
         """
         running = self.decisions.running(trial)
-        remedy = " It runs on: tell its result, or the exception or a Failure if it failed."
-        return self.decisions.end(running, self._end_of(result, f"Trial {running.number}", remedy))
+        remedy = " The trial is still running: tell its result, or the exception or a Failure if it failed."
+        return self.decisions.end(running, self._parse(result, f"Trial {running.number}", remedy))
 
     def enqueue(self, params: Params) -> Trial:
-        """Have a configuration evaluated before any that the sampler suggests.
+        """Queue a configuration, to be evaluated before those that the sampler suggests.
 
         Args:
             params: The configuration; parameters with a declared default may be left out.
 
         Returns:
-            Its trial: the one that is there already if this point was ever taken.
+            Its trial. If the study already has a trial at this point, that one.
 
         Raises:
-            InvalidParamsError: If it does not lie in the space, with the reasons.
+            InvalidParamsError: If the configuration is outside the space, with the reasons.
         """
         return self.decisions.enqueue(Suggestion(self.space.validate(params), source="given"))
 
     def enqueue_from(self, other: Study | History, *, top: int = 5) -> WarmStart:
-        """Begin where an earlier study ended: `enqueue` its best distinct configurations.
+        """Warm-start from an earlier study: `enqueue` its best distinct configurations.
 
-        A parameter that only the earlier study had is dropped, one that only this study has starts from its default,
-        and a configuration with a value that this space does not allow is passed over for the next best.
+        A parameter that only the earlier study has is dropped, one that only this study has gets its default, and a
+        configuration with a value outside this space is passed over for the next best.
 
         Args:
-            other: The earlier study, or its history; of several objectives the front is taken.
-            top: How many configurations, at most.
+            other: The earlier study or its history. With several objectives its Pareto front is used.
+            top: The most configurations to enqueue.
 
         Returns:
-            An object with the ``trials``, and with what was ``dropped``, ``filled`` in and ``passed_over``; its text
-            says all that.
+            An object with the enqueued ``trials``, the parameters ``dropped`` and ``filled`` in, and the configurations
+            ``passed_over``. Its ``str`` summarizes them.
         """
         top = _count("top", top)
         name, earlier = earlier_of(other)
         return warm_start(self.space, earlier, name=name, top=top, enqueue=self.decisions.enqueue)
 
     def add_trial(self, params: Params | Suggestion, result: object = None) -> Trial:
-        """Record a trial that was evaluated elsewhere; unlike `enqueue` also at a point that was taken before.
+        """Record a trial that was evaluated elsewhere. Unlike `enqueue`, this allows a point that was tried before.
 
         Args:
             params: The configuration; parameters with a declared default may be left out. A `Suggestion` keeps its
-                source and notes.
-            result: As for `tell`; None: it runs, to be ended with `tell`.
+                ``source`` and ``info``.
+            result: As for `tell`. None: the trial is running, until `tell` ends it.
 
         Raises:
-            InvalidParamsError: If it does not lie in the space, with the reasons.
-            UsageError: If the result is none, as for `tell`; then there is no trial.
+            InvalidParamsError: If the configuration is outside the space, with the reasons.
+            UsageError: If `tell` would refuse the result. No trial is recorded then.
         """
-        end = None if result is None else self._end_of(result, "result")
+        parsed = None if result is None else self._parse(result, "result")
         given = params if isinstance(params, Suggestion) else Suggestion(params, source="given")
         trial = self.decisions.add(self._me, attrs.evolve(given, params=self.space.validate(given.params)))
-        return trial if end is None else self.decisions.end(trial, end)
+        return trial if parsed is None else self.decisions.end(trial, parsed)
 
     def invalidate(self, number: int, reason: str) -> None:
-        """Declare a trial's result wrong: it stays in the log, and nothing learns from it any more.
+        """Declare a trial's result wrong. The trial stays in the log but is ignored from now on.
 
         Raises:
             UsageError: If there is no such trial.
         """
         self.decisions.invalidate(number, reason)
 
-    # --- looking ----------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------
 
     @property
     def history(self) -> History:
-        """The study as its log tells it now."""
+        """The current state of the study, read from its log."""
         return self.decisions.ledger.sync()
 
     @property
     def trials(self) -> Sequence[Trial]:
-        """Every trial, index = number."""
+        """All trials; the index is the trial number."""
         return self.history.trials
 
     @property
     def best(self) -> Trial | None:
-        """The complete trial with the best first objective that keeps the constraints; None before the first."""
+        """The complete trial with the best first objective that satisfies the constraints; None if there is none."""
         return self.history.best
 
     @property
     def front(self) -> Sequence[Trial]:
-        """With several objectives: the trials that keep the constraints and that no other such beats in all of them."""
+        """The Pareto front: the complete trials that satisfy the constraints and that no other such trial dominates."""
         return self.history.front
 
     def to_dataframe(self) -> Any:
-        """The trials as a pandas data frame, a column per parameter; needs pandas.
+        """The trials as a pandas data frame with a column per parameter. Requires pandas.
 
         Raises:
             UsageError: If pandas is not installed.
@@ -307,24 +317,24 @@ class Study:
         self.store.close()
 
     def __repr__(self) -> str:
-        """Say the name, the space's size and the count of trials."""
+        """Show the name, the number of parameters and the number of trials."""
         size, count = len(self.space), len(self.ledger.history.trials)
         words = f"{size} parameter{'s' * (size != 1)}, {count} trial{'s' * (count != 1)}"
         return f"<Study {self.name!r}: {words}>"
 
-    # --- what the worker needs --------------------------------------------------------------------------
+    # --- used by the worker ---------------------------------------------------------------------------
 
     @property
     def decisions(self) -> Decisions:
-        """What decides in this study; the first use creates or resumes it in the store."""
+        """The study's decisions. The first access creates or resumes the study in its store."""
         if self._decisions is None:
             open_study(self)
-            self._decisions = self._decide()
+            self._decisions = self._make_decisions()
             self._decisions.recover()
         return self._decisions
 
     def context(self, trial: Trial) -> TrialContext:
-        """What the evaluator is given for a trial."""
+        """The `TrialContext` for the evaluator."""
         history = self.ledger.history
         digest = hashlib.blake2b(f"{history.seed}:{trial.number}".encode(), digest_size=4).digest()
         return TrialContext(
@@ -338,31 +348,27 @@ class Study:
         )
 
     def serve(self, store: Any) -> None:
-        """Work on another store object from now on, as a worker does that is served by its supervisor."""
+        """Switch to another store object: the one that a supervisor serves to its worker."""
         self.store = store
         self.ledger = Ledger(store, self.name)
-        self._decisions = self._decide()
+        self._decisions = self._make_decisions()
         self.ledger.sync()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to a worker without the open store, the log and the plugins; it finds its own."""
+        """Leave out what a worker sets up itself: the plugins, the log and the executor."""
         left_out = {"plugins": self.plugins.disabled, "ledger": None, "_decisions": None, "executor": None}
         return {**self.__dict__, **left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive at a worker: find the plugins that are installed here, but for those that were left out."""
+        """Set up in a worker with the plugins installed there, except the disabled ones."""
         self.__dict__.update(state)
         self.plugins = Plugins(state["plugins"])
         self.ledger = Ledger(self.store, self.name)
 
-    def _end_of(self, result: object, where: str, remedy: str = "") -> End:
-        if isinstance(result, BaseException):
-            from hpt_core.worker import failure_of
+    def _parse(self, result: object, where: str, remedy: str = "") -> Result:
+        return parse_result(result, tuple(self.objectives), self.constraints, where=where, remedy=remedy)
 
-            result = failure_of(result)
-        return end_of(result, tuple(self.objectives), self.constraints, where=where, remedy=remedy)
-
-    def _decide(self) -> Decisions:
+    def _make_decisions(self) -> Decisions:
         settings = self.settings
         return Decisions(
             ledger=self.ledger,
@@ -374,21 +380,13 @@ class Study:
             max_failures=settings.max_failures,
         )
 
-    # --- making components ------------------------------------------------------------------------------
 
-    def _make_rules(self, stop: Any) -> list[Any]:
-        if not isinstance(stop, (list, tuple)):
-            return [self.plugins.make("stopping rule", stop, "stop")]
-        rules: list[Any] = []
-        mistakes: list[Mistake] = []
-        for i, rule in enumerate(stop):
-            try:
-                rules.append(self.plugins.make("stopping rule", rule, f"stop[{i}]"))
-            except UsageError as err:
-                mistakes += err.mistakes
-        if mistakes:
-            raise UsageError(*mistakes)
-        return rules
+def _rules_by_path(stop: Any) -> dict[str, Any]:
+    if stop is None:
+        return {}
+    if isinstance(stop, (list, tuple)):
+        return {f"stop[{i}]": rule for i, rule in enumerate(stop)}
+    return {"stop": stop}
 
 
 def _count(name: str, value: object) -> int:

@@ -1,4 +1,4 @@
-"""A trial: one configuration evaluated once, what it reported, and how it ended."""
+"""A trial: one evaluation of a configuration, with its reports and its result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FAILURE_KINDS = (
 
 
 class State(StrEnum):
-    """Where a trial stands. The last three are final."""
+    """The state of a trial. The last three are final."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -60,9 +60,9 @@ class Failure:
     """Why a trial failed.
 
     Attributes:
-        kind: As of an `EvaluationError`.
+        kind: The kind of failure, as for `EvaluationError`.
         message: One sentence.
-        detail: A traceback or the tail of stderr; may be empty.
+        detail: A traceback, or the tail of stderr. May be empty.
     """
 
     kind: str = attrs.field(validator=text_field)
@@ -72,13 +72,13 @@ class Failure:
 
 @attrs.frozen
 class Report:
-    """Evidence that a trial gives while it runs.
+    """Evidence that a trial reports while it runs.
 
     Attributes:
-        step: How much evidence there is now, from 1 (epochs done, folds done); grows within a trial.
-        value: The first objective's value on this evidence, in the user's sign: of the model as it is
-            now (a *curve*), or of this one fold alone (*folds*).
-        metrics: Anything else measured, by name; further objectives go here.
+        step: How much evidence there is now, from 1 (completed epochs or folds). Grows within a trial.
+        value: The value of the first objective in the user's sign: that of the current model (a *curve*), or of this
+            fold alone (*folds*).
+        metrics: Further measurements by name, including the other objectives.
     """
 
     step: int
@@ -88,26 +88,26 @@ class Report:
 
 @attrs.define(eq=False, slots=True)
 class Trial:
-    """One trial as the log tells it. Read-only for everybody but the replay.
+    """One trial as recorded in the log. Only the replay changes it.
 
     Attributes:
         number: From 0, in the order of creation.
-        params: The configuration; a new dict each time: what its reader does to it stays with them.
+        params: The configuration. Each access returns a new dict, so changing it does not affect the trial.
         state: See `State`.
-        values: One per objective in the user's sign; None until the trial ends with a result.
+        values: One per objective, in the user's sign. None until the trial ends with a result.
         metrics: Further results by name.
-        reports: All evidence so far, in order of step.
-        failure: Why it failed, if it did.
+        reports: All reports so far, in order of step.
+        failure: Why it failed; None if it did not.
         reason: Why it was stopped or paused, in words.
-        rule: The name of the stopping rule that decided so.
-        info: What the sampler noted beside its suggestion.
-        source: Who proposed the point: ``sampler``, ``given`` (enqueued), ``fill`` (the core, where the
-            sampler only repeated itself) or the name that a composed sampler gave.
+        rule: The name of the stopping rule that stopped or paused it.
+        info: Notes that the sampler attached to its suggestion.
+        source: Where the point came from: ``sampler``, ``given`` (enqueued), ``fill`` (chosen by the core because
+            the sampler only repeated known points) or the name that a composed sampler gave.
         attempt: How many times it was started.
-        worker: Who runs or ran it.
-        started: Unix time in seconds, None before the first start.
-        ended: Unix time in seconds, None before the end.
-        partial: The values rest on a part of the evidence only.
+        worker: The name of the worker that last ran it.
+        started: Unix seconds of the last start, None before the first.
+        ended: Unix seconds, None before the end.
+        partial: Whether the values are based on part of the evidence only.
         invalid: Why the user declared it invalid; None if they did not.
     """
 
@@ -130,7 +130,7 @@ class Trial:
     invalid: str | None = None
 
     def __repr__(self) -> str:
-        """Say what one looks for in a list of trials; the rest is in the attributes."""
+        """Show what matters in a list of trials; the attributes have the rest."""
         facts = {
             "values": self.values,
             "params": self.params,
@@ -139,8 +139,8 @@ class Trial:
             "reason": self.reason,
             "invalid": self.invalid,
         }
-        told = [f"{name}={fact!r}" for name, fact in facts.items() if fact]
-        return f"<Trial {self.number} {self.state}: {', '.join(told)}>"
+        shown = [f"{name}={fact!r}" for name, fact in facts.items() if fact]
+        return f"<Trial {self.number} {self.state}: {', '.join(shown)}>"
 
     @property
     def params(self) -> Params:
@@ -149,7 +149,7 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """The first objective's value, None without one."""
+        """The first objective's value, None without a result."""
         return None if self.values is None else self.values[0]
 
     @property
@@ -159,7 +159,7 @@ class Trial:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the last start to the end, None while it has not ended."""
+        """Seconds from the last start to the end; None until the trial has ended."""
         if self.started is None or self.ended is None:
             return None
         return self.ended - self.started
@@ -167,17 +167,17 @@ class Trial:
 
 @attrs.define
 class TrialContext:
-    """What an evaluator is given.
+    """What an evaluator receives.
 
     Attributes:
         params: The configuration to evaluate.
         number: The trial's number.
-        seed: A 32-bit seed of this trial's own, the same at each attempt.
+        seed: A 32-bit seed for this trial, the same in each attempt.
         objectives: The names of the objectives, in order.
-        workdir: A folder for checkpoints, the same at each attempt; not created yet. None where the
-            store has no place on disk.
-        resume_step: The last step reported before a pause or a loss; 0 for a fresh start.
-        reports: What was reported up to there, where the evaluator is resumable.
+        workdir: A folder for checkpoints, the same in each attempt. hpt does not create it. None if the store keeps
+            nothing on disk.
+        resume_step: The last step reported before the trial was paused or lost; 0 for a fresh start.
+        reports: The reports up to that step if the evaluator is resumable, else empty.
     """
 
     params: Params
@@ -190,11 +190,11 @@ class TrialContext:
 
 
 class NotFiniteError(EvaluationError):
-    """What came is a number, but none to compare with others."""
+    """A value is a number, but NaN or infinite."""
 
 
 def _number(value: object, what: str) -> float:
-    """The one value rule: a finite real number, or an `EvaluationError` that says what came."""
+    """Check that a value is a finite real number and return it as a float, else raise an `EvaluationError`."""
     if type(value) is not float:
         value = _as_float(value, what)
     if not math.isfinite(value):
@@ -208,38 +208,38 @@ def _as_float(value: Any, what: str, remedy: str = "") -> float:
         isinstance(value, (bool, str, bytes, bytearray, complex))
         or not hasattr(type(value), "__float__")
         or getattr(value, "ndim", 0) != 0
-        or getattr(dtype, "kind", "f") in "bcmMOSU"  # numpy: a 0-d array of text has a __float__ that parses it
+        or getattr(dtype, "kind", "f") in "bcmMOSU"  # a 0-d numpy array of text has a __float__ that parses it
         or str(dtype).endswith("bool")
         or "complex" in str(dtype)
     ):
         raise EvaluationError(f"{what} must be a number. Got {_shown(value)}.{remedy}", kind="invalid-value")
     try:
         return float(value)
-    except OverflowError:  # an int beyond all floats
+    except OverflowError:  # an int beyond the range of floats
         return math.inf
-    except Exception as err:  # a stranger's __float__ may raise anything
-        msg = f"{what} must be a number. Got {type(value).__name__} that float() refuses ({type(err).__name__})."
+    except Exception as err:  # a third-party __float__ may raise anything
+        msg = f"{what} must be a number. Got {type(value).__name__}, for which float() raised {type(err).__name__}."
         raise EvaluationError(f"{msg}{remedy}", kind="invalid-value") from err
 
 
 def _shown(value: object) -> str:
-    """Type and beginning of any object whatever, of one with a broken or endless ``repr`` too."""
+    """The type and a short ``repr`` of any object, even if its ``repr`` is endless or raises."""
     if value is None:
         return "None"
     try:
         return f"{type(value).__name__} {reprlib.repr(value):.80}"
-    except Exception:  # noqa: BLE001 - a stranger's __repr__ may raise anything
+    except Exception:  # noqa: BLE001 - a third-party __repr__ may raise anything
         return type(value).__name__
 
 
-_NO_METRIC = " Give 0 or 1 for a bool; leave out what is no number, or write it to a file in the trial's `workdir`."
+_METRIC_REMEDY = " Give 0 or 1 for a bool. Leave out other values, or write them to a file in the trial's `workdir`."
 
 
 def _metrics(items: Mapping[str, object]) -> dict[str, float]:
-    """Further results; they decide nothing, so what is not finite is left out instead of failing."""
+    """Check further results. No decision depends on them, so a NaN or infinity is left out instead of an error."""
     found = {}
     for name, value in items.items():
-        number = value if type(value) is float else _as_float(value, f"The metric {name!r}", _NO_METRIC)
+        number = value if type(value) is float else _as_float(value, f"The metric {name!r}", _METRIC_REMEDY)
         if math.isfinite(number):
             found[str(name)] = number
     return found
@@ -251,18 +251,18 @@ def check_result(
     """Turn what an evaluator returned into values and metrics.
 
     Args:
-        result: A number; with several objectives a mapping by name, or a tuple or list in their order. A
-            mapping may hold further metrics.
+        result: A number or a mapping by name; for several objectives also a tuple or list in their order. A mapping may
+            hold further metrics.
         objectives: The names of the objectives, in order.
-        needed: Names that constraints are on: objectives, or metrics that must be there.
+        needed: The names that have constraints. Those that are not objectives must be among the metrics.
 
     Returns:
-        One finite float per objective, and the other metrics.
+        One finite float per objective, and the metrics.
 
     Raises:
-        EvaluationError: Of kind ``invalid-value``, with what came instead.
+        EvaluationError: If the result is anything else, with kind ``invalid-value``.
     """
-    beside = [name for name in needed if name not in objectives]
+    needed = [name for name in needed if name not in objectives]
     if isinstance(result, Mapping):
         missing = [name for name in objectives if name not in result]
         if missing:
@@ -270,9 +270,9 @@ def check_result(
             raise EvaluationError(msg, kind="invalid-value")
         values = tuple(_number(result[name], f"The value of {name!r}") for name in objectives)
         metrics = {k: v for k, v in result.items() if k not in objectives}
-        _check_needed(metrics, beside)
+        _check_needed(metrics, needed)
         return values, _metrics(metrics)
-    _check_needed({}, beside)
+    _check_needed({}, needed)
     if len(objectives) == 1:
         return (_number(result, "The value of a trial"),), {}
     if not isinstance(result, (tuple, list)) or len(result) != len(objectives):
@@ -283,13 +283,13 @@ def check_result(
 
 
 def _check_needed(metrics: Mapping[str, object], needed: Sequence[str]) -> None:
-    """See that what constraints are on is there, as finite numbers."""
+    """Check that the constrained metrics are there and finite."""
     for name in needed:
         if name not in metrics:
-            got = f"Got {sorted(map(str, metrics))} beside the objectives." if metrics else "It has no metrics."
-            msg = f"The result lacks the metric {name!r}, which a constraint of the study is on. {got}"
+            got = f"Its metrics are {sorted(map(str, metrics))}." if metrics else "It has no metrics."
+            msg = f"The result lacks the metric {name!r}, which has a constraint. {got}"
             raise EvaluationError(msg, kind="invalid-value")
-        _number(metrics[name], f"The metric {name!r}, which a constraint is on,")
+        _number(metrics[name], f"The metric {name!r}, which has a constraint,")
 
 
 def check_report(report: object, last_step: int) -> Report:
@@ -297,7 +297,7 @@ def check_report(report: object, last_step: int) -> Report:
 
     Args:
         report: Must be a `Report` with a finite value and a step above ``last_step``.
-        last_step: The last step that the trial has reported, 0 for none.
+        last_step: The last step that the trial reported; 0 if it reported none.
 
     Raises:
         EvaluationError: Of kind ``invalid-value``.

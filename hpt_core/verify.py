@@ -1,4 +1,4 @@
-"""Audit a study: take every decision again from the log, and compare."""
+"""Audits a study: repeats every decision from the log and compares it with the recorded one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["VerifyResult", "verify"]
 
 @attrs.define
 class VerifyResult:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
-        checked: How many decisions were taken again.
-        differences: What came out otherwise, one sentence each; empty for a study that is what it says.
+        checked: How many decisions were repeated.
+        differences: The decisions that differ from the recorded ones, one sentence each. Empty if all agree.
     """
 
     checked: int = 0
@@ -50,12 +50,12 @@ def verify(
     Args:
         store: The open store.
         name: The study's name.
-        plugins: Where sampler and rules are found by the names that the study recorded.
-        sampler: The sampler, where the study's was an object of a program and cannot be made by name.
-        rules: (name, rule) likewise.
+        plugins: The plugins, which provide the sampler and the rules by their recorded names.
+        sampler: The sampler, if it cannot be created by name because the study was given an object.
+        rules: The rules as (name, rule), likewise.
 
     Raises:
-        UsageError: If sampler or rules can neither be made nor were given.
+        UsageError: If the sampler or the rules were not given and cannot be created by name.
     """
     return _Audit(store.read(name), plugins, sampler, rules).run()
 
@@ -75,7 +75,7 @@ class _Audit:
         self._rules: Sequence[tuple[str, Any]] = rules or ()
         self._history = History()
         self._result = VerifyResult()
-        # A decision is written behind the position it was taken on: which records to come were decided here?
+        # Position -> the records that were decided on there; they come later in the log.
         self._decided: dict[int, list[Record]] = {}
         for position, record in enumerate(records):
             if record["event"] in ("started", "paused", "stopped") or record.get("state") == "stopped":
@@ -83,7 +83,7 @@ class _Audit:
                 if type(seen) is int and 0 <= seen <= position:
                     self._decided.setdefault(seen, []).append(record)
                 else:
-                    self._differ(f"record {position + 1}: says it rests on record {seen!r}, which is not before it")
+                    self._differ(f"record {position + 1}: its `seen` is {seen!r}, which is not an earlier position")
 
     def run(self) -> VerifyResult:
         for record in self._records:
@@ -106,7 +106,7 @@ class _Audit:
                 made = [self._plugins.make("stopping rule", spec, f"stop[{i}]") for i, spec in enumerate(specs)]
                 self._rules = [(spec["use"], rule) for spec, rule in zip(specs, made, strict=True)]
         except UsageError as err:
-            message = f"The study's components cannot be made from what it recorded: {err}"
+            message = f"The study's recorded components cannot be created: {err}"
             raise UsageError(Mistake("", message, plugin=all(m.plugin for m in err.mistakes))) from err
 
     def _check_all(self) -> None:
@@ -123,18 +123,18 @@ class _Audit:
         lag = int(self._history.definition["reproducible"])
         return self._history if lag <= 1 else self._history.as_seen_by(number, lag)
 
-    def _view_of_the_next(self) -> History:
-        """What was seen when it was decided what comes next."""
+    def _view_of_next(self) -> History:
+        """What the decision about the next trial was based on."""
         waiting = (trial.number for trial in self._history.open.values() if trial.state is State.WAITING)
         return self._view(next(waiting, self._history.next_number))
 
     def _endings(self) -> Iterator[History]:
-        """What may have been seen when paused trials were decided on: before a new one, or where none will come."""
-        view = self._view_of_the_next()
+        """What a decision about paused trials may have been based on: with a new trial to come, or without."""
+        view = self._view_of_next()
         yield view
         views = [view]
         if view is not self._history and all(t.state is not State.RUNNING for t in self._history.open.values()):
-            views.append(self._history)  # all was in: nothing had to stay hidden
+            views.append(self._history)  # no trial was running, so no result had to stay hidden
         for view in views:
             view.closing = True
             yield view
@@ -145,39 +145,40 @@ class _Audit:
         if number < len(self._history.trials):
             if self._history.trials[number].state is State.PAUSED:
                 self._check_promotion(number)
-            return  # enqueued or taken up again: nobody suggested anything
+            return  # enqueued or rerun: the sampler was not asked
         self._result.checked += 1
         assert self._sampler is not None
         duplicates = self._history.definition["duplicates"]
         try:
             again = guarded_suggestion(self._sampler, self._view(number), number, duplicates)
         except SpaceExhausted:
-            self._differ(f"trial {number}: the sampler had nothing left, {_shown(record['params'])} was recorded")
+            self._differ(f"trial {number}: the sampler has nothing left, the log has {_shown(record['params'])}")
             return
         params = (again.suggestion if isinstance(again, Repeat) else again).params
         if params != record["params"]:
-            self._differ(f"trial {number}: suggests {_shown(params)}, recorded {_shown(record['params'])}")
+            recorded = _shown(record["params"])
+            self._differ(f"trial {number}: the sampler suggests {_shown(params)}, the log has {recorded}")
 
     def _check_promotion(self, number: int) -> None:
-        """Whether some rule promotes this trial: before a new trial, or where none will come any more."""
+        """Check that a rule promotes this trial, with a new trial to come or without."""
         self._result.checked += 1
         asked = [[ask(name, rule, "promote", (int,), view) for name, rule in self._rules] for view in self._endings()]
         if not any(number in answers for answers in asked):
-            self._differ(f"trial {number}: was promoted, and no rule promotes it")
+            self._differ(f"trial {number}: no rule promotes it, the log says promoted")
 
     def _check_retirement(self, number: int, name: str) -> None:
-        """Whether a rule stops a trial that is paused."""
+        """Check that the rule retires this paused trial."""
         self._result.checked += 1
         asked = [[retired(name, rule, view) for rule in self._named(name, "retire")] for view in self._endings()]
         if not any(number in answer for answers in asked for answer in answers):
-            self._differ(f"trial {number}: was stopped while it was paused, and {name!r} does not stop it")
+            self._differ(f"trial {number}: {name!r} does not retire it, the log says stopped")
 
     def _check_trial(self, record: Record) -> None:
         if record["rule"] == "given":
-            return  # told, not decided
+            return  # the user stopped it
         number, trials = record["trial"], self._history.trials
         if number >= len(trials) or not trials[number].reports:
-            self._differ(f"trial {number}: was ended by {record['rule']!r} before it had reported")
+            self._differ(f"trial {number}: it had no report, the log says ended by {record['rule']!r}")
             return
         trial = trials[number]
         if trial.state is State.PAUSED:
@@ -186,30 +187,30 @@ class _Audit:
         view = self._view(trial.number)
         rules = self._named(record["rule"], "judge_trial")
         if not rules:
-            self._differ(f"trial {trial.number}: was ended by {record['rule']!r}, which is no rule of the study")
+            self._differ(f"trial {trial.number}: the study has no rule {record['rule']!r}, the log says ended by it")
             return
         self._result.checked += 1
         asked = (ask(record["rule"], rule, "judge_trial", (Stop, Pause), view, trial) for rule in rules)
         decision = next((decision for decision in asked if decision is not None), None)
         wanted = "paused" if record["event"] == "paused" else "stopped"
-        found = {type(None): "left running", Pause: "paused"}.get(type(decision), "stopped")
+        found = {type(None): "running", Pause: "paused"}.get(type(decision), "stopped")
         if found != wanted:
-            self._differ(f"trial {trial.number}: {record['rule']} has it {found}, recorded is {wanted}")
+            self._differ(f"trial {trial.number}: {record['rule']!r} leaves it {found}, the log says {wanted}")
 
     def _check_stop(self, record: Record) -> None:
         rules = self._named(record["rule"], "judge_study")
         if not rules:
             if record["rule"] not in OWN_REASONS:
-                self._differ(f"the study: was ended by {record['rule']!r}, which is no rule of the study")
+                self._differ(f"the study: it has no rule {record['rule']!r}, the log says ended by it")
             return
         self._result.checked += 1
-        view = self._view_of_the_next()
+        view = self._view_of_next()
         view.clock = record["time"]
         if all(ask(record["rule"], rule, "judge_study", (Stop,), view) is None for rule in rules):
-            self._differ(f"the study: {record['rule']} would go on, recorded is: {record['reason']}")
+            self._differ(f"the study: {record['rule']!r} does not stop it, the log says stopped: {record['reason']}")
 
     def _named(self, name: str, method: str) -> list[Any]:
-        """The rules of a name that may have decided: one kind of rule may be there twice."""
+        """The rules of this name that have the method. A study may have several rules of one kind."""
         return [rule for known, rule in self._rules if known == name and hasattr(rule, method)]
 
     def _differ(self, what: str) -> None:

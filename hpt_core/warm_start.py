@@ -1,4 +1,4 @@
-"""Beginning a study where an earlier one ended: which of its configurations are taken, and how they are made to fit."""
+"""Warm start: which configurations of an earlier study a study starts from, and how they are fitted to its space."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["WarmStart", "earlier_of", "warm_start"]
 
 @attrs.define
 class WarmStart:
-    """What was taken over from an earlier study.
+    """What was taken from an earlier study.
 
-    A parameter that only the earlier study had is dropped, one that only this study has starts from its default, and a
-    configuration with a value that this space does not allow is passed over for the next best.
+    A parameter that only the earlier study has is dropped, one that only this study has gets its default, and a
+    configuration with a value outside this space is passed over for the next best.
 
     Attributes:
-        trials: The trials at the configurations, the best first; those that were there already included.
-        dropped: Parameters of the configurations that this space has not.
-        filled: Parameters that they did not have.
+        trials: The trials at the configurations, best first. They may have existed before.
+        dropped: Parameters of the configurations that this space does not have.
+        filled: Parameters of this space that the configurations did not have.
         passed_over: Why configurations were passed over, one sentence each.
     """
 
@@ -40,39 +40,39 @@ class WarmStart:
     passed_over: list[str] = attrs.field(factory=list)
 
     def __str__(self) -> str:
-        """All of it in words."""
-        said = [f"tried first are {len(self.trials)} configurations of the earlier study"]
+        """Summarize what was taken, in words."""
+        facts = [f"{len(self.trials)} configurations of the earlier study are tried first"]
         if not self.trials:
-            said = ["nothing of it fits" if self.passed_over else "it has no complete trial, so nothing is taken over"]
-        said += [f"dropped: {', '.join(self.dropped)}"] if self.dropped else []
-        said += [f"from their defaults: {', '.join(self.filled)}"] if self.filled else []
-        said += self.passed_over
-        return "; ".join(said) + "."
+            facts = ["none of its configurations fits" if self.passed_over else "it has no complete trial"]
+        facts += [f"dropped: {', '.join(self.dropped)}"] if self.dropped else []
+        facts += [f"set to their defaults: {', '.join(self.filled)}"] if self.filled else []
+        facts += self.passed_over
+        return "; ".join(facts) + "."
 
 
 def earlier_of(other: Any) -> tuple[str, History]:
-    """The name (empty where it is not known) and the history of a study, or of the history itself.
+    """The name (empty if unknown) and the history of a study or a history.
 
     Raises:
         UsageError: If it is neither.
     """
     history = getattr(other, "history", other)
     if not isinstance(history, History):
-        raise UsageError(f"An earlier study must be a Study, or a history as of load_history(). Got {other!r:.80}.")
+        raise UsageError(f"The earlier study must be a Study, or a history from load_history(). Got {other!r:.80}.")
     return getattr(other, "name", ""), history
 
 
 def warm_start(
     space: Space, earlier: History, *, name: str, top: int, enqueue: Callable[[Suggestion], Trial]
 ) -> WarmStart:
-    """Take over the best distinct configurations of an earlier study.
+    """Enqueue the best distinct configurations of an earlier study.
 
     Args:
-        space: The space that they have to fit.
-        earlier: The earlier study.
-        name: Its name, for the record.
-        top: How many configurations, at most.
-        enqueue: What is done with each.
+        space: The space of the new study.
+        earlier: The history of the earlier study.
+        name: The name of the earlier study, which is recorded.
+        top: The most configurations to enqueue.
+        enqueue: Enqueues one configuration.
     """
     found, taken = WarmStart(), set()
     for trial in _ranked(earlier, top):
@@ -97,7 +97,7 @@ def _note_changes(found: WarmStart, space: Space, trial: Trial, point: Params) -
 
 
 def _ranked(history: History, top: int) -> list[Trial]:
-    """The complete trials, the best first: those of the front spread over it, else by violation, then first loss."""
+    """The complete trials, best first: with several objectives a spread over the front, else by violation and loss."""
     front = sorted(history.front, key=lambda trial: history.losses[trial.number, 0])
     if len(history.objectives) > 1 and front:
         spread = set(np.linspace(0, len(front) - 1, min(top, len(front))).round().astype(int).tolist())

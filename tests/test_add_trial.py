@@ -1,4 +1,4 @@
-"""Trials that were evaluated elsewhere: any point, any end, and the audit passes them by."""
+"""Trials that were evaluated elsewhere: at any point, with any result, and ignored by the audit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_end_is_recorded_as_given() -> None:
     assert found.history.pending.tolist() == [running.number]
 
 
-def test_reports_of_a_stopped_one_give_its_value() -> None:
+def test_the_reports_of_a_stopped_trial_give_its_value() -> None:
     found = study()
     trial = found.add_trial({"x": 0.5})
     found.report(trial, 1, 4.0)
@@ -43,7 +43,7 @@ def test_reports_of_a_stopped_one_give_its_value() -> None:
     assert (trial.partial, trial.rule, trial.reason) == (True, "given", "pruned")
 
 
-def test_suggestions_go_on_behind_and_the_audit_finds_nothing() -> None:
+def test_suggestions_continue_after_added_trials_and_the_audit_finds_nothing() -> None:
     class Never:
         def judge_trial(self, history: Any, trial: Any) -> Stop | Pause | None:
             return None
@@ -58,7 +58,7 @@ def test_suggestions_go_on_behind_and_the_audit_finds_nothing() -> None:
     assert [trial.source for trial in found.trials] == ["given", "sampler", "given", "sampler"]
 
 
-def test_what_lies_outside_is_refused_and_leaves_no_trial() -> None:
+def test_a_point_outside_the_space_is_refused_and_leaves_no_trial() -> None:
     found = study()
     with pytest.raises(InvalidParamsError, match="x"):
         found.add_trial({"x": 2.0}, 1.0)

@@ -1,4 +1,4 @@
-"""The conformance kits on what comes with the core."""
+"""The conformance kits on the built-in components."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestMemoryStore(StoreKit):
 
 
 def train(params: dict[str, float], trial: TrialContext) -> Iterator[float]:
-    """A curve that begins where the trial goes on."""
+    """A curve that starts at the step where the trial resumes."""
     for step in range(trial.resume_step + 1, 7):
         yield params["x"] ** 2 + 1 / step
 

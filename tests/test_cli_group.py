@@ -1,4 +1,4 @@
-"""The group of commands: light to start, plugins' commands, errors and exit codes, completion."""
+"""The command group: fast start, commands of plugins, errors and exit codes, completion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Shell = Callable[..., Run]
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """A real `hpt` process in an empty folder, which may find plugins in the folder `site`."""
+    """A real `hpt` process in an empty directory, with plugins from its subdirectory `site`."""
 
     def run(*arguments: str, **environment: str) -> Run:
         names = {key: value for key, value in os.environ.items() if not key.startswith(("HPT_", "_HPT_"))}
@@ -47,7 +47,7 @@ def shell(tmp_path: Path) -> Shell:
 
 
 def install(folder: Path, name: str, module: str) -> None:
-    """Install a stranger's plugin: a module and the metadata that announces it."""
+    """Install a third-party plugin: a module and its metadata."""
     site = folder / "site"
     info = site / f"{name}-1.2.dist-info"
     info.mkdir(parents=True)
@@ -93,17 +93,17 @@ def test_nothing_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None
     assert not modules_after(arguments, tmp_path) & HEAVY
 
 
-def test_the_version_needs_neither_plugins_nor_attrs(tmp_path: Path) -> None:
+def test_version_imports_neither_plugins_nor_attrs(tmp_path: Path) -> None:
     assert not modules_after(["--version"], tmp_path) & (HEAVY | {"attr", "pluggy"})
 
 
-def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+def test_version_is_the_package_version(shell: Shell) -> None:
     run = shell("--version")
     assert (run.returncode, run.stdout) == (0, f"hpt, version {hpt_core.__version__}\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_line_of_a_command_is_its_own(name: str) -> None:
+def test_short_help_of_a_command_matches_the_command_list(name: str) -> None:
     command = importlib.import_module(f"hpt_core.cli.{name}").command
     assert isinstance(command, click.Command)
     assert command.name == name
@@ -114,7 +114,7 @@ def test_the_help_line_of_a_command_is_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_is_one_short_file(name: str) -> None:
+def test_a_command_file_has_at_most_120_lines(name: str) -> None:
     path = Path(str(importlib.import_module(f"hpt_core.cli.{name}").__file__))
     assert len(path.read_text().splitlines()) <= 120
 
@@ -129,16 +129,16 @@ def test_a_plugin_adds_a_command(shell: Shell, tmp_path: Path) -> None:
     assert "greet Greet the user." in [" ".join(line.split()) for line in of_plugins.splitlines()]
     run = shell("--no-plugin", "greeter", "greet")
     assert run.returncode == 2
-    assert "There is no command 'greet'" in run.stderr
+    assert "No such command 'greet'" in run.stderr
     assert shell("greet", HPT_DISABLE_PLUGINS="greeter").returncode == 2
 
 
-def test_a_plugin_cannot_take_the_place_of_a_command(shell: Shell, tmp_path: Path) -> None:
+def test_a_plugin_cannot_replace_a_command(shell: Shell, tmp_path: Path) -> None:
     install(tmp_path, "greeter", GREETING.replace("@cli.command()", "@cli.command('best')"))
     run = shell("--help")
     assert run.returncode == 0
     assert "Warning: The plugin greeter failed in hpt_commands" in run.stderr
-    assert "there is a command 'best' already" in run.stderr
+    assert "there is already a command 'best'" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Traceback" in shell("--debug", "--help").stderr
     assert "hpt best [OPTIONS]" in shell("best", "--help").stdout
@@ -147,10 +147,10 @@ def test_a_plugin_cannot_take_the_place_of_a_command(shell: Shell, tmp_path: Pat
 BROKEN = {
     "raising": ("raise RuntimeError('half installed')", "cannot be imported: RuntimeError: half installed"),
     "unimportable": ("import a_package_that_is_not_there", "No module named 'a_package_that_is_not_there'"),
-    "future": ("hpt_api_version = 99", "asks for plugin API 99"),
+    "future": ("hpt_api_version = 99", "requires plugin API 99"),
     "misspelt": (
         "from hpt_core import hookimpl\n@hookimpl\ndef hpt_sampler(): return {}\n",
-        "implements 'hpt_sampler', which is no hook of hpt. Did you mean 'hpt_samplers'?",
+        "implements 'hpt_sampler', which is not a hook of hpt. Did you mean 'hpt_samplers'?",
     ),
     "failing": (
         "from hpt_core import hookimpl\n@hookimpl\ndef hpt_samplers(): return 1 / 0\n",
@@ -159,7 +159,7 @@ BROKEN = {
 }
 
 
-def test_broken_plugins_are_listed_with_their_reasons_and_harmless(shell: Shell, tmp_path: Path) -> None:
+def test_broken_plugins_are_listed_with_the_reason_and_do_no_harm(shell: Shell, tmp_path: Path) -> None:
     for name, (module, _) in BROKEN.items():
         install(tmp_path, name, module)
     listed, table = shell("plugins", "--json"), shell("plugins")
@@ -189,13 +189,13 @@ def test_disabled_plugins_are_listed_as_such(shell: Shell) -> None:
     ]  # fmt: skip
 
 
-def test_a_plugin_that_is_not_there_cannot_be_left_out_in_silence(shell: Shell) -> None:
+def test_disabling_an_unknown_plugin_prints_a_warning(shell: Shell) -> None:
     run = shell("--no-plugin", "sampler-randon", "plugins")
     assert run.returncode == 0
     assert "Warning: --no-plugin: there is no plugin 'sampler-randon'. Did you mean 'sampler-random'?" in run.stderr
 
 
-def test_the_core_itself_cannot_be_left_out(shell: Shell) -> None:
+def test_the_core_cannot_be_disabled(shell: Shell) -> None:
     for run in (shell("--no-plugin", "builtin", "plugins"), shell("--help", HPT_DISABLE_PLUGINS="builtin")):
         assert run.returncode == 2
         assert run.stderr == "Error: The plugin 'builtin' is part of hpt-core and cannot be disabled.\n"
@@ -244,7 +244,7 @@ def test_the_options_of_a_component(shell: Shell, tmp_path: Path) -> None:
     }
     assert shell("plugins", "show", "dice").stdout == textwrap.dedent(
         """\
-        sampler dice, of the plugin casino (casino 1.2)
+        sampler dice, from the plugin casino (casino 1.2)
         Throws dice.
           option  type       default     meaning
           sides   int >= 2   6           How many sides.
@@ -258,7 +258,7 @@ def test_the_options_of_a_component(shell: Shell, tmp_path: Path) -> None:
     assert "Did you mean 'dice'?" in run.stderr
 
 
-def test_a_component_of_a_plugin_that_is_disabled_is_told_to_be_so(shell: Shell) -> None:
+def test_a_component_of_a_disabled_plugin_is_reported_as_disabled(shell: Shell) -> None:
     for name in ("random", "sampler-random", "hpt-sampler-random"):
         run = shell("--no-plugin", "sampler-random", "plugins", "show", name)
         assert run.returncode == 3
@@ -266,10 +266,10 @@ def test_a_component_of_a_plugin_that_is_disabled_is_told_to_be_so(shell: Shell)
         assert "is not in use: disabled by the user." in run.stderr
 
 
-def test_every_component_that_is_installed_can_be_shown() -> None:
+def test_every_installed_component_can_be_shown() -> None:
     plugins = Plugins()
     runner = CliRunner()
-    plugins.names("sampler")  # has them declare what they offer
+    plugins.names("sampler")  # loads the declarations of all components
     for info in (info for info in plugins.plugins if info.components):
         result = runner.invoke(hpt, ["plugins", "show", info.name], obj=Session(plugins))
         assert result.exit_code == 0, result.stderr
@@ -279,7 +279,7 @@ def test_every_component_that_is_installed_can_be_shown() -> None:
 
 
 class Raising:
-    """A plugin whose command raises what it is told to."""
+    """A plugin whose command raises a given error."""
 
     __name__ = "raising"
 
@@ -301,25 +301,25 @@ def fall(error: BaseException, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stderr
 
 
-def test_every_kind_of_error_has_its_code_and_no_traceback() -> None:
+def test_every_kind_of_error_has_its_exit_code_and_no_traceback() -> None:
     assert fall(hpt_core.NothingSucceededError("none")) == (1, "Error: none\n")
     assert fall(UsageError(Mistake("a.b", "Must be 1."))) == (2, "Error: a.b: Must be 1.\n")
-    assert fall(UsageError("One.", Mistake("b", "Two."))) == (2, "Error: 2 mistakes:\n  One.\n  b: Two.\n")
+    assert fall(UsageError("One.", Mistake("b", "Two."))) == (2, "Error: 2 errors:\n  One.\n  b: Two.\n")
     assert fall(PluginError("broken")) == (3, "Error: broken\n")
     assert fall(StoreError("locked")) == (4, "Error: locked\n")
     assert fall(KeyboardInterrupt()) == (130, "Interrupted.\n")
 
 
-def test_a_bug_says_so_and_how_to_see_more() -> None:
+def test_an_internal_error_is_reported_as_a_bug_with_a_hint() -> None:
     code, said = fall(ZeroDivisionError("oops"))
     assert code == 70
     assert said.splitlines()[0] == "Error: ZeroDivisionError: oops"
     assert "--debug" in said
     assert "Traceback" not in said
-    assert re.search(r"^It came by way of \S+test_cli_group.py, line \d+, in fall\.$", said, re.MULTILINE)
+    assert re.search(r"^Raised through \S+test_cli_group.py, line \d+, in fall\.$", said, re.MULTILINE)
 
 
-def test_debug_shows_the_traceback_wherever_it_stands() -> None:
+def test_debug_shows_the_traceback_before_and_after_the_command() -> None:
     code, said = fall(UsageError("wrong"), "--debug")
     assert code == 2
     assert said.startswith("Traceback (most recent call last):")
@@ -342,8 +342,8 @@ def test_an_error_inside_a_plugin_shows_the_plugins_own_traceback() -> None:
     assert said.endswith("ValueError: inside\n")
 
 
-def test_an_error_where_the_core_calls_shows_no_frame_of_the_core() -> None:
-    """A wrong signature: there is no frame of the plugin, and the message says it all."""
+def test_an_error_in_calling_a_plugin_shows_no_frame_of_the_core() -> None:
+    """A wrong signature: there is no frame of the plugin, and the message is sufficient."""
     error = PluginError("The sampler X failed: TypeError: suggest() takes 2 positional arguments but 3 were given")
     try:
         importlib.import_module("no_such_module")
@@ -355,16 +355,16 @@ def test_an_error_where_the_core_calls_shows_no_frame_of_the_core() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a folder in use cannot be removed")
-def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_deleted_current_directory_is_reported(tmp_path: Path) -> None:
     command = f"rmdir $PWD; {sys.executable} -m hpt_core.cli studies"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
-    expected = "Error: The folder that this is called in is not there any more. Change to another one.\n"
+    expected = "Error: The current directory does not exist any more. Change to another one.\n"
     assert (done.returncode, done.stderr) == (2, expected)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes the streams")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
+def test_closed_standard_streams_do_not_fail(closed: str, tmp_path: Path) -> None:
     (tmp_path / "f.py").write_text("def f(params): return params['x']\n")
     (tmp_path / "s.toml").write_text(
         '[space]\nx = { low = 0, high = 9 }\n[evaluator]\nuse = "function"\ncall = "f:f"\n[store]\nuse = "memory"\n'
@@ -380,7 +380,7 @@ def interrupt(*_: object, **__: object) -> Never:
 
 
 @pytest.mark.parametrize("step", ["main", "make_context", "invoke"])
-def test_ctrl_c_at_any_time_is_told_and_has_its_code(
+def test_ctrl_c_at_any_time_is_reported_with_its_exit_code(
     step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["hpt", "completion", "bash"])
@@ -391,30 +391,28 @@ def test_ctrl_c_at_any_time_is_told_and_has_its_code(
     assert capsys.readouterr().err == "Interrupted.\n"
 
 
-def test_no_error_message_can_steer_the_terminal() -> None:
+def test_error_messages_cannot_control_the_terminal() -> None:
     assert fall(StoreError("\x1b[2Jgone")) == (4, "Error: \\x1b[2Jgone\n")
 
 
-def test_an_unknown_command_or_option_says_what_may_have_been_meant(shell: Shell) -> None:
+def test_an_unknown_command_or_option_suggests_the_nearest(shell: Shell) -> None:
     run = shell("bets")
     assert run.returncode == 2
-    assert "There is no command 'bets'. Did you mean 'best'?" in run.stderr
+    assert "No such command 'bets'. Did you mean 'best'?" in run.stderr
     run = shell("xyzzy")
     assert "Known: init, check, run," in run.stderr
     assert shell("best", "--jsn").returncode == 2
 
 
-def test_a_store_or_study_without_its_option_is_told_of_it(shell: Shell) -> None:
+def test_a_store_or_study_given_as_an_argument_names_the_option(shell: Shell) -> None:
     run = shell("best", "hpt.db")
     assert run.returncode == 2
-    expected = (
-        "Got unexpected extra argument (hpt.db). --study names the study and --store names the store where it is."
-    )
+    expected = "Got unexpected extra argument (hpt.db). Did you mean --study or --store?"
     assert expected in run.stderr
     assert run.stdout == ""
 
 
-def test_a_reader_that_goes_away_is_no_error(shell: Shell, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(shell: Shell, tmp_path: Path) -> None:
     command = f"'{sys.executable}' -m hpt_core.cli plugins --json | head -n 1"
     run = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.stdout, run.stderr) == ("{\n", "")
@@ -444,18 +442,18 @@ def test_commands_options_studies_and_plugins_are_completed(shell: Shell, tmp_pa
     assert completed(shell, "hpt best --store other.db --study ") == []
     assert completed(shell, "hpt --no-plugin gre") == ["greeter"]
     assert completed(shell, "hpt plugins show rand") == ["random"]
-    assert completed(shell, "hpt be", HPT_DISABLE_PLUGINS="builtin") == ["best"]  # trouble is none of the shell's
+    assert completed(shell, "hpt be", HPT_DISABLE_PLUGINS="builtin") == ["best"]  # completion ignores errors
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
-def test_the_script_of_each_shell(shell: Shell, name: str) -> None:
+def test_completion_script_of_each_shell(shell: Shell, name: str) -> None:
     run = shell("completion", name)
     assert run.returncode == 0
     assert f"_HPT_COMPLETE={name}_complete" in run.stdout
     assert run.stderr == ""
 
 
-def test_bash_takes_the_script(shell: Shell) -> None:
+def test_bash_accepts_the_completion_script(shell: Shell) -> None:
     script = shell("completion", "bash").stdout
     command = ["bash", "--norc", "-c", f"{script}\ncomplete -p hpt"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""`hpt init`: what it writes runs as it is, with what is installed, and overwrites nothing."""
+"""`hpt init`: the created study runs with what is installed, and nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Hpt = Callable[..., Result]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
-    """`hpt` in an empty folder, with all plugins that are installed."""
+    """`hpt` in an empty directory, with all installed plugins."""
     monkeypatch.chdir(tmp_path)
     return lambda *args, plugins=None: CliRunner().invoke(hpt, args, obj=Session(plugins or Plugins()))
 
@@ -34,8 +34,8 @@ def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_what_is_written_runs_as_it_is_from_another_folder_too(cli: Hpt, tmp_path: Path, evaluator: str) -> None:
-    """In the file's own folder the tutorial does it, see test_docs.py."""
+def test_the_created_study_runs_also_from_another_directory(cli: Hpt, tmp_path: Path, evaluator: str) -> None:
+    """The tutorial runs it in the file's own directory, see test_docs.py."""
     (tmp_path / "sub folder").mkdir()
     file = "sub folder/study.toml"
     made = cli("init", file, "--evaluator", evaluator)
@@ -48,13 +48,13 @@ def test_what_is_written_runs_as_it_is_from_another_folder_too(cli: Hpt, tmp_pat
     assert run.stdout.startswith("best ")
 
 
-def test_the_next_steps_are_told(cli: Hpt, tmp_path: Path) -> None:
+def test_the_next_steps_are_printed(cli: Hpt, tmp_path: Path) -> None:
     result = cli("init", "--evaluator", "function")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         "Wrote study.toml and train.py. Next:",
-        "  hpt check study.toml    says what it means",
-        "  hpt run study.toml      runs it",
+        "  hpt check study.toml    check it",
+        "  hpt run study.toml      run it",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml", "train.py"]
 
@@ -63,30 +63,30 @@ def test_a_study_file_is_not_overwritten(cli: Hpt, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text("mine")
     result = cli("init", "--evaluator", "command")
     assert result.exit_code == 2
-    assert "study.toml is there already, and nothing is overwritten." in result.stderr
+    assert "study.toml already exists. Choose another name" in result.stderr
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("study.toml", "mine")]
 
 
 @pytest.mark.parametrize("evaluator", ["function", "command"])
-def test_a_program_that_is_there_is_kept_and_that_is_told(cli: Hpt, tmp_path: Path, evaluator: str) -> None:
+def test_an_existing_train_py_is_kept_with_a_message(cli: Hpt, tmp_path: Path, evaluator: str) -> None:
     (tmp_path / "train.py").write_text("def train(params): return 0.5\n")
     result = cli("init", "--evaluator", evaluator)
     assert result.exit_code == 0
-    assert result.stderr.startswith("train.py is there already and was left as it is: ")
+    assert result.stderr.startswith("train.py already exists and was not changed. ")
     assert "Wrote study.toml. Next:" in result.stderr
     assert (tmp_path / "train.py").read_text() == "def train(params): return 0.5\n"
     assert "train" in (tmp_path / "study.toml").read_text()
 
 
-def test_a_study_file_is_toml(cli: Hpt, tmp_path: Path) -> None:
+def test_a_study_file_must_have_the_extension_toml(cli: Hpt, tmp_path: Path) -> None:
     result = cli("init", "study.yaml")
     assert result.exit_code == 2
-    assert "A study file ends in .toml. Got study.yaml." in result.stderr
+    assert "A study file must have the extension .toml. Got study.yaml." in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 class Few:
-    """A plugin of few components."""
+    """A plugin with few components."""
 
     __name__ = "few"
 
@@ -99,7 +99,7 @@ class Few:
         return {"random": "nowhere:Sampler"}
 
 
-def test_only_what_is_installed_is_used(cli: Hpt, tmp_path: Path) -> None:
+def test_only_installed_components_are_used(cli: Hpt, tmp_path: Path) -> None:
     plugins = Plugins(discover=False)
     plugins.register(Few())
     assert cli("init", plugins=plugins).exit_code == 0

@@ -1,4 +1,4 @@
-"""`hpt new`: what it writes passes its kit, lint and types as it is; `hpt plugins doctor` and `test`."""
+"""`hpt new`: the created plugins pass their kits, linter and type checker; `hpt plugins doctor` and `test`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(command: Sequence[object], folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a new plugin of each kind, and all of them installed in `installed`."""
+    """A directory with a new plugin of each kind, all of them installed in `installed`."""
     place = tmp_path_factory.mktemp("made")
     for kind in KINDS:
         assert call("new", kind, "my-idea", "--into", str(place)).exit_code == 0
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_new_plugins_pass_their_kits_as_they_are(made: Path) -> None:
+def test_new_plugins_pass_their_kits(made: Path) -> None:
     assert len([*made.glob("installed/*.dist-info/entry_points.txt")]) == len(KINDS)
     paths = [str(made / "installed"), str(Path(hpt_core.__file__).parents[1])]
     inside = f"import sys; sys.path[:0] = {paths}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -57,7 +57,7 @@ def test_new_plugins_pass_their_kits_as_they_are(made: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_new_plugins_are_linted_and_typed_as_they_are(made: Path) -> None:
+def test_new_plugins_pass_linter_and_type_checker(made: Path) -> None:
     folders = sorted(made.glob("hpt-*"))
     assert len(folders) == len(KINDS)
     for folder in folders:
@@ -71,7 +71,7 @@ def test_new_plugins_are_linted_and_typed_as_they_are(made: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_word_of_the_templates_is_left(kind: str) -> None:
+def test_no_placeholder_of_the_templates_is_left(kind: str) -> None:
     name, files = scaffold(kind, "two-words2")
     assert name == f"hpt-{kind}-two-words2"
     words = {"CLASS", "PACKAGE", "MODULE", "NAME", "KIND", "HOOK", "KIT", "FLAGS", "FIXTURE", "FACTORY", "SIGNATURE"}
@@ -86,10 +86,10 @@ def test_no_word_of_the_templates_is_left(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["My-Idea", "my_idea", "-x", "x-", "a--b", "1st", "a/b", ""])
-def test_a_name_must_be_one(name: str, tmp_path: Path) -> None:
+def test_an_invalid_plugin_name_is_rejected(name: str, tmp_path: Path) -> None:
     result = call("new", "sampler", "--into", str(tmp_path), "--", name)
     assert result.exit_code == 2
-    assert "as my-idea" in result.stderr
+    assert "single hyphens, as in my-idea" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -97,17 +97,17 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "hpt-store-x").mkdir()
     result = call("new", "store", "x", "--into", str(tmp_path))
     assert result.exit_code == 2
-    assert "is there already" in result.stderr
+    assert "already exists" in result.stderr
 
 
-def test_a_name_that_is_installed_is_warned_of(tmp_path: Path) -> None:
+def test_an_installed_name_prints_a_warning(tmp_path: Path) -> None:
     for kind, name, told in (
         ("store", "memory", "a store 'memory'"),
         ("evaluator", "function", "an evaluator 'function'"),
     ):
         result = call("new", kind, name, "--into", str(tmp_path))
         assert result.exit_code == 0
-        assert f"Warning: {told} is installed already" in result.stderr
+        assert f"Warning: {told} is already installed" in result.stderr
 
 
 # --- the doctor -----------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Offers:
 
 
 class Rival:
-    """A plugin that offers the memory store, too."""
+    """A plugin that also provides a memory store."""
 
     @hookimpl
     def hpt_stores(self) -> dict[str, str]:
@@ -146,7 +146,7 @@ def test_the_doctor_loads_everything() -> None:
     assert result.exit_code == 3
     assert "sampler lost: BROKEN: " in result.stdout
     assert "there is no module 'there_is_no_such_module'" in result.stdout
-    assert "store memory: BROKEN: offered by builtin and by rival" in result.stdout
+    assert "store memory: BROKEN: provided by builtin and by rival" in result.stdout
     assert "broken: builtin, offers, rival." in result.stderr
 
 
@@ -154,7 +154,7 @@ class Lacks:
     """Lacks its method."""
 
 
-def test_the_doctor_looks_into_each_class() -> None:
+def test_the_doctor_examines_each_class() -> None:
     class Offers:
         @hookimpl
         def hpt_samplers(self) -> dict[str, type]:
@@ -167,8 +167,8 @@ def test_the_doctor_looks_into_each_class() -> None:
     result = call("plugins", "doctor", plugins=plugins)
     assert result.exit_code == 3
     assert "sampler lacks: BROKEN: Lacks has no suggest()" in result.stdout
-    assert "annotated with what is not there at runtime, name 'NoSuchType' is not defined: import it" in result.stdout
-    assert "slow   its module took 3.2 s to import: name components as 'module:Class'" in result.stdout
+    assert "cannot be evaluated at runtime: name 'NoSuchType' is not defined. Import" in result.stdout
+    assert "slow   its module took 3.2 s to import; name components as 'module:Class'" in result.stdout
 
 
 # --- the kit on what is installed -----------------------------------------------------------------
@@ -178,13 +178,13 @@ def test_the_kit_runs_on_an_installed_component() -> None:
     command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "memory", "--flag", "persistent=false"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "The conformance kit on the store 'memory'" in done.stderr
+    assert "Running the conformance kit on the store 'memory'" in done.stderr
     assert "passed" in done.stderr
     assert not done.stdout
 
 
-def test_the_kit_explains_what_does_not_hold(tmp_path: Path) -> None:
-    """Where pytest imported the kit before it could rewrite it, a bare assertion would say nothing."""
+def test_the_kit_explains_a_broken_rule(tmp_path: Path) -> None:
+    """If pytest imported the kit without rewriting it, a bare assertion would give no details."""
     (tmp_path / "wants.py").write_text(WANTS)
     (tmp_path / "wants-1.dist-info").mkdir()
     (tmp_path / "wants-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: wants\nVersion: 1\n")
@@ -194,7 +194,7 @@ def test_the_kit_explains_what_does_not_hold(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert "+  where" in done.stderr or "At index 0 diff" in done.stderr
-    assert "test_minimizes_and_maximizes_alike - AssertionError: Broken rule: It decides" in done.stderr
+    assert "test_minimizes_and_maximizes_alike - AssertionError: Broken rule: Maximizing" in done.stderr
 
 
 WANTS = """
@@ -218,21 +218,21 @@ def hpt_stopping_rules():
 @pytest.mark.parametrize(
     ("arguments", "says", "code"),
     [
-        (["builtin"], "name one component", 2),
+        (["builtin"], "Name one component", 2),
         (["memory", "--kind", "sampler"], "nothing of that kind", 2),
         (["function", "-o", "call"], "must look like key.path=value", 2),
-        (["function"], "This option must be given", 2),
+        (["function"], "This option is required", 2),
         (["memroy"], "There is no component or plugin 'memroy'. Did you mean 'memory'?", 3),
         (["nonsense"], "There is no component or plugin 'nonsense'", 3),
     ],
 )
-def test_what_cannot_be_tested_is_told(arguments: list[str], says: str, code: int) -> None:
+def test_an_untestable_component_is_reported(arguments: list[str], says: str, code: int) -> None:
     result = call("plugins", "test", *arguments)
     assert result.exit_code == code
     assert says in result.stderr
 
 
-def test_without_pytest_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pytest_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)
     result = call("plugins", "test", "memory")
     assert result.exit_code == 2

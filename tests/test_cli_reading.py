@@ -1,4 +1,4 @@
-"""The commands that read a store: what they print, what they refuse, and that they change nothing."""
+"""The commands that read a store: what they print and reject, and that they change nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RESULTS = [
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
-    """`hpt` in an empty folder."""
+    """`hpt` in an empty directory."""
     monkeypatch.chdir(tmp_path)
     for name in ("HPT_STORE", "HPT_DISABLE_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
@@ -64,7 +64,7 @@ def one(cli: Hpt) -> Hpt:
 
 @pytest.fixture
 def front(cli: Hpt) -> Hpt:
-    pairs = [(0.9, 5.0), (0.8, 1.0), (0.7, 2.0)]  # the last is beaten by the second
+    pairs = [(0.9, 5.0), (0.8, 1.0), (0.7, 2.0)]  # the last is dominated by the second
     results = [({"model": "svm", "C": float(i + 1)}, pair) for i, pair in enumerate(pairs)]
     told("hpt.db", "front", {"accuracy": "maximize", "seconds": "minimize"}, results)
     return cli
@@ -81,11 +81,14 @@ def answer(result: Result, schema: str) -> Any:
 # --- which store, which study ---------------------------------------------------------------------
 
 
-def test_a_store_that_is_not_there_is_told_and_not_made(cli: Hpt, tmp_path: Path) -> None:
+def test_a_missing_store_is_reported_and_not_created(cli: Hpt, tmp_path: Path) -> None:
     for command in ("studies", "show", "best", "trials", "export", "verify"):
         result = cli(command)
         assert result.exit_code == 4
-        assert result.stderr == "Error: There is no hpt.db: no study was kept there yet. --store names another place.\n"
+        assert (
+            result.stderr
+            == "Error: There is no hpt.db: no study was stored there yet. Select another store with --store.\n"
+        )
         assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -103,7 +106,7 @@ def test_the_store_is_given_by_option_or_environment_as_path_or_url(
     assert answer(cli("best", "--store", "sub/a.db", "--json"), "best")["study"] == "a"
 
 
-def test_a_study_is_named_only_where_there_are_several(one: Hpt) -> None:
+def test_study_is_only_needed_if_there_are_several(one: Hpt) -> None:
     assert answer(one("best", "--json"), "best")["study"] == "one"
     told("hpt.db", "two", "minimize", RESULTS[:1])
     result = one("best")
@@ -116,10 +119,10 @@ def test_a_study_is_named_only_where_there_are_several(one: Hpt) -> None:
     assert "Did you mean 'two'?" in result.stderr
 
 
-def test_what_no_store_keeps_is_a_mistake_of_usage(cli: Hpt) -> None:
+def test_a_location_of_no_store_is_a_usage_error(cli: Hpt) -> None:
     result = cli("best", "--store", "x.unknown")
     assert result.exit_code == 2
-    assert "--store: No store keeps 'x.unknown'" in result.stderr
+    assert "--store: No store handles 'x.unknown'" in result.stderr
 
 
 def test_a_damaged_store_is_exit_code_4_without_a_traceback(cli: Hpt, tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ def test_a_damaged_store_is_exit_code_4_without_a_traceback(cli: Hpt, tmp_path: 
     assert "Traceback" not in result.stderr
 
 
-def test_reading_changes_and_makes_no_file(one: Hpt, tmp_path: Path) -> None:
+def test_reading_changes_and_creates_no_file(one: Hpt, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     folder.mkdir()
     shutil.copy(tmp_path / "hpt.db", folder)  # without its lock files
@@ -166,7 +169,7 @@ def test_studies_lists_them_all(one: Hpt) -> None:
 
 
 @pytest.mark.parametrize("spoil", [b"joined", b"seq"], ids=["a record", "its first line"])
-def test_studies_lists_what_can_be_read_beside_what_cannot(cli: Hpt, tmp_path: Path, spoil: bytes) -> None:
+def test_studies_lists_readable_and_unreadable_studies(cli: Hpt, tmp_path: Path, spoil: bytes) -> None:
     for name in ("ill", "well"):
         told("csv:///runs", name, "minimize", RESULTS[:1])
     ill = tmp_path / "runs" / "ill.csv"
@@ -182,7 +185,7 @@ def test_studies_lists_what_can_be_read_beside_what_cannot(cli: Hpt, tmp_path: P
     assert cli("show", "--store", "csv:///runs", "--study", "ill").exit_code == 4
 
 
-def test_show_tells_definition_standing_and_software(one: Hpt) -> None:
+def test_show_prints_definition_state_and_software(one: Hpt) -> None:
     found = one("show").stdout
     for words in (
         "Study one in hpt.db",
@@ -193,7 +196,7 @@ def test_show_tells_definition_standing_and_software(one: Hpt) -> None:
         "4: 3 complete, 1 failed",
         "best          accuracy=0.95 (trial 1: model=svm, C=0.5)",
         "default       accuracy=0.9 (trial 0: model=svm, C=1)",
-        "failed        1 timeout, the last: trial 3: \\x1b[31mtook too long",
+        "failed        1 timeout; the last was trial 3: \\x1b[31mtook too long",
         "hpt-sampler-random=",
     ):
         assert words in found
@@ -211,9 +214,7 @@ def test_the_keys_of_show_are_stable(one: Hpt) -> None:
     assert found["default"]["number"] == 0
 
 
-def test_a_strangers_study_is_shown_without_importing_its_code(
-    cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_a_study_imports_none_of_its_code(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cli_trap.py").write_text("import pathlib\npathlib.Path('sprung').touch()\ndef f(p): return 1.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     evaluator = {"use": "function", "call": "cli_trap:f"}
@@ -226,7 +227,7 @@ def test_a_strangers_study_is_shown_without_importing_its_code(
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_strangers_rule_is_not_asked(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_with_an_import_path_is_not_imported(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = "class Rule:\n    def judge_study(self, history): ...\n    def summary(self, history): return {'a': 1}\n"
     (tmp_path / "cli_rule_trap.py").write_text(f"import pathlib\npathlib.Path('sprung').touch()\n{rule}")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -241,7 +242,7 @@ def test_a_strangers_rule_is_not_asked(cli: Hpt, tmp_path: Path, monkeypatch: py
     assert "cli_rule_trap" not in sys.modules
 
 
-def test_rules_tell_of_the_study_and_those_that_cannot_do_no_harm(cli: Hpt) -> None:
+def test_summaries_of_rules_are_shown_and_failing_ones_skipped(cli: Hpt) -> None:
     def tell(rule: Any, history: Any) -> Any:
         if rule.limit == 7:
             raise RuntimeError("nothing to tell")
@@ -274,19 +275,19 @@ def test_rules_tell_of_the_study_and_those_that_cannot_do_no_harm(cli: Hpt) -> N
         ("args", "--model=svm --C=0.5\n"),
     ],
 )
-def test_best_in_every_form(one: Hpt, form: str, shown: str) -> None:
+def test_best_in_every_format(one: Hpt, form: str, shown: str) -> None:
     result = one("best", "--as", form)
     assert result.stdout == shown
     assert result.stderr == ""
 
 
-def test_best_is_the_whole_answer_or_the_configuration_alone_not_both(one: Hpt) -> None:
+def test_best_rejects_json_together_with_as(one: Hpt) -> None:
     result = one("best", "--json", "--as", "toml")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Give --json, the whole answer, or --as toml" in result.stderr
+    assert "--json (the whole answer) and --as toml (the configuration alone) exclude each other." in result.stderr
 
 
-def test_another_trial_than_the_best(one: Hpt) -> None:
+def test_best_of_a_given_trial(one: Hpt) -> None:
     assert one("best", "--trial", 2, "--as", "args").stdout == "--model==forest --depth=3\n"
     assert one("best", "--trial", 3).stdout.startswith("failed (trial 3)\n")
     result = one("best", "--trial", 4)
@@ -294,7 +295,7 @@ def test_another_trial_than_the_best(one: Hpt) -> None:
     assert "There is no trial 4; the study 'one' has 4." in result.stderr
 
 
-def test_with_several_objectives_the_front_is_best(front: Hpt) -> None:
+def test_best_of_several_objectives_is_the_front(front: Hpt) -> None:
     found = answer(front("best", "--json"), "best")
     assert [trial["number"] for trial in found["trials"]] == [0, 1]
     assert found["objectives"] == {"accuracy": "maximize", "seconds": "minimize"}
@@ -305,7 +306,7 @@ def test_with_several_objectives_the_front_is_best(front: Hpt) -> None:
     ]
     result = front("best", "--as", "toml")
     assert result.exit_code == 2
-    assert "name one of them with --trial: 0, 1." in result.stderr
+    assert "Choose one of them with --trial: 0, 1." in result.stderr
     assert front("best", "--as", "args", "--trial", 1).stdout == "--model=svm --C=2.0\n"
 
 
@@ -314,13 +315,13 @@ def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
     for arguments in (["best"], ["best", "--json"]):
         result = cli(*arguments)
         assert result.exit_code == 1
-        assert result.stderr == "Error: No trial of the study 'failing' is complete yet (there: 1 failed).\n"
+        assert result.stderr == "Error: No trial of the study 'failing' is complete yet (trials: 1 failed).\n"
         assert result.stdout == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
 @pytest.mark.parametrize("arguments", [["trials"], ["best", "--json"], ["export"]])
-def test_output_that_cannot_be_written_is_no_bug_of_ours(one: Hpt, arguments: list[str]) -> None:
+def test_output_that_cannot_be_written_is_a_usage_error(one: Hpt, arguments: list[str]) -> None:
     assert one("best").exit_code == 0
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "hpt_core.cli", *arguments]
@@ -331,13 +332,13 @@ def test_output_that_cannot_be_written_is_no_bug_of_ours(one: Hpt, arguments: li
 # --- trials ---------------------------------------------------------------------------------------
 
 
-def test_a_trial_whose_process_is_gone_is_not_said_to_run(cli: Hpt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_trial_whose_process_is_gone_is_marked(cli: Hpt, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study(SPACE, name="left", sampler="random", store="hpt.db", seed=0)
     study.ask()
     study.close()
     assert "gone" not in cli("trials").stdout
     monkeypatch.setattr("hpt_core.cli.trials.is_alive", lambda owner, _: owner != this_process())
-    assert "its process is gone; `hpt run` takes it up again" in cli("trials").stdout
+    assert "its process is gone; `hpt run` resumes it" in cli("trials").stdout
 
 
 def numbers(result: Result) -> list[int]:
@@ -358,38 +359,38 @@ def test_trials_as_a_table(one: Hpt) -> None:
         ([], [0, 1, 2, 3]),
         (["--state", "failed"], [3]),
         (["--state", "failed", "--state", "complete", "--limit", 2], [0, 1]),
-        (["--sort", "accuracy"], [1, 2, 0, 3]),  # the best first, those without a result last
+        (["--sort", "accuracy"], [1, 2, 0, 3]),  # best first, trials without a result last
         (["--sort", "accuracy", "--reverse"], [0, 2, 1, 3]),
         (["--sort", "C"], [1, 0, 2, 3]),
         (["--sort", "params.depth"], [2, 3, 0, 1]),
-        (["--sort", "seconds"], [1, 0, 2, 3]),  # a metric that only one has
+        (["--sort", "seconds"], [1, 0, 2, 3]),  # a metric that only one trial has
         (["--sort", "number", "--reverse", "--limit", 1], [3]),
     ],
 )
-def test_trials_are_chosen_and_sorted(one: Hpt, arguments: list[Any], expected: list[int]) -> None:
+def test_trials_are_filtered_and_sorted(one: Hpt, arguments: list[Any], expected: list[int]) -> None:
     assert numbers(one("trials", "--json", *arguments)) == expected
 
 
-def test_minimised_objectives_sort_the_other_way(front: Hpt) -> None:
+def test_minimized_objectives_sort_ascending(front: Hpt) -> None:
     assert numbers(front("trials", "--json", "--sort", "seconds")) == [1, 2, 0]
 
 
-def test_an_unknown_column_is_a_mistake(one: Hpt) -> None:
+def test_an_unknown_column_is_a_usage_error(one: Hpt) -> None:
     result = one("trials", "--sort", "acuracy")
     assert result.exit_code == 2
     assert "--sort: There is no column 'acuracy'. Did you mean 'accuracy'?" in result.stderr
 
 
-def test_no_such_trials(one: Hpt) -> None:
+def test_no_matching_trials(one: Hpt) -> None:
     result = one("trials", "--state", "paused")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "no such trials" in result.stderr
+    assert "no matching trials" in result.stderr
 
 
 # --- export ---------------------------------------------------------------------------------------
 
 
-def test_csv_goes_to_stdout_and_holds_no_formula(one: Hpt) -> None:
+def test_csv_goes_to_stdout_and_contains_no_formula(one: Hpt) -> None:
     result = one("export")
     rows = list(csv.DictReader(io.StringIO(result.stdout, newline="")))
     assert [row["number"] for row in rows] == ["0", "1", "2", "3"]
@@ -406,14 +407,14 @@ def test_json_lines_and_json_have_the_rows_of_trials(one: Hpt) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "ndjson"])
-def test_the_ending_of_the_file_chooses_the_format(one: Hpt, ending: str, tmp_path: Path) -> None:
+def test_the_file_extension_selects_the_format(one: Hpt, ending: str, tmp_path: Path) -> None:
     result = one("export", "-o", f"out.{ending}")
     assert (result.exit_code, result.stdout) == (0, "")
     form = {"ndjson": "jsonl"}.get(ending, ending)
     assert (tmp_path / f"out.{ending}").read_text() == one("export", "--format", form).stdout
 
 
-def test_a_file_is_replaced_only_with_force(one: Hpt, tmp_path: Path) -> None:
+def test_a_file_is_overwritten_only_with_force(one: Hpt, tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("mine")
     before = {path.name for path in tmp_path.iterdir()}
     result = one("export", "-o", "out.csv")
@@ -424,7 +425,7 @@ def test_a_file_is_replaced_only_with_force(one: Hpt, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_a_file_that_cannot_be_written_is_told(one: Hpt) -> None:
+def test_a_file_that_cannot_be_written_is_reported(one: Hpt) -> None:
     result = one("export", "-o", "nowhere/out.csv")
     assert result.exit_code == 2
     assert result.stderr == "Error: Cannot write nowhere/out.csv: No such file or directory.\n"
@@ -449,7 +450,7 @@ def test_parquet_reads_back(cli: Hpt) -> None:
 # --- verify ---------------------------------------------------------------------------------------
 
 
-def test_verify_finds_all_the_same_and_then_a_forged_trial(cli: Hpt) -> None:
+def test_verify_accepts_a_study_and_finds_a_forged_trial(cli: Hpt) -> None:
     study = Study(SPACE, name="v", sampler="random", store="hpt.db", seed=3)
     for _ in range(5):
         study.tell(study.ask(), 1.0)
@@ -457,7 +458,7 @@ def test_verify_finds_all_the_same_and_then_a_forged_trial(cli: Hpt) -> None:
     study.close()
     result = cli("verify")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "5 decisions of the study 'v' were taken again: all are the same." in result.stderr
+    assert "5 decisions of the study 'v' recomputed: all are the same." in result.stderr
 
     forged = next(record for record in records if record["event"] == "started" and record["trial"] == 2)
     forged["params"] = {"model": "=forest", "depth": 9}
@@ -486,14 +487,14 @@ def test_verify_without_the_plugin_of_the_sampler_is_exit_code_3(cli: Hpt, monke
     assert "The plugin sampler-random" in result.stderr
 
 
-def test_verify_says_in_which_file_a_mistake_is(one: Hpt, tmp_path: Path) -> None:
+def test_verify_names_the_study_file_with_an_error(one: Hpt, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[space]\nx = [1, 2]\n")
     result = one("verify", "--file", "bad.toml")
     assert result.exit_code == 2
     assert "Error: bad.toml: evaluator: A study needs an [evaluator] table" in result.stderr
 
 
-def test_the_default_is_found_where_a_sampler_rounded_it_to_the_unit_cube(cli: Hpt) -> None:
+def test_the_default_trial_is_found_after_rounding_to_the_unit_cube(cli: Hpt) -> None:
     study = Study({"C": {"low": 0.01, "high": 1000.0, "log": True, "default": 1.0}}, sampler="random", store="hpt.db")
     rounded = study.space.from_unit(study.space.to_unit(study.space.default()))
     assert rounded != study.space.default()

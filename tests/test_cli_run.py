@@ -1,4 +1,4 @@
-"""`hpt run` and `hpt check`: progress, the ending, resuming, exit codes."""
+"""`hpt run` and `hpt check`: progress, the final report, resuming, exit codes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ use = "grid"
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
-    """`hpt` in an empty folder."""
+    """`hpt` in an empty directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("HPT_DISABLE_PLUGINS", "")
@@ -65,7 +65,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
 
 
 def write(folder: Path, text: str = GRID, code: str = TRAIN, name: str = "s.toml") -> str:
-    """Write a study file and the module it names, each time under another name as Python imports it once."""
+    """Write a study file and its module, each time under a new name because Python imports a module only once."""
     module = f"cli_run_{next(_COUNT)}"
     (folder / f"{module}.py").write_text(textwrap.dedent(code))
     (folder / name).write_text(text.replace("MODULE", module))
@@ -79,22 +79,22 @@ def same_but_times(text: str) -> str:
 # --- a run, and the same again --------------------------------------------------------------------
 
 
-def test_a_run_tells_each_trial_and_gives_the_best(cli: Hpt, tmp_path: Path) -> None:
+def test_a_run_prints_each_trial_and_the_best(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     result = cli("run", "s.toml")
     assert result.exit_code == 0, result.stderr
     assert "\x1b" not in result.output
     assert same_but_times(result.stderr).splitlines() == [
-        "Running the study 's' in hpt.db. Ctrl-C stops it cleanly, the same command goes on.",
-        "trial 0 complete loss=1.5 (the best so far) T s",
-        "trial 1 complete loss=0.5 (the best so far) T s",
+        "Running the study 's' in hpt.db. Ctrl-C stops it cleanly; the same command resumes it.",
+        "trial 0 complete loss=1.5 (best so far) T s",
+        "trial 1 complete loss=0.5 (best so far) T s",
         "trial 2 complete loss=1.5 (best 0.5, trial 1) T s",
         "The study ended: all 3 trials were started.",
-        "3 trials: 3 complete; T s in all.",
-        "The best of 3 was picked for its score, so that flatters it; new data will tell.",
+        "3 trials: 3 complete; T s in total.",
+        "The best of 3 scores is optimistic, because it was selected. Confirm it on new data.",
         "The results are in hpt.db. Next:",
         "  hpt best    hpt trials    hpt show",
-        "  hpt run s.toml trials=6    goes on",
+        "  hpt run s.toml trials=6    continues the study",
     ]
     assert result.stdout.splitlines() == [
         *["a word of the trial's own"] * 3,
@@ -105,13 +105,13 @@ def test_a_run_tells_each_trial_and_gives_the_best(cli: Hpt, tmp_path: Path) -> 
     ]
 
 
-def test_the_same_again_has_nothing_to_do_and_more_trials_go_on(cli: Hpt, tmp_path: Path) -> None:
+def test_running_again_does_nothing_and_more_trials_resume(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     first = cli("run", "s.toml")
     again = cli("run", "s.toml")
     assert again.exit_code == 0
-    assert "Going on with the study 's' in hpt.db: 3 trials are there already.\n" in again.stderr
-    assert "Nothing to do, the study is complete already: all 3 trials were started." in again.stderr
+    assert "Resuming the study 's' in hpt.db with 3 trials.\n" in again.stderr
+    assert "Nothing to do: the study has already ended (all 3 trials were started)." in again.stderr
     assert again.stdout == first.stdout.replace("a word of the trial's own\n", "")
     more = cli("run", "s.toml", "trials=4")
     assert "trial 3 complete" in more.stderr
@@ -119,19 +119,19 @@ def test_the_same_again_has_nothing_to_do_and_more_trials_go_on(cli: Hpt, tmp_pa
     end = cli("run", "s.toml", "--trials", 9)
     assert "The study ended: space exhausted" in end.stderr
     assert "5 trials: 5 complete" in end.stderr
-    assert "goes on" not in end.stderr
+    assert "continues the study" not in end.stderr
 
 
-def test_a_trial_that_runs_elsewhere_is_not_taken_up_again(cli: Hpt, tmp_path: Path) -> None:
+def test_a_trial_running_elsewhere_is_not_counted_as_interrupted(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     assert cli("run", "s.toml", "trials=1").exit_code == 0
     with closing(Plugins().make_store(tmp_path / "hpt.db")) as store:
         store.append("s", [events.started(time.time(), 1, {"x": 4}, liveness.this_process(), 1, 0)])
     again = cli("run", "s.toml", "trials=2")
-    assert "2 trials are there already.\n" in again.stderr
+    assert "with 2 trials.\n" in again.stderr
 
 
-def test_a_changed_definition_is_refused_until_it_is_amended(cli: Hpt, tmp_path: Path) -> None:
+def test_a_changed_definition_is_rejected_without_amend(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     assert cli("run", "s.toml", "trials=1").exit_code == 0
     result = cli("run", "s.toml", "space.x.high=9")
@@ -141,10 +141,10 @@ def test_a_changed_definition_is_refused_until_it_is_amended(cli: Hpt, tmp_path:
     assert len(result.stderr.splitlines()) <= 5
     result = cli("run", "s.toml", "space.x.high=9", "--amend", "trials=2")
     assert result.exit_code == 0, result.stderr
-    assert "hpt run s.toml space.x.high=9 trials=4    goes on" in result.stderr
+    assert "hpt run s.toml space.x.high=9 trials=4    continues the study" in result.stderr
 
 
-def test_options_and_overrides_come_before_the_file(cli: Hpt, tmp_path: Path) -> None:
+def test_options_and_overrides_override_the_file(cli: Hpt, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     write(tmp_path / "sub")
     result = cli("run", "sub/s.toml", "sampler.use=random", "--name", "other", "--store", "o.db", "--trials", 2, "-q")
@@ -154,7 +154,7 @@ def test_options_and_overrides_come_before_the_file(cli: Hpt, tmp_path: Path) ->
     assert not (tmp_path / "hpt.db").exists()
 
 
-def test_the_environment_says_where_to_keep_a_study_that_does_not(
+def test_the_environment_variable_is_the_default_store(
     cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path)
@@ -167,10 +167,10 @@ def test_the_environment_says_where_to_keep_a_study_that_does_not(
     again = cli("run", "s.toml", "--store", "env.db", "--name", "b c")
     assert "hpt best --store env.db --study 'b c'" in again.stderr
     assert "hpt run s.toml '--name=b c' --store=env.db trials=6" not in again.stderr  # in the order of the options
-    assert "hpt run s.toml --store=env.db '--name=b c' trials=6    goes on" in again.stderr
+    assert "hpt run s.toml --store=env.db '--name=b c' trials=6    continues the study" in again.stderr
 
 
-def test_what_it_says_to_type_next_finds_a_store_whose_place_does_not_tell_its_kind(cli: Hpt, tmp_path: Path) -> None:
+def test_the_suggested_command_finds_a_store_that_needs_a_url(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     ended = cli("run", "s.toml", 'store={ use = "sqlite", path = "runs" }').stderr
     typed = re.search(r"  hpt (best --store \S+)", ended)
@@ -178,7 +178,7 @@ def test_what_it_says_to_type_next_finds_a_store_whose_place_does_not_tell_its_k
     assert cli(*typed[1].split()).exit_code == 0
 
 
-def test_a_study_in_memory_says_that_it_is_gone(cli: Hpt, tmp_path: Path) -> None:
+def test_a_study_in_memory_prints_a_hint(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     result = cli("run", "s.toml", "--store", "memory")
     assert result.exit_code == 0
@@ -199,17 +199,17 @@ def test_several_objectives_end_in_a_front(cli: Hpt, tmp_path: Path, monkeypatch
     result = cli("run", "s.toml")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "front: 2 trials that no other beats in every objective",
+        "Pareto front: 2 non-dominated trials",
         "trial  a  b  configuration",
         "    0  0  0  x=0",
         "    1  1  1  x=1",
         "default a=2, b=1 (trial 2, the defaults of the space)",
     ]
-    assert "flatters" not in result.stderr
+    assert "optimistic" not in result.stderr
     assert "trial 2 complete a=2, b=1 (front of 2)" in result.stderr
 
 
-def test_failures_are_told_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: Path) -> None:
+def test_failures_are_reported_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: Path) -> None:
     code = """
     def train(params):
         if params["x"] == 1:
@@ -221,14 +221,14 @@ def test_failures_are_told_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: 
     assert result.exit_code == 0
     assert "trial 1 failed (error): ValueError: bad \\x1b[31mvalue" in result.stderr
     assert "5 trials: 3 complete, 2 failed" in result.stderr
-    assert "failed: 1 error, the last: trial 1: ValueError" in result.stderr
-    assert "failed: 1 invalid-value, the last: trial 3: " in result.stderr
-    assert "  hpt best --trial 1    shows how it failed\n" in result.stderr
+    assert "failed: 1 error; the last was trial 1: ValueError" in result.stderr
+    assert "failed: 1 invalid-value; the last was trial 3: " in result.stderr
+    assert "  hpt best --trial 1    shows its error\n" in result.stderr
     assert "Traceback" in cli("best", "--trial", "1").stdout
     assert "\x1b" not in result.output
 
 
-def test_the_same_failure_from_the_start_ends_it_with_that_error_once(cli: Hpt, tmp_path: Path) -> None:
+def test_only_identical_failures_end_the_study_with_one_traceback(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, code="def train(params): raise ValueError('always')\n")
     result = cli("run", "s.toml", "trials=5")
     assert result.exit_code == 1
@@ -238,14 +238,14 @@ def test_the_same_failure_from_the_start_ends_it_with_that_error_once(cli: Hpt, 
     assert "hpt_core/worker.py" not in result.stderr
 
 
-def test_a_study_without_success_is_exit_code_1(cli: Hpt, tmp_path: Path) -> None:
+def test_a_study_without_a_complete_trial_has_exit_code_1(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, code="def train(params): raise ValueError('abc'[params['x']])\n")
     result = cli("run", "s.toml", "max_failures=9")
     assert result.exit_code == 1
     assert result.stderr.endswith("Error: No trial of the study 's' succeeded.\n")
 
 
-def test_what_the_evaluator_concluded_is_told(cli: Hpt, tmp_path: Path) -> None:
+def test_the_conclusion_of_the_evaluator_is_printed(cli: Hpt, tmp_path: Path) -> None:
     code = """
     import attrs
 
@@ -264,23 +264,23 @@ def test_what_the_evaluator_concluded_is_told(cli: Hpt, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     for line in (
         "On new data it does as well.",
-        "The evaluator on the winner: holdout_loss=0.25.",
-        "The fitted model is in model.joblib.",
+        "From the evaluator, on the best trial: holdout_loss=0.25.",
+        "The fitted model is saved in model.joblib.",
     ):
         assert line in result.stderr.splitlines()
 
 
-def test_a_point_that_was_not_evaluated_is_not_compared_with(cli: Hpt, tmp_path: Path) -> None:
+def test_a_default_that_was_not_evaluated_is_mentioned(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     result = cli("run", "s.toml", "trials=1")
     assert "default" not in result.stdout
-    assert "The default configuration was not evaluated, so there is nothing to compare with." in result.stderr
+    assert "The default configuration was not evaluated, so there is no baseline to compare with." in result.stderr
 
 
 # --- plugins that fail ----------------------------------------------------------------------------
 
 
-def test_a_sampler_that_fails_is_exit_code_3_with_its_own_traceback(cli: Hpt, tmp_path: Path) -> None:
+def test_a_failing_sampler_has_exit_code_3_and_its_own_traceback(cli: Hpt, tmp_path: Path) -> None:
     code = """
     def train(params):
         return 1.0
@@ -301,8 +301,8 @@ def test_a_sampler_that_fails_is_exit_code_3_with_its_own_traceback(cli: Hpt, tm
     assert "Traceback" in cli("--debug", "run", "s.toml").stderr
 
 
-def test_a_plugin_that_is_left_out_is_out_in_worker_processes_too(tmp_path: Path) -> None:
-    said = "os.write(1, os.environb[b'HPT_DISABLE_PLUGINS'] + b'\\n')"  # in one go: two processes write
+def test_a_disabled_plugin_is_disabled_in_worker_processes(tmp_path: Path) -> None:
+    said = "os.write(1, os.environb[b'HPT_DISABLE_PLUGINS'] + b'\\n')"  # one write: two processes print
     write(tmp_path, code=f"import os\ndef train(params): {said}; return 1.0\n")
     command = [sys.executable, "-m", "hpt_core.cli", "--no-plugin", "sampler-random", "run", "s.toml", "--workers", "2"]
     environment = {key: value for key, value in os.environ.items() if key != "HPT_DISABLE_PLUGINS"}
@@ -315,7 +315,7 @@ def test_a_plugin_that_is_left_out_is_out_in_worker_processes_too(tmp_path: Path
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_json_is_all_that_stdout_gets(tmp_path: Path, workers: str) -> None:
+def test_only_json_is_printed_on_stdout(tmp_path: Path, workers: str) -> None:
     write(tmp_path)
     command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "--json", "--workers", workers]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -327,11 +327,29 @@ def test_json_is_all_that_stdout_gets(tmp_path: Path, workers: str) -> None:
     ]  # fmt: skip
     assert (found["schema"], found["interrupted"], found["new_trials"]) == ("hpt/run/1", False, 3)
     assert (found["reason"], found["best"]["loss"]) == ("all 3 trials were started", 0.5)
-    assert run.stderr.count("a word of the trial's own") == 3  # what trials print goes with the talk
+    assert run.stderr.count("a word of the trial's own") == 3  # output of trials goes to stderr
+
+
+def test_new_trials_are_those_of_this_run(cli: Hpt, tmp_path: Path) -> None:
+    code = f"""
+    import os, subprocess
+
+    def train(params):
+        if "INSIDE" not in os.environ:
+            os.environ["INSIDE"] = "1"
+            subprocess.run([{sys.executable!r}, "-m", "hpt_core.cli", "run", "s.toml", "trials=4"], check=True)
+        return 1.0
+    """
+    write(tmp_path, code=code)
+    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "trials=5", "--json", "--quiet"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert (found["trials"], found["new_trials"]) == (5, 2)  # another process ran three while the first trial ran
 
 
 @pytest.mark.parametrize("arguments", [["check", "s.toml"], ["run", "s.toml"], ["verify", "--file", "s.toml"]])
-def test_what_a_module_prints_when_it_is_imported_is_no_json(tmp_path: Path, arguments: list[str]) -> None:
+def test_output_of_an_imported_module_is_not_mixed_with_json(tmp_path: Path, arguments: list[str]) -> None:
     write(tmp_path)
     start = [sys.executable, "-m", "hpt_core.cli"]
     subprocess.run([*start, "run", "s.toml"], cwd=tmp_path, capture_output=True, check=True)
@@ -345,7 +363,7 @@ def test_what_a_module_prints_when_it_is_imported_is_no_json(tmp_path: Path, arg
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_talk_that_cannot_be_written_ends_no_study(tmp_path: Path, workers: str) -> None:
+def test_messages_that_cannot_be_written_do_not_end_a_study(tmp_path: Path, workers: str) -> None:
     write(tmp_path)
     command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "--workers", workers]
     with Path("/dev/full").open("w") as full:
@@ -362,7 +380,7 @@ def test_talk_that_cannot_be_written_ends_no_study(tmp_path: Path, workers: str)
         ("sys.stdout.close()", 2, "Error: Cannot write the output: stdout was closed, perhaps by a trial.\n"),
     ],
 )
-def test_what_a_trial_does_to_the_streams_costs_at_most_the_output(
+def test_a_trial_that_breaks_the_streams_loses_at_most_the_output(
     tmp_path: Path, does: str, code: int, told: str
 ) -> None:
     write(tmp_path, code=f"import os, sys\ndef train(params):\n    {does}\n    return 0.5\n")
@@ -387,8 +405,8 @@ def train(params):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no fork")
-def test_a_process_that_a_trial_forked_is_no_run_to_be_stopped_cleanly(tmp_path: Path) -> None:
-    """As a `multiprocessing.Pool` ends those that it has."""
+def test_a_process_forked_by_a_trial_does_not_handle_signals(tmp_path: Path) -> None:
+    """Like the workers of a `multiprocessing.Pool` when it ends them."""
     write(tmp_path, code=FORKS)
     command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "trials=1"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -397,21 +415,23 @@ def test_a_process_that_a_trial_forked_is_no_run_to_be_stopped_cleanly(tmp_path:
     assert "Traceback" not in run.stderr
 
 
-def test_quiet_leaves_only_the_result(cli: Hpt, tmp_path: Path) -> None:
+def test_quiet_prints_only_the_result(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, code="def train(params): return params['x']\n")
     result = cli("run", "s.toml", "--quiet")
     assert result.stderr == ""
     assert result.stdout.startswith("best loss=0 (trial 0)\n")
 
 
-def test_a_long_trial_is_heard_of_now_and_then(cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_of_a_long_trial_are_printed_now_and_then(
+    cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hpt_core.cli.progress._SILENCE_SECONDS", 0.0)
     write(tmp_path)
     result = cli("run", "s.toml", "trials=1")
     assert "trial 0 step 1 of 2, loss=2\ntrial 0 step 2 of 2, loss=1.5\ntrial 0 complete" in result.stderr
 
 
-def test_what_a_rule_decided_is_told(cli: Hpt, tmp_path: Path) -> None:
+def test_decisions_of_rules_are_printed(cli: Hpt, tmp_path: Path) -> None:
     code = """
     from hpt_core import Stop
 
@@ -432,33 +452,33 @@ def test_what_a_rule_decided_is_told(cli: Hpt, tmp_path: Path) -> None:
     assert "trial 1 stopped loss=1 by Rule: too large (best 0, trial 0)" in result.stderr
     assert "The study ended: seen enough." in result.stderr
     assert "3 trials: 1 complete, 2 stopped early" in result.stderr
-    assert "goes on" not in result.stderr.partition("The study ended")[2]
+    assert "continues the study" not in result.stderr.partition("The study ended")[2]
     shown = cli("show").stdout
-    assert "decided       2 stopped by Rule, the last: trial 2: too large" in shown
+    assert "decided       2 stopped by Rule; the last was trial 2: too large" in shown
     assert "ended         seen enough (rule Rule)" in shown
 
 
 # --- check ----------------------------------------------------------------------------------------
 
 
-def test_check_says_what_the_study_is_and_writes_nothing(cli: Hpt, tmp_path: Path) -> None:
+def test_check_describes_the_study_and_writes_nothing(cli: Hpt, tmp_path: Path) -> None:
     module = write(tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())
     result = cli("check", "s.toml", "workers=2")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "study         s, kept in hpt.db",
+        "study         s, stored in hpt.db",
         "objective     loss (minimize)",
         "space         1 parameter, 5 configurations",
         "  parameter  type  values  default  active when",
         "  x          int   0 to 4        2",
-        "sampler       grid, of hpt-sampler-grid 0.1.0",
-        f"evaluator     function (call={module}:train, steps=2), of hpt-core 0.1.0",
-        "store         sqlite, of hpt-store-sqlite 0.1.0",
-        "executor      local, of hpt-core 0.1.0",
-        "budget        3 trials in all, 2 at a time",
+        "sampler       grid, from hpt-sampler-grid 0.1.0",
+        f"evaluator     function (call={module}:train, steps=2), from hpt-core 0.1.0",
+        "store         sqlite, from hpt-store-sqlite 0.1.0",
+        "executor      local, from hpt-core 0.1.0",
+        "budget        3 trials in total, 2 at a time",
     ]
-    assert result.stderr == "s.toml is fine. `hpt run s.toml` runs it.\n"
+    assert result.stderr == "s.toml is valid. Run it with `hpt run s.toml`.\n"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == files
 
 
@@ -475,21 +495,21 @@ def test_the_keys_of_check_are_stable(cli: Hpt, tmp_path: Path) -> None:
     assert [other["kind"] for other in others] == ["evaluator", "store", "executor"]
 
 
-def test_check_tells_all_mistakes_at_once(cli: Hpt, tmp_path: Path) -> None:
+def test_check_reports_all_errors_at_once(cli: Hpt, tmp_path: Path) -> None:
     bad = GRID.replace("objective =", "objetive =").replace("high = 4", "high = -4").replace('"grid"', '"gird"')
     write(tmp_path, bad)
     result = cli("check", "s.toml", "trials=0")
     assert result.exit_code == 2
     assert result.stdout == ""
     head, *lines = result.stderr.splitlines()
-    assert head == f"Error: {len(lines)} mistakes in s.toml:"
+    assert head == f"Error: {len(lines)} errors in s.toml:"
     assert {line.split(":")[0].strip() for line in lines} >= {"objetive", "space.x.low", "sampler.use", "trials"}
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_a_file_that_is_none(cli: Hpt, tmp_path: Path, command: str) -> None:
+def test_a_file_that_is_not_a_study_file(cli: Hpt, tmp_path: Path, command: str) -> None:
     (tmp_path / "broken.toml").write_text("x = [")
-    for name, words in (("nowhere.toml", "No such file"), ("broken.toml", "no valid TOML")):
+    for name, words in (("nowhere.toml", "No such file"), ("broken.toml", "not valid TOML")):
         result = cli(command, name)
         assert result.exit_code == 2
         assert words in result.stderr
@@ -531,7 +551,7 @@ VALUES = (
     st.binary(max_size=3),
     st.integers(0, len(GRID)),
 )
-def test_whatever_is_in_a_file_is_fine_or_a_mistake(
+def test_any_file_content_is_valid_or_a_usage_error(
     cli: Hpt, tmp_path: Path, items: list[tuple[str, str]], noise: bytes, place: int
 ) -> None:
     text = GRID.replace("MODULE", "cli_run_fuzz").encode()

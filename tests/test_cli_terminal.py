@@ -1,4 +1,4 @@
-"""`hpt run` as a real process: Ctrl-C, a second Ctrl-C, and what a terminal is shown."""
+"""`hpt run` as a real process: Ctrl-C, a second Ctrl-C, and the output on a terminal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ steps = 3
 use = "grid"
 """
 
-# a trial takes part of a second until the file `fast` is there
+# a trial takes a fraction of a second until the file `fast` exists
 SLOW = """
 import pathlib, time
 
@@ -85,7 +85,7 @@ def wait_for(there: Callable[[], bool]) -> None:
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start `hpt run` as a terminal would; what runs the tests may have switched SIGINT off for its children."""
+    """Start `hpt run` as a terminal does; the test runner may ignore SIGINT, and children inherit that."""
     return subprocess.Popen(
         [*HPT, "run", "s.toml", *arguments],
         cwd=folder,
@@ -106,7 +106,7 @@ def trials(folder: Path) -> list[tuple[int, str, int]]:
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_the_first_one_stops_cleanly_and_the_same_command_goes_on(
+def test_the_first_signal_stops_cleanly_and_the_same_command_resumes(
     folder: Path, number: signal.Signals, workers: int
 ) -> None:
     process = start(folder, f"--workers={workers}")
@@ -114,45 +114,45 @@ def test_the_first_one_stops_cleanly_and_the_same_command_goes_on(
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "Stopping cleanly; once more stops at once.\n" in err
-    assert "Interrupted: what is done is recorded.\n" in err
-    assert f"  hpt run s.toml --workers={workers}    goes on\n" in err
+    assert "Stopping cleanly. Press Ctrl-C again to stop immediately.\n" in err
+    assert "Interrupted. All results so far are recorded.\n" in err
+    assert f"  hpt run s.toml --workers={workers}    continues the study\n" in err
     assert "Traceback" not in err
     before = trials(folder)
     assert before[2] == (2, "waiting", 1)
-    assert {state for _, state, _ in before} <= {"complete", "waiting"}  # released, neither lost nor left running
+    assert {state for _, state, _ in before} <= {"complete", "waiting"}  # released: neither lost nor still running
     waiting = [trial for trial, state, _ in before if state == "waiting"]
     (folder / "fast").touch()
     again = start(folder, f"--workers={workers}")
     _, err = again.communicate(timeout=50)
     assert again.returncode == 0
-    assert f"{len(before)} trials are there already, {len(waiting)} of them taken up again." in err
+    assert f"{len(before)} trials, {len(waiting)} of them to be run again." in err
     assert trials(folder) == [(trial, "complete", 2 if trial in waiting else 1) for trial in range(4)]
 
 
-def test_the_second_one_stops_at_once_whatever_a_trial_does(folder: Path) -> None:
+def test_the_second_signal_stops_immediately_whatever_a_trial_does(folder: Path) -> None:
     (folder / "slow.py").write_text(STUBBORN)
     process = start(folder)
     wait_for((folder / "reached").exists)
     process.send_signal(signal.SIGINT)
     wait_for((folder / "ignored").exists)
     assert process.poll() is None
-    time.sleep(0.3)  # sooner it would be the same request once more
+    time.sleep(0.3)  # an earlier signal would count as the same request
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "Stopped at once" in err
+    assert "Stopped immediately" in err
     assert trials(folder) == [(0, "running", 1)]
     (folder / "fast").touch()
     again = start(folder)
     _, err = again.communicate(timeout=50)
     assert again.returncode == 0
-    assert "1 trial is there already, 1 of them taken up again." in err
+    assert "with 1 trial, 1 of them to be run again." in err
     assert trials(folder) == [(0, "complete", 2), *((i, "complete", 1) for i in (1, 2, 3))]
 
 
-def test_one_request_that_comes_twice_stops_cleanly(folder: Path) -> None:
-    """timeout(1) sends its signal to the process, and right after it to the group that the process is in."""
+def test_one_request_sent_as_two_signals_stops_cleanly(folder: Path) -> None:
+    """timeout(1) sends its signal to the process and immediately afterwards to its process group."""
     (folder / "slow.py").write_text(STUBBORN)
     process = start(folder)
     wait_for((folder / "reached").exists)
@@ -163,10 +163,10 @@ def test_one_request_that_comes_twice_stops_cleanly(folder: Path) -> None:
     (folder / "fast").touch()
     _, err = process.communicate(timeout=60)
     assert "Stopping cleanly" in err
-    assert "Stopped at once" not in err
+    assert "Stopped immediately" not in err
 
 
-def test_json_is_whole_when_it_is_interrupted(folder: Path) -> None:
+def test_json_is_complete_after_an_interrupt(folder: Path) -> None:
     process = start(folder, "--json")
     wait_for((folder / "reached").exists)
     process.send_signal(signal.SIGINT)
@@ -181,7 +181,7 @@ def test_json_is_whole_when_it_is_interrupted(folder: Path) -> None:
 
 
 def on_a_terminal(folder: Path, columns: int, *command: str, **more: str) -> str:
-    """Run a command with all its streams on a terminal, and return what that was sent."""
+    """Run a command with all its streams on a terminal, and return the output."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
@@ -191,7 +191,7 @@ def on_a_terminal(folder: Path, columns: int, *command: str, **more: str) -> str
     while True:
         try:
             chunk = os.read(terminal, 4096)
-        except OSError:  # Linux says so at the end
+        except OSError:  # Linux reports the end like this
             break
         if not chunk:
             break
@@ -202,23 +202,23 @@ def on_a_terminal(folder: Path, columns: int, *command: str, **more: str) -> str
     return sent.decode().replace("\r\n", "\n")
 
 
-def test_a_terminal_sees_progress_drawn_in_place(folder: Path) -> None:
+def test_a_terminal_shows_progress_in_place(folder: Path) -> None:
     pytest.importorskip("rich")
     (folder / "fast").touch()
     sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml")
-    assert "\x1b[?25l" in sent  # the cursor is hidden,
-    assert "\x1b[?25h" in sent.partition("\x1b[?25l")[2]  # comes back,
-    assert "\x1b[2K" in sent  # and the picture is taken away
+    assert "\x1b[?25l" in sent  # the cursor is hidden
+    assert "\x1b[?25h" in sent.partition("\x1b[?25l")[2]  # and restored
+    assert "\x1b[2K" in sent  # the display is removed
     assert "4/4 trials" in sent
     assert "━" in sent
-    assert "trial 0 complete loss=0 (the best so far)" in sent
-    assert "trial 1 complete" not in sent  # no best, so it shows in the picture only
+    assert "trial 0 complete loss=0 (best so far)" in sent
+    assert "trial 1 complete" not in sent  # not a new best, so only in the display
     end = sent.rpartition("\x1b")[2]
     assert "The study ended: all 4 trials were started." in end
     assert "best loss=0 (trial 0)" in end
 
 
-def test_failures_stay_on_the_screen_and_cannot_steer_it(folder: Path) -> None:
+def test_failures_stay_on_the_screen_and_cannot_control_it(folder: Path) -> None:
     pytest.importorskip("rich")
     (folder / "slow.py").write_text(
         "def train(params):\n    if params['x'] == 1: raise ValueError('\\x1b]0;owned\\x07[red]')\n    return 1.0\n"
@@ -229,7 +229,7 @@ def test_failures_stay_on_the_screen_and_cannot_steer_it(folder: Path) -> None:
     assert "failed 1: 1 error" in sent
 
 
-def test_a_narrow_terminal_is_kept_to(folder: Path) -> None:
+def test_progress_fits_a_narrow_terminal(folder: Path) -> None:
     pytest.importorskip("rich")
     (folder / "fast").touch()
     sent = on_a_terminal(folder, 40, *HPT, "run", "s.toml")
@@ -241,14 +241,14 @@ def test_a_narrow_terminal_is_kept_to(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", [{"CI": "true"}, {"TERM": "dumb"}])
-def test_lines_instead_where_nothing_can_be_drawn_in_place(folder: Path, variable: dict[str, str]) -> None:
+def test_plain_lines_on_a_terminal_without_cursor_control(folder: Path, variable: dict[str, str]) -> None:
     (folder / "fast").touch()
     sent = on_a_terminal(folder, 100, *HPT, "run", "s.toml", **variable)
     assert "\x1b" not in sent
     assert "trial 3 complete loss=1 (best 0, trial 0)" in sent
 
 
-def test_lines_instead_without_rich(folder: Path) -> None:
+def test_plain_lines_without_rich(folder: Path) -> None:
     (folder / "fast").touch()
     program = "import sys; sys.modules['rich.console'] = None; from hpt_core.cli import main; main()"
     sent = on_a_terminal(folder, 100, sys.executable, "-c", program, "run", "s.toml")
@@ -273,7 +273,7 @@ def test_a_pipe_gets_no_escape_sequence(folder: Path) -> None:
     assert "trial 3 complete" in run.stderr
 
 
-def test_what_a_trial_prints_is_not_lost_beside_the_picture(folder: Path) -> None:
+def test_output_of_a_trial_is_not_lost_next_to_the_display(folder: Path) -> None:
     pytest.importorskip("rich")
     code = """
     import sys

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core.cli import files, text, words
-from hpt_core.cli.forms import FORMS
+from hpt_core.cli import files, render, text
+from hpt_core.cli.formats import FORMATS
 
 scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -33,7 +33,7 @@ def test_no_control_character_reaches_a_terminal(given_text: str) -> None:
 
 
 @given(texts.filter(str.isprintable))
-def test_plain_text_is_shown_as_it_is(given_text: str) -> None:
+def test_plain_text_is_unchanged(given_text: str) -> None:
     assert text.clean(given_text) == given_text
 
 
@@ -50,7 +50,7 @@ def test_plain_text_is_shown_as_it_is(given_text: str) -> None:
         (3 * 86400 + 4 * 3600, "3 d 4 h"),
     ],
 )
-def test_durations_in_words(seconds: float, shown: str) -> None:
+def test_durations_as_text(seconds: float, shown: str) -> None:
     assert text.duration(seconds) == shown
 
 
@@ -58,11 +58,11 @@ def test_durations_in_words(seconds: float, shown: str) -> None:
     ("value", "shown"),
     [(1 / 3, "0.333333"), (1e-9, "1e-09"), (True, "true"), (None, "null"), ("a b", "a b"), ([1, "x"], '[1, "x"]')],
 )
-def test_values_in_words(value: object, shown: str) -> None:
+def test_values_as_text(value: object, shown: str) -> None:
     assert text.number(value) == shown
 
 
-def test_a_table_is_aligned_and_numbers_are_flush_right() -> None:
+def test_a_table_is_aligned_and_numbers_are_right_aligned() -> None:
     found = text.table(["name", "n"], [["a", "5"], ["日本", "123"], ["x\ny", ""]], "  ")
     assert found.splitlines() == ["  name    n", "  a       5", "  日本  123", "  x y"]
 
@@ -70,11 +70,11 @@ def test_a_table_is_aligned_and_numbers_are_flush_right() -> None:
 def test_a_table_is_cut_to_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     rows = [["a" * 30, "b"], ["日" * 15, "b"]]
-    assert max(map(len, text.table(["x", "y"], rows).splitlines())) > 20  # a pipe gets it all
+    assert max(map(len, text.table(["x", "y"], rows).splitlines())) > 20  # nothing is cut in a pipe
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     lines = text.table(["x", "y"], rows).splitlines()
     assert [len(lines[1]), lines[1][-1]] == [20, "…"]
-    assert len(lines[2]) == 10  # each of these letters takes two columns
+    assert len(lines[2]) == 10  # each of these characters is two columns wide
 
 
 def test_a_long_line_is_shortened() -> None:
@@ -82,7 +82,7 @@ def test_a_long_line_is_shortened() -> None:
     assert text.shorten("one\n two   three", 8) == "one two…"
 
 
-def test_a_space_in_words() -> None:
+def test_a_space_as_text() -> None:
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
 
     space = Space(
@@ -94,8 +94,8 @@ def test_a_space_in_words() -> None:
             "fixed": Constant(3),
         }
     )
-    assert words.size_of(space) == "5 parameters, 2 of them conditional, continuous"
-    assert words.space_table(space).splitlines() == [
+    assert render.size_of(space) == "5 parameters, 2 of them conditional, continuous"
+    assert render.space_table(space).splitlines() == [
         "  parameter  type         values              default  active when",
         "  model      categorical  svm, forest",
         "  C          float        0.001 to 1000, log        1  model is svm",
@@ -103,7 +103,7 @@ def test_a_space_in_words() -> None:
         "  size       ordinal      s < m < l",
         "  fixed      constant     3",
     ]
-    assert words.size_of(Space({"x": Int(1, 3)})) == "1 parameter, 3 configurations"
+    assert render.size_of(Space({"x": Int(1, 3)})) == "1 parameter, 3 configurations"
 
 
 # --- configurations to paste ----------------------------------------------------------------------
@@ -111,20 +111,20 @@ def test_a_space_in_words() -> None:
 
 @given(configurations)
 def test_json_and_python_read_back_the_same(params: dict[str, Any]) -> None:
-    assert json.loads(FORMS["json"](params)) == params
-    assert ast.literal_eval(FORMS["python"](params)) == params
+    assert json.loads(FORMATS["json"](params)) == params
+    assert ast.literal_eval(FORMATS["python"](params)) == params
 
 
 @given(configurations)
-def test_toml_reads_back_the_same_but_null(params: dict[str, Any]) -> None:
-    found = FORMS["toml"](params)
+def test_toml_reads_back_the_same_except_null(params: dict[str, Any]) -> None:
+    found = FORMATS["toml"](params)
     assert tomllib.loads(found) == {name: value for name, value in params.items() if value is not None}
-    assert text.clean(found) == found  # what a terminal would not be shown is escaped already, by TOML's rules
+    assert text.clean(found) == found  # control characters are already escaped by TOML's rules
 
 
 @given(configurations)
 def test_arguments_survive_a_shell(params: dict[str, Any]) -> None:
-    arguments = shlex.split(FORMS["args"](params))
+    arguments = shlex.split(FORMATS["args"](params))
     assert len(arguments) == len(params)
     for argument, (name, value) in zip(arguments, params.items(), strict=True):
         assert argument.startswith(f"--{name}=")
@@ -143,7 +143,7 @@ def test_csv_has_no_formula_and_reads_back(cells_of: list[tuple[Any, ...]]) -> N
         return
     assert found[0] == ["number", "state", "params.a"]
     for row, cells in zip(rows, found[1:], strict=True):
-        assert int(cells[0]) == row["number"]  # a negative number is no formula and stays
+        assert int(cells[0]) == row["number"]  # a negative number is not a formula
         for value, cell in zip([row["state"], row["params.a"]], cells[1:], strict=True):
             if isinstance(value, str):
                 assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
@@ -160,6 +160,6 @@ def test_csv_neutralises_formulas_in_cells_and_headers(payload: str) -> None:
     assert cells == [f"'{payload}", "-1.5"]
 
 
-def test_csv_keeps_metrics_together_that_only_later_trials_have() -> None:
+def test_csv_groups_metrics_that_only_later_trials_have() -> None:
     rows = [{"number": 0, "params.a": 1, "reason": ""}, {"number": 1, "params.a": 1, "metrics.m": 2.5, "reason": ""}]
     assert files.as_csv(rows).decode().splitlines() == ["number,params.a,metrics.m,reason", "0,1,,", "1,1,2.5,"]

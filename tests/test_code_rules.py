@@ -29,8 +29,7 @@ FORBIDDEN_CALLS = {
     "yaml.full_load", "yaml.load", "yaml.load_all", "yaml.unsafe_load",
 }  # fmt: skip
 POOL = "plugins/hpt-evaluator-sklearn/src/hpt_evaluator_sklearn/search/pool.py"
-CREW = "plugins/hpt-executor-dask/src/hpt_executor_dask/crew.py"
-HAND = "plugins/hpt-executor-dask/src/hpt_executor_dask/hand.py"
+DASK = "plugins/hpt-executor-dask/src/hpt_executor_dask"
 ALLOWED = {
     ("hpt_core/builtin/local.py", "cloudpickle"): "a worker gets functions that it cannot import from its own parent",
     ("hpt_core/builtin/local.py", "pickle"): "only the name of an error",
@@ -39,9 +38,10 @@ ALLOWED = {
     ("hpt_core/serving.py", "multiprocessing"): "an executor talks to workers that it started itself",
     ("hpt_core/serving.py", "pickle"): "whether an error of its own can travel",
     ("hpt_core/serving.py", "pickle.loads"): "reads what it has just written",
-    (CREW, "cloudpickle"): "only writes: a worker gets functions that it cannot import from the process that runs it",
-    (CREW, "multiprocessing"): "an executor talks to workers that know the key of the run",
-    (HAND, "multiprocessing"): "a worker talks to the process whose task it runs, which knows the key of the run",
+    (f"{DASK}/pool.py", "cloudpickle"): "only writes: workers get functions that they cannot import",
+    (f"{DASK}/pool.py", "multiprocessing"): "an executor talks to workers that know the key of the run",
+    (f"{DASK}/process.py", "multiprocessing"): "a worker talks over the connection that its Dask task authenticated",
+    (f"{DASK}/task.py", "multiprocessing"): "a worker talks to the study's process, which knows the key of the run",
     ("hpt_core/testing/component.py", "pickle"): "a check that a component can travel to workers",
     ("hpt_core/testing/component.py", "pickle.loads"): "reads what it has just written",
     (POOL, "joblib.load"): "reads what the parent process wrote, in a folder of its own",

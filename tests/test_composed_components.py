@@ -1,4 +1,4 @@
-"""Components within components: a list in place of one, options that share a table, and where mistakes are."""
+"""Components within components: a list in place of one, options in one table, and the paths of mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @attrs.define(kw_only=True)
 class Fixed:
-    """Always one point."""
+    """Always suggests the same point."""
 
     x: float = option(0.5, ge=0, help="Where.")
 
@@ -27,7 +27,7 @@ class Fixed:
 
 @attrs.define(kw_only=True)
 class Awkward:
-    """Has options that are called like those of what it is put into."""
+    """Has options with the names of those of the component that contains it."""
 
     sampler: str = option("a", help="No sampler.")
     times: int = option(9, help="Other times.")
@@ -38,7 +38,7 @@ class Awkward:
 
 @attrs.define(kw_only=True)
 class Item:
-    """A sampler and how often."""
+    """A sampler and its number of trials."""
 
     sampler: Sampler = option(inline=True, help="The sampler.")
     times: int = option(1, ge=1, help="How often.")
@@ -46,7 +46,7 @@ class Item:
 
 @attrs.define(kw_only=True)
 class Limits:
-    """A table within the options, nothing inline."""
+    """A table within the options, not inline."""
 
     low: float = option(help="Lower.")
 
@@ -117,16 +117,16 @@ def test_a_study_takes_a_list() -> None:
         ({"use": "team", "members": [{"use": "fixed", "x": -1}]}, {"sampler.members[0].x": "Must be"}),
         ({"use": "team", "members": [], "limits": 3}, {"sampler.limits": "Must be a table. Got 3."}),
         ({"use": "team", "members": [], "limits": {"low": "a"}}, {"sampler.limits.low": "Must be a number"}),
-        ({"use": "team", "members": [], "limits": {}}, {"sampler.limits.low": "This option must be given."}),
+        ({"use": "team", "members": [], "limits": {}}, {"sampler.limits.low": "This option is required."}),
     ],
 )
-def test_mistakes_are_where_the_user_made_them(given: Any, expected: dict[str, str]) -> None:
+def test_mistakes_have_the_key_paths_of_the_user(given: Any, expected: dict[str, str]) -> None:
     found = mistakes(lambda: plugins().make("sampler", given))
     assert found.keys() == expected.keys()
     assert all(found[path].startswith(start) for path, start in expected.items())
 
 
-def test_what_is_described_makes_the_same_again() -> None:
+def test_a_description_creates_an_equal_component() -> None:
     found = plugins()
     team = found.make("sampler", {"use": "team", "members": [{"use": "fixed", "times": 3}], "limits": {"low": 1}})
     described = found.describe(team)
@@ -135,7 +135,7 @@ def test_what_is_described_makes_the_same_again() -> None:
     assert found.make("sampler", {**described, "limits": {"low": 1}}) == team
 
 
-def test_options_of_the_same_names_do_not_get_mixed_up() -> None:
+def test_options_with_equal_names_are_kept_apart() -> None:
     found = plugins()
     team = found.make("sampler", [{"use": "awkward", "sampler": "b", "times": 2}])
     assert team.members == [Item(sampler=Awkward(sampler="b"), times=2)]
@@ -157,7 +157,7 @@ def test_a_record_without_anything_inline_is_a_table() -> None:
 
 
 class Enough:
-    """Judges studies only, which is a whole rule, also to a type checker."""
+    """Judges studies only, which is a complete rule, also for a type checker."""
 
     def judge_study(self, history: History) -> Stop | None:
         return Stop("enough")
@@ -165,7 +165,7 @@ class Enough:
 
 @attrs.define(kw_only=True)
 class Held:
-    """Holds a rule, or none."""
+    """Contains a rule or None."""
 
     rule: StoppingRule | None = option(None, help="The rule.")
 

@@ -1,4 +1,4 @@
-"""Constraints on metrics: how they are written, what the best is then, what is recorded and what fails."""
+"""Constraints on metrics: their syntax, the best trial, what is recorded and what fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def told(*results: tuple[float, float, float], **options: Any) -> Study:
     return found
 
 
-# --- how they are written ---------------------------------------------------------------------------
+# --- syntax -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_anything_else_is_refused_at_its_path(text: Any) -> None:
 
 
 @pytest.mark.parametrize("given", ["ms <= 50", ["ms"], 3])
-def test_what_is_no_table_is_refused(given: Any) -> None:
+def test_anything_but_a_table_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match=r"constraints: Must be a table"):
         study(given)
 
@@ -82,10 +82,10 @@ def test_the_excess_is_positive_beyond_the_bound_only(relation: str, bound: floa
     assert math.isnan(Constraint("m", relation, bound).excess(None))
 
 
-# --- what the best is -------------------------------------------------------------------------------
+# --- the best trial ---------------------------------------------------------------------------------
 
 
-def test_the_best_keeps_all_constraints() -> None:
+def test_the_best_satisfies_all_constraints() -> None:
     found = told((3.0, 50.0, 0.9), (1.0, 51.0, 0.95), (2.0, 40.0, 0.89), (2.5, 10.0, 1.0), (2.6, 10.0, 1.0))
     history = found.history
     assert found.best is found.trials[3]
@@ -99,7 +99,7 @@ def test_the_best_keeps_all_constraints() -> None:
 
 
 @given(st.lists(st.tuples(*[st.floats(-3, 3)] * 3), min_size=1, max_size=12), st.sets(st.integers(0, 11)))
-def test_the_best_is_that_of_brute_force_however_it_came_about(
+def test_the_best_equals_brute_force_in_any_order_of_records(
     values: list[tuple[float, ...]], invalid: set[int]
 ) -> None:
     found = study({"ms": "<= 1", "recall": ">= 0", "loss": ">= -2"})
@@ -125,7 +125,7 @@ def test_without_constraints_every_complete_trial_is_feasible() -> None:
     assert "feasible" not in row(history, history.trials[0])
 
 
-def test_the_front_keeps_them_too() -> None:
+def test_the_front_satisfies_all_constraints() -> None:
     found = study({"size": "<= 5", "ms": "<= 50"}, objective={"acc": "maximize", "size": "minimize"})
     for number, (acc, size, ms) in enumerate([(0.9, 6, 1), (0.8, 4, 1), (0.95, 5, 99), (0.7, 3, 1), (0.6, 3.5, 1)]):
         found.add_trial({"x": number / 10}, {"acc": acc, "size": size, "ms": ms})
@@ -133,18 +133,18 @@ def test_the_front_keeps_them_too() -> None:
     assert found.best is found.trials[1]
 
 
-def test_none_that_keeps_them_is_said_and_the_least_violated_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_feasible_trial_the_least_violated_is_named(caplog: pytest.LogCaptureFixture) -> None:
     found = told((1.0, 100.0, 0.95), (2.0, 60.0, 0.9), (3.0, 60.0, 0.3))
     assert (found.best, found.front) == (None, [])
     assert found.history.least_violated is found.trials[1]
-    least = "trial 1 breaks them least: loss=2, ms=60 (not <= 50), recall=0.9 (>= 0.9)"
-    text = f"None of the 3 complete trials keeps the constraints; {least}"
+    least = "trial 1 violates them least: loss=2, ms=60 (not <= 50), recall=0.9 (>= 0.9)"
+    text = f"None of the 3 complete trials satisfies the constraints; {least}"
     assert shortfall(found.history) == text
     assert summary(found.history)["best"] is None
     assert summary(found.history)["least_violated"]["number"] == 1
     with caplog.at_level(logging.WARNING, "hpt"):
         found.run(lambda params: {"loss": 0.0, "ms": 1e3, "recall": 1.0}, trials=4)
-    assert "None of the 4 complete trials keeps the constraints; trial 1" in caplog.text
+    assert "None of the 4 complete trials satisfies the constraints; trial 1" in caplog.text
 
 
 def test_a_trial_that_stopped_early_is_judged_by_its_last_report() -> None:
@@ -157,7 +157,7 @@ def test_a_trial_that_stopped_early_is_judged_by_its_last_report() -> None:
     assert found.best is None
 
 
-def test_rows_and_words_tell_it() -> None:
+def test_rows_and_texts_show_feasibility() -> None:
     found = told((3.0, 50.0, 0.9), (1.0, 51.0, 0.95))
     found.add_trial({"x": 0.9}, Failure("error", "no"))
     assert [row(found.history, trial)["feasible"] for trial in found.trials] == [True, False, None]
@@ -177,7 +177,7 @@ def test_a_changed_constraint_is_another_study_unless_amended() -> None:
         (None, "constraints: Is gone"),
     ):
         with pytest.raises(DefinitionChangedError, match=said):
-            study(other, store=store).history  # noqa: B018 - opens it
+            study(other, store=store).history  # noqa: B018 - the access opens it
     assert study({"recall": ">=0.90", "ms": "<= 50.0"}, store=store).best is not None
     amended = study({"ms": "<= 60"}, store=store, amend=True)
     assert amended.best is not None
@@ -185,7 +185,7 @@ def test_a_changed_constraint_is_another_study_unless_amended() -> None:
     assert amended.history.definition["constraints"] == {"ms": "<= 60"}
 
 
-def test_a_metric_that_earlier_trials_lack_is_not_taken_for_kept() -> None:
+def test_a_metric_that_earlier_trials_lack_does_not_count_as_satisfied() -> None:
     store = MemoryStore()
     told((3.0, 50.0, 0.9), store=store)
     amended = study({"mb": "<= 60"}, store=store, amend=True)
@@ -195,7 +195,7 @@ def test_a_metric_that_earlier_trials_lack_is_not_taken_for_kept() -> None:
     assert row(amended.history, amended.trials[0])["feasible"] is None
 
 
-def test_a_reproducible_view_hides_how_it_stands_with_the_constraints() -> None:
+def test_a_reproducible_view_hides_the_excess_of_later_trials() -> None:
     found = told((3.0, 50.0, 0.9), (1.0, 40.0, 0.95), (0.5, 40.0, 0.95))
     view = found.history.as_seen_by(3, 2)
     assert np.isnan(view.excess[2]).all()
@@ -205,7 +205,7 @@ def test_a_reproducible_view_hides_how_it_stands_with_the_constraints() -> None:
     assert found.best is found.trials[2]
 
 
-def test_the_log_alone_tells_it() -> None:
+def test_constraints_are_read_from_the_log_alone() -> None:
     store = MemoryStore()
     found = told((3.0, 50.0, 0.9), (1.0, 51.0, 0.95), store=store)
     history = History()
@@ -221,13 +221,13 @@ def test_the_log_alone_tells_it() -> None:
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        ({"loss": 1.0, "ms": 1.0}, "lacks the metric 'recall', which a constraint of the study is on. Got ['ms']"),
-        (1.0, "lacks the metric 'ms', which a constraint of the study is on. It has no metrics."),
+        ({"loss": 1.0, "ms": 1.0}, "lacks the metric 'recall', which has a constraint. Its metrics are ['ms']"),
+        (1.0, "lacks the metric 'ms', which has a constraint. It has no metrics."),
         (
             {"loss": 1.0, "ms": math.nan, "recall": 1.0},
-            "The metric 'ms', which a constraint is on, must be a finite number",
+            "The metric 'ms', which has a constraint, must be a finite number",
         ),
-        ({"loss": 1.0, "ms": "fast", "recall": 1.0}, "The metric 'ms', which a constraint is on, must be a number"),
+        ({"loss": 1.0, "ms": "fast", "recall": 1.0}, "The metric 'ms', which has a constraint, must be a number"),
     ],
 )
 def test_a_result_without_the_metric_is_a_failure(result: Any, said: str) -> None:
@@ -255,7 +255,7 @@ def test_reports_give_the_metric_of_a_generator_that_returns_nothing(evidence: s
     assert (found.best is None) == (wanted > 25)
 
 
-# --- beginning with an earlier study ----------------------------------------------------------------
+# --- warm start -------------------------------------------------------------------------------------
 
 
 def numbers(earlier: Study, top: int) -> list[int]:
@@ -270,6 +270,6 @@ def numbers(earlier: Study, top: int) -> list[int]:
     return taken
 
 
-def test_a_warm_start_takes_those_that_keep_the_constraints_first() -> None:
+def test_a_warm_start_takes_feasible_trials_first() -> None:
     earlier = told((3.0, 50.0, 0.9), (1.0, 60.0, 0.95), (0.5, 55.0, 0.95), (2.0, 1.0, 1.0))
     assert numbers(earlier, 9) == [3, 0, 2, 1]

@@ -1,4 +1,4 @@
-"""What is taken next, and what each decision rests on."""
+"""Which trial comes next, and what each decision is based on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Learning:
-    """Its points depend on every result that it can see, and on what is pending."""
+    """A sampler whose points depend on every visible result and on the pending trials."""
 
     def suggest(self, history: History, rng: Generator) -> Params:
         complete = history.complete
@@ -78,7 +78,7 @@ def log_of(decisions: Decisions) -> list[Record]:
 
 
 class Rule:
-    """Says what a test tells it to, and keeps what it saw."""
+    """A rule with the answers that a test gives it. Records what it saw."""
 
     def __init__(self, *, study: Any = None, trial: Any = None, promote: Any = None, retire: Any = None) -> None:
         self.answers = {"judge_study": study, "judge_trial": trial, "promote": promote, "retire": retire}
@@ -102,10 +102,10 @@ class Rule:
         return self._say("retire", history)
 
 
-# --- which trial is taken -------------------------------------------------------------------------
+# --- which trial is started -----------------------------------------------------------------------
 
 
-def test_a_decision_says_on_which_position_it_was_taken() -> None:
+def test_a_decision_records_the_position_it_was_based_on() -> None:
     decisions = decisions_of()
     for _ in range(4):
         decisions.complete(take(decisions), [1.0], {})
@@ -114,7 +114,7 @@ def test_a_decision_says_on_which_position_it_was_taken() -> None:
             assert record["seen"] == position - 1
 
 
-def test_the_budget_counts_what_was_started() -> None:
+def test_the_budget_counts_started_trials() -> None:
     decisions = decisions_of()
     first, _ = take(decisions), take(decisions)
     stop = decisions.claim("w", 2)
@@ -135,21 +135,21 @@ def test_a_stop_is_recorded_once() -> None:
 
 
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (2, 3)])
-def test_a_trial_that_lost_its_worker_is_run_again_as_often_as_allowed(retries: int, attempts: int) -> None:
+def test_a_lost_trial_is_rerun_as_often_as_allowed(retries: int, attempts: int) -> None:
     decisions = decisions_of(retries=retries)
     first = take(decisions, "a")
     for attempt in range(1, attempts + 1):
         assert (first.attempt, first.state) == (attempt, State.RUNNING)
         assert decisions.lost("a", Failure("worker-lost", "gone"))
         if attempt < attempts:
-            assert take(decisions, "a", budget=1) is first  # within the budget: it has its place in it
+            assert take(decisions, "a", budget=1) is first  # a rerun, which the budget already counts
     assert first.failure == Failure("worker-lost", "gone")
-    assert decisions.ledger.history.failed.tolist() == []  # it says nothing about its point
+    assert decisions.ledger.history.failed.tolist() == []  # a lost trial says nothing about its point
     assert not decisions.lost("a", Failure("worker-lost", "gone"))
 
 
 @pytest.mark.parametrize("kind", ["killed", "timeout", "out-of-memory", "error", "invalid-value"])
-def test_a_trial_that_failed_by_itself_is_not_run_again(kind: str) -> None:
+def test_a_failed_trial_is_not_rerun(kind: str) -> None:
     decisions = decisions_of(retries=5)
     first = take(decisions, "a")
     decisions.lost("a", Failure(kind, "m"))
@@ -157,14 +157,14 @@ def test_a_trial_that_failed_by_itself_is_not_run_again(kind: str) -> None:
     assert take(decisions).number == 1
 
 
-def test_only_the_trial_of_the_lost_worker_is_given_up() -> None:
+def test_only_the_trial_of_the_lost_worker_is_released() -> None:
     decisions = decisions_of()
     first, second = take(decisions, "me/1"), take(decisions, "me/2")
     assert decisions.lost("me/1", Failure("killed", "m"))
     assert (first.state, second.state) == (State.FAILED, State.RUNNING)
 
 
-def test_what_a_lost_worker_says_later_is_not_heard() -> None:
+def test_later_records_of_a_lost_worker_are_ignored() -> None:
     decisions = decisions_of()
     trial = take(decisions, "slow")
     decisions.lost("slow", Failure("worker-lost", "gone"))
@@ -175,7 +175,7 @@ def test_what_a_lost_worker_says_later_is_not_heard() -> None:
     assert trial.value == 1.0
 
 
-def test_the_dead_are_recovered_and_the_living_left_alone() -> None:
+def test_only_trials_of_dead_processes_are_recovered() -> None:
     decisions = decisions_of()
     now = decisions.ledger.now()
     decisions.ledger.write(
@@ -185,7 +185,7 @@ def test_the_dead_are_recovered_and_the_living_left_alone() -> None:
     )
     host, pid, start = liveness.this_process().rsplit(":", 2)
     alive = take(decisions, f"{host}:{pid}:{start}/1")
-    reborn = take(decisions, f"{host}:{pid}:{int(start) - 1}")  # the number is in use again by another process
+    reborn = take(decisions, f"{host}:{pid}:{int(start) - 1}")  # another process has the same process ID
     remote = take(decisions, "elsewhere:1:1")
     decisions.recover()
     trials = decisions.ledger.history.trials
@@ -195,7 +195,7 @@ def test_the_dead_are_recovered_and_the_living_left_alone() -> None:
 
 
 def test_a_machine_whose_clock_is_behind_is_not_taken_for_dead() -> None:
-    """Neither when it starts a trial nor when it beats; it is once it is silent by the clock of who looks."""
+    """Neither when it starts a trial nor when it beats, but once it is silent for the lease on the reader's clock."""
     decisions = decisions_of()
     ledger, behind = decisions.ledger, 10_000.0
     ledger.write(
@@ -213,7 +213,7 @@ def test_a_machine_whose_clock_is_behind_is_not_taken_for_dead() -> None:
 # --- rules on the study ---------------------------------------------------------------------------
 
 
-def test_any_rule_that_says_stop_stops() -> None:
+def test_the_first_rule_that_decides_to_stop_stops() -> None:
     quiet, loud = Rule(), Rule(study=lambda h: Stop("enough", {"n": h.next_number}) if h.next_number == 3 else None)
     decisions = decisions_of(rules=[("quiet", quiet), ("loud", loud)])
     for _ in range(3):
@@ -226,9 +226,9 @@ def test_any_rule_that_says_stop_stops() -> None:
 
 
 @pytest.mark.parametrize("given", [True, "stop", 1, Pause("x")])
-def test_a_rule_that_answers_nonsense_is_named(given: object) -> None:
+def test_a_rule_with_an_invalid_answer_is_named(given: object) -> None:
     decisions = decisions_of(rules=[("odd", Rule(study=given))])
-    with pytest.raises(PluginError, match="stopping rule 'odd' must answer judge_study with Stop or None"):
+    with pytest.raises(PluginError, match="stopping rule 'odd' must return Stop or None from judge_study"):
         decisions.claim("w", None)
 
 
@@ -238,9 +238,9 @@ def test_a_rule_that_fails_is_named() -> None:
         decisions.claim("w", None)
 
 
-def test_a_rule_may_have_one_method_alone() -> None:
+def test_a_rule_may_have_a_single_method() -> None:
     class Quiet:
-        """Has none, which is an opinion too."""
+        """Decides nothing."""
 
     decisions = decisions_of(rules=[("quiet", Quiet())])
     assert decisions.report(take(decisions), Report(1, 1.0)) is None
@@ -249,7 +249,7 @@ def test_a_rule_may_have_one_method_alone() -> None:
 # --- rules on a trial -----------------------------------------------------------------------------
 
 
-def test_a_paused_trial_is_promoted_and_goes_on() -> None:
+def test_a_paused_trial_is_promoted_and_resumed() -> None:
     pause = Rule(trial=Pause("wait", {"rung": 1}))
     decisions = decisions_of(rules=[("asha", pause)])
     first = take(decisions)
@@ -265,7 +265,7 @@ def test_a_paused_trial_is_promoted_and_goes_on() -> None:
         decisions.claim("w", None)
 
 
-def test_an_early_stop_has_the_value_of_the_evidence() -> None:
+def test_an_early_stop_gets_its_value_from_the_reports() -> None:
     for evidence, expected in (("curve", 4.0), ("folds", 3.0)):
         decisions = decisions_of(evidence=evidence, rules=[("r", Rule(trial=stop_at_two))])
         trial = take(decisions)
@@ -287,7 +287,7 @@ def test_a_rule_may_give_the_value() -> None:
     assert trial.values == (77.0,)
 
 
-def test_a_value_that_is_given_needs_no_reports() -> None:
+def test_a_value_given_by_a_rule_needs_no_reports() -> None:
     decisions = decisions_of()
     first, second = take(decisions), take(decisions)
     decisions.end(first, Stop("bad", value=np.float32(77.5)))  # type: ignore[arg-type] # as rules give it
@@ -298,42 +298,44 @@ def test_a_value_that_is_given_needs_no_reports() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf, "good", [1.0]])
-def test_a_value_that_is_none_is_refused(value: Any) -> None:
+def test_an_invalid_value_from_a_rule_is_refused(value: Any) -> None:
     decisions = decisions_of(rules=[("r", Rule(trial=Stop("bad", value=value)))])
     trial = take(decisions)
-    with pytest.raises(PluginError, match=r"The stopping rule 'r' stops trial 0 wrongly: The value of a trial must be"):
+    with pytest.raises(
+        PluginError, match=r"The stopping rule 'r' gives trial 0 an invalid value: The value of a trial must be"
+    ):
         decisions.report(trial, Report(1, 2.0))
     assert trial.state is State.RUNNING
 
 
 @pytest.mark.parametrize("number", ["0", None, 0.0, [0]])
-def test_a_trial_is_given_by_its_number(number: Any) -> None:
+def test_a_trial_can_be_given_by_its_number(number: Any) -> None:
     decisions = decisions_of()
     take(decisions)
     for wrong in (lambda: decisions.running(number), lambda: decisions.invalidate(number, "wrong")):
-        with pytest.raises(UsageError, match=r"A trial is given by itself or by its number\. Got"):
+        with pytest.raises(UsageError, match=r"A trial must be a Trial or its number\. Got"):
             wrong()
     assert decisions.running(np.int64(0)) is decisions.ledger.history.trials[0]  # type: ignore[arg-type]
     decisions.invalidate(np.int64(0), "wrong")  # type: ignore[arg-type] # of a data frame's index
     assert type(log_of(decisions)[-1]["trial"]) is int
 
 
-def test_no_rule_is_asked_about_a_trial_that_was_taken_for_lost() -> None:
+def test_no_rule_is_asked_about_a_trial_that_was_declared_lost() -> None:
     rule = Rule(trial=lambda _: Stop("bad"))
     decisions = decisions_of(rules=[("r", rule)])
     trial = take(decisions)
     decisions.fail(trial, Failure("worker-lost", "its machine was not heard of"))
     rule.saw.clear()
-    assert decisions.report(trial, Report(1, 2.0)) is None  # its machine is still there
+    assert decisions.report(trial, Report(1, 2.0)) is None  # its process is still running
     assert rule.saw == []
     assert (trial.state, trial.reports) == (State.WAITING, [])
 
 
-# --- paused trials that are given up ------------------------------------------------------------------
+# --- paused trials that are retired -------------------------------------------------------------------
 
 
 class Noting(Learning):
-    """Notes how many trials are stopped when it is asked."""
+    """Records how many trials are stopped whenever it is asked."""
 
     def suggest(self, history: History, rng: Generator) -> Params:
         self.stopped = len(history.stopped)
@@ -347,7 +349,7 @@ def paused_of_four(history: History) -> dict[int, Stop] | None:
 
 
 @pytest.mark.parametrize(("lag", "stopped"), [(0, 4), (2, 3)])
-def test_who_is_asked_next_sees_what_was_retired(lag: int, stopped: int) -> None:
+def test_the_next_rule_sees_the_retired_trials(lag: int, stopped: int) -> None:
     first, second = Rule(trial=Pause("wait"), retire=paused_of_four), Rule(retire=paused_of_four)
     decisions = decisions_of(rules=[("first", first), ("second", second)], lag=lag)
     decisions.sampler = sampler = Noting()
@@ -359,7 +361,7 @@ def test_who_is_asked_next_sees_what_was_retired(lag: int, stopped: int) -> None
     assert [record["rule"] for record in records] == ["first"] * stopped
 
 
-def test_what_is_retired_without_a_stop_is_refused() -> None:
+def test_retiring_a_trial_without_a_stop_is_refused() -> None:
     rule = Rule(trial=Pause("wait"), retire=lambda history: {0: "bad"} if history.trials else None)
     decisions = decisions_of(rules=[("r", rule)])
     decisions.report(take(decisions), Report(1, 1.0))
@@ -371,7 +373,7 @@ def test_what_is_retired_without_a_stop_is_refused() -> None:
 
 
 def simulate(lag: int, order: Sequence[int], enqueue: Sequence[float] = ()) -> tuple[list[Any], list[Record]]:
-    """Run 12 trials of ``lag`` workers that end in an order that chance decides."""
+    """Run 12 trials of ``lag`` workers that end in random order."""
     decisions = decisions_of(lag=lag)
     for number, x in enumerate(enqueue):
         decisions.ledger.write(events.enqueued(0.0, number, {"x": x}))
@@ -396,7 +398,7 @@ def test_timing_does_not_change_a_reproducible_study(lag: int, order: list[int],
 
 
 def test_the_test_above_could_fail() -> None:
-    """Workers of a study that is not reproducible do depend on timing."""
+    """Without ``reproducible``, the trials do depend on timing."""
     found = set()
     for order in ([0], [1], [2]):
         decisions, running, luck = decisions_of(), list[Trial](), itertools.cycle(order)
@@ -408,8 +410,8 @@ def test_the_test_above_could_fail() -> None:
     assert len(found) == 3
 
 
-def test_a_reproducible_decision_waits_for_the_results_it_rests_on() -> None:
-    """With two workers trial 3 needs the results of 0 and 1; a rule is not asked before, either."""
+def test_a_reproducible_decision_waits_for_the_results_it_is_based_on() -> None:
+    """With two workers trial 3 needs the results of 0 and 1. Rules are not asked before, either."""
     rule = Rule()
     decisions = decisions_of(lag=2, rules=[("r", rule)])
     first, second = take(decisions), take(decisions)
@@ -418,13 +420,13 @@ def test_a_reproducible_decision_waits_for_the_results_it_rests_on() -> None:
     assert [saw for saw in rule.saw if saw[0] == "judge_study"] == [("judge_study", 1, 0), ("judge_study", 2, 0)]
     decisions.complete(first, [2.0], {})
     assert take(decisions).number == 2
-    assert rule.saw[-1][2] == 1  # of the two results it sees the first alone
+    assert rule.saw[-1][2] == 1  # of the two results it sees the first only
     assert decisions.claim("w", None) is not None
 
 
 @pytest.mark.parametrize("budget", [1, 2, 5])
 def test_at_the_end_a_reproducible_study_hides_no_paused_trial_from_the_rules(budget: int) -> None:
-    """The last trials have no later one whose decision their results must be hidden from."""
+    """There is no later decision from which the results of the last trials must be hidden."""
 
     def first_paused(history: History) -> int | None:
         paused = [t.number for t in history.open.values() if t.state is State.PAUSED]
@@ -450,7 +452,7 @@ def test_the_same_failures_end_a_reproducible_run_whatever_the_timing() -> None:
         pair = [take(decisions), take(decisions)]
         for i in order:
             decisions.fail(pair[i], Failure("error", "no"))
-        third = take(decisions)  # it may see trial 0 alone
+        third = take(decisions)  # it may see trial 0 only
         decisions.fail(third, Failure("error", "no"))
         claimed = decisions.claim("w", None)
         assert isinstance(claimed, Stop)
@@ -461,7 +463,7 @@ def as_mapping(trial: Trial) -> Mapping[str, Any]:
     return {"number": trial.number, "params": trial.params}
 
 
-def test_a_finite_space_waits_for_what_may_be_promoted() -> None:
+def test_an_exhausted_space_waits_for_possible_promotions() -> None:
     rule = Rule(trial=lambda h: Pause("wait") if len(h.trials) == 1 else None)
     decisions = decisions_of(rules=[("asha", rule)])
     decisions.ledger.history._space = None
@@ -480,6 +482,6 @@ def test_a_finite_space_waits_for_what_may_be_promoted() -> None:
     decisions.report(first, Report(1, 1.0))
     second = take(decisions)
     assert as_mapping(second) == {"number": 1, "params": {"x": 1}}
-    assert decisions.claim("w", None) is None  # a result may yet get the first one promoted
+    assert decisions.claim("w", None) is None  # a result may still lead to the promotion of the first trial
     decisions.complete(second, [1.0], {})
     assert decisions.claim("w", None) == Stop("space exhausted")

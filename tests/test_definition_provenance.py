@@ -1,4 +1,4 @@
-"""How definitions and software compare, with both sides in the message."""
+"""Differences between definitions and between provenances, with both sides in the message."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLES = st.dictionaries(st.sampled_from(["space", "seed", "sampler", "stop"]), 
 
 
 def normal(value: Any) -> Any:
-    """What is not there and what is None are the same."""
+    """A missing key equals None."""
     if isinstance(value, dict):
         return {key: normal(item) for key, item in value.items() if item is not None}
     return value
@@ -53,7 +53,7 @@ def normal(value: Any) -> Any:
 def test_there_are_differences_exactly_if_two_definitions_differ(before: dict[str, Any], now: dict[str, Any]) -> None:
     found = definition.differences(before, now)
     same = {key: [json.dumps(normal(side.get(key)), sort_keys=True) for side in (before, now)] for key in before | now}
-    changed = {key for key, (old, new) in same.items() if old != new}  # to JSON, 1 and True are two
+    changed = {key for key, (old, new) in same.items() if old != new}  # in JSON, 1 and True differ
     assert {mistake.path.partition(".")[0] for mistake in found} == changed
     assert all(mistake.message for mistake in found)
 
@@ -69,7 +69,7 @@ def test_a_difference_names_the_smallest_part_that_changed() -> None:
     ]
 
 
-def test_another_component_is_another_component() -> None:
+def test_another_component_is_one_difference() -> None:
     (found,) = definition.differences({"sampler": {"use": "a", "n": 1}}, {"sampler": {"use": "b", "n": 1}})
     assert found.path == "sampler"
     assert "'use': 'a'" in found.message
@@ -78,7 +78,7 @@ def test_another_component_is_another_component() -> None:
 
 @attrs.define(kw_only=True)
 class Old:
-    """A sampler as it was."""
+    """A sampler in its old version."""
 
     n: int = option(1, help="Something.")
 
@@ -88,7 +88,7 @@ class Old:
 
 @attrs.define(kw_only=True)
 class New(Old):
-    """The same, a version later."""
+    """The same sampler in its next version."""
 
     more: list[int] = option(factory=list, help="Something else.")
 
@@ -101,7 +101,7 @@ def offering(sampler: type) -> Plugins:
 
 
 @pytest.mark.parametrize("sampler", ["changing", [{"use": "changing"}, {"use": "random", "trials": 2}]])
-def test_an_option_that_came_later_is_no_change_unless_it_is_used(sampler: Any) -> None:
+def test_a_new_option_at_its_default_is_no_change(sampler: Any) -> None:
     store = MemoryStore()
 
     def study(version: type) -> Study:
@@ -154,13 +154,36 @@ def test_software_is_recorded_by_distribution_and_version() -> None:
     assert (found["python"], found["platform"]) == (platform.python_version(), platform.platform())
 
 
-def test_other_software_is_said() -> None:
+def test_different_software_is_listed() -> None:
     before = {"python": "3.11.0", "platform": "p", "packages": {"a": "1", "b": "1", "c": "1"}}
     now = {"python": "3.12.0", "platform": "p", "packages": {"a": "1", "b": "2", "d": "1"}}
     assert provenance.differences(before, before) == []
     assert provenance.differences(before, now) == [
         "python was 3.11.0, is now 3.12.0",
         "b was 1, is now 2",
-        "c was 1, is now absent",
-        "d was absent, is now 1",
+        "c was 1, is now not used",
+        "d was not recorded, is now 1",
     ]
+
+
+def test_the_libraries_that_a_plugin_requires_are_recorded() -> None:
+    """The version of the library that an evaluator wraps says more about a result than that of the plugin."""
+    plugins = Plugins()
+    evaluator = plugins.make(
+        "evaluator", {"use": "sklearn", "estimator": "sklearn.svm:SVC", "data": "sklearn.datasets:load_iris"}
+    )
+    found = provenance.provenance([evaluator])["packages"]
+    assert found["hpt-evaluator-sklearn"] == version("hpt-evaluator-sklearn")
+    assert found["scikit-learn"] == version("scikit-learn")
+    assert all(type(number) is str for number in found.values())
+
+
+def test_requirements_for_development_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [
+        "numpy>=1",
+        'pytest>=8; extra == "test"',
+        "torch-like[gpu]==2; extra == 'torch'",
+        "absent; sys_platform == 'x'",
+    ]
+    monkeypatch.setattr(provenance, "requires", lambda _: wanted)
+    assert provenance._requirements.__wrapped__("p") == ("numpy", "torch-like", "absent")

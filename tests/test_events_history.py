@@ -1,4 +1,4 @@
-"""The replay against a second, naive one; the columns against what the trials say."""
+"""The replay against a naive one, and the columns against the trials."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def definition_of(space: int, objectives: int, *, resumable: bool = False) -> di
     }
 
 
-# --- a second replay, as naive as can be ----------------------------------------------------------
+# --- a naive replay -------------------------------------------------------------------------------
 
 
 class Model:
-    """Trials as dicts, everything else recomputed from them when it is asked for."""
+    """Keeps trials as dicts and recomputes everything else from them on request."""
 
     def __init__(self) -> None:
         self.trials: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ class Model:
     def running(self, record: dict[str, Any]) -> dict[str, Any]:
         trial = self.trials[record["trial"]]
         current = trial["state"] == "running" and trial["attempt"] == record["attempt"]
-        return trial if current else {"reports": []}  # a dummy that nobody looks at
+        return trial if current else {"reports": []}  # a dummy that is never read
 
     def reported(self, record: dict[str, Any]) -> None:
         self.running(record)["reports"].append((record["step"], record["value"]))
@@ -146,7 +146,7 @@ class Model:
     def invalidated(self, record: dict[str, Any]) -> None:
         self.trials[record["trial"]]["invalid"] = True
 
-    # --- what should be read ---------------------------------------------------------------------------
+    # --- expected state --------------------------------------------------------------------------------
 
     def where(self, *states: str, anywhere: bool = False, **more: Any) -> list[int]:
         return [
@@ -191,7 +191,7 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def assert_same(history: History, model: Model) -> None:
-    """What is read of the history is what the naive replay has."""
+    """Check that the history equals the naive replay."""
     assert [t.number for t in history.trials] == list(range(len(model.trials)))
     assert [
         (t.params, t.state.value, t.attempt, t.values, dict(t.metrics), t.failure and t.failure.kind)
@@ -221,12 +221,12 @@ def assert_same(history: History, model: Model) -> None:
     np.testing.assert_array_equal(history.unit, np.reshape(rows, (-1, len(history.space.columns))))
 
 
-# --- logs of all kinds, stale and doubled records included ----------------------------------------
+# --- random logs, with stale and duplicate records ------------------------------------------------
 
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """A log as unreliable workers may write it: attempts that are over, trials that finished, no order."""
+    """A log of unreliable workers: records of old attempts and of finished trials, in any order."""
     resumable = draw(st.booleans())
     clock, numbers, space, objectives = 1000.0, 0, 0, draw(st.integers(0, 2))
     records = [events.created(clock, definition_of(space, objectives, resumable=resumable), {})]
@@ -254,7 +254,7 @@ def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
         elif numbers == 0:
             continue
         else:
-            others = draw(st.sampled_from([objectives, objectives, 0, 2]))  # a process that heard of no amendment
+            others = draw(st.sampled_from([objectives, objectives, 0, 2]))  # a process that missed an amendment
             made = draw(of_trial(event, clock, trial, attempt, len(OBJECTIVES[others])))
         records.append(made)
     return records
@@ -289,7 +289,7 @@ def of_trial(draw: st.DrawFn, event: str, clock: float, trial: int, attempt: int
 
 
 @given(logs(), st.integers(0, 30))
-def test_the_replay_says_what_a_naive_one_says(records: list[dict[str, Any]], early: int) -> None:
+def test_the_replay_equals_a_naive_one(records: list[dict[str, Any]], early: int) -> None:
     history, model = History(), Model()
     for position, record in enumerate(records, start=1):
         history.apply(record)
@@ -300,7 +300,7 @@ def test_the_replay_says_what_a_naive_one_says(records: list[dict[str, Any]], ea
 
 
 def snapshot(history: History) -> Any:
-    """All that can be read, as plain data that compares."""
+    """The whole readable state as plain data that can be compared."""
     columns = [history.unit, history.losses, history.complete, history.stopped, history.pending, history.failed]
     return (
         [attrs.asdict(trial) for trial in history.trials],
@@ -312,13 +312,13 @@ def snapshot(history: History) -> Any:
 
 
 @given(logs(), st.data())
-def test_reading_in_pieces_is_reading_at_once(records: list[dict[str, Any]], data: st.DataObject) -> None:
+def test_incremental_replay_equals_replay_at_once(records: list[dict[str, Any]], data: st.DataObject) -> None:
     at_once, in_pieces = History(), History()
     at_once.extend(records)
     while in_pieces.position < len(records):
         end = data.draw(st.integers(in_pieces.position + 1, len(records)))
         in_pieces.extend(records[in_pieces.position : end])
-        snapshot(in_pieces)  # whatever reading caches must not matter later
+        snapshot(in_pieces)  # caches filled by reading must not matter later
         _ = in_pieces.best, in_pieces.front
     assert snapshot(in_pieces) == snapshot(at_once)
 
@@ -332,7 +332,7 @@ def test_records_are_plain_json(records: list[dict[str, Any]]) -> None:
 
 
 @given(logs(), st.integers(0, 12), st.integers(1, 5))
-def test_a_view_masks_exactly_what_is_not_known_yet(records: list[dict[str, Any]], number: int, lag: int) -> None:
+def test_a_view_hides_exactly_the_later_results(records: list[dict[str, Any]], number: int, lag: int) -> None:
     history = History()
     history.extend(records)
     before = snapshot(history)
@@ -364,7 +364,7 @@ def test_a_view_masks_exactly_what_is_not_known_yet(records: list[dict[str, Any]
 
 
 @given(logs())
-def test_the_best_of_a_view_is_the_best_of_what_it_shows(records: list[dict[str, Any]]) -> None:
+def test_the_best_of_a_view_is_the_best_visible_trial(records: list[dict[str, Any]]) -> None:
     history = History()
     history.extend(records)
     _ = history.best
@@ -385,7 +385,7 @@ def test_columns_cannot_be_written() -> None:
             column[...] = 0
 
 
-def test_signs_are_handled_here() -> None:
+def test_losses_and_values_convert_by_sign() -> None:
     history = make_history(
         {"x": Float(0, 1)}, [({"x": 0.5}, (2.0, 3.0))], directions=("maximize", "minimize"), reports={0: [1.0, 2.0]}
     )
@@ -393,6 +393,15 @@ def test_signs_are_handled_here() -> None:
     assert history.loss_of(5.0) == -5.0
     assert history.value_of(-5.0) == 5.0
     assert history.loss_of(5.0, 1) == 5.0
+    for name, maximize, sign in (
+        (None, True, -1),
+        ("value0", False, -1),
+        ("value1", True, 1),
+        ("f1", True, -1),
+        ("f1", False, 1),
+    ):
+        assert history.loss_of(5.0, name, maximize=maximize) == 5.0 * sign
+        assert history.value_of(5.0 * sign, name, maximize=maximize) == 5.0
     assert history.curve(history.trials[0]) == [(1, -1.0), (2, -2.0)]
 
 
@@ -423,7 +432,7 @@ def test_gaps_between_runs_do_not_count_as_work() -> None:
 
 
 def test_a_clock_that_is_behind_adds_no_work() -> None:
-    """Two machines, one ten seconds behind, that write by turns for four seconds."""
+    """Two machines, one ten seconds behind, that take turns writing for four seconds."""
     history = History()
     history.apply(events.created(100.0, definition_of(0, 0), {}))
     for second in (1, 2, 3, 4):
@@ -432,8 +441,8 @@ def test_a_clock_that_is_behind_adds_no_work() -> None:
     assert history.elapsed == 4.0
 
 
-def test_who_joins_others_at_work_by_a_clock_that_is_behind_adds_no_work() -> None:
-    """A year behind: each join would else add the year when the others write next."""
+def test_joining_with_a_clock_that_is_behind_adds_no_work() -> None:
+    """One clock is a year behind. Each join would otherwise add a year at the next record of another process."""
     year = 3.15e7
     history = History()
     history.apply(events.created(year, definition_of(0, 0), {}))
@@ -457,7 +466,7 @@ def test_who_joins_others_at_work_by_a_clock_that_is_behind_adds_no_work() -> No
         {"event": "enqueued", "time": 1.0, "trial": 1, "params": 1.5},
     ],
 )
-def test_a_log_that_makes_no_sense_is_said_to_be_damaged(record: dict[str, Any]) -> None:
+def test_an_inconsistent_log_is_reported_as_damaged(record: dict[str, Any]) -> None:
     history = make_history(WIDE, running=[POINTS[0]])
     with pytest.raises(StoreError, match=f"Record {history.position + 1} "):
         history.apply(record)
@@ -477,7 +486,7 @@ def test_an_empty_log_has_no_study() -> None:
 
 
 def test_the_result_of_an_invalidated_trial_changes_nothing() -> None:
-    """It was declared invalid while it ran; what it gives later must not become the best."""
+    """It was declared invalid while it ran, so its later result must not become the best."""
     history = make_history(WIDE, [(POINTS[0], 5.0)], running=[POINTS[1]])
     assert history.best is history.trials[0]
     history.apply(events.invalidated(9.0, 1, "wrong data"))
@@ -527,7 +536,7 @@ AWKWARD = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.0, 1e17, 1e17 + 64, 1e308, -1e
 
 
 @given(st.integers(1, 3).flatmap(lambda m: st.lists(st.lists(AWKWARD, min_size=m, max_size=m), max_size=12)))
-def test_the_front_is_what_nobody_dominates(rows: list[list[float]]) -> None:
+def test_the_front_has_the_non_dominated_trials(rows: list[list[float]]) -> None:
     losses = np.array(rows).reshape(len(rows), -1 if rows else 2)
     expected = [not any(dominates(other, row) for other in rows) for row in rows]
     assert non_dominated(losses).tolist() == expected

@@ -1,4 +1,4 @@
-"""What a trial's reports add up to, against numpy's mean and last row."""
+"""The aggregated reports of a trial, against numpy's mean and last row."""
 
 from __future__ import annotations
 

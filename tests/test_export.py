@@ -1,4 +1,4 @@
-"""Tables and summaries of a history, against what the trials say."""
+"""Rows and summaries of a history, against its trials."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_a_row_is_flat_and_complete() -> None:
     assert found == expected | {"worker": "worker"}
 
 
-def test_no_objective_may_be_called_like_a_column() -> None:
+def test_no_objective_may_have_the_name_of_a_column() -> None:
     history = history_of(constraints={"value": "<= 9"})
     for column in row(history, history.trials[0]).keys() - set(history.objectives):
         if not column.startswith("params."):
-            with pytest.raises(UsageError, match="every trial has that already"):
+            with pytest.raises(UsageError, match="every trial has that column"):
                 parse_objectives({column: "minimize"})
 
 
@@ -107,7 +107,7 @@ def test_a_data_frame_has_the_rows_and_times_in_utc() -> None:
     assert len(to_dataframe(make_history(SPACE))) == 0
 
 
-def test_without_pandas_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match="needs pandas: pip install pandas"):
         to_dataframe(history_of())

@@ -1,8 +1,9 @@
-"""The function evaluator: what it calls, with what, and what it makes of the answer."""
+"""The function evaluator: what it calls, with which arguments, and how it converts the result."""
 
 from __future__ import annotations
 
 import functools
+import math
 import pickle
 import re
 from collections.abc import Generator, Iterator, Mapping
@@ -62,7 +63,7 @@ def evaluate(call: Any, trial: TrialContext = TRIAL) -> Any:
         ("operator:length_hint", 1),
     ],
 )
-def test_a_function_is_given_the_params_and_the_trial_if_it_asks(call: Any, expected: Any) -> None:
+def test_a_function_gets_the_params_and_the_trial_if_it_takes_it(call: Any, expected: Any) -> None:
     if expected is not None:
         assert evaluate(call) == expected
 
@@ -88,8 +89,8 @@ def others(a: Params, b: TrialContext) -> float:
 
 
 @pytest.mark.parametrize("call", [nothing, by_name, three, keyword])
-def test_a_function_with_other_arguments_is_told_beforehand(call: Any) -> None:
-    with pytest.raises(UsageError, match=r"Must take one dict of parameters.* Got f\(.*call it as f\(\*\*params\)"):
+def test_a_function_with_other_parameters_is_refused_beforehand(call: Any) -> None:
+    with pytest.raises(UsageError, match=r"Must take one dict .* Got f\(.*wrap it: `lambda params: f\(\*\*params\)`"):
         FunctionEvaluator(call=call).check(Space({"x": Float(0, 1), "y": Float(0, 1), "z": Float(0, 1)}), None)
 
 
@@ -107,11 +108,11 @@ def logged(*given: Any, **named: Any) -> float:
     "call",
     [square, others, with_default, spread, logged, lambda x: x["x"], lambda *given: 1.0, dict, len, max, Model()],
 )
-def test_a_function_that_can_be_called_is_taken(call: Any) -> None:
+def test_a_function_that_can_be_called_is_accepted(call: Any) -> None:
     FunctionEvaluator(call=call).check(Space({"x": Float(0, 1), "y": Float(0, 1)}), None)
 
 
-def test_a_wrapper_gets_what_it_takes_itself() -> None:
+def test_a_wrapper_is_called_by_its_own_signature() -> None:
     assert evaluate(spread, TrialContext({"x": 2.0, "y": 1.0})) == 3.0
     assert evaluate(logged) == 5.0
 
@@ -125,7 +126,7 @@ def test_a_wrapper_gets_what_it_takes_itself() -> None:
         ("x", "import"),
     ],
 )
-def test_what_is_no_function_is_told_beforehand(call: Any, said: str) -> None:
+def test_anything_but_a_function_is_refused_beforehand(call: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said) as refused:
         FunctionEvaluator(call=call).check(None, None)
     assert refused.value.mistakes[0].path == "evaluator.call"
@@ -153,7 +154,7 @@ def test_what_a_generator_yields_becomes_reports(items: tuple[Any, ...], reports
     assert list(evaluate(gives(*items))) == reports
 
 
-def test_steps_go_on_where_the_trial_does() -> None:
+def test_steps_continue_where_the_trial_resumes() -> None:
     trial = TrialContext({"x": 2.0}, resume_step=5)
     assert list(evaluate(gives(0.5, 0.25), trial)) == [Report(6, 0.5), Report(7, 0.25)]
 
@@ -182,7 +183,7 @@ def test_closing_closes_the_generator() -> None:
     assert closed == [True]
 
 
-def test_it_travels_by_reference() -> None:
+def test_it_is_pickled_by_reference() -> None:
     evaluator = FunctionEvaluator(call=square, evidence="folds", steps=3, resumable=True)
     evaluator.evaluate(TRIAL)
     arrived = pickle.loads(pickle.dumps(evaluator))
@@ -197,7 +198,7 @@ def test_a_mapping_is_passed_on_as_it_is() -> None:
 
 NOTE = (
     "hpt calls the function with one dict of all parameters. "
-    "Where it takes them by name, give `lambda params: f(**params)`."
+    "If it takes them by name, wrap it: `lambda params: f(**params)`."
 )
 
 
@@ -210,15 +211,25 @@ def halved(rate: float) -> Iterator[float]:
 
 
 @pytest.mark.parametrize("call", [squared, halved, lambda rate: rate + 1, lambda x, trial: x * 1.5])
-def test_a_function_that_takes_its_only_parameter_by_name_is_told_how_it_is_called(call: Any) -> None:
+def test_a_function_that_takes_its_only_parameter_by_name_gets_a_note(call: Any) -> None:
     study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
     with pytest.raises(NothingSucceededError, match=f"TypeError: unsupported operand.*\n{re.escape(NOTE)}"):
         study.run(call)
 
 
 @pytest.mark.parametrize("call", [lambda params: None + params["x"], lambda params: params["y"], lambda x: 1 / 0])
-def test_another_mistake_in_a_function_is_left_as_it_is(call: Any) -> None:
+def test_another_type_error_in_a_function_gets_no_note(call: Any) -> None:
     study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
     with pytest.raises(NothingSucceededError) as raised:
         study.run(call)
     assert NOTE not in str(raised.value)
+
+
+def test_a_builtin_that_raises_is_reported_without_the_frames_of_hpt() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    with pytest.raises(NothingSucceededError, match="TypeError: must be real number, not dict") as raised:
+        study.run(math.sqrt)
+    assert NOTE in str(raised.value)
+    assert "Traceback" not in str(raised.value)
+    assert study.trials[0].failure is not None
+    assert "File " not in study.trials[0].failure.detail

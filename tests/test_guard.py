@@ -1,4 +1,4 @@
-"""What the core guarantees of every suggestion, shown with samplers that guarantee nothing."""
+"""What the core guarantees for suggestions, tested with samplers that guarantee nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from hpt_core.testing import make_history
 
 
 class Says:
-    """A sampler that says whatever a function gives."""
+    """A sampler that suggests what a function returns."""
 
     def __init__(self, answer: Callable[[History, Generator], Any]) -> None:
         self.answer = answer
@@ -73,7 +73,7 @@ def test_a_sampler_that_repeats_itself_gets_new_points_of_a_continuous_space() -
     assert len({t.params["x"] for t in study.trials}) == 20
 
 
-def test_a_space_too_large_to_count_in_floats_is_filled_all_the_same() -> None:
+def test_a_space_too_large_to_count_in_floats_is_filled_too() -> None:
     space = {f"p{i}": Int(0, 10**9) for i in range(40)}
     study = Study(space, sampler=constant(dict.fromkeys(space, 0)), seed=0)
     study.run(lambda p: p["p0"], trials=4)
@@ -105,7 +105,7 @@ def test_a_failed_result_is_not_reused() -> None:
     assert study.ask().params["x"] != 0.5
 
 
-def test_a_point_that_still_runs_is_not_suggested_again() -> None:
+def test_the_point_of_a_running_trial_is_not_suggested_again() -> None:
     for duplicates in ("avoid", "reuse"):
         study = Study({"x": Float(0, 1)}, sampler=constant({"x": 0.5}), seed=3, duplicates=duplicates)
         assert len({study.ask().params["x"] for _ in range(5)}) == 5
@@ -132,7 +132,7 @@ def test_the_last_free_points_are_found(taken: int, seed: int, duplicates: str) 
     assert seen(found.params) in {seen(p) for i, p in enumerate(ALL_OF_SMALL) if i not in order}
 
 
-def test_one_configuration_is_a_finite_space_too() -> None:
+def test_a_space_of_one_configuration_is_finite() -> None:
     study = Study({"x": Constant(3)}, sampler=constant({"x": 3}), seed=0)
     assert study.run(lambda p: p["x"]) == "space exhausted"
     assert len(study.trials) == 1
@@ -170,13 +170,13 @@ def test_a_sampler_that_is_always_outside_is_named(proposed: Any) -> None:
     assert not study.trials
 
 
-def test_a_sampler_that_is_outside_now_and_then_is_asked_again() -> None:
+def test_a_sampler_that_is_sometimes_outside_is_asked_again() -> None:
     answers = iter([{"n": 9}, None, {"n": 2, "c": "a"}])
     study = Study(SMALL, sampler=Says(lambda *_: next(answers)), seed=0)
     assert study.ask().params == {"n": 2, "c": "a"}
 
 
-def test_a_sampler_that_fails_is_named_and_the_study_lives_on() -> None:
+def test_a_sampler_that_fails_is_named_and_the_study_can_continue() -> None:
     def fail(*_: object) -> Never:
         raise ZeroDivisionError("oh")
 
@@ -187,7 +187,7 @@ def test_a_sampler_that_fails_is_named_and_the_study_lives_on() -> None:
     assert study.ask().number == 0
 
 
-def test_a_sampler_may_have_enough_before_the_space_is_used_up() -> None:
+def test_a_sampler_may_be_exhausted_before_the_space() -> None:
     def enough(history: History, _: Generator) -> Params:
         if history.next_number == 2:
             raise SpaceExhausted("both tried")
@@ -200,7 +200,7 @@ def test_a_sampler_may_have_enough_before_the_space_is_used_up() -> None:
         study.ask()
 
 
-# --- what the sampler keeps its hands on ----------------------------------------------------------
+# --- suggestions changed by the sampler -----------------------------------------------------------
 
 
 def test_changing_a_suggestion_afterwards_changes_no_trial() -> None:
@@ -220,7 +220,7 @@ def test_changing_a_suggestion_afterwards_changes_no_trial() -> None:
     assert [t.info["seen"] for t in study.trials] == [[0, 1 / 16], [0, 1 / 16, 2 / 16], [0, 1 / 16, 2 / 16, 3 / 16]]
 
 
-def test_a_suggestion_depends_on_seed_number_and_history_alone() -> None:
+def test_a_suggestion_depends_only_on_seed_number_and_history() -> None:
     sampler = Says(lambda history, rng: history.space.sample(rng))
     drawn = {
         (seed, number): guarded_suggestion(sampler, make_history({"x": Float(0, 1)}, seed=seed), number, "avoid")
@@ -252,12 +252,12 @@ def test_notes_become_plain_data() -> None:
     assert plain(noted) == {"a": 1.5, "b": [0, 1, 2], "3": [1, None], "bad": None, "t": True, "s": "x"}
 
 
-def test_notes_that_are_no_data_are_refused() -> None:
+def test_notes_that_are_not_plain_data_are_refused() -> None:
     with pytest.raises(PluginError, match=r"plain data\. Got object"):
         plain({"a": object()})
 
 
-def test_what_is_no_data_is_told_with_its_key_and_owner() -> None:
+def test_refused_notes_are_named_by_key_and_owner() -> None:
     class Notes:
         def suggest(self, history: History, rng: Generator) -> Suggestion:
             return Suggestion({"n": 2, "c": "a"}, {"model": {"kernel": [object()]}})

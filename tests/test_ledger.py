@@ -1,4 +1,4 @@
-"""A study's log as one process has it: its clock, and what it takes."""
+"""The ledger: its clock, what it writes, and its observer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLEPT = 8 * 3600.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no clock there that goes on while the machine sleeps")
-def test_the_time_that_the_machine_slept_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suspended_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Study({"x": Float(0, 1)}, sampler="random").ledger
     before = ledger.now()
     clock = time.clock_gettime
@@ -31,17 +31,17 @@ def test_setting_the_wall_clock_back_changes_nothing(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("reason", [None, 5, {"a": 1}, b"x"])
-def test_what_nobody_could_read_is_not_written(reason: Any) -> None:
+def test_a_malformed_record_is_not_written(reason: Any) -> None:
     study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
     study.run(lambda params: params["x"], trials=1)
-    with pytest.raises(UsageError, match="That cannot be recorded: its `reason` must be text"):
+    with pytest.raises(UsageError, match="Cannot write the record: its `reason` must be text"):
         study.invalidate(0, reason)
-    assert load_history(study.store).best is not None  # it can be read, and nothing was declared invalid
+    assert load_history(study.store).best is not None  # the log can be read, and no trial is invalid
 
 
 @pytest.mark.parametrize("curious", [False, True])
-def test_what_comes_at_once_is_seen_one_after_the_other(curious: bool) -> None:
-    """A worker of another process pauses a trial, goes on with it and ends it before this one looks again."""
+def test_records_that_arrive_together_are_observed_one_by_one(curious: bool) -> None:
+    """Another process pauses, resumes and ends a trial before this one reads the log again."""
     store, saw = MemoryStore(), list[tuple[str, str]]()
     study, other = (Study({"x": Float(0, 1)}, sampler="random", store=store, seed=0) for _ in range(2))
     ledger, theirs = study.decisions.ledger, other.decisions.ledger
@@ -62,7 +62,7 @@ def test_what_comes_at_once_is_seen_one_after_the_other(curious: bool) -> None:
     assert ledger.history.position == theirs.history.position
 
 
-def test_an_observer_that_is_interrupted_costs_no_record() -> None:
+def test_an_interrupted_observer_loses_no_record() -> None:
     study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
     ledger = study.decisions.ledger
 

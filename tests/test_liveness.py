@@ -1,4 +1,4 @@
-"""Who is still there, with real processes."""
+"""Whether processes are alive, with real processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_this_process_is_alive() -> None:
     me = this_process()
     assert me == this_process()
     assert int(me.rsplit(":", 2)[1]) == os.getpid()
-    assert is_alive(me, 1e9)  # however long it was silent: here it can be looked up
+    assert is_alive(me, 1e9)  # silence does not matter if a process can be looked up
 
 
 def test_a_process_is_alive_until_it_is_killed_and_not_as_a_zombie() -> None:
@@ -36,7 +36,7 @@ def test_a_process_is_alive_until_it_is_killed_and_not_as_a_zombie() -> None:
         assert is_alive(owner, 0.0)
         process.kill()
         end = time.monotonic() + 10
-        while is_alive(owner, 0.0):  # not waited for: it stays a zombie
+        while is_alive(owner, 0.0):  # it is not waited for, so it stays a zombie
             assert time.monotonic() < end
             time.sleep(0.01)
     finally:
@@ -45,7 +45,7 @@ def test_a_process_is_alive_until_it_is_killed_and_not_as_a_zombie() -> None:
     assert not is_alive(owner, 0.0)
 
 
-def test_a_number_that_another_process_has_now_is_not_the_old_one() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     host, pid, start = this_process().rsplit(":", 2)
     assert not is_alive(f"{host}:{pid}:{int(start) + 1}", 0.0)
 
@@ -61,13 +61,13 @@ def test_a_forked_child_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("silent", "alive"), [(0.0, True), (LEASE_SECONDS - 1, True), (LEASE_SECONDS + 1, False)])
-def test_a_process_elsewhere_lives_as_long_as_it_is_heard_of(silent: float, alive: bool) -> None:
+def test_a_process_on_another_machine_is_alive_during_its_lease(silent: float, alive: bool) -> None:
     assert is_alive("another-host:1:1", silent) is alive
 
 
-def test_on_windows_nobody_is_sent_ctrl_c_to_learn_whether_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_processes_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(liveness, "_LOOKS_UP", False)
+    monkeypatch.setattr(liveness, "_CAN_LOOK_UP", False)
     monkeypatch.setattr(os, "kill", lambda pid, _: asked.append(pid))
     host = this_process().rpartition(":")[0].rpartition(":")[0]
     assert is_alive(this_process(), 1e9)
@@ -79,11 +79,11 @@ def test_on_windows_nobody_is_sent_ctrl_c_to_learn_whether_it_is_there(monkeypat
 @pytest.mark.parametrize(
     "owner", ["", "w", "a:b", "a:b:c", "::", pytest.param(this_process().replace(":", ":x"), id="x")]
 )
-def test_a_name_that_tells_nothing_counts_as_one_from_elsewhere(owner: str) -> None:
+def test_an_unreadable_name_counts_as_another_machine(owner: str) -> None:
     assert is_alive(owner, 0.0)
     assert not is_alive(owner, LEASE_SECONDS + 1)
 
 
 @pytest.mark.parametrize("worker", ["h:1:2", "h:1:2/1", "h:1:2/17"])
-def test_the_supervisor_answers_for_its_workers(worker: str) -> None:
+def test_the_supervisor_owns_its_workers(worker: str) -> None:
     assert owner_of(worker) == "h:1:2"

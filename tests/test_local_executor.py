@@ -1,4 +1,4 @@
-"""Workers that really die, hang, fork and leave things behind; a supervisor that really is killed."""
+"""The local executor with real workers that die, hang, fork and leave processes, and a supervisor that is killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 from hpt_core import Float, History, HptError, Int, Params, State, Study, UsageError
 from hpt_core.builtin import children, local
-from hpt_core.builtin.children import deaf_to_ctrl_c
+from hpt_core.builtin.children import ctrl_c_blocked
 from hpt_core.builtin.local import LocalExecutor
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ EVALUATORS = '''
         return params["x"]
 
     def dies(params):
-        """Each in another way, and all but the first say something before."""
+        """Each trial dies in another way, and all but the first write to stderr before."""
         x = params["x"]
         sys.stderr.write(f"trial {x} was here\\n")
         sys.stderr.flush()
@@ -78,7 +78,7 @@ EVALUATORS = '''
         return params["x"]
 
     def forks(params):
-        """Before one ends as it should and before one crashes: the child keeps what this process had open."""
+        """Before one trial that completes and one that crashes. The child keeps the open files of this process."""
         if params["x"] in (1, 3):
             child = os.fork()
             if child == 0:
@@ -104,7 +104,7 @@ EVALUATORS = '''
         yield params["x"]
 
     def leave(*command):
-        """Start a process and note its number beside this file."""
+        """Start a process and write its process ID beside this file."""
         process = subprocess.Popen(command)
         pathlib.Path(__file__).with_name("left.pid").write_text(str(process.pid))
         return process
@@ -127,7 +127,7 @@ EVALUATORS = '''
 
 @pytest.fixture
 def evaluators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, str]]:
-    """Names functions in a module that workers can import."""
+    """Makes functions of a module that workers can import."""
     module = f"evaluators_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{module}.py").write_text(textwrap.dedent(EVALUATORS))
     monkeypatch.syspath_prepend(tmp_path)
@@ -139,7 +139,7 @@ def study_of(trials: int, **given: Any) -> Study:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process, and no mere zombie."""
+    """Whether the process exists and is not a zombie."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -158,7 +158,7 @@ def until(reached: Callable[[], bool], seconds: float = PATIENCE) -> bool:
 # --- dying workers --------------------------------------------------------------------------------
 
 
-def test_a_worker_that_dies_costs_exactly_its_own_trial(evaluators: Callable[[str], Any]) -> None:
+def test_a_worker_that_dies_loses_only_its_own_trial(evaluators: Callable[[str], Any]) -> None:
     study = study_of(12, evaluator=evaluators("dies"))
     assert study.run(workers=2) == "space exhausted"
     failed = {t.number: t.failure for t in study.trials if t.failure is not None}
@@ -183,7 +183,7 @@ def test_a_worker_that_dies_costs_exactly_its_own_trial(evaluators: Callable[[st
     assert all(t.attempt == 1 for t in study.trials)
 
 
-def test_a_trial_that_hangs_is_ended_with_all_it_started(
+def test_a_trial_that_hangs_is_killed_with_all_it_started(
     evaluators: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(children, "GRACE_SECONDS", 0.3)
@@ -200,7 +200,7 @@ def test_a_trial_that_hangs_is_ended_with_all_it_started(
 
 
 class Process:
-    """Stands for a child's process, and tells whether it was ended."""
+    """A stand-in for a child's process that records whether it was ended."""
 
     ended = False
 
@@ -208,27 +208,27 @@ class Process:
         self.ended = True
 
 
-def test_a_trial_whose_end_only_waits_to_be_heard_is_not_late(tmp_path: Path) -> None:
+def test_a_trial_whose_end_is_still_unread_is_not_late(tmp_path: Path) -> None:
     ours, theirs = multiprocessing.Pipe()
     process: Any = Process()
     child = local._Child("w", ours, process=process, stderr=tmp_path / "stderr")
     worker = SimpleNamespace(store=None, trial_timeout=1.0)
     supervisor = local._Supervisor(worker, lambda *_: False, tmp_path)
     supervisor._children = [child]
-    child.trial_since = time.monotonic() - 9.0  # the supervisor had to wait for its store
+    child.trial_since = time.monotonic() - 9.0  # the supervisor was waiting for its store
     theirs.send(("append", "study", [{"event": "finished"}]))
-    supervisor._kill_late_ones()
+    supervisor._kill_late_children()
     assert not process.ended
 
 
-def test_one_worker_with_a_time_limit_runs_apart(evaluators: Callable[[str], Any]) -> None:
+def test_one_worker_with_a_time_limit_runs_in_its_own_process(evaluators: Callable[[str], Any]) -> None:
     study = study_of(2, evaluator=evaluators("sleeps"), trial_timeout=0.5)
     study.run()
     assert [t.state for t in study.trials] == [State.COMPLETE, State.FAILED]
 
 
-def test_what_a_trial_leaves_behind_holds_nothing_up(evaluators: Callable[[str], Any], tmp_path: Path) -> None:
-    """Threads, processes, a closed stdout, a fork that comes back, a flood of output."""
+def test_leftovers_of_a_trial_do_not_block_the_run(evaluators: Callable[[str], Any], tmp_path: Path) -> None:
+    """Threads, processes, a closed stdout, a fork that returns, a flood of output."""
     study = study_of(7, evaluator=evaluators("litters"))
     assert study.run(workers=2) == "space exhausted"
     assert [(t.state, t.value) for t in study.trials if t.number != 3] == [
@@ -257,7 +257,7 @@ def test_a_process_that_a_trial_forked_does_not_hide_the_end_of_its_worker(
 
 
 def test_a_trial_in_a_worker_that_raises_keyboard_interrupt_has_failed(evaluators: Callable[[str], Any]) -> None:
-    """Ctrl-C reaches the supervisor only, so it is the trial's own doing: the user did not ask for an end."""
+    """Ctrl-C reaches the supervisor only, so the trial raised it itself and the user did not interrupt."""
     study = study_of(4, evaluator=evaluators("interrupts"))
     assert study.run(workers=2) == "space exhausted"
     failures = [t.failure and (t.failure.kind, t.failure.message.strip()) for t in study.trials]
@@ -265,45 +265,45 @@ def test_a_trial_in_a_worker_that_raises_keyboard_interrupt_has_failed(evaluator
     assert [t.attempt for t in study.trials] == [1] * 4
 
 
-def test_too_many_workers_for_this_system_are_told(evaluators: Callable[[str], Any]) -> None:
+def test_too_many_workers_for_this_system_are_refused(evaluators: Callable[[str], Any]) -> None:
     resource = pytest.importorskip("resource")
     study = study_of(99, evaluator=evaluators("fine"))
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = len(list(Path("/dev/fd").iterdir()))
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 12, most))
     try:
-        with pytest.raises(UsageError, match=r"cannot be started: Too many open files\. Give fewer workers"):
+        with pytest.raises(UsageError, match=r"cannot be started: Too many open files\. Use fewer workers"):
             study.run(workers=9)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
     assert all(t.state in {State.COMPLETE, State.WAITING} for t in study.trials)
 
 
-def test_what_earlier_trials_said_does_not_pile_up(evaluators: Callable[[str], Any]) -> None:
+def test_the_stderr_of_earlier_trials_is_discarded(evaluators: Callable[[str], Any]) -> None:
     study = study_of(4, evaluator=evaluators("chatters"), trial_timeout=60)
     study.run()
     assert [t.value for t in study.trials] == [0.0] * 4
 
 
-# --- what cannot travel ---------------------------------------------------------------------------
+# --- what cannot be sent to a worker --------------------------------------------------------------
 
 
-def test_a_function_that_cannot_travel_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_that_cannot_be_sent_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_HAS_CLOUDPICKLE", False)
     study = study_of(3)
-    with pytest.raises(UsageError, match="can be imported from a module, not lambdas"):
+    with pytest.raises(UsageError, match=r"can be imported from a module\. Lambdas, and"):
         study.run(lambda params: params["x"], workers=2)
     assert not study.trials
 
 
-def test_what_not_even_cloudpickle_takes_is_refused_with_the_remedy() -> None:
+def test_what_cloudpickle_cannot_send_is_refused_with_a_remedy() -> None:
     study, lock = study_of(3), threading.Lock()
     with pytest.raises(UsageError, match=r"cannot pickle '_thread.lock' object.*can be imported from a module"):
         study.run(lambda params: params["x"] if lock else 0, workers=2)
     assert not study.trials
 
 
-def test_with_cloudpickle_a_lambda_and_what_it_closes_over_travel() -> None:
+def test_with_cloudpickle_a_lambda_and_its_closure_are_sent() -> None:
     pytest.importorskip("cloudpickle")
     study, factor = study_of(3), 2
     study.run(lambda params: factor * params["x"], workers=2)
@@ -334,8 +334,8 @@ print(sorted(t.value for t in study.trials))
 
 @pytest.mark.parametrize("has_cloudpickle", [True, False])
 @pytest.mark.parametrize("how", ["prompt", "standard input", "its device"])
-def test_a_function_typed_in_travels_with_cloudpickle_else_the_remedy_is_told(how: str, has_cloudpickle: bool) -> None:
-    """Nothing but this process's memory has it, as in a notebook."""
+def test_an_interactive_function_needs_cloudpickle(how: str, has_cloudpickle: bool) -> None:
+    """The function exists only in the memory of this process, as in a notebook."""
     if has_cloudpickle:
         pytest.importorskip("cloudpickle")
     program = NOTEBOOK.format(has_cloudpickle=has_cloudpickle)
@@ -344,11 +344,11 @@ def test_a_function_typed_in_travels_with_cloudpickle_else_the_remedy_is_told(ho
     done = subprocess.run(
         [sys.executable, *options], input=told, capture_output=True, text=True, check=True, timeout=60
     )
-    assert "No such file" not in done.stderr  # nobody looked for one that is called <stdin>
+    assert "No such file" not in done.stderr  # no process looked for a file <stdin>
     if has_cloudpickle:
         assert done.stdout.splitlines()[-1] == "[0.0, 1.0, 4.0]"
     else:
-        assert "these need cloudpickle" in done.stdout
+        assert "need cloudpickle (pip" in done.stdout
 
 
 class DiesOnArrival(Counting):
@@ -359,14 +359,14 @@ class DiesOnArrival(Counting):
         return {"a": 1}
 
 
-def test_workers_that_die_before_their_first_trial_are_not_replaced_for_ever(evaluators: Callable[[str], Any]) -> None:
+def test_workers_that_die_before_their_first_trial_are_not_replaced_forever(evaluators: Callable[[str], Any]) -> None:
     study = Study({"x": Int(0, 2)}, sampler=DiesOnArrival(), evaluator=evaluators("fine"), seed=0)
     with pytest.raises(HptError, match="died before it had a trial: its process ended by itself with exit code 7"):
         study.run(workers=2)
 
 
 class DiesBetween(Counting):
-    """Dies where trial 1 is due, once."""
+    """Dies once, when trial 1 is due."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -418,7 +418,7 @@ LEARNING = '''
     import math
 
     class Learning:
-        """Its points depend on every result that it sees, and on what is pending."""
+        """A sampler whose points depend on every visible result and on the pending trials."""
 
         def suggest(self, history, rng):
             complete = history.complete
@@ -473,7 +473,7 @@ SCRIPT = """
 
 
 class Script:
-    """The script above in a folder, as processes of their own."""
+    """The script above in a folder, run in separate processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -522,7 +522,7 @@ def read_until(process: subprocess.Popen[str], beginning: str) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_records_the_state_and_the_next_run_goes_on(script: Script, tmp_path: Path, workers: int) -> None:
+def test_ctrl_c_records_the_state_and_the_next_run_resumes(script: Script, tmp_path: Path, workers: int) -> None:
     process = script.start(workers, 3)
     read_until(process, "trial 3")
     process.send_signal(signal.SIGINT)
@@ -541,7 +541,7 @@ def test_ctrl_c_records_the_state_and_the_next_run_goes_on(script: Script, tmp_p
         assert [line.rsplit(" ", 1)[0] for line in lines] == [line.rsplit(" ", 1)[0] for line in undisturbed]
 
 
-def test_a_killed_script_goes_on_as_if_it_had_not_been(script: Script, tmp_path: Path) -> None:
+def test_a_killed_script_resumes_as_if_uninterrupted(script: Script, tmp_path: Path) -> None:
     for last in (2, 4):
         process = script.start(1, last)
         read_until(process, f"trial {last}")
@@ -582,7 +582,7 @@ SLOW_TO_START = """
     import hpt_core as hpt
 
     if __name__ != "__main__":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that it would have the time to tell
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that it would have time to report
         print("starts", flush=True)
         time.sleep(4715)
 
@@ -594,8 +594,8 @@ SLOW_TO_START = """
 """
 
 
-def test_ctrl_c_while_workers_start_is_told_by_their_supervisor_only(tmp_path: Path) -> None:
-    """A terminal sends it to all of them, and their imports may take long."""
+def test_ctrl_c_while_workers_start_is_reported_by_the_supervisor_only(tmp_path: Path) -> None:
+    """A terminal sends it to all processes, and their imports may take long."""
     (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW_TO_START))
     with subprocess.Popen(
         [sys.executable, "slow.py"],
@@ -612,13 +612,13 @@ def test_ctrl_c_while_workers_start_is_told_by_their_supervisor_only(tmp_path: P
 
 
 def test_ctrl_c_does_not_cut_off_the_start_of_a_worker() -> None:
-    """Half started it would be nobody's; the signal may come by way of another thread."""
+    """A half-started worker would have no owner. The signal may arrive in another thread."""
     waits = threading.Event()
     thread = threading.Thread(target=waits.wait)
     done = []
 
     def start() -> None:
-        with deaf_to_ctrl_c():
+        with ctrl_c_blocked():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.1)
             done.append(True)
@@ -653,7 +653,7 @@ STUBBORN = """
 """
 
 
-def test_what_trials_started_ends_also_if_their_supervisor_is_killed_while_it_ends_them(tmp_path: Path) -> None:
+def test_what_trials_started_is_killed_even_if_the_supervisor_is_killed_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN))
     with subprocess.Popen(
         [sys.executable, "stubborn.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -677,8 +677,8 @@ LEFT_ALONE = """
 """
 
 
-def test_a_worker_that_finds_nobody_to_tell_ends_what_its_trials_started() -> None:
-    """It may be quicker to find out than the thread that waits for the supervisor's end."""
+def test_a_worker_without_a_supervisor_kills_what_its_trials_started() -> None:
+    """It may notice before the thread that waits for the supervisor's end."""
     command = [sys.executable, "-c", textwrap.dedent(LEFT_ALONE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert until(lambda: not is_running(int(done.stdout)))

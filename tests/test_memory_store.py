@@ -1,4 +1,4 @@
-"""The memory store keeps to the contract of stores as long as its process lives."""
+"""The memory store meets the contract of stores while its process lives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_it_is_a_store() -> None:
     store = MemoryStore()
     assert isinstance(store, Store)
     assert store.location == "memory"
-    with store.lock("s"), store.lock("s"):  # the one who holds it may take it again
+    with store.lock("s"), store.lock("s"):  # its holder may lock again
         store.append("s", [{"event": "note"}])
     store.close()
     store.close()
@@ -62,7 +62,7 @@ def test_the_lock_keeps_other_threads_out() -> None:
     assert len(store.read("s")) == 800
 
 
-def test_it_travels_empty() -> None:
+def test_it_is_pickled_empty() -> None:
     store = MemoryStore()
     store.append("s", [{"event": "note"}])
     assert list(pickle.loads(pickle.dumps(store)).studies()) == []

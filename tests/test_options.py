@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core import PluginError, Sampler, UsageError, import_object, option
-from hpt_core.described import describe
+from hpt_core.component_data import describe
 from hpt_core.options import build, option_fields
 from hpt_core.spelling import did_you_mean
 
@@ -99,7 +99,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from(sorted(FITS)), JSON)
-def test_a_value_is_taken_exactly_if_it_is_of_the_type(name: str, value: Any) -> None:
+def test_a_value_is_accepted_only_if_it_has_the_declared_type(name: str, value: Any) -> None:
     if FITS[name](value):
         built = getattr(build(Everything, {name: value}, "sampler"), name)
         kinds: dict[str, Callable[[Any], Any]] = {"pair": tuple, "path": Path}
@@ -136,24 +136,24 @@ def test_a_value_is_taken_exactly_if_it_is_of_the_type(name: str, value: Any) ->
         ({"items": [10**400]}, None),
     ],
 )
-def test_the_message_says_where_what_and_what_would_be_right(given: dict[str, Any], said: str | None) -> None:
+def test_a_message_names_the_path_the_problem_and_what_is_right(given: dict[str, Any], said: str | None) -> None:
     mistakes = refusal(Everything, given)
     assert said is None or mistakes == [said]
 
 
 @pytest.mark.parametrize(("name", "value"), [("number", np.int64(4)), ("share", np.float32(0.25)), ("flag", np.True_)])
-def test_a_number_of_numpy_is_one_of_python(name: str, value: Any) -> None:
+def test_a_numpy_number_becomes_a_python_number(name: str, value: Any) -> None:
     made = getattr(build(Everything, {name: value}, "e"), name)
     assert (made, type(made)) == (value, type(value.item()))
 
 
 @pytest.mark.parametrize("value", [np.float64(4.0), np.bool_(True), np.int64(10)])
-def test_a_number_of_numpy_is_as_strict(value: Any) -> None:
+def test_a_numpy_number_is_checked_as_strictly(value: Any) -> None:
     with pytest.raises(UsageError, match="Must be an int >= 1 and <= 9"):
         build(Everything, {"number": value}, "e")
 
 
-def test_all_mistakes_are_told_in_the_order_of_the_input() -> None:
+def test_all_mistakes_are_reported_in_the_order_of_the_input() -> None:
     given = {"txet": "x", "flag": 3, "number": "1", "items": [True, "x"], "share": 2}
     assert [mistake.partition(":")[0] for mistake in refusal(Everything, given)] == [
         *("sampler.txet", "sampler.flag", "sampler.number", "sampler.items[0]", "sampler.items[1]", "sampler.share"),
@@ -167,10 +167,10 @@ def test_an_unknown_option_gets_a_hint() -> None:
     assert refusal(Everything, {"_cache": {}, "cache": {}})
 
 
-def test_what_has_no_default_must_be_given() -> None:
+def test_an_option_without_a_default_is_required() -> None:
     assert refusal(Needy, {}) == [
-        "sampler.name: This option must be given. What it is called.",
-        "sampler.size: This option must be given. How large it is.",
+        "sampler.name: This option is required. What it is called.",
+        "sampler.size: This option is required. How large it is.",
     ]
 
 
@@ -185,7 +185,7 @@ def test_what_has_no_default_must_be_given() -> None:
         (r"steps\[0\]", {"steps": [0]}),
     ],
 )
-def test_components_made_by_hand_are_checked_too(name: str, given: dict[str, Any]) -> None:
+def test_components_made_in_python_are_checked_too(name: str, given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"The `{name}` option of Everything must be "):
         Everything(**given)
 
@@ -238,25 +238,25 @@ class NeedsArguments:
         self.a = a
 
 
-def test_what_a_class_refuses_itself_gets_the_path() -> None:
+def test_an_error_raised_by_the_class_gets_the_path() -> None:
     assert refusal(Checked, {"low": 3}) == ["sampler: `low` must not be above `high`."]
-    assert refusal(Checked, {"low": 1}) == ["sampler: Checked cannot be made of these options: ValueError: empty"]
+    assert refusal(Checked, {"low": 1}) == ["sampler: Checked cannot be created from these options: ValueError: empty"]
     assert "TypeError" in refusal(NeedsArguments, {})[0]
 
 
-def test_a_class_that_is_no_attrs_class_has_no_options() -> None:
+def test_a_class_that_is_not_an_attrs_class_has_no_options() -> None:
     assert option_fields(WithoutOptions) == []
     assert isinstance(build(WithoutOptions, {}, "x"), WithoutOptions)
     (said,) = refusal(WithoutOptions, {"a": 1})
-    assert said == "sampler.a: WithoutOptions has no such option. Its options: none, as it is no attrs class."
+    assert said == "sampler.a: WithoutOptions has no such option. Its options: none, because it is not an attrs class."
 
 
-def test_annotations_that_are_not_there_are_the_plugins_fault() -> None:
+def test_annotations_that_cannot_be_evaluated_are_a_plugin_error() -> None:
     cls = attrs.make_class("Absent", {"n": option(1, help="A count.")})
     cls.__annotations__ = {"n": "NoSuchType"}
     makers: Sequence[Callable[[], object]] = (cls, lambda: build(cls, {}, "x"))
     for make in makers:
-        with pytest.raises(PluginError, match="The options of Absent are annotated with what is not there"):
+        with pytest.raises(PluginError, match="options of Absent cannot be evaluated at runtime: "):
             make()
 
 
@@ -279,7 +279,7 @@ def test_annotations_that_are_not_there_are_the_plugins_fault() -> None:
         },
     )
 )
-def test_what_is_recorded_makes_the_same_component_again(given: dict[str, Any]) -> None:
+def test_a_recorded_component_can_be_rebuilt(given: dict[str, Any]) -> None:
     component = build(Everything, given, "x")
     recorded = describe(component, lambda cls: "everything")
     assert recorded.pop("use") == "everything"
@@ -296,7 +296,7 @@ class Squares:
         return self.side**2
 
 
-def test_objects_are_recorded_so_that_a_change_is_seen() -> None:
+def test_objects_are_recorded_so_that_a_change_is_detected() -> None:
     def seen(value: Any) -> Any:
         return describe(Everything(anything=value))["anything"]
 
@@ -315,7 +315,7 @@ def test_objects_are_recorded_so_that_a_change_is_seen() -> None:
     assert seen(WithoutOptions()) == f"{__name__}:WithoutOptions object"  # no address in it
 
 
-def test_a_default_that_rests_on_other_options_is_always_told() -> None:
+def test_a_default_that_depends_on_other_options_is_always_recorded() -> None:
     assert describe(Squares(3), brief=True) == {"use": f"{__name__}:Squares", "side": 3, "area": 9}
 
 
@@ -326,9 +326,17 @@ class Kept:
     path: Path | None = option(None, help="Where.")
 
 
-def test_text_for_a_path_is_one_also_where_the_component_is_made_by_hand() -> None:
+def test_a_string_becomes_a_path_also_in_python() -> None:
     assert Kept("a/b.txt").path == Path("a/b.txt")  # type: ignore[arg-type]
     assert build(Kept, {"path": "a/b.txt"}, "") == Kept(Path("a/b.txt"))
+
+
+@pytest.mark.parametrize("given", ["~/b.txt", Path("~/b.txt")])
+def test_a_path_may_begin_with_the_home_folder(given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert Kept(given).path == build(Kept, {"path": given}, "").path == tmp_path / "b.txt"
+    assert Kept("~no-such-user/b.txt").path == Path("~no-such-user/b.txt")  # type: ignore[arg-type]
 
 
 # --- importing ------------------------------------------------------------------------------------
@@ -373,9 +381,7 @@ def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: py
     assert isinstance(refused.value.__cause__, ModuleNotFoundError)
 
 
-def test_a_module_that_ends_the_program_when_it_is_imported_is_a_mistake_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_exits_during_its_import_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit('no GPU')\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="Cannot import 'exits_on_import:x': SystemExit: no GPU"):
@@ -419,7 +425,7 @@ class Composed:
     extra: Sampler | None = option({"use": "gone"}, help="Another one, if it is installed.")
 
 
-def test_a_component_by_default_is_made_like_one_that_was_given() -> None:
+def test_a_default_component_is_made_like_a_given_one() -> None:
     asked = []
 
     def resolve(protocol: type, value: Any, path: str) -> Any:
@@ -436,7 +442,7 @@ def test_a_component_by_default_is_made_like_one_that_was_given() -> None:
     assert [value for _, value, _ in asked[2:]] == ["other", "third"]
 
 
-def test_a_component_by_default_that_is_needed_is_missed() -> None:
+def test_a_required_default_component_that_is_missing_is_reported() -> None:
     def resolve(protocol: type, value: Any, path: str) -> Any:
         raise UsageError("There is no such sampler.")
 

@@ -79,10 +79,10 @@ BROKEN = {
     "lacks": ("import no_such_dependency", "cannot be imported: ModuleNotFoundError: No module named"),
     "syntax": ("def", "cannot be imported: SyntaxError"),
     "exits": ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
-    "newer": (GOOD.replace("version = 1", "version = 2"), "asks for plugin API 2; this hpt-core has 1"),
+    "newer": (GOOD.replace("version = 1", "version = 2"), "requires plugin API 2; this hpt-core has 1"),
     "misspelt": (
         GOOD.replace("def hpt_samplers", "def hpt_sampler"),
-        "implements 'hpt_sampler', which is no hook of hpt. Did you mean 'hpt_samplers'?",
+        "implements 'hpt_sampler', which is not a hook of hpt. Did you mean 'hpt_samplers'?",
     ),
     "arguments": (GOOD.replace("hpt_samplers()", "hpt_samplers(extra)"), "cannot be registered"),
     "raises": (GOOD.replace("return {", "raise OSError('late') # {"), "hpt_samplers failed: OSError: late"),
@@ -93,16 +93,16 @@ BROKEN = {
     ),
     "number": (GOOD.replace("return {", "return {6: 'a:B'} # {"), "hpt_samplers failed: TypeError: it must return"),
     "target": (GOOD.replace("return {", "return {'a': 5} # {"), "hpt_samplers failed: TypeError: it must return"),
-    "version": (GOOD.replace("version = 1", "version = '1'"), "asks for plugin API '1'; this hpt-core has 1"),
+    "version": (GOOD.replace("version = 1", "version = '1'"), "requires plugin API '1'; this hpt-core has 1"),
     "unmarked": (
         "def hpt_samplers():\n    return {}",
-        "defines hpt_samplers without @hookimpl, so that nobody would call it",
+        "defines hpt_samplers without @hookimpl, so hpt would never call it",
     ),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_plugin_is_listed_with_the_reason_and_harms_nobody(install: Install, case: str) -> None:
+def test_a_broken_plugin_is_listed_with_the_reason_and_affects_no_other(install: Install, case: str) -> None:
     source, problem = BROKEN[case]
     install("stranger-good")
     install(f"broken-{case}", source)
@@ -115,24 +115,24 @@ def test_a_broken_plugin_is_listed_with_the_reason_and_harms_nobody(install: Ins
     with pytest.raises(UsageError) as refused:
         plugins.make("sampler", f"broken_{case}")
     assert f"The plugin broken-{case} (broken-{case} 1.2) is not in use: {problem[:30]}" in str(refused.value)
-    with pytest.raises(UsageError, match=f"No store keeps 'x.unknown'.* The plugin broken-{case} .* is not in use"):
+    with pytest.raises(UsageError, match=f"No store handles 'x.unknown'.* The plugin broken-{case} .* is not in use"):
         plugins.make_store("x.unknown")  # what would keep it may be that one
     assert plugins.default("store") == "memory"
 
 
-def test_what_a_plugin_raises_is_told_in_one_line_with_its_place(install: Install) -> None:
+def test_an_import_error_is_reported_in_one_line_with_its_place(install: Install) -> None:
     install("broken-inside", "def helper():\n    raise RuntimeError('too old:\\nthe driver')\n\n\nhelper()")
     problem = listed(Plugins(), "broken-inside").problem
     assert re.fullmatch(r"cannot be imported: RuntimeError: too old: the driver \(\S+_inside.py, line 2\)", problem)
 
 
-def test_a_reason_that_asks_ends_with_the_question(install: Install) -> None:
+def test_a_reason_that_ends_with_a_question_gets_no_full_stop(install: Install) -> None:
     install("broken-asking", GOOD.replace("def hpt_samplers", "def hpt_sampler"))
     with pytest.raises(UsageError, match=r"Did you mean 'hpt_samplers'\?$"):
         Plugins().make("sampler", "none-such")
 
 
-def test_how_long_a_module_took_to_import_is_known(install: Install) -> None:
+def test_the_import_time_of_a_module_is_measured(install: Install) -> None:
     install("slow-one", GOOD.replace("hpt_api", "import time\n\n    time.sleep(0.05)\n    hpt_api"))
     assert listed(Plugins(), "slow-one").seconds >= 0.05
 
@@ -151,7 +151,7 @@ class Odd:
 
 
 @pytest.mark.parametrize("odd", [Odd(default=5), Odd(composer="sequence"), Odd(composer=5), Odd(composer=(1, 2))])
-def test_a_hook_that_answers_something_else_is_left_out(odd: Odd, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_with_an_invalid_answer_is_ignored(odd: Odd, caplog: pytest.LogCaptureFixture) -> None:
     plugins = Plugins()
     plugins.register(odd, "odd")
     assert plugins.default("store") == "memory"
@@ -162,7 +162,7 @@ def test_a_hook_that_answers_something_else_is_left_out(odd: Odd, caplog: pytest
     assert 'File "' not in caplog.text
 
 
-def test_what_a_hook_raises_is_told_from_the_plugins_first_line_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_traceback_of_a_hook_starts_in_the_plugin(caplog: pytest.LogCaptureFixture) -> None:
     plugins = bare()
     plugins.register(CommandsBroken())
     plugins.commands(click.Group())
@@ -228,7 +228,7 @@ def test_one_module_under_two_names_is_used_once(install: Install) -> None:
 
 
 @pytest.mark.parametrize("by", ["stranger-f", "point-f"])
-def test_a_plugin_is_left_out_by_name_or_distribution(install: Install, by: str) -> None:
+def test_a_plugin_is_disabled_by_name_or_distribution(install: Install, by: str) -> None:
     install("stranger-f", "raise RuntimeError('must not even be imported')", points={"point-f": "stranger_f"})
     info = listed(Plugins([by]), "point-f")
     assert info.problem == "disabled by the user"
@@ -243,22 +243,22 @@ class Wrapper:
 
 
 def test_a_wrapper_that_would_never_be_called_is_refused() -> None:
-    with pytest.raises(PluginError, match="wraps 'hpt_trial_finished', and only 'hpt_evaluate' can be wrapped"):
+    with pytest.raises(PluginError, match="wraps 'hpt_trial_finished', but only 'hpt_evaluate' can be wrapped"):
         Plugins(discover=False).register(Wrapper())
 
 
-def test_the_builtin_plugin_cannot_be_left_out() -> None:
+def test_the_builtin_plugin_cannot_be_disabled() -> None:
     with pytest.raises(UsageError, match="'builtin' is part of hpt-core"):
         Plugins(["builtin"])
 
 
-def test_a_component_that_cannot_be_loaded_is_the_plugins_fault(install: Install) -> None:
+def test_a_component_that_cannot_be_loaded_is_a_plugin_error(install: Install) -> None:
     install("stranger-g", GOOD.replace("MODULE:Sampler", "no_such_module_there:Sampler"))
     install("stranger-h", GOOD.replace("MODULE:Sampler", "math:pi"))
     plugins = Plugins()
     with pytest.raises(PluginError, match=r"'stranger_g' of the plugin stranger-g \(stranger-g 1.2\) cannot be loaded"):
         plugins.make("sampler", "stranger_g")
-    with pytest.raises(PluginError, match=r"'stranger_h' of the plugin stranger-h .* is no class"):
+    with pytest.raises(PluginError, match=r"'stranger_h' of the plugin stranger-h .* is not a class"):
         plugins.make("sampler", "stranger_h")
 
 
@@ -318,7 +318,7 @@ def test_a_plugin_is_loaded_when_it_is_used(install: Install) -> None:
     assert python(source, folder) == [[], True]
 
 
-def test_the_environment_leaves_plugins_out(install: Install) -> None:
+def test_the_environment_disables_plugins(install: Install) -> None:
     folder = install("quiet-one")
     install("quiet-two")
     source = """
@@ -361,7 +361,7 @@ def bare() -> Plugins:
     return plugins
 
 
-def test_a_program_may_register_and_take_back_a_plugin() -> None:
+def test_a_program_may_register_and_unregister_a_plugin() -> None:
     plugins, offer = bare(), Offer()
     assert plugins.register(offer).name == "Offer"
     assert plugins.names("sampler") == ["constant"]
@@ -395,9 +395,9 @@ class Observes:
 @pytest.mark.parametrize(
     ("plugin", "said"),
     [
-        (Misspelt(), "no hook of hpt"),
-        (Newer(), "asks for plugin API 7"),
-        (Observes, r"is a class, whose hpt_trial_finished lacks its object: hand over Observes\(\)"),
+        (Misspelt(), "not a hook of hpt"),
+        (Newer(), "requires plugin API 7"),
+        (Observes, r"is a class, but hpt_trial_finished is a method of its instances: register Observes\(\)"),
     ],
 )
 def test_registering_a_bad_plugin_is_an_error(plugin: object, said: str) -> None:
@@ -437,7 +437,7 @@ def test_a_store_is_given_in_many_ways() -> None:
     assert isinstance(plugins.make_store("memory"), MemoryStore)
     assert isinstance(plugins.make_store({"use": "memory"}), MemoryStore)
     for wrong, said in (
-        ("x.unknown", "No store keeps 'x.unknown'. NAME:///PATH names one of these: memory."),
+        ("x.unknown", "No store handles 'x.unknown'. To choose a store, write NAME:///PATH. Installed: memory."),
         ("nothing://x", "There is no store 'nothing'"),
         ("memory:///x", "MemoryStore has no such option"),
         ("x.mem", "MemoryStore has no such option"),
@@ -464,14 +464,14 @@ class NoSampler:
         (Constant, "sampler: Must be a sampler, not a class: write Constant(...)."),
         (NoSampler(), "sampler: Must be a sampler: a name, a mapping with 'use', or an object with suggest()."),
         (f"{__name__}:nothing", "sampler.use: Cannot import"),
-        ("math:pi", "sampler.use: 'math:pi' is no class: give that of a sampler."),
+        ("math:pi", "sampler.use: 'math:pi' is not a class: give the class of a sampler."),
         ("builtins:int", "sampler: Must be a sampler"),
-        ("subprocess:Popen", "sampler: Popen cannot be made of these options: TypeError"),
+        ("subprocess:Popen", "sampler: Popen cannot be created from these options: TypeError"),
         ("hpt_core.builtin.memory:MemoryStore", "sampler: Must be a sampler"),
         ("", "sampler.use: There is no sampler ''"),
     ],
 )
-def test_what_is_no_sampler_is_refused_with_the_remedy(spec: Any, said: str) -> None:
+def test_an_invalid_sampler_is_rejected_with_the_remedy(spec: Any, said: str) -> None:
     plugins = bare()
     plugins.register(Offer())
     with pytest.raises(UsageError) as refused:
@@ -479,9 +479,9 @@ def test_what_is_no_sampler_is_refused_with_the_remedy(spec: Any, said: str) -> 
     assert said in str(refused.value)
 
 
-def test_a_function_that_is_given_as_a_class_is_told_how_to_give_it() -> None:
+def test_a_function_given_as_a_class_gets_a_hint() -> None:
     plugins = bare()
-    with pytest.raises(UsageError, match=r'As a function: \{ use = "function", call = "math:sqrt" \}\.'):
+    with pytest.raises(UsageError, match=r'To use a function, write \{ use = "function", call = "math:sqrt" \}\.'):
         plugins.make("evaluator", "math:sqrt")
 
 
@@ -493,7 +493,7 @@ def test_a_function_that_is_given_as_a_class_is_told_how_to_give_it() -> None:
         ({"use": "constant", "n": 3}, 2),
     ],
 )
-def test_what_no_plugin_offers_is_a_problem_of_plugins(spec: Any, code: int) -> None:
+def test_a_missing_component_has_the_exit_code_for_plugins(spec: Any, code: int) -> None:
     plugins = bare()
     plugins.register(Offer())
     with pytest.raises(UsageError) as refused:

@@ -1,4 +1,4 @@
-"""Rules that stop trials which are paused."""
+"""Rules that stop paused trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpt_core.verify import verify
 
 @attrs.define(kw_only=True)
 class Heats:
-    """All trials pause after one step; at the end the better half goes on and the others are retired."""
+    """Pauses all trials after one step. At the end it promotes the better half and retires the others."""
 
     whom: int | None = None
 
@@ -70,7 +70,7 @@ def test_an_audit_finds_a_trial_that_no_rule_would_have_retired() -> None:
     study.run(trials=5)
     never = [("Heats", Heats(whom=99))]
     found = verify(study.store, study.name, default_plugins(), rules=never)
-    assert sum("was stopped while it was paused, and 'Heats' does not stop it" in d for d in found.differences) == 3
+    assert sum("'Heats' does not retire it, the log says stopped" in d for d in found.differences) == 3
 
 
 def test_only_paused_trials_can_be_retired() -> None:
@@ -79,7 +79,7 @@ def test_only_paused_trials_can_be_retired() -> None:
         study.run(trials=5)
 
 
-def test_evaluators_are_told_what_a_trial_reported_before() -> None:
+def test_evaluators_get_the_earlier_reports_of_a_resumed_trial() -> None:
     told = []
 
     def train(params: Params, trial: object) -> Iterator[float]:

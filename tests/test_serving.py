@@ -1,4 +1,4 @@
-"""A store served over a connection: what goes wrong on one side is told on the other, whatever its class is like."""
+"""A store served over a connection: errors of one side are raised on the other, whatever their class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpt_core.builtin.memory import MemoryStore
 
 
 class TwoWordsPluginError(PluginError):
-    """Can be sent, and not received: its class takes other arguments than its message."""
+    """Can be pickled but not unpickled: its class takes other arguments than its message."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(f"{one} and {two}")
@@ -47,7 +47,7 @@ def serve(store: Store, work: Any) -> None:
         thread.join()
 
 
-def test_what_a_worker_raises_comes_out_whatever_its_class_takes() -> None:
+def test_an_exception_of_a_worker_is_raised_whatever_its_class_takes() -> None:
     def work(_: str, __: Store) -> None:
         raise TwoWordsPluginError("this", "that")
 
@@ -55,7 +55,7 @@ def test_what_a_worker_raises_comes_out_whatever_its_class_takes() -> None:
         serve(MemoryStore(), work)
 
 
-def test_what_travels_arrives_as_it_is() -> None:
+def test_an_error_that_can_be_sent_arrives_unchanged() -> None:
     def work(_: str, __: Store) -> None:
         raise LookupError("no such thing")
 
@@ -64,7 +64,7 @@ def test_what_travels_arrives_as_it_is() -> None:
     assert "In a worker process:" in caught.value.__notes__[0]
 
 
-def test_what_the_store_raises_is_told_to_the_worker() -> None:
+def test_an_error_of_the_store_is_raised_in_the_worker() -> None:
     told = []
 
     def work(_: str, store: Store) -> None:

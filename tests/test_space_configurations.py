@@ -66,12 +66,12 @@ def test_all_mistakes_at_once() -> None:
     assert mistakes(SPACE, {"model": "svm", "C": 1e4, "modle": 1, "depth": 3, "tag": "v2", "drop": True}) == {
         "modle": "is not a parameter of the space. Did you mean 'model'?",
         "C": "must be a number in [0.001, 1000.0]. Got 10000.0.",
-        "depth": "is active only when 'model' is 'forest', but it is 'svm'. Leave it out.",
+        "depth": "is active only if 'model' is 'forest', but 'model' is 'svm'. Leave it out.",
         "drop": "must be a number in [0.0, 0.5] in steps of 0.1. Got True.",
         "tag": "must be 'v1'. Got 'v2'.",
     }
     assert mistakes(SPACE, {"model": "forest", "degree": 3}) == {
-        "degree": "is active only when 'kernel' is 'poly', but that is inactive itself. Leave it out.",
+        "degree": "is active only if 'kernel' is 'poly', but 'kernel' is inactive. Leave it out.",
         "depth": "is missing. It must be an int in [2, 30].",
     }
     assert mistakes(SPACE, {3: 4, "model": "forest", "depth": 2.0}) == {

@@ -75,7 +75,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
         ({"a\0": 1}, [r"space: A parameter's name must be printable. Got 'a\x00'."]),
         ({"\ud800": 1}, [r"space: A parameter's name must be printable. Got '\ud800'."]),
         ({3: 1}, ["space: A parameter's name must be a string. Got 3."]),
-        ({"a b": {"low": 1}}, ["space.'a b'.high: is missing; a parameter of type 'int' needs it."]),
+        ({"a b": {"low": 1}}, ["space.'a b'.high: is missing; a parameter of type 'int' requires it."]),
         (
             {"a": object},
             ["space.a: must be a parameter, a list of choices, a table or a single value. Got <class 'object'>."],
@@ -90,7 +90,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
             [
                 (
                     "space.svc: must have low and high, or choices, or value. Got the keys ['C', 'kernel']. "
-                    "A name with a dot in it is written in quotes."
+                    "Quote a name that contains a dot."
                 )
             ],
         ),
@@ -112,7 +112,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
         (
             {"n": {"low": "x", "step": 0, "log": 3}},
             [
-                "space.n.high: is missing; a parameter of type 'float' needs it.",
+                "space.n.high: is missing; a parameter of type 'float' requires it.",
                 "space.n.low: must be a number. Got 'x'.",
                 "space.n.log: must be true or false. Got 3.",
                 "space.n.step: must be > 0. Got 0.0.",
@@ -130,7 +130,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
             {"a": {"type": "int", "low": 0.5, "high": 3}},
             ['space.a.low: must be an int. Got 0.5. A range of floats is a Float (type = "float").'],
         ),
-        ({"a": {"type": "constant"}}, ["space.a.value: is missing; a parameter of type 'constant' needs it."]),
+        ({"a": {"type": "constant"}}, ["space.a.value: is missing; a parameter of type 'constant' requires it."]),
         ({"a": {"choices": "abc"}}, ["space.a.choices: must be a list. Got 'abc'."]),
         ({"a": {"choices": [1, 2], "ordered": 1}}, ["space.a.ordered: must be true or false. Got 1."]),
         (
@@ -140,7 +140,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
         (
             {"a": [1, 2], "b": {"low": 1, "high": 2, "when": {"a": 1, "b": 1, "aa": 1}}},
             [
-                "space.b.when.b: is the parameter itself; a condition must name another one.",
+                "space.b.when.b: is the parameter itself; a condition must name another parameter.",
                 "space.b.when.aa: is not a parameter of the space. Did you mean 'a'?",
             ],
         ),
@@ -153,7 +153,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
         ),
         (
             {"x": Float(0, 1), "b": Int(1, 2, when={"x": 0.5})},
-            ["space.b.when.x: is a continuous Float; a condition must be on a finite parameter."],
+            ["space.b.when.x: is a continuous Float; a condition must refer to a finite parameter."],
         ),
         (
             {"m": ["svm", "rf"], "n": [1, 2], "b": Int(1, 2, when={"m": ["svm", "svn"], "n": True})},
@@ -176,8 +176,8 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
                 "z": {"choices": [1, 2], "when": {"x": 1}},
             },
             [
-                "space.a.when: must not lead back to itself, but does: a -> b -> a.",
-                "space.x.when: must not lead back to itself, but does: x -> y -> z -> x.",
+                "space.a.when: must not form a cycle. Got a -> b -> a.",
+                "space.x.when: must not form a cycle. Got x -> y -> z -> x.",
             ],
         ),
         (
@@ -187,7 +187,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
                 "v": {"choices": [1, 2], "when": {"u": 1, "m": "c"}},
                 "w": {"choices": [1, 2], "when": {"v": 1}},
             },
-            ["space.v.when: can never hold: its parents are active only with other values of 'm'."],
+            ["space.v.when: can never hold: its parents are active only for other values of 'm'."],
         ),
         (
             {"a": Float(0, 1), "b": {"low": 2, "high": 1}, "c": [], "d": {"low": 1, "hihg": 2}},
@@ -195,12 +195,12 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
                 "space.b.low: must be <= high (1). Got 2.",
                 "space.c.choices: must list at least one value. Got none.",
                 "space.d.hihg: is not a key of a parameter of type 'int'. Did you mean 'high'?",
-                "space.d.high: is missing; a parameter of type 'int' needs it.",
+                "space.d.high: is missing; a parameter of type 'int' requires it.",
             ],
         ),
     ],
 )
-def test_a_space_says_all_that_is_wrong_with_it(declared: Any, expected: list[str]) -> None:
+def test_every_mistake_in_a_space_is_reported(declared: Any, expected: list[str]) -> None:
     assert refusal(lambda: Space(declared)) == expected
 
 

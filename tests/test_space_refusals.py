@@ -14,7 +14,7 @@ from hpt_core.errors import SpaceError
 from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
 
 NAN, INF = math.nan, math.inf
-ADVICE = "as in Categorical('a', 'b'); one fixed list is a Constant"
+ADVICE = "as in Categorical('a', 'b'); a single fixed list is a Constant"
 float_: Any = Float  # called with what its types forbid
 int_: Any = Int
 
@@ -55,7 +55,7 @@ def test_numbers_of_other_types_become_native() -> None:
         (lambda: float_(None, [1]), ["low: must be a number. Got None.", "high: must be a number. Got [1]."]),
         (
             lambda: float_(-1e308, 1e308),
-            ["high: must be so near low (-1e+308) that high - low is finite. Got 1e+308."],
+            ["high: must be so close to low (-1e+308) that high - low is finite. Got 1e+308."],
         ),
         (lambda: float_(0, 1, log=True), ["low: must be > 0 on a log scale. Got 0.0."]),
         (lambda: float_(-1, 1, log=True), ["low: must be > 0 on a log scale. Got -1.0."]),
@@ -70,7 +70,7 @@ def test_numbers_of_other_types_become_native() -> None:
         (lambda: float_(0, 1, step=True), ["step: must be a number. Got True."]),
         (
             lambda: float_(0, 1, step=1e-300),
-            ["step: must be >= 3.552713678800501e-15 here, or floats cannot tell. Got 1e-300."],
+            ["step: must be >= 3.552713678800501e-15, the least that floats here resolve. Got 1e-300."],
         ),
         (lambda: float_(0, 1, default=2), ["default: must be a number in [0.0, 1.0]. Got 2."]),
         (lambda: float_(0, 1, default=True), ["default: must be a number in [0.0, 1.0]. Got True."]),
@@ -100,7 +100,7 @@ def test_numbers_of_other_types_become_native() -> None:
         (
             lambda: Categorical(["a", "b"]),
             [
-                f"choices: must be given one by one, {ADVICE}. Got the single choice ['a', 'b'].",
+                f"choices: must be separate arguments, {ADVICE}. Got the single choice ['a', 'b'].",
             ],
         ),
         (
@@ -115,13 +115,13 @@ def test_numbers_of_other_types_become_native() -> None:
         (
             lambda: Categorical({"a": 1}, [[1]]),
             [
-                "choices[0]: must be a string, number, bool or None, or a list of such. Got {'a': 1}.",
-                "choices[1]: must be a string, number, bool or None, or a list of such. Got [[1]].",
+                "choices[0]: must be a string, number, bool or None, or a list of these. Got {'a': 1}.",
+                "choices[1]: must be a string, number, bool or None, or a list of these. Got [[1]].",
             ],
         ),
         (
             lambda: Categorical("a", "\ud800"),
-            [r"choices[1]: must be text that UTF-8 can hold. Got '\ud800'."],
+            [r"choices[1]: must be text that UTF-8 can encode. Got '\ud800'."],
         ),
         (lambda: Categorical(*range(10_001)), ["choices: must be at most 10,000. Got 10,001."]),
         (lambda: Categorical("a", "b", default="c"), ["default: must be one of 'a', 'b'. Got 'c'."]),
@@ -129,7 +129,7 @@ def test_numbers_of_other_types_become_native() -> None:
         (lambda: Constant(NAN), ["value: must be finite. Got nan."]),
         (
             lambda: Constant(object),
-            ["value: must be a string, number, bool or None, or a list of such. Got <class 'object'>."],
+            ["value: must be a string, number, bool or None, or a list of these. Got <class 'object'>."],
         ),
         (lambda: int_(1, 2, when="a"), ['when: must map parents to values, as in {"model": "svm"}. Got \'a\'.']),
         (
@@ -138,7 +138,7 @@ def test_numbers_of_other_types_become_native() -> None:
         ),
         (
             lambda: int_(1, 2, when={"a": {1}}),
-            ["when.a: must be a string, number, bool or None, or a list of such. Got {1}."],
+            ["when.a: must be a string, number, bool or None, or a list of these. Got {1}."],
         ),
         (lambda: int_(1, 2, when={3: "a"}), ["when.3: must be keyed by a parameter's name. Got 3."]),
         (
@@ -174,4 +174,4 @@ def test_what_is_odd_but_fine() -> None:
 def test_equal_choices_by_the_thousand_are_not_all_listed() -> None:
     found = refusal(lambda: Categorical(*["a"] * 500))
     assert len(found) == 11
-    assert found[-1] == "choices: 489 more choices are wrong in such ways."
+    assert found[-1] == "choices: 489 more choices have problems like these."

@@ -279,3 +279,10 @@ def test_nan_is_ignored_where_inactive_and_refused_where_active() -> None:
     assert space.from_unit([0.9, math.nan]) == {"m": "b"}
     with pytest.raises(ValueError, match="nan"):
         space.from_unit([0.1, math.nan])
+
+
+@pytest.mark.parametrize("decades", range(1, 9))
+def test_the_middle_of_a_log_range_between_powers_of_ten_is_one(decades: int) -> None:
+    parameter = Float(float(f"1e-{decades}"), float(f"1e{decades}"), log=True)
+    assert parameter.from_unit(0.5) == 1.0
+    assert parameter.to_unit(1.0) == 0.5

@@ -1,4 +1,4 @@
-"""The public face: asking and telling, running, resuming, amending, and what must be refused."""
+"""`Study`: ask and tell, running, resuming, amending, and arguments that are refused."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from hpt_core import (
     InvalidParamsError,
     NothingSucceededError,
     Params,
+    SpaceError,
     SpaceExhausted,
     State,
     Stop,
@@ -49,7 +50,7 @@ class Uniform:
 
 
 class Learning:
-    """Its points depend on all results so far, the order included."""
+    """A sampler whose points depend on all results so far and their order."""
 
     def suggest(self, history: History, rng: Generator) -> Params:
         complete = history.complete
@@ -58,14 +59,14 @@ class Learning:
 
 
 class Constant:
-    """One and the same point."""
+    """Always suggests the same point."""
 
     def suggest(self, history: History, rng: Generator) -> Params:
         return {"x": 0.5, "n": 1}
 
 
 class Other(Uniform):
-    """Another sampler."""
+    """A different sampler."""
 
 
 def loss(params: Params) -> float:
@@ -84,7 +85,7 @@ def told(study: Study) -> list[Any]:
 # --- ask and tell ---------------------------------------------------------------------------------
 
 
-def test_asking_and_telling_is_running() -> None:
+def test_ask_and_tell_give_the_same_trials_as_run() -> None:
     run, asked = study_on(), study_on()
     run.run(loss, trials=10)
     for _ in range(10):
@@ -103,7 +104,7 @@ def test_best_follows_the_direction() -> None:
     assert study.best.value == max(loss(t.params) for t in study.trials)
 
 
-def test_several_objectives_have_a_front() -> None:
+def test_several_objectives_give_a_front() -> None:
     study = study_on(objective={"a": "minimize", "b": "maximize"}, sampler=Uniform())
     study.run(lambda p: {"a": p["x"], "b": p["n"]}, trials=30)
     points = [(t.params["x"], -t.params["n"]) for t in study.trials]
@@ -113,7 +114,7 @@ def test_several_objectives_have_a_front() -> None:
     assert study.best.value == min(p[0] for p in points)
 
 
-def test_a_result_is_told_once() -> None:
+def test_a_result_can_be_told_only_once() -> None:
     study = study_on()
     trial = study.ask()
     assert study.tell(trial, 1.0) is trial
@@ -150,7 +151,7 @@ def test_a_failure_can_be_told(result: object, kind: str, message: str) -> None:
     assert (trial.failure.kind, trial.failure.message) == (kind, message)
 
 
-def test_a_trial_told_as_interrupted_is_asked_again() -> None:
+def test_a_trial_told_as_interrupted_is_rerun() -> None:
     study = study_on()
     first = study.ask()
     study.tell(first, Failure("interrupted", "out of time"))
@@ -181,7 +182,7 @@ def test_reports_are_recorded_and_judged() -> None:
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, 1.0), (2, math.nan), (2, None), ("2", 1.0), (True, 1.0)])
-def test_a_report_that_is_none_is_refused(step: Any, value: Any) -> None:
+def test_an_invalid_report_is_refused(step: Any, value: Any) -> None:
     study = study_on()
     trial = study.ask()
     with pytest.raises(UsageError, match="Trial 0: The "):
@@ -190,26 +191,26 @@ def test_a_report_that_is_none_is_refused(step: Any, value: Any) -> None:
     assert trial.reports == []
 
 
-def test_a_repeating_sampler_does_not_keep_ask_for_ever() -> None:
+def test_ask_ends_with_a_sampler_that_only_repeats_points() -> None:
     study = study_on(sampler=Constant(), duplicates="reuse")
     study.tell(study.ask(), 1.0)
     with pytest.raises(SpaceExhausted, match="in a row"):
         study.ask()
 
 
-def test_an_exhausted_space_is_an_error_of_hpt() -> None:
+def test_ask_raises_when_the_space_is_exhausted() -> None:
     study = Study({"n": Int(1, 2)}, sampler=Uniform(), seed=0)
     study.tell(study.ask(), 1.0)
     study.tell(study.ask(), 1.0)
-    with pytest.raises(HptError, match=r"Nothing is left to ask for: space exhausted\.") as raised:
+    with pytest.raises(HptError, match=r"There is no further trial: space exhausted\.") as raised:
         study.ask()
     assert type(raised.value) is SpaceExhausted
 
 
-# --- given configurations -------------------------------------------------------------------------
+# --- enqueued configurations ----------------------------------------------------------------------
 
 
-def test_given_configurations_come_first_and_once() -> None:
+def test_enqueued_configurations_come_first_and_once() -> None:
     study = study_on(sampler=Uniform())
     points = [{"x": 0.5, "n": 3}, {"x": 0.25, "n": 1}]
     numbers = [study.enqueue(p).number for p in [*points, *points, {"n": 3, "x": 0.5}]]
@@ -228,20 +229,20 @@ def test_a_point_that_was_sampled_is_not_enqueued_again() -> None:
     assert len(study.trials) == 2
 
 
-def test_a_given_configuration_is_completed_with_declared_defaults() -> None:
+def test_an_enqueued_configuration_is_completed_with_defaults() -> None:
     study = study_on(space={"x": Float(0, 1, default=0.25), "c": Categorical("a", "b")})
     assert study.enqueue({"c": "b"}).params == {"x": 0.25, "c": "b"}
 
 
 @pytest.mark.parametrize("params", [{}, {"x": 2, "n": 1}, {"x": 0.5, "n": 1, "z": 1}, {"x": "0.5", "n": 1}])
-def test_a_given_configuration_outside_the_space_is_refused(params: Params) -> None:
+def test_an_enqueued_configuration_outside_the_space_is_refused(params: Params) -> None:
     study = study_on()
     with pytest.raises(InvalidParamsError):
         study.enqueue(params)
     assert not study.trials
 
 
-def test_given_configurations_count_in_the_budget() -> None:
+def test_enqueued_configurations_count_in_the_budget() -> None:
     study = study_on()
     for n in range(1, 5):
         study.enqueue({"x": 0.5, "n": n})
@@ -252,7 +253,7 @@ def test_given_configurations_count_in_the_budget() -> None:
 # --- invalid trials -------------------------------------------------------------------------------
 
 
-def test_an_invalid_trial_stays_and_teaches_nothing() -> None:
+def test_an_invalid_trial_is_kept_but_ignored() -> None:
     study = study_on()
     study.run(loss, trials=6)
     assert study.best is not None
@@ -268,7 +269,7 @@ def test_an_invalid_trial_stays_and_teaches_nothing() -> None:
         study.invalidate(99, "")
 
 
-def test_a_waiting_trial_that_was_declared_invalid_is_not_run() -> None:
+def test_an_invalidated_waiting_trial_is_not_run() -> None:
     study = study_on()
     study.enqueue({"x": 0.5, "n": 1})
     study.enqueue({"x": 0.5, "n": 2})
@@ -280,7 +281,7 @@ def test_a_waiting_trial_that_was_declared_invalid_is_not_run() -> None:
 
 
 @given(st.lists(st.integers(1, 14), max_size=4), st.integers(0, 3))
-def test_a_study_in_pieces_is_a_study_at_once(budgets: list[int], seed: int) -> None:
+def test_a_resumed_study_equals_an_uninterrupted_one(budgets: list[int], seed: int) -> None:
     at_once = study_on(seed=seed)
     at_once.run(loss, trials=14)
     store = MemoryStore()
@@ -316,7 +317,7 @@ class Offer:
         return {"other": Other}
 
 
-def test_what_is_left_open_is_taken_from_the_record() -> None:
+def test_settings_left_open_are_taken_from_the_log() -> None:
     store, plugins = MemoryStore(), Plugins()
     plugins.register(Offer())
     study_on(store, sampler="other", plugins=plugins).ask()
@@ -347,7 +348,7 @@ def test_a_changed_definition_is_refused_and_says_what_changed(said: str, change
     study_on(store).run(loss, trials=2)
     before = list(store.read("study"))
     with pytest.raises(DefinitionChangedError, match="recorded with another definition") as refused:
-        study_on(store, **changed).trials  # noqa: B018 - looking opens it
+        study_on(store, **changed).trials  # noqa: B018 - the access opens the study
     assert any(str(mistake).startswith(said) for mistake in refused.value.mistakes), refused.value.mistakes
     assert list(store.read("study")) == before
     amended = study_on(store, amend=True, **changed)
@@ -389,16 +390,16 @@ TWO = {"a": "minimize", "b": "maximize"}
         ({"a": "minimize"}, {"z": "maximize"}, 1, None, {"a": 1.0}),
     ],
 )
-def test_who_heard_of_no_amendment_tells_its_result_by_the_objectives_it_knows(
+def test_a_result_from_before_an_amendment_is_read_with_the_old_objectives(
     before: Any, now: Any, result: Any, values: Any, metrics: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another process amends must neither make its log unreadable nor have its numbers taken for others."""
+    """An amendment by another process must not make the log unreadable or mix up the values of objectives."""
     store = MemoryStore()
     here = study_on(store, objective=before, sampler=Uniform())
     told, reported = here.ask(), here.ask()
     with monkeypatch.context() as other_process:
         other_process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
-        study_on(store, objective=now, sampler=Uniform(), amend=True).trials  # noqa: B018 - looking opens it
+        study_on(store, objective=now, sampler=Uniform(), amend=True).trials  # noqa: B018 - the access opens it
     here.tell(told, result)
     here.report(reported, 1, 1.0, b=2.0)
     here.tell(reported, Stop("enough"))
@@ -407,8 +408,8 @@ def test_who_heard_of_no_amendment_tells_its_result_by_the_objectives_it_knows(
     assert again.trials[1].state is State.STOPPED
 
 
-def test_who_heard_of_no_amendment_takes_no_more_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would decide by the sampler, the rules and the space that the study had before."""
+def test_a_process_that_missed_an_amendment_starts_no_more_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would decide with the old sampler, rules and space."""
     store = MemoryStore()
     here = study_on(store, sampler=Uniform())
     running = here.ask()
@@ -416,14 +417,14 @@ def test_who_heard_of_no_amendment_takes_no_more_trials(monkeypatch: pytest.Monk
         other_process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
         other = study_on(store, sampler=Constant(), amend=True)
         assert other.ask().number == 1
-    with pytest.raises(DefinitionChangedError, match="amended by another process"):
+    with pytest.raises(DefinitionChangedError, match=r"Another process amended .*: open the study again to continue"):
         here.ask()
     here.tell(running, 1.0)
     assert [trial.state for trial in here.trials] == [State.COMPLETE, State.RUNNING]
     assert study_on(store, sampler=Constant()).ask().number == 2
 
 
-def test_an_evaluator_that_comes_later_outdates_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_an_evaluator_is_no_amendment_for_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     here = study_on(store, sampler=Uniform())
     here.ask()
@@ -442,7 +443,7 @@ def test_a_result_that_lost_its_values_is_not_reused() -> None:
     assert [trial.values for trial in amended.trials] == [None, (3.0,)]
 
 
-def test_after_an_amendment_trials_are_used_where_they_lie_inside() -> None:
+def test_after_an_amendment_the_trials_inside_the_space_are_used() -> None:
     store = MemoryStore()
     study_on(store, sampler=Uniform()).run(loss, trials=30)
     narrow = {"x": Float(0, 0.5), "n": Int(1, 3)}
@@ -455,8 +456,8 @@ def test_after_an_amendment_trials_are_used_where_they_lie_inside() -> None:
     assert amended.best.value == min(loss(t.params) for t in amended.trials)
 
 
-def test_an_evaluator_may_come_later() -> None:
-    """Enqueued by one script, run by another: what the evaluator says of its reports counts all the same."""
+def test_an_evaluator_may_be_added_later() -> None:
+    """One script enqueues, another runs: the declarations of the evaluator count from then on."""
 
     def folds(params: Params) -> Iterator[float]:
         yield from (1.0, 2.0, 6.0)
@@ -467,12 +468,12 @@ def test_an_evaluator_may_come_later() -> None:
     study.run(FunctionEvaluator(call=folds, evidence="folds", steps=3), trials=1)
     assert study.trials[0].values == (3.0,)
     assert (study.history.evidence, study.history.steps) == ("folds", 3)
-    assert study_on(store).best is not None  # looking without an evaluator is no change
+    assert study_on(store).best is not None  # reading without an evaluator is no change
     with pytest.raises(DefinitionChangedError, match="evaluator"):
         study.run(FunctionEvaluator(call=folds), trials=2)
 
 
-def test_a_reproducible_study_may_be_looked_at_without_saying_how_many_workers() -> None:
+def test_a_reproducible_study_can_be_read_without_the_number_of_workers() -> None:
     store = MemoryStore()
     first = study_on(store, reproducible=True)
     first.enqueue({"x": 0.5, "n": 1})
@@ -485,7 +486,7 @@ def test_a_reproducible_study_may_be_looked_at_without_saying_how_many_workers()
         study_on(store, reproducible=True).run(loss, workers=2)
 
 
-def test_two_studies_in_one_store_are_apart() -> None:
+def test_two_studies_in_one_store_are_separate() -> None:
     store = MemoryStore()
     study_on(store, name="one").run(loss, trials=3)
     study_on(store, name="two").run(loss, trials=2)
@@ -524,7 +525,7 @@ def test_the_same_failure_at_the_start_ends_the_run_and_is_shown_once(max_failur
     assert "all failed in the same way (error)" in study.history.stop["reason"]
 
 
-def test_failures_that_differ_in_numbers_alone_are_the_same() -> None:
+def test_failures_that_differ_only_in_numbers_are_the_same() -> None:
     numbers = iter(["1.5", "-2", "-3.25e-05", "0x7f", "4", "1e+300"])
     study = study_on()
     with pytest.raises(NothingSucceededError):
@@ -538,14 +539,14 @@ def test_different_failures_do_not_end_the_run() -> None:
     assert [t.state for t in study.trials] == [State.FAILED] * 12
 
 
-def test_one_success_among_the_first_lets_the_run_go_on() -> None:
+def test_one_success_among_the_first_trials_lets_the_run_continue() -> None:
     outcomes = iter([1.0] + [None] * 20)
     study = study_on()
     study.run(lambda _: next(outcomes), trials=12)
     assert len(study.trials) == 12
 
 
-def test_after_the_cause_was_mended_the_study_goes_on() -> None:
+def test_after_the_cause_is_fixed_the_study_continues() -> None:
     """In the same notebook, with the same study object."""
     broken = True
 
@@ -565,7 +566,7 @@ def test_after_the_cause_was_mended_the_study_goes_on() -> None:
     assert [t.state for t in study.trials] == [State.FAILED] * 6 + [State.COMPLETE] * 14
 
 
-# --- what must be refused -------------------------------------------------------------------------
+# --- arguments that are refused--------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -587,7 +588,7 @@ def test_a_bad_setting_is_refused_by_name(argument: str, value: object) -> None:
     assert [m.path for m in refused.value.mistakes] == [argument]
 
 
-def test_all_bad_settings_are_told_at_once() -> None:
+def test_all_bad_settings_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         study_on(seed=-1, retries="1", duplicates="no", max_failures=0)
     assert {m.path for m in refused.value.mistakes} == {"seed", "retries", "duplicates", "max_failures"}
@@ -602,22 +603,46 @@ def test_a_bad_objective_is_refused(objective: Any) -> None:
 @pytest.mark.parametrize(
     "given", [{"sampler": 3}, {"sampler": Uniform}, {"sampler": loss}, {"store": 3}, {"stop": [3]}, {"executor": 3}]
 )
-def test_what_is_no_component_is_refused(given: dict[str, Any]) -> None:
+def test_anything_but_a_component_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"Must be an? "):
         study_on(**given)
 
 
 @pytest.mark.parametrize("given", [{"store": ""}, {"store": {}}, {"executor": ""}, {"executor": []}])
-def test_what_is_empty_is_not_taken_for_the_default(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):  # else a path that was not set would keep nothing
+def test_an_empty_value_does_not_mean_the_default(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):  # else a path that was left empty would silently store nothing
         Study(SPACE, **given)
 
 
-def test_none_is_no_rule_at_all() -> None:
+def test_none_means_no_stopping_rule() -> None:
     assert study_on(stop=None).rules == []
 
 
-def test_all_bad_rules_are_told_at_once() -> None:
+def test_the_mistakes_of_all_arguments_are_raised_together() -> None:
+    with pytest.raises(UsageError) as refused:
+        Study(
+            {"x": Float(0, 1), "y": {"low": 1, "high": 0}},
+            objective="min",
+            constraints={"ms": "< 5"},
+            sampler=3,
+            evaluator="no-such-evaluator",
+            store={},
+            stop=[StopAbove(), 4],
+            executor=5,
+            retries=-1,
+        )
+    assert [mistake.path for mistake in refused.value.mistakes] == [
+        *("retries", "space.y.low", "objective", "constraints.ms", "sampler", "evaluator.use", "stop[1]", "executor"),
+        "store.use",
+    ]
+
+
+def test_the_mistakes_of_one_argument_keep_their_type() -> None:
+    with pytest.raises(SpaceError):
+        Study({"y": {"low": 1, "high": 0}})
+
+
+def test_all_bad_rules_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         study_on(stop=[3, StopAbove(), {"use": "no-such-rule"}])
     assert [m.path for m in refused.value.mistakes] == ["stop[0]", "stop[2].use"]
@@ -632,11 +657,11 @@ def test_counts_are_ints_from_one(count: Any) -> None:
 
 
 def test_running_needs_an_evaluator() -> None:
-    with pytest.raises(UsageError, match="Nothing evaluates"):
+    with pytest.raises(UsageError, match="The study has no evaluator: pass one to"):
         study_on().run()
 
 
-# --- looking --------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def test_a_data_frame_has_a_row_per_trial() -> None:
@@ -648,7 +673,7 @@ def test_a_data_frame_has_a_row_per_trial() -> None:
     assert str(frame["started"].dtype).endswith("UTC]")
 
 
-def test_the_context_of_a_trial_is_its_own() -> None:
+def test_each_trial_has_its_own_context() -> None:
     seen: list[TrialContext] = []
 
     def evaluate(params: Params, trial: TrialContext) -> float:
@@ -667,7 +692,7 @@ def test_the_context_of_a_trial_is_its_own() -> None:
     assert [c.seed for c in seen[:5]] == [c.seed for c in seen[5:]]
 
 
-def test_what_an_evaluator_does_to_a_list_is_its_own() -> None:
+def test_an_evaluator_that_changes_a_list_does_not_change_the_trial() -> None:
     study = Study({"layers": Categorical([1], [1, 2])}, sampler=Uniform(), duplicates="allow", seed=0)
 
     def evaluate(params: Params) -> float:
@@ -678,7 +703,7 @@ def test_what_an_evaluator_does_to_a_list_is_its_own() -> None:
     assert all(study.space.contains(trial.params) for trial in study.trials)
 
 
-def test_what_a_caller_does_to_the_parameters_of_a_trial_stays_with_them() -> None:
+def test_a_caller_that_changes_the_params_does_not_change_the_trial() -> None:
     study = Study({"model": ["svm", "tree"], "layers": Categorical([1], [1, 2])}, sampler=Uniform(), seed=0)
     trial = study.ask()
     params = trial.params
@@ -689,7 +714,7 @@ def test_what_a_caller_does_to_the_parameters_of_a_trial_stays_with_them() -> No
     assert all(study.space.contains(record["params"]) for record in study.store.read(study.name) if "params" in record)
 
 
-def test_the_repr_says_what_it_is() -> None:
+def test_the_repr_names_the_study_and_its_size() -> None:
     study = study_on(name="digits")
     study.run(loss, trials=2)
     assert repr(study) == "<Study 'digits': 2 parameters, 2 trials>"

@@ -1,4 +1,4 @@
-"""The pages for plugin authors: their plugins pass the kits, and the page on the kits is what the tests say.
+"""The pages for plugin authors: their plugins pass the kits, and the page on the kits is up to date.
 
 HPT_WRITE_DOCS=1 pytest tests/test_testing_kits_docs.py    writes that page.
 """
@@ -32,9 +32,9 @@ HEAD = """<!-- Written by tests/test_testing_kits_docs.py from the kits and thei
 
 # The conformance kits
 
-Inherit the kit of your kind, override one fixture, and pytest runs these checks; a failing one says the rule and why it
-matters. Each check is itself tested: beside it stands a deliberately wrong plugin that this check rejects, and no other
-check of the kit does (`tests/test_testing_kits_*.py`).
+Inherit from the kit for your kind of component and override one fixture; pytest then runs these checks. A failed check
+says which rule was broken and why it matters. The checks are tested themselves: for each one there is a deliberately
+wrong plugin that this check rejects and no other check of the kit does (`tests/test_testing_kits_*.py`).
 """
 
 
@@ -50,7 +50,7 @@ def loaded(kind: str) -> ModuleType:
 def section(kind: str) -> str:
     module = loaded(kind)
     lines = [f"## {module.KIT.__name__}", "", (module.KIT.__doc__ or "").partition("\n")[0], ""]
-    lines += ["| check | rule | why | a wrong plugin that only it rejects |", "| --- | --- | --- | --- |"]
+    lines += ["| check | rule | why | a wrong plugin that only this check rejects |", "| --- | --- | --- | --- |"]
     for name in checks.checks_of(module.KIT):
         rule, why = checks.rule_of(getattr(module.KIT, name).__wrapped__)
         wrong = (module.WRONG[name].__doc__ or "").strip()
@@ -59,7 +59,7 @@ def section(kind: str) -> str:
     return "\n".join(lines)
 
 
-def test_the_page_on_the_kits_is_in_step() -> None:
+def test_the_page_on_the_kits_is_up_to_date() -> None:
     text = "\n\n".join([HEAD.strip(), *map(section, KINDS)]) + "\n"
     page = PAGES / "kits.md"
     if os.environ.get("HPT_WRITE_DOCS"):
@@ -81,12 +81,12 @@ def blocks(kind: str) -> tuple[str, str]:
 
 
 def further(kind: str) -> list[str]:
-    """Another plugin of the page, and its test."""
+    """The further plugins of the page, with their tests."""
     text = (PAGES / f"{kind}.md").read_text(encoding="utf-8")
     return re.findall(r"^```python more\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_plugin_of_each_page_is_complete_and_passes_its_kit_as_it_stands_there(tmp_path: Path) -> None:
+def test_the_plugin_of_each_page_is_complete_and_passes_its_kit(tmp_path: Path) -> None:
     for text in itertools.chain(*map(blocks, KINDS), *map(further, KINDS)):
         Path(tmp_path, text.split()[1]).write_text(text, encoding="utf-8")  # the first line names the file
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

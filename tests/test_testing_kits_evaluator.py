@@ -1,4 +1,4 @@
-"""The evaluator kit: an honest evaluator passes, and each check alone rejects one that is wrong in one way."""
+"""The evaluator kit: a correct evaluator passes, and each check is the only one that rejects some wrong evaluator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KIT = EvaluatorKit
 
 @attrs.define(kw_only=True)
 class Honest:
-    """A noisy curve that can go on from a file."""
+    """A noisy curve that can resume from a file."""
 
     steps: int = option(5, ge=1, help="How many steps to train.")
     resumable: bool = attrs.field(default=True, init=False)
@@ -47,7 +47,7 @@ class Honest:
 
 
 class ReturnsNaN(Honest):
-    """Returns NaN in the end."""
+    """Returns NaN at the end."""
 
     def evaluate(self, trial: TrialContext) -> Any:
         yield from super().evaluate(trial)
@@ -63,7 +63,7 @@ class StepTwice(Honest):
 
 
 class OneMore(Honest):
-    """Reports one step more than it says."""
+    """Reports one step more than it declares."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         for step in range(self.first(trial), self.steps + 2):
@@ -71,13 +71,13 @@ class OneMore(Honest):
 
 
 class Epochs(Honest):
-    """Calls its evidence epochs."""
+    """Declares the unknown evidence `epochs`."""
 
     evidence = "epochs"
 
 
 class RefusesEverything(Honest):
-    """Knows no parameter called rate."""
+    """Rejects a parameter named `rate`."""
 
     def check(self, space: Any, objectives: Any) -> None:
         if "rate" in space.names:
@@ -85,7 +85,7 @@ class RefusesEverything(Honest):
 
 
 class ConcludesWithAModel(Honest):
-    """Returns the model itself."""
+    """Returns the model itself as its conclusion."""
 
     def conclude(self, best: TrialContext) -> Any:
         return {"model": object()}
@@ -100,7 +100,7 @@ class Unseeded(Honest):
 
 
 class WarmStarts(Honest):
-    """Begins better than the trial before ended."""
+    """Starts from the result of the previous trial."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         seen = self.__dict__.setdefault("seen", set())
@@ -118,7 +118,7 @@ class AddsAParameter(Honest):
 
 
 class ChangesTheEnvironment(Honest):
-    """Counts its trials in a variable of the environment."""
+    """Counts its trials in an environment variable."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         yield from super().evaluate(trial)
@@ -126,7 +126,7 @@ class ChangesTheEnvironment(Honest):
 
 
 class ExpectsItsWorkdir(Honest):
-    """Writes into a folder that it takes to be there."""
+    """Writes into a directory that it does not create."""
 
     def save(self, trial: TrialContext, step: int) -> None:
         if trial.resume_step:
@@ -136,7 +136,7 @@ class ExpectsItsWorkdir(Honest):
 
 
 class NeedsAWorkdir(Honest):
-    """Writes to a folder even where there is none."""
+    """Writes into a directory even if there is none."""
 
     def save(self, trial: TrialContext, step: int) -> None:
         folder: Any = trial.workdir
@@ -145,7 +145,7 @@ class NeedsAWorkdir(Honest):
 
 
 class KeepsAGenerator(Honest):
-    """Holds on to something that cannot be pickled once it was in use."""
+    """Keeps an object that cannot be pickled once it has been used."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         self.__dict__["used"] = True
@@ -158,7 +158,7 @@ class KeepsAGenerator(Honest):
 
 
 class GoesOn(Honest):
-    """Catches everything, so also that it is closed."""
+    """Catches every exception, `GeneratorExit` included."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         for step in range(self.first(trial), self.steps + 1):
@@ -172,7 +172,7 @@ class GoesOn(Honest):
 
 
 class StaysBusy(Honest):
-    """Counts a trial that was closed as one that runs."""
+    """Counts a closed trial as still running."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         if self.__dict__.get("busy"):
@@ -183,7 +183,7 @@ class StaysBusy(Honest):
 
 
 class BeginsAnew(Honest):
-    """Says that it can be resumed, and begins with step 1 where it was closed."""
+    """Declares that it is resumable, and starts again with step 1."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         try:
@@ -199,7 +199,7 @@ class BeginsAnew(Honest):
 
 
 class NeedsItsCheckpoint(Honest):
-    """Begins with step 1 where its checkpoint is gone."""
+    """Starts again with step 1 if its checkpoint is gone."""
 
     def first(self, trial: TrialContext) -> int:
         there = trial.workdir is not None and (trial.workdir / "step").exists()
@@ -207,7 +207,7 @@ class NeedsItsCheckpoint(Honest):
 
 
 class TrustsItsCheckpoint(Honest):
-    """Goes on behind its newest checkpoint, whatever was reported."""
+    """Continues after its newest checkpoint, whatever was reported."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         for step in range(self.first(trial), self.steps + 1):
@@ -221,20 +221,20 @@ class TrustsItsCheckpoint(Honest):
 
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
-    """Has an option that nobody explains."""
+    """Has an option without a help text."""
 
     depth: int = attrs.field(default=1)
 
 
 @attrs.define(kw_only=True)
 class NotesItsBirth(Honest):
-    """Has an option whose default is different each time."""
+    """Has an option with a different default each time."""
 
     born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
 
 
 class ForgetsItsOptions(Honest):
-    """Arrives at a worker with other options."""
+    """Has other options after it was pickled."""
 
     def __reduce__(self) -> Any:
         return _with_more_steps, (type(self),)
@@ -285,13 +285,13 @@ class TestHonest(EvaluatorKit):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_evaluator_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPT_KIT_TRIALS", "")  # so that it is as it was in the end
+    monkeypatch.setenv("HPT_KIT_TRIALS", "")  # restored at the end
     assert list(broken(WRONG[name])) == [name]
 
 
 @attrs.define
 class Plain:
-    """Returns a number, as the simplest evaluators do."""
+    """Returns a number, like the simplest evaluators."""
 
     def evaluate(self, trial: TrialContext) -> float:
         return float(np.sin(trial.params["x"]))
@@ -303,9 +303,9 @@ class TestPlain(EvaluatorKit):
         return Plain
 
 
-def test_the_folder_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_directory_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Moves(Honest):
-        """Changes to the work folder and stays there."""
+        """Changes to the work directory and stays there."""
 
         def evaluate(self, trial: TrialContext) -> Iterator[Report]:
             yield from super().evaluate(trial)
@@ -313,7 +313,7 @@ def test_the_folder_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 os.chdir(trial.workdir)
 
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AssertionError, match="it changed the current folder"):
+    with pytest.raises(AssertionError, match="the evaluator changed the current directory"):
         KIT().test_leaves_the_process_as_it_was(Moves, examples.FLOATS, tmp_path)
     assert Path.cwd() == tmp_path
 
@@ -326,18 +326,18 @@ class OneThread(Honest):
         yield from super().evaluate(trial)
 
 
-def test_a_variable_that_is_always_the_same_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_set_to_a_constant_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HPT_KIT_THREADS", raising=False)
     assert "HPT_KIT_THREADS" in broken(OneThread)["test_leaves_the_process_as_it_was"]
     monkeypatch.delenv("HPT_KIT_THREADS", raising=False)
 
 
 class Numbered(Honest):
-    """Seeds with the trial's number."""
+    """Uses the trial number as the seed."""
 
     def value(self, trial: TrialContext, step: int) -> float:
         return super().value(attrs.evolve(trial, seed=trial.number), step)
 
 
-def test_the_number_is_no_seed() -> None:
+def test_the_trial_number_is_not_a_seed() -> None:
     assert list(broken(Numbered)) == ["test_uses_the_seed_of_the_trial"]

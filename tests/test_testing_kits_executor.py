@@ -1,4 +1,4 @@
-"""The executor kit: an honest executor passes, and each check alone rejects one that is wrong in one way."""
+"""The executor kit: a correct executor passes, and each check is the only one that rejects some wrong executor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Child:
 
 
 class Served:
-    """A worker's side of the pipe."""
+    """The worker's end of the pipe."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
@@ -56,7 +56,7 @@ class Served:
 
 @attrs.define(kw_only=True)
 class Honest:
-    """Forks a process for each worker."""
+    """Forks one process per worker."""
 
     pause: float = option(0.002, gt=0, help="Seconds between two looks.")
 
@@ -101,7 +101,7 @@ class Honest:
         try:
             worker(name, self.store_of(pipe))
             pipe.send(("ended",))
-        except Exception as err:  # noqa: BLE001 - it travels to the caller
+        except Exception as err:  # noqa: BLE001 - passed on to the caller
             pipe.send(("raised", err))
 
     def store_of(self, pipe: Connection) -> Any:
@@ -149,7 +149,7 @@ class Honest:
 
 
 class OneAfterTheOther(Honest):
-    """Runs one worker only."""
+    """Runs a single worker."""
 
     def wanted(self, count: int) -> int:
         return 2 if count == 3 else count
@@ -166,7 +166,7 @@ class SameName(Honest):
 
 
 class ReturnsEarly(Honest):
-    """Returns when the first of the workers has ended, where the other takes its time."""
+    """Returns when the first worker has ended, although the other is still running."""
 
     def run(self, worker: Any, count: int, lost: Lost) -> None:
         self.early = worker.task == "last_one_late"
@@ -177,14 +177,14 @@ class ReturnsEarly(Honest):
 
 
 class SwallowsDeaths(Honest):
-    """Replaces a dead worker without a word, once."""
+    """Replaces a dead worker once without calling `lost`."""
 
     def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
         return lost("somebody", failure)
 
 
 class ReplacesNobody(Honest):
-    """Tells of a death and goes on with those that are left."""
+    """Reports a dead worker and does not replace it."""
 
     def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
         lost(name, failure)
@@ -192,7 +192,7 @@ class ReplacesNobody(Honest):
 
 
 class ReplacesAlways(Honest):
-    """Replaces a dead worker whatever it is told."""
+    """Replaces a dead worker whatever `lost` returns."""
 
     def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
         lost(name, failure)
@@ -200,7 +200,7 @@ class ReplacesAlways(Honest):
 
 
 class SwallowsErrors(Honest):
-    """Takes a worker that raised for one that has ended, and ends the others."""
+    """Treats a worker that raised as ended, and ends the others."""
 
     def run(self, worker: Any, count: int, lost: Lost) -> None:
         with contextlib.suppress(LookupError):
@@ -208,7 +208,7 @@ class SwallowsErrors(Honest):
 
 
 class LeavesTheOthers(Honest):
-    """Raises what a worker raised and lets the others run."""
+    """Raises the exception of a worker but lets the other workers run."""
 
     def end(self, children: list[Child]) -> None:
         LEFT.extend(child.process for child in children)
@@ -218,7 +218,7 @@ LEFT: list[BaseProcess] = []
 
 
 class StoreOfItsOwn(Honest):
-    """Gives each worker a store in its own memory."""
+    """Gives each worker a separate store in memory."""
 
     def store_of(self, pipe: Connection) -> Any:
         served, own = Served(pipe), MemoryStore()
@@ -230,7 +230,7 @@ class StoreOfItsOwn(Honest):
 
 
 class TakesItsTime(Honest):
-    """Knows no time limit."""
+    """Ignores the time limit."""
 
     def is_late(self, child: Child, worker: Any) -> bool:
         return False
@@ -238,14 +238,14 @@ class TakesItsTime(Honest):
 
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
-    """Has an option that nobody explains."""
+    """Has an option without a help text."""
 
     depth: int = attrs.field(default=1)
 
 
 @attrs.define(kw_only=True)
 class NotesItsBirth(Honest):
-    """Has an option whose default is different each time."""
+    """Has an option with a different default each time."""
 
     born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
 
@@ -286,7 +286,7 @@ class TestHonest(ExecutorKit):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_executor_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpt_core.testing.crew._PATIENCE", 2.0)  # the ones that wait in vain
+    monkeypatch.setattr("hpt_core.testing.crew._PATIENCE", 2.0)  # for the wrong executors that wait in vain
     monkeypatch.setattr("hpt_core.testing.crew._LONG", 1.0)
     monkeypatch.setattr("hpt_core.testing.executor._PATIENCE", 0.3)
     try:
@@ -304,5 +304,5 @@ def test_workers_in_the_calling_process_do_not_pass(tmp_path: Path) -> None:
             for number in range(count):
                 worker(f"worker {number}", worker.store)
 
-    with pytest.raises(AssertionError, match="which its death would end"):
+    with pytest.raises(AssertionError, match="so its death would end that process"):
         KIT().test_tells_of_a_death(Here, tmp_path)

@@ -1,4 +1,4 @@
-"""What an author sees who inherits a kit and forgets the fixture that makes the component."""
+"""The message for an author who inherits from a kit and forgets to override its fixture."""
 
 from __future__ import annotations
 

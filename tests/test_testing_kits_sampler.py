@@ -1,4 +1,4 @@
-"""The sampler kit: an honest sampler passes, and each check alone rejects a sampler that is wrong in one way."""
+"""The sampler kit: a correct sampler passes, and each check is the only one that rejects some wrong sampler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START = time.time()
 
 @attrs.define(kw_only=True)
 class Honest:
-    """Looks around the best point."""
+    """Searches around the best configuration."""
 
     width: float = option(0.2, gt=0, help="How far to look, as a share of each parameter's range.")
 
@@ -49,7 +49,7 @@ class LeavesTheSpace(Honest):
 
 
 class Int32(Honest):
-    """Keeps integers in 32 bits."""
+    """Stores integers in 32 bits."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         if any((parameter.size or 0) >= 2**31 for parameter in history.space.parameters.values()):
@@ -58,7 +58,7 @@ class Int32(Honest):
 
 
 class NumpyScalars(Honest):
-    """Gives floats as numpy.float64."""
+    """Returns floats as `numpy.float64`."""
 
     def suggest(self, history: History, rng: Generator) -> Params:
         params = self.params(history, rng)
@@ -66,14 +66,14 @@ class NumpyScalars(Honest):
 
 
 class NotesArrays(Honest):
-    """Notes a numpy array in info."""
+    """Puts a numpy array into `info`."""
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
         return Suggestion(self.params(history, rng), {"model": np.ones(2)})
 
 
 class OwnSeed(Honest):
-    """Makes a generator from the trial's number alone."""
+    """Seeds a generator with the trial number only."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         return super().suggest(history, default_rng(history.next_number))
@@ -87,7 +87,7 @@ class GlobalRandomness(Honest):
 
 
 class Clock(Honest):
-    """Widens its search when an hour has passed."""
+    """Widens its search after an hour."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         late = time.time() - START > 3600
@@ -95,7 +95,7 @@ class Clock(Honest):
 
 
 class TakesAskingAgainForRefusal(Honest):
-    """Moves away when it is asked again about the same number of trials."""
+    """Moves elsewhere when it is called again with the same number of trials."""
 
     last: Any = None
 
@@ -107,7 +107,7 @@ class TakesAskingAgainForRefusal(Honest):
 
 
 class CountsFromItsBirth(Honest):
-    """Runs its schedule from the trial at which it was made, not from the study's first."""
+    """Starts its schedule at the trial at which it was created, not at the first of the study."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         births: dict[str, int] = self.__dict__.setdefault("births", {})
@@ -116,7 +116,7 @@ class CountsFromItsBirth(Honest):
 
 
 class NeverForgets(Honest):
-    """Keeps the best result it ever saw of a study."""
+    """Keeps the best result that it ever saw in a study."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         known: dict[Any, float] = self.__dict__.setdefault("known", {})
@@ -128,7 +128,7 @@ class NeverForgets(Honest):
 
 
 class KeepsTheFirstSpace(Honest):
-    """Works out the size of the space once and for all."""
+    """Computes the size of the space only once."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         size = self.__dict__.setdefault("size", str(history.space.size))
@@ -136,7 +136,7 @@ class KeepsTheFirstSpace(Honest):
 
 
 class WritesIntoTheHistory(Honest):
-    """Marks the trials that it has taken into account."""
+    """Marks the trials that it has used."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         for trial in history.trials:
@@ -145,7 +145,7 @@ class WritesIntoTheHistory(Honest):
 
 
 class LooksAtResultsOnly(Honest):
-    """Suggests the same point next to the best until a result comes."""
+    """Suggests the same point next to the best until there is a new result."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         if len(history.complete) and "rate" in history.space.names:
@@ -157,7 +157,7 @@ class LooksAtResultsOnly(Honest):
 
 
 class WaitsForTheFirst(Honest):
-    """Needs an ended trial as soon as there is any trial."""
+    """Requires an ended trial as soon as there is any trial."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         if history.trials and not any(trial.finished for trial in history.trials):
@@ -166,7 +166,7 @@ class WaitsForTheFirst(Honest):
 
 
 class TakesEveryEndForAResult(Honest):
-    """Reads the value of every trial that has ended, failed ones too."""
+    """Reads the value of every trial that has ended, including failed ones."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         ended = [trial for trial in history.trials if trial.finished and trial.state is not State.STOPPED]
@@ -175,7 +175,7 @@ class TakesEveryEndForAResult(Honest):
 
 
 class KnowsNoPause(Honest):
-    """Thinks that a trial which runs no more has a value."""
+    """Assumes that every trial that is not running has a value."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         ended = [trial for trial in history.trials if trial.state not in (State.RUNNING, State.FAILED)]
@@ -184,7 +184,7 @@ class KnowsNoPause(Honest):
 
 
 class NeedsAColumn(Honest):
-    """Chooses one of the columns to vary."""
+    """Chooses a column to vary, even if there is none."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         if not history.space.columns:
@@ -193,7 +193,7 @@ class NeedsAColumn(Honest):
 
 
 class KnowsNoEnd(Honest):
-    """Takes the first free point of a list that has none."""
+    """Takes the first free point from an empty list."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         if history.space.size is not None and len(history.keys) >= history.space.size:
@@ -211,7 +211,7 @@ class ReadsValues(Honest):
 
 
 class OneObjective(Honest):
-    """Turns the losses of a trial into a number."""
+    """Converts the losses of a trial to a single number."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         for i in history.complete:
@@ -220,7 +220,7 @@ class OneObjective(Honest):
 
 
 class NeedsAFeasibleTrial(Honest):
-    """Begins where the best trial is, once there are complete ones."""
+    """Starts from the best trial as soon as there are complete ones."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         if len(history.complete):
@@ -229,7 +229,7 @@ class NeedsAFeasibleTrial(Honest):
 
 
 class Recursive(Honest):
-    """Goes through the trials by recursion."""
+    """Iterates over the trials by recursion."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         def deep(count: int) -> int:
@@ -240,7 +240,7 @@ class Recursive(Honest):
 
 
 class ChecksTheSpaceAlone(Honest):
-    """Has a `check` that is not given the objectives."""
+    """Has a `check` that does not accept the objectives."""
 
     def check(self, space: object) -> None:
         pass
@@ -248,14 +248,14 @@ class ChecksTheSpaceAlone(Honest):
 
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
-    """Has an option that nobody explains."""
+    """Has an option without a help text."""
 
     depth: int = attrs.field(default=1)
 
 
 @attrs.define(kw_only=True)
 class NotesItsBirth(Honest):
-    """Has an option whose default is different each time."""
+    """Has an option with a different default each time."""
 
     born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
 
@@ -313,16 +313,15 @@ def test_a_wrong_sampler_is_rejected_by_its_check_alone(name: str) -> None:
     assert list(broken(WRONG[name])) == [name]
 
 
-def test_a_failing_check_says_the_rule_and_why() -> None:
+def test_a_failing_check_states_the_rule_and_the_reason() -> None:
     message = broken(NumpyScalars)["test_gives_native_values"]
-    assert message.startswith(
-        "Broken rule: A suggestion is a dict of native Python values"
-    )  # pytest's summary shows that
-    assert "Why it matters: it goes to a log of JSON" in message
+    # pytest's summary shows this line
+    assert message.startswith("Broken rule: A suggestion is a dict of native Python values")
+    assert "Why it matters: it is written to a log of JSON" in message
     assert "float64" in message
 
 
-def test_a_failing_check_always_says_what_was_seen() -> None:
+def test_a_failing_check_always_states_what_happened() -> None:
     @checks.check
     def bare() -> None:
         """A rule.
@@ -332,13 +331,15 @@ def test_a_failing_check_always_says_what_was_seen() -> None:
         found = "something else"
         raise AssertionError if found != "this" else ValueError
 
-    with pytest.raises(AssertionError, match="Seen: this does not hold: raise AssertionError if found"):
+    with pytest.raises(AssertionError, match="What happened: this assertion failed: raise AssertionError if found"):
         bare()
 
 
-def test_whose_generator_was_drawn_from_is_told() -> None:
+def test_the_used_global_generator_is_named() -> None:
     message = broken(GlobalRandomness)["test_uses_no_global_randomness"]
-    assert re.search(r"after \d trials the state of `random` has changed; a library", message)
+    assert re.search(
+        r"after \d trials the sampler changed the state of `random`; pass a generator to a library", message
+    )
 
 
 def test_an_option_needs_a_type() -> None:
@@ -361,13 +362,13 @@ class Single(SamplerKit):
 
 
 class Refusing(OneObjective):
-    """Says beforehand that it takes one objective only."""
+    """Rejects several objectives in `check`."""
 
     def check(self, space: object, objectives: dict[str, str]) -> None:
         if len(objectives) > 1:
             raise UsageError("This sampler takes one objective.")
 
 
-def test_a_sampler_for_one_objective_must_say_so_beforehand() -> None:
+def test_a_sampler_for_one_objective_must_declare_it() -> None:
     assert not broken(Refusing, Single)
     assert list(broken(OneObjective, Single)) == ["test_takes_several_objectives"]

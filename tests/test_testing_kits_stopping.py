@@ -1,4 +1,4 @@
-"""The kit for stopping rules: an honest one passes, and each check alone rejects one that is wrong in one way."""
+"""The kit for stopping rules: a correct rule passes, and each check is the only one that rejects some wrong rule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = time.time()
 
 @attrs.define(kw_only=True)
 class Honest:
-    """Stops the worst fifth, and takes the best of the paused trials up again."""
+    """Stops the worst fifth, and promotes the best of the paused trials."""
 
     share: float = option(0.8, gt=0, lt=1, help="The share of trials that may go on.")
 
@@ -60,7 +60,7 @@ class Honest:
 
 
 class NeverActs(Honest):
-    """Compares the wrong way round with what cannot be."""
+    """Compares in the wrong direction, so that it never acts."""
 
     def worse(self, mine: float, limit: float) -> bool:
         return mine > limit + 1e9
@@ -70,28 +70,28 @@ class NeverActs(Honest):
 
 
 class GivesNoReason(Honest):
-    """Stops without a word."""
+    """Stops without a reason."""
 
     def stop(self, limit: float, mine: float) -> Stop:
         return Stop("", {"limit": limit})
 
 
 class NumpyEvidence(Honest):
-    """Gives an array as evidence."""
+    """Returns an array as evidence."""
 
     def stop(self, limit: float, mine: float) -> Stop:
         return Stop("too bad", {"limits": np.array([limit])})
 
 
 class StopsTies(Honest):
-    """Stops what is worse than the limit or equal to it."""
+    """Stops trials that are worse than the limit or equal to it."""
 
     def worse(self, mine: float, limit: float) -> bool:
         return mine >= limit
 
 
 class NeedsAnEnd(Honest):
-    """Takes the mean of the ended trials as soon as five are there."""
+    """Computes the mean of the ended trials as soon as there are five trials."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         if len(history.trials) >= 5 and len(history.pending) == len(history.trials):
@@ -100,7 +100,7 @@ class NeedsAnEnd(Honest):
 
 
 class ReadsFailedValues(Honest):
-    """Reads the value of every trial that has ended, failed ones too."""
+    """Reads the value of every trial that has ended, including failed ones."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         sorted(t.values[0] for t in history.trials if t.finished and t.state is not State.STOPPED)  # type: ignore[index]
@@ -108,14 +108,14 @@ class ReadsFailedValues(Honest):
 
 
 class NeedsReports(Honest):
-    """Looks at the last report of each complete trial."""
+    """Reads the last report of every complete trial."""
 
     def complete(self, history: History) -> list[Trial]:
         return [trial for trial in super().complete(history) if trial.reports[-1].step]
 
 
 class NeedsSteps(Honest):
-    """Computes with the number of steps, which may be unknown."""
+    """Calculates with the number of steps, which may be unknown."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         half: Any = history.steps
@@ -123,7 +123,7 @@ class NeedsSteps(Honest):
 
 
 class OneObjective(Honest):
-    """Turns the losses of a trial into a number."""
+    """Converts the losses of a trial to a single number."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         for number in history.complete:
@@ -132,7 +132,7 @@ class OneObjective(Honest):
 
 
 class Recursive(Honest):
-    """Goes through the trials by recursion."""
+    """Iterates over the trials by recursion."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         def deep(count: int) -> int:
@@ -143,7 +143,7 @@ class Recursive(Honest):
 
 
 class PromotesStopped(Honest):
-    """Takes a trial without a value for one that is paused."""
+    """Treats a trial without a value as paused."""
 
     def waiting(self, history: History) -> list[Trial]:
         idle = [t for t in history.trials if t.state in (State.PAUSED, State.STOPPED)]
@@ -151,7 +151,7 @@ class PromotesStopped(Honest):
 
 
 class RetiresStopped(Honest):
-    """Retires what was stopped without a value, too."""
+    """Also retires trials that were stopped without a value."""
 
     def retire(self, history: History) -> dict[int, Stop]:
         idle = [t for t in history.trials if t.state in (State.PAUSED, State.STOPPED) and t.value is None]
@@ -159,7 +159,7 @@ class RetiresStopped(Honest):
 
 
 class PromotesTwice(Honest):
-    """Does not see that the trial which it promoted runs by now."""
+    """Does not notice that the promoted trial is already running."""
 
     def waiting(self, history: History) -> list[Trial]:
         return [t for t in history.trials if t.state in (State.PAUSED, State.RUNNING) and len(t.reports) == 1]
@@ -183,7 +183,7 @@ class Clock(Honest):
 
 
 class MindsDurations(Honest):
-    """Does not stop anything where trials are slow."""
+    """Stops nothing if trials are slow."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         slow = any((history.trials[number].duration or 0.0) > 300 for number in history.complete)
@@ -191,14 +191,14 @@ class MindsDurations(Honest):
 
 
 class ComparesWithTheLast(Honest):
-    """Compares with the last four complete trials."""
+    """Compares with the last four complete trials only."""
 
     def complete(self, history: History) -> list[Trial]:
         return super().complete(history)[-4:]
 
 
 class AnswersOnce(Honest):
-    """Decides once on each report, and says nothing when it is asked again."""
+    """Decides once on each report, and returns None when it is called again."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         asked = (history, history.position, trial.number)
@@ -208,7 +208,7 @@ class AnswersOnce(Honest):
 
 
 class CountsFromItsBirth(Honest):
-    """Begins to act some time after it was made."""
+    """Starts to act some time after it was created."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         births: list[tuple[History, int]] = self.__dict__.setdefault("births", [])
@@ -219,7 +219,7 @@ class CountsFromItsBirth(Honest):
 
 
 class NeverForgets(Honest):
-    """Keeps every complete trial of a study that it ever saw."""
+    """Keeps every complete trial that it ever saw in a study."""
 
     def complete(self, history: History) -> list[Trial]:
         memory: list[tuple[History, dict[int, Trial]]] = self.__dict__.setdefault("memory", [])
@@ -231,7 +231,7 @@ class NeverForgets(Honest):
 
 
 class KeepsTheFirstSteps(Honest):
-    """Remembers of the first study that it sees how many steps there are, and acts up to there."""
+    """Remembers the number of steps of the first study, and acts up to that step."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         steps = self.__dict__.setdefault("steps", history.steps or 12)
@@ -246,7 +246,7 @@ class Draws(Honest):
 
 
 class WritesIntoTheHistory(Honest):
-    """Marks the trials that it has taken into account."""
+    """Marks the trials that it has used."""
 
     def complete(self, history: History) -> list[Trial]:
         found = super().complete(history)
@@ -256,7 +256,7 @@ class WritesIntoTheHistory(Honest):
 
 
 class ReadsValues(Honest):
-    """Takes reports as they are, whatever the direction."""
+    """Uses the values of reports without regard to the direction."""
 
     def level(self, history: History, trial: Trial, steps: list[int]) -> float | None:
         values = {report.step: report.value for report in trial.reports}
@@ -264,7 +264,7 @@ class ReadsValues(Honest):
 
 
 class CountsReports(Honest):
-    """Takes the number of a trial's reports for its step."""
+    """Uses the number of a trial's reports as its step."""
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         assert dict(history.curve(trial))[len(trial.reports)] is not None
@@ -272,14 +272,14 @@ class CountsReports(Honest):
 
 
 class SumsUpTheBest(Honest):
-    """Sums up with the best trial, which is no plain data."""
+    """Returns the best trial in its summary, which is not plain data."""
 
     def summary(self, history: History) -> Any:
         return {"best": history.best}
 
 
 class PausesAnyway(Honest):
-    """Pauses bad trials, whether they can go on or not."""
+    """Pauses bad trials, whether or not they can be resumed."""
 
     def stop(self, limit: float, mine: float) -> Any:
         return Pause(f"{mine:g} is worse than {limit:g}")
@@ -287,14 +287,14 @@ class PausesAnyway(Honest):
 
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
-    """Has an option that nobody explains."""
+    """Has an option without a help text."""
 
     depth: int = attrs.field(default=1)
 
 
 @attrs.define(kw_only=True)
 class NotesItsBirth(Honest):
-    """Has an option whose default is different each time."""
+    """Has an option with a different default each time."""
 
     born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
 
@@ -356,13 +356,13 @@ def test_a_wrong_rule_is_rejected_by_its_check_alone(name: str) -> None:
 
 
 class GivesTheLoss(Honest):
-    """Gives a stopped trial its loss for a value."""
+    """Gives a stopped trial its loss as its value."""
 
     def stop(self, limit: float, mine: float) -> Stop:
         return Stop(f"{mine:g} is worse than {limit:g}", value=mine)
 
 
-def test_a_value_in_the_wrong_sign_is_told() -> None:
+def test_a_value_with_the_wrong_sign_is_reported() -> None:
     found = broken(GivesTheLoss)
     assert list(found) == ["test_minimizes_and_maximizes_alike"]
     assert "is not in the user's sign" in found["test_minimizes_and_maximizes_alike"]

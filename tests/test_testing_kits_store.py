@@ -1,4 +1,4 @@
-"""The store kit: an honest store passes, and each check alone rejects a store that is wrong in one way."""
+"""The store kit: a correct store passes, and each check is the only one that rejects some wrong store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARENT = os.getpid()
 
 @attrs.define(kw_only=True)
 class Honest:
-    """A file with a line of JSON per batch."""
+    """A file with one line of JSON per batch."""
 
     path: Path = option(Path("log"), help="The file.")
 
@@ -48,7 +48,7 @@ class Honest:
     def write(self, line: str) -> None:
         with self.path.open("ab") as file:
             whole = self.path.read_bytes().rpartition(b"\n")
-            file.truncate(len(whole[0]) + len(whole[1]))  # what a killed writer left
+            file.truncate(len(whole[0]) + len(whole[1]))  # remove what a killed writer left
             file.write(f"{line}\n".encode())
 
     def batches(self) -> list[tuple[str, list[Record]]]:
@@ -95,21 +95,21 @@ class FifteenDigits(Honest):
 
 
 class Strips(Honest):
-    """Strips blanks and line ends from text."""
+    """Strips spaces and line ends from text."""
 
     def encode(self, study: str, records: Sequence[Record]) -> str:
         return super().encode(study, [{k: v.strip() if k == "text" else v for k, v in r.items()} for r in records])
 
 
 class DropsWhatIsEmpty(Honest):
-    """Leaves out keys that hold nothing."""
+    """Drops keys with an empty value."""
 
     def encode(self, study: str, records: Sequence[Record]) -> str:
         return super().encode(study, [{k: v for k, v in r.items() if v not in ({}, [])} for r in records])
 
 
 class SortsByTime(Honest):
-    """Gives records in the order of their times."""
+    """Returns records in the order of their times."""
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         found = super().read(study)
@@ -118,7 +118,7 @@ class SortsByTime(Honest):
 
 
 class CountsTheBatch(Honest):
-    """Returns how many records it has just written, where that is more than one."""
+    """Returns the number of records just written if there was more than one."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
         position = super().append(study, records)
@@ -126,7 +126,7 @@ class CountsTheBatch(Honest):
 
 
 class OffByOne(Honest):
-    """Leaves out the record at the position, too, in the middle of a log."""
+    """Skips one record too many in the middle of a log."""
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         return super().read(study, after + 1 if after == 4 else after)
@@ -140,7 +140,7 @@ class OnePage(Honest):
 
 
 class OneByOne(Honest):
-    """Writes one record after the other, up to the one that it cannot write."""
+    """Writes one record after the other, up to the one that cannot be written."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
         good: list[Record] = []
@@ -155,7 +155,7 @@ class OneByOne(Honest):
 
 
 class IgnoresCase(Honest):
-    """Takes names that differ in case for the same."""
+    """Treats names that differ in case as the same."""
 
     def encode(self, study: str, records: Sequence[Record]) -> str:
         return super().encode(study.lower(), records)
@@ -172,7 +172,7 @@ class ListsByName(Honest):
 
 
 class MissesTheStudy(Honest):
-    """Raises where a study that is not there is read on from a position."""
+    """Raises if a study that does not exist is read from a position."""
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         if after == 3 and study not in self.studies():
@@ -181,7 +181,7 @@ class MissesTheStudy(Honest):
 
 
 class MakesItsFile(Honest):
-    """Makes its file when it lists what is there."""
+    """Creates its file when it lists the studies."""
 
     def studies(self) -> Sequence[str]:
         if not self.path.exists():
@@ -190,7 +190,7 @@ class MakesItsFile(Honest):
 
 
 class TakesBack(Honest):
-    """Loses on closing the record that it wrote after reading."""
+    """On closing, loses a record that was written after reading."""
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         self.__dict__.setdefault("first", "read")
@@ -217,7 +217,7 @@ class ClosesOnce(Honest):
 
 
 class WritesLater(Honest):
-    """Confirms a record at once, and writes it a moment later."""
+    """Returns from an append at once, and writes the record a moment later."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
         if os.getpid() == PARENT or len(records) != 1:
@@ -245,7 +245,7 @@ class WritesLater(Honest):
 
 
 class KeepsForItself(Honest):
-    """Keeps what it is to write lazily in memory until it must write for good."""
+    """Keeps lazily appended records in memory until the next durable append."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
         kept: list[Record] = self.__dict__.pop("kept", [])
@@ -257,7 +257,7 @@ class KeepsForItself(Honest):
 
 
 class Torn(Honest):
-    """Writes a batch as a line for each record."""
+    """Writes a batch as one line per record."""
 
     def write(self, line: str) -> None:
         study, records = json.loads(line)
@@ -267,7 +267,7 @@ class Torn(Honest):
 
 
 class RemembersWhatItRead(Honest):
-    """Reads the file once and adds only what it writes itself."""
+    """Reads the file once and then adds only its own records."""
 
     def batches(self) -> list[tuple[str, list[Record]]]:
         known: list[tuple[str, list[Record]]] | None = self.__dict__.get("known")
@@ -283,7 +283,7 @@ class RemembersWhatItRead(Honest):
 
 
 class Rewrites(Honest):
-    """Writes the whole file anew, without keeping other processes from doing so."""
+    """Rewrites the whole file without locking out other processes."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
         if len(records) != 1 or not self.path.exists() or threading.active_count() > 1:
@@ -296,7 +296,7 @@ class Rewrites(Honest):
 
 
 class OneThread(Honest):
-    """Takes writes of the thread that made it only, as a bare sqlite3 connection does."""
+    """Accepts writes only from the thread that created it, like a plain `sqlite3` connection."""
 
     def append(self, study: str, records: Sequence[Record]) -> int:
         mine = self.__dict__.setdefault("thread", threading.get_ident())
@@ -341,7 +341,7 @@ class WritersWait(Honest):
 
 
 class LocksItsFile(Honest):
-    """Locks the file that the first record makes."""
+    """Locks the file that the first record creates."""
 
     def lock(self, study: str) -> Any:
         if not self.path.exists():
@@ -350,7 +350,7 @@ class LocksItsFile(Honest):
 
 
 class ProcessLock(Honest):
-    """Locks with fcntl.lockf, which knows processes only."""
+    """Locks with `fcntl.lockf`, which excludes processes but not threads."""
 
     @contextlib.contextmanager
     def lock(self, study: str) -> Iterator[None]:
@@ -363,14 +363,14 @@ _MUTEX = threading.RLock()
 
 
 class ThreadLock(Honest):
-    """Locks with a lock of the process."""
+    """Locks with a `threading.Lock`, which excludes threads but not processes."""
 
     def lock(self, study: str) -> Any:
         return _MUTEX
 
 
 class LockFile(Honest):
-    """Locks by making a file, which stays when its maker dies."""
+    """Locks by creating a file, which remains if its creator dies."""
 
     @contextlib.contextmanager
     def lock(self, study: str) -> Iterator[None]:
@@ -389,7 +389,7 @@ class LockFile(Honest):
 
 
 class NoFinally(Honest):
-    """Frees the lock where nothing was raised under it."""
+    """Releases the lock only if nothing was raised under it."""
 
     held: ClassVar[list[Any]] = []
 
@@ -405,14 +405,14 @@ class NoFinally(Honest):
 
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
-    """Has an option that nobody explains."""
+    """Has an option without a help text."""
 
     depth: int = attrs.field(default=1)
 
 
 @attrs.define(kw_only=True)
 class NotesItsBirth(Honest):
-    """Has an option whose default is different each time."""
+    """Has an option with a different default each time."""
 
     born: float = option(factory=lambda: default_rng().random(), help="When it was made.")
 
@@ -476,7 +476,7 @@ class TestHonest(StoreKit):
 def test_a_wrong_store_is_rejected_by_its_check_alone(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)  # the ones that hang, hang for ever
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)  # wrong stores hang forever
     assert list(broken(WRONG[name], tmp_path)) == [name]
 
 
@@ -485,12 +485,12 @@ def test_a_store_that_sorts_keys_is_rejected(tmp_path: Path) -> None:
         def encode(self, study: str, records: Sequence[Record]) -> str:
             return json.dumps(json.loads(super().encode(study, records)), sort_keys=True)
 
-    with pytest.raises(AssertionError, match="a space has its order by them"):
+    with pytest.raises(AssertionError, match="their order is the order of a space"):
         KIT().test_keeps_nested_data(lambda path: Sorts(path=path), tmp_path)
 
 
-def test_a_store_whose_keys_run_into_each_other_is_rejected(tmp_path: Path) -> None:
-    """Keys ``study/position``, read by their beginning."""
+def test_a_store_whose_keys_collide_is_rejected(tmp_path: Path) -> None:
+    """Has keys ``study/position`` and reads them by prefix."""
 
     class Keys(Honest):
         def read(self, study: str, after: int = 0) -> Sequence[Record]:
@@ -504,5 +504,5 @@ def test_a_store_whose_keys_run_into_each_other_is_rejected(tmp_path: Path) -> N
     for name, make in {"keys": lambda path: Keys(path=path), "locks": lambda path: Locks(path=path)}.items():
         folder = tmp_path / name
         folder.mkdir()
-        with pytest.raises(AssertionError, match="whatever the studies are called"):
+        with pytest.raises(AssertionError, match="whatever the names of the studies are"):
             KIT().test_keeps_studies_apart(make, folder)

@@ -1,4 +1,4 @@
-"""The public Hypothesis strategy for histories: what it makes is legal, and all that is promised comes up."""
+"""The public Hypothesis strategy for histories: every history is valid, and all promised states occur."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ relaxed = settings(max_examples=60, deadline=None, suppress_health_check=list(He
 
 @relaxed
 @given(histories())
-def test_trials_lie_in_the_space_and_columns_agree_with_them(history: History) -> None:
+def test_trials_are_in_the_space_and_match_the_columns(history: History) -> None:
     assert [trial.number for trial in history.trials] == list(range(len(history.trials)))
     assert all(history.space.contains(trial.params) for trial in history.trials)
     complete = [t.number for t in history.trials if t.state is State.COMPLETE and t.invalid is None]
@@ -33,7 +33,7 @@ def test_trials_lie_in_the_space_and_columns_agree_with_them(history: History) -
 
 @relaxed
 @given(st.data(), st.sampled_from(["minimize", "maximize"]))
-def test_several_objectives_have_values_each(data: st.DataObject, direction: str) -> None:
+def test_every_objective_has_values(data: st.DataObject, direction: str) -> None:
     history = data.draw(histories(PLANE, max_trials=4, directions=["minimize", direction], evidence="folds"))
     assert history.evidence == "folds"
     assert history.space == PLANE
@@ -48,7 +48,7 @@ LIMITS = {"ms": "<= 0.5", "value": ">= -1"}
 
 @relaxed
 @given(histories(PLANE, constraints=LIMITS))
-def test_constrained_trials_tell_what_the_constraints_are_on(history: History) -> None:
+def test_constrained_trials_have_the_constrained_metrics(history: History) -> None:
     assert [str(bound) for bound in history.constraints] == list(LIMITS.values())
     feasible = set(history.feasible.tolist())
     for number in (*history.complete, *history.stopped):
@@ -60,7 +60,7 @@ def test_constrained_trials_tell_what_the_constraints_are_on(history: History) -
         assert (number in feasible) == (trial.state is State.COMPLETE and max(excess) <= 0)
 
 
-def test_a_history_to_measure_has_metrics() -> None:
+def test_a_made_up_history_has_metrics() -> None:
     trials = [({"x": 0.1, "n": 1}, {"value": 1.0, "ms": 80}), ({"x": 0.2, "n": 1}, {"value": 2.0, "ms": 40.0})]
     history = make_history(PLANE, trials, constraints={"ms": "<=50"})
     assert history.feasible.tolist() == [1]
@@ -96,7 +96,7 @@ def ties(history: History) -> bool:
         ties,
     ],
 )
-def test_what_is_promised_comes_up(happens: Callable[[History], bool]) -> None:
+def test_all_promised_states_occur(happens: Callable[[History], bool]) -> None:
     find(
         histories(PLANE, constraints=LIMITS),
         happens,

@@ -1,4 +1,4 @@
-"""The one value rule, through all three doors: the function itself, `Study.tell` and `Study.run`."""
+"""The rule for values, by all three ways in: the function itself, `Study.tell` and `Study.run`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Text(str):
 
 
 class Number(float):
-    """A float of a library's own."""
+    """A float subclass, as libraries define it."""
 
 
 class Level(IntEnum):
@@ -198,7 +198,7 @@ def test_a_finite_real_number_is_a_value(value: object, expected: float) -> None
 
 
 @pytest.mark.parametrize("value", BAD, ids=named)
-def test_anything_else_fails_the_trial_and_says_what_came(value: Any) -> None:
+def test_anything_else_fails_the_trial_and_is_named(value: Any) -> None:
     with pytest.raises(EvaluationError) as refused:
         check_result(value, ["value"])
     trial = one_trial(value).trials[0]
@@ -212,7 +212,7 @@ def test_anything_else_fails_the_trial_and_says_what_came(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [*(value for value, _ in GOOD), *BAD], ids=named)
-def test_a_study_goes_on_whatever_came(value: object) -> None:
+def test_a_study_continues_after_any_result(value: object) -> None:
     study = Study({"x": Float(0, 1)}, sampler=Uniform(), seed=0)
     answers = iter([value])
     study.run(lambda params: next(answers, params["x"]), trials=3)
@@ -253,7 +253,7 @@ HALF: Any = np.float32(0.5)
 ONE: Any = np.int64(1)
 
 
-def test_a_report_is_made_plain() -> None:
+def test_a_report_is_converted_to_plain_numbers() -> None:
     checked = check_report(Report(2, HALF, {"f1": ONE, "gone": math.nan}), 1)
     assert checked == Report(2, 0.5, {"f1": 1.0})
     assert type(checked.value) is float
@@ -273,13 +273,13 @@ def test_a_report_is_made_plain() -> None:
     ],
     ids=named,
 )
-def test_a_report_that_is_none_is_refused(report: object) -> None:
+def test_an_invalid_report_is_refused(report: object) -> None:
     with pytest.raises(EvaluationError) as refused:
         check_report(report, 1)
     assert refused.value.kind == "invalid-value"
 
 
-def test_the_repr_of_a_trial_says_what_is_known_and_no_more() -> None:
+def test_the_repr_of_a_trial_shows_only_known_facts() -> None:
     assert repr(Trial(3, {"x": 0.5})) == "<Trial 3 waiting: params={'x': 0.5}>"
     done = Trial(0, {"x": 0.5}, state=State.COMPLETE, values=(0.0,), metrics={"f1": 1.0}, worker="w", started=1.0)
     assert repr(done) == "<Trial 0 complete: values=(0.0,), params={'x': 0.5}, metrics={'f1': 1.0}>"

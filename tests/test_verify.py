@@ -1,4 +1,4 @@
-"""The audit finds what was tampered with, and nothing in a study that is what it says."""
+"""The audit finds what was tampered with, and no difference in an honest study."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @attrs.define(kw_only=True)
 class Learning:
-    """Its points depend on all results that it sees, and on what is pending."""
+    """A sampler whose points depend on all visible results and on the pending trials."""
 
     scale: float = option(1.0, help="Anything that changes its points.")
 
@@ -113,7 +113,7 @@ def audit(study: Study) -> VerifyResult:
 
 
 def changed(study: Study, change: Callable[[list[Record]], object]) -> VerifyResult:
-    """The audit of a copy of the log in which something was changed."""
+    """Audit a copy of the log after a change."""
     records = copy.deepcopy(list(study.store.read(study.name)))
     change(records)
     store = MemoryStore()
@@ -132,14 +132,14 @@ def honest() -> Study:
     return study
 
 
-def test_an_honest_study_is_what_it_says(honest: Study) -> None:
+def test_an_honest_study_has_no_differences(honest: Study) -> None:
     result = audit(honest)
     stopped = sum(t.state == "stopped" for t in honest.trials)
     assert stopped > 0
     assert result == VerifyResult(checked=14 + stopped + 1)
 
 
-def test_a_study_in_pieces_with_everything_in_it_is_what_it_says() -> None:
+def test_a_resumed_study_with_every_kind_of_record_has_no_differences() -> None:
     store = MemoryStore()
     study_of(store=store).run(evaluate, trials=3)
     study = study_of(store=store)
@@ -154,8 +154,8 @@ def test_a_study_in_pieces_with_everything_in_it_is_what_it_says() -> None:
     assert audit(study).differences == []
 
 
-def test_a_budget_is_no_decision_of_a_rule() -> None:
-    """A rule may even have the name that the core gives its own stops."""
+def test_a_budget_is_not_a_decision_of_a_rule() -> None:
+    """Even if a rule has the name that the core uses for its own stops."""
 
     class Own:
         @hookimpl
@@ -179,11 +179,11 @@ def test_pauses_are_checked_too() -> None:
         pause = first(records, event="paused")
         pause |= {"event": "finished", "state": "stopped", "values": [0.1]}
 
-    assert changed(study, stop_instead).differences[0] == "trial 0: pause-all has it paused, recorded is stopped"
+    assert changed(study, stop_instead).differences[0] == "trial 0: 'pause-all' leaves it paused, the log says stopped"
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 4), st.booleans())
-def test_parallel_studies_are_what_they_say(order: list[int], workers: int, reproducible: bool) -> None:
+def test_parallel_studies_have_no_differences(order: list[int], workers: int, reproducible: bool) -> None:
     study = study_of(reproducible=reproducible, stop=[{"use": "above", "limit": 0.9}])
     study.workers = workers
     luck, running = itertools.cycle(order), list[Trial]()
@@ -201,7 +201,7 @@ def test_parallel_studies_are_what_they_say(order: list[int], workers: int, repr
     assert audit(study).differences == []
 
 
-def test_a_finite_space_with_repeats_is_what_it_says() -> None:
+def test_a_finite_space_with_repeats_has_no_differences() -> None:
     for duplicates in ("avoid", "reuse", "allow"):
         study = study_of(space={"x": Int(0, 1), "n": Int(1, 3)}, sampler=Constant(), stop=(), duplicates=duplicates)
         study.run(lambda p: p["n"], trials=6)
@@ -223,17 +223,17 @@ def test_a_changed_parameter_is_found(honest: Study) -> None:
         record["params"]["x"] = math.nextafter(record["params"]["x"], 2)
 
     (found,) = changed(honest, nudge).differences
-    assert found.startswith("trial 5: suggests x=")
+    assert found.startswith("trial 5: the sampler suggests x=")
 
 
-def test_a_changed_value_is_found_by_what_followed(honest: Study) -> None:
+def test_a_changed_value_is_found_by_later_decisions(honest: Study) -> None:
     def improve(records: list[Record]) -> None:
         first(records, event="finished", state="complete")["values"] = [-1.0]
 
     assert changed(honest, improve).differences
 
 
-def test_a_stop_that_no_rule_wanted_is_found(honest: Study) -> None:
+def test_a_stop_that_no_rule_decided_is_found(honest: Study) -> None:
     def stop_early(records: list[Record]) -> None:
         complete = first(records, event="finished", state="complete")
         report = next(r for r in records if r["event"] == "reported" and r["trial"] == complete["trial"])
@@ -247,12 +247,12 @@ def test_a_stop_that_no_rule_wanted_is_found(honest: Study) -> None:
         complete |= extra
 
     (found, *_) = changed(honest, stop_early).differences
-    assert "above has it left running, recorded is stopped" in found
+    assert "'above' leaves it running, the log says stopped" in found
 
 
 @pytest.mark.parametrize("event", ["created", "started"])
-def test_a_stop_that_rests_on_no_report_is_found(honest: Study, event: str) -> None:
-    """Before the trial was there, or right after its start."""
+def test_a_stop_without_a_report_is_found(honest: Study, event: str) -> None:
+    """Before the trial existed, or right after its start."""
 
     def antedate(records: list[Record]) -> None:
         stop = first(records, event="finished", state="stopped")
@@ -260,7 +260,7 @@ def test_a_stop_that_rests_on_no_report_is_found(honest: Study, event: str) -> N
         stop["seen"] = records.index(first(records, event=event, **whose)) + 1
 
     (found,) = changed(honest, antedate).differences
-    assert "was ended by 'above' before it had reported" in found
+    assert "it had no report, the log says ended by 'above'" in found
 
 
 def test_a_rule_that_fails_in_an_audit_is_named(honest: Study) -> None:
@@ -272,15 +272,15 @@ def test_a_rule_that_fails_in_an_audit_is_named(honest: Study) -> None:
         verify(honest.store, honest.name, PLUGINS, rules=[("above", Fails())])
 
 
-def test_a_stop_by_nobody_is_found(honest: Study) -> None:
+def test_a_stop_by_an_unknown_rule_is_found(honest: Study) -> None:
     def blame(records: list[Record]) -> None:
         first(records, event="finished", state="stopped")["rule"] = "somebody"
 
     (found,) = changed(honest, blame).differences
-    assert "was ended by 'somebody', which is no rule of the study" in found
+    assert "the study has no rule 'somebody', the log says ended by it" in found
 
 
-def test_an_end_of_the_study_by_nobody_is_found() -> None:
+def test_an_end_of_the_study_by_an_unknown_rule_is_found() -> None:
     study = study_of(stop=[{"use": "above", "trials": 6}])
     study.run(evaluate)
 
@@ -288,10 +288,10 @@ def test_an_end_of_the_study_by_nobody_is_found() -> None:
         first(records, event="stopped")["rule"] = "somebody"
 
     (found,) = changed(study, blame).differences
-    assert found == "the study: was ended by 'somebody', which is no rule of the study"
+    assert found == "the study: it has no rule 'somebody', the log says ended by it"
 
 
-def test_an_end_that_no_rule_wanted_is_found() -> None:
+def test_an_end_of_the_study_that_no_rule_decided_is_found() -> None:
     study = study_of(stop=[{"use": "above", "trials": 6}])
     study.run(evaluate)
 
@@ -299,18 +299,18 @@ def test_an_end_that_no_rule_wanted_is_found() -> None:
         records[0]["definition"]["stop"][0]["trials"] = 9
 
     (found,) = changed(study, later).differences
-    assert found == "the study: above would go on, recorded is: enough"
+    assert found == "the study: 'above' does not stop it, the log says stopped: enough"
 
 
 @pytest.mark.parametrize("seen", [None, -1, 10**9, "1", True])
-def test_a_decision_that_hides_what_it_rests_on_is_found(honest: Study, seen: Any) -> None:
+def test_a_decision_with_a_wrong_position_is_found(honest: Study, seen: Any) -> None:
     def hide(records: list[Record]) -> None:
         record = first(records, event="started", trial=5)
         record["params"]["x"] = 0.5
         record["seen"] = seen
 
     found = changed(honest, hide).differences
-    assert any("which is not before it" in difference for difference in found)
+    assert any("which is not an earlier position" in difference for difference in found)
 
 
 def test_another_seed_is_found(honest: Study) -> None:
@@ -320,7 +320,7 @@ def test_another_seed_is_found(honest: Study) -> None:
     assert len(changed(honest, reseed).differences) >= 14
 
 
-def test_a_point_beyond_the_used_up_space_is_found() -> None:
+def test_a_point_of_an_exhausted_sampler_is_found() -> None:
     class Enough:
         def suggest(self, history: History, rng: Generator) -> Params:
             raise SpaceExhausted
@@ -328,15 +328,15 @@ def test_a_point_beyond_the_used_up_space_is_found() -> None:
     study = study_of(sampler=Constant(), space={"x": Int(0, 1), "n": Int(1, 3)}, stop=())
     study.run(lambda p: p["n"], trials=1)
     (found,) = verify(study.store, study.name, PLUGINS, sampler=Enough(), rules=[]).differences
-    assert found == "trial 0: the sampler had nothing left, x=1, n=2 was recorded"
+    assert found == "trial 0: the sampler has nothing left, the log has x=1, n=2"
 
 
-def test_what_cannot_be_made_again_is_said() -> None:
+def test_a_sampler_that_cannot_be_created_by_name_must_be_given() -> None:
     class Local(Constant):
-        """Cannot be imported."""
+        """A class that cannot be imported."""
 
     study = study_of(sampler=Local(), space={"x": Int(0, 1), "n": Int(1, 3)}, stop=())
     study.run(lambda p: p["n"], trials=2)
-    with pytest.raises(UsageError, match="cannot be made from what it recorded"):
+    with pytest.raises(UsageError, match="recorded components cannot be created"):
         audit(study)
     assert verify(study.store, study.name, PLUGINS, sampler=Local()).differences == []

@@ -1,4 +1,4 @@
-"""Beginning with the best configurations of an earlier study; and the shell on studies with constraints."""
+"""Warm starts from an earlier study, and the shell on studies with constraints."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def earlier(space: Any, *results: tuple[dict[str, Any], Any], **settings: Any) -
 LINE = [({"x": i / 10, "k": 1}, abs(i - 4)) for i in range(8)]
 
 
-def test_the_best_are_tried_first_in_their_order_and_recorded_as_such() -> None:
+def test_the_best_are_tried_first_in_order_and_recorded_as_warm_start() -> None:
     made = study()
     found = made.enqueue_from(earlier(SPACE, *LINE), top=3)
     assert [trial.params["x"] for trial in found.trials] == [0.4, 0.3, 0.5]
@@ -43,11 +43,11 @@ def test_the_best_are_tried_first_in_their_order_and_recorded_as_such() -> None:
     assert [trial.info for trial in found.trials] == [{"study": "earlier", "trial": n} for n in (4, 3, 5)]
     assert [made.ask().params["x"] for _ in range(4)][:3] == [0.4, 0.3, 0.5]
     assert (found.dropped, found.filled, found.passed_over) == ([], [], [])
-    assert str(found) == "tried first are 3 configurations of the earlier study."
+    assert str(found) == "3 configurations of the earlier study are tried first."
     nothing = study().enqueue_from(earlier(SPACE))
-    assert str(nothing) == "it has no complete trial, so nothing is taken over."
+    assert str(nothing) == "it has no complete trial."
     other = study().enqueue_from(earlier({"x": Float(7, 9)}, ({"x": 8.0}, 0.5)))
-    assert str(other).startswith("nothing of it fits; trial 0 does not fit: ")
+    assert str(other).startswith("none of its configurations fits; trial 0 does not fit: ")
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 3)), max_size=12), st.integers(1, 6))
@@ -58,12 +58,12 @@ def test_they_are_the_best_distinct_ones(results: list[tuple[int, int]], top: in
     assert [trial.params["x"] for trial in found.trials] == inside[:top]
 
 
-def test_more_is_better_where_that_is_the_objective() -> None:
+def test_the_direction_of_the_objective_counts() -> None:
     old = earlier(SPACE, *LINE, objective="maximize")
     assert [t.params["x"] for t in study().enqueue_from(old, top=2).trials] == [0.0, 0.1]
 
 
-def test_what_does_not_fit_is_dropped_filled_in_or_passed_over() -> None:
+def test_configurations_are_fitted_to_the_space() -> None:
     old = earlier(
         {"x": Float(0, 5), "gone": Float(0, 1), "kind": Categorical("a", "b")},
         ({"x": 3.0, "gone": 0.5, "kind": "a"}, 0.0),
@@ -84,17 +84,17 @@ def test_what_does_not_fit_is_dropped_filled_in_or_passed_over() -> None:
     ]
     assert (found.dropped, found.filled) == (["gone"], ["lr", "depth"])
     assert [text.partition(":")[0] for text in found.passed_over] == ["trial 0 does not fit"]
-    assert "dropped: gone; from their defaults: lr, depth; trial 0 does not fit: x: " in str(found)
+    assert "dropped: gone; set to their defaults: lr, depth; trial 0 does not fit: x: " in str(found)
 
 
-def test_doing_it_again_adds_nothing() -> None:
+def test_a_second_warm_start_adds_nothing() -> None:
     old, made = earlier(SPACE, *LINE), study()
     first = [trial.number for trial in made.enqueue_from(old, top=3).trials]
     assert [trial.number for trial in made.enqueue_from(old, top=3).trials] == first == [0, 1, 2]
     assert len(made.trials) == 3
 
 
-def test_failed_stopped_and_invalid_ones_are_left_out() -> None:
+def test_failed_stopped_and_invalid_trials_are_left_out() -> None:
     old = earlier(SPACE, *LINE)
     old.invalidate(4, "wrong")
     old.tell(old.ask(), ValueError("no"))
@@ -102,7 +102,7 @@ def test_failed_stopped_and_invalid_ones_are_left_out() -> None:
     assert study().enqueue_from(earlier(SPACE)).trials == []
 
 
-def test_of_several_objectives_the_front_is_taken_evenly() -> None:
+def test_with_several_objectives_the_front_is_taken_evenly() -> None:
     objective = {"a": "minimize", "b": "minimize"}
     results = [({"x": i / 10}, (i, 10 - i)) for i in (3, 0, 1, 2, 4)]
     old = earlier(SPACE, *results, ({"x": 0.9}, (9, 9)), objective=objective)
@@ -110,7 +110,7 @@ def test_of_several_objectives_the_front_is_taken_evenly() -> None:
     assert [t.params["x"] for t in study().enqueue_from(old, top=9).trials] == [0.0, 0.1, 0.2, 0.3, 0.4]
 
 
-def test_the_history_of_a_stored_study_does_as_well() -> None:
+def test_the_history_of_a_stored_study_is_accepted() -> None:
     old = earlier(SPACE, *LINE)
     history = History()
     history.extend(old.store.read("earlier"))
@@ -118,12 +118,12 @@ def test_the_history_of_a_stored_study_does_as_well() -> None:
 
 
 @pytest.mark.parametrize("earlier", ["digits", "sqlite:///hpt.db", None, {"x": 1}])
-def test_what_is_no_study_is_told(earlier: Any) -> None:
-    with pytest.raises(UsageError, match="An earlier study must be a Study, or a history as of load_history"):
+def test_anything_but_a_study_is_refused(earlier: Any) -> None:
+    with pytest.raises(UsageError, match="The earlier study must be a Study, or a history from load_history"):
         Study({"x": [1, 2]}, sampler="random").enqueue_from(earlier)
 
 
-def test_the_log_is_all_that_a_warm_started_study_needs(tmp_path: Path) -> None:
+def test_a_warm_started_study_needs_only_its_own_log(tmp_path: Path) -> None:
     made = study(store=str(tmp_path / "h.db"), objective={"loss": "minimize"})
     made.enqueue_from(earlier(SPACE, *LINE), top=3)
     made.run(lambda params: params["x"], trials=6)
@@ -133,7 +133,7 @@ def test_the_log_is_all_that_a_warm_started_study_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("top", [0, -1, 1.5, True])
-def test_how_many_is_a_count(top: Any) -> None:
+def test_top_is_a_count(top: Any) -> None:
     with pytest.raises(UsageError, match="top"):
         study().enqueue_from(earlier(SPACE, *LINE), top=top)
 
@@ -176,7 +176,7 @@ def test_the_shell_warm_starts_and_says_what_was_dropped(cli: Any, place: str) -
     assert cli("run", "old.toml", stores[0]).exit_code == 0
     run = cli("run", "new.toml", stores[1], "--warm-start", f"old{place}")
     assert run.exit_code == 0, run.output
-    assert "Warm start from 'old': tried first are 5 configurations of the earlier study; dropped: z." in run.stderr
+    assert "Warm start from 'old': 5 configurations of the earlier study are tried first; dropped: z." in run.stderr
     rows = json.loads(cli("trials", "--json", "--store", stores[1][6:], "--study", "new").stdout)["trials"]
     assert [row["source"] for row in rows] == ["warm-start"] * 5 + ["sampler"] * 3
     old = json.loads(cli("trials", "--json", "--store", stores[0][6:], "--study", "old").stdout)["trials"]
@@ -184,7 +184,7 @@ def test_the_shell_warm_starts_and_says_what_was_dropped(cli: Any, place: str) -
     assert rows[0]["params.x"] == allowed[0]["params.x"]
 
 
-def test_an_earlier_study_that_is_not_there_is_told_before_anything_is_made(cli: Any, tmp_path: Path) -> None:
+def test_a_missing_earlier_study_is_reported_before_anything_is_created(cli: Any, tmp_path: Path) -> None:
     assert cli("run", "old.toml", "store=hpt.db").exit_code == 0
     run = cli("run", "new.toml", "store=hpt.db", "--warm-start", "odl")
     assert run.exit_code == 4
@@ -195,22 +195,22 @@ def test_an_earlier_study_that_is_not_there_is_told_before_anything_is_made(cli:
     assert not (tmp_path / "new.db").exists()
 
 
-def test_the_shell_names_the_least_violated_where_none_keeps_the_constraints(cli: Any) -> None:
+def test_the_shell_names_the_least_violated_trial_if_none_is_feasible(cli: Any) -> None:
     run = cli("run", "new.toml", 'constraints.ms="<= -1"')
     assert run.exit_code == 1
-    assert "None of the 8 complete trials keeps the constraints; trial " in run.stderr
-    assert "No trial of the study 'new' keeps the constraints." in run.stderr
+    assert "None of the 8 complete trials satisfies the constraints; trial " in run.stderr
+    assert "No trial of the study 'new' satisfies the constraints." in run.stderr
     assert not any(line.startswith("best") for line in run.stdout.splitlines())
     best = cli("best")
     assert (best.exit_code, best.stdout) == (1, "")
-    assert "None of the 8 complete trials keeps the constraints" in best.stderr
+    assert "None of the 8 complete trials satisfies the constraints" in best.stderr
     shown = " ".join(cli("show").stdout.split())
     assert "constraints ms <= -1" in shown
-    assert "best None of the 8 complete trials keeps the constraints" in shown
+    assert "best None of the 8 complete trials satisfies the constraints" in shown
     assert json.loads(cli("show", "--json").stdout)["best"] is None
 
 
-def test_the_shell_shows_how_the_best_stands_with_the_constraints(cli: Any) -> None:
+def test_the_shell_shows_the_constraints_of_the_best(cli: Any) -> None:
     assert "constraints   ms <= 50" in cli("check", "new.toml").stdout
     run = cli("run", "new.toml")
     assert "best loss=" in run.stdout

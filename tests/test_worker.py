@@ -1,4 +1,4 @@
-"""The one loop in one process: what evaluators do, how trials end, who is told."""
+"""The worker loop in one process: what evaluators do, how trials end, which hooks are called."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ from hpt_core import (
 )
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
+from hpt_core.failures import failure_of
 from hpt_core.plugins import Plugins
-from hpt_core.worker import Worker, failure_of
+from hpt_core.worker import Worker
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -54,7 +55,7 @@ def study_of(**given: Any) -> Study:
 
 
 def run_one(evaluate: Any, **given: Any) -> Trial:
-    """One trial that does as told, and one behind it that goes well."""
+    """Run a trial with ``evaluate``, followed by one that completes."""
     study = study_of(**given)
     calls = iter([evaluate, lambda _: 1.0])
 
@@ -114,7 +115,7 @@ RAISED = [
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda err: type(err).__name__)
-def test_whatever_an_evaluator_raises_fails_its_trial_alone(error: BaseException) -> None:
+def test_any_exception_of_an_evaluator_fails_only_its_trial(error: BaseException) -> None:
     def fail(params: Params) -> Never:
         raise error
 
@@ -140,14 +141,14 @@ def test_a_generator_may_raise_as_well(error: BaseException) -> None:
     assert study.trials[0].values is None
 
 
-def test_running_out_of_stack_is_a_failure() -> None:
+def test_a_recursion_error_is_a_failure() -> None:
     failure = run_one(lambda _: recurse()).failure
     assert failure is not None
     assert failure.message.startswith("RecursionError")
     assert len(failure.detail) <= 65536
 
 
-def test_the_traceback_begins_where_the_evaluator_does() -> None:
+def test_the_traceback_begins_in_the_evaluator() -> None:
     def fail(params: Params) -> Never:
         raise ValueError("here")
 
@@ -158,7 +159,7 @@ def test_the_traceback_begins_where_the_evaluator_does() -> None:
     assert "pluggy" not in failure.detail
 
 
-def test_an_evaluator_may_say_the_kind() -> None:
+def test_an_evaluator_may_give_the_kind_of_failure() -> None:
     def fail(params: Params) -> Never:
         raise EvaluationError("the model took too long", kind="timeout", detail="epoch 3")
 
@@ -166,11 +167,11 @@ def test_an_evaluator_may_say_the_kind() -> None:
 
 
 @pytest.mark.parametrize("kind", ["splendid", "", None])
-def test_an_unknown_kind_is_an_error(kind: Any) -> None:
+def test_an_unknown_kind_of_failure_becomes_error(kind: Any) -> None:
     assert failure_of(EvaluationError("m", kind=kind)).kind == "error"
 
 
-def test_endless_messages_are_cut() -> None:
+def test_long_messages_are_cut() -> None:
     failure = failure_of(ValueError("x" * 10**6))
     assert len(failure.message) <= 2000
     assert len(failure.detail) <= 65536
@@ -196,8 +197,8 @@ def test_ctrl_c_releases_the_trial() -> None:
     assert [t.attempt for t in study.trials] == [1, 2, 1, 1]
 
 
-def test_ctrl_c_beside_the_evaluation_leaves_no_trial_running() -> None:
-    """It may come while a result is written; the process lives on in a notebook, so nobody would recover it."""
+def test_ctrl_c_outside_the_evaluation_leaves_no_trial_running() -> None:
+    """It may come while a result is written. In a notebook the process lives on, so nobody would recover the trial."""
 
     class Interrupted(MemoryStore):
         def append(self, study: str, records: Any) -> int:
@@ -211,7 +212,7 @@ def test_ctrl_c_beside_the_evaluation_leaves_no_trial_running() -> None:
     assert [t.state for t in study.trials] == [State.WAITING]
 
 
-def test_a_store_that_fails_is_no_failure_of_the_trial() -> None:
+def test_a_store_error_does_not_fail_the_trial() -> None:
     class Full(MemoryStore):
         full = True
 
@@ -255,7 +256,9 @@ def yielding(*items: Any, result: Any = None) -> Callable[[Params], Any]:
         (yielding(result=7.0), "curve", (7.0,)),
     ],
 )
-def test_a_generator_gives_reports_and_a_result(evaluate: Any, evidence: Any, values: tuple[float, ...]) -> None:
+def test_a_generator_yields_reports_and_returns_a_result(
+    evaluate: Any, evidence: Any, values: tuple[float, ...]
+) -> None:
     study = study_of()
     study.run(FunctionEvaluator(call=evaluate, evidence=evidence), trials=1)
     assert study.trials[0].values == values
@@ -294,7 +297,7 @@ def test_several_objectives_may_be_reported() -> None:
 
 
 @pytest.mark.parametrize(("evidence", "acc"), [("curve", 0.8), ("folds", 0.7)])
-def test_what_is_reported_beside_the_value_is_a_metric_of_the_trial(evidence: Any, acc: float) -> None:
+def test_reported_metrics_become_metrics_of_the_trial(evidence: Any, acc: float) -> None:
     study = study_of()
     items = ({"value": 2.0, "acc": 0.6, "first": 1.0}, {"value": 1.0, "acc": 0.8})
     study.run(FunctionEvaluator(call=yielding(*items), evidence=evidence), trials=1)
@@ -330,7 +333,7 @@ def test_a_stopped_generator_is_closed(decision: object, state: State) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("in the end"), SystemExit(1), GeneratorExit()], ids=repr)
-def test_an_error_while_it_is_closed_changes_nothing(error: BaseException) -> None:
+def test_an_error_while_a_generator_is_closed_changes_nothing(error: BaseException) -> None:
     def evaluate(params: Params) -> Iterator[float]:
         try:
             while True:
@@ -343,7 +346,7 @@ def test_an_error_while_it_is_closed_changes_nothing(error: BaseException) -> No
     assert [t.state for t in study.trials] == [State.STOPPED] * 2
 
 
-def test_a_generator_that_will_not_be_closed_changes_nothing() -> None:
+def test_a_generator_that_ignores_close_changes_nothing() -> None:
     def evaluate(params: Params) -> Iterator[float]:
         try:
             yield from (1.0, 1.0)
@@ -356,7 +359,7 @@ def test_a_generator_that_will_not_be_closed_changes_nothing() -> None:
 
 
 class EveryThird:
-    """An evaluator of its own, with an iterator that is no generator."""
+    """An evaluator whose iterator is not a generator."""
 
     evidence, steps, resumable = "curve", 3, True
 
@@ -372,7 +375,7 @@ def test_an_evaluator_needs_no_base_class() -> None:
     assert (study.history.steps, study.history.resumable) == (3, True)
 
 
-def test_a_resumable_trial_goes_on_where_it_was() -> None:
+def test_a_resumable_trial_resumes_where_it_paused() -> None:
     class PauseOnce:
         def judge_trial(self, history: History, trial: Trial) -> Pause | None:
             return Pause("once") if trial.attempt == 1 and len(trial.reports) == 2 else None
@@ -400,7 +403,7 @@ def test_a_resumable_trial_goes_on_where_it_was() -> None:
         assert (study.trials[0].state, started_at) == (State.COMPLETE, starts)
 
 
-def test_a_trial_that_is_told_from_outside_while_it_runs_is_left() -> None:
+def test_a_trial_that_is_told_from_outside_while_it_runs_is_abandoned() -> None:
     study = study_of()
 
     def evaluate(params: Params) -> Iterator[float]:
@@ -426,8 +429,8 @@ def reports() -> Iterator[float]:
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_what_a_process_that_died_left_is_run_before_the_study_ends(retries: int) -> None:
-    """It took the last trial of the budget."""
+def test_the_trials_of_a_dead_process_are_rerun_before_the_study_ends(retries: int) -> None:
+    """It held the last trial of the budget."""
     dead = f"{liveness.this_process().split(':')[0]}:999999999:1"
     seen = []
 
@@ -445,7 +448,7 @@ def test_what_a_process_that_died_left_is_run_before_the_study_ends(retries: int
 
 
 @pytest.mark.parametrize("rest", [gives, raises, reports])
-def test_a_trial_that_another_process_took_for_lost_is_left_to_it(rest: Callable[[], Any]) -> None:
+def test_a_trial_that_another_process_declared_lost_is_abandoned(rest: Callable[[], Any]) -> None:
     study = study_of()
 
     def evaluate(params: Params) -> Any:
@@ -463,11 +466,11 @@ def test_a_trial_that_another_process_took_for_lost_is_left_to_it(rest: Callable
     assert [report.value for report in trial.reports] == [0.5]
 
 
-# --- before, beside and after ---------------------------------------------------------------------
+# --- before and after a trial ---------------------------------------------------------------------
 
 
 class Concluding:
-    """Refits its winner."""
+    """Refits the best trial."""
 
     def __init__(self, said: Any = None) -> None:
         self.concluded: list[TrialContext] = []
@@ -486,7 +489,7 @@ class Concluding:
         return {"score": best.params["x"]} if self.said is None else self.said
 
 
-def test_each_winner_is_concluded_once() -> None:
+def test_conclude_is_called_once_per_best_trial() -> None:
     evaluator = Concluding()
     study = study_of(evaluator=evaluator)
     winners: list[int] = []
@@ -501,12 +504,12 @@ def test_each_winner_is_concluded_once() -> None:
     assert len(distinct) > 1
 
 
-def test_a_conclusion_that_is_no_table_is_the_evaluators_fault() -> None:
-    with pytest.raises(PluginError, match=r"conclude\(\) must give a mapping or None\. Got 'good'"):
+def test_a_conclusion_that_is_not_a_mapping_is_an_error_of_the_evaluator() -> None:
+    with pytest.raises(PluginError, match=r"conclude\(\) must return a mapping or None\. Got 'good'"):
         study_of(evaluator=Concluding("good")).run(trials=1)
 
 
-def test_a_failure_whose_detail_is_no_text_ends_the_trial_only() -> None:
+def test_a_failure_with_a_detail_that_is_not_text_fails_only_its_trial() -> None:
     def lost(_: Params) -> Never:
         raise EvaluationError("lost", detail=5)  # type: ignore[arg-type]
 
@@ -516,7 +519,7 @@ def test_a_failure_whose_detail_is_no_text_ends_the_trial_only() -> None:
 
 
 class Keeping:
-    """Trial 0 is stopped, 1 fails, 2 pauses, 3 ends well; notes what it may discard, and once when it was closed."""
+    """Trial 0 is stopped, 1 fails, 2 pauses, 3 completes. Records each ``discard``, and the close of trial 0."""
 
     resumable = True
 
@@ -542,7 +545,7 @@ class StopThenPause:
         return decisions.get(trial.number)
 
 
-def test_what_will_not_go_on_is_discarded_after_it_was_closed(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stopped_trial_is_discarded_after_its_generator_is_closed(caplog: pytest.LogCaptureFixture) -> None:
     evaluator = Keeping()
     study = study_of(evaluator=evaluator, stop=StopThenPause())
     study.run(trials=4)
@@ -552,7 +555,7 @@ def test_what_will_not_go_on_is_discarded_after_it_was_closed(caplog: pytest.Log
     assert "failed to discard trial 0" in caplog.text
 
 
-def test_what_a_killed_process_left_is_discarded_by_the_next_run() -> None:
+def test_the_next_run_discards_the_files_of_a_killed_process() -> None:
     evaluator = Keeping()
     study = study_of(evaluator=evaluator)
     study.tell(study.ask(), Failure("error", "and then the process was killed"))
@@ -562,7 +565,7 @@ def test_what_a_killed_process_left_is_discarded_by_the_next_run() -> None:
 
 
 class Flaky(MemoryStore):
-    """Fails to write the first heartbeat."""
+    """A store that fails to write the first heartbeat."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -578,17 +581,15 @@ class Flaky(MemoryStore):
         return super().append(study, records)
 
 
-def test_a_heartbeat_that_fails_is_not_the_last(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_heartbeats_continue_after_one_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(liveness, "LEASE_SECONDS", 0.02)
     store = Flaky()
     study_of(store=store).run(lambda _: float(store.beaten.wait(30)), trials=1)
     assert store.beaten.is_set()
-    assert "No heartbeat could be written: The disk is full." in caplog.text
+    assert "Could not write a heartbeat: The disk is full." in caplog.text
 
 
-def test_what_cannot_work_is_told_before_the_first_trial() -> None:
+def test_check_raises_before_the_first_trial() -> None:
     study = study_of(space={"y": Float(0, 1)}, evaluator=Concluding())
     with pytest.raises(UsageError, match="there is no such thing"):
         study.run(trials=1)
@@ -596,7 +597,7 @@ def test_what_cannot_work_is_told_before_the_first_trial() -> None:
 
 
 class Watcher:
-    """Observes, and looks at the study while it does."""
+    """An observer that reads the study."""
 
     def __init__(self, study: Callable[[], Study]) -> None:
         self.study = study
@@ -623,7 +624,7 @@ class Watcher:
         self.saw.append(("end", reason))
 
 
-def test_observers_are_told_in_order_and_may_look() -> None:
+def test_observers_are_called_in_order_and_may_read_the_study() -> None:
     plugins = Plugins()
     study = study_of(plugins=plugins)
     watcher = Watcher(lambda: study)
@@ -636,8 +637,8 @@ def test_observers_are_told_in_order_and_may_look() -> None:
     ]
 
 
-def test_who_waits_long_takes_the_lock_seldom_and_is_hardly_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reproducible study with two workers, of which the other one holds a trial for a minute."""
+def test_a_long_wait_takes_the_lock_rarely_and_ends_promptly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reproducible study with two workers, of which the other one runs a trial for a minute."""
     study = study_of(reproducible=True)
     study.workers = 2
     other = study.decisions.claim("h:1:1", None)
@@ -655,13 +656,13 @@ def test_who_waits_long_takes_the_lock_seldom_and_is_hardly_late(monkeypatch: py
     study.evaluator = study.plugins.make("evaluator", lambda _: 1.0)
     Worker(study, 3)("me")
     assert len(study.trials) == 3
-    assert len(naps) < 300  # a hundred in a second they were
+    assert len(naps) < 300  # short naps only would be a hundred per second
     assert all(nap <= 0.01 + 0.11 * sum(naps[:i]) for i, nap in enumerate(naps))
     assert max(naps) <= 0.25
 
 
-def test_looking_from_an_observer_does_not_disturb_the_replay() -> None:
-    """With ``reuse`` two records are written at once; an observer that looks must not have one replayed twice."""
+def test_reading_the_study_in_an_observer_does_not_disturb_the_replay() -> None:
+    """With ``reuse`` two records are written at once. Neither may be replayed twice if an observer reads the study."""
 
     class Constant:
         def suggest(self, history: History, rng: Generator) -> Params:
@@ -683,7 +684,7 @@ class Clumsy:
         raise RuntimeError("clumsy")
 
 
-def test_an_observer_that_raises_is_told_of_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_raises_is_reported_once_and_disabled(caplog: pytest.LogCaptureFixture) -> None:
     plugins = Plugins()
     plugins.register(Clumsy(), "clumsy")
     study = study_of(plugins=plugins)
@@ -691,11 +692,11 @@ def test_an_observer_that_raises_is_told_of_once_and_left_out(caplog: pytest.Log
         study.run(lambda _: 1.0, trials=4)
     assert len(study.trials) == 4
     assert [r.getMessage() for r in caplog.records] == [
-        "The plugin clumsy failed in hpt_trial_started and is left out from now on."
+        "The plugin clumsy failed in hpt_trial_started and is not called again."
     ]
 
 
-def test_each_end_of_a_trial_is_logged_for_those_who_want_to_read_along(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_end_of_a_trial_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def evaluate(params: Params, trial: TrialContext) -> float:
         if trial.number == 1:
             raise ValueError("too big")
@@ -703,7 +704,7 @@ def test_each_end_of_a_trial_is_logged_for_those_who_want_to_read_along(caplog: 
 
     study = study_of()
     study.run(evaluate, trials=1)
-    assert not caplog.records  # nothing is told unasked
+    assert not caplog.records  # nothing is logged by default
     with caplog.at_level(logging.INFO, "hpt"):
         study.run(evaluate, trials=3)
     one, two = study.trials[1:]
@@ -735,13 +736,13 @@ def test_a_plugin_may_wrap_or_replace_the_evaluation() -> None:
 
 
 class Here:
-    """Runs its one worker in this process."""
+    """An executor that runs its one worker in this process."""
 
     def run(self, worker: Any, count: int, lost: object) -> None:
         worker("here")
 
 
-def test_a_registered_plugin_whose_evaluation_other_processes_lack_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_registered_wrapper_that_other_processes_lack_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     plugins = Plugins()
     plugins.register(Doubling())
     plugins.register(Watcher(lambda: study), "observer")
@@ -750,11 +751,11 @@ def test_a_registered_plugin_whose_evaluation_other_processes_lack_is_told(caplo
     assert not caplog.messages
     study.run(lambda p: p["x"], trials=3, workers=2)
     (told,) = caplog.messages
-    assert "go without the hpt_evaluate of the plugin 'Doubling' that this program registered" in told
+    assert "do not use the hpt_evaluate hook of the plugin 'Doubling', which this program registered" in told
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_one_worker_is_run_here_unless_the_executor_is_for_elsewhere(elsewhere: bool) -> None:
+def test_one_worker_runs_in_this_process_unless_the_executor_is_elsewhere(elsewhere: bool) -> None:
     class Noting(Here):
         def run(self, worker: Any, count: int, lost: object) -> None:
             asked.append(count)
@@ -762,7 +763,7 @@ def test_one_worker_is_run_here_unless_the_executor_is_for_elsewhere(elsewhere: 
 
     asked: list[int] = []
     executor = Noting()
-    executor.elsewhere = elsewhere  # type: ignore[attr-defined] # optional
+    executor.elsewhere = elsewhere  # type: ignore[attr-defined] # an optional attribute
     study_of(executor=executor).run(lambda p: p["x"], trials=2)
     assert asked == ([1] if elsewhere else [])
 
@@ -778,7 +779,7 @@ def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:
     assert [t.state for t in study.trials] == [State.WAITING]
 
 
-def test_files_of_a_trial_lie_beside_the_store(tmp_path: Path) -> None:
+def test_the_files_of_a_trial_are_beside_the_store(tmp_path: Path) -> None:
     class WithFolder(MemoryStore):
         folder = tmp_path
 
@@ -794,14 +795,14 @@ def test_files_of_a_trial_lie_beside_the_store(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_recorded_of_a_run_that_cannot_begin() -> None:
+def test_a_run_that_cannot_start_records_nothing() -> None:
     store = MemoryStore()
     with pytest.raises(UsageError):
         Study({"x": Float(0, 1)}, sampler=Uniform(), store=store).run()
     assert list(store.read("study")) == list[Record]()
 
 
-def test_failing_alike_at_once_is_an_error_with_the_traceback() -> None:
+def test_equal_failures_at_the_start_raise_an_error_with_the_traceback() -> None:
     with pytest.raises(NothingSucceededError, match="ZeroDivisionError"):
         study_of().run(lambda _: 1 / 0, trials=5)
 
@@ -820,7 +821,7 @@ def test_no_more_workers_are_started_than_there_are_trials() -> None:
     assert started == [3]
 
 
-def test_a_worker_belongs_to_the_process_that_runs_the_study_whatever_its_executor_calls_it() -> None:
+def test_a_worker_is_owned_by_the_process_that_runs_the_study() -> None:
     class InTurn:
         def run(self, worker: Callable[[str], str], count: int, lost: Callable[[str, Failure], bool]) -> None:
             assert study.decisions.claim(f"{liveness.this_process()}/worker-0", 4)  # and dies
@@ -844,7 +845,7 @@ def test_a_worker_belongs_to_the_process_that_runs_the_study_whatever_its_execut
 
 
 class Around:
-    """Tracks a trial, as a plugin does that wraps its evaluation."""
+    """Wraps the evaluation, as a tracking plugin does."""
 
     def __init__(self, gives_back: bool) -> None:
         self.gives_back = gives_back
@@ -866,7 +867,7 @@ def test_a_traceback_begins_with_the_evaluation_also_behind_a_plugin() -> None:
     assert "test_worker.py" in failure.detail
 
 
-def test_a_plugin_that_keeps_the_result_is_named() -> None:
+def test_a_wrapper_that_drops_the_result_is_named() -> None:
     plugins = Plugins()
     plugins.register(Around(gives_back=False), "around")
     study = study_of(plugins=plugins)
@@ -874,13 +875,13 @@ def test_a_plugin_that_keeps_the_result_is_named() -> None:
     failure = study.trials[0].failure
     assert failure is not None
     assert failure.kind == "invalid-value"
-    assert "a plugin around it (around), returned nothing" in failure.message
+    assert "a plugin that wraps it (around), returned None" in failure.message
 
 
-# --- what components say beforehand ---------------------------------------------------------------
+# --- checks before the first trial ----------------------------------------------------------------
 
 
-def test_a_check_that_fails_is_the_fault_of_its_component() -> None:
+def test_an_exception_in_check_is_an_error_of_its_component() -> None:
     class Checks:
         def check(self, space: Space) -> None:  # lacks the objectives
             pass
@@ -895,7 +896,7 @@ def test_a_check_that_fails_is_the_fault_of_its_component() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("evidence", "epochs"), ("steps", 0), ("steps", 2.0), ("steps", "3"), ("resumable", "yes")]
 )
-def test_what_an_evaluator_declares_is_looked_at_beforehand(name: str, value: Any) -> None:
+def test_the_declarations_of_an_evaluator_are_checked_beforehand(name: str, value: Any) -> None:
     class Declares:
         def evaluate(self, trial: TrialContext) -> float:
             return 1.0

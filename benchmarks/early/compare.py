@@ -1,14 +1,15 @@
-"""Searches that stop trials early, against each other: how soon is one as good as another is in the end?
+"""Comparison of searches that stop trials early: how soon does one reach the final loss of another?
 
     python benchmarks/early/compare.py [--tables FOLDER] [--seeds 10] [--budget 20] [--only WORDS]
 
-The budget is that of so many whole trainings; it is counted in steps (epochs, boosting rounds, or folds), so a busy
-machine changes nothing; whatever pauses a training goes on where it was. A search is as good as the lowest loss among
-its *whole* trainings so far. Printed for each workload: the final loss of each search (median over seeds, and
-quartiles) and the processor time of the search alone; then for each recipe of hpt's and each peer the *ratio*: steps
-that hpt needs for the peer's final loss, over the steps of the whole budget, which is what the peer was given, and over
-those after which the peer had it, which nobody knows beforehand. That is the median over seeds, its 95 % interval by
-the bootstrap, and how often hpt did not get there within the budget, which counts as infinity. The target is 0.5.
+The budget is a number of whole trainings and is counted in steps (epochs, boosting rounds, or folds), so the load of
+the machine does not matter; a paused training resumes where it was. The result of a search is the lowest loss among its
+*whole* trainings so far. Printed for each workload are the final loss of each search (median and quartiles over seeds)
+and the processor time of the search alone. Then for each hpt recipe and each peer the *ratio* is printed: the steps
+that hpt needs for the peer's final loss, divided by the whole budget (which the peer was given), and by the steps after
+which the peer had that loss (which is not known beforehand). The ratio is the median over seeds, with its 95 %
+bootstrap interval and the number of seeds in which hpt did not get there within the budget, which count as infinity.
+The target is 0.5.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ASHA = {"use": "asha", "min_resource": 1}
 
 
 def curve_searches() -> dict[str, Search]:
-    """For trials that report a curve; hpt's begin with ``hpt``."""
+    """Searches for trials that report a curve; the names of hpt's begin with ``hpt``."""
     ours: dict[str, tuple[str, list[dict[str, object]]]] = {
         "hpt tpe": ("tpe", []),
         "hpt tpe asha": ("tpe", [ASHA]),
@@ -66,7 +67,7 @@ def curve_searches() -> dict[str, Search]:
 
 
 def fold_searches() -> dict[str, Search]:
-    """For trials that report folds."""
+    """Searches for trials that report folds."""
     ours: dict[str, tuple[str, list[dict[str, object]]]] = {
         "hpt tpe": ("tpe", []),
         "hpt tpe folds": ("tpe", [{"use": "folds"}]),
@@ -105,12 +106,12 @@ def searched(search: Search, meter: Meter, seed: int) -> tuple[list[tuple[float,
 
 
 def steps_to(improvements: list[tuple[float, float]], loss: float) -> float:
-    """Steps until a search was as good as that."""
+    """Steps until a search had reached ``loss``."""
     return next((spent for spent, found in improvements if found <= loss), math.inf)
 
 
 def compared(ours: Runs, theirs: Runs, budget: float | None) -> str:
-    """The ratio of the steps to the other's final loss, over seeds; over its budget, or (None) over its own steps."""
+    """The ratio of steps to the other's final loss, over ``budget`` or, if None, over the other's own steps."""
     pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if b]
     ratios = np.array([steps_to(a, b[-1][1]) / (budget or b[-1][0]) for a, b in pairs])
     rng = np.random.default_rng(0)
@@ -121,7 +122,7 @@ def compared(ours: Runs, theirs: Runs, budget: float | None) -> str:
 
 
 def compare(title: str, tables: Path, seeds: int, budget: int, only: str) -> None:
-    """Run all searches on a workload, and print how they stand to each other."""
+    """Run all searches on a workload and print their comparison."""
     name, folds, searches = WORKLOADS[title]
     table, results = load(name, tables), {}
     print(f"\n{title}: {seeds} seeds, a budget of {budget} whole trainings")
@@ -160,7 +161,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=Path("early-tables"), help="where the trained curves are kept")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--budget", type=int, default=20, help="whole trainings")
-    parser.add_argument("--only", default="", help="only the recipes of hpt with these words")
+    parser.add_argument("--only", default="", help="only hpt recipes whose name has these words")
     parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
     options = parser.parse_args()
     logging.getLogger("hpt").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The searches that are compared, each on a meter: hpt's recipes, its peers, and what needs no library."""
+"""The searches that are compared, each on a meter: hpt's recipes, its peers, and simple baselines."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["Meter", "SpentError", "halving_cv", "hpt_search", "one_step", "optun
 
 
 class SpentError(KeyboardInterrupt):
-    """The budget is used up; an interrupt, as nothing else ends a study in the middle of a trial."""
+    """The budget is spent; a KeyboardInterrupt, as nothing else ends a study in the middle of a trial."""
 
 
 @attrs.define
 class Meter:
-    """Counts the steps that a search pays for, and notes the result of each whole training.
+    """Counts the steps that a search pays for, and records the result of each whole training.
 
     Attributes:
         table: The workload.
         folds: Whether a step is a fold trained to its end (else one epoch or round on all folds).
-        budget: Steps that may be paid for.
-        spent: Steps so far.
+        budget: Number of steps that may be spent.
+        spent: Number of steps spent so far.
         found: (steps spent by then, loss) of each whole training.
     """
 
@@ -42,16 +42,16 @@ class Meter:
 
     @property
     def steps(self) -> int:
-        """Steps of a whole training."""
+        """Number of steps of a whole training."""
         return self.table.losses.shape[-2] if self.folds else STEPS
 
     def losses(self, params: Any) -> NDArray[np.float64]:
-        """What each step of a training tells."""
+        """The loss after each step of a training."""
         losses = self.table.at(params)
         return losses[:, -1] if self.folds else losses.mean(axis=0)
 
     def train(self, params: Any, start: int = 0) -> Iterator[float]:
-        """Go on with a training behind a step; each step is paid for before it tells its loss."""
+        """Resume a training after step ``start``; each step is paid for before its loss is yielded."""
         losses = self.losses(params)
         for step in range(start + 1, self.steps + 1):
             self.pay(1)
@@ -63,7 +63,7 @@ class Meter:
         """Pay for steps.
 
         Raises:
-            SpentError: If the budget does not reach.
+            SpentError: If the budget is exceeded.
         """
         self.spent += steps
         if self.spent > self.budget:
@@ -94,7 +94,7 @@ def optuna_search(meter: Meter, seed: int, pruner: str, options: dict[str, Any])
     warnings.simplefilter("ignore")
     made = getattr(optuna.pruners, pruner)(**options)
     sampler = optuna.samplers.TPESampler(seed=seed)
-    study = optuna.create_study(study_name=f"study {seed}", sampler=sampler, pruner=made)  # brackets go by the name
+    study = optuna.create_study(study_name=f"study {seed}", sampler=sampler, pruner=made)  # brackets depend on the name
     ends = _ends(meter.table.name)
     while True:
         trial = study.ask()
@@ -111,7 +111,7 @@ def optuna_search(meter: Meter, seed: int, pruner: str, options: dict[str, Any])
         value = float(np.mean(told)) if meter.folds else told[-1]
         if len(told) < meter.steps and not meter.folds:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:  # as the documentation of WilcoxonPruner has it: a pruned trial is told with its mean so far
+        else:  # as documented for WilcoxonPruner: a pruned trial is told with its mean so far
             study.tell(trial, value)
 
 
@@ -132,7 +132,7 @@ def random_search(meter: Meter, seed: int) -> None:
 
 
 def one_step(meter: Meter, seed: int, kept: int) -> None:
-    """One step each, then the best few to the end (Egele et al. 2023, arXiv 2307.15422)."""
+    """One step for each configuration, then the best few to the end (Egele et al. 2023, arXiv 2307.15422)."""
     count = int(meter.budget) - kept * (meter.steps - 1)
     tried = []
     for params, _ in zip(_drawn(meter, seed), range(count), strict=False):
@@ -143,7 +143,7 @@ def one_step(meter: Meter, seed: int, kept: int) -> None:
 
 
 def halving_cv(meter: Meter, seed: int) -> None:
-    """scikit-learn's HalvingRandomSearchCV with the rounds as its resource: each of its rungs trains anew."""
+    """scikit-learn's HalvingRandomSearchCV with rounds as its resource: each rung trains from scratch."""
     rungs = [1, 3, 9, 27]
     share = int(meter.budget // sum(3 ** (3 - i) * r for i, r in enumerate(rungs)))
     survivors = [params for params, _ in zip(_drawn(meter, seed), range(27 * max(1, share)), strict=False)]

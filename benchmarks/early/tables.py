@@ -1,11 +1,11 @@
-"""Learning curves over two small spaces, trained once on a grid: then any search is a look-up.
+"""Learning curves over two small spaces, trained once on a grid, so that any search is a look-up.
 
 - ``cnn``: the network of examples/cnn_digits on 600 of its images, 27 epochs; the validation loss after each.
 - ``boosting``: gradient boosting on breast cancer, 27 rounds on 5 folds; the log loss after each.
 
-A configuration is given by where each parameter stands among its levels, 0 for the first. The parameters in `BETWEEN`
-may stand between two levels: the logarithm of the loss is interpolated there. So the spaces are as large as real ones,
-and what a step yields is what was once trained.
+A configuration gives the index of each parameter among its levels, from 0. The parameters in `BETWEEN` may lie between
+two levels, where the logarithm of the loss is interpolated. So the spaces are as large as real ones, while every loss
+comes from a training.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Table:
     """One workload.
 
     Attributes:
-        name: Which.
-        losses: An axis for each parameter, then (folds, steps).
+        name: The name of the workload.
+        losses: An axis for each parameter, followed by (folds, steps).
     """
 
     name: str
@@ -64,7 +64,7 @@ class Table:
 
 
 def load(name: str, folder: Path) -> Table:
-    """Read a table, and train what it needs where it is not there yet."""
+    """Read a table; train it first if it does not exist."""
     path = folder / f"{name}.npz"
     if not path.exists():
         build(name, path)

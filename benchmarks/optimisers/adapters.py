@@ -1,6 +1,6 @@
-"""The peers behind the one face that the loop knows (`peers.Optimiser`), each with its own defaults.
+"""Adapters of the peers to the interface `peers.Optimiser`, each with the defaults of its package.
 
-Their packages are imported where they are needed, as none of them has to be there.
+The packages are imported lazily, as all of them are optional.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Ax", "BayesOpt", "Hebo", "Skopt", "Smac", "optuna_gp", "optuna_tpe"]
 
 
 class OptunaStudy:
-    """An Optuna sampler; conditions are met by not suggesting what is inactive, as its users do."""
+    """An Optuna sampler; inactive parameters are not suggested, as in a define-by-run objective."""
 
     def __init__(self, sampler: Any, space: hpt.Space) -> None:
         import optuna
@@ -37,7 +37,7 @@ class OptunaStudy:
                 params[name] = _suggest(trial, name, parameter)
         return trial, params
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
         self._study.enqueue_trial({name: params[name] for name in self._space.active(params)})
         return self.ask()[0]
@@ -55,14 +55,14 @@ def _suggest(trial: Any, name: str, parameter: Any) -> Any:
     return trial.suggest_categorical(name, list(parameter.choices))
 
 
-def optuna_tpe(space: hpt.Space, seed: int, trials: int) -> OptunaStudy:  # noqa: ARG001 - as all
+def optuna_tpe(space: hpt.Space, seed: int, trials: int) -> OptunaStudy:  # noqa: ARG001 - common signature
     """Optuna's default."""
     import optuna
 
     return OptunaStudy(optuna.samplers.TPESampler(seed=seed), space)
 
 
-def optuna_gp(space: hpt.Space, seed: int, trials: int) -> OptunaStudy:  # noqa: ARG001 - as all
+def optuna_gp(space: hpt.Space, seed: int, trials: int) -> OptunaStudy:  # noqa: ARG001 - common signature
     """Optuna's Gaussian process."""
     import optuna
 
@@ -71,41 +71,41 @@ def optuna_gp(space: hpt.Space, seed: int, trials: int) -> OptunaStudy:  # noqa:
 
 
 class BayesOpt:
-    """The package bayes_opt: five random points first, as its ``maximize`` does.
+    """The package bayes_opt: five random points first, as in its ``maximize``.
 
-    It gets the unit cube: log scales are transformed, integers and categories are rounded, as its users long did. Its
-    own integers and categories are marked experimental, and take seconds for a suggestion.
+    It gets the unit cube: log scales are transformed, integers and categories are rounded, as was long common practice.
+    Its own integers and categories are marked experimental, and a suggestion with them takes seconds.
     """
 
-    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - as all
+    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - common signature
         from bayes_opt import BayesianOptimization  # type: ignore[import-not-found,unused-ignore] # optional
 
         self._space = space
-        self._told = 0
+        self._count = 0
         bounds = dict.fromkeys(space.columns, (0.0, 1.0))
         self._optimiser = BayesianOptimization(None, bounds, random_state=seed, verbose=0, allow_duplicate_points=True)
 
     def ask(self) -> tuple[Any, hpt.Params]:
         """See `peers.Optimiser`."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the kernel's fit
-            point = self._optimiser.random_sample(1)[0] if self._told < 5 else self._optimiser.suggest()
+            warnings.simplefilter("ignore")  # about the fit of the kernel
+            point = self._optimiser.random_sample(1)[0] if self._count < 5 else self._optimiser.suggest()
         return point, self._space.from_unit([point[name] for name in self._space.columns])
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
         return {name: self._space[name].to_unit(params[name]) for name in self._space.columns}
 
     def tell(self, token: Any, value: float) -> None:
         """See `peers.Optimiser`."""
-        self._told += 1
+        self._count += 1
         self._optimiser.register(token, -value)
 
 
 class Skopt:
     """scikit-optimize's Gaussian process."""
 
-    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - as all
+    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - common signature
         from skopt import Optimizer  # type: ignore[import-not-found,import-untyped,unused-ignore] # optional
         from skopt import space as kinds
 
@@ -131,7 +131,7 @@ class Skopt:
                 params[name] = min(max(params[name], parameter.low), parameter.high)  # type: ignore[attr-defined]
         return point, params
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
         return [params[name] for name in self._space.names]
 
@@ -141,7 +141,7 @@ class Skopt:
 
 
 class Smac:
-    """SMAC3's facade for hyperparameters: a random forest. It knows conditions."""
+    """SMAC3's facade for hyperparameter optimisation: a random forest. It supports conditions."""
 
     def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:
         import ConfigSpace  # type: ignore[import-not-found,import-untyped,unused-ignore] # optional
@@ -166,7 +166,7 @@ class Smac:
         info = self._smac.ask()
         return info, dict(info.config)
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
         from ConfigSpace import Configuration
         from smac.runhistory import TrialInfo  # type: ignore[import-not-found,import-untyped,unused-ignore] # optional
@@ -182,8 +182,8 @@ class Smac:
 
 
 def _never(config: Any, seed: int = 0) -> float:
-    """The function that SMAC wants to see; it is never called, as every value is told."""
-    raise AssertionError(f"SMAC evaluated {config!r} (seed {seed}) by itself, but its values are told.")
+    """The target function that SMAC requires; it is never called, as all values are passed to `tell`."""
+    raise AssertionError(f"SMAC evaluated {config!r} (seed {seed}) itself, although all values are passed to tell().")
 
 
 def _config_parameter(kinds: Any, name: str, parameter: Any) -> Any:
@@ -194,15 +194,15 @@ def _config_parameter(kinds: Any, name: str, parameter: Any) -> Any:
 
 
 class Hebo:
-    """HEBO; it draws from the global generators, which are seeded here."""
+    """HEBO, which draws from the global generators; they are seeded here."""
 
-    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - as all
+    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - common signature
         import torch
         from hebo.design_space.design_space import DesignSpace  # type: ignore[import-not-found,unused-ignore]
         from hebo.optimizers.hebo import HEBO  # type: ignore[import-not-found,unused-ignore] # optional
 
         warnings.simplefilter("ignore")
-        np.random.seed(seed)  # noqa: NPY002 - it has no other
+        np.random.seed(seed)  # noqa: NPY002 - HEBO uses no other generator
         torch.manual_seed(seed)
         design = DesignSpace().parse([_hebo_parameter(name, p) for name, p in space.parameters.items()])
         self._space = space
@@ -217,7 +217,7 @@ class Hebo:
                 params[name] = min(max(params[name], parameter.low), parameter.high)  # type: ignore[attr-defined]
         return frame, params
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
         import pandas as pd
 
@@ -236,9 +236,9 @@ def _hebo_parameter(name: str, parameter: Any) -> dict[str, Any]:
 
 
 class Ax:
-    """Ax with the generation strategy that it chooses itself."""
+    """Ax with its default generation strategy."""
 
-    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - as all
+    def __init__(self, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - common signature
         from ax.api.client import Client  # type: ignore[import-not-found,unused-ignore] # optional
 
         logging.disable(logging.WARNING)
@@ -253,7 +253,7 @@ class Ax:
         ((index, params),) = self._client.get_next_trials(1).items()
         return index, dict(params)
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
         return self._client.attach_trial(params)
 

@@ -1,4 +1,4 @@
-"""All problems by family, and the suites: which of them are run together."""
+"""All problems by family, and the suites of problems that are run together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SUITES = {
 
 
 def problems(families: list[str], suite: str) -> list[Problem]:
-    """The problems of the families that are in the suite, in order; what a missing package holds is left out."""
+    """The problems of the suite in these families, in order; problems of missing packages are left out."""
     wanted = SUITES[suite]
     found = [problem for family in families for problem in FAMILIES[family]()]
     return [problem for problem in found if wanted is None or problem.name in wanted]

@@ -1,4 +1,4 @@
-"""Problems that are real: the cross-validated error of scikit-learn's models on the data it ships."""
+"""Real problems: the cross-validated error of scikit-learn models on the data sets of scikit-learn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _error(make: Callable[[Params], Any], data: str, params: Params) -> float:
 
     X, y = _dataset(data)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a bad configuration that does not converge is a fair part of the problem
+        warnings.simplefilter("ignore")  # configurations that do not converge are part of the problem
         return float(1 - cross_val_score(make(params), X, y, cv=3, error_score=0.0).mean())
 
 
@@ -132,7 +132,7 @@ _PIPELINE = {
 
 
 def models() -> Iterator[Problem]:
-    """Five kinds of models on three data sets, of 500 rows at most; none where scikit-learn is not installed."""
+    """Five kinds of models on three data sets of at most 500 rows; none if scikit-learn is not installed."""
     try:
         import sklearn  # noqa: F401 - is it there?
     except ImportError:

@@ -1,7 +1,7 @@
-"""Who is compared: hpt's samplers and the peers that are installed here; and how each of them is driven.
+"""The optimisers that are compared (hpt's samplers and the installed peers), and the loop that drives them.
 
-Everyone is asked and told in the same loop, and the CPU time of that is taken. A peer that knows no conditions gets the
-flat space: it proposes all parameters, and the inactive ones are not looked at, as its users would do.
+All optimisers run in the same ask-and-tell loop, and the CPU time of their calls is measured. A peer that does not
+support conditions gets the flat space: it proposes all parameters, and the inactive ones are ignored.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["Entry", "Optimiser", "drive", "optimisers"]
 
 
 class Optimiser(Protocol):
-    """What the loop needs of an optimiser; a token is whatever it wants to get back with the value."""
+    """The interface of an optimiser; a token is any object that it wants returned with the value."""
 
     def ask(self) -> tuple[Any, hpt.Params]:
-        """The next point: its token and its parameters, inactive ones included or not."""
+        """The next point: its token and its parameters, with or without inactive ones."""
 
-    def given(self, params: hpt.Params) -> Any:
-        """Take a point that the optimiser did not choose; its token. ``params`` has inactive ones, too."""
+    def add_point(self, params: hpt.Params) -> Any:
+        """Add a point that the optimiser did not choose, and return its token. ``params`` includes inactive ones."""
 
     def tell(self, token: Any, value: float) -> None:
-        """The value of a point, smaller is better."""
+        """Record the value of a point, smaller is better."""
 
 
 @attrs.frozen
@@ -46,7 +46,7 @@ class Entry:
     Attributes:
         make: (space, seed, trials) -> a new optimiser.
         version: The version of its package.
-        parallel: Whether several points may be asked for before the first of them is told.
+        parallel: Whether several points may be pending at the same time.
     """
 
     make: Callable[[hpt.Space, int, int], Optimiser]
@@ -57,7 +57,7 @@ class Entry:
 class HptOptimiser:
     """One of hpt's samplers, by name."""
 
-    def __init__(self, sampler: str, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - as all
+    def __init__(self, sampler: str, space: hpt.Space, seed: int, trials: int) -> None:  # noqa: ARG002 - common signature
         self._study = hpt.Study(space, sampler=sampler, seed=seed)
 
     def ask(self) -> tuple[Any, hpt.Params]:
@@ -65,7 +65,7 @@ class HptOptimiser:
         trial = self._study.ask()
         return trial, trial.params
 
-    def given(self, params: hpt.Params) -> Any:
+    def add_point(self, params: hpt.Params) -> Any:
         """See `Optimiser`."""
         self._study.enqueue({name: params[name] for name in self._study.space.active(params)})
         return self._study.ask()
@@ -81,16 +81,16 @@ def drive(
     """Run one optimiser on one problem.
 
     Args:
-        entry: Who.
-        problem: On what.
-        trials: How many points are evaluated.
-        seed: Of the optimiser, and of the durations where there are several workers.
-        first: ``default``: the first point is the middle of the space, for everyone. ``none``: everyone begins as it
-            likes; what an optimiser may take for the default, as hpt's samplers do, is a random point.
-        workers: How many evaluations run at the same time; their durations are simulated, log-normal with sigma 0.5.
+        entry: The optimiser.
+        problem: The problem.
+        trials: Number of points to evaluate.
+        seed: Seed of the optimiser and, with several workers, of the durations.
+        first: ``default``: the first point of every optimiser is the middle of the space. ``none``: every optimiser
+            chooses its first point; the declared defaults, which hpt's samplers begin with, are random points.
+        workers: Number of simultaneous evaluations; their durations are simulated, log-normal with sigma 0.5.
 
     Returns:
-        The values in the order in which they became known, and the CPU seconds that the optimiser itself took.
+        The values in the order in which they became known, and the CPU seconds of the optimiser itself.
     """
     rng = np.random.default_rng(seed)
     space = hpt.Space(problem.space)
@@ -107,7 +107,7 @@ def drive(
             values.append(value)
             clock(optimiser.tell, token, value)
         if number == 0 and first == "default":
-            token, params = clock(optimiser.given, middle), middle
+            token, params = clock(optimiser.add_point, middle), middle
         else:
             token, params = clock(optimiser.ask)
         params = space.validate({name: params[name] for name in space.active(params)})
@@ -117,7 +117,7 @@ def drive(
 
 
 class _Clock:
-    """Calls, and adds up the CPU seconds of this process that they take."""
+    """Calls functions and adds up their CPU seconds in this process."""
 
     spent = 0.0
 
@@ -146,11 +146,11 @@ PEERS = {
     "hebo": ("HEBO", ("hebo",), "Hebo", False),
     "ax": ("ax-platform", ("ax",), "Ax", False),
 }
-"""Name -> the distribution, the modules that must be there, its maker in adapters.py, whether it runs in parallel."""
+"""Name -> distribution, required modules, factory in adapters.py, whether it supports several workers."""
 
 
 def optimisers() -> dict[str, Entry]:
-    """Every optimiser that can be run here, by name."""
+    """Every installed optimiser, by name."""
     found: dict[str, Entry] = {}
     known = hpt.Study({"x": [0, 1]}, sampler="random").plugins.names("sampler")
     for name in HPT:

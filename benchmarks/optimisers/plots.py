@@ -1,4 +1,4 @@
-"""Pictures of raw rows (needs matplotlib): regret against trials by family, and time against the number of trials."""
+"""Plots of the raw rows (needs matplotlib): regret against trials by family, and time against known trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OURS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#000080")
 
 
 def draw(rows: Rows, curves: Curves, speeds: Path | None, folder: Path) -> None:
-    """Write ``optimisers-regret.svg``, and ``optimisers-speed.svg`` where times are given."""
+    """Write ``optimisers-regret.svg`` and, if times are given, ``optimisers-speed.svg``."""
     import matplotlib as mpl  # type: ignore[import-not-found,unused-ignore] # optional
 
     mpl.use("svg")
@@ -31,7 +31,7 @@ def draw(rows: Rows, curves: Curves, speeds: Path | None, folder: Path) -> None:
 
 
 def styles(names: list[str]) -> dict[str, dict[str, Any]]:
-    """Hpt's samplers have whole lines in strong colours, peers broken ones."""
+    """Line styles: hpt's samplers solid in strong colours, peers dashed."""
     ours = [name for name in names if name.startswith("hpt-")]
     others = [name for name in names if name not in ours]
     found: dict[str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ def styles(names: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def draw_regret(families: dict[str, str], curves: Curves, path: Path) -> None:
-    """Mean regret of each family against trials, of all who ran everything."""
+    """Mean regret of each family against trials, for all optimisers that ran everything."""
     import matplotlib.pyplot as plt  # type: ignore[import-not-found,unused-ignore] # optional
 
     _, cut = stages(curves)[0]

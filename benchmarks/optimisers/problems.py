@@ -1,4 +1,4 @@
-"""What a problem is, and the problems that are formulas: analytic ones, mixed and conditional ones, COCO's bbob."""
+"""The class of all problems, and the problems given by formulas: analytic, mixed and conditional ones, COCO's bbob."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Problem:
     """One problem.
 
     Attributes:
-        family: Which family it belongs to.
+        family: The family that it belongs to.
         name: Its name.
         space: Parameters by name.
         function: Configuration -> value, smaller is better.
-        optimum: The lowest value there is, None where nobody knows.
+        optimum: The lowest possible value, None if unknown.
     """
 
     family: str
@@ -77,7 +77,7 @@ def _rosenbrock(params: Params) -> float:
 
 
 def _noisy_quadratic(params: Params) -> float:
-    # The noise is a function of the point, so that every optimiser meets the same problem.
+    # The noise is a function of the point, so that all optimisers have the same problem.
     x = _vector(params, 5)
     digest = hashlib.blake2b(x.tobytes(), digest_size=8).digest()
     noise = np.random.default_rng(int.from_bytes(digest)).normal()
@@ -89,7 +89,7 @@ def _box(count: int, low: float, high: float) -> dict[str, Any]:
 
 
 def analytic() -> Iterator[Problem]:
-    """Smooth and wavy functions of numbers."""
+    """Smooth and multimodal functions of floats."""
     plane = {"x": Float(-5.0, 10.0), "y": Float(0.0, 15.0)}
     yield Problem("analytic", "branin", plane, lambda params: branin(**params), 0.397887)
     yield Problem("analytic", "hartmann6", _box(6, 0.0, 1.0), lambda params: hartmann6(_vector(params, 6)), -3.32237)
@@ -114,7 +114,7 @@ def _mixed_hartmann6(params: Params) -> float:
 
 
 def _conditional_branin(params: Params) -> float:
-    """Branin, 0.4 higher, or a parabola on a scale of its own, or a straight line that misleads at first."""
+    """Three branches: Branin shifted by 0.4, a parabola on a log scale, and a misleading line."""
     if params["form"] == "branin":
         return 0.4 + branin(params["x"], params["y"])
     if params["form"] == "parabola":
@@ -123,7 +123,7 @@ def _conditional_branin(params: Params) -> float:
 
 
 def _branches(params: Params) -> float:
-    """Four models, each with settings of its own; the best is the third."""
+    """Four models, each with its own parameters; the third is the best."""
     model = params["model"]
     if model == "linear":
         return 0.5 + abs(math.log10(params["l2"]) + 2) / 10
@@ -136,7 +136,7 @@ def _branches(params: Params) -> float:
 
 
 def mixed() -> Iterator[Problem]:
-    """The same functions with integers, categories and conditions."""
+    """Variants of the functions with integers, categories and conditions."""
     choices = ("left", "middle", "right", "far")
     yield Problem(
         "mixed",
@@ -177,7 +177,7 @@ def mixed() -> Iterator[Problem]:
 
 
 def bbob() -> Iterator[Problem]:
-    """Functions of the COCO suite in five dimensions (package ``coco-experiment``); none where it is not installed."""
+    """Functions of the COCO suite in five dimensions; none if the package ``coco-experiment`` is not installed."""
     try:
         import cocoex  # type: ignore[import-untyped,import-not-found,unused-ignore] # optional
     except ImportError:

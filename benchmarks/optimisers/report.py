@@ -1,4 +1,4 @@
-r"""Tables of raw rows, as Markdown: on the screen, or into the marked places of a page.
+r"""Make Markdown tables from the raw rows, and print them or insert them at the markers of a page.
 
 python benchmarks/optimisers/report.py rows.csv
 python benchmarks/optimisers/report.py docs/benchmarks/optimisers-rows.csv.gz \
@@ -22,30 +22,30 @@ __all__ = ["tables"]
 
 BUDGETS = (20, 40, 60, 100)
 LEADS = ("hpt-auto", "hpt-bayes")
-"""Who is compared head to head with everyone else."""
+"""The optimisers that are compared head to head with all others."""
 
 SERIAL_TRIALS = 40
-"""The serial regret that several workers are to reach is that after so many trials."""
+"""Number of serial trials whose regret several workers have to reach."""
 
 
 def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table; all columns but the first are numbers."""
+    """A Markdown table; all columns but the first are right-aligned."""
     rule = ["---", *["--:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
 
 
-# --- who is how good -------------------------------------------------------------------------------------
+# --- regret and rank -------------------------------------------------------------------------------------
 
 
 def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
-    """Regret and rank at each budget, on the runs that are common to all that went so far."""
+    """Regret and rank at each budget, on the runs common to all optimisers that reached it."""
     head, columns = ["optimiser"], []
     order: dict[str, float] = {}
     for budget in BUDGETS:
         table = at(curves, budget, keep)
         cells = common(table, list(table))
         if len(table) < max(2, len(curves) / 2) or not cells:
-            continue  # a budget that few of them went to would be another comparison
+            continue  # a budget that few optimisers reached would be another comparison
         values = np.array([[runs[cell] for cell in cells] for runs in table.values()])
         pairs = zip(table, values, ranks(values), strict=True)
         found = {name: (interval(regret, cells), interval(rank, cells)) for name, regret, rank in pairs}
@@ -61,7 +61,7 @@ def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
 
 
 def everyone(curves: Curves) -> str:
-    """A board for each number of seeds, of those who ran that much."""
+    """A board for each number of seeds, with the optimisers that ran them."""
     parts = []
     for seeds, cut in stages(curves):
         cells = common(at(cut, main_budget(cut)), list(cut))
@@ -75,7 +75,7 @@ def _seeds(count: int) -> str:
 
 
 def by_family(rows: Rows, curves: Curves) -> str:
-    """One board for each family, of the stage in which the most take part."""
+    """A board for each family, from the stage with the most optimisers."""
     families = {row.problem: row.family for row in rows.values()}
     seeds, cut = stages(curves)[0]
     shared = {problem for problem, _ in common(at(cut, main_budget(cut)), list(cut))}
@@ -89,7 +89,7 @@ def by_family(rows: Rows, curves: Curves) -> str:
 
 
 def partial_boards(curves: Curves) -> str:
-    """For each optimiser that ran a part only: everyone on the runs that it finished."""
+    """For each optimiser that ran only a part: a board of all optimisers on its runs."""
     table = at(curves, main_budget(curves))
     _, cut = stages(curves)[0]
     parts = []
@@ -103,7 +103,7 @@ def partial_boards(curves: Curves) -> str:
 
 
 def head_to_head(curves: Curves) -> str:
-    """Each lead against everyone, on the runs that both have."""
+    """Each lead against every other optimiser, on the runs that both have."""
     table = at(curves, main_budget(curves))
     head = ["", "against", "runs", "better", "same", "worse", "difference of regret"]
     lines = []
@@ -120,7 +120,7 @@ def head_to_head(curves: Curves) -> str:
 
 
 def by_problem(curves: Curves) -> str:
-    """Mean regret of each problem after `main_budget` trials, the lowest in bold; who ran everything only."""
+    """Mean regret on each problem after `main_budget` trials, the lowest in bold; without incomplete optimisers."""
     _, cut = stages(curves)[0]
     table = at(cut, main_budget(cut))
     names = sorted(table)
@@ -136,7 +136,7 @@ def by_problem(curves: Curves) -> str:
 
 
 def runs(rows: Rows) -> str:
-    """What ran: versions, how much, and the CPU time of the optimiser itself."""
+    """Versions, numbers of runs, and the CPU time of each optimiser itself."""
     serial = [row for row in rows.values() if row.optimiser != SCALE and row.workers == 1]
     lines = []
     for name in sorted({row.optimiser for row in serial}):
@@ -160,7 +160,7 @@ def runs(rows: Rows) -> str:
 
 
 def parallel(rows: Rows) -> str:
-    """How many trials several workers need to the regret that one reaches after `SERIAL_TRIALS`."""
+    """Number of trials that several workers need to reach the regret of one worker after `SERIAL_TRIALS`."""
     lines = []
     serial = regrets(rows)
     for workers in sorted({row.workers for row in rows.values()} - {1}):
@@ -195,7 +195,7 @@ def parallel(rows: Rows) -> str:
 
 
 def speed(path: Path) -> str:
-    """CPU milliseconds of a suggestion and peak memory against the number of trials that are known."""
+    """CPU milliseconds of a suggestion and peak memory against the number of known trials."""
     with path.open(newline="") as file:
         found = list(csv.DictReader(file))
     counts = sorted({int(cells["trials"]) for cells in found})
@@ -209,11 +209,11 @@ def speed(path: Path) -> str:
     return markdown(head, lines)
 
 
-# --- the whole -------------------------------------------------------------------------------------------
+# --- all tables ------------------------------------------------------------------------------------------
 
 
 def blocks(rows: Rows, speeds: Path | None) -> dict[str, str]:
-    """Every table by the name of its place in the page."""
+    """Every table by the name of its marker in the page."""
     curves = regrets(rows)
     found = {
         "runs": runs(rows),
@@ -236,7 +236,7 @@ def tables(rows: Rows, speeds: Path | None = None) -> str:
 
 
 def fill(page: Path, found: dict[str, str]) -> None:
-    """Put each table between ``<!-- table: NAME -->`` and ``<!-- end -->``."""
+    """Insert each table between ``<!-- table: NAME -->`` and ``<!-- end -->``."""
 
     def filled(match: re.Match[str]) -> str:
         return f"{match[1]}\n\n{found[match[2]]}\n\n<!-- end -->"
@@ -246,17 +246,17 @@ def fill(page: Path, found: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Read the command line and do it."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path, help="what run.py wrote")
-    parser.add_argument("--speed", type=Path, help="what speed.py wrote")
-    parser.add_argument("--page", type=Path, help="the page whose tables are replaced")
-    parser.add_argument("--plots", type=Path, help="the folder that plots are written to (needs matplotlib)")
-    parser.add_argument("--pack", type=Path, help="write the rows sorted and packed to this .csv.gz")
+    parser.add_argument("rows", type=Path, help="the file written by run.py")
+    parser.add_argument("--speed", type=Path, help="the file written by speed.py")
+    parser.add_argument("--page", type=Path, help="the page whose tables to replace")
+    parser.add_argument("--plots", type=Path, help="the folder to write plots to (needs matplotlib)")
+    parser.add_argument("--pack", type=Path, help="write the rows, sorted and compressed, to this .csv.gz")
     options = parser.parse_args()
     rows = read(options.rows)
     if not rows:
-        parser.error(f"{options.rows} holds no runs: give the file that run.py wrote.")
+        parser.error(f"{options.rows} holds no runs: give the file written by run.py.")
     if options.pack:
         write(options.pack, rows)
     if options.plots:

@@ -1,9 +1,10 @@
-"""The raw rows: one per run, in a CSV file that several environments add to."""
+"""The raw rows, one per run, in a CSV file that several environments append to."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import attrs
 __all__ = ["SCALE", "Row", "Rows", "append", "read", "write"]
 
 SCALE = "(scale)"
-"""In place of an optimiser: the row holds the ends of a problem's regret."""
+"""Used in place of an optimiser: the row holds the two ends of a problem's regret scale."""
 
 
 @attrs.frozen
@@ -22,13 +23,13 @@ class Row:
     Attributes:
         family: The problem's family.
         problem: Its name.
-        optimiser: Who ran, or `SCALE`.
-        version: Of the optimiser's package.
+        optimiser: The optimiser, or `SCALE`.
+        version: The version of the optimiser's package.
         seed: The seed.
-        workers: How many simulated evaluations ran at the same time.
-        first: What the first point was.
+        workers: Number of simultaneous simulated evaluations.
+        first: How the first point was chosen.
         seconds: CPU seconds of the optimiser itself.
-        values: In the order in which they became known.
+        values: The values in the order in which they became known.
     """
 
     family: str
@@ -43,11 +44,11 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, int, int]:
-        """What is run once only."""
+        """The identity of a run, which is run only once."""
         return self.problem, self.optimiser, self.seed, self.workers
 
     def cells(self) -> list[str]:
-        """The row as it is written."""
+        """The row as cells of the file."""
         *rest, seconds, values = attrs.astuple(self)
         return [*map(str, rest), f"{seconds:.3f}", json.dumps([float(f"{value:.7g}") for value in values])]
 
@@ -59,7 +60,7 @@ _FIELDS = [field.name for field in attrs.fields(Row)]
 
 
 def read(path: Path) -> Rows:
-    """The rows of a file, packed or not; none where there is no file."""
+    """The rows of a file, compressed or not; none if the file does not exist."""
     if not path.exists():
         return {}
     with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
@@ -81,13 +82,13 @@ def read(path: Path) -> Rows:
 
 
 def append(path: Path, rows: Rows, row: Row) -> None:
-    """Add one row, to the file as well.
+    """Append one row to ``rows`` and to the file.
 
     Raises:
-        SystemExit: If the file holds runs that began at another first point, as the two must not be compared.
+        SystemExit: If the file holds runs with another kind of first point, which are not comparable.
     """
     if any(other.first != row.first for other in rows.values()):
-        raise SystemExit(f"{path} holds runs with another --first than {row.first!r}: name another file with --out.")
+        raise SystemExit(f"{path} holds runs with another --first than {row.first!r}: choose another file with --out.")
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
@@ -98,11 +99,9 @@ def append(path: Path, rows: Rows, row: Row) -> None:
 
 
 def write(path: Path, rows: Rows) -> None:
-    """All rows, sorted, packed so that the same rows make the same file."""
+    """Write all rows, sorted and compressed, so that the same rows give the same file."""
     lines = [_FIELDS, *(row.cells() for _, row in sorted(rows.items()))]
     with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed:
-        import io
-
         text = io.TextIOWrapper(packed, newline="", write_through=True)
         csv.writer(text).writerows(lines)
         text.flush()

@@ -1,11 +1,11 @@
-"""Run optimisers on the same problems and seeds, and add each run as a row to a file.
+"""Run optimisers on the same problems and seeds, and append each run as a row to a file.
 
     python benchmarks/optimisers/run.py --suite quick --seeds 1 --trials 40     # minutes; prints the tables
-    python benchmarks/optimisers/run.py --suite page --out rows.csv             # hours; README.md says in which steps
+    python benchmarks/optimisers/run.py --suite page --out rows.csv             # hours; README.md has the steps
     python benchmarks/optimisers/run.py --list
 
-A second call with the same file adds what is missing, so that peers which cannot live in one environment take turns.
-`report.py` makes tables and plots of the file.
+A second call with the same file adds the missing runs, so peers that cannot share an environment can run one after the
+other. `report.py` makes tables and plots from the file.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import hpt_core as hpt
 if TYPE_CHECKING:
     from problems import Problem
 
-RANDOM_POINTS = {"models": 50}  # a real model costs a fit; elsewhere 20,000
+RANDOM_POINTS = {"models": 50}  # where each point costs the fit of a real model; elsewhere 20,000
 
 
 def measure(chosen: list[Problem], names: list[str], options: argparse.Namespace) -> Rows:
-    """Run what is missing, and write each row as it is done; seed by seed, so that a stopped run is a fair one."""
+    """Run what is missing and write each row when it is done; seed by seed, so that an aborted run stays balanced."""
     rows, known = read(options.out), optimisers()
     for seed in range(options.seeds):
         for problem in chosen:
@@ -64,7 +64,7 @@ def measure(chosen: list[Problem], names: list[str], options: argparse.Namespace
 
 
 def scale(problem: Problem, first: str) -> Row:
-    """What regrets are measured by: the lowest value known without the runs, and the median best of ten random ones."""
+    """The scale of a problem's regret: the lowest value known without the runs, and the median best of ten random."""
     space = hpt.Space(problem.space)
     rng = np.random.default_rng(12345)
     count = RANDOM_POINTS.get(problem.family, 20_000)
@@ -75,12 +75,14 @@ def scale(problem: Problem, first: str) -> Row:
 
 
 def main() -> None:
-    """Read the command line and do it."""
+    """Run the command line."""
     known = optimisers()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", choices=SUITES, default="quick", help="which problems")
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="only these of them")
-    parser.add_argument("--problems", nargs="+", help="only these of them")
+    parser.add_argument("--suite", choices=SUITES, default="quick", help="the set of problems")
+    parser.add_argument(
+        "--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="only these families of the suite"
+    )
+    parser.add_argument("--problems", nargs="+", help="only these problems of the suite")
     parser.add_argument("--optimisers", nargs="+", choices=known, default=list(known))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=60)
@@ -89,7 +91,7 @@ def main() -> None:
         "--first", choices=["default", "none"], default="default", help="the first point: see README.md"
     )
     parser.add_argument("--out", type=Path, default=Path("optimisers.csv"))
-    parser.add_argument("--list", action="store_true", help="name the problems and optimisers")
+    parser.add_argument("--list", action="store_true", help="list the problems and optimisers")
     options = parser.parse_args()
     chosen = [p for p in problems(options.families, options.suite) if p.name in (options.problems or [p.name])]
     names = [name for name in options.optimisers if options.workers == 1 or known[name].parallel]

@@ -1,10 +1,10 @@
-"""CPU time of one suggestion, and memory, against the number of trials that are known: ten parameters, one thread.
+"""CPU time of one suggestion, and memory, against the number of known trials: ten parameters, one thread.
 
     python benchmarks/optimisers/speed.py --out speed.csv [--optimisers NAME ...] [--trials 100 500 1000 5000]
 
-Each figure is taken in a process of its own: it tells an optimiser that many random points, lets it suggest one (which
-is not counted: libraries load), tells that, and takes the median CPU time of the next three suggestions with their
-tells. A process that needs more than ``--limit`` CPU seconds in all is given up.
+Each figure is measured in a process of its own. The process tells an optimiser that many random points, asks for a
+suggestion that is not counted (libraries load) and tells its value. The figure is the median CPU time of the next three
+suggestions, each with its tell. A process that needs more than ``--limit`` CPU seconds in all is aborted.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def value_of(params: hpt.Params) -> float:
 
 
 def one(name: str, trials: int) -> tuple[float, float]:
-    """Milliseconds of CPU for a suggestion, and the peak memory in MB."""
+    """CPU milliseconds of a suggestion, and peak memory in MB."""
     space = hpt.Space(SPACE)
     optimiser = optimisers()[name].make(space, 0, trials + 10)
     for params in space.from_unit(np.random.default_rng(0).random((trials, len(space.columns)))):
-        optimiser.tell(optimiser.given(params), value_of(params))
+        optimiser.tell(optimiser.add_point(params), value_of(params))
     spent = []
     for _ in range(4):
         start = time.process_time()
@@ -58,7 +58,7 @@ def one(name: str, trials: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Read the command line and do it."""
+    """Run the command line."""
     known = [name for name in optimisers() if name not in ("smac", "hebo", "ax")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimisers", nargs="+", default=known)
@@ -83,9 +83,9 @@ def main() -> None:
             )
             if done.returncode and done.returncode > 0:
                 raise SystemExit(done.stderr)
-            given_up = done.returncode < 0
-            milliseconds, peak = (0.0, 0.0) if given_up else map(float, done.stdout.split()[-2:])
-            texts = [f"over {options.limit} s in all", "–"] if given_up else [f"{milliseconds:.1f}", f"{peak:.0f}"]
+            aborted = done.returncode < 0
+            milliseconds, peak = (0.0, 0.0) if aborted else map(float, done.stdout.split()[-2:])
+            texts = [f"over {options.limit} s in all", "–"] if aborted else [f"{milliseconds:.1f}", f"{peak:.0f}"]
             print(name, trials, *texts, flush=True)
             with options.out.open("a", newline="") as file:
                 writer = csv.writer(file)

@@ -1,4 +1,4 @@
-"""From raw rows to what is compared: regrets on common runs, ranks, bootstrap intervals."""
+"""Statistics of the raw rows: regrets on common runs, ranks, bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Curves = dict[str, dict[Cell, Array]]
 """Optimiser -> cell -> regret after each trial."""
 
 COMPLETE = 0.9
-"""Who has this share of the runs of the busiest is in the main table; the others are compared one by one."""
+"""Optimisers with this share of the largest number of runs are in the main table; others are compared one by one."""
 
 
 def regrets(rows: Rows, workers: int = 1) -> Curves:
     """Regret = (best so far - lo) / (hi - lo), cut to [0, 2].
 
-    lo is the optimum where it is known, else the best of the scale's random points and of all runs in the file; hi is
-    the median best of ten random points: 1 is what ten random trials reach, 0 is as good as is known.
+    lo is the optimum if it is known, else the best of the scale's random points and of all runs in the file. hi is the
+    median best of ten random points. So 1 is the level of ten random trials, and 0 is the best known value.
     """
     best: dict[str, float] = {}
     for row in rows.values():
@@ -55,7 +55,7 @@ def regrets(rows: Rows, workers: int = 1) -> Curves:
 
 
 def at(curves: Curves, budget: int, keep: Callable[[str], bool] = lambda _: True) -> dict[str, dict[Cell, float]]:
-    """Regret after so many trials, of the problems to keep; runs that were shorter have none."""
+    """Regret after ``budget`` trials on the problems to keep; shorter runs are left out."""
     table = {
         name: {cell: float(c[budget - 1]) for cell, c in runs.items() if len(c) >= budget and keep(cell[0])}
         for name, runs in curves.items()
@@ -64,22 +64,22 @@ def at(curves: Curves, budget: int, keep: Callable[[str], bool] = lambda _: True
 
 
 def complete(table: dict[str, dict[Cell, float]]) -> list[str]:
-    """Who ran (nearly) everything."""
+    """The optimisers that ran (nearly) everything."""
     most = max((len(runs) for runs in table.values()), default=0)
     return [name for name, runs in table.items() if len(runs) >= COMPLETE * most]
 
 
 def main_budget(curves: Curves) -> int:
-    """The budget of what is shown at one budget only: 60 trials, or as many as the longest runs have."""
+    """The budget of tables with a single budget: 60 trials, or the length of the longest run if that is shorter."""
     return min(60, max((len(curve) for runs in curves.values() for curve in runs.values()), default=1))
 
 
 def stages(curves: Curves) -> list[tuple[int, Curves]]:
-    """The comparisons in which all take part who ran (nearly) everything: the more seeds, the fewer they are.
+    """The comparisons among optimisers that ran (nearly) everything; with more seeds there are fewer of them.
 
     Returns:
-        (number of seeds, the curves of those seeds and optimisers): for each set of optimisers with all the seeds that
-        it has, the largest set first.
+        Pairs (number of seeds, curves of those seeds and optimisers), one for each set of optimisers with all seeds
+        that the set has; the largest set first.
     """
     found: dict[tuple[str, ...], tuple[int, Curves]] = {}
     for seeds in range(1, 1 + max((seed for runs in curves.values() for _, seed in runs), default=-1) + 1):
@@ -90,12 +90,12 @@ def stages(curves: Curves) -> list[tuple[int, Curves]]:
 
 
 def common(table: dict[str, dict[Cell, float]], names: list[str]) -> list[Cell]:
-    """The cells that all of these have."""
+    """The cells that all of ``names`` have."""
     return sorted(set.intersection(*(set(table[name]) for name in names))) if names else []
 
 
 def ranks(table: Array) -> Array:
-    """Ranks of the columns' entries, 1 is best; equals share the mean of their places.
+    """Ranks within each column, 1 is best; ties share the mean of their places.
 
     Args:
         table: Regrets, shape (optimisers, cells).
@@ -119,11 +119,11 @@ class Interval:
 
 
 def interval(values: Array, cells: list[Cell]) -> Interval:
-    """Mean over the cells, problems weighed alike; the bootstrap draws problems, with all their seeds.
+    """Mean over the cells, with equal weight per problem; the bootstrap draws problems with all their seeds.
 
     Args:
-        values: One per cell.
-        cells: Which.
+        values: One value per cell.
+        cells: The cells.
     """
     of: dict[str, list[float]] = defaultdict(list)
     for (problem, _), value in zip(cells, values, strict=True):
@@ -135,6 +135,6 @@ def interval(values: Array, cells: list[Cell]) -> Interval:
 
 
 def trials_to(curve: Array, target: float) -> int | None:
-    """How many trials it takes until a curve is no higher than the target, None if it stays above."""
+    """Number of trials until a curve is no higher than the target; None if it stays above."""
     there = np.flatnonzero(curve <= target + 1e-12)
     return int(there[0]) + 1 if len(there) else None

@@ -1,7 +1,7 @@
-"""Problems that stand for real tuning runs: YAHPO Gym's surrogate models (Pfisterer et al. 2022).
+"""Surrogates of real tuning runs: the models of YAHPO Gym (Pfisterer et al. 2022).
 
-Their files are not part of this repository: ``shared/data/yahpo/`` beside it holds ``lcbench/`` and ``rbv2_rpart/`` as
-YAHPO Gym gives them away, each with ``model.onnx`` and ``encoding.json``. What is not there is left out.
+Their files are not part of this repository. The folder ``shared/data/yahpo/`` next to it holds ``lcbench/`` and
+``rbv2_rpart/`` as distributed by YAHPO Gym, each with ``model.onnx`` and ``encoding.json``. Missing ones are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "yahpo"
 
 @attrs.frozen
 class _Scenario:
-    """How a surrogate is asked: the order of its inputs is YAHPO Gym's own, as is the place of the target."""
+    """The inputs of a surrogate in YAHPO Gym's order, and the index of its target."""
 
     name: str
     categorical: tuple[str, ...]
@@ -85,7 +85,7 @@ def _model(name: str) -> tuple[Any, dict[str, dict[str, int]]]:
 
 @attrs.frozen
 class _Surrogate:
-    """Minus the target of one instance."""
+    """The negated target of one instance."""
 
     scenario: _Scenario
     instance: str
@@ -105,7 +105,7 @@ def _there(scenario: _Scenario) -> bool:
     if not importlib.util.find_spec("onnxruntime"):
         missing = "onnxruntime is not installed"
     elif not (_DATA / scenario.name / "model.onnx").exists():
-        missing = f"shared/data/yahpo/{scenario.name}/model.onnx is not there"
+        missing = f"shared/data/yahpo/{scenario.name}/model.onnx is missing"
     if missing:
         print(f"Left out: {scenario.name}, as {missing}.", file=sys.stderr)
     return not missing

@@ -11,7 +11,7 @@ from torch import nn
 
 
 def load_data() -> dict[str, Any]:
-    """1,797 images of 8 x 8 pixels: three quarters to train on, the rest to measure on."""
+    """Load 1,797 images of 8 x 8 pixels: three quarters for training, the rest for validation."""
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
     X, V, y, w = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
@@ -19,7 +19,7 @@ def load_data() -> dict[str, Any]:
 
 
 def make_model(channels: int, hidden: int, dropout: float) -> nn.Module:
-    """Two convolutions, one hidden layer. The arguments are the parameters of the study by these names."""
+    """Build two convolutions and a hidden layer. The arguments are the study's parameters of these names."""
     return nn.Sequential(
         nn.Conv2d(1, channels, 3, padding=1),
         nn.BatchNorm2d(channels),

@@ -1,4 +1,4 @@
-"""A character-level language model on real text that every Python has: the topics of its built-in help."""
+"""A character-level language model of a text that every Python has: the topics of its built-in help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def load_data(characters: int = 200_000, length: int = 64) -> dict[str, Any]:
     """Cut the text into sequences; the target of each character is the next one.
 
     Args:
-        characters: How much of the text is used; nine tenths to train on, the rest to measure on.
+        characters: How much of the text to use; nine tenths for training, the rest for validation.
         length: Characters per sequence.
     """
     text = "\n".join(topics[name] for name in sorted(topics))[:characters]
@@ -25,12 +25,12 @@ def load_data(characters: int = 200_000, length: int = 64) -> dict[str, Any]:
     return {
         "train": (inputs[:cut], targets[:cut]),
         "valid": (inputs[cut:], targets[cut:]),
-        "letters": len(alphabet),  # make_model() asks for it by this name
+        "letters": len(alphabet),  # LanguageModel has an argument of this name
     }
 
 
 class LanguageModel(nn.Module):
-    """Says at each character how likely each one is to come next."""
+    """Predicts at each character how likely each character is to come next."""
 
     def __init__(self, letters: int, embedding: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -40,6 +40,6 @@ class LanguageModel(nn.Module):
         self.out = nn.Linear(hidden, letters)
 
     def forward(self, codes: Any) -> Any:
-        """(n, length) codes -> (n, letters, length) scores, as the cross entropy wants them."""
+        """(n, length) codes -> (n, letters, length) scores, the shape for the cross entropy."""
         states, _ = self.gru(self.embed(codes))
         return self.out(self.dropout(states)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Fetch MovieLens 100k: it lies in the wheel of the package recbole, of which nothing is installed.
+"""Download MovieLens 100k from the wheel of the package recbole. Nothing is installed.
 
 Run it once:   python examples/recommender/download_movielens.py
 """

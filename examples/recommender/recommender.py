@@ -1,4 +1,4 @@
-"""A recommender: matrix factorisation whose films are also described by their genres and their year."""
+"""A recommender: matrix factorisation, with the genres and the year of each film as features."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ HERE = Path(__file__).parent
 
 
 def load_data(folder: str = "ml-100k", held_out: float = 0.2) -> dict[str, Any]:
-    """Read ratings and films; the last ratings of each user are held out.
+    """Read ratings and films, and hold out the last ratings of each user.
 
     Args:
-        folder: Where ``ml-100k.inter`` and ``ml-100k.item`` are, beside this file unless absolute.
-        held_out: The share of each user's ratings to measure on.
+        folder: The folder of ``ml-100k.inter`` and ``ml-100k.item``; a relative path starts beside this file.
+        held_out: The share of each user's ratings to hold out for validation.
     """
     if not (HERE / folder).is_dir():
         raise FileNotFoundError(f"no folder {HERE / folder}; run download_movielens.py first, it fetches the data")
@@ -37,14 +37,14 @@ def load_data(folder: str = "ml-100k", held_out: float = 0.2) -> dict[str, Any]:
     return {
         "train": tensors(train),
         "valid": tensors(valid),
-        "users": len(users),  # from here on: what the model asks for by name
+        "users": len(users),  # from here on: arguments of the model, by name
         "mean": sum(rating for _, _, rating in train) / len(train),
         "features": features(HERE / folder / "ml-100k.item", items),
     }
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
-    """The lines of a file as dicts; its first line names the columns, as in ``rating:float``."""
+    """Yield the lines of a file as dicts. Its first line names the columns, as in ``rating:float``."""
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         names = [name.partition(":")[0] for name in next(lines)]
@@ -53,18 +53,18 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def numbered(values: Iterator[str]) -> dict[str, int]:
-    """A number from 0 for each value, in order of appearance."""
+    """Number the values from 0, in order of first appearance."""
     return {value: i for i, value in enumerate(dict.fromkeys(values))}
 
 
 def tensors(ratings: list[tuple[int, int, float]]) -> tuple[Any, Any, Any]:
-    """Users, items and ratings: two inputs of the model, and the target."""
+    """Return users, items and ratings: two inputs of the model, and the target."""
     users, items, values = zip(*ratings, strict=True)
     return torch.tensor(users), torch.tensor(items), torch.tensor(values)
 
 
 def features(path: Path, items: dict[str, int]) -> Any:
-    """What is known of each item before anybody rated it: its genres (0 or 1 each) and its year (scaled)."""
+    """Return the features of each item: its genres (0 or 1 each) and its year (scaled)."""
     known = {row["item_id"]: row for row in rows(path)}
     genres = sorted({genre for row in known.values() for genre in row["class"].split()})
     table = torch.zeros(len(items), len(genres) + 1)
@@ -77,7 +77,7 @@ def features(path: Path, items: dict[str, int]) -> Any:
 
 
 class Recommender(nn.Module):
-    """rating = mean + bias of user and item + <what the user likes, what the item is like>."""
+    """Predicts rating = mean + bias of user and item + <factors of the user, factors of the item>."""
 
     def __init__(self, factors: int, dropout: float, content: bool, users: int, mean: float, features: Any) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Recommender(nn.Module):
 
 
 def ndcg(outputs: Any, targets: Any, inputs: tuple[Any, ...], k: int = 10) -> float:
-    """NDCG@k of the held-out ratings of each user, by predicted rating; the mean over users. 1 is a perfect order."""
+    """Return NDCG@k of the held-out ratings, ranked by prediction: the mean over users, 1 for a perfect order."""
     users = inputs[0]
     scores: list[float] = []
     discounts = 1.0 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""What comes with hpt-core itself, offered through the same door as every plugin's components."""
+"""The built-in components of hpt-core, registered through the same hooks as those of any plugin."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _DEFAULTS = {"evaluator": "function", "executor": "local", "store": "memory"}
 
 @hookimpl
 def hpt_evaluators() -> dict[str, str]:
-    """Offer the function evaluator."""
+    """Register the function evaluator."""
     return {"function": "hpt_core.builtin.function:FunctionEvaluator"}
 
 
 @hookimpl
 def hpt_stores() -> dict[str, str]:
-    """Offer the memory store."""
+    """Register the memory store."""
     return {"memory": "hpt_core.builtin.memory:MemoryStore"}
 
 
 @hookimpl
 def hpt_executors() -> dict[str, str]:
-    """Offer the local executor."""
+    """Register the local executor."""
     return {"local": "hpt_core.builtin.local:LocalExecutor"}
 
 
 @hookimpl(trylast=True)
 def hpt_default(kind: str) -> str | None:
-    """Offer this package's own components where nobody offers another."""
+    """Use the built-in component of a kind if no plugin names a default."""
     return _DEFAULTS.get(kind)
 
 

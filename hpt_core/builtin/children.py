@@ -1,4 +1,4 @@
-"""Processes that this one starts: begun deaf to Ctrl-C, told to end, and killed with all that they started."""
+"""Child processes: started with Ctrl-C blocked, and terminated or killed with all processes that they started."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-__all__ = ["GRACE_SECONDS", "deaf_to_ctrl_c", "has_ended", "terminate", "wait_or_kill"]
+__all__ = ["GRACE_SECONDS", "ctrl_c_blocked", "has_ended", "terminate", "wait_or_kill"]
 
 GRACE_SECONDS = 2.0
-"""How long a process that was told to end has for it."""
+"""How long a terminated process has to end before it is killed."""
 
 
 @contextlib.contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Let a process begin with Ctrl-C blocked, which a terminal sends to all; here it is heard afterwards."""
+def ctrl_c_blocked() -> Iterator[None]:
+    """Start processes with Ctrl-C blocked, as a terminal sends it to them too. This process handles it afterwards."""
     if sys.platform == "win32":
         yield
         return
-    resource_tracker.ensure_running()  # when it starts, it unblocks
-    heard: list[int] = []  # blocking does not do here: another thread may take the signal
+    resource_tracker.ensure_running()  # starting it later would unblock the signal
+    received: list[int] = []  # blocking is not enough: another thread may receive the signal
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         handlers = {number: handler for number, handler in found.items() if callable(handler)}
     for number in handlers:
-        signal.signal(number, lambda number, _: heard.append(number))
+        signal.signal(number, lambda number, _: received.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -42,40 +42,40 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in heard:
+        for number in received:
             signal.raise_signal(number)
 
 
 def terminate(process: BaseProcess) -> None:
-    """Tell a process to end, with what it started: this one may be gone before it comes to killing that."""
+    """Terminate a process and what it started, as this process may end before it gets to kill them."""
     if process.pid and hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no group yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has no process group yet
             os.killpg(process.pid, signal.SIGTERM)
             return
     process.terminate()
 
 
 def wait_or_kill(process: BaseProcess, until: float | None = None) -> None:
-    """Give a process that was told to end a moment, then kill it; kill what it leaves behind in any case.
+    """Wait for a terminated process to end, then kill it. What it started is killed in any case.
 
     Args:
         process: The process.
-        until: When to lose patience, on the monotonic clock; None: after the usual grace.
+        until: When to kill it, on the monotonic clock. None: after `GRACE_SECONDS`.
     """
     if until is None:
         until = time.monotonic() + GRACE_SECONDS
     while not has_ended(process) and time.monotonic() < until:
         time.sleep(GRACE_SECONDS / 100)
-    # Not joined yet, so its number is still its own and its group's.
+    # It is not joined yet, so its process ID cannot have been reused.
     if process.pid and hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
 
 
 def has_ended(process: BaseProcess) -> bool:
-    """Whether a process ended, without joining it where the system can tell."""
+    """Whether a process has ended. Does not join it if the system can tell otherwise."""
     if process.pid and hasattr(os, "waitid"):
-        with contextlib.suppress(ChildProcessError):  # joined already
+        with contextlib.suppress(ChildProcessError):  # already joined
             return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     return process.exitcode is not None

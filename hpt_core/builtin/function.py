@@ -1,4 +1,4 @@
-"""The function evaluator: any Python function or generator of params."""
+"""The function evaluator, which calls a Python function or generator function of the params."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["FunctionEvaluator"]
 
 @attrs.define(kw_only=True)
 class FunctionEvaluator:
-    """Calls a Python function with the params, or iterates a generator of reports.
+    """Calls a Python function with the params. A generator function yields reports.
 
-    The function takes the params as a dict and, if it has a second positional parameter, the `TrialContext`. It
-    returns a number or a mapping by objective, or yields numbers (the value after each step), ``(step, value)``
+    The function takes the params as a dict and, if it has a second required positional parameter, the `TrialContext`.
+    It returns a number or a mapping by objective, or yields numbers (the value after each step), ``(step, value)``
     pairs, mappings by name, or `Report` objects.
     """
 
     call: str | Callable[..., Any] = option(help="The function, or its import path 'module:function'.")
-    evidence: Literal["curve", "folds"] = option("curve", help="What its reports mean: epochs, or paired folds.")
-    steps: int | None = option(None, ge=1, help="How many reports a whole trial gives, if that is known.")
-    resumable: bool = option(False, help="Whether it goes on from trial.resume_step.")
+    evidence: Literal["curve", "folds"] = option("curve", help="What its reports are: a curve, or paired folds.")
+    steps: int | None = option(None, ge=1, help="The number of reports of a whole trial, if known.")
+    resumable: bool = option(False, help="Whether it resumes from trial.resume_step.")
     _function: Any = attrs.field(init=False, default=None, repr=False, eq=False)
 
     def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:
-        """Call the function; a generator's items become reports."""
+        """Call the function. The items of a generator become reports."""
         function = self._function or self._resolve()
         try:
             result = function(trial)
@@ -46,15 +46,15 @@ class FunctionEvaluator:
             return _reports(result, trial)
         return result  # type: ignore[no-any-return]
 
-    def check(self, space: Space | None, objectives: object) -> None:  # noqa: ARG002 - the arguments of the contract
-        """Find the function now: a wrong import path, or one of other arguments, is told before the first trial."""
+    def check(self, space: Space | None, objectives: object) -> None:  # noqa: ARG002 - part of the contract
+        """Find the function and check its parameters, so that mistakes are reported before the first trial."""
         call = self._find()
         arguments = _positional(call)
         by_name = len(arguments) > 1 and {p.name for p in arguments} <= set(space.names if space else ())
-        if by_name or not _fits(call):
+        if by_name or not _accepts_params(call):
             message = (
-                "Must take one dict of parameters, as `def f(params)`, and may take the trial, `def f(params, trial)`. "
-                f"Got f{_signature(call)}; where it takes them by name, call it as f(**params)."
+                "Must take one dict of parameters, `def f(params)`, and optionally the trial, `def f(params, trial)`. "
+                f"Got f{_signature(call)}. If it takes the parameters by name, wrap it: `lambda params: f(**params)`."
             )
             raise UsageError(Mistake("evaluator.call", message))
 
@@ -73,25 +73,25 @@ class FunctionEvaluator:
         return self._function
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel by import path or reference; the function is looked up again."""
+        """Pickle the options only: the worker looks up the function again."""
         return {name: getattr(self, name) for name in ("call", "evidence", "steps", "resumable")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive."""
+        """Unpickle."""
         self.__init__(**state)  # type: ignore[misc]
 
 
 def _signature(function: Any) -> inspect.Signature:
-    """Of the function itself; of what it wraps where it passes on whatever it gets."""
+    """The function's own signature; that of the wrapped function if it passes on ``*args``."""
     own = inspect.signature(function, follow_wrapped=False)
-    passes_on = any(p.kind is p.VAR_POSITIONAL for p in own.parameters.values())
-    return inspect.signature(function) if passes_on else own
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in own.parameters.values())
+    return inspect.signature(function) if takes_any else own
 
 
 def _positional(function: Any) -> list[inspect.Parameter]:
     try:
         parameters = _signature(function).parameters.values()
-    except (TypeError, ValueError):  # of a builtin that does not say
+    except (TypeError, ValueError):  # a builtin without a signature
         return []
     return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
@@ -101,11 +101,11 @@ def _takes_trial(function: Any) -> bool:
     return len(positional) >= 2 and positional[1].default is positional[1].empty
 
 
-def _fits(function: Any) -> bool:
-    """Whether a function can be called as it will be."""
+def _accepts_params(function: Any) -> bool:
+    """Whether the function can be called as hpt calls it."""
     try:
         _signature(function).bind(*([None] * (1 + _takes_trial(function))))
-    except ValueError:  # a builtin that does not say what it takes
+    except ValueError:  # a builtin without a signature
         return True
     except TypeError:
         return False
@@ -113,14 +113,14 @@ def _fits(function: Any) -> bool:
 
 
 def _note_form(err: TypeError) -> None:
-    """Say how the function is called, where it may have taken the dict of parameters for one of them."""
+    """Add a note on how hpt calls the function if it may have used the dict of parameters as one parameter."""
     if "dict" in str(err):
         form = "hpt calls the function with one dict of all parameters"
-        err.add_note(f"{form}. Where it takes them by name, give `lambda params: f(**params)`.")
+        err.add_note(f"{form}. If it takes them by name, wrap it: `lambda params: f(**params)`.")
 
 
 def _reports(items: Any, trial: TrialContext) -> Iterator[Report]:
-    """Number the plain values that a generator yields, from the step where the trial goes on."""
+    """Turn what a generator yields into reports. Plain values are numbered from the step where the trial resumes."""
     step = trial.resume_step
     objective = trial.objectives[0]
     try:

@@ -1,7 +1,7 @@
-"""The local executor: supervised processes on this machine.
+"""The local executor: supervised worker processes on this machine.
 
-The supervisor serves its store to the workers over pipes. So it knows which trial each worker has and since when, any
-store works with any number of workers, and one process writes.
+The supervisor serves its store to the workers over pipes. So any store works with any number of workers, only one
+process writes, and the supervisor knows which trial each worker runs and since when.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from hpt_core.builtin.children import GRACE_SECONDS, deaf_to_ctrl_c, has_ended, terminate, wait_or_kill
+from hpt_core.builtin.children import GRACE_SECONDS, ctrl_c_blocked, has_ended, terminate, wait_or_kill
 from hpt_core.errors import HptError, UsageError
 from hpt_core.serving import Peer, StoreServer, run_served
 from hpt_core.trial import Failure
@@ -36,14 +36,14 @@ __all__ = ["LocalExecutor"]
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _STDERR_TAIL = 8_000
-_LOOK_SECONDS = 1.0
-"""How often to look for processes that ended: what one forked has its pipe and sentinel, which then tell nothing."""
+_POLL_SECONDS = 1.0
+"""How often to poll for ended processes: a process that a worker forked keeps its pipe and sentinel open."""
 
 _HAS_CLOUDPICKLE = importlib.util.find_spec("cloudpickle") is not None
-_FROM_A_SCRIPT = "A script that runs workers must do so under `if __name__ == '__main__':`."
-_TYPED_IN = (
-    "Give functions and classes that can be imported from a module, not lambdas or ones defined in a function, in a "
-    "notebook or on standard input: these need cloudpickle (pip install cloudpickle). Or use workers=1."
+_SCRIPT_HINT = "A script that runs workers must do so under `if __name__ == '__main__':`."
+_IMPORT_HINT = (
+    "Use functions and classes that can be imported from a module. Lambdas, and those defined in a function, in a "
+    "notebook or on standard input, need cloudpickle (pip install cloudpickle). Or use workers=1."
 )
 
 
@@ -68,7 +68,7 @@ class LocalExecutor:
 
 @attrs.define(eq=False, kw_only=True)
 class _Child(Peer):
-    """One worker process as its supervisor knows it."""
+    """A worker process as seen by its supervisor."""
 
     process: BaseProcess
     stderr: Path
@@ -76,15 +76,15 @@ class _Child(Peer):
     timed_out: bool = False
 
     def trial_started(self) -> None:
-        """What it says from now on belongs to this trial; what it said before may be much."""
+        """Note that a trial starts, and clear stderr so that it holds the output of this trial only."""
         super().trial_started()
         self.has_worked = True
-        with contextlib.suppress(OSError):  # it made none yet
+        with contextlib.suppress(OSError):  # the file does not exist yet
             os.truncate(self.stderr, 0)
 
 
 class _Supervisor:
-    """Serves the store to the children one message at a time, and watches them."""
+    """Serves the store to the worker processes, one message at a time, and watches them."""
 
     def __init__(self, worker: WorkerCall, lost: Callable[[str, Failure], bool], folder: Path) -> None:
         self._worker, self._lost, self._folder = worker, lost, folder
@@ -96,31 +96,31 @@ class _Supervisor:
         name = self._server.next_name()
         stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
         try:
-            with deaf_to_ctrl_c():
+            with ctrl_c_blocked():
                 ours, theirs = _CONTEXT.Pipe()
                 process = self._process(name, theirs, str(stderr))
                 theirs.close()
                 self._children.append(_Child(name, ours, process=process, stderr=stderr))
         except OSError as err:
-            more = "Give fewer workers, or let this user have more files and processes (ulimit -n, ulimit -u)."
-            raise UsageError(f"A worker process cannot be started: {err.strerror}. {more}") from err
+            remedy = "Use fewer workers, or raise the limits on open files and processes (ulimit -n, ulimit -u)."
+            raise UsageError(f"A worker process cannot be started: {err.strerror}. {remedy}") from err
 
     def _process(self, *args: Any) -> BaseProcess:
-        """Start a process: by import, or by value where something in the study cannot be imported there."""
+        """Start a process. Pickle the worker by reference, or by value if the process cannot import part of it."""
         forms: list[Any] = [self._worker, _ByValue(self._worker)] if _HAS_CLOUDPICKLE else [self._worker]
-        for form in forms[-1:] if _main_is_typed_in() else forms:
+        for form in forms[-1:] if _main_is_interactive() else forms:
             process = _CONTEXT.Process(target=_child_main, args=(form, *args), name=args[0])
             try:
-                with _without_what_was_typed_in():
+                with _without_interactive_main():
                     process.start()
             except (AttributeError, TypeError, ValueError, ImportError, PicklingError) as err:
                 problem: Exception = err
             else:
                 return process
-        raise UsageError(_cannot_travel(problem)) from problem
+        raise UsageError(_cannot_be_sent(problem)) from problem
 
     def end_all(self, failure: Failure) -> None:
-        """End what still runs; its trials are recorded with ``failure``."""
+        """End the remaining workers and record ``failure`` for their trials."""
         for child in self._children:
             terminate(child.process)
         patience = time.monotonic() + GRACE_SECONDS
@@ -132,31 +132,32 @@ class _Supervisor:
         self._children = []
 
     def serve(self) -> None:
-        """Serve until every worker has ended.
+        """Serve until all workers have ended.
 
         Raises:
-            Exception: Whatever a worker raised.
+            Exception: The exception of a worker.
         """
         while self._children:
             by_handle: dict[Any, _Child] = {child.pipe: child for child in self._children}
             by_handle |= {child.process.sentinel: child for child in self._children}
-            ready = wait(list(by_handle), self._patience())
+            ready = wait(list(by_handle), self._timeout())
             for handle in ready:
                 if isinstance(handle, Connection):
                     self._server.answer(by_handle[handle])
-            silent = {child for child in self._children if has_ended(child.process)}
-            for child in silent | {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
-                self._bury(child)
-            self._kill_late_ones()
+            ended = {child for child in self._children if has_ended(child.process)}
+            for child in ended | {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
+                self._remove(child)
+            self._kill_late_children()
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
+        """Seconds until the supervisor has to act, at most."""
         limit = self._worker.trial_timeout
         since = [child.trial_since for child in self._children if child.trial_since is not None]
         if limit is None or not since:
-            return _LOOK_SECONDS
-        return min(_LOOK_SECONDS, max(0.0, min(since) + limit - time.monotonic()) + 0.001)
+            return _POLL_SECONDS
+        return min(_POLL_SECONDS, max(0.0, min(since) + limit - time.monotonic()) + 0.001)
 
-    def _kill_late_ones(self) -> None:
+    def _kill_late_children(self) -> None:
         limit = self._worker.trial_timeout
         for child in self._children:
             if not child.timed_out and child.late(limit):
@@ -164,8 +165,8 @@ class _Supervisor:
                 terminate(child.process)
                 wait_or_kill(child.process)
 
-    def _bury(self, child: _Child) -> None:
-        """A process ended: as it should, or with the trial that it had."""
+    def _remove(self, child: _Child) -> None:
+        """Remove an ended process. If it died, record the failure of its trial and start another."""
         while not child.ended and child.pipe.poll():
             if not self._server.answer(child):
                 break
@@ -179,7 +180,7 @@ class _Supervisor:
         if self._lost(child.name, failure) or child.has_worked:
             self.start()
         elif not self._children:
-            hint = f"What it said is above. {_TYPED_IN if _main_is_typed_in() else _FROM_A_SCRIPT}"
+            hint = f"Its output is above. {_IMPORT_HINT if _main_is_interactive() else _SCRIPT_HINT}"
             msg = f"A worker died before it had a trial: {failure.message}.\n{failure.detail or hint}"
             raise HptError(msg)
 
@@ -197,7 +198,7 @@ class _Supervisor:
 
 
 class _ByValue:
-    """A call that brings along lambdas, and what was typed into a notebook, for no other process can import them."""
+    """Pickles a call by value, including lambdas and notebook definitions, which no other process can import."""
 
     def __init__(self, call: WorkerCall) -> None:
         self._call = call
@@ -208,17 +209,17 @@ class _ByValue:
         return cloudpickle.loads, (cloudpickle.dumps(self._call),)
 
 
-def _main_is_typed_in() -> bool:
-    """Whether no new process can run the main program again to find functions: a notebook, prompt or standard input."""
+def _main_is_interactive() -> bool:
+    """Whether new processes cannot import the main program: it is a notebook, a prompt or standard input."""
     main = sys.modules["__main__"]
     return getattr(main, "__spec__", None) is None and not Path(getattr(main, "__file__", None) or "").is_file()
 
 
 @contextlib.contextmanager
-def _without_what_was_typed_in() -> Iterator[None]:
-    """Let no new process look for a file of the name ``<stdin>``, which multiprocessing takes for the main program."""
+def _without_interactive_main() -> Iterator[None]:
+    """Keep new processes from looking for a main program ``<stdin>``, which multiprocessing takes for a file."""
     main = vars(sys.modules["__main__"])
-    file = main.pop("__file__", None) if _main_is_typed_in() else None
+    file = main.pop("__file__", None) if _main_is_interactive() else None
     try:
         yield
     finally:
@@ -227,24 +228,24 @@ def _without_what_was_typed_in() -> Iterator[None]:
 
 
 def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) -> None:
-    """A worker process: the loop on the served store."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor has it too, and ends this process
+    """Run a worker's loop on the served store, as the main function of its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor receives it too and ends this process
     if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # what a trial starts may want it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # processes that a trial starts may need it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # what a trial starts ends with this process
+        os.setpgrp()  # so that processes that a trial starts are killed with this one
     handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(handle, 2)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     run_served(worker, name, pipe, _end)
-    with contextlib.suppress(Exception):  # a trial may have closed it
+    with contextlib.suppress(Exception):  # a trial may have closed stdout
         sys.stdout.flush()
-    os._exit(0)  # no trial's thread may hold it up
+    os._exit(0)  # do not wait for threads that a trial started
 
 
 def _end() -> NoReturn:
-    """End this process with all that its trials started, for nobody else does."""
+    """Kill this process and all that its trials started."""
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -266,8 +267,8 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def _cannot_travel(err: Exception) -> str:
+def _cannot_be_sent(err: Exception) -> str:
     return (
-        f"Several workers (or a trial timeout) run trials in new processes, and this study cannot travel there: {err}. "
-        + _TYPED_IN
+        "Several workers (or a trial timeout) run trials in new processes, and this study cannot be sent there: "
+        f"{err}. {_IMPORT_HINT}"
     )

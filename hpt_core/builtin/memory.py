@@ -1,4 +1,4 @@
-"""The memory store: a study that lives as long as its process."""
+"""The memory store, whose studies live as long as the process."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ __all__ = ["MemoryStore"]
 
 @attrs.define
 class MemoryStore:
-    """Keeps studies in memory, for as long as the process lives."""
+    """Keeps studies in memory for as long as the process lives."""
 
     location: str = attrs.field(default="memory", init=False)
     _logs: dict[str, list[Record]] = attrs.field(factory=dict, init=False, repr=False)
     _lock: AbstractContextManager[bool] = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     def append(self, study: str, records: Sequence[Record]) -> int:
-        """Add the records behind the others."""
+        """See `Store.append`."""
         log = self._logs.setdefault(study, [])
         log.extend(records)
         return len(log)
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        """The records behind position ``after``."""
+        """See `Store.read`."""
         log = self._logs.get(study)
         return log[after:] if log else ()
 
     def studies(self) -> Sequence[str]:
-        """Names of the studies, in order of creation."""
+        """See `Store.studies`."""
         return [name for name, log in self._logs.items() if log]
 
-    def lock(self, study: str) -> AbstractContextManager[object]:  # noqa: ARG002 - one lock does for all
-        """Keep the process's other threads out."""
+    def lock(self, study: str) -> AbstractContextManager[object]:  # noqa: ARG002 - all studies share one lock
+        """See `Store.lock`; excludes other threads of the process."""
         return self._lock
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
     def __getstate__(self) -> dict[str, object]:
-        """Travel empty: a worker is served by its supervisor."""
+        """Pickle without the records: a worker is served by its supervisor."""
         return {}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Arrive empty."""
+        """Unpickle as an empty store."""
         self.__init__()  # type: ignore[misc]

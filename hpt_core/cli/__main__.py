@@ -1,4 +1,4 @@
-"""``python -m hpt_core.cli`` is ``hpt``."""
+"""``python -m hpt_core.cli`` runs ``hpt``."""
 
 from __future__ import annotations
 

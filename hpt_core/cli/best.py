@@ -1,4 +1,4 @@
-"""``hpt best``: the best configuration, in the form that is wanted."""
+"""``hpt best``: show the best configuration, in a choice of formats."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpt_core.cli import words
-from hpt_core.cli.forms import FORMS
+from hpt_core.cli import render
+from hpt_core.cli.formats import FORMATS
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, emit_json
 
@@ -24,50 +24,50 @@ __all__ = ["command"]
 @study_option
 @click.option(
     "--as",
-    "form",
-    type=click.Choice(["table", *FORMS]),
+    "format_",
+    type=click.Choice(["table", *FORMATS]),
     default="table",
-    help="How to write the configuration: to read, or to paste into a file, a program or a command line.",
+    help="Format of the configuration: a table, or text to paste into a file, a program or a command line.",
 )
 @click.option(
     "--trial",
     type=click.IntRange(0),
     metavar="N",
-    help="Another trial than the best; of a failed one how it failed, too.",
+    help="Show this trial instead of the best one. For a failed trial this includes its error.",
 )
 @json_option
 @click.pass_obj
 def command(
-    session: Session, store: str | None, study: str | None, form: str, trial: int | None, as_json: bool
+    session: Session, store: str | None, study: str | None, format_: str, trial: int | None, as_json: bool
 ) -> None:
-    """Show the best configuration and its result; with several objectives the Pareto front.
+    """Show the best configuration and its result, or the Pareto front of a study with several objectives.
 
-    Where the study has constraints, only trials that keep them are looked at.
+    If the study has constraints, only trials that satisfy them are considered.
 
-    JSON: {store, study, objectives, trials: [row]}: the best trial, or those of the front, or the one asked for, as
-    rows of `hpt trials --json`. `--as json` is the configuration alone.
+    JSON: {store, study, objectives, trials: [row]}: the best trial, the trials of the front, or the one given by
+    --trial, as rows of `hpt trials --json`. `--as json` prints the configuration alone.
     """
     from hpt_core.errors import UsageError
     from hpt_core.export import outcome, row
 
-    if as_json and form != "table":
-        raise UsageError(f"Give --json, the whole answer, or --as {form}, the configuration alone: not both.")
+    if as_json and format_ != "table":
+        raise UsageError(f"--json (the whole answer) and --as {format_} (the configuration alone) exclude each other.")
     with open_study(session, store, study) as opened:
         history = opened.history
         chosen = _chosen(opened, trial)
         if as_json:
             about = {"objectives": history.definition["objectives"]}
             emit_json("best", {**opened.head, **about, "trials": [row(history, one) for one in chosen]})
-        elif form != "table":
-            data(FORMS[form](_single(chosen).params))
+        elif format_ != "table":
+            data(FORMATS[format_](_single(chosen).params))
         elif len(chosen) == 1:
             (one,) = chosen
             data(f"{outcome(history, one) or one.state.value} (trial {one.number})")
-            data(words.params_table(one.params))
+            data(render.params_table(one.params))
             if one.failure is not None:
                 data(f"{one.failure.kind}: {one.failure.message}\n{one.failure.detail}".rstrip())
         else:
-            data(words.front_table(history))
+            data(render.front_table(history))
 
 
 def _chosen(opened: Opened, number: int | None) -> list[Trial]:
@@ -84,7 +84,7 @@ def _chosen(opened: Opened, number: int | None) -> list[Trial]:
     found = history.front if several else [history.best] if history.best is not None else []
     if not found:
         states = Counter(trial.state.value for trial in history.trials)
-        nothing = f"No trial of the study {opened.name!r} is complete yet (there: {words.counts(states)})"
+        nothing = f"No trial of the study {opened.name!r} is complete yet (trials: {render.counts(states)})"
         msg = f"{shortfall(history) or nothing}."
         raise NothingSucceededError(msg)
     return found
@@ -95,6 +95,6 @@ def _single(chosen: list[Trial]) -> Trial:
 
     if len(chosen) > 1:
         numbers = ", ".join(str(trial.number) for trial in chosen)
-        msg = f"The front has {len(chosen)} trials; name one of them with --trial: {numbers}."
+        msg = f"The Pareto front has {len(chosen)} trials. Choose one of them with --trial: {numbers}."
         raise UsageError(msg)
     return chosen[0]

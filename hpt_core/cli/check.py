@@ -1,4 +1,4 @@
-"""``hpt check``: what a study file means, or all that is wrong in it."""
+"""``hpt check``: validate a study file and describe the study, or list every error in the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpt_core.cli import words
+from hpt_core.cli import render
 from hpt_core.cli.reading import default_store, json_option
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("check", short_help="Say what a study file means, or all that is wrong in it.")
+@click.command("check", short_help="Check a study file and list every error in it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @json_option
 @click.pass_obj
 def command(session: Session, file: Path, overrides: Sequence[str], as_json: bool) -> None:
-    """Say what the study in FILE is, or all that is wrong with it. Evaluates and writes nothing.
+    """Check the study in FILE: describe it, or list every error. Nothing is evaluated or written.
 
-    The evaluator looks at its options, for which it may import the code and read the data that they name.
+    The evaluator checks its options. To do so it may import the code and read the data that they name.
 
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
     workers}; "size" is the number of configurations, null for a continuous space.
@@ -39,7 +39,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
 
     given = read_study_file(file, overrides)
     session.subject = str(file)
-    with stdout_to_stderr(as_json):  # modules of the user's may print when imported
+    with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
         study, settings = make_study(given, folder=file.parent, store=default_store(), plugins=session.plugins)
     components = list(_components(study))
     if as_json:
@@ -47,19 +47,19 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
         return
     for line in _lines(study, settings, components):
         data(line)
-    say(f"{file} is fine. `hpt run {file}` runs it.")
+    say(f"{file} is valid. Run it with `hpt run {file}`.")
 
 
 def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield paragraph("study", f"{study.name}, kept in {location_of(study.store)}")
-    yield paragraph("objective", words.objectives(study.objectives))
+    yield paragraph("study", f"{study.name}, stored in {location_of(study.store)}")
+    yield paragraph("objective", render.objectives(study.objectives))
     if study.constraints:
-        yield paragraph("constraints", words.constraints(study.constraints))
-    yield paragraph("space", words.size_of(study.space))
-    yield words.space_table(study.space)
+        yield paragraph("constraints", render.constraints(study.constraints))
+    yield paragraph("space", render.size_of(study.space))
+    yield render.space_table(study.space)
     for found in components:
-        origin = f", of {found['plugin']}" if found["plugin"] else ""
-        yield paragraph(found["kind"], words.component({"use": found["name"], **found["options"]}) + origin)
+        origin = f", from {found['plugin']}" if found["plugin"] else ""
+        yield paragraph(found["kind"], render.component({"use": found["name"], **found["options"]}) + origin)
     yield paragraph("budget", _budget(study, settings))
 
 
@@ -91,7 +91,7 @@ def _components(study: Study) -> Iterator[dict[str, Any]]:
 
 
 def _component(plugins: Plugins, kind: str, component: object) -> dict[str, Any]:
-    """A component with the options that are not at their defaults."""
+    """A component with the options that differ from their defaults."""
     options = plugins.describe(component, brief=True)
     name = options.pop("use")
     return {"kind": kind, "name": name, "plugin": _owner(plugins, kind, name), "options": options}
@@ -103,7 +103,7 @@ def _owner(plugins: Plugins, kind: str, name: str) -> str:
 
 
 def _budget(study: Study, settings: RunSettings) -> str:
-    limit = "no limit of trials" if settings.trials is None else f"{settings.trials} trials in all"
+    limit = "no limit on trials" if settings.trials is None else f"{settings.trials} trials in total"
     pace = "one at a time" if settings.workers == 1 else f"{settings.workers} at a time"
     timeout = study.settings.trial_timeout
     each = "" if timeout is None else f", each at most {timeout:g} s"

@@ -1,4 +1,4 @@
-"""``hpt completion``: the script that completes hpt's commands in a shell."""
+"""``hpt completion``: print the shell completion script."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ __all__ = ["command"]
 
 _SHELLS = ("bash", "zsh", "fish")
 
-
-_HELP = """Print the script that completes hpt's commands, options, study and plugin names in SHELL.
+_HELP = """Print the completion script for SHELL. It completes commands, options, and study and plugin names.
 
 \b
-To have it in each shell, once:
+To install it:
   bash:  hpt completion bash >> ~/.bashrc
   zsh:   hpt completion zsh >> ~/.zshrc
   fish:  hpt completion fish > ~/.config/fish/completions/hpt.fish
 """
 
 
-@click.command("completion", help=_HELP, short_help="Print the script that completes hpt's commands in a shell.")
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.command("completion", help=_HELP, short_help="Print the completion script for a shell.")
+@click.argument("shell", type=click.Choice(_SHELLS), metavar="SHELL")
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
     """Print the script."""

@@ -1,4 +1,4 @@
-"""``hpt plugins doctor``: look at every installed plugin closely, and load all that it offers."""
+"""``hpt plugins doctor``: examine every installed plugin and load all of its components."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["doctor"]
 
 _BROKEN = 3
 _SLOW = 0.3
-_SLOWER = "name components as 'module:Class', and import in functions what only they need"
+_SLOW_REMEDY = "name components as 'module:Class', and move imports into the functions that need them"
 _OPTIONAL = {
     "sampler": ("check",),
     "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
@@ -30,37 +30,38 @@ _OPTIONAL = {
 }
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check that every installed plugin can be loaded.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Look at every installed plugin: where it comes from, what it offers, whether all of that can be loaded.
+    """Check every installed plugin: where it comes from, what it provides, and whether all of that can be loaded.
 
-    Exit code 3 if something is broken. Disabled plugins are not looked at. What is deprecated comes with file and line;
-    a module that takes long to import is told of, as each start of hpt waits for it.
+    Exit code 3 if something is broken. Disabled plugins are skipped. Deprecation warnings are shown with file and line.
+    A plugin module that is slow to import is reported, because every start of hpt waits for it.
 
     JSON: {plugins: [{name, distribution, version, origin, status, problem, import_seconds, hooks: [name], components:
     [{kind, name, class, problem, options: [name], capabilities: [name]}]}]}; "status" is "ok", "disabled" or "broken",
     "capabilities" are the optional methods and attributes that a component has.
     """
     session: Session = ctx.obj
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", DeprecationWarning)  # Python keeps them from users; their reader is here
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeprecationWarning)  # hidden by default, meant for plugin authors
         found = examined(session.plugins)
     if as_json:
         emit_json("plugins-doctor", {"plugins": found})
     else:
         for plugin in found:
             _show(plugin)
-    for warning in told:
+    for warning in caught:
         say(f"{warning.filename}:{warning.lineno}: {' '.join(str(warning.message).split())}")
     broken = [plugin["name"] for plugin in found if plugin["status"] == "broken"]
-    say(f"{len(found)} plugins, broken: {', '.join(broken)}." if broken else f"{len(found)} plugins, none is broken.")
+    verdict = f"broken: {', '.join(broken)}" if broken else "none is broken"
+    say(f"{len(found)} plugins checked; {verdict}.")
     ctx.exit(_BROKEN if broken else 0)
 
 
 def examined(plugins: Plugins) -> list[dict[str, Any]]:
-    """All plugins as JSON-shaped data."""
+    """What was found out about all plugins, as JSON-shaped data."""
     from hpt_core.cli.plugins import listed
 
     infos = listed(plugins)
@@ -87,7 +88,7 @@ def _examined(plugins: Plugins, infos: list[PluginInfo], info: PluginInfo, point
 
 
 def _origin(point: EntryPoint | None) -> str:
-    """The file of a plugin's module where it is loaded, else the place of its distribution."""
+    """The file of a plugin's module if it is loaded, else the location of its distribution."""
     if point is None:
         return "registered by the program"
     module = sys.modules.get(point.module)
@@ -97,17 +98,18 @@ def _origin(point: EntryPoint | None) -> str:
 
 def _component(plugins: Plugins, infos: list[PluginInfo], kind: str, name: str) -> dict[str, Any]:
     from hpt_core.cli.options import described
-    from hpt_core.components import lacking
+    from hpt_core.component_checks import missing_methods
     from hpt_core.errors import HptError
 
     about: dict[str, Any] = {"kind": kind, "name": name, "class": "", "problem": "", "options": [], "capabilities": []}
     rivals = [str(info) for info in infos if name in info.components.get(kind, ())]
     if len(rivals) > 1:
-        return {**about, "problem": f"offered by {' and by '.join(rivals)}: no study can name it while all are in use"}
+        clash = f"provided by {' and by '.join(rivals)}; no study can use the name until all but one are disabled"
+        return {**about, "problem": clash}
     try:
         known = described(plugins, kind, name)
         cls = plugins.component(kind, name)
-        lacks = lacking(kind, cls)
+        lacks = missing_methods(kind, cls)
     except HptError as err:
         return {**about, "problem": str(err)}
     if lacks:
@@ -123,7 +125,7 @@ def _show(plugin: dict[str, Any]) -> None:
     if plugin["problem"]:
         data(f"  why    {plugin['problem']}")
     if plugin["import_seconds"] > _SLOW:
-        data(f"  slow   its module took {plugin['import_seconds']:.1f} s to import: {_SLOWER}")
+        data(f"  slow   its module took {plugin['import_seconds']:.1f} s to import; {_SLOW_REMEDY}")
     if plugin["hooks"]:
         data(f"  hooks  {', '.join(plugin['hooks'])}")
     for item in plugin["components"]:

@@ -1,4 +1,4 @@
-"""``hpt export``: the trials as a file for other programs."""
+"""``hpt export``: write the trials to a file for other programs."""
 
 from __future__ import annotations
 
@@ -17,61 +17,63 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _FORMATS = ("csv", "json", "jsonl", "parquet")
-_ENDINGS = {"ndjson": "jsonl", "pq": "parquet"}
+_EXTENSIONS = {"ndjson": "jsonl", "pq": "parquet"}
 
 
-@click.command("export", short_help="Write the trials as CSV, JSON, JSON Lines or Parquet.")
+@click.command("export", short_help="Export the trials as CSV, JSON, JSON Lines or Parquet.")
 @store_option
 @study_option
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: by the file's ending; csv on stdout.")
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--format", "format_", type=click.Choice(_FORMATS), help="Default: by the file extension; csv on stdout.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead of stdout."
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_obj
 def command(
-    session: Session, store: str | None, study: str | None, form: str | None, output: Path | None, force: bool
+    session: Session, store: str | None, study: str | None, format_: str | None, output: Path | None, force: bool
 ) -> None:
-    """Write the trials, one row each, with the columns of `hpt trials --json`.
+    """Export the trials, one row each, with the columns of `hpt trials --json`.
 
-    csv is for spreadsheets: a text that would be taken for a formula gets a ' in front; numbers stay as they are.
-    json is the document of `hpt trials --json`, jsonl has a row per line, parquet needs pandas and pyarrow.
+    csv is safe for spreadsheets: text that would be read as a formula is prefixed with a '; numbers are unchanged.
+    json is the document that `hpt trials --json` prints, jsonl has one row per line, parquet needs pandas and pyarrow.
     """
     from hpt_core.cli.files import write_whole
     from hpt_core.errors import UsageError
 
     if output is not None and output.exists() and not force:
-        msg = f"{output} is there already. --force replaces it."
+        msg = f"{output} already exists. Use --force to overwrite it."
         raise UsageError(msg)
     with open_study(session, store, study) as opened:
-        content = _content(opened, form or _by_ending(output))
+        content = _content(opened, format_ or _by_extension(output))
         count = len(opened.history.trials)
     if output is None:
         put(content)
     else:
         write_whole(output, content)
-        say(f"{count} trials are in {output}.")
+        say(f"Wrote {count} trials to {output}.")
 
 
-def _by_ending(output: Path | None) -> str:
+def _by_extension(output: Path | None) -> str:
     from hpt_core.errors import UsageError
 
-    ending = output.suffix.lower().removeprefix(".") if output else "csv"
-    form = _ENDINGS.get(ending, ending)
-    if form not in _FORMATS:
-        msg = f"The ending of {output} says no format that is known. Give --format: {', '.join(_FORMATS)}."
+    extension = output.suffix.lower().removeprefix(".") if output else "csv"
+    found = _EXTENSIONS.get(extension, extension)
+    if found not in _FORMATS:
+        msg = f"{output} has no extension of a known format. Give --format: {', '.join(_FORMATS)}."
         raise UsageError(msg)
-    return form
+    return found
 
 
-def _content(opened: Opened, form: str) -> bytes:
+def _content(opened: Opened, format_: str) -> bytes:
     from hpt_core.cli import files
     from hpt_core.export import rows
 
-    if form == "parquet":
+    if format_ == "parquet":
         return files.as_parquet(opened.history)
     found = rows(opened.history)
-    if form == "csv":
+    if format_ == "csv":
         return files.as_csv(found)
-    if form == "jsonl":
+    if format_ == "jsonl":
         return files.as_json_lines(found)
     about = {"schema": "hpt/trials/1", **opened.head, "objectives": opened.history.definition["objectives"]}
     return (json.dumps({**about, "trials": found}, indent=2, allow_nan=False) + "\n").encode()

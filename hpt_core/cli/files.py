@@ -1,4 +1,4 @@
-"""Trials as files for other programs: CSV, JSON Lines, Parquet; and writing a file whole or not at all."""
+"""Export formats (CSV, JSON Lines, Parquet), and writing a file atomically."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Row = Mapping[str, Any]
 def as_csv(rows: Sequence[Row]) -> bytes:
     """CSV with a header, for spreadsheets.
 
-    A text that a spreadsheet would take for a formula gets a ``'`` in front (OWASP, "CSV Injection"); numbers stay.
-    What is neither text nor number is JSON, nothing is an empty cell.
+    Text that a spreadsheet would read as a formula is prefixed with ``'`` (OWASP, "CSV Injection"); numbers are
+    unchanged. Other values are written as JSON, None as an empty cell.
     """
     columns = _columns(rows)
     lines = [map(_cell, columns), *(map(_cell, map(row.get, columns)) for row in rows)]
@@ -34,7 +34,7 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """The columns of all rows; metrics that only later trials have stand beside the others."""
+    """The columns of all rows; metrics that only later trials have are placed next to the other metrics."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     metrics = [name for name in names if name.startswith("metrics.")]
     others = [name for name in names if not name.startswith("metrics.")]
@@ -52,12 +52,12 @@ def _cell(value: Any) -> str:
 
 
 def as_json_lines(rows: Sequence[Row]) -> bytes:
-    """A JSON object per line."""
+    """One JSON object per line."""
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
 def as_parquet(history: History) -> bytes:
-    """Parquet; a column of mixed types or of lists becomes text, its values as JSON.
+    """Parquet; a column of mixed types or of lists becomes text that holds JSON.
 
     Raises:
         UsageError: If pandas or pyarrow is not installed.
@@ -79,7 +79,7 @@ def as_parquet(history: History) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
+    """Write a file atomically: it appears whole or not at all.
 
     Raises:
         UsageError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""The group of all commands: it loads one when it is called, and turns errors into messages and exit codes."""
+"""The ``hpt`` command group: loads each command when it is called, turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ __all__ = ["COMMANDS", "INTERRUPTED", "HptGroup", "hpt"]
 
 INTERRUPTED = 130
 
-_NAMED = {"study": "the study", "store": "the store where it is"}
-
 COMMANDS = {
-    "init": "Write a study file that runs as it is.",
-    "check": "Say what a study file means, or all that is wrong in it.",
-    "run": "Run a study, or go on with it.",
+    "init": "Create a study file that is ready to run.",
+    "check": "Check a study file and list every error in it.",
+    "run": "Run a study, or resume it.",
     "studies": "List the studies in a store.",
-    "show": "Show how a study is defined and how it stands.",
+    "show": "Show the definition and the state of a study.",
     "best": "Show the best configuration.",
-    "trials": "List the trials.",
-    "export": "Write the trials as CSV, JSON, JSON Lines or Parquet.",
-    "verify": "Take every decision of a study again and compare.",
-    "plugins": "List the plugins, or show what one offers.",
-    "new": "Write a plugin that passes its kit as it is.",
-    "completion": "Print the script that completes hpt's commands in a shell.",
+    "trials": "List the trials of a study.",
+    "export": "Export the trials as CSV, JSON, JSON Lines or Parquet.",
+    "verify": "Recompute every decision of a study and compare.",
+    "plugins": "List, show, check or test the installed plugins.",
+    "new": "Create a plugin that passes its conformance kit.",
+    "completion": "Print the completion script for a shell.",
 }
-"""Name -> help line of the commands in this package, in the order in which one meets them."""
+"""Name -> short help of the commands in this package, in the order in which a user needs them."""
 
 
 class HptGroup(click.Group):
-    """``hpt``: the commands of this package, and those of plugins."""
+    """``hpt``: the commands of this package and those of plugins."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Make the context with a `Session` for the commands to share."""
+        """Make the context with the `Session` that the commands share."""
         session = extra.pop("obj", None) or Session()
         try:
             context = super().make_context(info_name, args, parent, obj=session, **extra)
@@ -56,32 +54,32 @@ class HptGroup(click.Group):
         return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, those of plugins last."""
+        """The names of all commands, those of plugins last."""
         try:
             return [*COMMANDS, *_session(ctx).commands]
         except Exception:
             if not ctx.resilient_parsing:
                 raise
-            return list(COMMANDS)  # a shell that completes a word is no place for messages
+            return list(COMMANDS)  # shell completion must not print errors
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command; plugins are asked only for one that is not here."""
+        """Load a command; plugins are loaded only for a command that is not in this package."""
         if cmd_name not in COMMANDS:
             return _session(ctx).commands.get(cmd_name)
         command: click.Command = import_module(f"hpt_core.cli.{cmd_name}").command
         present = {parameter.name for parameter in command.params}
-        command.params += [option for option in _everywhere(hidden=True) if option.name not in present]
+        command.params += [option for option in _global_options(hidden=True) if option.name not in present]
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one may have been meant."""
+        """Find the command, or suggest the nearest name."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             from hpt_core.spelling import nearest_or_known
 
-            ctx.fail(f"There is no command {name!r}. {nearest_or_known(name, self.list_commands(ctx))}")
+            ctx.fail(f"No such command {name!r}. {nearest_or_known(name, self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -95,7 +93,7 @@ class HptGroup(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error ends in a message and an exit code."""
+        """Run the command; turn an error into a message and an exit code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -106,17 +104,17 @@ class HptGroup(click.Group):
 
 
 def _exit_code(err: Exception, session: Session) -> int:
-    """Tell of an error and give its exit code; what click itself tells and ends with is passed on."""
+    """Report an error and return its exit code; raise again what click itself handles."""
     broken_pipe = isinstance(err, OSError) and err.errno == errno.EPIPE
     if isinstance(err, click.UsageError) and err.ctx and err.message.startswith("Got unexpected extra argument"):
-        options = {parameter.name for parameter in err.ctx.command.params}
-        said = " and ".join(f"--{name} names {what}" for name, what in _NAMED.items() if name in options)
-        err = click.UsageError(f"{err.message}. {said}." if said else err.message, err.ctx)
+        present = {parameter.name for parameter in err.ctx.command.params}
+        options = " or ".join(f"--{name}" for name in ("study", "store") if name in present)
+        err = click.UsageError(f"{err.message}. Did you mean {options}?" if options else err.message, err.ctx)
     if broken_pipe or isinstance(err, (click.ClickException, click.exceptions.Exit, click.Abort)):
         raise err
-    from hpt_core.cli.problems import tell
+    from hpt_core.cli.problems import report
 
-    return tell(err, session)
+    return report(err, session)
 
 
 def _session(ctx: click.Context) -> Session:
@@ -141,8 +139,8 @@ def _complete_plugin(_: click.Context, __: click.Parameter, incomplete: str) -> 
     return sorted(point.name for point in entry_points(group="hpt") if point.name.startswith(incomplete))
 
 
-def _everywhere(*, hidden: bool) -> Iterator[click.Option]:
-    """The options of ``hpt`` itself; they may stand behind the command, too."""
+def _global_options(*, hidden: bool) -> Iterator[click.Option]:
+    """The options of ``hpt`` itself, which are also accepted after the command."""
     yield click.Option(
         ["--no-plugin"],
         multiple=True,
@@ -152,7 +150,7 @@ def _everywhere(*, hidden: bool) -> Iterator[click.Option]:
         is_eager=True,
         hidden=hidden,
         shell_complete=_complete_plugin,
-        help="Leave a plugin out (repeatable; as HPT_DISABLE_PLUGINS=NAME,NAME).",
+        help="Disable a plugin (repeatable; same as HPT_DISABLE_PLUGINS=NAME,NAME).",
     )
     yield click.Option(
         ["--debug"],
@@ -161,7 +159,7 @@ def _everywhere(*, hidden: bool) -> Iterator[click.Option]:
         expose_value=False,
         is_eager=True,
         hidden=hidden,
-        help="Show the tracebacks of errors.",
+        help="Show full tracebacks of errors.",
     )
 
 
@@ -170,14 +168,14 @@ hpt = HptGroup(
     help="""Tune hyperparameters.
 
     \b
-    Begin with:
-      hpt init          writes study.toml
-      hpt run study.toml
-      hpt best
+    Quick start:
+      hpt init            create study.toml
+      hpt run study.toml  run it
+      hpt best            show the best configuration
 
-    Results go to stdout, talk goes to stderr. Exit codes: 0 ok, 1 no trial succeeded, 2 usage or study file, 3 plugin,
-    4 store, 130 interrupted.""",
+    Results go to stdout, messages to stderr. Exit codes: 0 success, 1 no trial succeeded, 2 error in the usage or the
+    study file, 3 plugin error, 4 store error, 130 interrupted.""",
     context_settings={"help_option_names": ["-h", "--help"]},
-    params=[*_everywhere(hidden=False)],
+    params=[*_global_options(hidden=False)],
 )
 click.version_option(__version__, prog_name="hpt")(hpt)

@@ -1,4 +1,4 @@
-"""``hpt init``: write a study file that runs as it is."""
+"""``hpt init``: create a study file that is ready to run."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-_HELP = """Write a commented study file, FILE (study.toml), that runs as it is.
+_HELP = """Create FILE (default: study.toml), a commented study file that is ready to run.
 
 \b
-sklearn   cross-validates a scikit-learn model on data of its own
-function  calls a Python function; a small train.py is written, too, unless there is one
-command   runs a program; a small train.py is written, too, unless there is one
+Evaluators:
+  sklearn   cross-validate a scikit-learn model on one of its data sets
+  function  call a Python function; creates an example train.py
+  command   run a program; creates an example train.py
 """
 
 
-@click.command("init", help=_HELP, short_help="Write a study file that runs as it is.")
+@click.command("init", help=_HELP, short_help="Create a study file that is ready to run.")
 @click.argument("file", type=click.Path(path_type=Path), default=Path("study.toml"))
-@click.option("--evaluator", type=click.Choice(EVALUATORS), help="What evaluates. Default: sklearn if installed.")
+@click.option("--evaluator", type=click.Choice(EVALUATORS), help="Default: sklearn if it is installed, else function.")
 @click.pass_obj
 def command(session: Session, file: Path, evaluator: str | None) -> None:
-    """Write the files that fit what is installed."""
+    """Write the files, using only components that are installed."""
     from hpt_core.cli.files import write_whole
     from hpt_core.errors import UsageError
 
     if file.suffix != ".toml":
-        msg = f"A study file ends in .toml. Got {file}."
+        msg = f"A study file must have the extension .toml. Got {file}."
         raise UsageError(msg)
     installed = {kind: session.plugins.names(kind) for kind in ("evaluator", "sampler", "store", "stopping rule")}
     chosen = evaluator or ("sklearn" if "sklearn" in installed["evaluator"] else "function")
     if chosen not in installed["evaluator"]:
-        session.plugins.component("evaluator", chosen, "--evaluator")  # says which distribution has it
+        session.plugins.component("evaluator", chosen, "--evaluator")  # raises an error that names its distribution
     training = file.with_name("train.py")
     if file.exists():
-        msg = f"{file} is there already, and nothing is overwritten. Choose another name, as in `hpt init other.toml`."
+        msg = f"{file} already exists. Choose another name, for example `hpt init other.toml`."
         raise UsageError(msg)
     kept = chosen != "sklearn" and training.exists()
     written = [file] if kept or chosen == "sklearn" else [file, training]
@@ -58,7 +59,7 @@ def command(session: Session, file: Path, evaluator: str | None) -> None:
     if training in written:
         write_whole(training, training_file(chosen).encode())
     if kept:
-        say(f"{training} is there already and was left as it is: make the space and the evaluator in {file} fit it.")
+        say(f"{training} already exists and was not changed. Adapt the space and the evaluator in {file} to it.")
     say(f"Wrote {' and '.join(map(str, written))}. Next:")
-    say(f"  hpt check {shlex.quote(str(file))}    says what it means")
-    say(f"  hpt run {shlex.quote(str(file))}      runs it")
+    say(f"  hpt check {shlex.quote(str(file))}    check it")
+    say(f"  hpt run {shlex.quote(str(file))}      run it")

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one stops a study cleanly, the second one at once."""
+"""Ctrl-C: the first one stops a study cleanly, the second one immediately."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = ["Interrupts"]
 _SHOW_CURSOR = "\x1b[?25h"
 _CLEAR_LINE = "\r\x1b[2K"
 _ONE_REQUEST_SECONDS = 0.2
-"""What comes so soon after the first signal is no second request: timeout(1) signals its process, then the group."""
+"""A signal this soon after the first belongs to the same request: timeout(1) signals its process, then the group."""
 
 
 class Interrupts:
-    """Inside ``with``, SIGINT and SIGTERM raise KeyboardInterrupt once; the next one ends the process on the spot.
+    """Inside ``with``, the first SIGINT or SIGTERM raises KeyboardInterrupt, the next one exits the process.
 
-    Whatever a trial does with the exception, the second signal works: it runs no Python cleanup at all, and what was
-    running is taken up again by the next run.
+    The second signal works whatever a trial does with the exception: it exits without any Python cleanup, and the next
+    run resumes the trials that were running.
     """
 
     def __init__(self) -> None:
         self._before: dict[int, Any] = {}
         self._process = os.getpid()
-        self._asked = 0.0
+        self._first_at = 0.0
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup or a shell's & had it
+                if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup or a shell's &
                     self._before[number] = signal.signal(number, self._first)
         return self
 
@@ -49,26 +49,26 @@ class Interrupts:
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if os.getpid() != self._process:  # a trial forked: its child ends as it would without us
+        if os.getpid() != self._process:  # in a child that a trial forked: restore the default
             signal.signal(number, self._before[number])
             os.kill(os.getpid(), number)
             return
-        self._asked = time.monotonic()
+        self._first_at = time.monotonic()
         for known in self._before:
             signal.signal(known, self._second)
-        _write("Stopping cleanly; once more stops at once.\n")
+        _write("Stopping cleanly. Press Ctrl-C again to stop immediately.\n")
         raise KeyboardInterrupt
 
     def _second(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if time.monotonic() - self._asked < _ONE_REQUEST_SECONDS:
+        if time.monotonic() - self._first_at < _ONE_REQUEST_SECONDS:
             return
-        _write("Stopped at once; the next run takes up what was running.\n")
+        _write("Stopped immediately. The next run resumes the trials that were running.\n")
         os._exit(INTERRUPTED)
 
 
 def _write(text: str) -> None:
-    """Write past Python's streams, which the signal may have caught in the middle of a write."""
+    """Write to stderr below Python's streams, which the signal may have interrupted in the middle of a write."""
     line = f"{_CLEAR_LINE}{_SHOW_CURSOR}{text}" if os.isatty(2) else text
     try:
         os.write(2, line.encode())

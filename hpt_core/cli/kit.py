@@ -1,4 +1,4 @@
-"""``hpt plugins test``: run the conformance kit on a component that is installed."""
+"""``hpt plugins test``: run the conformance kit on an installed component."""
 
 from __future__ import annotations
 
@@ -19,19 +19,27 @@ __all__ = ["test"]
 _FAILED = 1
 
 
-@click.command("test")
+@click.command("test", short_help="Run the conformance kit on an installed component.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice([*KIT_OF]), help="Which one, where several kinds have that name.")
-@click.option("-o", "--option", "given", multiple=True, metavar="KEY=VALUE", help="An option (repeatable).")
-@click.option("--flag", "flags", multiple=True, metavar="KEY=VALUE", help="An attribute of the kit, as seeded=false.")
-@click.option("--study", type=click.Path(path_type=Path), help="A study file: its space is what an evaluator is given.")
+@click.option("--kind", type=click.Choice([*KIT_OF]), help="Kind of the component, if several kinds have that name.")
+@click.option(
+    "-o", "--option", "given", multiple=True, metavar="KEY=VALUE", help="Option of the component (repeatable)."
+)
+@click.option(
+    "--flag",
+    "flags",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Attribute of the kit, for example seeded=false (repeatable).",
+)
+@click.option("--study", type=click.Path(path_type=Path), help="Study file whose space the kit uses.")
 @click.pass_context
 def test(
     ctx: click.Context, name: str, kind: str | None, given: Sequence[str], flags: Sequence[str], study: Path | None
 ) -> None:
-    """Run the conformance kit on the component NAME, as installed. Needs pytest.
+    """Run the conformance kit on the installed component NAME. Needs pytest.
 
-    Exit code 0: it passes; 1: a rule is broken, which one and why it matters is said.
+    Exit code 0 if it passes, 1 if it breaks a rule. Each broken rule is shown with the reason why it matters.
     """
     from hpt_core.cli.options import matching
     from hpt_core.errors import UsageError
@@ -39,8 +47,8 @@ def test(
     session: Session = ctx.obj
     found = [item for item in matching(session.plugins, name) if kind in (None, item[0])]
     if len(found) != 1:
-        known = ", ".join(f"{one} {component}" for one, component in found) or "nothing of that kind"
-        msg = f"{name!r} means {known}; name one component, with --kind where several kinds have it."
+        matches = ", ".join(f"{one} {component}" for one, component in found) or "nothing of that kind"
+        msg = f"{name!r} matches {matches}. Name one component, and its --kind if several kinds have that name."
         raise UsageError(msg)
     try:
         import pytest
@@ -48,7 +56,7 @@ def test(
         msg = "The conformance kits need pytest: pip install hpt-core[test]."
         raise UsageError(msg) from err
     case = case_of(session.plugins, *found[0], values_of(given), values_of(flags), study)
-    say(f"The conformance kit on the {found[0][0]} {found[0][1]!r}:")
+    say(f"Running the conformance kit on the {found[0][0]} {found[0][1]!r}:")
     with stdout_to_stderr(True):
         arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . --pyargs hpt_core.testing.installed"
         code = pytest.main(arguments.split(), plugins=[InPlace(case)])

@@ -1,4 +1,4 @@
-"""The kit's class for an installed component, and how pytest comes to it."""
+"""Makes the kit's test class for an installed component, and lets pytest collect it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ KIT_OF = {
     "store": ("StoreKit", "make_store"),
     "executor": ("ExecutorKit", "make_executor"),
 }
+"""Kind of component -> its kit, and the fixture to override."""
 
 
 class InPlace:
-    """Hands the class to the module that pytest collects; it is made then, so that pytest explains its assertions."""
+    """A pytest plugin that makes the class at collection, when pytest's assertion rewriting is in place."""
 
     def __init__(self, case: Callable[[], type]) -> None:
         self._case = case
 
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> Any:  # noqa: ARG002 - pytest's names
-        """Collect the class in place of the one that stands for it."""
+        """Collect the class in place of the placeholder."""
         import pytest
 
         if name == "Installed":
@@ -38,7 +39,7 @@ class InPlace:
 
 
 def values_of(given: Sequence[str]) -> dict[str, Any]:
-    """The values of ``key=value`` arguments: TOML, or else text.
+    """Parse ``key=value`` arguments; a value is TOML, or else text.
 
     Raises:
         UsageError: If one has no ``=``.
@@ -54,10 +55,10 @@ def values_of(given: Sequence[str]) -> dict[str, Any]:
 def case_of(
     plugins: Plugins, kind: str, name: str, options: dict[str, Any], flags: dict[str, Any], study: Path | None
 ) -> Callable[[], type]:
-    """What makes the kit's class for a component.
+    """A function that makes the kit's test class for a component.
 
     Raises:
-        UsageError: If it cannot be made of these options.
+        UsageError: If the component cannot be made with these options.
     """
     import pytest
 
@@ -70,7 +71,7 @@ def case_of(
     def make(*place: Path) -> Any:
         return plugins.make(kind, {**spec, "path": str(place[0])} if place and has_place else spec)
 
-    plugins.make(kind, spec)  # so that what is wrong in the options is told once
+    plugins.make(kind, spec)  # reports wrong options once, not in every check
     body: dict[str, Any] = {**flags, fixture: pytest.fixture(name=fixture)(lambda self: make)}  # noqa: ARG005 - a method
     if study is not None:
         from hpt_core.config import read_study_file

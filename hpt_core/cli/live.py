@@ -1,4 +1,4 @@
-"""Live progress on a terminal, drawn by rich."""
+"""Live progress on a terminal, drawn with rich."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["LiveProgress"]
 _SHOWN = 8
 _PER_SECOND = 4
 _BAR_FROM = 60
-"""Columns that a terminal must have for a bar beside the numbers."""
+"""Minimum width of the terminal for a progress bar next to the counts."""
 
 
 class LiveProgress(PlainProgress):
-    """Counts, a bar, the best so far, failures, and the running trials, all drawn in place.
+    """Draws counts, a bar, the best result so far, failures and the running trials in place.
 
-    Above it, each new best and each failure stays as a line.
+    Each new best trial and each failure is printed as a line above.
     """
 
     def __init__(self, tally: Tally) -> None:
@@ -42,10 +42,10 @@ class LiveProgress(PlainProgress):
         self._console = Console(stderr=True)
         self._live = Live(
             console=self._console,
-            get_renderable=self._picture,
+            get_renderable=self._display,
             refresh_per_second=_PER_SECOND,
             transient=True,
-            # what trials print stays above the picture; into a pipe it must go as it is
+            # on a terminal, output of trials is printed above the display; a pipe must get it unchanged
             redirect_stdout=sys.stdout.isatty(),
         )
 
@@ -56,33 +56,33 @@ class LiveProgress(PlainProgress):
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the picture away and give the cursor back."""
+        """Remove the display and restore the cursor."""
         self._live.stop()
 
     @hookimpl
     def hpt_trial_reported(self, trial: Trial) -> None:
-        """Show it in the next picture."""
+        """Update the display."""
         self.tally.reported(trial)
 
     @hookimpl
     def hpt_trial_finished(self, trial: Trial) -> None:
-        """Show it in the next picture; a new best and a failure stay."""
+        """Update the display; print a new best trial or a failure."""
         is_best = self.tally.finished(trial)
         if is_best or trial.failure is not None:
-            self.tell(self.tally.line(trial))
+            self.print_line(self.tally.line(trial))
 
-    def tell(self, line: str) -> None:
-        """Print a line above the picture."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the display."""
         self._console.print(Text(clean(line)))
 
-    def _picture(self) -> RenderableType:
+    def _display(self) -> RenderableType:
         tally = self.tally
         lines = [_line(f"{tally.best}", "bold green")] if tally.best else []
         if tally.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in tally.failures.items())
             lines.append(_line(f"failed {tally.failures.total()}: {kinds}", "red"))
         running = list(tally.running.items())
-        lines += [_line(f"trial {n}  {report or 'runs'}", "dim") for n, report in running[:_SHOWN]]
+        lines += [_line(f"trial {n}  {report or 'running'}", "dim") for n, report in running[:_SHOWN]]
         if len(running) > _SHOWN:
             lines.append(_line(f"and {len(running) - _SHOWN} more", "dim"))
         return Group(self._head(), *lines)

@@ -18,10 +18,10 @@ _BOUND_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
-    """(kind, component) of all that ``name`` may mean: a component, else a plugin or distribution.
+    """Everything that ``name`` may mean, as (kind, component): a component, else all components of a plugin.
 
     Raises:
-        UsageError: If it means nothing.
+        UsageError: If there is no such component, plugin or distribution.
         PluginError: If it is a plugin that is not in use.
     """
     from hpt_core.components import KINDS
@@ -31,8 +31,8 @@ def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
     if exact:
         return exact
     for info in plugins.plugins:
-        is_called_after_it = bool(info.problem) and info.name.endswith(f"-{name}")  # what it offers is not known
-        if name in (info.name, info.distribution) or is_called_after_it:
+        may_provide_it = bool(info.problem) and info.name.endswith(f"-{name}")  # its components are not known
+        if name in (info.name, info.distribution) or may_provide_it:
             return _of_plugin(info)
     raise _unknown(plugins, name, [component for _, component in offered])
 
@@ -45,7 +45,7 @@ def _of_plugin(info: Any) -> list[tuple[str, str]]:
         raise PluginError(msg)
     found = [(kind, component) for kind, names in info.components.items() for component in names]
     if not found:
-        msg = f"The plugin {info} offers no components; its hooks: {', '.join(info.hooks) or 'none'}."
+        msg = f"The plugin {info} provides no components; its hooks: {', '.join(info.hooks) or 'none'}."
         raise UsageError(msg)
     return found
 
@@ -55,7 +55,7 @@ def _unknown(plugins: Plugins, name: str, components: list[str]) -> Exception:
     from hpt_core.spelling import did_you_mean
 
     hint = did_you_mean(name, sorted({*components, *(info.name for info in plugins.plugins)}))
-    message = f"There is no component or plugin {name!r}.{hint} `hpt plugins` lists all."
+    message = f"There is no component or plugin {name!r}.{hint} `hpt plugins` lists them."
     return UsageError(Mistake("", message, plugin=True))
 
 
@@ -63,7 +63,7 @@ def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
     """A component and its options as JSON-shaped data.
 
     Raises:
-        PluginError: If its class cannot be loaded, or its options are of no type.
+        PluginError: If its class cannot be loaded, or an option has no usable type.
     """
     from hpt_core.options import annotations_of, option_fields
 
@@ -82,7 +82,7 @@ def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
 def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
     import attrs
 
-    from hpt_core.described import default_of, jsonable
+    from hpt_core.component_data import default_of, jsonable
 
     default = default_of(field)
     bounds = field.metadata.get("bounds", {})
@@ -97,13 +97,13 @@ def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
 
 
 def page(component: dict[str, Any]) -> str:
-    """A component for people."""
+    """A component and its options as a page of text."""
     first = component["help"].partition("\n\n")[0]
-    head = f"{component['kind']} {component['name']}, of the plugin {component['plugin']}\n{first}"
+    head = f"{component['kind']} {component['name']}, from the plugin {component['plugin']}\n{first}"
     rows = [
         [o["name"], o["type"], "(required)" if o["required"] else repr(o["default"]), o["help"]]
         for o in component["options"]
     ]
     if not rows:
-        return f"{head}\n  It has no options."
+        return f"{head}\n  No options."
     return f"{head}\n{table(['option', 'type', 'default', 'meaning'], rows, '  ')}"

@@ -1,4 +1,4 @@
-"""``hpt plugins``: what is installed, and what one plugin offers."""
+"""``hpt plugins``: list the installed plugins, and show, check or test what they provide."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("plugins", short_help="List the plugins, or show what one offers.", invoke_without_command=True)
+@click.group("plugins", short_help="List, show, check or test the installed plugins.", invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List the plugins that are installed, those that are not in use with the reason.
+    """List the installed plugins. A plugin that is not in use is listed with the reason.
 
     JSON: {plugins: [{name, distribution, version, status, problem, components: {kind: [name]}, hooks: [name]}]};
     "status" is "ok", "collides", "disabled" or "broken"; "problem" says why.
@@ -35,19 +35,19 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         emit_json("plugins", {"plugins": found})
         return
-    rows = [[p["name"], p["distribution"], p["version"], p["status"], _offers(p["components"])] for p in found]
+    rows = [[p["name"], p["distribution"], p["version"], p["status"], _listing(p["components"])] for p in found]
     data(table(["plugin", "distribution", "version", "status", "components"], rows))
     for info, plugin in zip(infos, found, strict=True):
         if plugin["status"] == "broken":
             say(f"The plugin {info.name!r} {info.not_in_use}")
         elif plugin["status"] == "collides":
-            say(f"The plugin {plugin['name']!r} collides: {plugin['problem']}. Leave one out with --no-plugin.")
-    say("hpt plugins show NAME lists the options of a component.")
+            say(f"The plugin {plugin['name']!r} collides: {plugin['problem']}. Disable one with --no-plugin.")
+    say("Run `hpt plugins show NAME` for the options of a component.")
 
 
 def listed(plugins: Plugins) -> list[PluginInfo]:
-    """All plugins, with their components."""
-    plugins.names("sampler")  # asks them, for all kinds, which fills in what they offer or why they cannot
+    """All plugins, with their components filled in."""
+    plugins.names("sampler")  # collects the components of all kinds, or why a plugin has none
     return list(plugins.plugins)
 
 
@@ -66,7 +66,7 @@ def _about(info: PluginInfo) -> dict[str, Any]:
     }
 
 
-def _offers(components: dict[str, list[str]]) -> str:
+def _listing(components: dict[str, list[str]]) -> str:
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in components.items() if names)
 
 
@@ -77,16 +77,16 @@ def _complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[s
         names = {info.name for info in infos}
         names |= {name for info in infos for offered in info.components.values() for name in offered}
         return sorted(name for name in names if name.startswith(incomplete))
-    except Exception:  # noqa: BLE001 - a shell that completes a word is no place for messages
+    except Exception:  # noqa: BLE001 - shell completion must not print errors
         return []
 
 
-@command.command("show")
+@command.command("show", short_help="Show the options of a component or plugin.")
 @click.argument("name", shell_complete=_complete)
 @json_option
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> None:
-    """Show the options of the component NAME, or of all components of the plugin or distribution NAME.
+    """Show the options of a component, or of all components of a plugin or distribution.
 
     JSON: {components: [{kind, name, plugin, class, help, options: [{name, type, default, required, help}]}]}.
     """

@@ -1,4 +1,4 @@
-"""Errors for people: what, where, what would be right; a traceback only where it helps its reader."""
+"""Error messages for users: what, where and how to fix it; a traceback only where it helps the user."""
 
 from __future__ import annotations
 
@@ -16,63 +16,60 @@ from hpt_core.errors import DefinitionChangedError, HptError, PluginError, Usage
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
 
-__all__ = ["INTERNAL_ERROR", "tell"]
+__all__ = ["INTERNAL_ERROR", "report"]
 
 INTERNAL_ERROR = 70
-"""What ``sysexits.h`` calls an internal software error: a bug of ours, so none of the documented codes."""
+"""``EX_SOFTWARE`` of ``sysexits.h``: a bug, so none of the documented exit codes."""
 
 _CORE = str(Path(__file__).parents[1])
 _LEADING = (_CORE, str(Path(click.__file__).parent), str(importlib.__file__), str(contextlib.__file__), "<frozen")
-"""Whose frames stand before those of a plugin."""
+"""Files whose frames precede those of a plugin in a traceback."""
 
 
-def tell(err: Exception, session: Session) -> int:
-    """Tell the user of an error on stderr.
+def report(err: Exception, session: Session) -> int:
+    """Report an error to the user on stderr.
 
     Returns:
-        The exit code that goes with it.
+        The exit code for the error.
     """
     if session.debug:
         say("".join(traceback.format_exception(err)).rstrip())
     if not isinstance(err, HptError):
-        say(f"Error: {type(err).__name__}: {err}{_way(err)}")
-        say(f"This is a bug, of hpt or of a plugin.{_how_to_see(session)}")
+        say(f"Error: {type(err).__name__}: {err}{_plugin_frame(err)}")
+        hint = "" if session.debug else " Run `hpt --debug ...` for the traceback."
+        say(f"This is a bug in hpt or in a plugin.{hint}")
         return INTERNAL_ERROR
-    say("Error: " + (_mistakes(err, session.subject) if isinstance(err, UsageError) else str(err)))
+    say("Error: " + (_usage_text(err, session.subject) if isinstance(err, UsageError) else str(err)))
     if isinstance(err, PluginError) and not session.debug:
-        _tell_cause(err)
+        _print_cause(err)
     return err.exit_code
 
 
-def _how_to_see(session: Session) -> str:
-    return "" if session.debug else " `hpt --debug ...` shows where it comes from."
-
-
-def _mistakes(err: UsageError, subject: str) -> str:
+def _usage_text(err: UsageError, subject: str) -> str:
     if isinstance(err, DefinitionChangedError):
         head, *rest = err.mistakes
         return "\n".join([str(head), *(f"  {mistake}" for mistake in rest)])
     if len(err.mistakes) > 1:
-        place = f"{len(err.mistakes)} mistakes{f' in {subject}' if subject else ''}:"
+        place = f"{len(err.mistakes)} errors{f' in {subject}' if subject else ''}:"
         return "\n".join([place, *(f"  {mistake}" for mistake in err.mistakes)])
-    # a message without a key speaks of the file itself
+    # a message without a key is about the file itself
     in_file = subject and any(mistake.path for mistake in err.mistakes)
     return f"{subject}: {err}" if in_file else str(err)
 
 
-def _tell_cause(err: PluginError) -> None:
-    """Show the traceback of what was raised inside the plugin, from where the core called it."""
+def _print_cause(err: PluginError) -> None:
+    """Print the traceback of the exception inside the plugin, from where the core called the plugin."""
     if err.__cause__ is not None:
-        report = traceback.TracebackException.from_exception(err.__cause__)
-        while report.stack and report.stack[0].filename.startswith(_LEADING):
-            report.stack.pop(0)
-        if report.stack or report.__cause__:
-            say("".join(report.format()).rstrip())
+        trace = traceback.TracebackException.from_exception(err.__cause__)
+        while trace.stack and trace.stack[0].filename.startswith(_LEADING):
+            trace.stack.pop(0)
+        if trace.stack or trace.__cause__:
+            say("".join(trace.format()).rstrip())
     for note in getattr(err, "__notes__", ()):
         say(note.rstrip())
 
 
-def _way(err: Exception) -> str:
-    """Which code of a plugin was at work, if any was."""
+def _plugin_frame(err: Exception) -> str:
+    """The first frame of a plugin in the traceback, if there is one, as a line to append."""
     theirs = [frame for frame in traceback.extract_tb(err.__traceback__) if not frame.filename.startswith(_LEADING)]
-    return f"\nIt came by way of {theirs[0].filename}, line {theirs[0].lineno}, in {theirs[0].name}." if theirs else ""
+    return f"\nRaised through {theirs[0].filename}, line {theirs[0].lineno}, in {theirs[0].name}." if theirs else ""

@@ -1,4 +1,4 @@
-"""Progress in plain lines, for pipes, logs and terminals without rich."""
+"""Progress as plain lines, for pipes, logs and terminals without rich."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SILENCE_SECONDS = 10.0
 
 
 class PlainProgress:
-    """Tells each trial that ends on a line of its own, and now and then what a long one reports.
+    """Prints one line for each trial that ends, and now and then a report of a long trial.
 
-    It is a plugin: its hooks are called by the study that runs, and it is in use inside ``with``.
+    It is a plugin whose hooks the running study calls. Use it as a context manager.
     """
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
-        self._told = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -37,34 +37,34 @@ class PlainProgress:
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to put back."""
+        """Nothing to clean up."""
 
     @hookimpl
     def hpt_trial_started(self, trial: Trial) -> None:
-        """Count it."""
+        """Count the trial."""
         self.tally.started(trial)
 
     @hookimpl
     def hpt_trial_reported(self, trial: Trial) -> None:
-        """Tell it if nothing was told for a while."""
+        """Print the report if nothing was printed for a while."""
         report = self.tally.reported(trial)
-        if time.monotonic() > self._told + _SILENCE_SECONDS:
-            self.tell(f"trial {trial.number} {report}")
+        if time.monotonic() > self._printed_at + _SILENCE_SECONDS:
+            self.print_line(f"trial {trial.number} {report}")
 
     @hookimpl
     def hpt_trial_finished(self, trial: Trial) -> None:
-        """Tell it."""
+        """Print how the trial ended."""
         self.tally.finished(trial)
-        self.tell(self.tally.line(trial))
+        self.print_line(self.tally.line(trial))
 
-    def tell(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line."""
-        self._told = time.monotonic()
+        self._printed_at = time.monotonic()
         say(line)
 
 
 def progress_for(tally: Tally) -> PlainProgress:
-    """The progress that suits stderr: live on a terminal where rich is installed, else plain lines."""
+    """The display that suits stderr: live on a terminal if rich is installed, else plain lines."""
     live = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     if live:
         try:

@@ -1,4 +1,4 @@
-"""What all commands that read a store have in common: their options, and opening the store without touching it."""
+"""Shared by all commands that read a store: their options, and opening the store without changing it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
     from hpt_core.components import Store
     from hpt_core.history import History
 
-__all__ = ["DEFAULT_STORE", "Opened", "default_store", "json_option", "open_store", "open_study",
-           "store_option", "study_option"]  # fmt: skip
-
-DEFAULT_STORE = "hpt.db"
+__all__ = ["Opened", "default_store", "json_option", "open_store", "open_study", "store_option", "study_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def default_store() -> str:
-    """Where studies are kept if nobody says where."""
-    return os.environ.get("HPT_STORE") or DEFAULT_STORE
+    """The store if the user names none."""
+    return os.environ.get("HPT_STORE") or "hpt.db"
 
 
 def _complete_study(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
@@ -36,54 +33,54 @@ def _complete_study(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
         session = ctx.find_object(Session) or Session()
         with open_store(session, ctx.params.get("store")) as store:
             return [name for name in store.studies() if name.startswith(incomplete)]
-    except Exception:  # noqa: BLE001 - a shell that completes a word is no place for messages
+    except Exception:  # noqa: BLE001 - shell completion must not print errors
         return []
 
 
 def store_option(command: F) -> F:
     """Add ``--store``."""
-    text = "Where the study is: a path or URL. Default: $HPT_STORE, else hpt.db here."
+    text = "Path or URL of the store. Default: $HPT_STORE, else hpt.db in the current directory."
     return click.option("--store", metavar="PATH|URL", shell_complete=click.Path().shell_complete, help=text)(command)
 
 
 def study_option(command: F) -> F:
     """Add ``--study``."""
-    text = "The study's name; may be left out where there is one."
+    text = "Name of the study. Not needed if the store has only one."
     return click.option("--study", metavar="NAME", shell_complete=_complete_study, help=text)(command)
 
 
 def json_option(command: F) -> F:
     """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 @contextmanager
 def open_store(session: Session, location: str | None) -> Iterator[Store]:
-    """Open a store that is there, to read; nothing is created.
+    """Open an existing store for reading; nothing is created.
 
     Args:
-        session: Has the plugins.
-        location: As the user gave it; None: the default one.
+        session: Provides the plugins.
+        location: As given by the user; None for the default store.
 
     Raises:
-        UsageError: If no store keeps such a thing.
-        StoreError: If there is none.
+        UsageError: If no kind of store can be at this location.
+        StoreError: If there is no store.
     """
-    from hpt_core.stored import open_to_read
+    from hpt_core.loading import open_to_read
 
     path = "--store" if location else "store"
-    remedy = " --store names another place."
+    remedy = " Select another store with --store."
     with open_to_read(location or default_store(), session.plugins, path, remedy) as store:
         yield store
 
 
 class Opened:
-    """A study that was read.
+    """A study that was opened for reading.
 
     Attributes:
         store: Its open store.
         name: Its name.
-        history: What its log tells.
+        history: Its history.
     """
 
     def __init__(self, store: Store, name: str, history: History) -> None:
@@ -93,18 +90,18 @@ class Opened:
 
     @property
     def head(self) -> dict[str, Any]:
-        """What every JSON answer begins with: the store's location and the study's name."""
+        """The first keys of every JSON answer: the location of the store and the name of the study."""
         return {"store": location_of(self.store), "study": self.name}
 
 
 @contextmanager
 def open_study(session: Session, location: str | None, name: str | None) -> Iterator[Opened]:
-    """Open a store and read a study of it; nothing of the user's code is run.
+    """Open a store and read one of its studies; no code of the user is run.
 
     Raises:
         StoreError: If there is no such study.
     """
-    from hpt_core.stored import find_study
+    from hpt_core.loading import find_study
 
     with open_store(session, location) as store:
         yield Opened(store, *find_study(store, name))

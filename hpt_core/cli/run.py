@@ -1,4 +1,4 @@
-"""``hpt run``: run a study, or go on with it."""
+"""``hpt run``: run a study, or resume it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from hpt_core.cli.group import INTERRUPTED
 from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import say, stdout_to_stderr, streams_kept
-from hpt_core.cli.warm_start import begin_with, earlier_study
+from hpt_core.cli.warm_start import earlier_study, enqueue_best
 from hpt_core.components import location_of
 
 if TYPE_CHECKING:
@@ -22,34 +22,35 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("run", short_help="Run a study, or go on with it.")
+@click.command("run", short_help="Run a study, or resume it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option("--trials", type=click.IntRange(1), metavar="N", help="How many trials the study may have in all.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="How many processes evaluate at once.")
-@click.option("--store", metavar="PATH|URL", help="Where to keep it, whatever the file says.")
-@click.option("--name", metavar="NAME", help="The study's name, whatever the file says.")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="Total number of trials, earlier runs included.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Number of worker processes.")
+@click.option("--store", metavar="PATH|URL", help="Store of the study; overrides the file.")
+@click.option("--name", metavar="NAME", help="Name of the study; overrides the file.")
 @click.option(
-    "--warm-start", metavar="NAME[@STORE]", help="Begin with the best five configurations of an earlier study."
+    "--warm-start", metavar="NAME[@STORE]", help="Start with the five best configurations of an earlier study."
 )
-@click.option("--amend", is_flag=True, help="Go on with the recorded study under a changed definition.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress, no talk: only the result.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+@click.option("--amend", is_flag=True, help="Resume the study although its definition has changed.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the result.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
 def command(
     session: Session, /, file: Path, overrides: Sequence[str], quiet: bool, as_json: bool, **options: Any
 ) -> None:
-    """Run the study in FILE, or go on with it: what was done before counts.
+    """Run the study in FILE, or resume it if the store already has trials of it.
 
-    KEY=VALUE puts a value over one of the file, as in  trials=100  sampler=random  space.C.high=10. The
-    same command in a second terminal joins in. Ctrl-C stops cleanly, and the same command goes on.
+    KEY=VALUE overrides a value of the file, for example  trials=100  sampler=random  space.C.high=10. The same command
+    in a second terminal works on the same study in parallel. Ctrl-C stops cleanly; the same command resumes.
 
-    JSON: {store, study, reason, interrupted, new_trials} and what `hpt show --json` has of how the study stands.
+    JSON: {store, study, reason, interrupted, new_trials} and the keys of `hpt show --json` from "objectives" to
+    "notes"; "new_trials" counts the trials that this run started.
     """
-    from hpt_core.cli.ending import Ending
+    from hpt_core.cli.run_report import RunReport
 
     with ExitStack() as stack:
-        with stdout_to_stderr(as_json):  # modules of the user's may print when imported
+        with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
             study, trials, workers = _study(session, file, overrides, options)
         stack.callback(study.close)
         study.workers = workers
@@ -58,25 +59,25 @@ def command(
         if not quiet:
             _greet(study, before)
         if earlier is not None:
-            told = begin_with(study, *earlier)
+            message = enqueue_best(study, *earlier)
             if not quiet:
-                say(told)
+                say(message)
         interrupted = False
         try:
-            with streams_kept(), _watched(study, trials, quiet=quiet), stdout_to_stderr(as_json):
+            with streams_kept(), _with_progress_and_interrupts(study, trials, quiet=quiet), stdout_to_stderr(as_json):
                 study.run(trials=trials, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
-        once = ("amend", "warm_start")
-        given = [f"--{name}={value}" for name, value in options.items() if value and name not in once]
-        ending = Ending(study, [str(file), *overrides, *given], before, interrupted=interrupted)
+        one_time = ("amend", "warm_start")  # not repeated in the command that resumes the study
+        given = [f"--{name}={value}" for name, value in options.items() if value and name not in one_time]
+        report = RunReport(study, [str(file), *overrides, *given], before, interrupted=interrupted)
         if as_json:
-            ending.emit()
+            report.emit_json()
         else:
-            ending.tell(quiet=quiet)
+            report.print(quiet=quiet)
         if interrupted:
             click.get_current_context().exit(INTERRUPTED)
-        ending.check()
+        report.check()
 
 
 def _study(
@@ -97,16 +98,15 @@ def _greet(study: Study, before: int) -> None:
     lost = sum(1 for trial in study.history.open.values() if trial.state == "waiting" and trial.attempt)
     where = f"study {study.name!r} in {location_of(study.store)}"
     if before:
-        again = f", {lost} of them taken up again" if lost else ""
-        there = "1 trial is" if before == 1 else f"{before} trials are"
-        say(f"Going on with the {where}: {there} there already{again}.")
+        again = f", {lost} of them to be run again" if lost else ""
+        count = "1 trial" if before == 1 else f"{before} trials"
+        say(f"Resuming the {where} with {count}{again}.")
     else:
-        say(f"Running the {where}. Ctrl-C stops it cleanly, the same command goes on.")
+        say(f"Running the {where}. Ctrl-C stops it cleanly; the same command resumes it.")
 
 
 @contextmanager
-def _watched(study: Study, trials: int | None, *, quiet: bool) -> Iterator[None]:
-    """Show progress and listen for Ctrl-C."""
+def _with_progress_and_interrupts(study: Study, trials: int | None, *, quiet: bool) -> Iterator[None]:
     from hpt_core.cli.interrupts import Interrupts
     from hpt_core.cli.progress import progress_for
     from hpt_core.cli.tally import Tally

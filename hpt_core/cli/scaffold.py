@@ -9,6 +9,7 @@ from importlib.resources import files
 import attrs
 
 from hpt_core import __version__
+from hpt_core.cli.kit_case import KIT_OF
 from hpt_core.errors import UsageError
 from hpt_core.hookspecs import API_VERSION
 
@@ -22,8 +23,6 @@ class _Kind:
     title: str
     hook: str
     suffix: str
-    kit: str
-    fixture: str
     imports: str
     signature: str
     factory: str
@@ -33,15 +32,13 @@ class _Kind:
 _CALLABLE = "from collections.abc import Callable"
 _PLAIN = {"imports": _CALLABLE, "signature": "Callable[[], CLASS]", "factory": "CLASS"}
 _KINDS = {
-    "sampler": _Kind("sampler", "hpt_samplers", "Sampler", "SamplerKit", "make_sampler", **_PLAIN),
-    "evaluator": _Kind("evaluator", "hpt_evaluators", "Evaluator", "EvaluatorKit", "make_evaluator", **_PLAIN),
-    "stopping": _Kind("stopping rule", "hpt_stopping_rules", "Rule", "StoppingRuleKit", "make_rule", **_PLAIN),
+    "sampler": _Kind("sampler", "hpt_samplers", "Sampler", **_PLAIN),
+    "evaluator": _Kind("evaluator", "hpt_evaluators", "Evaluator", **_PLAIN),
+    "stopping": _Kind("stopping rule", "hpt_stopping_rules", "Rule", **_PLAIN),
     "store": _Kind(
         "store",
         "hpt_stores",
         "Store",
-        "StoreKit",
-        "make_store",
         imports=f"{_CALLABLE}\nfrom pathlib import Path",
         signature="Callable[[Path], CLASS]",
         factory="lambda path: CLASS(path=str(path))",
@@ -50,8 +47,6 @@ _KINDS = {
         "executor",
         "hpt_executors",
         "Executor",
-        "ExecutorKit",
-        "make_executor",
         flags="    ends_late_trials = False\n\n",
         **_PLAIN,
     ),
@@ -60,7 +55,7 @@ _USAGE = {"stopping": '[[stop]]\nuse = "NAME"', "executor": 'executor = "NAME"\n
 
 
 def title_of(kind: str) -> str:
-    """What the core calls a kind: ``stopping rule`` for ``stopping``."""
+    """The core's name of a kind: ``stopping rule`` for ``stopping``."""
     return _KINDS[kind].title
 
 
@@ -69,20 +64,21 @@ def scaffold(kind: str, name: str) -> tuple[str, dict[str, str]]:
 
     Args:
         kind: ``sampler``, ``evaluator``, ``stopping``, ``store`` or ``executor``.
-        name: As studies will name it: small letters, digits and hyphens.
+        name: Name of the component in studies: lower-case letters, digits and hyphens.
 
     Returns:
         The name of the distribution, and path -> text.
 
     Raises:
-        UsageError: If that cannot be a name.
+        UsageError: If the name is not valid.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        msg = f"The name of a plugin is made of small letters, digits and single hyphens, as my-idea. Got {name!r}."
+        rule = "must start with a letter and contain only lower-case letters, digits and single hyphens, as in my-idea"
+        msg = f"A plugin name {rule}. Got {name!r}."
         raise UsageError(msg)
     distribution = f"hpt-{kind}-{name}"
     package = distribution.replace("-", "_")
-    words = _words(kind, name, distribution, package)
+    values = _placeholders(kind, name, distribution, package)
     source = f"src/{package}"
     wanted = {
         "pyproject.toml": "pyproject.toml",
@@ -90,22 +86,23 @@ def scaffold(kind: str, name: str) -> tuple[str, dict[str, str]]:
         "CHANGELOG.md": "CHANGELOG.md",
         "LICENSE": "LICENSE",
         f"{source}/__init__.py": "init.py",
-        f"{source}/{words['MODULE']}.py": f"{kind}.py",
+        f"{source}/{values['MODULE']}.py": f"{kind}.py",
         f"tests/test_{package}_kit.py": "test.py",
     }
-    made = {path: _filled(template, words) for path, template in wanted.items()}
+    made = {path: _filled(template, values) for path, template in wanted.items()}
     return distribution, {**made, f"{source}/py.typed": ""}
 
 
-def _words(kind: str, name: str, distribution: str, package: str) -> dict[str, str]:
+def _placeholders(kind: str, name: str, distribution: str, package: str) -> dict[str, str]:
     about = _KINDS[kind]
+    kit, fixture = KIT_OF[about.title]
     major, minor, _ = __version__.split(".")
     return {
-        # longer words before those that they contain, and what holds other words before them
+        # replaced in this order: a placeholder before those that its name or its value contains
         "IMPORTS": about.imports,
         "SIGNATURE": about.signature,
         "FACTORY": about.factory,
-        "FIXTURE": about.fixture,
+        "FIXTURE": fixture,
         "FLAGS": about.flags,
         "USAGE": _USAGE.get(kind, f'[{kind}]\nuse = "NAME"'),
         "DISTRIBUTION": distribution,
@@ -118,17 +115,17 @@ def _words(kind: str, name: str, distribution: str, package: str) -> dict[str, s
         "NAME": name,
         "HOOK": about.hook,
         "KIND": about.title,
-        "KIT": about.kit,
+        "KIT": kit,
         "YEAR": str(datetime.now(UTC).year),
         "API": str(API_VERSION),
     }
 
 
-def _filled(template: str, words: dict[str, str]) -> str:
+def _filled(template: str, values: dict[str, str]) -> str:
     text = (files("hpt_core") / "templates" / f"{template}.txt").read_text(encoding="utf-8")
     if template == "LICENSE":
-        return text.replace("DISTRIBUTION", words["DISTRIBUTION"]).replace("YEAR", words["YEAR"])
-    for word, value in words.items():
-        if word != "FLAGS":  # it stands right before other text
+        return text.replace("DISTRIBUTION", values["DISTRIBUTION"]).replace("YEAR", values["YEAR"])
+    for word, value in values.items():
+        if word != "FLAGS":  # no word boundary follows it
             text = value.join(re.split(rf"(?<![A-Z_]){word}(?![A-Z_])", text))
-    return text.replace("FLAGS", words["FLAGS"])
+    return text.replace("FLAGS", values["FLAGS"])

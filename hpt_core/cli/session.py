@@ -1,4 +1,4 @@
-"""What the commands of one start of ``hpt`` share."""
+"""The state that the commands of one ``hpt`` process share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Session"]
 
 
 class Session:
-    """One start of the program; `click.Context.obj` of every command.
+    """The state of one invocation of ``hpt``; `click.Context.obj` of every command.
 
     Args:
-        plugins: The plugins to use; None: the installed ones, found when they are first asked for.
+        plugins: The plugins to use; None for the installed ones, which are found on first use.
 
     Attributes:
-        debug: Whether errors come with tracebacks.
-        subject: The file that a mistake is in, for messages; empty where there is none.
+        debug: Whether to print tracebacks of errors.
+        subject: The file that error messages refer to; empty if there is none.
     """
 
     def __init__(self, plugins: Plugins | None = None) -> None:
@@ -38,18 +38,18 @@ class Session:
         self._handler: logging.Handler | None = None
 
     def disable(self, names: Sequence[str]) -> None:
-        """Leave plugins out, here and in the worker processes that this one starts."""
+        """Disable plugins, here and in the worker processes that this process starts."""
         self._disabled += names
         before = os.environ.get("HPT_DISABLE_PLUGINS", "")
         os.environ["HPT_DISABLE_PLUGINS"] = ",".join(filter(None, [before, *names]))
 
     @cached_property
     def plugins(self) -> Plugins:
-        """The plugins."""
+        """The plugins, with a warning for each disabled name that is not a plugin."""
         from hpt_core.plugins import default_plugins
         from hpt_core.spelling import did_you_mean
 
-        self._listen()
+        self._show_log()
         plugins = self._given or default_plugins()
         known = {name for info in plugins.plugins for name in (info.name, info.distribution) if name}
         for name in self._disabled:
@@ -60,12 +60,12 @@ class Session:
     @cached_property
     def commands(self) -> dict[str, click.Command]:
         """The commands of plugins, by name."""
-        offered = _Offered("hpt")
-        self.plugins.commands(offered)
-        return dict(sorted(offered.commands.items()))
+        collected = _PluginCommands("hpt")
+        self.plugins.commands(collected)
+        return dict(sorted(collected.commands.items()))
 
     def close(self) -> None:
-        """Leave the process as it was found."""
+        """Restore the logging configuration of the process."""
         if self._handler is not None:
             import logging
 
@@ -74,8 +74,8 @@ class Session:
             logger.propagate = True
             self._handler = None
 
-    def _listen(self) -> None:
-        """Have what the core and plugins log told in the manner of the other talk."""
+    def _show_log(self) -> None:
+        """Print what the core and plugins log, in the style of all other messages."""
         import logging
 
         session = self
@@ -84,30 +84,30 @@ class Session:
             def emit(self, record: logging.LogRecord) -> None:
                 try:
                     say(_line_of(record, debug=session.debug))
-                except Exception:  # noqa: BLE001 - what cannot be told must not end the study
+                except Exception:  # noqa: BLE001 - a failed log message must not end the study
                     self.handleError(record)
 
         self._handler = Handler(logging.WARNING)
         logger = logging.getLogger("hpt")
         logger.addHandler(self._handler)
-        logger.propagate = False  # a program that sets up logging would tell everything twice
+        logger.propagate = False  # a plugin that configures logging would print everything twice
 
 
-class _Offered(click.Group):
-    """Takes the commands that plugins offer, and none of a name that is taken."""
+class _PluginCommands(click.Group):
+    """Collects the commands of plugins; refuses a name that is taken."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         from hpt_core.cli.group import COMMANDS
 
         name = name or cmd.name or ""
         if name in COMMANDS or name in self.commands:
-            msg = f"there is a command {name!r} already"
+            msg = f"there is already a command {name!r}"
             raise ValueError(msg)
         super().add_command(cmd, name)
 
 
 def _line_of(record: logging.LogRecord, *, debug: bool) -> str:
-    line = f"Warning: {record.getMessage()}"  # whatever its level: an error that counts is raised
+    line = f"Warning: {record.getMessage()}"  # at any level: real errors are raised
     if record.exc_info and record.exc_info[1] is not None:
         import traceback
 

@@ -1,4 +1,4 @@
-"""``hpt show``: how a study is defined and how it stands."""
+"""``hpt show``: show the definition and the state of a study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpt_core.cli import words
+from hpt_core.cli import render
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.summaries import summaries
 from hpt_core.cli.text import data, duration, emit_json, paragraph
@@ -22,20 +22,20 @@ __all__ = ["command"]
 _SETTINGS = ("seed", "duplicates", "reproducible")
 
 
-@click.command("show", short_help="Show how a study is defined and how it stands.")
+@click.command("show", short_help="Show the definition and the state of a study.")
 @store_option
 @study_option
 @json_option
 @click.pass_obj
 def command(session: Session, store: str | None, study: str | None, as_json: bool) -> None:
-    """Show how a study is defined, how it stands, what was decided, and with what software it ran.
+    """Show the definition and the state of a study, the decisions of its rules, and the software that it ran with.
 
-    Nothing of the study is run: a stranger's store is safe to look into.
+    No code of the study is run, so a store from somebody else is safe to inspect.
 
     JSON: {store, study, definition, provenance, objectives, trials, states, failures, invalid, elapsed, best, front,
-    constraints, least_violated, default, stopped, notes, rules}; "best", "front", "least_violated" (where no trial
-    keeps the constraints) and "default" are rows as of `hpt trials --json`, "rules" holds {rule, summary} for each rule
-    that has something to tell.
+    constraints, least_violated, default, stopped, notes, rules}; "best", "front", "least_violated" (if no trial
+    satisfies the constraints) and "default" are rows as in `hpt trials --json`; "rules" has {rule, summary} for each
+    rule that provides a summary.
     """
     from hpt_core.export import summary
 
@@ -45,47 +45,47 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
             recorded = {"definition": opened.history.definition, "provenance": opened.history.provenance}
             emit_json("show", {**opened.head, **recorded, **about})
         else:
-            data("\n".join([*_definition(opened), *_standing(opened.history, about), *_background(opened.history)]))
+            data("\n".join([*_definition(opened), *_state(opened.history, about), *_provenance(opened.history)]))
 
 
 def _definition(opened: Opened) -> Iterator[str]:
     definition, space = opened.history.definition, opened.history.space
     yield f"Study {opened.name} in {opened.head['store']}"
-    yield paragraph("objective", words.objectives(definition["objectives"]))
+    yield paragraph("objective", render.objectives(definition["objectives"]))
     if definition.get("constraints"):
-        yield paragraph("constraints", words.constraints(definition["constraints"]))
-    yield paragraph("space", words.size_of(space))
-    yield words.space_table(space)
+        yield paragraph("constraints", render.constraints(definition["constraints"]))
+    yield paragraph("space", render.size_of(space))
+    yield render.space_table(space)
     for key in ("sampler", "evaluator"):
-        yield paragraph(key, words.component(definition[key]))
+        yield paragraph(key, render.component(definition[key]))
     for rule in definition["stop"]:
-        yield paragraph("stopping rule", words.component(rule))
+        yield paragraph("stopping rule", render.component(rule))
     settings = {key: definition[key] for key in _SETTINGS if definition.get(key) or key == "seed"}
-    yield paragraph("settings", words.pairs(settings))
+    yield paragraph("settings", render.pairs(settings))
 
 
-def _standing(history: History, about: Mapping[str, Any]) -> Iterator[str]:
+def _state(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    states = words.counts(about["states"])
-    yield paragraph("trials", f"{about['trials']}: {states}; worked on for {duration(about['elapsed'])}")
-    if words.sources(history):
-        yield paragraph("suggested by", words.sources(history))
+    states = render.counts(about["states"])
+    yield paragraph("trials", f"{about['trials']}: {states}; {duration(about['elapsed'])} in total")
+    if render.sources(history):
+        yield paragraph("suggested by", render.sources(history))
     if about["invalid"]:
-        yield paragraph("invalid", f"{about['invalid']} of them, declared so by the user")
+        yield paragraph("invalid", f"{about['invalid']} of them, marked as invalid by the user")
     if about["front"]:
-        yield paragraph("front", f"{len(about['front'])} trials that no other beats in every objective")
-        yield words.front_table(history)
+        yield paragraph("front", f"{len(about['front'])} non-dominated trials")
+        yield render.front_table(history)
     elif about["best"]:
-        yield paragraph("best", words.trial_line(history, history.trials[about["best"]["number"]]))
+        yield paragraph("best", render.trial_line(history, history.trials[about["best"]["number"]]))
     elif about["least_violated"]:
         yield paragraph("best", shortfall(history))
     if about["default"]:
-        yield paragraph("default", words.trial_line(history, history.trials[about["default"]["number"]]))
-    for line in words.failures(history):
+        yield paragraph("default", render.trial_line(history, history.trials[about["default"]["number"]]))
+    for line in render.failures(history):
         yield paragraph("failed", line)
     yield from _decisions(history)
     for one in about["rules"]:
-        yield paragraph("rule", f"{one['rule']}: {words.pairs(one['summary'])}")
+        yield paragraph("rule", f"{one['rule']}: {render.pairs(one['summary'])}")
 
 
 def _decisions(history: History) -> Iterator[str]:
@@ -95,17 +95,17 @@ def _decisions(history: History) -> Iterator[str]:
             by_rule.setdefault(f"{trial.state} by {trial.rule}", []).append(trial.number)
     for what, numbers in by_rule.items():
         last = history.trials[numbers[-1]]
-        yield paragraph("decided", f"{len(numbers)} {what}, the last: trial {last.number}: {last.reason}")
+        yield paragraph("decided", f"{len(numbers)} {what}; the last was trial {last.number}: {last.reason}")
     if history.stop is not None:
         yield paragraph("ended", f"{history.stop['reason']} (rule {history.stop['rule']})")
     for subject, content in history.notes.items():
-        yield paragraph(subject, words.pairs(content))
+        yield paragraph(subject, render.pairs(content))
 
 
-def _background(history: History) -> Iterator[str]:
+def _provenance(history: History) -> Iterator[str]:
     provenance = history.provenance
     if not provenance:
         return
     yield ""
     yield paragraph("run with", f"Python {provenance.get('python')} on {provenance.get('platform')}")
-    yield paragraph("packages", words.pairs(provenance.get("packages", {})))
+    yield paragraph("packages", render.pairs(provenance.get("packages", {})))

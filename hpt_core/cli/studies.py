@@ -1,4 +1,4 @@
-"""``hpt studies``: which studies a store has."""
+"""``hpt studies``: list the studies in a store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpt_core.cli import words
+from hpt_core.cli import render
 from hpt_core.cli.reading import json_option, open_store, store_option
 from hpt_core.cli.text import data, emit_json, number, say, table
 from hpt_core.components import location_of
@@ -26,11 +26,11 @@ __all__ = ["command"]
 def command(ctx: click.Context, store: str | None, as_json: bool) -> None:
     """List the studies in a store.
 
-    Exit code: 4 if one of them cannot be read; the others are listed all the same.
+    Exit code 4 if a study cannot be read; the others are still listed.
 
     JSON: {store, studies: [{study, objectives, trials, states, best, elapsed, last, stopped}], unreadable: [{study,
-    problem}]}; "best" is the best first objective or null, "elapsed" seconds worked on it, "last" the Unix time of
-    the last record.
+    problem}]}; "best" is the best value of the first objective or null, "elapsed" the seconds that the study ran,
+    "last" the Unix time of its last record.
     """
     found, unreadable = [], []
     with open_store(ctx.obj, store) as opened:
@@ -44,7 +44,7 @@ def command(ctx: click.Context, store: str | None, as_json: bool) -> None:
         emit_json("studies", {"store": where, "studies": found, "unreadable": unreadable})
     elif found:
         rows = [_row(study) for study in found]
-        data(table(["study", "objectives", "trials", "complete", "best", "last change (UTC)", "ended because"], rows))
+        data(table(["study", "objectives", "trials", "complete", "best", "last change (UTC)", "stop reason"], rows))
     elif not unreadable:
         say(f"There is no study in {where}.")
     for study in unreadable:
@@ -72,7 +72,7 @@ def _row(study: dict[str, Any]) -> list[str]:
     changed = datetime.fromtimestamp(study["last"], UTC).strftime("%Y-%m-%d %H:%M")
     return [
         study["study"],
-        words.objectives(study["objectives"]),
+        render.objectives(study["objectives"]),
         str(study["trials"]),
         str(study["states"].get("complete", 0)),
         "" if study["best"] is None else number(study["best"]),

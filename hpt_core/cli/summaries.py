@@ -1,4 +1,4 @@
-"""What the stopping rules of a study have to tell."""
+"""The summaries of a study's stopping rules."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["summaries"]
 
 
 def summaries(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
-    """What rules have to tell (``summary``, see `StoppingRule`), rules inside others too.
+    """The summaries of the rules that have one (see `StoppingRule`), nested rules included.
 
-    Where an import path names code, nothing is made: reading runs code of installed plugins only.
+    A rule that names code by an import path is skipped: reading a study runs code of installed plugins only.
     """
     for spec in _nested(history.definition["stop"]):
         if isinstance(spec, Mapping) and not any(isinstance(text, str) and ":" in text for text in _nested(spec)):
-            with suppress(Exception):  # what cannot be made here, or fails, has nothing to tell
+            with suppress(Exception):  # a rule that cannot be made here, or fails, has no summary
                 rule = plugins.make("stopping rule", spec)
                 content = rule.summary(history) if hasattr(rule, "summary") else None
                 if content:

@@ -1,4 +1,4 @@
-"""The files that ``hpt init`` writes."""
+"""The files that ``hpt init`` creates."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ["EVALUATORS", "study_file", "training_file"]
 EVALUATORS = ("sklearn", "function", "command")
 
 _HEAD = """\
-# A study of hpt. `hpt check {file}` says what it means, `hpt run {file}` runs it and, when it was
-# stopped, goes on. Any value can be given on the command line: hpt run {file} trials=100
+# An hpt study. `hpt check {file}` checks this file, `hpt run {file}` runs the study, or resumes it.
+# Any value can be overridden on the command line: hpt run {file} trials=100
 
 name = "{name}"
 objective = {{ {objective} = "{direction}" }}  # or "{other}"; several objectives give a Pareto front
-seed = 0                             # the same seed, the same trials
-trials = {trials}                          # in all: a second run goes on to this many
-# workers = 2                        # processes that evaluate at once
-# trial_timeout = 600                # seconds that a trial may take
+seed = 0                             # the same seed gives the same trials
+trials = {trials}                          # in total: a second run continues up to this number
+# workers = 2                        # number of worker processes
+# trial_timeout = 600                # time limit of a trial in seconds
 
 [space]
-# A list is a choice, a table a range; `when` says for which choice a parameter is there.
-# `default` is where hpt begins, and what the result is compared with.
+# A list is a set of choices, a table is a range. `when` makes a parameter active for some choices only.
+# `default` is where hpt starts, and the baseline that the result is compared with.
 """
 
 _SPACES = {
@@ -30,13 +30,13 @@ _SPACES = {
 model = ["svm", "forest"]
 C = { low = 1e-2, high = 1e3, log = true, default = 1.0, when = { model = "svm" } }
 gamma = { low = 1e-5, high = 1.0, log = true, default = 1e-2, when = { model = "svm" } }
-max_depth = { low = 2, high = 30, when = { model = "forest" } }  # integers in, integers out
+max_depth = { low = 2, high = 30, when = { model = "forest" } }  # integer bounds: an integer
 max_features = { low = 0.05, high = 1.0, when = { model = "forest" } }
 """,
     "training": """\
 learning_rate = { low = 1e-4, high = 1.0, log = true, default = 0.01 }
 momentum = { low = 0.0, high = 0.99, default = 0.9 }
-epochs = { low = 10, high = 200, log = true, default = 50 }  # integers in, integers out
+epochs = { low = 10, high = 200, log = true, default = 50 }  # integer bounds: an integer
 """,
 }
 
@@ -47,11 +47,11 @@ data = "sklearn.datasets:load_breast_cancer"  # or { file = "train.csv", target 
 cv = 5
 pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], "model"]
 
-[evaluator.choices.model]            # what the choices of `model` stand for
+[evaluator.choices.model]            # the estimator for each choice of `model`
 svm = "sklearn.svm:SVC"
 forest = { use = "sklearn.ensemble:RandomForestClassifier", n_estimators = 100 }
 
-[evaluator.params]                   # short names of the space: names of set_params
+[evaluator.params]                   # parameter of the space = parameter of the pipeline
 C = "model__C"
 gamma = "model__gamma"
 max_depth = "model__max_depth"
@@ -61,13 +61,13 @@ max_features = "model__max_features"
 _FUNCTION = """
 [evaluator]
 use = "function"
-call = "{module}:train"                 # a function of the parameters, in {module}.py beside this file
+call = "{module}:train"                 # a function of the parameters, in {module}.py next to this file
 """
 
 _COMMAND = """
 [evaluator]
 use = "command"
-# Its last line on stdout is the result: a number, or {{"loss": 0.1, ...}}.
+# The last line that it prints is the result: a number, or {{"loss": 0.1, ...}}.
 command = [
     "{python}", "{program}",
     "--learning-rate={{learning_rate}}", "--momentum={{momentum}}", "--epochs={{epochs}}",
@@ -81,16 +81,16 @@ _TAIL = """
 [store]
 {store}
 
-# `hpt plugins` lists all samplers, stores, stopping rules; `hpt plugins show NAME` their options.
+# `hpt plugins` lists all samplers, stores and stopping rules; `hpt plugins show NAME` shows the options of one.
 {stop}
 """
 
 _TRAINING = '''\
-"""What is tuned: replace `train` by your own."""
+"""The function to tune: replace `train` with your own."""
 {imports}
 
 def train(params):
-    """Minimise a bent valley by gradient descent with momentum; returns the loss at the end."""
+    """Minimize a curved valley by gradient descent with momentum; return the final loss."""
     x, y, dx, dy = -1.0, 1.5, 0.0, 0.0
     for _ in range(params["epochs"]):
         slope_x, slope_y = 2 * (x - 1) - 4 * x * (y - x * x), 2 * (y - x * x)
@@ -114,15 +114,15 @@ if __name__ == "__main__":
 def study_file(
     evaluator: str, file: str, name: str, training: Path, python: str, installed: Mapping[str, Collection[str]]
 ) -> str:
-    """The text of a study file that runs as it is.
+    """The text of a study file that is ready to run.
 
     Args:
         evaluator: One of `EVALUATORS`.
-        file: The file, as the user named it.
+        file: The path of the file, as the user gave it.
         name: The study's name.
-        training: The program that is tuned by ``function`` and ``command``.
-        python: The interpreter, for ``command``.
-        installed: Kind -> names of the components that are installed; only those are used.
+        training: The program that ``function`` and ``command`` tune.
+        python: The Python interpreter for ``command``.
+        installed: Kind -> names of the installed components; only those are used.
     """
     goals = {"sklearn": ("accuracy", "maximize", 30)}
     objective, direction, trials = goals.get(evaluator, ("loss", "minimize", 40))
@@ -139,7 +139,7 @@ def _tail(installed: Mapping[str, Collection[str]]) -> str:
     samplers = [name for name in ("auto", "bayes", "random", "grid") if name in installed["sampler"]]
     stores = {"sqlite": "hpt.db", "csv": "hpt.csv"}
     store = next((name for name in stores if name in installed["store"]), None)
-    plateau = '[[stop]]\nuse = "plateau"                      # ends the study when it gains nothing any more'
+    plateau = '[[stop]]\nuse = "plateau"                      # ends the study when the best result stops improving'
     return _TAIL.format(
         sampler=f'use = "{samplers[0]}"' if samplers else '# use = "random"',
         store=f'use = "{store}"\npath = "{stores[store]}"' if store else 'use = "memory"',
@@ -148,7 +148,7 @@ def _tail(installed: Mapping[str, Collection[str]]) -> str:
 
 
 def training_file(evaluator: str) -> str:
-    """The text of the program that is tuned."""
+    """The text of the program to tune."""
     if evaluator == "command":
         return _TRAINING.format(imports="\nimport argparse\n", main=_MAIN)
     return _TRAINING.format(imports="", main="")

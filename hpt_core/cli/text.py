@@ -1,4 +1,4 @@
-"""Text for terminals and pipes: the two streams, plain tables, numbers."""
+"""Output for terminals and pipes: the two streams, plain tables, numbers."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ __all__ = [
 ]
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_HANGING = 14
+_LABEL_WIDTH = 14
 
 
 def say(text: str) -> None:
-    """Talk to the user: on stderr. What cannot be written there, as on a full disk, is no reason to end a study."""
-    with suppress(OSError, ValueError):  # a trial may have closed it
+    """Print a message on stderr. An error in writing, as on a full disk, is ignored: it must not end a study."""
+    with suppress(OSError, ValueError):  # a trial may have closed stderr
         click.echo(clean(text), err=True)
 
 
 def data(text: str) -> None:
-    """Give what was asked for: on stdout."""
+    """Print a result on stdout."""
     put(clean(text) + "\n")
 
 
@@ -51,21 +51,21 @@ def emit_json(schema: str, content: dict[str, Any], *, version: int = 1) -> None
     Args:
         schema: The command; the object's first key is ``"schema": "hpt/<command>/<version>"``.
         content: The other keys.
-        version: Within a version keys are added, never renamed, dropped or given another meaning.
+        version: Within a version, keys are only added, never renamed, dropped or given another meaning.
     """
     put(json.dumps({"schema": f"hpt/{schema}/{version}", **content}, indent=2, allow_nan=False) + "\n")
 
 
 def put(content: str | bytes) -> None:
-    """Write to stdout what is ready to be written.
+    """Write to stdout without any change.
 
     Raises:
-        UsageError: If it cannot be written, as to a full disk.
+        UsageError: If writing fails, as on a full disk.
     """
     try:
         click.echo(content, nl=False)
     except OSError as err:
-        if err.errno == errno.EPIPE:  # who reads it has enough
+        if err.errno == errno.EPIPE:  # the reader of the pipe has gone
             raise
         from hpt_core.errors import UsageError
 
@@ -78,7 +78,7 @@ def put(content: str | bytes) -> None:
 
 @contextmanager
 def streams_kept() -> Iterator[None]:
-    """Have Python's streams back in the end, whatever trials put in their place."""
+    """Restore Python's streams at the end, whatever trials have put in their place."""
     kept = sys.stdout, sys.stderr
     try:
         yield
@@ -88,7 +88,7 @@ def streams_kept() -> Iterator[None]:
 
 @contextmanager
 def stdout_to_stderr(on: bool) -> Iterator[None]:
-    """Where ``on``, let what the user's code prints, in other processes too, go where talk goes: stdout is for data."""
+    """If ``on``, redirect output of the user's code, in child processes too, to stderr: stdout is for results."""
     if not on:
         yield
         return
@@ -104,14 +104,14 @@ def stdout_to_stderr(on: bool) -> Iterator[None]:
 
 
 def clean(text: str) -> str:
-    """Make text harmless for a terminal: control characters, which a stranger's study may hold, become escapes."""
+    """Escape control characters, so that text from an unknown study cannot control the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def number(value: object) -> str:
-    """A value for people: floats to six digits, text as it is, the rest as JSON."""
+    """A value to display: floats with six digits, text unchanged, the rest as JSON."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
@@ -120,7 +120,7 @@ def number(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: ``0.04 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    """Seconds to display: ``0.04 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 4 h``."""
     if seconds < _MINUTE:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     whole = round(seconds)
@@ -137,17 +137,17 @@ def shorten(text: str, width: int) -> str:
     return line if _width(line) <= width else _cut(line, width - 1) + "…"
 
 
-def paragraph(head: str, text: str) -> str:
-    """A word and what is to be said of it, wrapped with a hanging indent."""
+def paragraph(label: str, text: str) -> str:
+    """A label and its text, wrapped with a hanging indent."""
     width = max(40, min(110, shutil.get_terminal_size((110, 24)).columns))
-    first = f"{head:{_HANGING - 1}} {' '.join(clean(text).split())}"
-    return textwrap.fill(first, width, subsequent_indent=" " * _HANGING, break_on_hyphens=False)
+    first = f"{label:{_LABEL_WIDTH - 1}} {' '.join(clean(text).split())}"
+    return textwrap.fill(first, width, subsequent_indent=" " * _LABEL_WIDTH, break_on_hyphens=False)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
-    """An aligned table without lines; columns of numbers are flush right.
+    """An aligned table without rules; columns of numbers are right-aligned.
 
-    On a terminal each line is cut to its width; in a pipe nothing is cut.
+    On a terminal, lines are cut to its width; in a pipe nothing is cut.
     """
     cells = [[" ".join(clean(cell).split()) for cell in row] for row in rows]
     columns = list(zip(header, *cells, strict=True))

@@ -1,4 +1,4 @@
-"""``hpt trials``: the trials of a study as a table."""
+"""``hpt trials``: list the trials of a study as a table."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ _REMARK = 60
 Row = dict[str, Any]
 
 
-@click.command("trials", short_help="List the trials.")
+@click.command("trials", short_help="List the trials of a study.")
 @store_option
 @study_option
-@click.option("--state", "states", type=click.Choice(_STATES), multiple=True, help="Only these (repeatable).")
+@click.option(
+    "--state", "states", type=click.Choice(_STATES), multiple=True, help="Only trials in this state (repeatable)."
+)
 @click.option(
     "--sort",
     default="number",
     metavar="COLUMN",
-    help="By an objective (the best first), a parameter, a metric, duration, started, ... (default: number).",
+    help="Sort by an objective (best first), a parameter, a metric, duration, started, ... Default: number.",
 )
-@click.option("--reverse", is_flag=True, help="The other way round.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show only the first N trials.")
 @json_option
 @click.pass_obj
 def command(
@@ -43,7 +45,7 @@ def command(
     """List the trials of a study.
 
     JSON: {store, study, objectives, trials: [row]}. A row is flat: number, state, each objective, "params.NAME" (null
-    where inactive), "metrics.NAME", reason, rule, failure_kind, failure_message, invalid, partial, started and ended
+    if inactive), "metrics.NAME", reason, rule, failure_kind, failure_message, invalid, partial, started and ended
     (Unix seconds), duration, steps, source, attempt, worker.
     """
     from hpt_core.export import rows
@@ -57,7 +59,7 @@ def command(
         elif chosen:
             data(_table(chosen, history))
         else:
-            say("There are no such trials.")
+            say("There are no matching trials.")
 
 
 def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, limit: int | None) -> list[Row]:
@@ -70,7 +72,7 @@ def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, lim
         from hpt_core.spelling import did_you_mean
 
         hint = did_you_mean(sort, known)
-        raise UsageError(Mistake("--sort", f"There is no column {sort!r}.{hint} There are: {', '.join(known)}."))
+        raise UsageError(Mistake("--sort", f"There is no column {sort!r}.{hint} Columns: {', '.join(known)}."))
     best_first = history.definition["objectives"].get(column) == "maximize"
     filled = [row for row in rows if row.get(column) is not None]
     numeric = all(isinstance(row[column], (int, float)) for row in filled)
@@ -96,7 +98,7 @@ def _remark(row: Row) -> str:
     if row["invalid"] is not None:
         return f"invalid: {row['invalid']}"
     if row["state"] == "running" and not is_alive(owner_of(row["worker"]), 0.0):
-        return "its process is gone; `hpt run` takes it up again"
+        return "its process is gone; `hpt run` resumes it"
     if row["failure_kind"]:
         return f"{row['failure_kind']}: {row['failure_message']}"
     return f"{row['rule']}: {row['reason']}" if row["rule"] else row["reason"]

@@ -1,4 +1,4 @@
-"""``hpt verify``: take every decision of a study again and compare."""
+"""``hpt verify``: recompute every decision of a study and compare."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("verify", short_help="Take every decision of a study again and compare.")
+@click.command("verify", short_help="Recompute every decision of a study and compare.")
 @store_option
 @study_option
 @click.option(
     "--file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The study file: take sampler and rules from it, not from the log.",
+    help="Take the sampler and the rules from this study file, not from the log.",
 )
 @json_option
 @click.pass_context
 def command(ctx: click.Context, store: str | None, study: str | None, file: Path | None, as_json: bool) -> None:
-    """Take every suggestion and every stop of a study again, from its log and seed, and compare with what is recorded.
+    """Recompute every suggestion and every stop of a study from its log and seed, and compare with the record.
 
-    Needs the sampler and the rules that the study names. A log's word imports no code: where it names a component by
-    import path, give the study file. Exit code 0: all the same; 1: there are differences.
+    Needs the sampler and the rules of the study. Code is never imported because a log names it: if the log names a
+    component by import path, give the study file. Exit code 0 if everything is the same, 1 if there are differences.
 
     JSON: {store, study, checked, differences: [text]}.
     """
@@ -38,7 +38,7 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
 
     session: Session = ctx.obj
     with open_study(session, store, study) as opened:
-        with stdout_to_stderr(as_json):  # modules of the user's may print when imported
+        with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
             given = _components(session, file) if file else {}
         result = verify(opened.store, opened.name, session.plugins, **given)
     if as_json:
@@ -47,8 +47,8 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
     else:
         for line in result.differences:
             data(line)
-        verdict = f"{len(result.differences)} are different" if result.differences else "all are the same"
-        say(f"{result.checked} decisions of the study {opened.name!r} were taken again: {verdict}.")
+        verdict = f"{len(result.differences)} differ" if result.differences else "all are the same"
+        say(f"{result.checked} decisions of the study {opened.name!r} recomputed: {verdict}.")
     ctx.exit(1 if result.differences else 0)
 
 

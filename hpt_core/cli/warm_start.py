@@ -1,4 +1,4 @@
-"""``hpt run --warm-start``: find the earlier study, and begin with its best configurations."""
+"""``hpt run --warm-start``: find the earlier study and enqueue its best configurations."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.study import Study
 
-__all__ = ["begin_with", "earlier_study"]
+__all__ = ["earlier_study", "enqueue_best"]
 
 _TOP = 5
 
 
 def earlier_study(session: Session, study: Study, wanted: str) -> tuple[str, History]:
-    """The study ``NAME[@STORE]``, without a store in that of ``study``."""
-    from hpt_core.stored import find_study
+    """Read the study ``NAME[@STORE]``; without a store, from the store of ``study``."""
+    from hpt_core.loading import find_study
 
     name, _, location = wanted.partition("@")
     with open_store(session, location) if location else nullcontext(study.store) as store:
         return find_study(store, name)
 
 
-def begin_with(study: Study, name: str, earlier: History) -> str:
-    """Enqueue the best configurations of an earlier study; returns what was done, in words."""
+def enqueue_best(study: Study, name: str, earlier: History) -> str:
+    """Enqueue the best configurations of an earlier study; return a message that says what was enqueued."""
     from hpt_core.warm_start import warm_start
 
     found = warm_start(study.space, earlier, name=name, top=_TOP, enqueue=study.decisions.enqueue)

@@ -1,7 +1,6 @@
-"""What plugin authors test with: histories made to measure, Hypothesis strategies, conformance kits.
+"""Test tools for plugin authors: conformance kits, made-up histories, Hypothesis strategies.
 
-Needs pytest where the kits, and Hypothesis where the `strategies` are used (``pip install hpt-core[test]``); both are
-imported on first use.
+The kits need pytest, the `strategies` need Hypothesis (``pip install hpt-core[test]``). Both are imported on first use.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ _KITS = {
     "StoreKit": "store",
 }
 
-_SHARED = ("component", "sampler_purity", "stopping_purity", "store_processes")
-"""Further rooms with checks in them."""
+_SHARED_CHECKS = ("component", "sampler_purity", "stopping_purity", "store_processes")
+"""Further modules that contain checks."""
 
 
 def __getattr__(name: str) -> Any:
@@ -39,8 +38,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(msg)
     import pytest
 
-    rooms = [f"{__name__}.{room}" for room in (*_SHARED, *_KITS.values())]
-    pytest.register_assert_rewrite(*(room for room in rooms if room not in sys.modules))
+    modules = [f"{__name__}.{module}" for module in (*_SHARED_CHECKS, *_KITS.values())]
+    pytest.register_assert_rewrite(*(module for module in modules if module not in sys.modules))
     kit = getattr(import_module(f"{__name__}.{_KITS[name]}"), name)
     globals()[name] = kit
     return kit

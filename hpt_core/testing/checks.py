@@ -1,4 +1,4 @@
-"""What all kits are made of: a check that says its rule when it fails, and a way to run checks without pytest."""
+"""The building blocks of all kits: checks that state the broken rule, and a way to run them without pytest."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _DAY = 86_400.0
 
 
 def check(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a test method say the rule that was broken, and why it matters, whatever went wrong in it.
+    """Decorate a test method so that any failure in it states the broken rule and why the rule matters.
 
-    Both are its docstring: the rule is the first paragraph, the reason the second, beginning with ``Why:``. The fixture
-    ``space`` may be a mapping, as `Study` takes it.
+    Both come from its docstring: the rule is the first paragraph, the reason is the second, which begins with ``Why:``.
+    The fixture ``space`` may be a mapping, as `Study` accepts it.
     """
 
     @wraps(function)
@@ -54,26 +54,26 @@ def check(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except (Exception, pytest.fail.Exception) as err:
             rule, why = rule_of(function)
-            msg = f"Broken rule: {rule}\nWhy it matters: {why}\nSeen: {_seen(err)}"
+            msg = f"Broken rule: {rule}\nWhy it matters: {why}\nWhat happened: {_what_happened(err)}"
             raise AssertionError(msg) from err
 
     return checked
 
 
-def _seen(err: BaseException) -> str:
+def _what_happened(err: BaseException) -> str:
     if not isinstance(err, (AssertionError, pytest.fail.Exception)):
         return f"it raised {type(err).__name__}: {err}"
-    return str(err) or f"this does not hold: {traceback.extract_tb(err.__traceback__)[-1].line}"
+    return str(err) or f"this assertion failed: {traceback.extract_tb(err.__traceback__)[-1].line}"
 
 
 def rule_of(function: Callable[..., object]) -> tuple[str, str]:
-    """The rule that a check stands for, and why it matters."""
+    """The rule that a check verifies, and why it matters."""
     rule, _, why = (inspect.getdoc(function) or "").partition("\n\nWhy: ")
     return " ".join(rule.split()), " ".join(why.split())
 
 
 def checks_of(kit: type) -> list[str]:
-    """The names of a kit's checks, in order of definition, those of its bases last."""
+    """The names of a kit's checks in order of definition, those of base classes last."""
     found = {name: None for cls in kit.__mro__ for name in vars(cls) if name.startswith("test_")}
     return list(found)
 
@@ -82,11 +82,11 @@ def broken_rules(kit: type, fixtures: Mapping[str, object]) -> dict[str, str]:
     """Run all checks of a kit without pytest.
 
     Args:
-        kit: The kit, or a class that inherits it.
-        fixtures: Fixture name -> value; ``tmp_path`` and ``monkeypatch`` are made anew for each check.
+        kit: The kit, or a subclass of it.
+        fixtures: Fixture name -> value; each check gets a new ``tmp_path`` and ``monkeypatch``.
 
     Returns:
-        Name of each check that fails -> its message.
+        Name of each failed check -> its message.
     """
     failed = {}
     for name in checks_of(kit):
@@ -107,48 +107,48 @@ def broken_rules(kit: type, fixtures: Mapping[str, object]) -> dict[str, str]:
 
 @contextmanager
 def pinned(salt: int = 0) -> Iterator[None]:
-    """Set the process's global randomness to a known state meanwhile, and give it back as it was."""
-    before, before_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - this is what is looked after
+    """Seed the global random generators of the process, and restore their state at the end."""
+    before, before_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the kits guard the global generator
     random.seed(salt)
-    np.random.seed(salt)  # noqa: NPY002 - this is what is looked after
+    np.random.seed(salt)  # noqa: NPY002 - the kits guard the global generator
     try:
         yield
     finally:
         random.setstate(before)
-        np.random.set_state(before_numpy)  # noqa: NPY002 - this is what is looked after
+        np.random.set_state(before_numpy)  # noqa: NPY002 - the kits guard the global generator
 
 
 def global_state() -> tuple[object, ...]:
-    """The state of the process's global generators, to compare."""
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - this is what is looked after
+    """The state of the process's global random generators, for comparison."""
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the kits guard the global generator
     return random.getstate(), name, np.asarray(keys).tobytes(), *rest
 
 
 def drawn_from(before: tuple[object, ...]) -> str:
-    """The module whose global generator is not in the state that `global_state` gave; empty where both are."""
+    """The module whose global generator is no longer in the state ``before``; empty if both are."""
     now = global_state()
     return "random" if now[0] != before[0] else "numpy.random" if now != before else ""
 
 
 def another_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Move every clock of the process a day on."""
+    """Advance every clock of the process by a day."""
     for name in ("time", "monotonic", "perf_counter"):
-        monkeypatch.setattr(time, name, _late(getattr(time, name)))
+        monkeypatch.setattr(time, name, _a_day_later(getattr(time, name)))
 
 
-def _late(clock: Callable[[], float]) -> Callable[[], float]:
+def _a_day_later(clock: Callable[[], float]) -> Callable[[], float]:
     return lambda: clock() + _DAY
 
 
 def within(seconds: float, *functions: Callable[[], T]) -> list[T]:
-    """Call functions that might hang, each in a thread of its own.
+    """Call functions that might hang, each in its own thread.
 
     Returns:
-        What they returned.
+        Their results.
 
     Raises:
-        AssertionError: If one has not returned in time.
-        Exception: Whatever one raised.
+        AssertionError: If a function has not returned in time.
+        Exception: Whatever a function raised.
     """
     done: dict[int, T] = {}
     failed: list[Exception] = []
@@ -156,7 +156,7 @@ def within(seconds: float, *functions: Callable[[], T]) -> list[T]:
     def work(number: int, function: Callable[[], T]) -> None:
         try:
             done[number] = function()
-        except Exception as err:  # noqa: BLE001 - it is raised in the caller's thread
+        except Exception as err:  # noqa: BLE001 - raised again in the caller's thread
             failed.append(err)
 
     threads = [threading.Thread(target=work, args=item, daemon=True) for item in enumerate(functions)]
@@ -167,5 +167,5 @@ def within(seconds: float, *functions: Callable[[], T]) -> list[T]:
         thread.join(deadline - time.monotonic() if deadline > time.monotonic() else 0)
     if failed:
         raise failed[0]
-    assert len(done) == len(functions), f"it still hangs after {seconds:g} s"
+    assert len(done) == len(functions), f"a call has not returned within {seconds:g} s"
     return [done[number] for number in range(len(functions))]

@@ -1,4 +1,4 @@
-"""The workers that the executor kit has run: each does one simple thing, and leaves traces in a folder."""
+"""The workers of the executor kit: each does one simple task and leaves traces in a directory."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def _memory() -> Store:
 
 @attrs.define
 class Crew:
-    """What an executor is given to run, see `hpt_core.components.WorkerCall`.
+    """The worker that an executor runs, see `hpt_core.components.WorkerCall`.
 
     Attributes:
-        folder: Where the workers leave their traces.
-        task: What they do: the name of a method.
-        count: How many there are meant to be.
-        trial_timeout: As an executor reads it.
-        store: As an executor reads it; does not travel.
-        home: The process that made it.
+        folder: The directory for the workers' traces.
+        task: The task of each worker: the name of a method.
+        count: The intended number of workers.
+        trial_timeout: The time limit that the executor must enforce.
+        store: The store that the executor must make available; it is not pickled.
+        home: The id of the process that made the crew.
     """
 
     folder: Path
@@ -46,11 +46,11 @@ class Crew:
     home: int = attrs.field(factory=os.getpid)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel as a study's workers do: without the store."""
+        """Pickle without the store, like the workers of a study."""
         return {name: getattr(self, name) for name in ("folder", "task", "count", "trial_timeout", "home")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive."""
+        """Unpickle."""
         self.__init__(**state)  # type: ignore[misc]
 
     def __call__(self, name: str, store: Store | None = None) -> str:
@@ -62,16 +62,16 @@ class Crew:
         return "done"
 
     def traces(self, kind: str) -> list[str]:
-        """What the workers left of a kind: a text of each."""
+        """The texts of all traces of a kind."""
         return [path.read_text(encoding="utf-8") for path in sorted(self.folder.glob(f"{kind}-*"))]
 
     # --- tasks ------------------------------------------------------------------------------------------
 
     def leave(self, me: str, name: str, store: Store | None) -> None:
-        """End at once."""
+        """Return immediately."""
 
     def meet(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002 - the arguments of all tasks
-        """Wait until all are there."""
+        """Wait until all workers have started."""
         deadline = time.monotonic() + _PATIENCE
         while len(self.traces("started")) < self.count and time.monotonic() < deadline:
             time.sleep(_BEAT)
@@ -79,22 +79,22 @@ class Crew:
             self._leave("met", me, name)
 
     def last_one_late(self, me: str, name: str, store: Store | None) -> None:
-        """Wait until all are there; one ends at once, the others some time later."""
+        """Wait until all workers have started; one returns immediately, the others some time later."""
         self.meet(me, name, store)
         if not self._first("quick"):
             time.sleep(8 * _BEAT)
 
     def die(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
-        """The first one dies; whoever comes after it ends."""
+        """The first worker dies; the others return."""
         if self._first("death"):
             self._leave("died", me, name)
             if os.getpid() == self.home:
-                msg = "the worker runs in the process that called run(), which its death would end"
+                msg = "the worker runs in the process that called run(), so its death would end that process"
                 raise RuntimeError(msg)
             os._exit(7)
 
     def fail(self, me: str, name: str, store: Store | None) -> None:
-        """Wait until all are there; the first one raises, the others go on for long."""
+        """Wait until all workers have started; the first one raises, the others keep working."""
         self.meet(me, name, store)
         if self._first("failure"):
             msg = "raised by a worker of the kit"
@@ -104,7 +104,7 @@ class Crew:
             time.sleep(_BEAT)
 
     def record(self, me: str, name: str, store: Store | None) -> None:
-        """Write a record, read the log."""
+        """Append a record and read the log."""
         if store is None:
             self._leave("own", me, name)
             return
@@ -112,7 +112,7 @@ class Crew:
         self._leave("read", me, str(len(store.read("kit"))))
 
     def linger(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
-        """The first one starts a trial and takes long over it; whoever comes after it ends."""
+        """The first worker starts a trial that takes long; the others return."""
         if self._first("long"):
             if store is not None:
                 store.append("kit", [{"event": "started", "time": 0.0, "trial": 0, "worker": name}])

@@ -14,7 +14,7 @@ import pytest
 
 from hpt_core.guard import plain
 from hpt_core.testing.checks import check, pinned
-from hpt_core.testing.component import travelled
+from hpt_core.testing.component import pickled
 from hpt_core.testing.evaluator_base import EvaluatorBase, Make, Outcome
 from hpt_core.trial import check_report
 
@@ -23,33 +23,35 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluatorKit"]
 
+_OTHER_END = "the resumed trial ends with another result than an uninterrupted one"
+
 
 class EvaluatorKit(EvaluatorBase):
-    """What every evaluator must pass. Override `make_evaluator`, and `space` if it does not take any configuration.
+    """The checks that every evaluator must pass. Override `make_evaluator`, and `space` if not every space is valid.
 
     Attributes:
-        objectives: The objectives that it is asked for, name -> direction.
-        repeatable: Whether the same trial gives the same values, up to the last bit. Say False for what cannot
+        objectives: The objectives of the study, name -> direction.
+        repeatable: Whether the same trial gives the same values, bit for bit. Set it to False where that is impossible
             (another program, some GPU kernels).
     """
 
-    # --- the answer -------------------------------------------------------------------------------------
+    # --- the result -------------------------------------------------------------------------------------
 
     @check
     def test_gives_a_value_for_each_objective(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """A whole evaluation ends with a finite value for each objective.
+        """A complete evaluation gives a finite value for each objective.
 
-        Why: the trial fails otherwise, of kind ``invalid-value``; NaN never reaches a sampler.
+        Why: otherwise the trial fails with the kind ``invalid-value``; NaN never reaches a sampler.
         """
         for number in range(2):
             outcome = self.evaluated(make_evaluator(), self.trial(space, tmp_path, number))
-            assert outcome.values or outcome.reports, "it neither reported nor returned a value"
+            assert outcome.values or outcome.reports, "the evaluator neither reported nor returned a value"
 
     @check
     def test_reports_growing_evidence(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """It yields `Report` objects whose steps grow from 1 on, as ints, with finite values.
+        """Reports are `Report` objects with finite values; their steps are ints that start at 1 or later and increase.
 
-        Why: rules compare trials at the same step; the trial fails at the first report that is none.
+        Why: rules compare trials at the same step. A trial fails at its first invalid report.
         """
         last = 0
         for report in self.reports(make_evaluator(), self.trial(space, tmp_path)):
@@ -57,93 +59,101 @@ class EvaluatorKit(EvaluatorBase):
 
     @check
     def test_keeps_to_its_steps(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """It reports no step beyond the ``steps`` that it declares.
+        """No report has a step beyond the declared number of ``steps``.
 
-        Why: rules divide that number into rungs; what comes behind it costs time that nobody planned.
+        Why: rules divide that number into rungs. Further steps cost time that no rule accounts for.
         """
         evaluator: Any = make_evaluator()
         steps = getattr(evaluator, "steps", None)
         found = [report.step for report in self.reports(evaluator, self.trial(space, tmp_path))]
-        assert steps is None or not found or max(found) <= steps, f"it declares {steps} and reports step {max(found)}"
+        assert steps is None or not found or max(found) <= steps, (
+            f"it declares {steps} steps and reports step {max(found)}"
+        )
 
     @check
     def test_declares_what_its_reports_mean(self, make_evaluator: Make) -> None:
-        """``evidence`` is "curve" or "folds", ``steps`` an int above 0 or None, ``resumable`` a bool.
+        """``evidence`` is "curve" or "folds", ``steps`` a positive int or None, ``resumable`` a bool.
 
-        Why: they decide how the reports of a stopped trial become its value, and which rules may act.
+        Why: they determine how the reports of a stopped trial become its value, and which rules may act.
         """
         evaluator: Any = make_evaluator()
-        assert getattr(evaluator, "evidence", "curve") in ("curve", "folds")
+        evidence = getattr(evaluator, "evidence", "curve")
+        assert evidence in ("curve", "folds"), f"evidence is {evidence!r}"
         steps = getattr(evaluator, "steps", None)
         assert steps is None or (type(steps) is int and steps > 0), f"steps is {steps!r}"
-        assert type(getattr(evaluator, "resumable", False)) is bool
+        resumable = getattr(evaluator, "resumable", False)
+        assert type(resumable) is bool, f"resumable is {resumable!r}"
 
     @check
     def test_accepts_the_space_beforehand(self, make_evaluator: Make, space: Space) -> None:
-        """Its ``check(space, objectives)``, if it has one, takes a space that it can evaluate.
+        """The optional ``check(space, objectives)`` accepts a space that the evaluator can evaluate.
 
-        Why: it is called before the first trial and by `hpt check`, and what it raises ends the run.
+        Why: it is called before the first trial and by `hpt check`. An exception in it ends the run.
         """
-        look = getattr(make_evaluator(), "check", None)
-        if look is not None:
-            look(space, dict(self.objectives))
+        check_space = getattr(make_evaluator(), "check", None)
+        if check_space is not None:
+            check_space(space, dict(self.objectives))
 
     @check
     def test_concludes_with_plain_data(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """What ``conclude`` returns, if it has one, is a mapping of plain data or None.
+        """The optional ``conclude`` returns a mapping of plain data, or None.
 
-        Why: it is recorded and shown as the study's conclusion.
+        Why: the mapping is recorded and shown as the study's conclusion.
         """
         conclude = getattr(make_evaluator(), "conclude", None)
         if conclude is not None:
             content = conclude(self.trial(space, tmp_path))
-            assert content is None or isinstance(content, Mapping), f"it returned {type(content).__name__}"
+            assert content is None or isinstance(content, Mapping), f"conclude() returned {content!r:.80}"
             plain(content or {})
 
-    # --- nothing but the trial counts -------------------------------------------------------------------
+    # --- the trial is the only input --------------------------------------------------------------------
 
     @check
     def test_uses_the_seed_of_the_trial(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """The same configuration and seed give the same values, whatever the global generators or the trial's number.
+        """The same configuration and seed give the same values, whatever the global generators and the trial number.
 
-        Why: an evaluation that cannot be repeated cannot be checked. ``trial.seed`` is there to seed everything with;
-            who repeats a trial to average over noise (`repeat`) gives it other seeds, and the same number.
+        Why: an evaluation that cannot be repeated cannot be verified. All randomness must come from ``trial.seed``. The
+            evaluator `repeat` averages over noise by evaluating a trial with other seeds and the same number.
         """
         self.must_repeat()
         trial = self.trial(space, tmp_path)
         first = self.evaluated(make_evaluator(), trial, salt=1)
-        assert self.evaluated(make_evaluator(), trial, salt=2) == first, "global randomness changes it"
+        assert self.evaluated(make_evaluator(), trial, salt=2) == first, (
+            "with other global random state the result is different"
+        )
         renumbered = attrs.evolve(trial, number=trial.number + 7)
-        assert self.evaluated(make_evaluator(), renumbered) == first, "it is another one under another trial's number"
+        assert self.evaluated(make_evaluator(), renumbered) == first, (
+            "with another trial number the result is different"
+        )
 
     @check
     def test_trials_do_not_touch_each_other(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """A trial gives what it gives alone, whatever was evaluated before it.
+        """The result of a trial does not depend on the trials that were evaluated before it.
 
-        Why: a warm start, a changed template or a counter would make results depend on the order of trials, which
-            differs with the number of workers.
+        Why: a warm start, a modified template or a counter makes results depend on the order of trials, which changes
+            with the number of workers.
         """
         self.must_repeat()
         evaluator = make_evaluator()
         before, trial = (self.trial(space, tmp_path, number) for number in (2, 3))
         alone = self.evaluated(make_evaluator(), trial)
         self.evaluated(evaluator, before)
-        assert self.evaluated(evaluator, trial) == alone, "after another trial it gives something else"
+        assert self.evaluated(evaluator, trial) == alone, "after another trial the result is different"
 
     @check
     def test_leaves_the_configuration_alone(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """It does not change ``trial.params``.
+        """An evaluation does not change ``trial.params``.
 
-        Why: wrappers (repeat, retry, cache) evaluate the same trial again.
+        Why: wrappers (repeat, retry, cache) evaluate the same trial several times.
         """
         trial = self.trial(space, tmp_path)
         before = repr(trial)
         self.evaluated(make_evaluator(), trial)
-        assert repr(trial) == before
+        assert repr(trial) == before, f"the trial was {before} and is now {trial!r}"
 
     @check
     def test_leaves_the_process_as_it_was(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """The current folder and the environment are afterwards what they were before.
+        """An evaluation leaves the current directory and the environment unchanged.
 
         Why: the next trial, the store and the user's program run in the same process.
         """
@@ -157,59 +167,58 @@ class EvaluatorKit(EvaluatorBase):
             after = Path.cwd(), dict(os.environ)
         finally:
             os.chdir(before[0])
-        assert after[0] == before[0], "it changed the current folder"
+        assert after[0] == before[0], "the evaluator changed the current directory"
         changed = {name for name in before[1].keys() | after[1].keys() if before[1].get(name) != after[1].get(name)}
-        assert not changed, f"it changed the environment: {', '.join(sorted(changed))}"
+        assert not changed, f"the evaluator changed environment variables: {', '.join(sorted(changed))}"
 
     @check
     def test_makes_its_own_workdir(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """It works where ``trial.workdir`` is a folder that is not there yet.
+        """The evaluator works if ``trial.workdir`` is a directory that does not exist yet.
 
-        Why: the core names the folder and makes none, as most evaluators need none.
+        Why: the core names the directory but does not create it, because most evaluators need none.
         """
         trial = attrs.evolve(self.trial(space, tmp_path), workdir=tmp_path / "not" / "yet")
         self.evaluated(make_evaluator(), trial)
 
     @check
     def test_works_without_a_workdir(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """It works where ``trial.workdir`` is None.
+        """The evaluator works if ``trial.workdir`` is None.
 
-        Why: a store in memory has no place on disk.
+        Why: a store in memory has no location on disk.
         """
         self.evaluated(make_evaluator(), attrs.evolve(self.trial(space, tmp_path), workdir=None))
 
     @check
     def test_evaluates_after_a_journey(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """A copy of it that went through pickle gives the same values, also when it was in use before.
+        """A pickled copy of the evaluator gives the same values, even if the evaluator has been used before.
 
-        Why: with several workers it travels to their processes, data and all.
+        Why: several workers each get a pickled copy, data included.
         """
         evaluator, trial = make_evaluator(), self.trial(space, tmp_path)
         outcome = self.evaluated(evaluator, trial)
-        copy = travelled(evaluator)
-        arrived = self.evaluated(copy, trial)
-        assert arrived == outcome or not self.repeatable
+        copied = self.evaluated(pickled(evaluator), trial)
+        assert copied == outcome or not self.repeatable, f"the original gives {outcome}, the copy {copied}"
 
-    # --- stopped, and taken up again --------------------------------------------------------------------
+    # --- stopping and resuming --------------------------------------------------------------------------
 
     @check
     def test_can_be_closed_midway(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """Closed after its first report, it ends at once and without an error.
+        """If the generator is closed after its first report, it ends immediately and without an error.
 
-        Why: this is how a rule stops a trial; what goes on after that uses a machine for nothing.
+        Why: this is how a rule stops a trial. An evaluation that continues wastes a machine.
         """
         running = self.start(make_evaluator(), self.trial(space, tmp_path))
         if isinstance(running, Iterator):
             for _ in running:
                 break
-            running.close()  # type: ignore[attr-defined] # a RuntimeError here: it went on to yield
-            assert next(running, None) is None, "it goes on reporting after it was closed"
+            running.close()  # type: ignore[attr-defined] # raises RuntimeError if the generator yields again
+            assert next(running, None) is None, "the evaluator still reports after it was closed"
 
     @check
     def test_works_after_it_was_closed(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """After a trial was closed midway, the next one gives what it gives alone.
+        """The result of a trial does not change if the trial before it was closed midway.
 
-        Why: locks, counters and half-trained models of a stopped trial must not reach the next.
+        Why: locks, counters and half-trained models of a stopped trial must not affect the next one.
         """
         evaluator, other, trial = make_evaluator(), *(self.trial(space, tmp_path, number) for number in (4, 5))
         alone = self.evaluated(make_evaluator(), trial)
@@ -217,15 +226,16 @@ class EvaluatorKit(EvaluatorBase):
         if isinstance(running, Iterator):
             with contextlib.suppress(StopIteration, RuntimeError), pinned():
                 next(running)
-                running.close()  # type: ignore[attr-defined] # generators have it, others are left alone
-        arrived = self.evaluated(evaluator, trial)
-        assert arrived == alone or not self.repeatable, "after a trial that was closed it gives something else"
+                running.close()  # type: ignore[attr-defined] # other iterators may have no close()
+        found = self.evaluated(evaluator, trial)
+        assert found == alone or not self.repeatable, "after a closed trial the result is different"
 
     @check
     def test_resumes_where_it_was(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """If it is ``resumable``: closed after two reports, it goes on behind step ``resume_step`` to the same end.
+        """A ``resumable`` evaluator closed after two reports continues after ``resume_step`` to the same result.
 
-        Why: a promoted trial would otherwise pay for its first steps again, or end elsewhere than an uninterrupted one.
+        Why: otherwise a promoted trial pays for its first steps again, or ends with another result than an
+            uninterrupted one.
         """
         whole = self._whole(make_evaluator, space, tmp_path)
         trial = self.trial(space, tmp_path / "parts")
@@ -235,17 +245,17 @@ class EvaluatorKit(EvaluatorBase):
         running.close()
         last = known[-1].step
         rest = self.evaluated(make_evaluator(), attrs.evolve(trial, resume_step=last, reports=known))
-        assert rest.reports, "it reports nothing after it was taken up again"
-        assert rest.reports[0][0] > last, f"it begins again with step {rest.reports[0][0]}"
-        assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, "it ends elsewhere"
-        assert rest.values == whole.values or not self.repeatable, "it ends elsewhere"
+        assert rest.reports, "the resumed trial reports nothing"
+        assert rest.reports[0][0] > last, f"resumed after step {last}, it reports step {rest.reports[0][0]}"
+        assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, _OTHER_END
+        assert rest.values == whole.values or not self.repeatable, _OTHER_END
 
     @check
     def test_resumes_without_its_checkpoint(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """If it is ``resumable``: where ``trial.workdir`` is None or empty, it still goes on behind ``resume_step``.
+        """A ``resumable`` evaluator continues after ``resume_step`` even if ``trial.workdir`` is None or empty.
 
-        Why: a store may have no place on disk, and a folder may be lost with its machine. It has to train those steps
-            again; a step that is reported again ends the trial.
+        Why: a store may have no location on disk, and a directory may be lost with its machine. The evaluator must then
+            repeat those steps without reporting them: a step that is reported twice ends the trial.
         """
         whole = self._whole(make_evaluator, space, tmp_path, 4)
         trial = self.trial(space, tmp_path / "parts")
@@ -255,14 +265,14 @@ class EvaluatorKit(EvaluatorBase):
         running.close()
         for workdir in (None, tmp_path / "empty"):
             taken = attrs.evolve(trial, workdir=workdir, resume_step=known[-1].step, reports=known)
-            self._goes_on(self.evaluated(make_evaluator(), taken), whole, 2)
+            self._continues(self.evaluated(make_evaluator(), taken), whole, 2)
 
     @check
     def test_resumes_where_its_checkpoint_is_ahead(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """If it is ``resumable``: it goes on behind ``resume_step`` also where its newest checkpoint is a step ahead.
+        """A ``resumable`` evaluator continues after ``resume_step`` even if its newest checkpoint is one step ahead.
 
-        Why: it was killed before the report was recorded that belongs to the checkpoint. What trains on from there
-            has trained a step twice, or its report is missing.
+        Why: a worker may be killed after it wrote a checkpoint and before the report of that step was recorded. An
+            evaluator that continues from that checkpoint trains a step twice, or its report is missing.
         """
         whole = self._whole(make_evaluator, space, tmp_path, 4)
         trial = self.trial(space, tmp_path / "parts")
@@ -272,21 +282,21 @@ class EvaluatorKit(EvaluatorBase):
         folder = shutil.copytree(str(trial.workdir), tmp_path / "killed")
         running.close()
         taken = attrs.evolve(trial, workdir=folder, resume_step=known[-1].step, reports=known)
-        self._goes_on(self.evaluated(make_evaluator(), taken), whole, 2)
+        self._continues(self.evaluated(make_evaluator(), taken), whole, 2)
 
     def _whole(self, make_evaluator: Make, space: Space, folder: Path, reports: int = 0) -> Outcome:
-        """What comes of a trial that nothing interrupts; skips where it cannot be resumed, or reports less often."""
+        """The outcome of an uninterrupted trial; skips the check if it cannot be resumed or has too few reports."""
         if not getattr(make_evaluator(), "resumable", False):
             pytest.skip("this evaluator is not resumable")
         whole = self.evaluated(make_evaluator(), self.trial(space, folder / "whole"))
         if len(whole.reports) < reports:
-            pytest.skip(f"it reports less than {reports} times")
+            pytest.skip(f"this evaluator reports fewer than {reports} times")
         return whole
 
-    def _goes_on(self, rest: Outcome, whole: Outcome, known: int) -> None:
-        """See that the reports behind the first ``known`` are those of the whole trial, and so is its end."""
+    def _continues(self, rest: Outcome, whole: Outcome, known: int) -> None:
+        """Check that the reports after the first ``known`` and the result are those of the uninterrupted trial."""
         found, expected = ([step for step, _ in outcome] for outcome in (rest.reports, whole.reports[known:]))
-        assert found == expected, f"it reports the steps {found}, not {expected}"
+        assert found == expected, f"the resumed trial reports the steps {found}, expected {expected}"
         if self.repeatable:
-            assert rest.reports == whole.reports[known:], "it reports other values than without the interruption"
-            assert rest.values == whole.values, "it ends elsewhere"
+            assert rest.reports == whole.reports[known:], "the resumed trial reports other values"
+            assert rest.values == whole.values, _OTHER_END

@@ -1,4 +1,4 @@
-"""What the parts of the evaluator kit have in common: trials, and evaluating them."""
+"""The base of the evaluator kit: making trials and evaluating them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Make = Callable[[], Evaluator]
 
 @attrs.frozen
 class Outcome:
-    """What came of an evaluation.
+    """The outcome of an evaluation.
 
     Attributes:
         reports: (step, value) in order.
-        values: One per objective, None where the reports stand for them.
+        values: One per objective, or None if they follow from the reports.
     """
 
     reports: tuple[tuple[int, float], ...]
@@ -47,22 +47,22 @@ class EvaluatorBase(ComponentKit):
 
     @pytest.fixture
     def make_evaluator(self) -> Make:
-        """Override this: a callable that makes a new evaluator, as ``return MyEvaluator`` does."""
+        """Override this to return a callable that makes a new evaluator, for example ``return MyEvaluator``."""
         msg = "Override the fixture `make_evaluator` to return a callable that makes your evaluator."
         pytest.fail(msg, pytrace=False)
 
     @pytest.fixture
     def make_component(self, make_evaluator: Make) -> Make:
-        """For the checks of all kits."""
+        """Used by the checks that all kits share."""
         return make_evaluator
 
     @pytest.fixture
     def space(self) -> Space:
-        """Override this: the space of configurations to evaluate, a `Space` or a mapping as for `Study`."""
+        """Override this to return the space to evaluate: a `Space`, or a mapping as for `Study`."""
         return examples.FLOATS
 
     def trial(self, space: Space, folder: Path, number: int = 0) -> TrialContext:
-        """A trial of the space, with a work folder that is there."""
+        """A trial of the space with an existing, empty work directory."""
         workdir = folder / f"trial-{number}"
         shutil.rmtree(workdir, ignore_errors=True)
         workdir.mkdir(parents=True)
@@ -70,13 +70,13 @@ class EvaluatorBase(ComponentKit):
         return TrialContext(params, number, 1000 + number, tuple(self.objectives), workdir)
 
     def start(self, evaluator: Evaluator, trial: TrialContext) -> object:
-        """Begin to evaluate, as the core does."""
+        """Start an evaluation as the core does."""
         with pinned():
             return evaluator.evaluate(trial)
 
     def reports(self, evaluator: Evaluator, trial: TrialContext) -> list[Report]:
-        """All that it reports, unchecked."""
-        with _environment_given_back():
+        """Evaluate to the end; return all reports, unchecked."""
+        with _environment_restored():
             running = self.start(evaluator, trial)
             with pinned():
                 return list(running) if isinstance(running, Iterator) else []
@@ -86,14 +86,14 @@ class EvaluatorBase(ComponentKit):
 
         Args:
             evaluator: The evaluator.
-            trial: The trial; its work folder is emptied unless it goes on.
-            salt: The state of the global generators.
+            trial: The trial. Its work directory is emptied unless the trial is resumed.
+            salt: Seed of the global random generators.
         """
         if trial.workdir is not None and trial.workdir.exists() and not trial.resume_step:
             shutil.rmtree(trial.workdir)
             trial.workdir.mkdir()
         reports: list[tuple[int, float]] = []
-        with _environment_given_back(), pinned(salt):
+        with _environment_restored(), pinned(salt):
             result: Any = evaluator.evaluate(trial)
             if isinstance(result, Iterator):
                 result = _exhaust(result, reports)
@@ -102,14 +102,14 @@ class EvaluatorBase(ComponentKit):
         return Outcome(tuple(reports), check_result(result, trial.objectives)[0])
 
     def must_repeat(self) -> None:
-        """Skip where values cannot be repeated."""
+        """Skip the check if the evaluator is not repeatable."""
         if not self.repeatable:
-            pytest.skip("this evaluator says that its values cannot be repeated")
+            pytest.skip("this evaluator declares repeatable = False")
 
 
 @contextlib.contextmanager
-def _environment_given_back() -> Iterator[None]:
-    """Set the environment back: a variable that is always set alike would be changed in the first check only."""
+def _environment_restored() -> Iterator[None]:
+    """Restore the environment, so that a variable that is always set to the same value is noticed by every check."""
     before = dict(os.environ)
     try:
         yield
@@ -120,7 +120,7 @@ def _environment_given_back() -> Iterator[None]:
 
 
 def _exhaust(running: Iterator[Any], reports: list[tuple[int, float]]) -> Any:
-    """Note all reports; returns what the generator returns."""
+    """Collect all reports; return the return value of the generator."""
     while True:
         try:
             report = next(running)

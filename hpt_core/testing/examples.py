@@ -1,4 +1,4 @@
-"""Spaces and histories that the kits try components on."""
+"""Spaces and histories on which the kits run components."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ MIXED = Space(
         "x": Float(-1.0, 1.0),
     }
 )
-"""Every kind of parameter, conditions among them."""
+"""Every kind of parameter, conditional ones included."""
 
 SMALL = Space({"k": Int(0, 2), "kind": Categorical("a", "b")})
 """Six configurations."""
 
 ONE_POINT = Space({"a": Categorical("only"), "c": Constant(3)})
-"""A single configuration: nothing to choose, no column in the unit cube."""
+"""A single configuration: no choices, and no column in the unit cube."""
 
 AWKWARD: Mapping[str, Space] = {
     "one narrow float": Space({"x": Float(1.0, 1.0 + 1e-12)}),
@@ -55,24 +55,24 @@ AWKWARD: Mapping[str, Space] = {
     "one column among constants": Space({"c": Constant(1), "x": Int(0, 10**6), "d": Constant("d")}),
     "thirty parameters": Space({f"x{i}": Float(0, 1) for i in range(30)}),
 }
-"""Spaces at the edges of what may be declared, by what is awkward in them."""
+"""Spaces at the limits of what can be declared, by the name of the difficulty."""
 
 
 def loss(space: Space, params: Params) -> float:
-    """A smooth loss of a configuration: the squared distance of its active coordinates from 0.3, at most 1."""
+    """A smooth loss of at most 1: the mean squared distance of the active unit coordinates from 0.3."""
     unit = space.to_unit(params)
     active = unit[~np.isnan(unit)]
     return float(np.mean((active - 0.3) ** 2)) if len(active) else 0.5
 
 
 def points(space: Space, count: int, seed: int = 1) -> list[Params]:
-    """Random configurations, the same ones at each call."""
+    """Random configurations, the same at each call."""
     rng = default_rng(seed)
     return [space.sample(rng) for _ in range(count)]
 
 
 def studied_log(space: Space, count: int, *, directions: Sequence[str] = ("minimize",), **options: Any) -> list[Record]:
-    """The log of ``count`` complete trials at random points with values of `loss`; see `make_records`."""
+    """The log of ``count`` complete trials with random configurations and the values of `loss`; see `make_records`."""
     outcomes = []
     for params in points(space, count):
         value = loss(space, params)
@@ -90,7 +90,7 @@ def studied(space: Space, count: int, **options: Any) -> History:
 
 
 def snapshot(history: History) -> str:
-    """All of a history that a component could change, as text."""
+    """Everything in a history that a component could change, as text."""
     state = [history.position, history.keys, history.definition, history.notes, sorted(history.open), history.stop]
     return repr([*state, [_of(trial) for trial in history.trials], history.losses.tolist()])
 

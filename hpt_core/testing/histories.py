@@ -1,4 +1,4 @@
-"""Histories made to measure, for tests of samplers and stopping rules."""
+"""Made-up histories for tests of samplers and stopping rules."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def make_history(
     trials: Sequence[tuple[Params, object]] = (),
     **options: Any,
 ) -> History:
-    """Make a history as if a study had gone like this.
+    """Make the history of a study with the given trials.
 
     Args:
         space: The space.
-        trials: (params, outcome) in order of number. The outcome is a value (with several objectives a tuple; a
-            mapping by name may have metrics, too), a `Failure`, a `Stop` or `Pause` that a rule decided on after the
-            trial's reports, or None for a trial that still runs.
-        options: As of `make_records`.
+        trials: (params, outcome) in order of number. The outcome is a value (a tuple for several objectives, or a
+            mapping by name, which may have metrics too), a `Failure`, a `Stop` or `Pause` that a rule decided after
+            the trial's reports, or None for a trial that is still running.
+        options: The options of `make_records`.
 
     Returns:
-        The history, one second between any two records from Unix time 0 on.
+        The history. Its records are one second apart and start at Unix time 0.
     """
     history = History()
     history.extend(make_records(space, trials, **options))
@@ -55,22 +55,22 @@ def make_records(
     resumable: bool = False,
     seed: int = 0,
 ) -> list[Record]:
-    """Make the log of such a study.
+    """Make the log of a study with the given trials.
 
     Args:
         space: The space.
-        trials: As of `make_history`.
-        directions: One per objective; the objectives are called ``value`` or ``value0``, ``value1``, ...
-        constraints: As of `hpt_core.Study`; None: none.
-        running: Points of further trials that still run, behind the others.
-        reports: Trial number -> its reports in order; a bare number is the value at the next step, from 1.
+        trials: See `make_history`.
+        directions: One per objective. The objectives are named ``value`` or ``value0``, ``value1``, ...
+        constraints: See `hpt_core.Study`; None for none.
+        running: Configurations of further trials, which are still running, after the others.
+        reports: Trial number -> its reports in order. A number is the value at the next step; steps start at 1.
         evidence: ``curve`` or ``folds``.
-        steps: How many reports a whole trial gives.
-        resumable: Whether trials can go on after a pause.
+        steps: Number of steps of a complete trial.
+        resumable: Whether trials can resume after a pause.
         seed: The study's seed.
 
     Returns:
-        The records, one second between any two from Unix time 0 on.
+        The records, one second apart from Unix time 0 on.
     """
     made = space if isinstance(space, Space) else Space(space)
     names = ["value"] if len(directions) == 1 else [f"value{i}" for i in range(len(directions))]
@@ -94,7 +94,7 @@ def make_records(
 
 
 def _ended(outcome: object, names: Sequence[str]) -> object:
-    """A result as values and metrics; any other outcome as it is."""
+    """A result as values and metrics; any other outcome unchanged."""
     if outcome is None or isinstance(outcome, (Failure, Pause, Stop)):
         return outcome
     if not isinstance(outcome, Mapping):
@@ -105,7 +105,7 @@ def _ended(outcome: object, names: Sequence[str]) -> object:
 def _of_trial(
     position: int, number: int, params: Params, outcome: object, reports: Sequence[float | Report]
 ) -> Iterator[Record]:
-    """The records of one trial, ``position`` records behind the beginning."""
+    """The records of one trial whose first record is at ``position`` in the log."""
     yield events.started(float(position), number, params, "worker", 1, position)
     for step, item in enumerate(reports, start=1):
         report = item if isinstance(item, Report) else Report(step, float(item))

@@ -1,4 +1,4 @@
-"""What pytest collects for ``hpt plugins test``: the command puts the kit of the component in place of this class."""
+"""The module that pytest collects for ``hpt plugins test``, which replaces the class by the component's kit."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["Installed"]
 
 
 class Installed:
-    """Stands for the kit on an installed component."""
+    """Placeholder for the kit of an installed component."""

@@ -1,4 +1,4 @@
-"""A child process that the kits can talk to, and kill."""
+"""A child process that the kits can exchange messages with, and kill."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from typing import Self
 
 import pytest
 
-__all__ = ["Child", "Talk"]
+__all__ = ["Channel", "Child"]
 
 _PATIENCE = 30.0
 
 
-class Talk:
-    """One end of a line between two processes."""
+class Channel:
+    """One end of a connection between two processes; each message is a line of text."""
 
     def __init__(self, end: socket.socket) -> None:
         end.settimeout(_PATIENCE)
         self._end = end
         self._lines = end.makefile("r", encoding="utf-8")
 
-    def say(self, line: object) -> None:
+    def send(self, line: object) -> None:
         """Send a line."""
         self._end.sendall(f"{line}\n".encode())
 
-    def hear(self) -> str:
-        """Wait for a line; empty where the other end is gone.
+    def receive(self) -> str:
+        """Wait for a line; empty if the other end is closed.
 
         Raises:
-            TimeoutError: If none comes for half a minute.
+            TimeoutError: If no line arrives within half a minute.
         """
         return self._lines.readline().removesuffix("\n")
 
     def close(self) -> None:
-        """Give the line back."""
+        """Close the connection."""
         self._lines.close()
         self._end.close()
 
 
 class Child:
-    """A forked process that runs a function with a `Talk` to its parent.
+    """A forked process that runs a function with a `Channel` to its parent.
 
     Args:
-        work: What it does. What that raises is told to the parent.
+        work: The function. What it raises is reported to the parent.
     """
 
-    def __init__(self, work: Callable[[Talk], None]) -> None:
+    def __init__(self, work: Callable[[Channel], None]) -> None:
         if not hasattr(os, "fork"):
             pytest.skip("this check needs os.fork")
         ours, theirs = socket.socketpair()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the child touches nothing that another thread has
+            warnings.simplefilter("ignore", DeprecationWarning)  # the child uses nothing that other threads hold
             self._process = os.fork()
         if not self._process:
             ours.close()
-            os._exit(_run(work, Talk(theirs)))
+            os._exit(_run(work, Channel(theirs)))
         theirs.close()
-        self._talk = Talk(ours)
+        self._channel = Channel(ours)
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -71,40 +71,40 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def say(self, line: object) -> None:
-        """Send it a line."""
-        self._talk.say(line)
+    def send(self, line: object) -> None:
+        """Send a line to the child."""
+        self._channel.send(line)
 
-    def hear(self) -> str:
-        """Wait for a line from it; empty if it is gone.
+    def receive(self) -> str:
+        """Wait for a line from the child; empty if it has ended.
 
         Raises:
-            AssertionError: With what it raised.
+            AssertionError: If the child raised, with its error.
         """
-        line = self._talk.hear()
-        assert not line.startswith("raised "), f"in another process it {line}"
+        line = self._channel.receive()
+        assert not line.startswith("raised "), f"another process {line}"
         return line
 
     def kill(self) -> None:
-        """End it as by ``kill -9``."""
+        """Kill the child with SIGKILL."""
         if not self._ended:
             os.kill(self._process, signal.SIGKILL)
         self.wait()
 
     def wait(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the child has ended."""
         if not self._ended:
             self._ended = True
             os.waitpid(self._process, 0)
-            self._talk.close()
+            self._channel.close()
 
 
-def _run(work: Callable[[Talk], None], talk: Talk) -> int:
+def _run(work: Callable[[Channel], None], channel: Channel) -> int:
     try:
-        work(talk)
-    except BaseException as err:  # noqa: BLE001 - it is told to the parent
+        work(channel)
+    except BaseException as err:  # noqa: BLE001 - reported to the parent
         traceback.print_exception(err, file=sys.stderr)
-        talk.say(f"raised {type(err).__name__}: {' '.join(str(err).split())}")
+        channel.send(f"raised {type(err).__name__}: {' '.join(str(err).split())}")
         return 1
-    talk.say("done")
+    channel.send("done")
     return 0

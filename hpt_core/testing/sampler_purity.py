@@ -1,4 +1,4 @@
-"""The part of the sampler kit that asks whether suggestions are a pure function of history and generator."""
+"""The part of the sampler kit that checks whether suggestions are a pure function of history and generator."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Make = Callable[[], Sampler]
 
 
 def ask(sampler: Sampler, history: History) -> Suggestion:
-    """Ask as the core does, global randomness pinned."""
+    """Ask for a suggestion as the core does, with the global random state pinned."""
     with pinned():
         answer = sampler.suggest(history, default_rng([history.seed, history.next_number]))
     return answer if isinstance(answer, Suggestion) else Suggestion(answer)
 
 
 def plain(params: Params) -> Params:
-    """A configuration with numpy's scalars turned into Python's: another check minds those."""
+    """A configuration with numpy scalars converted to Python values, because another check tests for those."""
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
 
 
 def text(suggestion: Suggestion) -> str:
-    """A configuration to compare, types included."""
+    """A configuration as text for comparison, types included."""
     return repr(plain(suggestion.params))
 
 
@@ -49,40 +49,40 @@ class SamplerPurityKit(ComponentKit):
 
     @pytest.fixture
     def make_sampler(self) -> Make:
-        """Override this: a callable that makes a new sampler, as ``return MySampler`` does."""
+        """Override this to return a callable that makes a new sampler, for example ``return MySampler``."""
         msg = "Override the fixture `make_sampler` to return a callable that makes your sampler."
         pytest.fail(msg, pytrace=False)
 
     @pytest.fixture
     def make_component(self, make_sampler: Make) -> Make:
-        """For the checks of all kits."""
+        """Used by the checks that all kits share."""
         return make_sampler
 
     @pytest.fixture
     def space(self) -> Space:
-        """Override this, with a `Space` or a mapping, where the sampler cannot take every kind of parameter."""
+        """Override this with a `Space` or a mapping if the sampler does not support every kind of parameter."""
         return examples.MIXED
 
     @check
     def test_follows_the_seed(self, make_sampler: Make) -> None:
         """Another seed of the study gives other suggestions.
 
-        Why: repeating a study with other seeds is how people tell skill from luck; a sampler with a seed of its own
-            repeats the same luck.
+        Why: people repeat a study with other seeds to tell skill from luck. A sampler with a seed of its own repeats
+            the same luck.
         """
         if not self.seeded:
-            pytest.skip("this sampler says that it has no use for a seed")
+            pytest.skip("this sampler declares seeded = False")
         runs = []
         for seed in (1, 2):
             histories = [examples.studied(examples.FLOATS, count, seed=seed) for count in range(6)]
             runs.append([text(ask(make_sampler(), history)) for history in histories])
-        assert runs[0] != runs[1], "two seeds, six times the same suggestion"
+        assert runs[0] != runs[1], "six suggestions are the same with two seeds"
 
     @check
     def test_uses_no_global_randomness(self, make_sampler: Make, space: Space) -> None:
-        """It leaves the global generators of `random` and `numpy.random` alone and takes ``rng``.
+        """The sampler uses ``rng`` and leaves the global generators of `random` and `numpy.random` unchanged.
 
-        Why: the user's training code uses and seeds them, so a suggestion would depend on what was trained before it.
+        Why: the user's training code uses and seeds them, so a suggestion would depend on earlier trainings.
         """
         for count in (0, 8):
             with pinned():
@@ -90,85 +90,87 @@ class SamplerPurityKit(ComponentKit):
                 history = examples.studied(space, count)
                 make_sampler().suggest(history, default_rng(0))
                 module = drawn_from(before)
-                hint = "a library that draws from it is to be given a generator, or has to leave it as it was"
-                assert not module, f"after {count} trials the state of `{module}` has changed; {hint}"
+                hint = "pass a generator to a library that draws from it, or restore its state"
+                assert not module, f"after {count} trials the sampler changed the state of `{module}`; {hint}"
 
     @check
     def test_ignores_the_clock(self, make_sampler: Make, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The same suggestion comes at any time of day.
+        """A suggestion does not depend on the time of day.
 
-        Why: `hpt verify` takes every decision of a published study again, years later.
+        Why: `hpt verify` recomputes every decision of a published study, even years later.
         """
         history = examples.studied(space, 8)
         now = text(ask(make_sampler(), history))
         another_day(monkeypatch)
-        assert text(ask(make_sampler(), history)) == now, "a day later it suggests something else"
+        assert text(ask(make_sampler(), history)) == now, "a day later the suggestion is different"
 
     @check
     def test_asking_again_changes_nothing(self, make_sampler: Make, space: Space) -> None:
-        """Asked twice with the same history and generator, it answers the same.
+        """Two calls with the same history and generator give the same suggestion.
 
-        Why: the core may ask again (a point was taken, a worker died between asking and recording), and a study that
-            is killed there must go on as if it had not been.
+        Why: the core may ask again (a point was taken, a worker died before the suggestion was recorded). A study that
+            is killed at that moment must continue as if it had not been.
         """
         sampler = make_sampler()
         for count in (0, 8):
             history = examples.studied(space, count)
             first, second = text(ask(sampler, history)), text(ask(sampler, history))
-            assert first == second, f"after {count} trials"
+            assert first == second, f"after {count} trials: first {first}, then {second}"
 
     @check
     def test_goes_on_the_same_after_a_resume(self, make_sampler: Make, space: Space) -> None:
-        """A new sampler on the history so far suggests what one suggests that was there from the beginning.
+        """A new sampler makes the same suggestion as one that has followed the study from the beginning.
 
-        Why: a killed and resumed study must continue bit for bit as if it had never stopped; several workers each have
-            their own sampler. What has to be remembered belongs into `Suggestion.info`.
+        Why: a killed and resumed study must continue bit for bit as if it had never stopped, and each of several
+            workers has its own sampler. Keep state that must be remembered in `Suggestion.info`.
         """
         sampler, history = make_sampler(), History()
         for record in examples.studied_log(space, 9):
             if record["event"] == "started":
                 followed = text(ask(sampler, history))
-                assert followed == text(ask(make_sampler(), history)), f"it differs at trial {history.next_number}"
+                assert followed == text(ask(make_sampler(), history)), f"they differ at trial {history.next_number}"
             history.apply(record)
 
     @check
     def test_follows_what_is_taken_back(self, make_sampler: Make, space: Space) -> None:
-        """When a trial is declared invalid, it suggests what it would if it had never seen its result.
+        """The result of an invalidated trial has no influence on suggestions.
 
-        Why: a cache that only grows goes on to trust the wrong result; the user invalidated it because it is wrong.
+        Why: the user invalidated the trial because its result is wrong. A cache that only grows still trusts it.
         """
         sampler, history = make_sampler(), examples.studied(space, 10)
         ask(sampler, history)
         assert history.best is not None
         wrong = history.best.number
         history.apply(events.invalidated(1e3, wrong, "wrong data"))
-        said = text(ask(make_sampler(), history))
-        assert text(ask(sampler, history)) == said, "it remembers the invalid result"
+        expected = text(ask(make_sampler(), history))
+        assert text(ask(sampler, history)) == expected, "the sampler remembers the invalid result"
         other = History()
         for record in examples.studied_log(space, 10):
             ended = record["event"] == "finished" and record["trial"] == wrong
             other.apply({**record, "values": [1e3]} if ended else record)
         other.apply(events.invalidated(1e3, wrong, "wrong data"))
-        assert text(ask(make_sampler(), other)) == said, "it learns from the invalid result"
+        assert text(ask(make_sampler(), other)) == expected, "the sampler learns from the invalid result"
 
     @check
     def test_keeps_studies_apart(self, make_sampler: Make) -> None:
-        """What it saw of one study changes nothing in another.
+        """What a sampler saw of one study does not influence another study.
 
         Why: one sampler object may serve several studies of a program, or a study whose space was amended.
         """
         sampler = make_sampler()
         ask(sampler, examples.studied(examples.SMALL, 4))
         history = examples.studied(examples.FLOATS, 8)
-        assert text(ask(sampler, history)) == text(ask(make_sampler(), history)), "it remembers the other study"
+        assert text(ask(sampler, history)) == text(ask(make_sampler(), history)), (
+            "the sampler remembers the other study"
+        )
 
     @check
     def test_leaves_the_history_alone(self, make_sampler: Make, space: Space) -> None:
-        """The history is the same after a suggestion as before.
+        """A suggestion leaves the history unchanged.
 
-        Why: the stopping rules, the records and the user's program look at the very same objects.
+        Why: the stopping rules, the records and the user's program use the same objects.
         """
         history = examples.studied(space, 9)
         before = examples.snapshot(history)
         ask(make_sampler(), history)
-        assert examples.snapshot(history) == before, "something in it was changed"
+        assert examples.snapshot(history) == before, "the sampler changed the history"

@@ -1,4 +1,4 @@
-"""What the parts of the kit for stopping rules have in common: studies to judge, and asking a rule for everything."""
+"""The base of the kit for stopping rules: the histories, and calling all methods of a rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpt_core.testing.histories import make_history
 if TYPE_CHECKING:
     from hpt_core.history import History
 
-__all__ = ["Make", "StoppingBase", "decisions", "judged", "learning_curve", "named", "promoted", "retired", "said"]
+__all__ = ["Make", "StoppingBase", "called", "decisions", "judged", "kind_of", "learning_curve", "promoted", "retired"]
 
 Make = Callable[[], Any]
 
@@ -29,45 +29,45 @@ def learning_curve(quality: float) -> list[float]:
 
 
 def folds(quality: float) -> list[float]:
-    """Losses on twelve folds: those of another quality differ by the same amount on each fold, nearly."""
+    """Losses on twelve folds. Two qualities differ by nearly the same amount on each fold."""
     return [quality + 0.1 * (step % 3) + 0.001 * quality * step for step in range(_STEPS)]
 
 
 _MAKERS = {"curve": learning_curve, "folds": folds}
 
 
-def named(rule: Any, method: str, *arguments: Any) -> Any:
-    """Ask a rule; one that has no such method has no opinion."""
-    ask = getattr(rule, method, None)
-    return None if ask is None else ask(*arguments)
+def called(rule: Any, method: str, *arguments: Any) -> Any:
+    """Call a method of a rule; None if the rule does not have that optional method."""
+    function = getattr(rule, method, None)
+    return None if function is None else function(*arguments)
 
 
 def promoted(rule: Any, history: History) -> Any:
-    """Which trial it promotes."""
-    return named(rule, "promote", history)
+    """The trial that a rule promotes."""
+    return called(rule, "promote", history)
 
 
 def retired(rule: Any, history: History) -> dict[Any, Any]:
-    """Which paused trials it gives up, each with its decision."""
-    return dict(named(rule, "retire", history) or {})
+    """The paused trials that a rule retires, each with its decision."""
+    return dict(called(rule, "retire", history) or {})
 
 
 def judged(rule: Any, history: History) -> Iterator[tuple[tuple[type, ...], Any]]:
-    """What it says to the running trials, and to the study; each with the types that are allowed."""
+    """The decisions on the running trials and on the study, each with the allowed types."""
     for trial in list(history.trials):
         if trial.state == "running" and trial.reports:
-            yield (Stop, Pause), named(rule, "judge_trial", history, trial)
-    yield (Stop,), named(rule, "judge_study", history)
+            yield (Stop, Pause), called(rule, "judge_trial", history, trial)
+    yield (Stop,), called(rule, "judge_study", history)
 
 
-def said(decision: Any) -> str:
-    """A decision to compare: its kind alone, as reasons and evidence tell numbers."""
+def kind_of(decision: Any) -> str:
+    """The kind of a decision, for comparison; reasons and evidence contain numbers that may differ."""
     return type(decision).__name__
 
 
 def decisions(rule: Any, history: History) -> list[str]:
-    """All that it decides on a history, as text; empty if it lets everything go on."""
-    found = [said(decision) for _, decision in judged(rule, history) if decision is not None]
+    """All decisions of a rule on a history, as text; empty if the rule lets everything continue."""
+    found = [kind_of(decision) for _, decision in judged(rule, history) if decision is not None]
     found += [f"retire {number}" for number in sorted(retired(rule, history))]
     number = promoted(rule, history)
     return found if number is None else [*found, f"promote {number}"]
@@ -85,29 +85,29 @@ class StoppingBase(ComponentKit):
 
     @pytest.fixture
     def make_rule(self) -> Make:
-        """Override this: a callable that makes a new rule, as ``return MyRule`` or ``partial(MyRule, option=3)`` do."""
+        """Override this to return a callable that makes a new rule, as ``MyRule`` or ``partial(MyRule, option=3)``."""
         msg = "Override the fixture `make_rule` to return a callable that makes your rule."
         pytest.fail(msg, pytrace=False)
 
     @pytest.fixture
     def make_component(self, make_rule: Make) -> Make:
-        """For the checks of all kits."""
+        """Used by the checks that all kits share."""
         return make_rule
 
     def series(self, quality: float) -> list[float]:
-        """Twelve reports of a trial, of the first kind of evidence that the rule takes."""
+        """Twelve reports of a trial, of the first kind of evidence that the rule supports."""
         return _MAKERS[self.evidence[0]](quality)
 
     def study(self, series: Sequence[Sequence[float]], outcomes: Sequence[Any], **options: Any) -> History:
-        """A study whose trials reported these series and ended like this."""
+        """A study whose trials have these reports and outcomes."""
         spots = examples.points(examples.FLOATS, len(series))
-        told: dict[str, Any] = {"steps": _STEPS, "resumable": True, "evidence": self.evidence[0], **options}
+        settings: dict[str, Any] = {"steps": _STEPS, "resumable": True, "evidence": self.evidence[0], **options}
         return make_history(
-            examples.FLOATS, list(zip(spots, outcomes, strict=True)), reports=dict(enumerate(series)), **told
+            examples.FLOATS, list(zip(spots, outcomes, strict=True)), reports=dict(enumerate(series)), **settings
         )
 
     def with_running(self, complete: Sequence[Sequence[float]], now: Sequence[float], **options: Any) -> History:
-        """A study of complete trials and one that runs and has reported so far."""
+        """A study of complete trials and one running trial with the reports ``now``."""
         mean = options.get("evidence", self.evidence[0]) == "folds"
         sign = -1.0 if options.get("directions") == ["maximize"] else 1.0
         values = [sum(series) / len(series) if mean else series[-1] for series in complete]
@@ -115,7 +115,7 @@ class StoppingBase(ComponentKit):
         return self.study(signed, [*(sign * value for value in values), None], **options)
 
     def histories(self, **options: Any) -> Iterator[History]:
-        """Studies of both kinds of evidence in which good, middling and bad trials run, and one whose trials pause."""
+        """Studies of each supported evidence with a good, medium or bad running trial, and one of paused trials."""
         for evidence in self.evidence:
             make = _MAKERS[evidence]
             complete = [make(0.1 * (number * 7 % 10)) for number in range(10)]
@@ -125,13 +125,13 @@ class StoppingBase(ComponentKit):
         yield self.paused(**options)
 
     def paused(self, **options: Any) -> History:
-        """A study of nine trials that paused at their first step."""
+        """A study of nine trials that are paused after their first step."""
         sign = -1.0 if options.get("directions") == ["maximize"] else 1.0
         series = [[sign * value for value in self.series(0.1 * (n * 4 % 9))[:1]] for n in range(9)]
         return self.study(series, [Pause("wait")] * 9, **options)
 
     def start_again(self, history: History, number: int) -> None:
-        """Take a paused trial up again."""
+        """Resume a paused trial."""
         trial = history.trials[number]
         record = events.started(1e3 + history.position, number, trial.params, "w", trial.attempt + 1, history.position)
         history.apply(record)

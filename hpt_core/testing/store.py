@@ -63,37 +63,38 @@ _NESTED: dict[str, Any] = {
 
 
 class StoreKit(StoreProcessesKit, StoreBase):
-    """What every store must pass. Override `make_store`.
+    """The checks that every store must pass. Override `make_store`.
 
     Attributes:
-        persistent: Whether what is written is there for other processes. The memory store says False.
-        many_studies: Whether one place holds several studies.
-        file_name: What the place is called that `make_store` is given the path of, for a store that minds the ending.
+        persistent: Whether other processes can read what was written. False for the memory store.
+        many_studies: Whether one location holds several studies.
+        file_name: The file name of the path that `make_store` gets, for a store that requires an extension.
     """
 
-    # --- what is read is what was written ---------------------------------------------------------------
+    # --- data is read back as it was written ------------------------------------------------------------
 
     @check
     def test_keeps_types(self, make_store: Make, tmp_path: Path) -> None:
-        """1, 1.0, "1", True and None come back as what they were, large integers exactly.
+        """1, 1.0, "1", True and None keep their types, and large integers are exact.
 
-        Why: a parameter's value chooses code; True for 1 or 1 for 1.0 is another configuration and another study.
+        Why: the value of a parameter selects code. True instead of 1, or 1 instead of 1.0, is another configuration and
+            another study.
         """
         self._keeps(make_store, tmp_path, [{"event": "note", **_TYPES}])
 
     @check
     def test_keeps_floats_exactly(self, make_store: Make, tmp_path: Path) -> None:
-        """Floats come back bit for bit.
+        """Floats are read back bit for bit.
 
-        Why: every decision is taken again from the log; one digit less and a resumed study goes another way.
+        Why: every decision is recomputed from the log. If a digit is lost, a resumed study takes another course.
         """
         self._keeps(make_store, tmp_path, [{"event": "note", "value": value} for value in _FLOATS])
 
     @check
     def test_keeps_text(self, make_store: Make, tmp_path: Path) -> None:
-        """Any text comes back unchanged: line ends, quotes, blanks, leading zeros, what looks like a formula.
+        """Text is read back unchanged: line ends, quotes, spaces, leading zeros, text that looks like a formula.
 
-        Why: names of parameters, choices, error messages and tracebacks are text of the user's.
+        Why: names of parameters, choices, error messages and tracebacks are the user's text.
         """
         self._keeps(
             make_store,
@@ -103,9 +104,9 @@ class StoreKit(StoreProcessesKit, StoreBase):
 
     @check
     def test_keeps_nested_data(self, make_store: Make, tmp_path: Path) -> None:
-        """Lists and tables come back as they were: empty ones, deep ones, with any key, keys in their order.
+        """Lists and tables are read back unchanged: empty or deeply nested, with any key, and in the order of the keys.
 
-        Why: the store gives records no meaning; what it drops or renames is missing when the study is replayed.
+        Why: a store does not interpret records. What it drops or renames is missing when the study is replayed.
         """
         self._keeps(make_store, tmp_path, [{"event": "note", **_NESTED}, {"event": "from a later version", "x": {}}])
         with self.open(make_store, tmp_path) as store:
@@ -113,70 +114,80 @@ class StoreKit(StoreProcessesKit, StoreBase):
             content = store.read("s")[-1]["content"]
         keys = [*content, *content["z"]]
         assert keys == ["z", "a", "m", "b", "a"], (
-            f"the keys of a table came back as {keys}: a space has its order by them"
+            f"the keys of a table are read back as {keys}; their order is the order of a space"
         )
 
     def _keeps(self, make_store: Make, tmp_path: Path, records: Sequence[Record]) -> None:
         written = [json.dumps(record, sort_keys=True) for record in records]
         with self.open(make_store, tmp_path) as store:
             store.append("s", records)
-            assert [json.dumps(record, sort_keys=True) for record in store.read("s")] == written
+            self._check_read(store, written)
         if self.persistent:
             with self.open(make_store, tmp_path) as store:
-                assert [json.dumps(record, sort_keys=True) for record in store.read("s")] == written
+                self._check_read(store, written)
+
+    def _check_read(self, store: Store, written: Sequence[str]) -> None:
+        found = [json.dumps(record, sort_keys=True) for record in store.read("s")]
+        assert len(found) == len(written), f"{len(written)} records were written, {len(found)} are read"
+        for before, after in zip(written, found, strict=True):
+            assert after == before, f"{before:.200} is read back as {after:.200}"
 
     # --- order and positions ----------------------------------------------------------------------------
 
     @check
     def test_keeps_the_order(self, make_store: Make, tmp_path: Path) -> None:
-        """Records come back in the order of writing, whatever times they bear.
+        """Records are read in the order in which they were written, whatever their times are.
 
-        Why: the log is replayed; machines' clocks differ, so its order is the only order there is.
+        Why: the log is replayed in its order. The clocks of machines differ, so their times give no order.
         """
         with self.open(make_store, tmp_path) as store:
             for time in (5.0, 3.0, 9.0, 1.0):
                 store.append("s", [{"event": "note", "time": time, "n": int(time)}])
-            assert numbers(store.read("s")) == [5, 3, 9, 1]
+            found = numbers(store.read("s"))
+            assert found == [5, 3, 9, 1], f"written in the order 5, 3, 9, 1, read as {found}"
 
     @check
     def test_append_gives_the_position(self, make_store: Make, tmp_path: Path) -> None:
-        """``append`` returns how many records the study has then.
+        """``append`` returns the number of records that the study has afterwards.
 
-        Why: a process knows by it whether others wrote in between; if it believes not, it misses their results.
+        Why: a process uses it to notice records that others have written. With a wrong number it misses their results.
         """
         with self.open(make_store, tmp_path) as store:
-            assert [store.append("s", notes(range(count))) for count in (1, 3, 2)] == [1, 4, 6]
-            assert store.append("s", []) == 6, "an empty append moves nothing"
+            found = [store.append("s", notes(range(count))) for count in (1, 3, 2, 0)]
+            assert found == [1, 4, 6, 6], f"after appending 1, 3, 2 and 0 records: {found}, expected [1, 4, 6, 6]"
 
     @check
     def test_reads_on_from_any_position(self, make_store: Make, tmp_path: Path) -> None:
-        """``read(study, after)`` gives exactly the records behind that position.
+        """``read(study, after)`` returns exactly the records after that position.
 
-        Why: every process reads on from where it is; one record twice or none is a damaged history.
+        Why: every process continues to read from its position. A record that is repeated or missing corrupts its
+            history.
         """
         with self.open(make_store, tmp_path) as store:
             store.append("s", notes(range(4)))
             store.append("s", notes(range(4, 7)))
             for after in range(8):
-                assert numbers(store.read("s", after)) == list(range(after, 7)), f"after position {after}"
+                found = numbers(store.read("s", after))
+                assert found == list(range(after, 7)), f"7 records: after position {after} it reads {found}"
 
     @check
     def test_reads_long_logs_whole(self, make_store: Make, tmp_path: Path) -> None:
         """A log of 12,000 records is read to its end.
 
-        Why: a page size that nobody goes beyond in a test loses the tail of a long study.
+        Why: a page size that no shorter test exceeds loses the end of a long study.
         """
         with self.open(make_store, tmp_path) as store:
             store.append("s", notes(range(11_000)))
             store.append("s", notes(range(11_000, 12_000)))
             for after in (0, 10_900):
-                assert numbers(store.read("s", after)) == list(range(after, 12_000)), f"after position {after}"
+                found = numbers(store.read("s", after))
+                assert found == list(range(after, 12_000)), f"after position {after} it reads {len(found)} records"
 
     @check
     def test_writes_all_or_none(self, make_store: Make, tmp_path: Path) -> None:
-        """Where one of several records cannot be written, none of them is, and the caller hears of it.
+        """If one of several records cannot be written, none of them is, and ``append`` raises an error.
 
-        Why: a trial's start without its parameters, or an end without its values, cannot be replayed.
+        Why: a trial that starts without its parameters, or ends without its values, cannot be replayed.
         """
         self.on_disk(tmp_path)
         with self.open(make_store, tmp_path) as store:
@@ -187,35 +198,37 @@ class StoreKit(StoreProcessesKit, StoreBase):
             except (StoreError, TypeError, ValueError):
                 pass
             else:
-                msg = "an object() was taken for JSON"
+                msg = "an object(), which is not JSON, was written without an error"
                 raise AssertionError(msg)
-            assert numbers(store.read("s")) == [0], "some of the records that were refused are there"
+            assert numbers(store.read("s")) == [0], "some records of the failed append were written"
 
     # --- several studies --------------------------------------------------------------------------------
 
     @check
     def test_keeps_studies_apart(self, make_store: Make, tmp_path: Path) -> None:
-        """Each study has records and positions of its own, whatever the studies are called.
+        """Each study has its own records and positions, whatever the names of the studies are.
 
-        Why: names that differ in case, blanks or punctuation only are different studies; mixed logs are lost ones.
+        Why: names that differ only in case, spaces or punctuation are different studies. Mixed logs cannot be replayed.
         """
         names = ["study", "Study", "study ", "a/b", "a_b", "a.b", "a", "a%", "..", "ü", "CON", "x" * 200]
         if not self.many_studies:
-            pytest.skip("this store holds one study")
+            pytest.skip("this store declares many_studies = False")
         with self.open(make_store, tmp_path) as store:
             for number, name in enumerate(names):
-                assert store.append(name, notes([number])) == 1, f"the first record of {name!r}"
+                assert store.append(name, notes([number])) == 1, f"the first record of {name!r} is not at position 1"
             for number, name in enumerate(names):
-                assert store.append(name, notes([-number])) == 2, f"the second record of {name!r}"
-                assert numbers(store.read(name)) == [number, -number], f"the study {name!r}"
+                assert store.append(name, notes([-number])) == 2, f"the second record of {name!r} is not at position 2"
+                assert numbers(store.read(name)) == [number, -number], (
+                    f"the study {name!r} has other records than were written"
+                )
                 with store.lock(name):
                     pass
 
     @check
     def test_lists_studies_in_order_of_creation(self, make_store: Make, tmp_path: Path) -> None:
-        """``studies()`` gives the names of those that have records, the oldest first.
+        """``studies()`` returns the names of the studies that have records, the oldest first.
 
-        Why: `hpt studies` shows it; a study that was only asked for is none.
+        Why: `hpt studies` lists them. A study that was only read does not exist.
         """
         names = ["b", "c", "a"] if self.many_studies else ["b"]
         with self.open(make_store, tmp_path) as store:
@@ -224,54 +237,57 @@ class StoreKit(StoreProcessesKit, StoreBase):
             for name in names:
                 store.append(name, notes([0]))
             store.append(names[0], notes([1]))
-            assert list(store.studies()) == names
+            found = list(store.studies())
+            assert found == names, f"created in the order {names}, listed as {found}"
 
     @check
     def test_a_study_that_is_not_there_is_empty(self, make_store: Make, tmp_path: Path) -> None:
-        """Reading a study that was never written gives no records, and no error.
+        """Reading a study that does not exist returns no records and raises no error.
 
         Why: this is how the core finds out that a study is new.
         """
         with self.open(make_store, tmp_path) as store:
-            assert list(store.read("s")) == []
-            assert list(store.read("s", 3)) == []
-            assert list(store.studies()) == []
+            for after in (0, 3):
+                assert not list(store.read("s", after)), f"the study has records after position {after}"
+            assert not list(store.studies()), "the study is listed"
 
     # --- files ------------------------------------------------------------------------------------------
 
     @check
     def test_reading_changes_no_file(self, make_store: Make, tmp_path: Path) -> None:
-        """Opening, reading, listing and closing create no file and change none.
+        """Opening, reading, listing and closing create and change no file.
 
-        Why: reading commands promise it; a typing error in a path must not leave a new empty store behind.
+        Why: commands that read guarantee this. A typing error in a path must not create an empty store.
         """
         path = self.place(tmp_path)
         before = _files(tmp_path)
         _only_read(make_store(path))
-        assert _files(tmp_path) == before, "a place without a store"
+        assert _files(tmp_path) == before, "reading a store that does not exist changed files"
         with contextlib.closing(make_store(path)) as store:
             store.append("s", notes(range(3)))
         written = _files(tmp_path)
         _only_read(make_store(path))
-        assert _files(tmp_path) == written, "a store that is there"
+        assert _files(tmp_path) == written, "reading an existing store changed files"
 
     @check
     def test_closes_and_opens_again(self, make_store: Make, tmp_path: Path) -> None:
-        """What was written is there when the store was closed and opened again.
+        """Records are still there after the store was closed and opened again.
 
-        Why: this is what resuming a study means.
+        Why: otherwise no study can be resumed.
         """
         self.on_disk(tmp_path)
         for number in range(3):
             with self.open(make_store, tmp_path) as store:
-                assert numbers(store.read("s")) == list(range(number))
-                assert store.append("s", notes([number])) == number + 1
+                found = numbers(store.read("s"))
+                assert found == list(range(number)), f"of {number} records it has {found} when opened again"
+                position = store.append("s", notes([number]))
+                assert position == number + 1, f"append() returned {position}, expected {number + 1}"
 
     @check
     def test_may_be_closed_twice(self, make_store: Make, tmp_path: Path) -> None:
-        """Closing twice is harmless, and so is closing what was never used.
+        """A store can be closed twice, and can be closed without having been used.
 
-        Why: the program and the command line both close what they opened, errors or not.
+        Why: programs and the command line always close the stores that they opened, also after an error.
         """
         path = self.place(tmp_path)
         make_store(path).close()

@@ -1,4 +1,4 @@
-"""What the parts of the store kit have in common."""
+"""The base of the store kit."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Make = Callable[[Path], Store]
 
 
 def notes(items: Iterable[int]) -> list[Record]:
-    """A record for each number."""
+    """One record for each number."""
     return [{"event": "note", "time": float(n), "subject": "kit", "content": {"n": n}} for n in items]
 
 
 def numbers(records: Sequence[Record]) -> list[int]:
-    """The numbers of such records."""
+    """The numbers of records that `notes` made."""
     return [record["n"] if "n" in record else record["content"]["n"] for record in records]
 
 
@@ -39,35 +39,35 @@ class StoreBase(ComponentKit):
 
     @pytest.fixture
     def make_store(self) -> Make:
-        """Override this: a callable that makes a new store at a path, as ``return lambda path: MyStore(path=path)``.
+        """Override this to return a callable that makes a new store, as ``return lambda path: MyStore(path=path)``.
 
-        It is called several times with one path, in several processes too: each time it must make a new object that
-        shares nothing with the others but what is on disk. The folder of the path is there.
+        The callable is called several times with the same path, also in several processes. Each call must make a new
+        object that shares only the data on disk with the others. The parent directory of the path exists.
         """
         msg = "Override the fixture `make_store` to return a callable that makes your store at a path."
         pytest.fail(msg, pytrace=False)
 
     @pytest.fixture
     def make_component(self, make_store: Make, tmp_path: Path) -> Callable[[], Any]:
-        """For the checks of all kits."""
+        """Used by the checks that all kits share."""
         return lambda: make_store(self.place(tmp_path))
 
     def place(self, folder: Path) -> Path:
-        """Where the checks keep the store."""
+        """The path of the store."""
         return folder / self.file_name
 
     def on_disk(self, folder: Path) -> Path:
-        """The place, for checks that a store which lives in memory is spared."""
+        """The path of the store; skips the check for a store in memory."""
         if not self.persistent:
-            pytest.skip("this store lives in the memory of one process")
+            pytest.skip("this store declares persistent = False")
         return self.place(folder)
 
     @contextlib.contextmanager
     def open(self, make_store: Make, folder: Path) -> Iterator[Store]:
-        """A store that is closed in the end."""
+        """Open the store, and close it at the end."""
         with contextlib.closing(make_store(self.place(folder))) as store:
             yield store
 
     def another(self, make_store: Make, path: Path, store: Store) -> Store:
-        """Another object for the same store; the same one where it only lives in memory."""
+        """Another object for the same store; the same object for a store in memory."""
         return make_store(path) if self.persistent else store

@@ -37,7 +37,7 @@ _choices = _scalars | st.lists(_scalars, max_size=3)
 
 
 def units() -> st.SearchStrategy[float]:
-    """Unit coordinates, the ends and numbers next to them among them."""
+    """Unit coordinates, including the ends and the numbers next to them."""
     return st.floats(0.0, 1.0)
 
 
@@ -48,7 +48,7 @@ def names() -> st.SearchStrategy[str]:
 
 @st.composite
 def continuous(draw: st.DrawFn) -> Float:
-    """Floats without a step, linear and log, of any width that a double allows."""
+    """`Float` parameters without a step, linear and log, of any width that a double can represent."""
     log = draw(st.booleans())
     bound = st.floats(sys.float_info.min if log else None, allow_nan=False, allow_infinity=False)
     low, high = sorted((draw(bound), draw(bound)))
@@ -91,8 +91,8 @@ def parameters(*, finite: bool = False, max_size: int | None = None) -> st.Searc
     """Parameters of every kind, without conditions.
 
     Args:
-        finite: Leave continuous ones out.
-        max_size: Most values of a finite one; None for no limit.
+        finite: Leave out continuous parameters.
+        max_size: Maximum number of values of a finite parameter; None for no limit.
     """
     kinds: list[st.SearchStrategy[Parameter]] = [
         _ints(),
@@ -130,14 +130,14 @@ def spaces(
     finite: bool = False,
     max_size: int | None = None,
 ) -> Space:
-    """Search spaces: with defaults, conditions on one or several parents, nested ones, children declared first.
+    """Search spaces with defaults and conditions: on one or several parents, nested, children declared first.
 
     Args:
-        draw: Given by Hypothesis.
-        max_parameters: Most parameters.
-        conditional: Whether there may be conditions.
-        finite: Leave continuous parameters out.
-        max_size: Most values of a finite parameter; None for no limit.
+        draw: Provided by Hypothesis.
+        max_parameters: Maximum number of parameters.
+        conditional: Whether to allow conditions.
+        finite: Leave out continuous parameters.
+        max_size: Maximum number of values of a finite parameter; None for no limit.
     """
     kinds = parameters(finite=finite, max_size=max_size)
     wanted = draw(st.lists(names(), min_size=1, max_size=max_parameters, unique=True))
@@ -150,7 +150,7 @@ def spaces(
 
 
 def _add_condition(draw: st.DrawFn, declared: dict[str, Parameter], name: str) -> None:
-    """Make ``name`` depend on up to two of the others, unless that could never hold."""
+    """Make ``name`` depend on up to two other parameters, unless that condition could never hold."""
     able = [other for other, p in declared.items() if other != name and p.size is not None]
     if not able:
         return
@@ -169,7 +169,7 @@ def _add_condition(draw: st.DrawFn, declared: dict[str, Parameter], name: str) -
 
 @st.composite
 def params_of(draw: st.DrawFn, space: Space) -> dict[str, Any]:
-    """Configurations of ``space``; floats also off the lattice that `Space.from_unit` keeps to."""
+    """Configurations of ``space``, including floats off the lattice of `Space.from_unit`."""
     d = len(space.columns)
     params: dict[str, Any] = space.from_unit(draw(st.lists(units(), min_size=d, max_size=d)))
     for name in params:
@@ -189,19 +189,19 @@ def histories(
     evidence: str = "curve",
     constraints: Mapping[str, str] | None = None,
 ) -> History:
-    """Histories of studies as they may stand, from empty ones on.
+    """Histories of studies in any state, including empty ones.
 
-    Trials are complete, stopped with a value and without, paused, failed in every way and running, by turns; with
-    reports and without; there are ties, equal configurations, and trials that were declared invalid. What constraints
-    are on is in each result and report: some trials keep them, some do not.
+    Trials may be complete, stopped with or without a value, paused, failed in every way, or running, with or without
+    reports. There are ties, equal configurations and invalidated trials. Each result and report has the metrics of the
+    constraints; some trials satisfy them, some do not.
 
     Args:
-        draw: Given by Hypothesis.
-        space: The space; None: any.
-        max_trials: Most trials.
+        draw: Provided by Hypothesis.
+        space: The space; None for any space.
+        max_trials: Maximum number of trials.
         directions: One per objective.
         evidence: ``curve`` or ``folds``.
-        constraints: As of `hpt_core.Study`; None: none.
+        constraints: See `hpt_core.Study`; None for none.
     """
     space = draw(spaces(max_parameters=3)) if space is None else space
     steps = draw(st.none() | st.integers(1, 5))
@@ -213,8 +213,8 @@ def histories(
         reports[number] = [Report(step, *item) for step, item in enumerate(draw(numbers), start=1)]
         outcome = draw(_outcomes(names, metrics, reported=bool(reports[number])))
         trials.append((draw(params_of(space)), outcome))
-    told: dict[str, Any] = {"directions": directions, "constraints": constraints, "evidence": evidence}
-    history = make_history(space, trials, reports=reports, steps=steps, resumable=True, **told)
+    settings: dict[str, Any] = {"directions": directions, "constraints": constraints, "evidence": evidence}
+    history = make_history(space, trials, reports=reports, steps=steps, resumable=True, **settings)
     for number in sorted(draw(st.sets(st.integers(0, 3 * max_trials), max_size=2))):
         if number < len(trials) and trials[number][1] is not None:
             history.apply(events.invalidated(1e6, number, "it was wrong"))
@@ -222,7 +222,7 @@ def histories(
 
 
 def _values() -> st.SearchStrategy[float]:
-    """Losses, ties among them."""
+    """Losses, including ties."""
     return st.integers(-2, 2).map(float) | st.floats(-1e6, 1e6)
 
 

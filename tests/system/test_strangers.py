@@ -211,7 +211,7 @@ def test_the_doctor_says_what_is_wrong_with_each(hpt: Hpt) -> None:
     assert len(plugins) == len(STRANGERS) + 1
     assert "libcudart" in plugins["unimportable"]["problem"]
     assert "Did you mean 'hpt_samplers'?" in plugins["misspelt"]["problem"]
-    assert "asks for plugin API 2" in plugins["future"]["problem"]
+    assert "requires plugin API 2" in plugins["future"]["problem"]
     for name in ("collides", "greeting"):
         (twin,) = plugins[name]["components"]
         assert "hpt-stranger-collides 0.1" in twin["problem"]

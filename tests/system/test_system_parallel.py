@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from hpt_core import State, Study
+from hpt_core.loading import load_history
 from hpt_core.plugins import default_plugins
-from hpt_core.stored import load_history
 from hpt_core.verify import verify
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]

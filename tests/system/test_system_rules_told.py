@@ -23,7 +23,7 @@ def test_a_rule_that_watches_what_nobody_reports_is_told_at_the_end(caplog: pyte
 
     assert run("size") == []
     assert run("value") == []
-    said = "The rule 'after' watches 'sise', which no trial reported. Did you mean 'size'? There were: size, value."
+    said = "The rule 'after' watches 'sise', which no trial reported. Did you mean 'size'? Reported: size, value."
     assert run("sise") == [said]
 
 
@@ -35,7 +35,7 @@ def test_a_rule_for_trials_that_report_nothing_is_told_at_the_end(caplog: pytest
     study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=["median", "plateau"], seed=0)
     study.run(lambda params: params["x"], trials=3)
     (record,) = caplog.records
-    said = "The rule 'median' judges trials by what they report on their way, and none reported anything."
+    said = "The rule 'median' judges trials by their reports, but no trial reported anything."
     assert record.getMessage() == said
 
 
@@ -44,7 +44,7 @@ def test_a_rule_for_folds_is_refused_where_the_evaluator_has_none(
     rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = "stop[1]: This rule judges folds, and the evaluator's reports are curves: take another rule"
+    said = "stop[1]: This rule judges folds, but the evaluator's reports are curves: use another rule"
     study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=["plateau", rule], seed=0)
     with pytest.raises(UsageError) as refused:
         study.run(lambda params: params["x"], trials=1)

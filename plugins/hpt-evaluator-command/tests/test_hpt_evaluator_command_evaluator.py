@@ -1,4 +1,4 @@
-"""The evaluator as a study uses it: results, reports, files, failures."""
+"""The evaluator's contract: results, reports, files, failures."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PARAMS = {"x": 0.1, "name": "a 'b' \"c\" ;", "size": [1, "two"], "flag": True, "
     ],
 )
 @pytest.mark.parametrize("with_folder", [True, False])
-def test_all_parameters_go_as_json_in_four_ways(
+def test_all_parameters_can_be_passed_as_json_in_four_ways(
     code: str, arguments: list[str], options: dict[str, Any], with_folder: bool, tmp_path: Path
 ) -> None:
     wrapped = f"import sys, io, json\nout = sys.stdout; sys.stdout = io.StringIO()\n{code}\n"
@@ -64,13 +64,13 @@ def test_all_parameters_go_as_json_in_four_ways(
     assert run(python(wrapped, *arguments, **options), params=PARAMS, workdir=workdir) == ([], 1.0)
 
 
-def test_a_standard_input_larger_than_a_pipe_is_no_deadlock() -> None:
+def test_a_standard_input_larger_than_a_pipe_causes_no_deadlock() -> None:
     params = {f"p{i}": "x" * 1000 for i in range(500)}
     evaluator = python("import sys; print(len(sys.stdin.read()))", stdin=True)
     assert run(evaluator, params=params)[1] == len(json.dumps(params)) + 1
 
 
-def test_reports_come_while_it_runs_and_may_be_the_result(tmp_path: Path) -> None:
+def test_reports_arrive_while_it_runs_and_can_be_the_result(tmp_path: Path) -> None:
     code = """
 import json, sys, pathlib, time
 for i in (1, 2):
@@ -80,7 +80,7 @@ for i in (1, 2):
         time.sleep(0.005)
 """
     generator = python(code, str(tmp_path)).evaluate(TrialContext({}, objectives=("acc",)))
-    for i in (1, 2):  # the command waits for the file: its report came before it went on
+    for i in (1, 2):  # the command waits for the file, so its report arrived while it was running
         assert next(generator) == Report(i, i / 10, {"time": 5.0})
         (tmp_path / str(i)).touch()
     with pytest.raises(StopIteration) as end:
@@ -88,12 +88,12 @@ for i in (1, 2):
     assert end.value.value is None
 
 
-def test_a_result_behind_reports_is_the_result() -> None:
+def test_a_result_after_reports_is_the_result() -> None:
     code = """print('{"step": 1, "value": 3}'); print(2.5)"""
     assert run(python(code)) == ([Report(1, 3.0)], 2.5)
 
 
-def test_talk_behind_reports_leaves_them_the_result() -> None:
+def test_other_output_after_reports_leaves_them_the_result() -> None:
     code = """print('{"step": 1, "value": 3}'); print("done.")"""
     assert run(python(code)) == ([Report(1, 3.0)], None)
 
@@ -116,7 +116,7 @@ def test_a_result_file_is_read_and_a_stale_one_is_not(tmp_path: Path) -> None:
     trial: dict[str, Any] = {"workdir": tmp_path / "t", "objectives": ("loss",)}
     assert run(evaluator, **trial) == ([], {"loss": 1.5, "size": 3.0})
     lazy = python("print(7)", "{result}", result="deep/out.json")
-    with pytest.raises(EvaluationError, match=r"left no readable result file 'deep/out.json'") as caught:
+    with pytest.raises(EvaluationError, match=r"wrote no readable result file 'deep/out.json'") as caught:
         run(lazy, **trial)
     assert caught.value.kind == "invalid-value"
 
@@ -126,10 +126,10 @@ def test_a_result_file_without_the_objective_is_an_invalid_value(content: str) -
     code = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
     error = failure(python(code, "{result}", "{x}", result="out.json"), params={"x": content}, objectives=("loss",))
     assert error.kind == "invalid-value"
-    assert "must hold a number or a JSON object with 'loss'" in str(error)
+    assert "must contain a number or a JSON object with 'loss'" in str(error)
 
 
-def test_a_command_may_work_in_its_folder(tmp_path: Path) -> None:
+def test_a_command_may_run_in_its_folder(tmp_path: Path) -> None:
     evaluator = python("open('out.json', 'w').write('4')", cwd="{workdir}", result="out.json")
     assert run(evaluator, workdir=tmp_path / "t") == ([], 4.0)
     assert run(evaluator) == ([], 4.0)
@@ -161,7 +161,7 @@ def test_an_exit_code_is_a_failure_with_the_end_of_stderr() -> None:
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL", "SIGABRT", "SIGTERM"])
 @pytest.mark.parametrize("shell", [False, True])
-def test_a_signal_is_told_by_name(name: str, shell: bool) -> None:
+def test_a_signal_is_reported_by_name(name: str, shell: bool) -> None:
     number = f"'import os, signal; os.kill(os.getpid(), signal.{name})'"
     evaluator = CommandEvaluator(command=f"{sys.executable} -I -S -c {number}; exit $?", shell=True)
     if not shell:
@@ -171,18 +171,18 @@ def test_a_signal_is_told_by_name(name: str, shell: bool) -> None:
 
 
 @pytest.mark.parametrize(("code", "said"), [(2, ""), (127, ""), (200, ""), (255, " bye")])
-def test_a_shell_exits_with_a_code_too(code: int, said: str) -> None:
+def test_an_exit_code_of_a_shell_is_reported(code: int, said: str) -> None:
     error = failure(CommandEvaluator(command=f"echo '{said}' >&2; exit {code}", shell=True))
     assert (error.kind, str(error)) == ("error", f"The command exited with code {code}{said.replace(' ', ': ') or '.'}")
 
 
-def test_a_program_that_is_not_there_is_named() -> None:
+def test_a_missing_program_is_named() -> None:
     error = failure(CommandEvaluator(command="no-such-program-here {x}"), params={"x": 1})
     assert error.kind == "error"
     assert str(error).startswith("The program 'no-such-program-here' was not found")
 
 
-def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_executable_is_named(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("print(1)")
     assert "may not be executed" in str(failure(CommandEvaluator(command=[str(script)])))
@@ -190,13 +190,13 @@ def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
     assert "first line like #!/bin/sh" in str(failure(CommandEvaluator(command=[str(script)])))
 
 
-def test_a_working_directory_that_is_not_there_is_named() -> None:
+def test_a_missing_working_directory_is_named() -> None:
     error = failure(CommandEvaluator(command="ls", cwd="/no/such/folder"))
-    assert "`cwd` '/no/such/folder' is no folder" in str(error)
-    assert error.__cause__ is None  # whose traceback would be shown to the user
+    assert "`cwd` '/no/such/folder' is not a folder" in str(error)
+    assert error.__cause__ is None  # a cause would show its traceback
 
 
-def test_a_value_that_no_argument_can_hold_is_a_failure() -> None:
+def test_a_value_that_cannot_be_an_argument_is_a_failure() -> None:
     assert "cannot be started" in str(failure(CommandEvaluator(command="echo {x}"), params={"x": "a\0b"}))
     assert "cannot be started" in str(failure(CommandEvaluator(command="echo {x}"), params={"x": "a" * 10**7}))
 
@@ -208,7 +208,7 @@ def test_no_value_in_the_last_line_is_an_invalid_value(said: str) -> None:
     assert "last line of the command's output must be a number" in str(error)
 
 
-def test_output_that_is_no_utf8_harms_nothing() -> None:
+def test_output_that_is_not_utf8_is_harmless() -> None:
     code = """
 import sys
 sys.stdout.buffer.write(b"\\xff\\xfe\\x00{\\n0.5\\n")
@@ -219,7 +219,7 @@ sys.stderr.buffer.write(b"\\xff")
 
 
 @pytest.mark.parametrize("crash", [False, True])
-def test_the_readme_tells_how_to_read_a_program_that_talks(crash: bool, tmp_path: Path) -> None:
+def test_the_shell_script_in_the_readme_extracts_the_value(crash: bool, tmp_path: Path) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (block,) = (block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "val_loss" in block)
     options = tomllib.loads(block)["evaluator"]

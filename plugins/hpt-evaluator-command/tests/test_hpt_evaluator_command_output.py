@@ -23,13 +23,13 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\xff", b"long"])), st.lists(st.integers(0, 5)))
-def test_lines_are_those_of_split_however_the_stream_is_cut(parts: list[bytes], sizes: list[int]) -> None:
+def test_lines_equal_those_of_split_for_any_chunks(parts: list[bytes], sizes: list[int]) -> None:
     data, lines = b"".join(parts), Lines()
     got = [line for piece in cut(data, sizes) for line in lines.feed(piece)]
     assert [*got, lines.flush()] == data.split(b"\n")
 
 
-def test_a_long_line_keeps_its_beginning_only() -> None:
+def test_a_long_line_is_truncated() -> None:
     lines = Lines()
     for _ in range(100):
         assert not list(lines.feed(b"x" * MAX_LINE))
@@ -66,16 +66,16 @@ def test_a_report_is_read_as_json_reads_it(step: int, value: float, metrics: dic
         b'{"step": NaN, "value": 1}', b"{" * 100_000 + b'"step"',
     ],
 )  # fmt: skip
-def test_a_line_that_is_no_report_is_none(line: bytes) -> None:
+def test_a_line_that_is_not_a_report_gives_none(line: bytes) -> None:
     assert report_of(line, ["value"]) is None
 
 
-def test_the_first_objective_goes_before_value_and_words_are_no_metrics() -> None:
+def test_the_first_objective_takes_precedence_over_value_and_strings_are_not_metrics() -> None:
     line = b'{"step": 2.0, "acc": 0.5, "value": 3, "note": "hi", "ok": true}'
     assert report_of(line, ["acc", "time"]) == Report(2, 0.5, {"value": 3.0})
 
 
-def test_a_diverged_report_is_passed_on_for_the_core_to_judge() -> None:
+def test_a_report_that_is_not_finite_is_left_to_the_core() -> None:
     report = report_of(b'{"step": 1, "value": NaN}', ["value"])
     assert report is not None
     assert math.isnan(report.value)
@@ -89,7 +89,7 @@ def test_a_bare_number_is_read_as_float_does(value: float) -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"abc", b"1_000", b"0x10", b"1,5", b"1 2", "\uff11\uff12".encode(), b"true", b"[1]", b"\xff"]
 )
-def test_what_is_no_number_is_no_result(text: bytes) -> None:
+def test_text_that_is_not_a_number_is_not_a_result(text: bytes) -> None:
     assert result_of(text, ["value"]) is None
 
 

@@ -43,7 +43,7 @@ rest()
 
 @pytest.fixture
 def mark() -> Iterator[str]:
-    """A word in the environment of all processes of a test; they are killed after it."""
+    """A word in the environment of all processes of a test, which are killed at its end."""
     word = f"hpt-test-{uuid.uuid4().hex}"
     yield word
     for pid in marked(word):
@@ -56,7 +56,7 @@ def marked(word: str) -> list[int]:
         try:
             if word.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
                 found.append(int(folder.name))
-        except OSError:  # it ended, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 
@@ -84,16 +84,16 @@ def family(mark: str, *arguments: str, grace: float = 0.2, timeout: float | None
 def test_closing_the_generator_ends_all(mark: str, arguments: list[str]) -> None:
     generator = family(mark, *arguments).evaluate(TrialContext({}))
     next(generator)
-    assert wait_for(lambda: len(marked(mark)) == 4)  # the three and their supervisor
+    assert wait_for(lambda: len(marked(mark)) == 4)  # the three processes and their supervisor
     generator.close()
     assert not marked(mark)
 
 
 @pytest.mark.parametrize("arguments", [[], ["ignore SIGTERM"]])
-def test_the_end_of_the_time_ends_all(mark: str, arguments: list[str]) -> None:
+def test_a_timeout_ends_all(mark: str, arguments: list[str]) -> None:
     generator = family(mark, *arguments, timeout=0.5).evaluate(TrialContext({}))
     next(generator)
-    with pytest.raises(EvaluationError, match=r"longer than its `timeout` of 0.5 s") as caught:
+    with pytest.raises(EvaluationError, match=r"exceeded its `timeout` of 0.5 s") as caught:
         next(generator)
     assert caught.value.kind == "timeout"
     assert not marked(mark)
@@ -174,7 +174,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_grace(mark: str) -> None:
     assert not marked(mark)
 
 
-def test_a_supervisor_that_hangs_does_not_save_the_command(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_is_ended_even_if_its_supervisor_hangs(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpt_evaluator_command.process._MARGIN", 0.2)
     evaluator = CommandEvaluator(command="sh -c 'sleep 60; true'", env={"MARK": mark}, timeout=0.3)
     generator, errors = evaluator.evaluate(TrialContext({})), []
@@ -199,7 +199,7 @@ def test_kill_9_of_hpt_ends_all_even_if_a_fork_of_it_lives_on(mark: str) -> None
     with start_driver(mark, before="import os, time\nif os.fork() == 0: time.sleep(60)") as driver:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        assert wait_for(lambda: len(marked(mark)) == 1, 5)  # the fork, which is no part of the trial
+        assert wait_for(lambda: len(marked(mark)) == 1, 5)  # the fork, which does not belong to the trial
         os.kill(marked(mark)[0], signal.SIGKILL)
 
 
@@ -218,7 +218,7 @@ def test_a_killed_supervisor_takes_the_command_with_it(mark: str) -> None:
 
 
 def children() -> set[int]:
-    """Processes that this one has to reap."""
+    """The child processes of this process."""
     tasks = Path("/proc/self/task").iterdir()
     return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
@@ -227,7 +227,7 @@ def test_fifty_hanging_commands_leave_no_orphan(mark: str) -> None:
     evaluator = CommandEvaluator(command="sleep 60", env={"MARK": mark}, timeout=0.05)
     before = children()  # of other tests in this process
     for _ in range(50):
-        with pytest.raises(EvaluationError, match="longer"):
+        with pytest.raises(EvaluationError, match="exceeded its `timeout`"):
             list(evaluator.evaluate(TrialContext({})))
     assert not marked(mark)
     assert children() <= before  # and no zombie
@@ -243,7 +243,7 @@ def test_no_descriptor_is_left_open() -> None:
 
 
 @pytest.mark.parametrize("line", ["y" * 79, "y" * 8191, ""], ids=["short lines", "long lines", "one line"])
-def test_a_flood_of_output_does_not_fill_the_memory(line: str) -> None:
+def test_a_flood_of_output_takes_little_memory(line: str) -> None:
     code = f"""
         import sys
         line = {line!r}.encode()

@@ -1,4 +1,4 @@
-"""Values in commands: what a real program receives is exactly what was put in."""
+"""Values in commands: a real program receives exactly the value that was filled in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["C
 
 
 def received(command: list[str], env: dict[str, str] | None = None) -> list[str]:
-    """What a program gets as its arguments."""
+    """The arguments that a program receives."""
     run = subprocess.run(command, check=True, capture_output=True, env=os.environ | (env or {}))
     return run.stdout.decode().split("\0")[:-1]
 
@@ -40,7 +40,7 @@ SHELL_PLACES = "printf '%s\\0' {x} --x={x} 'q {x}' \"d {x}\" a{x}\\ b"
 
 
 @pytest.mark.parametrize("value", NASTY)
-def test_a_nasty_value_arrives_through_a_shell_in_every_quotation(value: str) -> None:
+def test_a_nasty_value_arrives_through_a_shell_in_every_kind_of_quotes(value: str) -> None:
     script = parse_script(SHELL_PLACES, "command")
     got = received(["/bin/sh", "-c", script.text], script.variables({"x": value}))
     assert got == [value, f"--x={value}", f"q {value}", f"d {value}", f"a{value} b"]
@@ -85,7 +85,7 @@ def test_a_command_is_split_as_a_shell_does(words: list[str]) -> None:
     ("value", "written"),
     [(0.1, "0.1"), (1e-5, "1e-05"), (7, "7"), (True, "true"), (None, "null"), ("a b", "a b"), ([64, "x"], '[64, "x"]')],
 )
-def test_values_are_written_as_json_but_strings_plain(value: Any, written: str) -> None:
+def test_values_are_written_as_json_and_strings_as_they_are(value: Any, written: str) -> None:
     assert text_of(value) == written
 
 
@@ -118,16 +118,16 @@ def test_arguments_of_an_inactive_parameter_are_left_out(command: str, expected:
         ({"command": ""}, "Must name a program"),
         ({"command": []}, "Must name a program"),
         ({"command": "a 'b"}, "No closing quotation"),
-        ({"command": ["a"], "shell": True}, "one string where shell = true"),
-        ({"command": "a", "env": {"A=B": "1"}}, "no name of an environment variable"),
+        ({"command": ["a"], "shell": True}, "one string if shell = true"),
+        ({"command": "a", "env": {"A=B": "1"}}, "not a valid name of an environment variable"),
         ({"command": "a {x}", "cwd": "{x}"}, "no parameter"),
         ({"command": "a", "timeout": 0}, "timeout.*> 0"),
-        ({"command": "a", "result": "../out.json"}, "below the trial's folder"),
-        ({"command": "a", "result": "/out.json"}, "below the trial's folder"),
-        ({"command": "a", "result": "out.json"}, "never learns where"),
+        ({"command": "a", "result": "../out.json"}, "within the trial's folder"),
+        ({"command": "a", "result": "/out.json"}, "within the trial's folder"),
+        ({"command": "a", "result": "out.json"}, r"does not contain the path of this file: add \{result\} or"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_option_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         CommandEvaluator(**options)
 
@@ -153,17 +153,17 @@ SPACE = Space(
         {"command": "echo {model} {C} $depth {depth}", "shell": True},
     ],
 )
-def test_a_command_that_learns_every_parameter_fits(options: dict[str, Any]) -> None:
+def test_a_command_that_receives_every_parameter_is_accepted(options: dict[str, Any]) -> None:
     CommandEvaluator(**options).check(SPACE, ["value"])
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("echo {modle} {model} {C} {depth}", r"\{modle\} is no parameter.*Did you mean \{model\}"),
-        ("echo {model} {C}", "never learns the value of 'depth'"),
-        ("echo", "never learns the value of 'model', 'C', 'depth'"),
-        ("awk '{print}' {model} {C} {depth}", r"\{print\} is no parameter.* write \{\{ and \}\} for"),
+        ("echo {modle} {model} {C} {depth}", r"\{modle\} is not a parameter.*Did you mean \{model\}"),
+        ("echo {model} {C}", "does not receive the value of 'depth'"),
+        ("echo", "does not receive the value of 'model', 'C', 'depth'"),
+        ("awk '{print}' {model} {C} {depth}", r"\{print\} is not a parameter.* write \{\{ and \}\} for"),
     ],
 )
 def test_a_command_that_does_not_fit_the_space_is_refused(command: str, message: str) -> None:
@@ -171,18 +171,18 @@ def test_a_command_that_does_not_fit_the_space_is_refused(command: str, message:
         CommandEvaluator(command=command).check(SPACE, ["value"])
 
 
-def test_a_constant_under_a_choice_is_a_flag() -> None:
+def test_a_constant_that_is_active_for_one_choice_is_a_flag() -> None:
     space = Space({"amp": Categorical(True, False), "flag": Constant("--amp", when={"amp": True})})
     evaluator = CommandEvaluator(command=["echo", "{flag}"])
     evaluator.check(space, ["value"])
-    with pytest.raises(UsageError, match="never learns the value of 'amp'"):
+    with pytest.raises(UsageError, match="does not receive the value of 'amp'"):
         CommandEvaluator(command=["echo"]).check(space, ["value"])
     arguments = compile_plan("echo {flag} .", {}, None, shell=False).arguments
     assert arguments({"amp": "true", "flag": "--amp"}) == ["echo", "--amp", "."]
     assert arguments({"amp": "false"}) == ["echo", "."]
 
 
-def test_a_parameter_that_has_the_name_of_a_placeholder_is_refused_where_it_is_meant() -> None:
+def test_a_placeholder_that_is_also_a_parameter_is_refused() -> None:
     space = Space({"seed": Int(0, 9)})
     CommandEvaluator(command="echo {params_json}").check(space, ["value"])
     with pytest.raises(UsageError, match="ambiguous"):
@@ -204,22 +204,20 @@ def test_a_parameter_that_has_the_name_of_a_placeholder_is_refused_where_it_is_m
         ({"command": "./no-such-script.sh {params_json}", "cwd": "elsewhere"}, None),
     ],
 )
-def test_a_program_that_is_not_there_is_told_where_that_can_be_known(
-    options: dict[str, Any], missing: str | None
-) -> None:
+def test_a_program_that_certainly_does_not_exist_is_refused(options: dict[str, Any], missing: str | None) -> None:
     evaluator = CommandEvaluator(**options)
     if missing is None:
         evaluator.check(SPACE, ["value"])
         return
-    with pytest.raises(UsageError, match=f"evaluator.command: There is no program '{missing}' that could be run"):
+    with pytest.raises(UsageError, match=f"evaluator.command: There is no executable program '{missing}'"):
         evaluator.check(SPACE, ["value"])
 
 
-def test_a_script_without_permission_is_none_that_could_be_run(tmp_path: Path) -> None:
+def test_a_script_without_execute_permission_is_refused(tmp_path: Path) -> None:
     script = tmp_path / "train.sh"
     script.write_text("#!/bin/sh\necho 1\n", encoding="utf-8")
     evaluator = CommandEvaluator(command=[str(script), "{params_json}"])
-    with pytest.raises(UsageError, match="There is no program"):
+    with pytest.raises(UsageError, match="There is no executable program"):
         evaluator.check(SPACE, ["value"])
     script.chmod(0o755)
     evaluator.check(SPACE, ["value"])

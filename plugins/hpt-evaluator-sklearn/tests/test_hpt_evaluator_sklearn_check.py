@@ -1,4 +1,4 @@
-"""The user's mistakes are found before the first trial, all at once, each with its place."""
+"""The user's mistakes are found before the first trial, all at once, each with its key path."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ def test_a_study_without_mistakes_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "message"),
     [
         ({"CC": [1.0]}, "space.CC: SVC has no parameter 'CC'. Did you mean 'C'?"),
         ({"svc__C": [1.0]}, "space.svc__C: SVC has no parameter 'svc__C'. Did you mean 'C'?"),
         ({"kernel__x": [1.0]}, "space.kernel__x: 'kernel__x': 'kernel' is 'rbf', which has no parameters."),
     ],
 )
-def test_a_parameter_that_the_estimator_lacks_is_told(space: dict[str, Any], said: str) -> None:
-    assert mistakes(space, estimator=SVC(), data=IRIS) == [said]
+def test_a_parameter_that_the_estimator_lacks_is_refused(space: dict[str, Any], message: str) -> None:
+    assert mistakes(space, estimator=SVC(), data=IRIS) == [message]
 
 
 @pytest.mark.parametrize("now", ["sklearn.dummy:DummyClassifier", "passthrough"])
 @pytest.mark.parametrize(
     ("value", "stands_for"), [("sklearn.svm.SVC", "sklearn.svm:SVC"), ("sklearn.svm:SVC", "sklearn.svm:SVC")]
 )
-def test_text_in_the_place_of_a_step_is_no_estimator(now: str, value: str, stands_for: str) -> None:
+def test_a_string_as_a_step_is_refused(now: str, value: str, stands_for: str) -> None:
     pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], ["model", now]]
     found = mistakes({"model": [value, "passthrough"]}, pipeline=pipeline, data=IRIS)
-    said = f"space.model: 'model' is the place of an estimator, which {value!r} is not. Say what it stands for in "
-    assert found == [f'{said}`choices.model`: {{ "{value}" = "{stands_for}" }}.']
+    message = f"space.model: 'model' must be an estimator, which {value!r} is not. Give its estimator in "
+    assert found == [f'{message}`choices.model`: {{ "{value}" = "{stands_for}" }}.']
     choices = {"model": {value: stands_for}}
     assert mistakes({"model": [value, "passthrough"]}, pipeline=pipeline, data=IRIS, choices=choices) == []
     assert mistakes({"scale": ["passthrough"]}, pipeline=[*pipeline[:1], ["model", stands_for]], data=IRIS) == []
 
 
-def test_a_parameter_is_looked_for_in_every_choice_under_which_it_is_active() -> None:
+def test_a_parameter_is_checked_under_every_choice_in_which_it_is_active() -> None:
     free = SPACE | {"C": {"low": 0.1, "high": 10.0}}
     found = mistakes(free, **STUDY)
     assert len(found) == 1
@@ -77,7 +77,7 @@ def test_a_parameter_is_looked_for_in_every_choice_under_which_it_is_active() ->
     assert mistakes(wrong, **STUDY)[0].startswith("space.depth: SVC has no parameter 'max_depth' (when model = 'svm')")
 
 
-def test_conditions_of_parents_count() -> None:
+def test_conditions_of_parents_are_respected() -> None:
     space = SPACE | {
         "kernel": {"choices": ["rbf", "poly"], "when": {"model": "svm"}},
         "degree": {"low": 2, "high": 4, "when": {"kernel": "poly"}},
@@ -86,13 +86,13 @@ def test_conditions_of_parents_count() -> None:
     assert mistakes(space, **(STUDY | {"params": names})) == []
 
 
-def test_a_short_name_without_a_mapping_is_told_which_mapping_to_write() -> None:
+def test_a_short_name_without_a_mapping_gets_a_hint_how_to_write_it() -> None:
     assert mistakes(SPACE, **(STUDY | {"params": {"depth": "model__max_depth"}})) == [
         ("space.C: Pipeline has no parameter 'C'. Did you mean 'model__C'? Then write `params = { C = \"model__C\" }`.")
     ]
 
 
-def test_names_of_params_and_choices_are_compared_with_the_space() -> None:
+def test_names_in_params_and_choices_must_be_in_the_space() -> None:
     space = {"modle": ["svm", "forest"], "model": ["svm", "forrest"]}
     found = mistakes(space, **(STUDY | {"params": {"D": "model__C"}}))
     assert found == [
@@ -100,14 +100,11 @@ def test_names_of_params_and_choices_are_compared_with_the_space() -> None:
         "space.model: `choices.model` has no 'forrest'. Did you mean 'forest'? It has: svm, forest.",
     ]
     assert mistakes({"modle": ["svm"]}, **(STUDY | {"params": {}})) == [
-        (
-            "evaluator.choices.model: The space has no parameter 'model', whose values would choose here. "
-            "Did you mean 'modle'?"
-        )
+        ("evaluator.choices.model: The space has no parameter 'model' to choose among these. Did you mean 'modle'?")
     ]
 
 
-def test_two_parameters_for_one_place_are_told_unless_they_exclude_each_other() -> None:
+def test_two_parameters_with_one_target_are_refused_unless_they_exclude_each_other() -> None:
     names = {"small": "model__max_features", "large": "model__max_features"}
     apart = {
         "model": ["svm", "forest"],
@@ -119,12 +116,12 @@ def test_two_parameters_for_one_place_are_told_unless_they_exclude_each_other() 
     assert mistakes(apart, **(STUDY | {"params": names_apart})) == []
     both = {name: {"choices": [1, 2], "when": {"model": "forest"}} for name in names}
     assert mistakes({"model": ["svm", "forest"]} | both, **(STUDY | {"params": names})) == [
-        "space.large: Sets 'model__max_features', and so does 'small': both can be active at once."
+        "space.large: Sets 'model__max_features', as does 'small', and both can be active at once."
     ]
 
 
 @pytest.mark.parametrize(
-    ("objectives", "scoring", "said"),
+    ("objectives", "scoring", "message"),
     [
         (
             {"acuracy": "maximize"},
@@ -144,15 +141,17 @@ def test_two_parameters_for_one_place_are_told_unless_they_exclude_each_other() 
         ),
         ({"quality": "maximize"}, accuracy_score, 'write it as { use = "sklearn.metrics:accuracy_score"'),
         ({"quality": "maximize"}, {"use": "sklearn.metrics:nope"}, "has no 'nope'"),
-        ({"quality": "maximize"}, [], "A list of scorers must hold names"),
+        ({"quality": "maximize"}, [], "A list of scorers must contain names"),
         ({"quality": "maximize"}, 3, "Must be a scorer: a name or a callable. Got 3."),
-        ({"a": "maximize", "b": "maximize"}, "accuracy", "objective.b: Is none of the scores"),
+        ({"a": "maximize", "b": "maximize"}, "accuracy", "objective.b: Is not one of the scores, which are: a."),
+        ({"accuracy": "maximize", "fit_time": "maximize"}, None, "objective.fit_time: Is a time in seconds: minimise"),
+        ({"accuracy": "maximize"}, {"fit_time": "r2"}, "evaluator.scoring.fit_time: Is measured with every fit."),
     ],
 )
-def test_objectives_and_scorers_are_checked(objectives: dict[str, str], scoring: Any, said: str) -> None:
+def test_objectives_and_scorers_are_checked(objectives: dict[str, str], scoring: Any, message: str) -> None:
     found = mistakes({"C": [1.0]}, objectives, estimator=SVC(), data=IRIS, scoring=scoring)
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_an_estimator_without_score_needs_a_scorer() -> None:
@@ -161,7 +160,7 @@ def test_an_estimator_without_score_needs_a_scorer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cv", "said"),
+    ("cv", "message"),
     [
         (1, "k-fold cross-validation requires at least one train/test split"),
         (51, "n_splits=51 cannot be greater than the number of members in each class"),
@@ -176,20 +175,20 @@ def test_an_estimator_without_score_needs_a_scorer() -> None:
             "evaluator.cv[0]: The test part of fold 0 has row 200, but there are 150 rows.",
         ),
         ([[[0, -200], [2]]], "The train part of fold 0 has row -200, but there are 150 rows."),
-        ([[[0, 1], []]], "The test part of fold 0 must be a list of row numbers, not empty."),
+        ([[[0, 1], []]], "The test part of fold 0 must be a non-empty list of row numbers."),
         ([[0, 1, 2]], "evaluator.cv[0]: Must be a pair of row numbers [train, test]. Got [0, 1, 2]."),
         ("five", "Must be an import path 'module:name'. Got 'five'."),
     ],
     ids=repr,
 )
-def test_folds_that_cannot_be_made_are_told(cv: Any, said: str) -> None:
+def test_folds_that_cannot_be_made_are_refused(cv: Any, message: str) -> None:
     found = mistakes({"C": [1.0]}, estimator=SVC(), data=IRIS, cv=cv)
     assert len(found) == 1
     assert found[0].startswith("evaluator.cv")
-    assert said in found[0]
+    assert message in found[0]
 
 
-def test_all_mistakes_come_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     found = mistakes(
         {"CC": [1.0]},
         {"acc": "maximize"},
@@ -202,7 +201,7 @@ def test_all_mistakes_come_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"holdout": 1.5}, "holdout: Must be a fraction below 1 or a whole number of rows. Got 1.5."),
         ({"holdout": 0.2, "refit": False}, "holdout: Needs refit = true. Got 0.2."),
@@ -211,23 +210,23 @@ def test_all_mistakes_come_at_once() -> None:
         ({"holdout": -0.1}, "must be a number >= 0"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any], said: str) -> None:
+def test_invalid_options_are_refused_on_creation(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         SklearnEvaluator(estimator=SVC(), data=IRIS, **options)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_holdout_that_leaves_nothing_is_told() -> None:
+def test_a_holdout_of_all_rows_is_refused() -> None:
     found = mistakes({"C": [1.0]}, estimator=SVC(), data=IRIS, holdout=150)
     assert len(found) == 1
     assert found[0].startswith("evaluator.holdout: test_size=150 should be either positive and smaller")
 
 
-def test_a_shuffling_splitter_is_seeded_and_the_users_object_left_alone() -> None:
+def test_a_shuffling_splitter_is_seeded_without_changing_the_users_object() -> None:
     mine = StratifiedKFold(3, shuffle=True)
     evaluator = SklearnEvaluator(estimator=SVC(), data=IRIS, cv=mine, seed=4)
     expected = StratifiedKFold(3, shuffle=True, random_state=4).split(*evaluator_data())
-    for (train, test), (a, b) in zip(evaluator.material.folds.splits, expected, strict=True):
+    for (train, test), (a, b) in zip(evaluator.split_data.folds.splits, expected, strict=True):
         assert np.array_equal(train, a)
         assert np.array_equal(test, b)
     assert mine.random_state is None

@@ -1,4 +1,4 @@
-"""What happens to the winner: refit, holdout, file; and what travels between processes."""
+"""What happens to the winner (refit, holdout, saving), and pickling of the evaluator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 X, y = load_iris(return_X_y=True)
 
 
-def test_the_winner_is_refitted_saved_and_scored_on_rows_that_no_trial_saw(tmp_path: Path) -> None:
+def test_the_winner_is_refitted_saved_and_scored_on_the_holdout(tmp_path: Path) -> None:
     path = tmp_path / "best.joblib"
     evaluator = SklearnEvaluator(
         estimator=LogisticRegression(max_iter=1000),
@@ -37,36 +37,36 @@ def test_the_winner_is_refitted_saved_and_scored_on_rows_that_no_trial_saw(tmp_p
     )
     best = TrialContext(params={"C": 0.5}, objectives=("accuracy", "log_loss"))
     found = evaluator.conclude(best)
-    work, aside = train_test_split(np.arange(150), test_size=0.2, random_state=3, stratify=y)
-    work, aside = np.sort(work), np.sort(aside)
-    model = LogisticRegression(max_iter=1000, C=0.5).fit(X[work], y[work])
+    rows, held_out = train_test_split(np.arange(150), test_size=0.2, random_state=3, stratify=y)
+    rows, held_out = np.sort(rows), np.sort(held_out)
+    model = LogisticRegression(max_iter=1000, C=0.5).fit(X[rows], y[rows])
     assert found["holdout_rows"] == 30
     assert found["refit_rows"] == 120
-    assert found["holdout_accuracy"] == accuracy_score(y[aside], model.predict(X[aside]))
-    assert found["holdout_log_loss"] == log_loss(y[aside], model.predict_proba(X[aside]))
+    assert found["holdout_accuracy"] == accuracy_score(y[held_out], model.predict(X[held_out]))
+    assert found["holdout_log_loss"] == log_loss(y[held_out], model.predict_proba(X[held_out]))
     assert found["saved"] == str(path)
     loaded = joblib.load(path)
     assert (loaded.predict_proba(X) == model.predict_proba(X)).all()
     assert (evaluator.best_estimator.predict(X) == model.predict(X)).all()
     assert [p.name for p in tmp_path.iterdir()] == ["best.joblib"]
-    seen = np.concatenate([np.concatenate(split) for split in evaluator.material.folds.splits])
+    seen = np.concatenate([np.concatenate(split) for split in evaluator.split_data.folds.splits])
     assert set(seen) == set(range(120))
-    assert (X[work] == evaluator.material.folds.data.X).all()
+    assert (X[rows] == evaluator.split_data.folds.data.X).all()
 
 
-def test_a_count_and_the_last_rows_of_a_time_series() -> None:
+def test_the_holdout_of_a_time_series_is_its_last_rows() -> None:
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, holdout=10, cv=TimeSeriesSplit(3))
-    aside = evaluator.material.aside
+    aside = evaluator.split_data.holdout
     assert aside is not None
     assert (X[-10:] == aside.X).all()
 
 
-def test_groups_are_set_aside_whole() -> None:
+def test_the_holdout_consists_of_whole_groups() -> None:
     groups = np.arange(150) // 10
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, groups=groups, holdout=0.2, cv=GroupKFold(3))
-    aside = evaluator.material.aside
+    aside = evaluator.split_data.holdout
     assert aside is not None
-    assert not set(aside.groups) & set(evaluator.material.folds.data.groups)
+    assert not set(aside.groups) & set(evaluator.split_data.folds.data.groups)
     assert aside.rows == 30
 
 
@@ -88,12 +88,12 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def splits_and_scores(evaluator: SklearnEvaluator) -> Any:
-    """What a worker process would do; runs in a spawned one too."""
-    splits = [(a.tolist(), b.tolist()) for a, b in evaluator.material.folds.splits]
+    """What a worker process does; also called in a spawned process."""
+    splits = [(a.tolist(), b.tolist()) for a, b in evaluator.split_data.folds.splits]
     return splits, [r.value for r in evaluator.evaluate(TrialContext(params={"max_depth": 2}, seed=5))]
 
 
-def test_an_evaluator_travels_to_a_spawned_process_and_makes_the_same_folds() -> None:
+def test_a_pickled_evaluator_makes_the_same_folds_in_a_spawned_process() -> None:
     def made() -> SklearnEvaluator:
         return SklearnEvaluator(
             estimator={"use": "sklearn.ensemble:RandomForestClassifier", "n_estimators": 3},
@@ -110,7 +110,7 @@ def test_an_evaluator_travels_to_a_spawned_process_and_makes_the_same_folds() ->
 
 
 class Noisy(ClassifierMixin, BaseEstimator):
-    """Warns at each fit."""
+    """Issues a warning in each fit."""
 
     def fit(self, X: Any, y: Any) -> Noisy:
         self.classes_ = np.unique(y)
@@ -121,7 +121,7 @@ class Noisy(ClassifierMixin, BaseEstimator):
         return np.full(len(X), self.classes_[0])
 
 
-def test_a_warning_of_every_fit_is_shown_once_and_counted() -> None:
+def test_a_repeated_warning_is_shown_once_and_counted() -> None:
     evaluator = SklearnEvaluator(estimator=Noisy(), X=X, y=y)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -130,7 +130,7 @@ def test_a_warning_of_every_fit_is_shown_once_and_counted() -> None:
     assert [r.metrics["warnings"] for trial in reports for r in trial] == [1.0] * 15
 
 
-def test_a_warning_that_the_user_made_an_error_fails_the_trial() -> None:
+def test_a_warning_turned_into_an_error_fails_the_trial() -> None:
     evaluator = SklearnEvaluator(estimator=Noisy(), X=X, y=y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -138,7 +138,7 @@ def test_a_warning_that_the_user_made_an_error_fails_the_trial() -> None:
             list(evaluator.evaluate(TrialContext(params={})))
 
 
-def test_the_estimator_of_a_trial_is_not_fitted_by_its_folds() -> None:
+def test_the_users_estimator_is_not_fitted() -> None:
     given = KNeighborsClassifier()
     list(SklearnEvaluator(estimator=given, X=X, y=y).evaluate(TrialContext(params={"n_neighbors": 2})))
     assert vars(given) == vars(clone(given))

@@ -1,4 +1,4 @@
-"""Growing models and growing training sets: each level must be what fitting at that size would give."""
+"""Growing models and growing training sets: each level must have the score of a fit at that size."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def curve(
     ],
     ids=lambda e: type(e).__name__,
 )
-def test_a_growing_ensemble_has_at_each_step_the_score_of_one_of_that_size(estimator: Any) -> None:
+def test_each_step_of_a_growing_ensemble_scores_like_an_ensemble_of_that_size(estimator: Any) -> None:
     reports, result = curve(estimator, resource="growth", levels=5)
     name = next(n for n in estimator.get_params() if n.endswith("n_estimators"))
     for report in reports:
@@ -78,7 +78,7 @@ def test_a_growing_ensemble_has_at_each_step_the_score_of_one_of_that_size(estim
     assert [r.metrics["fit_time"] for r in reports] == sorted(r.metrics["fit_time"] for r in reports)
 
 
-def test_a_pipeline_with_a_memory_grows_alike(tmp_path: Path) -> None:
+def test_a_pipeline_with_a_memory_grows_in_the_same_way(tmp_path: Path) -> None:
     steps = StandardScaler(), RandomForestClassifier(n_estimators=10, max_depth=2, random_state=3)
     plain, remembering = (
         curve(make_pipeline(*map(clone, steps), memory=memory), resource="growth", grow="n_estimators", levels=5)[0]
@@ -98,8 +98,8 @@ def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_iterations_go_on_where_they_were_and_are_no_more_than_asked_for() -> None:
-    estimator = Lasso(alpha=1e-3, max_iter=12, tol=0)  # each iteration depends on the coefficients alone
+def test_iterations_continue_and_add_up_to_max_iter() -> None:
+    estimator = Lasso(alpha=1e-3, max_iter=12, tol=0)  # each iteration depends only on the coefficients
     data = load_diabetes(return_X_y=True)
     X, y = StandardScaler().fit_transform(data[0]), data[1]
     reports, _ = curve(estimator, X=X, y=y, resource="growth", levels=3, cv=2)
@@ -126,7 +126,7 @@ def test_the_tuned_size_is_the_full_size() -> None:
     assert [r.value for r in reports] == expected
 
 
-def test_a_model_that_is_chosen_grows_too() -> None:
+def test_a_model_from_choices_grows() -> None:
     table = {"forest": RandomForestClassifier(20), "svc": SVC()}
     chosen = SklearnEvaluator(choices={"model": table}, X=X, y=y, cv=SPLIT, resource="growth", levels=4)
     alone = SklearnEvaluator(estimator=RandomForestClassifier(20), X=X, y=y, cv=SPLIT, resource="growth", levels=4)
@@ -137,7 +137,7 @@ def test_a_model_that_is_chosen_grows_too() -> None:
     assert len(finish(chosen.evaluate(TrialContext({"model": "svc"})))[0]) == 1
 
 
-def test_a_model_that_cannot_grow_gives_its_one_report_at_the_end() -> None:
+def test_a_model_that_cannot_grow_reports_once_at_the_end() -> None:
     reports, result = curve(make_pipeline(StandardScaler(), SVC()), resource="growth")
     expected = cross_val_score(make_pipeline(StandardScaler(), SVC()), X, y, cv=SPLIT)[0]
     assert [(r.step, r.value) for r in reports] == [(9, expected)]
@@ -154,7 +154,7 @@ def test_a_model_that_cannot_grow_gives_its_one_report_at_the_end() -> None:
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_model_that_refuses_epochs_as_it_is_set_gives_its_one_report_too(estimator: Any) -> None:
+def test_a_model_whose_parameters_rule_out_epochs_reports_once(estimator: Any) -> None:
     reports, _ = curve(estimator, resource="growth")
     expected = cross_val_score(clone(estimator).set_params(random_state=0), X, y, cv=SPLIT)[0]
     assert [(r.step, r.value) for r in reports] == [(9, expected)]
@@ -162,7 +162,7 @@ def test_a_model_that_refuses_epochs_as_it_is_set_gives_its_one_report_too(estim
         curve(estimator, resource="growth", grow="partial_fit")
 
 
-def test_an_optimiser_stopped_early_gives_no_warning_and_a_network_learns() -> None:
+def test_an_optimiser_stopped_early_issues_no_warning_and_a_network_learns() -> None:
     data: dict[str, Any] = {"X": load_digits().data / 16, "y": load_digits().target}
     reports, _ = curve(LogisticRegression(max_iter=50), resource="growth", levels=5, **data)
     assert reports[-1].value > 0.9
@@ -172,24 +172,24 @@ def test_an_optimiser_stopped_early_gives_no_warning_and_a_network_learns() -> N
 
 
 @pytest.mark.parametrize(
-    ("estimator", "how", "said"),
+    ("estimator", "how", "message"),
     [
-        (SVC(), "n_estimators", "SVC cannot grow by n_estimators: it needs the parameter 'n_estimators' and"),
-        (SVC(), "partial_fit", "SVC cannot grow by partial_fit: it has none."),
-        (RandomForestClassifier(n_estimators=0), "n_estimators", "that must be an int >= 1. Got 0."),
+        (SVC(), "n_estimators", "SVC cannot grow by n_estimators: it needs the parameters 'n_estimators' and"),
+        (SVC(), "partial_fit", "SVC cannot grow by partial_fit: it has no such method."),
+        (RandomForestClassifier(n_estimators=0), "n_estimators", "the parameter must be an int >= 1. Got 0."),
     ],
 )
-def test_growth_that_is_impossible_is_told(estimator: Any, how: str, said: str) -> None:
+def test_impossible_growth_is_refused(estimator: Any, how: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         curve(estimator, resource="growth", grow=how)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     evaluator = SklearnEvaluator(estimator=estimator, X=X, y=y, resource="growth", grow=how)
     with pytest.raises(UsageError) as beforehand:
         evaluator.check(Space({"verbose": [0]}), {"value": "maximize"})
     assert str(beforehand.value) == str(caught.value)
 
 
-def test_epochs_can_be_asked_of_a_model_without_max_iter() -> None:
+def test_a_model_without_max_iter_can_grow_by_epochs() -> None:
     reports, _ = curve(MultinomialNB(), resource="growth", grow="partial_fit", levels=3)
     assert len(reports) == 3
 
@@ -224,14 +224,14 @@ def test_each_level_of_a_subset_curve_is_the_score_of_that_subset() -> None:
     assert [r.value for r in again] == [r.value for r in reports]
 
 
-def test_a_time_series_learns_from_its_latest_rows() -> None:
+def test_subsets_of_a_time_series_are_its_latest_rows() -> None:
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", cv=TimeSeriesSplit(2), report_at=[1])
     train, _ = evaluator.shared(("value",))._subset(1, 9).splits[0]
     assert train.tolist() == list(range(44, 50))
 
 
 @given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=5), seed=st.integers(0, 2**32 - 1))
-def test_every_beginning_of_the_order_is_a_fair_sample(counts: list[int], seed: int) -> None:
+def test_every_prefix_of_the_order_is_a_fair_sample(counts: list[int], seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     order = nested_order(len(labels), labels, np.random.default_rng(seed))
     assert sorted(order) == list(range(len(labels)))
@@ -242,34 +242,34 @@ def test_every_beginning_of_the_order_is_a_fair_sample(counts: list[int], seed: 
         assert (np.abs(seen - share) <= len(counts) + 1).all()
 
 
-def test_without_classes_the_order_is_any_permutation() -> None:
+def test_without_classes_the_order_is_a_permutation() -> None:
     order = nested_order(20, None, np.random.default_rng(0))
     assert sorted(order) == list(range(20))
 
 
-def test_what_the_evaluator_declares_fits_its_reports() -> None:
+def test_evidence_steps_and_resumable_match_the_reports() -> None:
     folds = SklearnEvaluator(estimator=SVC(), X=X, y=y)
     assert (folds.evidence, folds.steps, folds.resumable) == ("folds", 5, True)
     levels = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="subsets", levels=27)
     assert (levels.evidence, levels.steps) == ("curve", 27)
     assert levels.report_steps == [1, 3, 9, 27]
-    assert len(levels.material.folds) == 1
+    assert len(levels.split_data.folds) == 1
     regression = SklearnEvaluator(estimator="sklearn.linear_model:Ridge", X=X, y=y, resource="growth")
-    assert isinstance(regression.material.splitter, ShuffleSplit)
+    assert isinstance(regression.split_data.splitter, ShuffleSplit)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"report_at": [0]}, "report_at: Steps go from 1 to 9. Got 0."),
         ({"grow": "max_iter"}, "grow: Needs resource = \"growth\". Got 'folds'."),
-        ({"metadata_routing": True, "resource": "growth"}, "resource: Growing models take no routed arguments"),
+        ({"metadata_routing": True, "resource": "growth"}, "resource: Growing models do not support metadata"),
     ],
 )
-def test_options_of_growth_that_do_not_fit_are_told(options: dict[str, Any], said: str) -> None:
+def test_invalid_options_of_growth_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         SklearnEvaluator(estimator=SVC(), X=X, y=y, **options)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 def test_weights_reach_the_step_that_grows() -> None:
@@ -279,17 +279,17 @@ def test_weights_reach_the_step_that_grows() -> None:
     reports, _ = curve(pipeline, resource="growth", levels=2, fit_params=fit_params)
     assert reports[-1].value == cross_val_score(pipeline, X, y, cv=SPLIT, params=fit_params)[0]
     for name in ("sample_weight", "forest__sample_weight"):
-        with pytest.raises(UsageError, match="written step__name"):
+        with pytest.raises(UsageError, match="must be written step__name"):
             curve(pipeline, resource="growth", fit_params={name: weights})
 
 
-def test_the_space_is_still_checked() -> None:
+def test_the_space_of_a_growing_model_is_checked() -> None:
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, resource="growth")
     with pytest.raises(UsageError, match="Did you mean 'C'"):
         evaluator.check(Space({"c": [1.0]}), {"value": "maximize"})
 
 
-def test_several_labels_per_row_are_split_without_strata() -> None:
+def test_multilabel_targets_are_split_without_stratification() -> None:
     labels = np.stack([y == 0, X[:, 0] > 6], axis=1).astype(int)
     reports, _ = curve("sklearn.neighbors:KNeighborsClassifier", y=labels, resource="subsets", holdout=0.2)
     assert [r.step for r in reports] == [1, 3, 9]

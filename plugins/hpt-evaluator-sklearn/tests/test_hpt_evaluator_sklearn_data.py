@@ -1,4 +1,4 @@
-"""Where data comes from: files, functions, objects; and what is said when it does not."""
+"""Loading data from files, functions and objects, and the messages if that fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FRAME["weight"] = np.linspace(0.5, 1.5, 150)
 
 
 class Marked:
-    """What a pickle in a data file could do."""
+    """Creates a folder when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, ("executed",)
@@ -82,7 +82,7 @@ def nothing() -> None:
         ({"use": f"{__name__}:frame", "target": "colour"}, 150, False),
     ],
 )
-def test_functions_and_what_they_return_become_data(source: Any, rows: int, grouped: bool) -> None:
+def test_data_is_loaded_from_functions_and_objects(source: Any, rows: int, grouped: bool) -> None:
     data = load_data(source)
     assert data.rows == len(data.y) == rows
     assert (data.groups is not None) is grouped
@@ -105,25 +105,32 @@ def test_a_table_file_is_read_with_named_columns(tmp_path: Path, name: str) -> N
     assert data.fit_params["other"] == "text"
 
 
+def test_the_path_of_a_file_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    assert len(load_data({"file": "~/t.csv", "target": "colour"}).X) == 150
+
+
 @pytest.mark.parametrize("groups", [5, True, 1.5])
-def test_groups_that_are_no_column_are_told(groups: Any) -> None:
+def test_groups_that_are_not_a_column_are_refused(groups: Any) -> None:
     with pytest.raises(UsageError, match=r"evaluator\.groups: Must be a column or have a value for each row"):
         load_data(pair, groups=groups)
 
 
-def test_targets_beside_a_source_are_not_passed_over_in_silence() -> None:
+def test_targets_in_addition_to_a_source_are_refused() -> None:
     with pytest.raises(UsageError, match="Give either `data` or the arrays `X` and `y`"):
         load_data(pair, y=y)
 
 
-def test_several_columns_are_a_target_of_several_outputs(tmp_path: Path) -> None:
+def test_several_target_columns_make_a_multioutput_target(tmp_path: Path) -> None:
     FRAME.to_csv(tmp_path / "t.csv", index=False)
     data = load_data({"file": str(tmp_path / "t.csv"), "target": ["c", "d"]})
     assert [*data.X.columns] == [name for name in FRAME.columns if name not in ("c", "d")]
     assert np.allclose(data.y, X[:, 2:], rtol=0, atol=1e-12)
     with pytest.raises(UsageError, match=r"evaluator\.data\.target: There is no column 'e' in t\.csv"):
         load_data({"file": str(tmp_path / "t.csv"), "target": ["c", "e"]})
-    with pytest.raises(UsageError, match=r"evaluator\.data\.target: Say which column is the target"):
+    with pytest.raises(UsageError, match=r"evaluator\.data\.target: Name the target column"):
         load_data({"file": str(tmp_path / "t.csv"), "target": []})
 
 
@@ -152,9 +159,7 @@ def test_columns_for_groups_and_weights_give_the_scores_of_cross_val_score(tmp_p
     ("arrays", "target"),
     [({"X": X, "label": y}, "label"), ({"features": X, "y": y}, None), ({"X": X, "y": y}, None)],
 )
-def test_an_npz_file_is_read_by_the_names_of_its_arrays(
-    tmp_path: Path, arrays: dict[str, Any], target: str | None
-) -> None:
+def test_arrays_of_an_npz_file_are_found_by_name(tmp_path: Path, arrays: dict[str, Any], target: str | None) -> None:
     np.savez(tmp_path / "t.npz", **arrays, site=np.arange(150))
     source = {"file": str(tmp_path / "t.npz")} | ({"target": target} if target else {})
     data = load_data(source, groups="site")
@@ -163,7 +168,9 @@ def test_an_npz_file_is_read_by_the_names_of_its_arrays(
     assert (data.groups == np.arange(150)).all()
 
 
-def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_npz_file_with_a_pickle_is_refused_without_loading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez("t.npz", X=X, y=np.array([Marked()] * 150, dtype=object))
     with pytest.raises(UsageError) as caught:
@@ -173,7 +180,7 @@ def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (None, "evaluator.data: Give either `data` or the arrays `X` and `y`"),
         ("iris.csv", "Must be an import path 'module:function'. Got 'iris.csv'. Did you mean { file ="),
@@ -183,7 +190,7 @@ def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monke
         ({"use": 3}, "evaluator.data.use: Must be an import path 'module:name'. Got 3."),
         ({"file": 3}, "evaluator.data.file: Must be the path of a file. Got 3."),
         (nothing, "nothing must give (X, y), (X, y, groups), a Bunch"),
-        (frame, "evaluator.data.target: Say which column is the target"),
+        (frame, "evaluator.data.target: Name the target column, such as target = "),
         ({"use": f"{__name__}:frame", "target": "color"}, "no column 'color' in tests"),
         (failing, "evaluator.data: failing failed: KeyError: 'no such table'."),
         (partial(failing), "failed: KeyError: 'no such table'."),
@@ -196,14 +203,14 @@ def test_an_npz_file_that_holds_a_pickle_is_refused_unread(tmp_path: Path, monke
         ),
     ],
 )
-def test_data_that_cannot_be_had_is_told_with_place_and_remedy(source: Any, said: str) -> None:
+def test_data_that_cannot_be_loaded_is_refused_with_path_and_remedy(source: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_data(source)
-    assert said.replace("tests", __name__) in str(caught.value)
+    assert message.replace("tests", __name__) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "said"),
+    ("content", "name", "message"),
     [
         ("a,b\n1,2\n", "t.csv", "There is no column 'y' in t.csv. Columns: a, b."),
         ("a,Y\n1,2\n", "t.csv", "There is no column 'y' in t.csv."),
@@ -214,14 +221,14 @@ def test_data_that_cannot_be_had_is_told_with_place_and_remedy(source: Any, said
         ("a", "t.xlsx", "Must end in .csv, .tsv, .csv.gz, .parquet or .npz. Got 't.xlsx'."),
     ],
 )
-def test_a_file_that_does_not_fit_is_told(tmp_path: Path, content: str, name: str, said: str) -> None:
+def test_an_unsuitable_file_is_refused(tmp_path: Path, content: str, name: str, message: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError) as caught:
         load_data({"file": str(tmp_path / name), "target": "y"})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_frame_of_polars_serves_as_one_of_pandas() -> None:
+def test_a_polars_frame_works_like_a_pandas_frame() -> None:
     source = {"use": f"{__name__}:polars_frame", "target": "colour"}
     data = load_data(source, groups="site", fit_params={"sample_weight": "weight"})
     assert data.X.columns == ["a", "b", "c", "d"]
@@ -234,7 +241,7 @@ def test_a_frame_of_polars_serves_as_one_of_pandas() -> None:
 
 
 @pytest.mark.parametrize("target", [4, "4"])
-def test_columns_may_have_numbers_for_names(target: Any) -> None:
+def test_column_names_may_be_numbers(target: Any) -> None:
     data = load_data({"use": f"{__name__}:numbered", "target": target}, groups="5")
     assert np.array_equal(data.X, X)
     assert np.array_equal(data.y, y)
@@ -243,13 +250,13 @@ def test_columns_may_have_numbers_for_names(target: Any) -> None:
         load_data({"use": f"{__name__}:numbered", "target": 7})
 
 
-def test_a_missing_column_of_groups_is_told() -> None:
+def test_a_missing_groups_column_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         load_data({"use": f"{__name__}:frame", "target": "colour"}, groups="sites")
     assert str(caught.value) == "evaluator.groups: There is no column 'sites' in the data. Did you mean 'site'?"
 
 
-def test_rows_are_taken_from_everything_that_has_rows() -> None:
+def test_take_selects_rows_of_everything_that_has_rows() -> None:
     data = Data(X, y, np.arange(150), {"w": np.arange(150.0), "flag": True, "text": "a" * 150})
     part = data.take(np.array([3, 5]))
     assert (X[[3, 5]] == part.X).all()

@@ -1,4 +1,4 @@
-"""What users write for an estimator, and what becomes of it."""
+"""The specifications of an estimator, and the estimators that they make."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SVM = "sklearn.svm:SVC"
 
 
 def text_pipeline() -> Pipeline:
-    """A factory, as users name them."""
+    """A factory that a specification names."""
     return make_pipeline(TfidfVectorizer(), LogisticRegression())
 
 
@@ -67,7 +67,7 @@ def text_pipeline() -> Pipeline:
         ),
     ],
 )
-def test_every_form_gives_the_estimator_written_out(spec: Any, expected: Any) -> None:
+def test_every_specification_makes_the_expected_estimator(spec: Any, expected: Any) -> None:
     made = resolve_estimator(spec)
     assert repr(made) == repr(expected)
     assert type(made) is type(expected)
@@ -75,7 +75,7 @@ def test_every_form_gives_the_estimator_written_out(spec: Any, expected: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("sklearn.svm:SVX", "has no 'SVX'. Did you mean 'SV"),
         ("sklearn.svn:SVC", "there is no module 'sklearn.svn'"),
@@ -92,30 +92,30 @@ def test_every_form_gives_the_estimator_written_out(spec: Any, expected: Any) ->
         ({"use": "sklearn.compose:ColumnTransformer"}, "ColumnTransformer cannot be made"),
         (
             {"use": "sklearn.multiclass:OneVsRestClassifier", "estimator": SVM},
-            f'estimator.estimator: Is text here. Write {{ use = "{SVM}" }} for the estimator',
+            f'estimator.estimator: Is a string. Write {{ use = "{SVM}" }} for the estimator',
         ),
         (
             {"use": "sklearn.pipeline:Pipeline", "steps": [["svm", SVM]]},
-            f'estimator.steps[0][1]: Is text here. Write {{ use = "{SVM}" }}',
+            f'estimator.steps[0][1]: Is a string. Write {{ use = "{SVM}" }}',
         ),
     ],
     ids=repr,
 )
-def test_what_is_no_estimator_is_told_with_place_and_remedy(spec: Any, said: str) -> None:
+def test_an_invalid_specification_is_refused_with_path_and_remedy(spec: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve_estimator(spec)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("estimator")
 
 
-def test_an_object_of_the_user_is_never_changed() -> None:
+def test_the_users_object_is_never_changed() -> None:
     given = Pipeline([("svm", SVC(C=3))])
     Recipe(given).build({"svm__C": 5.0}, seed=1)
     assert given.get_params()["svm__C"] == 3
     assert given.get_params()["svm__random_state"] is None
 
 
-def test_random_states_are_set_at_every_depth_and_those_set_by_the_user_stay() -> None:
+def test_random_states_are_set_at_every_depth_unless_the_user_has_set_them() -> None:
     estimator = make_pipeline(BaggingClassifier(RandomForestClassifier(random_state=5)), RandomForestClassifier())
     seed_random_states(estimator, 7)
     states = {k: v for k, v in estimator.get_params().items() if k.endswith("random_state")}
@@ -126,7 +126,7 @@ def test_random_states_are_set_at_every_depth_and_those_set_by_the_user_stay() -
     }
 
 
-def test_lists_become_tuples_where_the_estimator_has_a_tuple() -> None:
+def test_lists_become_tuples_if_the_estimator_has_a_tuple() -> None:
     assert Recipe(TfidfVectorizer()).build({"ngram_range": [1, 2]}).ngram_range == (1, 2)
     assert Recipe(MLPClassifier()).build({"hidden_layer_sizes": [5, 5]}).hidden_layer_sizes == (5, 5)
     assert Recipe(SVC()).build({"class_weight": [1]}).class_weight == [1]
@@ -143,13 +143,13 @@ def test_a_chosen_step_is_a_new_copy_and_takes_its_own_parameters() -> None:
     assert recipe.build({"model": "passthrough"})[-1] == "passthrough"
 
 
-def test_choices_alone_make_a_pipeline_of_that_one_step() -> None:
+def test_choices_alone_make_a_pipeline_of_one_step() -> None:
     recipe = make_recipe(None, None, {"algorithm": {"svm": SVM, "true": "sklearn.dummy:DummyClassifier"}}, {})
     assert isinstance(recipe.build({"algorithm": "svm", "algorithm__C": 4.0}), Pipeline)
     assert type(recipe.build({"algorithm": True})[0]).__name__ == "DummyClassifier"
 
 
-def test_a_part_deep_inside_can_be_a_choice() -> None:
+def test_a_nested_part_can_be_a_choice() -> None:
     bagging = BaggingClassifier(estimator=LogisticRegression())
     recipe = make_recipe(Pipeline([("bag", bagging)]), None, {"inner": {"svm": SVM}}, {"inner": "bag__estimator"})
     built = recipe.build({"bag__estimator__C": 9.0, "inner": "svm"})
@@ -157,26 +157,26 @@ def test_a_part_deep_inside_can_be_a_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({}, "evaluator.estimator: Give `estimator`, or `pipeline`"),
         (
             {"estimator": SVM, "pipeline": [["a", SVM]]},
             "evaluator.estimator: Give `estimator`, or `pipeline`",
         ),
-        ({"pipeline": ["model"]}, 'evaluator.pipeline[0]: No estimator: write it as ["model", estimator]'),
+        ({"pipeline": ["model"]}, 'evaluator.pipeline[0]: Has no estimator: write it as ["model", estimator]'),
         ({"choices": {"model": {"svm": "sklearn.svm:SVX"}}}, "evaluator.choices.model.svm: Cannot import"),
     ],
     ids=repr,
 )
-def test_options_that_do_not_fit_together_are_told(options: dict[str, Any], said: str) -> None:
+def test_options_that_do_not_fit_together_are_refused(options: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"estimator": None, "pipeline": None, "choices": {}, "names": {}} | options
     with pytest.raises(UsageError) as caught:
         make_recipe(**given)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_two_parameters_for_one_place_are_refused() -> None:
+def test_two_active_parameters_with_one_target_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         Recipe(SVC(), names={"a": "C"}).build({"a": 1.0, "C": 2.0})
     assert str(caught.value) == "space.C: Another active parameter sets 'C' too."

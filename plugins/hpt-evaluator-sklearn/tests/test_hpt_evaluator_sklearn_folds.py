@@ -1,4 +1,4 @@
-"""Scores must equal scikit-learn's own, fold by fold: cross_val_score, cross_validate and GridSearchCV judge."""
+"""Scores must equal those of cross_val_score, cross_validate and GridSearchCV, fold by fold."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import Report, TrialContext
+from hpt_core import Report, Space, Study, TrialContext
 from hpt_evaluator_sklearn.data import Data
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 from hpt_evaluator_sklearn.splits import Folds
@@ -53,7 +53,7 @@ def finish(run: Generator[Report, None, dict[str, float]]) -> tuple[list[Report]
 def evaluate(
     params: dict[str, Any], objectives: tuple[str, ...] = ("accuracy",), **options: Any
 ) -> tuple[list[Report], dict[str, float]]:
-    """One trial of a new evaluator, on iris unless told otherwise."""
+    """One trial of a new evaluator, on iris by default."""
     if not {"X", "data"} & options.keys():
         options |= {"X": IRIS[0], "y": IRIS[1]}
     return finish(SklearnEvaluator(**options).evaluate(TrialContext(params=params, objectives=objectives)))
@@ -155,7 +155,7 @@ def test_several_scorers_with_groups_and_weights_equal_cross_validate() -> None:
                 assert [r.metrics[f"{kind}{name}"] for r in reports] == expected[key].tolist()
 
 
-def test_leaving_one_group_out_gives_a_step_for_each_group() -> None:
+def test_leave_one_group_out_has_a_step_for_each_group() -> None:
     evaluator = SklearnEvaluator(
         estimator=KNeighborsClassifier(),
         X=IRIS[0],
@@ -185,16 +185,53 @@ def test_a_loss_is_the_negated_scorer() -> None:
 
 
 @pytest.mark.parametrize(
+    ("objectives", "scoring", "score"),
+    [
+        (("accuracy", "fit_time"), None, "accuracy"),
+        (("accuracy", "score_time", "fit_time"), ["accuracy", "fit_time"], "accuracy"),
+        (("fit_time",), None, "value"),
+        (("fit_time",), "accuracy", "accuracy"),
+        (("fit_time", "score_time"), ["accuracy"], "accuracy"),
+        (("fit_time",), ["fit_time"], "value"),
+        (("fit_time",), {"use": "sklearn.metrics:accuracy_score"}, "value"),
+        (("fit_time", "quality"), {"use": "sklearn.metrics:accuracy_score"}, "quality"),
+    ],
+)
+def test_fit_time_and_score_time_may_be_objectives(objectives: tuple[str, ...], scoring: Any, score: str) -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=IRIS[0], y=IRIS[1], scoring=scoring)
+    evaluator.check(Space({"C": [1.0]}), {n: "minimize" if n.endswith("time") else "maximize" for n in objectives})
+    reports, result = finish(evaluator.evaluate(TrialContext(params={"C": 1.0}, objectives=objectives)))
+    seen = [{objectives[0]: report.value, **report.metrics} for report in reports]
+    assert [report[score] for report in seen] == cross_val_score(SVC(), *IRIS).tolist()
+    for name in ("fit_time", "score_time"):
+        assert result[name] == np.mean([report[name] for report in seen]) > 0
+        assert f"std_{name}" not in result
+
+
+def test_a_study_minimises_fit_time_under_a_bound_on_the_score() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=IRIS[0], y=IRIS[1], scoring="accuracy", cv=3)
+    space = {"kernel": ["linear", "sigmoid"]}
+    study = Study(
+        space, objective={"fit_time": "minimize"}, constraints={"accuracy": ">= 0.9"}, evaluator=evaluator, seed=0
+    )
+    study.run()
+    best = study.best
+    assert best is not None
+    assert best.params == {"kernel": "linear"}
+    assert best.value == np.mean([report.value for report in best.reports])
+
+
+@pytest.mark.parametrize(
     "X",
     [scipy.sparse.csr_array(IRIS[0]), scipy.sparse.coo_matrix(IRIS[0]), IRIS[0].tolist()],
     ids=["sparse", "sparse without rows", "list"],
 )
-def test_other_containers_than_arrays_are_scored_the_same(X: Any) -> None:
+def test_sparse_matrices_and_lists_have_the_scores_of_arrays(X: Any) -> None:
     reports, _ = evaluate({}, estimator=KNeighborsClassifier(), X=X, y=IRIS[1].tolist())
     assert [r.value for r in reports] == cross_val_score(KNeighborsClassifier(), X, IRIS[1]).tolist()
 
 
-def test_a_precomputed_kernel_is_cut_in_both_directions() -> None:
+def test_a_precomputed_kernel_is_split_by_rows_and_columns() -> None:
     kernel = rbf_kernel(IRIS[0], gamma=0.1)
     reports, _ = evaluate({"kernel": "precomputed"}, estimator=SVC(), X=kernel, y=IRIS[1])
     assert [r.value for r in reports] == cross_val_score(SVC(gamma=0.1), *IRIS).tolist()
@@ -209,7 +246,7 @@ def test_a_kernel_and_features_of_one_study_do_not_share_their_folds() -> None:
 
 
 class Spoiler(ClassifierMixin, BaseEstimator):
-    """A careless estimator: it writes into the data that it is given."""
+    """Writes to the data that it is given."""
 
     def fit(self, X: Any, y: Any) -> Spoiler:
         self.classes_ = np.unique(y)
@@ -222,7 +259,7 @@ class Spoiler(ClassifierMixin, BaseEstimator):
         return np.full(len(X), self.classes_[0])
 
 
-def test_an_estimator_that_writes_into_its_data_spoils_nothing_for_others() -> None:
+def test_an_estimator_that_writes_to_its_data_does_not_affect_others() -> None:
     X, y = IRIS[0].copy(), IRIS[1].copy()
     models = {"spoiler": Spoiler(), "knn": KNeighborsClassifier()}
     evaluator = SklearnEvaluator(choices={"model": models}, X=X, y=y)
@@ -235,7 +272,7 @@ def test_an_estimator_that_writes_into_its_data_spoils_nothing_for_others() -> N
 
 
 @pytest.mark.parametrize(("n", "kept"), [(100, True), (2**20, False)])
-def test_folds_of_large_data_are_not_kept_in_each_process(n: int, kept: bool) -> None:
+def test_folds_of_large_data_are_not_kept(n: int, kept: bool) -> None:
     folds = Folds(Data(np.zeros((n, 10))), [(np.array([0, 1]), np.array([2]))])
     assert (folds.take(0, Ridge()) is folds.take(0, Ridge())) is kept
 
@@ -252,7 +289,7 @@ def test_trials_are_paired_by_a_fixed_random_state() -> None:
     assert [r.value for r in reports] == seeded.tolist()
 
 
-def test_a_generator_that_is_closed_fits_no_further_fold() -> None:
+def test_closing_the_generator_stops_fitting() -> None:
     fitted = []
 
     class Counting(KNeighborsClassifier):

@@ -1,4 +1,4 @@
-"""What the README and the examples show works."""
+"""The README and the examples work as shown; limits on threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STUDIES = [text for kind, text in BLOCKS if kind == "toml"] + [EXAMPLE.read_text
 
 
 @pytest.mark.parametrize("text", STUDIES, ids=range(len(STUDIES)))
-def test_the_studies_shown_pass_the_check_and_their_default_can_be_evaluated(text: str) -> None:
+def test_the_shown_studies_pass_the_check_and_evaluate_their_default(text: str) -> None:
     study = tomllib.loads(text)
     options = dict(study["evaluator"])
     assert options.pop("use") in hpt_evaluators()
@@ -39,7 +39,7 @@ def test_the_studies_shown_pass_the_check_and_their_default_can_be_evaluated(tex
     assert all(report.value > 0.9 for report in reports)
 
 
-def test_the_python_shown_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_shown_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, text in BLOCKS:
         if kind == "python":
             exec(compile(text, "README.md", "exec"), {})
@@ -70,7 +70,7 @@ def threads() -> set[int]:
 
 
 class Looking(KNeighborsClassifier):
-    """Notes how many threads there are while it is fitted."""
+    """Records the number of threads during its fit."""
 
     def fit(self, X: Any, y: Any) -> Looking:
         self.threads_ = threads()
@@ -83,7 +83,7 @@ def count(estimator: Looking, X: Any, y: Any) -> float:
 
 
 @pytest.mark.parametrize(("option", "expected"), [(1, 1), (2, 2)])
-def test_threads_are_limited_in_a_fit_and_only_there(option: int, expected: int) -> None:
+def test_threads_are_limited_only_during_a_fit(option: int, expected: int) -> None:
     before = threads()
     evaluator = SklearnEvaluator(estimator=Looking(), data="sklearn.datasets:load_iris", scoring=count, threads=option)
     seen: list[Report] = []
@@ -93,6 +93,6 @@ def test_threads_are_limited_in_a_fit_and_only_there(option: int, expected: int)
     assert [report.value for report in seen] == [expected] * 5
 
 
-def test_threads_are_left_alone_if_asked() -> None:
+def test_zero_threads_means_no_limit() -> None:
     evaluator = SklearnEvaluator(estimator=Looking(), data="sklearn.datasets:load_iris", scoring=count, threads=0)
     assert {r.value for r in evaluator.evaluate(TrialContext(params={}))} == {max(threads())}

@@ -41,11 +41,11 @@ X = StandardScaler().fit_transform(load_iris().data)
     ]
 )
 @ignore_warnings  # type: ignore[untyped-decorator]  # sklearn ships no types
-def test_passes_the_checks_of_scikit_learn(estimator: Any, check: Callable[[Any], None]) -> None:
+def test_it_passes_the_estimator_checks_of_scikit_learn(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
 
-def test_cloned_it_keeps_its_parameters_and_forgets_what_it_learnt() -> None:
+def test_a_clone_keeps_the_parameters_and_drops_the_results() -> None:
     space = {"max_depth": {"low": 1, "high": 3}}
     search = SearchCV(DecisionTreeClassifier(), space, sampler="random", n_iter=2, stop=["median"], random_state=0)
     copy = clone(search.fit(X, Y))
@@ -55,7 +55,7 @@ def test_cloned_it_keeps_its_parameters_and_forgets_what_it_learnt() -> None:
     assert copy.fit(X, Y).cv_results_["params"] == search.cv_results_["params"]
 
 
-def test_pickled_it_predicts_and_knows_its_history_but_has_no_open_study() -> None:
+def test_a_pickled_search_predicts_and_has_its_history_but_no_study() -> None:
     search = SearchCV(LogisticRegression(), param_grid={"C": [0.1, 1.0]}).fit(X, Y)
     copy = pickle.loads(pickle.dumps(search))
     assert np.array_equal(copy.predict_proba(X), search.predict_proba(X))
@@ -77,7 +77,7 @@ def test_methods_are_those_of_the_best_estimator() -> None:
     assert np.array_equal(density.score_samples(X), density.best_estimator_.score_samples(X))
 
 
-def test_without_refit_it_selects_but_does_not_predict() -> None:
+def test_without_refit_it_selects_a_candidate_but_does_not_predict() -> None:
     search = SearchCV(SVC(), param_grid={"C": [0.1, 1.0]}, refit=False).fit(X, Y)
     assert search.best_params_ == GridSearchCV(SVC(), {"C": [0.1, 1.0]}).fit(X, Y).best_params_
     assert not hasattr(search, "best_estimator_")
@@ -104,7 +104,7 @@ def test_tags_are_those_of_the_estimator() -> None:
     assert not get_tags(SearchCV(SVC(), {})).input_tags.pairwise
 
 
-def test_a_kernel_matrix_is_cut_in_rows_and_columns() -> None:
+def test_a_kernel_matrix_is_split_by_rows_and_columns() -> None:
     X, y = make_classification(60, random_state=0)
     grid = {"C": [0.1, 1.0, 10.0]}
     kernel = SearchCV(SVC(kernel="precomputed"), param_grid=grid, cv=3).fit(X @ X.T, y)
@@ -112,7 +112,7 @@ def test_a_kernel_matrix_is_cut_in_rows_and_columns() -> None:
     assert np.allclose(kernel.cv_results_["mean_test_score"], linear.cv_results_["mean_test_score"])
 
 
-def test_score_uses_the_scorer_that_decided() -> None:
+def test_score_uses_the_scorer_of_the_search() -> None:
     search = SearchCV(LogisticRegression(), param_grid={"C": [0.1]}, scoring="neg_log_loss").fit(X, Y)
     assert search.score(X, Y) == get_scorer("neg_log_loss")(search.best_estimator_, X, Y)
     both = SearchCV(LogisticRegression(), param_grid={"C": [0.1]}, scoring=["accuracy", "f1_macro"], refit="f1_macro")
@@ -121,7 +121,7 @@ def test_score_uses_the_scorer_that_decided() -> None:
     assert both.multimetric_
 
 
-def test_a_callable_refit_chooses_and_there_is_no_best_score() -> None:
+def test_a_callable_refit_chooses_the_best_and_leaves_best_score_unset() -> None:
     search = SearchCV(SVC(), param_grid={"C": [0.01, 0.1, 1.0]}, refit=lambda results: len(results["params"]) - 1)
     assert search.fit(X, Y).best_params_ == {"C": 1.0}
     assert not hasattr(search, "best_score_")
@@ -132,13 +132,13 @@ def test_a_callable_refit_chooses_and_there_is_no_best_score() -> None:
 
 
 @pytest.mark.parametrize("refit", [True, "recall"])
-def test_several_scores_need_to_be_told_which_one_decides(refit: Any) -> None:
+def test_several_scores_need_a_refit_that_names_one(refit: Any) -> None:
     search = SearchCV(SVC(), param_grid={}, refit=refit, scoring={"acc": "accuracy", "prec": "precision_macro"})
     with pytest.raises(ValueError, match="refit must be set to a scorer key"):
         search.fit(X, Y)
 
 
-def test_one_of_the_three_ways_to_say_what_is_searched() -> None:
+def test_exactly_one_of_space_param_grid_and_param_distributions_is_required() -> None:
     with pytest.raises(ValueError, match="Give one of space, param_grid and param_distributions"):
         SearchCV(SVC()).fit(X, Y)
     with pytest.raises(ValueError, match="Got space, param_grid"):
@@ -146,7 +146,7 @@ def test_one_of_the_three_ways_to_say_what_is_searched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"n_iter": 0}, "'n_iter' parameter of SearchCV must be an int"),
         ({"error_score": "ignore"}, "'error_score' parameter of SearchCV"),
@@ -154,13 +154,13 @@ def test_one_of_the_three_ways_to_say_what_is_searched() -> None:
         ({"scoring": "acuracy"}, "'scoring' parameter of SearchCV"),
     ],
 )
-def test_wrong_parameters_are_told_as_scikit_learn_tells_them(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_parameters_have_scikit_learns_messages(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         SearchCV(SVC(), param_grid={"C": [1.0]}, **given).fit(X, Y)
 
 
 class Recorder(DecisionTreeClassifier):
-    """Keeps what fit was given."""
+    """Records the arguments of fit."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, note: str = "") -> Recorder:
         self.seen_ = (sample_weight, note)
@@ -168,7 +168,7 @@ class Recorder(DecisionTreeClassifier):
         return self
 
 
-def test_arguments_by_row_are_cut_into_folds_and_others_are_not() -> None:
+def test_only_arguments_with_one_entry_per_row_are_split() -> None:
     weights = np.linspace(0.1, 1.0, len(Y))
     search = SearchCV(Recorder(random_state=0), param_grid={"max_depth": [1, 2]}, cv=3)
     peer = GridSearchCV(Recorder(random_state=0), {"max_depth": [1, 2]}, cv=3)
@@ -197,7 +197,7 @@ def test_routed_metadata_goes_where_it_was_requested() -> None:
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_the_configuration_of_who_searches_holds_in_its_workers(backend: str) -> None:
+def test_workers_use_the_callers_configuration(backend: str) -> None:
     weights, grid = np.linspace(0.1, 1.0, len(Y)), {"model__C": [0.1, 1.0]}
     with sklearn.config_context(enable_metadata_routing=True), joblib.parallel_config(backend=backend):
         scale = StandardScaler().set_fit_request(sample_weight=False)
@@ -208,7 +208,7 @@ def test_the_configuration_of_who_searches_holds_in_its_workers(backend: str) ->
     assert np.array_equal(search.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"])
 
 
-def test_metadata_nobody_asked_for_is_refused_before_any_fit() -> None:
+def test_metadata_that_nobody_requested_is_refused_before_any_fit() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
         search = SearchCV(LogisticRegression(), param_grid={"C": [0.1]})
         with pytest.raises(ValueError, match="sample_weight"):

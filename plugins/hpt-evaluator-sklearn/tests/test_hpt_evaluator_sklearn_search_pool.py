@@ -1,4 +1,4 @@
-"""Which fits `SearchCV` begins in its processes where a rule may stop candidates between folds."""
+"""The fits that `SearchCV` starts in its processes if a rule may stop candidates between folds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ X, Y = load_iris(return_X_y=True)
 
 
 class Meeting(DecisionTreeClassifier):
-    """Its first fit cannot end before there is a second one; with depth 66 it takes its process along."""
+    """Its first fit waits for a second one to start; with depth 66, it kills its process."""
 
     def __init__(self, folder: str = "", max_depth: int | None = None) -> None:
         super().__init__(max_depth=max_depth)
@@ -36,7 +36,7 @@ class Meeting(DecisionTreeClassifier):
         until = time.monotonic() + 60
         while len(list(Path(self.folder).iterdir())) < 2:
             if time.monotonic() > until:
-                raise TimeoutError("nobody came")
+                raise TimeoutError("no second fit started")
             time.sleep(0.01)
         super().fit(X, y, sample_weight=sample_weight)
         return self
@@ -44,7 +44,7 @@ class Meeting(DecisionTreeClassifier):
 
 @attrs.define
 class After:
-    """Stops each candidate after so many folds."""
+    """Stops each candidate after a number of folds."""
 
     folds: int
 
@@ -53,7 +53,7 @@ class After:
 
 
 @pytest.mark.parametrize("folds", [1, 2, 4])
-def test_a_process_with_nothing_else_to_do_begins_a_later_fold_and_a_stopped_candidate_does_not_have_it(
+def test_an_idle_process_starts_a_later_fold_which_does_not_count_for_a_stopped_candidate(
     tmp_path: Path, folds: int
 ) -> None:
     search = SearchCV(Meeting(str(tmp_path)), param_grid={"max_depth": [2]}, stop=After(folds), cv=3, n_jobs=2)
@@ -65,7 +65,7 @@ def test_a_process_with_nothing_else_to_do_begins_a_later_fold_and_a_stopped_can
 
 @attrs.define
 class PauseOnce:
-    """Pauses the candidate after its first fold, and lets it go on."""
+    """Pauses the candidate after its first fold, then promotes it."""
 
     def judge_trial(self, history: Any, trial: Any) -> Pause | None:
         return Pause("wait") if len(trial.reports) == 1 else None
@@ -74,7 +74,7 @@ class PauseOnce:
         return next((trial.number for trial in history.open.values() if trial.state is State.PAUSED), None)
 
 
-def test_a_fold_that_was_begun_before_a_pause_is_not_fitted_again(tmp_path: Path) -> None:
+def test_a_fold_submitted_before_a_pause_is_not_fitted_again(tmp_path: Path) -> None:
     search = SearchCV(Meeting(str(tmp_path)), param_grid={"max_depth": [2]}, stop=PauseOnce(), cv=3, n_jobs=2)
     search.set_params(error_score="raise", refit=False).fit(X, Y)
     assert search.history_.trials[0].attempt == 2
@@ -82,21 +82,21 @@ def test_a_fold_that_was_begun_before_a_pause_is_not_fitted_again(tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_there_is_room_for_later_folds_where_neither_fits_nor_trials_need_the_processes() -> None:
-    """The trial of a fit may be between two folds, and a fit may go on without its trial."""
-    pool, fits = FitPool(None, 3, 0), [Future[Any]() for _ in range(3)]  # type: ignore[arg-type]  # it does nothing
+def test_processes_are_idle_if_neither_fits_nor_trials_need_them() -> None:
+    """A trial may be between two folds, and a fit may outlive its trial."""
+    pool, fits = FitPool(None, 3, 0), [Future[Any]() for _ in range(3)]  # type: ignore[arg-type]  # nothing is fitted
     for trials in range(4):
         for running in range(4):
-            pool._runs, now = trials, time.monotonic()
+            pool._active_trials, now = trials, time.monotonic()
             pool._futures = set(fits[:running])  # type: ignore[assignment]  # a set that keeps them
-            pool._since = now - 60
-            assert pool._room() == 3 - max(trials, running)
-            pool._since = now + 60  # a worker that has just ended a trial takes its next one in a moment
-            assert pool._room() == 0
+            pool._last_change = now - 60
+            assert pool._idle_processes() == 3 - max(trials, running)
+            pool._last_change = now + 60  # a worker that has just ended a trial is about to start the next one
+            assert pool._idle_processes() == 0
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-def test_a_fit_that_kills_its_process_costs_its_own_candidate_only_where_rules_look_on(tmp_path: Path) -> None:
+def test_with_rules_a_fit_that_kills_its_process_fails_only_its_own_candidate(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).touch()
     grid = {"max_depth": [1, 66, 2]}

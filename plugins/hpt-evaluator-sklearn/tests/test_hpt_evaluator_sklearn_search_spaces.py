@@ -1,4 +1,4 @@
-"""What `SearchCV` makes of grids, distributions and declared spaces."""
+"""The spaces that `SearchCV` makes from grids, distributions and declarations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpt_core.testing import make_history
 from hpt_evaluator_sklearn import SearchCV
 from hpt_evaluator_sklearn.search.candidates import DrawnCandidates
 from hpt_evaluator_sklearn.search.distributions import parameter_of
-from hpt_evaluator_sklearn.search.labels import listed
+from hpt_evaluator_sklearn.search.labels import choice_parameter
 from hpt_evaluator_sklearn.search.plan import plan_distributions, plan_grid, plan_space
 
 X, Y = load_iris(return_X_y=True)
@@ -37,7 +37,7 @@ GRIDS = st.lists(
 
 
 @given(GRIDS)
-def test_a_grid_is_scikit_learns_candidate_by_candidate(grids: list[dict[str, list[Any]]]) -> None:
+def test_a_grid_has_scikit_learns_candidates_in_order(grids: list[dict[str, list[Any]]]) -> None:
     plan = plan_grid(grids)
     candidates = [plan.decode(params) for params in plan.space.grid()]
     assert [sorted(c.items()) for c in candidates] == [sorted(c.items()) for c in ParameterGrid(grids)]
@@ -46,7 +46,7 @@ def test_a_grid_is_scikit_learns_candidate_by_candidate(grids: list[dict[str, li
 
 
 @given(GRIDS, st.integers(0, 99))
-def test_what_is_drawn_is_found_in_the_space_and_comes_back(grids: list[dict[str, list[Any]]], seed: int) -> None:
+def test_draws_are_encoded_and_decoded_unchanged(grids: list[dict[str, list[Any]]], seed: int) -> None:
     size = len(ParameterGrid(grids))
     plan = plan_distributions(grids, size, drawn=True)
     history = make_history(plan.space, [], seed=seed)
@@ -54,18 +54,18 @@ def test_what_is_drawn_is_found_in_the_space_and_comes_back(grids: list[dict[str
     assert drawn == next(iter(ParameterSampler(grids, size, random_state=seed)))
 
 
-def test_values_keep_their_place_and_numbers_in_order_are_ordinal() -> None:
-    assert isinstance(listed([0.1, 1, 10], ordered=True)[0], Ordinal)
-    assert isinstance(listed([10, 1, 0.1], ordered=True)[0], Ordinal)
-    assert listed([10, 1, 0.1], ordered=True)[0].choices == (10, 1, 0.1)
-    assert isinstance(listed([1, 10, 0.1], ordered=True)[0], Categorical)
-    assert isinstance(listed([0.1, 1, 10])[0], Categorical)
-    assert isinstance(listed([False, True], ordered=True)[0], Categorical)
+def test_values_keep_their_order_and_sorted_numbers_are_ordinal() -> None:
+    assert isinstance(choice_parameter([0.1, 1, 10], ordered=True)[0], Ordinal)
+    assert isinstance(choice_parameter([10, 1, 0.1], ordered=True)[0], Ordinal)
+    assert choice_parameter([10, 1, 0.1], ordered=True)[0].choices == (10, 1, 0.1)
+    assert isinstance(choice_parameter([1, 10, 0.1], ordered=True)[0], Categorical)
+    assert isinstance(choice_parameter([0.1, 1, 10])[0], Categorical)
+    assert isinstance(choice_parameter([False, True], ordered=True)[0], Categorical)
 
 
 def test_labels_are_short_distinct_and_the_same_in_each_process() -> None:
     values = [SVC(), SVC(C=2), RandomForestClassifier(), np.mean, lambda x: x, (1, 2), (1, 2), np.nan, object()]
-    parameter, table = listed(values)
+    parameter, table = choice_parameter(values)
     name = "test_labels_are_short_distinct_and_the_same_in_each_process.<locals>.<lambda>"
     expected = ("SVC()", "SVC(C=2)", "RandomForestClassifier", "mean", name, "(1, 2)", "(1, 2) (2)", "nan")
     assert parameter.choices[:-1] == expected
@@ -74,7 +74,7 @@ def test_labels_are_short_distinct_and_the_same_in_each_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("distribution", "everything", "expected"),
+    ("distribution", "whole_support", "expected"),
     [
         (stats.loguniform(1e-3, 10.0), False, Float(1e-3, 10.0, log=True)),
         (stats.uniform(2.0, 3.0), False, Float(2.0, 5.0)),
@@ -84,13 +84,13 @@ def test_labels_are_short_distinct_and_the_same_in_each_process() -> None:
         (stats.poisson(3), True, Int(0, 2**52 - 1)),
     ],
 )
-def test_a_distribution_becomes_its_range(distribution: Any, everything: bool, expected: Any) -> None:
-    assert parameter_of(distribution, "C", everything=everything).to_json() == expected.to_json()
+def test_a_distribution_becomes_its_range(distribution: Any, whole_support: bool, expected: Any) -> None:
+    assert parameter_of(distribution, "C", whole_support=whole_support).to_json() == expected.to_json()
 
 
 @pytest.mark.parametrize("distribution", [stats.expon(scale=3), stats.norm(), stats.cauchy(), stats.loguniform(1, 2)])
-def test_where_draws_are_taken_each_of_them_lies_in_the_range(distribution: Any) -> None:
-    parameter = parameter_of(distribution, "C", everything=True)
+def test_every_draw_lies_in_the_range_of_the_whole_support(distribution: Any) -> None:
+    parameter = parameter_of(distribution, "C", whole_support=True)
     assert all(parameter.contains(float(value)) for value in distribution.rvs(size=2_000, random_state=0))
 
 
@@ -99,15 +99,15 @@ def test_a_distribution_without_a_range_can_be_drawn_from_but_not_searched() -> 
         def rvs(self, random_state: Any) -> float:
             return float(np.random.RandomState(random_state).rand()) if isinstance(random_state, int) else 0.5
 
-    assert parameter_of(Coin(), "C", everything=True).contains(-1e300)
+    assert parameter_of(Coin(), "C", whole_support=True).contains(-1e300)
     with pytest.raises(UsageError, match=r"param_distributions\.C: Must be a list, or a distribution"):
         plan_distributions({"C": Coin()}, 3, drawn=False)
     with pytest.raises(UsageError, match="no support"):
-        parameter_of(stats.uniform(0, -1), "C", everything=True)
+        parameter_of(stats.uniform(0, -1), "C", whole_support=True)
 
 
 @pytest.mark.parametrize(
-    ("grid", "error", "said"),
+    ("grid", "error", "message"),
     [
         (0, TypeError, "should be a dict or a list"),
         ([{"C": [1]}, 3], TypeError, "is not a dict"),
@@ -118,12 +118,12 @@ def test_a_distribution_without_a_range_can_be_drawn_from_but_not_searched() -> 
         ([], ValueError, "Were there no candidates"),
     ],
 )
-def test_what_is_no_grid_is_told_by_scikit_learn(grid: Any, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_an_invalid_grid_has_scikit_learns_message(grid: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         plan_grid(grid)
 
 
-def test_a_declared_space_is_taken_as_it_is_but_for_objects() -> None:
+def test_only_objects_in_a_declared_space_are_replaced() -> None:
     space = {
         "model": {"choices": {"svm": SVC(), "forest": RandomForestClassifier()}},
         "C": {"low": 0.1, "high": 10.0, "log": True, "when": {"model": "svm"}},
@@ -150,7 +150,7 @@ def test_a_declared_space_is_taken_as_it_is_but_for_objects() -> None:
     assert plan_space(expected).space is expected
 
 
-def test_conditions_may_name_objects_wherever_their_parent_stands() -> None:
+def test_conditions_may_refer_to_objects_of_a_later_parent() -> None:
     svm, forest = SVC(), RandomForestClassifier()
     space = {
         "model__C": {"low": 0.1, "high": 1.0, "when": {"model": svm}},
@@ -175,7 +175,7 @@ def test_a_conditional_space_searches_pipelines() -> None:
     assert type(search.best_estimator_["model"]) is type(search.best_params_["model"])
 
 
-def test_mistakes_in_a_space_are_hpts_to_tell() -> None:
+def test_mistakes_in_a_space_have_hpts_messages() -> None:
     with pytest.raises(UsageError, match=r"space\.C\.low: must be <= high"):
         SearchCV(SVC(), {"C": {"low": 2.0, "high": 1.0}}).fit(X, Y)
     with pytest.raises(UsageError, match=r"space\.C: must not be a pair: .*, \[0\.1, 10\.0\] for choices"):
@@ -184,19 +184,19 @@ def test_mistakes_in_a_space_are_hpts_to_tell() -> None:
         SearchCV(SVC(), 3).fit(X, Y)
 
 
-def test_a_pair_of_numbers_is_two_choices_in_a_grid_as_ever() -> None:
+def test_in_a_grid_a_pair_of_numbers_is_two_choices() -> None:
     for plan in (plan_grid({"C": (0.1, 10.0)}), plan_distributions({"C": (0.1, 10.0)}, 2, drawn=True)):
         assert [plan.decode(params) for params in plan.space.grid()] == [{"C": 0.1}, {"C": 10.0}]
     assert plan_space({"C": (0.1, 1, 10.0), "kernel": ("rbf", "linear")}).space.size == 6
 
 
-def test_draws_known_by_their_description_only_cannot_be_made_again() -> None:
+def test_draws_cannot_be_made_from_their_description_alone() -> None:
     history = make_history(Space({"C": Float(0, 1)}), [])
-    with pytest.raises(UsageError, match="by the program only"):
+    with pytest.raises(UsageError, match="Only the program that defines the distributions"):
         DrawnCandidates(distributions="C: uniform()").suggest(history, np.random.default_rng())
 
 
-def test_a_longer_list_of_draws_goes_on_with_those_not_taken() -> None:
+def test_a_longer_list_of_draws_continues_with_unused_ones() -> None:
     grid = {"max_depth": list(range(1, 9))}
     short, long = (plan_distributions(grid, n, drawn=True) for n in (3, 8))
     rng = np.random.default_rng()

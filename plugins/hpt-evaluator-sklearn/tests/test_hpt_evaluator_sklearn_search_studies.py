@@ -1,4 +1,4 @@
-"""What `SearchCV` has beyond scikit-learn: samplers, rules, stores, workers."""
+"""The features of `SearchCV` beyond scikit-learn: samplers, rules, stores, workers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def rows(search: SearchCV) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("sampler", ["random", {"use": "random", "method": "sobol"}, None])
-def test_any_sampler_and_the_same_seed_the_same_search(sampler: Any) -> None:
+def test_any_sampler_repeats_the_search_with_the_same_seed(sampler: Any) -> None:
     search = SearchCV(TREE, SPACE, sampler=sampler, n_iter=7, random_state=3, cv=3)
     first, second = search.fit(X, Y), clone(search).fit(X, Y)
     assert len(rows(first)) == 7
@@ -67,7 +67,7 @@ def test_a_sampler_may_search_a_grid_and_distributions() -> None:
         SearchCV(TREE, SPACE, sampler="bayess").fit(X, Y)
 
 
-def test_fewer_candidates_than_asked_for_are_told() -> None:
+def test_a_space_with_fewer_candidates_than_n_iter_issues_a_warning() -> None:
     with pytest.warns(UserWarning, match="The space has 4 candidates, fewer than n_iter=100"):
         search = SearchCV(TREE, {"max_depth": Int(1, 4)}, sampler="random", n_iter=100).fit(X, Y)
     assert len(rows(search)) == 4
@@ -78,7 +78,7 @@ def test_fewer_candidates_than_asked_for_are_told() -> None:
 
 @attrs.define
 class AfterTwo:
-    """Stops each candidate of even depth after two folds."""
+    """Stops each candidate with an even depth after two folds."""
 
     def judge_trial(self, history: Any, trial: Any) -> Stop | None:
         return Stop("even") if len(trial.reports) == 2 and trial.params["max_depth"] % 2 == 0 else None
@@ -91,7 +91,7 @@ class EnoughOfFour:
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_what_a_rule_stops_keeps_its_folds_and_ranks_behind_the_whole_ones(n_jobs: int) -> None:
+def test_a_stopped_candidate_keeps_its_folds_and_ranks_behind_complete_ones(n_jobs: int) -> None:
     grid = {"max_depth": [1, 2, 3, 4]}
     search = SearchCV(TREE, param_grid=grid, stop=AfterTwo(), cv=4, n_jobs=n_jobs, return_train_score=True).fit(X, Y)
     whole = GridSearchCV(TREE, grid, cv=4, return_train_score=True).fit(X, Y).cv_results_
@@ -121,7 +121,7 @@ class Estimated:
 
 
 @pytest.mark.parametrize(("scoring", "refit"), [(None, True), (["accuracy", "f1_macro"], "f1_macro")])
-def test_the_estimate_of_a_rule_is_the_mean_of_what_it_stopped(scoring: Any, refit: Any) -> None:
+def test_the_mean_score_of_a_stopped_candidate_is_the_estimate_of_the_rule(scoring: Any, refit: Any) -> None:
     name = refit if scoring else "score"
     given: dict[str, Any] = {"stop": Estimated(), "scoring": scoring, "refit": refit}
     found = SearchCV(TREE, param_grid={"max_depth": [2, 3, 1]}, **given).fit(X, Y).cv_results_
@@ -136,7 +136,7 @@ def test_a_rule_may_end_the_search() -> None:
     assert search.study_.stop_reason == "four are enough"
 
 
-def test_median_racing_over_folds_spares_fits_and_finds_a_good_one() -> None:
+def test_median_stopping_over_folds_saves_fits_and_finds_the_same_best() -> None:
     digits = [part[::3] for part in load_digits(return_X_y=True)]
     space = {"max_depth": Int(1, 20), "min_samples_leaf": Int(1, 100)}
     given: dict[str, Any] = {"sampler": "random", "n_iter": 20, "random_state": 0}
@@ -164,7 +164,7 @@ class Counting(DecisionTreeClassifier):
 
 
 @pytest.mark.parametrize("kind", ["db", "csv"])
-def test_the_same_fit_goes_on_from_its_store(tmp_path: Path, kind: str) -> None:
+def test_fitting_again_with_the_same_store_resumes(tmp_path: Path, kind: str) -> None:
     count = tmp_path / "count"
     estimator = Counting(path=str(count))
     search = SearchCV(
@@ -204,18 +204,18 @@ def test_the_same_fit_goes_on_from_its_store(tmp_path: Path, kind: str) -> None:
     ],
     ids=str,
 )
-def test_another_search_is_refused_its_store(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_store_with_another_search_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     search = SearchCV(TREE, param_grid={"max_depth": [1, 2]}, store=str(tmp_path / "search.db"), cv=3, random_state=0)
     clone(search).fit(X, Y)
     other = clone(search).set_params(**change.get("search", {}))
     params = {name: change[name] for name in ("sample_weight",) if name in change}
     with pytest.raises(DefinitionChangedError, match="recorded with another definition") as refused:
         other.fit(change.get("X", X), change.get("y", Y), **params)
-    assert "its `study_name`" in refused.value.__notes__[0]
+    assert "its own `study_name`" in refused.value.__notes__[0]
     other.set_params(study_name="another").fit(change.get("X", X), change.get("y", Y), **params)
 
 
-def test_failures_are_remembered_with_their_folds(tmp_path: Path) -> None:
+def test_failures_are_restored_from_the_store_fold_by_fold(tmp_path: Path) -> None:
     search = SearchCV(
         Fragile(),
         param_grid={"max_depth": [1, 13]},
@@ -235,7 +235,7 @@ def test_failures_are_remembered_with_their_folds(tmp_path: Path) -> None:
 
 
 class Fragile(DecisionTreeClassifier):
-    """With depth 13 it fits data that begin with class 0 only; with 66 it takes its process along."""
+    """With depth 13, its fit fails on data that begins with class 0; with depth 66, it kills its process."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Fragile:
         if self.max_depth == 13 and y[0] == 0:
@@ -246,7 +246,7 @@ class Fragile(DecisionTreeClassifier):
         return self
 
 
-def test_of_a_space_where_all_fails_three_candidates_are_tried() -> None:
+def test_a_space_in_which_every_candidate_fails_ends_after_three() -> None:
     liblinear = LogisticRegression(solver="liblinear")
     search = SearchCV(liblinear, {"C": Float(0.1, 100.0, log=True)}, sampler="random", n_iter=50)
     with pytest.raises(ValueError, match="All the 15 fits failed") as caught:
@@ -274,7 +274,7 @@ print(json.dumps([search.cv_results_["params"], search.cv_results_["mean_test_sc
 """
 
 
-def test_killed_it_goes_on_to_what_it_would_have_found(tmp_path: Path) -> None:
+def test_a_killed_search_resumes_to_the_same_results(tmp_path: Path) -> None:
     (tmp_path / "search.py").write_text(KILLED)
     command = [sys.executable, "search.py"]
     with subprocess.Popen([*command, "wait"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
@@ -287,7 +287,7 @@ def test_killed_it_goes_on_to_what_it_would_have_found(tmp_path: Path) -> None:
     assert json.loads(resumed.stdout) == [rows(whole), whole.cv_results_["mean_test_score"].tolist()]
 
 
-def test_a_search_by_grid_can_be_audited(tmp_path: Path) -> None:
+def test_a_grid_search_can_be_verified(tmp_path: Path) -> None:
     store = str(tmp_path / "search.db")
     SearchCV(TREE, param_grid=[{"max_depth": [1, 2]}, {"min_samples_leaf": [5]}], store=store).fit(X, Y)
     found = verify(default_plugins().make_store(store), "search", default_plugins(), sampler=GridCandidates())
@@ -310,11 +310,11 @@ def test_two_workers_find_the_same_as_one() -> None:
 
 
 def in_threads(estimator: Any, X: Any, y: Any) -> float:
-    """1 where joblib would use threads for what is parallel in a fit, 0 where it would start processes."""
+    """1 if joblib would use threads for parallelism in a fit, 0 if it would start processes."""
     return float(getattr(joblib.parallel.get_active_backend()[0], "supports_sharedmem", False))
 
 
-def test_what_is_parallel_in_a_fit_starts_no_processes_of_processes() -> None:
+def test_nested_parallelism_uses_threads() -> None:
     ours, theirs = (
         search.set_params(scoring=in_threads, n_jobs=2, refit=False).fit(X, Y).cv_results_["mean_test_score"].tolist()
         for search in (SearchCV(TREE, param_grid={"max_depth": [1, 2]}), GridSearchCV(TREE, {"max_depth": [1, 2]}))
@@ -322,13 +322,13 @@ def test_what_is_parallel_in_a_fit_starts_no_processes_of_processes() -> None:
     assert ours == theirs == [1.0, 1.0]
 
 
-def test_threads_do_where_joblib_is_told_so() -> None:
+def test_the_threading_backend_of_joblib_is_used() -> None:
     with joblib.parallel_config(backend="threading"):
         search = SearchCV(TREE, param_grid={"max_depth": [1, 2, 3]}, n_jobs=2).fit(X, Y)
     assert search.best_score_ == GridSearchCV(TREE, {"max_depth": [1, 2, 3]}).fit(X, Y).best_score_
 
 
-def test_filters_of_warnings_hold_in_other_processes() -> None:
+def test_warning_filters_apply_in_other_processes() -> None:
     search = SearchCV(LogisticRegression(max_iter=1), param_grid={"C": [0.1, 1.0]}, n_jobs=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
@@ -336,14 +336,14 @@ def test_filters_of_warnings_hold_in_other_processes() -> None:
             search.fit(X, Y)
 
 
-def test_an_error_in_a_worker_is_raised_as_it_is() -> None:
+def test_an_error_in_a_worker_is_raised_unchanged() -> None:
     search = SearchCV(Fragile(), param_grid={"max_depth": [1, 13]}, cv=KFold(3), n_jobs=2, error_score="raise")
     with pytest.raises(KeyError, match="bad luck"):
         search.fit(X, Y)
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-def test_a_fit_that_kills_its_process_costs_its_own_candidate_only() -> None:
+def test_a_fit_that_kills_its_process_fails_only_its_own_candidate() -> None:
     search = SearchCV(Fragile(), param_grid={"max_depth": [1, 2, 66, 3, 4]}, n_jobs=2, cv=3)
     with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 15"):
         search.fit(X, Y)
@@ -353,7 +353,7 @@ def test_a_fit_that_kills_its_process_costs_its_own_candidate_only() -> None:
 
 
 class Slow(DecisionTreeClassifier):
-    """Takes its time from the third depth on."""
+    """Its fit is slow from depth 3 on."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Slow:
         if self.max_depth >= 3:
@@ -367,17 +367,17 @@ def states_in(store: str) -> list[State]:
 
 
 def interrupt_when(store: str, states: list[State]) -> None:
-    """Press Ctrl-C when the trials have these states."""
+    """Send SIGINT when the trials have these states."""
     while not Path(store).exists() or not default_plugins().make_store(store).studies() or states_in(store) != states:
         time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_interrupted_it_keeps_what_is_done_and_the_rest_waits(
+def test_an_interrupted_search_keeps_finished_candidates_and_requeues_the_rest(
     tmp_path: Path, n_jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_started", {})
+    monkeypatch.setattr(pool, "_pools", {})
     before, store = set(threading.enumerate()), str(tmp_path / "search.db")
     done = [State.COMPLETE] * 2
     search = SearchCV(Slow(), param_grid={"max_depth": [1, 2, 3, 4]}, n_jobs=n_jobs, store=store)
@@ -386,5 +386,5 @@ def test_interrupted_it_keeps_what_is_done_and_the_rest_waits(
         search.fit(X, Y)
     assert states_in(store) == done + [State.WAITING] * n_jobs
     for thread in set(threading.enumerate()) - before:
-        thread.join(20)  # the pool's own: what it raises fails this test
+        thread.join(20)  # of the pool: an exception in it fails this test
         assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""The textbook searches: LogisticRegression on the irises with the solver liblinear, by grid, at random, by Bayes."""
+"""The textbook searches: LogisticRegression with the liblinear solver on iris, by grid, random and bayes."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def expected() -> dict[float, list[float]]:
     return {C: [table[f"split{i}_test_score"][row] for i in range(5)] for row, C in enumerate(CS)}
 
 
-def test_by_grid_each_fold_is_that_of_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_grid_has_the_fold_scores_of_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = run_example("grid", tmp_path, monkeypatch)
     found = {trial.params["C"]: [report.value for report in trial.reports] for trial in study.trials}
     assert found == expected()
 
 
-def test_at_random_four_points_are_four_trials_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_search_over_four_points_ends_after_four_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = run_example("random", tmp_path, monkeypatch)
     found = {trial.params["C"]: [report.value for report in trial.reports] for trial in study.trials}
     assert len(study.trials) == 4
@@ -55,14 +55,14 @@ def test_at_random_four_points_are_four_trials_and_it_says_so(tmp_path: Path, mo
     assert "space exhausted" in study.stop_reason
 
 
-def test_by_bayes_it_is_at_least_as_good_as_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bayes_is_at_least_as_good_as_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = run_example("bayes", tmp_path, monkeypatch)
     assert len(study.trials) == 20
     assert study.best.value >= max(np.mean(scores) for scores in expected().values()) - 1e-12
 
 
 @pytest.mark.parametrize("name", ["grid", "random"])
-def test_plain_the_study_ends_with_the_message_of_scikit_learn(
+def test_the_plain_solver_ends_the_study_with_the_message_of_scikit_learn(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,12 +89,12 @@ def columns(results: dict[str, Any]) -> dict[str, list[Any]]:
     return {name: list(column) for name, column in results.items() if not name.endswith("_time")}
 
 
-def test_search_cv_by_grid_has_the_table_of_grid_search_cv() -> None:
+def test_search_cv_has_the_cv_results_of_grid_search_cv() -> None:
     ours = SearchCV(WRAPPED, param_grid=GRID, cv=5).fit(X, Y)
     assert columns(ours.cv_results_) == columns(GridSearchCV(WRAPPED, GRID, cv=5).fit(X, Y).cv_results_)
 
 
-def test_search_cv_at_random_tries_four_of_a_hundred_and_says_so() -> None:
+def test_search_cv_at_random_warns_that_there_are_four_candidates() -> None:
     with pytest.warns(UserWarning, match="parameters 4 is smaller than n_iter=100. Running 4 iterations"):
         ours = SearchCV(WRAPPED, param_distributions=GRID, n_iter=100, random_state=0).fit(X, Y)
     with warnings.catch_warnings():
@@ -103,7 +103,7 @@ def test_search_cv_at_random_tries_four_of_a_hundred_and_says_so() -> None:
     assert columns(ours.cv_results_) == columns(theirs.cv_results_)
 
 
-def test_search_cv_by_bayes_over_c_and_solver() -> None:
+def test_search_cv_with_bayes_over_c_and_solver() -> None:
     space = {"estimator__C": Float(0.1, 100.0, log=True), "estimator__solver": Categorical("liblinear", "lbfgs")}
     wrapped = OneVsRestClassifier(LogisticRegression(max_iter=1_000))
     search = SearchCV(wrapped, space, sampler="bayes", n_iter=9, random_state=0).fit(X, Y)
@@ -113,7 +113,7 @@ def test_search_cv_by_bayes_over_c_and_solver() -> None:
 
 @attrs.frozen
 class Form:
-    """One of the three searches of the plain estimator."""
+    """One of the three searches of the plain estimator: its arguments and its number of fits."""
 
     given: dict[str, Any]
     fits: int
@@ -128,7 +128,7 @@ class Form:
     ],
     ids=["grid", "random", "bayes"],
 )
-def test_search_cv_plain_ends_with_the_message_shown_once(form: Form) -> None:
+def test_search_cv_with_the_plain_solver_shows_the_message_once(form: Form) -> None:
     search = SearchCV(PLAIN, **form.given, random_state=0)
     with pytest.raises(ValueError, match=f"All the {form.fits} fits failed") as caught:
         search.fit(X, Y)

@@ -1,4 +1,4 @@
-"""Fitted transformers are shared between trials, and nobody can tell from the scores."""
+"""Fitted transformers are shared between trials without any effect on the scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LABELS = np.arange(120) % 4
 
 
 class Counting(TransformerMixin, BaseEstimator):
-    """A scaler that counts how often it was fitted."""
+    """A scaler that counts its fits."""
 
     fits: ClassVar[list[int]] = []
 
@@ -47,7 +47,7 @@ class Counting(TransformerMixin, BaseEstimator):
 
 
 class Vandal(ClassifierMixin, BaseEstimator):
-    """Writes into the rows that it is given."""
+    """Writes to the rows that it is given."""
 
     def fit(self, X: Any, y: Any) -> Vandal:
         self.classes_ = np.unique(y)
@@ -66,12 +66,12 @@ def doubled(rows: Any) -> Any:
 
 
 def closure(factor: float) -> Any:
-    """A function that depends on more than what can be seen of it."""
+    """A function whose result depends on a captured variable."""
     return lambda rows: rows * factor
 
 
 def asking(transformer: Any) -> Any:
-    """One that is fitted with metadata, which its parameters do not tell."""
+    """The transformer with a metadata request, which is not among its parameters."""
     with sklearn.config_context(enable_metadata_routing=True):
         return transformer.set_fit_request(sample_weight=True)
 
@@ -98,11 +98,19 @@ def test_a_transformer_is_fitted_once_per_fold_and_content() -> None:
     assert Counting.fits == []
 
 
-def test_switched_off_it_fits_every_time() -> None:
+def test_without_a_cache_every_transformer_is_fitted() -> None:
     evaluator = SklearnEvaluator(estimator=make_pipeline(Counting(), SVC()), X=X, y=y, cv=3, cache_mb=0)
     Counting.fits.clear()
     scores(evaluator)
     scores(evaluator)
+    assert len(Counting.fits) == 6
+
+
+def test_trials_with_a_fit_time_as_objective_share_no_transformers() -> None:
+    evaluator = SklearnEvaluator(estimator=make_pipeline(Counting(), SVC()), X=X, y=y, cv=3)
+    Counting.fits.clear()
+    for _ in range(2):
+        list(evaluator.evaluate(TrialContext(params={}, objectives=("accuracy", "fit_time"))))
     assert len(Counting.fits) == 6
 
 
@@ -120,14 +128,14 @@ def test_switched_off_it_fits_every_time() -> None:
     ],
     ids=["pca", "select", "columns", "function", "lambda", "closure", "in-place", "nested"],
 )
-def test_scores_are_those_of_cross_val_score_at_first_and_again(pipeline: Any) -> None:
+def test_scores_equal_cross_val_score_with_an_empty_and_a_filled_cache(pipeline: Any) -> None:
     evaluator = SklearnEvaluator(estimator=pipeline, X=X, y=y)
     expected = cross_val_score(pipeline, X, y).tolist()
     for _ in range(2):
         assert scores(evaluator) == expected
 
 
-def test_sparse_rows_of_text_are_shared_too_and_cannot_be_spoilt() -> None:
+def test_sparse_rows_are_shared_and_protected() -> None:
     models: dict[str, Any] = {"vandal": Vandal(), "svm": LinearSVC(random_state=0)}
     evaluator = SklearnEvaluator(
         pipeline=[["words", TfidfVectorizer()], "model"],
@@ -148,7 +156,7 @@ def test_sparse_rows_of_text_are_shared_too_and_cannot_be_spoilt() -> None:
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_data_frames_between_steps_are_shared_too(library: str) -> None:
+def test_data_frames_between_steps_are_shared(library: str) -> None:
     pipeline = make_pipeline(StandardScaler(), SVC()).set_output(transform=library)
     evaluator = SklearnEvaluator(estimator=pipeline, X=X, y=y, cv=3)
     for C in (0.1, 1.0):
@@ -159,7 +167,7 @@ def test_data_frames_between_steps_are_shared_too(library: str) -> None:
     assert cache.hits == 3
 
 
-def test_dense_rows_cannot_be_spoilt_either() -> None:
+def test_dense_rows_are_protected() -> None:
     models: dict[str, Any] = {"vandal": Vandal(), "svm": SVC()}
     evaluator = SklearnEvaluator(pipeline=[["scale", StandardScaler()], "model"], choices={"model": models}, X=X, y=y)
     for name in ("vandal", "svm", "vandal", "svm"):
@@ -176,7 +184,7 @@ def test_fit_arguments_reach_their_steps() -> None:
     assert scores(evaluator) == scores(evaluator) == expected
 
 
-def test_steps_that_take_no_metadata_are_shared_while_routing_is_on() -> None:
+def test_steps_without_metadata_are_shared_with_routing() -> None:
     weights = np.linspace(0.01, 2, 150)
     with sklearn.config_context(enable_metadata_routing=True):
         pipeline = make_pipeline(Counting(), SVC().set_fit_request(sample_weight=True))
@@ -235,11 +243,11 @@ def test_the_key_is_the_content(one: Any, other: Any, same: bool) -> None:
     ],
     ids=["random", "random-state", "closure", "object", "nested", "metadata", "object array"],
 )
-def test_what_is_random_or_has_no_content_is_never_shared(transformer: Any) -> None:
+def test_random_or_incomparable_transformers_are_never_shared(transformer: Any) -> None:
     assert step_key(transformer) is None
 
 
-def test_memory_stays_within_its_limit() -> None:
+def test_the_cache_stays_within_its_limit() -> None:
     cache = TransformerCache(limit=1000)
     rows = np.zeros(50)
     for i in range(5):
@@ -253,14 +261,14 @@ def test_memory_stays_within_its_limit() -> None:
     assert cache._size <= 1000
 
 
-def test_rows_of_an_unknown_kind_are_passed_on_but_not_kept() -> None:
+def test_rows_of_an_unknown_type_are_not_cached() -> None:
     cache = TransformerCache(limit=1000)
     rows = ["a", "b"]
     assert cache.put(("list",), StandardScaler(), rows) is rows
     assert cache.get(("list",)) is None
 
 
-def test_a_pipeline_that_does_more_than_fit_in_turn_is_left_to_itself() -> None:
+def test_only_a_pipeline_that_just_fits_its_steps_is_plain() -> None:
     assert is_plain(make_pipeline(StandardScaler(), SVC()))
     assert not is_plain(make_pipeline(StandardScaler(), SVC(), memory="somewhere"))
     assert is_plain(make_pipeline(SVC()))

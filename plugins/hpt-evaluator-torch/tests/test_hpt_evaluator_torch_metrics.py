@@ -16,7 +16,7 @@ import torch
 
 from hpt_core import EvaluationError, Report, TrialContext
 from hpt_evaluator_torch.evaluator import TorchEvaluator
-from hpt_evaluator_torch.parts import find_part, make_loss
+from hpt_evaluator_torch.training_parts import find_part, make_loss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(53, 4)).astype(np.float32)

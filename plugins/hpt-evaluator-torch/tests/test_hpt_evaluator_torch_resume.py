@@ -19,8 +19,8 @@ import torch
 from hpt_core import Pause, Report, Stop, Study, TrialContext
 from hpt_evaluator_torch.epochs import _Pace
 from hpt_evaluator_torch.evaluator import TorchEvaluator
-from hpt_evaluator_torch.parts import OPTIMIZERS, SCHEDULERS
 from hpt_evaluator_torch.training import Training
+from hpt_evaluator_torch.training_parts import OPTIMIZERS, SCHEDULERS
 
 MODULE = '''
 import os, signal

@@ -1,4 +1,4 @@
-"""Cache: what is kept and what is not, between processes, after a kill, and that a hit looks like the evaluation."""
+"""Cache: what is cached, sharing between processes, damaged files, and that a hit looks like the evaluation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPACE = {"x": Categorical(1, 2, 3), "c": Categorical("a", [1, 2])}
 
 @attrs.define(kw_only=True)
 class Counting:
-    """Counts its calls; ``result`` makes what each gives."""
+    """Counts its calls; ``result`` makes the result of each."""
 
     result: Any = None
     calls: int = 0
@@ -46,13 +46,13 @@ def test_each_point_is_evaluated_once() -> None:
     assert all(trial.value == trial.params["x"] for trial in study.trials)
 
 
-def test_a_file_serves_other_studies(tmp_path: Path) -> None:
+def test_a_cache_file_serves_other_studies(tmp_path: Path) -> None:
     first, second, other = Counting(), Counting(), Counting()
     path = tmp_path / "deep" / "cache.jsonl"
     assert [t.value for t in run(first, path).trials] == [t.value for t in run(second, path).trials]
     assert (first.calls, second.calls) == (6, 0)
     run(other, path, objective={"loss": "minimize"})
-    assert other.calls == 6  # another objective is another question
+    assert other.calls == 6  # the objectives are part of the key
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 12
     assert rows[0].keys() == {"key", "reports", "result"}
@@ -77,7 +77,7 @@ def test_a_hit_gives_the_same_reports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("result", [{"value": np.float64(2), "m": 1}, 2, np.float32(2)])
-def test_results_of_every_shape_are_kept(result: Any, tmp_path: Path) -> None:
+def test_results_of_every_type_are_cached(result: Any, tmp_path: Path) -> None:
     path = tmp_path / "cache.jsonl"
     first, second = run(Counting(result=lambda trial: result), path), run(Counting(), path)
     assert [(t.value, t.metrics) for t in first.trials] == [(t.value, t.metrics) for t in second.trials]
@@ -100,7 +100,7 @@ def test_results_of_every_shape_are_kept(result: Any, tmp_path: Path) -> None:
         np.array([1.0]),
     ],
 )
-def test_bad_results_are_not_kept(bad: Any) -> None:
+def test_invalid_results_are_not_cached(bad: Any) -> None:
     results = iter([bad])
     inner = Counting(result=lambda trial: next(results, 1.0))
     evaluator = CacheEvaluator(evaluator=inner)
@@ -110,7 +110,7 @@ def test_bad_results_are_not_kept(bad: Any) -> None:
     assert study.trials[0].failure is not None
 
 
-def test_failures_stopped_and_resumed_trials_are_not_kept() -> None:
+def test_stopped_and_resumed_trials_are_not_cached() -> None:
     class AtOnce:
         def judge_trial(self, history: Any, trial: Any) -> Stop:
             return Stop("enough")
@@ -125,7 +125,7 @@ def test_failures_stopped_and_resumed_trials_are_not_kept() -> None:
     assert resumed.calls == 3
 
 
-def test_a_torn_or_damaged_line_costs_that_line_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_torn_or_damaged_line_loses_only_that_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "cache.jsonl"
     run(Counting(), path)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -155,7 +155,7 @@ for x in range(int(sys.argv[2]), int(sys.argv[2]) + 200):
 """
 
 
-def test_processes_may_write_at_once(tmp_path: Path) -> None:
+def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
     path = tmp_path / "cache.jsonl"
     commands = [[sys.executable, "-c", WRITER, str(path), str(start)] for start in (0, 200)]
     processes = [subprocess.Popen(command) for command in commands]
@@ -164,7 +164,7 @@ def test_processes_may_write_at_once(tmp_path: Path) -> None:
     assert sorted(row["key"]["params"]["x"] for row in rows) == list(range(400))
 
 
-def test_a_file_that_cannot_be_written_fails_the_trial_in_words(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     study = Study(SPACE, evaluator=CacheEvaluator(evaluator=Counting(), path=tmp_path / "file" / "x"), sampler="random")
     study.ask()

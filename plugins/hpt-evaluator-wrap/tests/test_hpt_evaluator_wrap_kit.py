@@ -17,7 +17,7 @@ from hpt_evaluator_wrap.retry import RetryEvaluator
 
 @attrs.define(kw_only=True)
 class Curve:
-    """Reports thrice; depends on params and seed."""
+    """Reports three times; the values depend on parameters and seed."""
 
     def evaluate(self, trial: TrialContext) -> Iterator[Report]:
         start = sum(value for value in trial.params.values() if isinstance(value, float))

@@ -1,4 +1,4 @@
-"""Repeat: means and standard errors against numpy, paired seeds, folds for rules, and what the wrapper passes on."""
+"""Repeat: means and standard errors against numpy, paired seeds, rules for folds, and delegation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPACE = {"x": Float(0, 1)}
 
 @attrs.define(kw_only=True)
 class Noisy:
-    """Noise from the trial's seed; keeps what it was given."""
+    """Noise from the trial's seed; records its trials."""
 
     result: Callable[[np.random.Generator], Any] = lambda rng: rng.normal()
     evidence: str = "curve"
@@ -52,7 +52,7 @@ def test_mean_and_standard_error() -> None:
     assert [report.value for report in first.reports] == pytest.approx(values)
 
 
-def test_repeats_have_the_same_seeds_in_every_trial_and_others_among_themselves() -> None:
+def test_repeats_have_distinct_seeds_that_are_the_same_in_every_trial() -> None:
     inner = Noisy()
     run(inner, trials=3)
     seeds = [context.seed for context in inner.seen]
@@ -81,14 +81,14 @@ def test_several_objectives_and_metrics_that_only_some_repeats_have() -> None:
 
 
 @pytest.mark.parametrize(("evidence", "expected"), [("curve", 3.0), ("folds", 2.0)])
-def test_the_reports_within_a_repeat_are_taken_together(evidence: str, expected: float) -> None:
+def test_the_reports_within_a_repeat_are_combined(evidence: str, expected: float) -> None:
     inner = Noisy(result=lambda rng: iter([Report(1, 1.0, {"m": 4}), Report(2, 3.0, {"m": 6})]), evidence=evidence)
     trial = run(inner).trials[0]
     assert trial.value == expected
     assert trial.metrics["m"] == (6 if evidence == "curve" else 5)
 
 
-def test_what_a_generator_returns_is_its_result() -> None:
+def test_the_return_value_of_a_generator_is_its_result() -> None:
     def result(rng: np.random.Generator) -> Generator[Report, None, float]:
         yield Report(1, 9.0)
         return 5.0
@@ -100,10 +100,10 @@ def test_what_a_generator_returns_is_its_result() -> None:
 class SecondIsEnough:
     """Stops or pauses each trial at its second report."""
 
-    says: Any = Stop("enough")
+    verdict: Any = Stop("enough")
 
     def judge_trial(self, history: Any, trial: Any) -> Stop | Pause | None:
-        return self.says if len(trial.reports) == 2 else None
+        return self.verdict if len(trial.reports) == 2 else None
 
 
 def test_a_rule_for_folds_ends_a_trial_after_a_few_repeats() -> None:
@@ -133,13 +133,13 @@ def test_an_inner_generator_is_closed_when_it_fails_midway() -> None:
 
 
 @pytest.mark.parametrize("result", [{"other": 1.0}, float("nan"), "text", (1.0,), iter(())])
-def test_no_value_is_a_failure_of_that_kind(result: Any) -> None:
+def test_a_repeat_without_a_value_is_an_invalid_value(result: Any) -> None:
     failure = run(Noisy(result=lambda rng: result), trials=1).trials[0].failure
     assert failure is not None
     assert failure.kind == "invalid-value"
 
 
-def test_each_repeat_has_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_each_repeat_has_its_own_folder(tmp_path: Path) -> None:
     inner = Noisy()
     list(RepeatEvaluator(evaluator=inner, times=2).evaluate(TrialContext({"x": 1}, workdir=tmp_path, resume_step=3)))
     assert [context.workdir for context in inner.seen] == [tmp_path / "repeat-1", tmp_path / "repeat-2"]
@@ -148,7 +148,7 @@ def test_each_repeat_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 @attrs.define(kw_only=True)
 class Whole(Noisy):
-    """Everything that an evaluator may have."""
+    """An evaluator with ``check`` and ``conclude``."""
 
     def check(self, space: Any, objectives: Any) -> None:
         if "y" in objectives:
@@ -158,7 +158,7 @@ class Whole(Noisy):
         return {"saved": best.number}
 
 
-def test_checks_and_conclusions_are_passed_on() -> None:
+def test_check_and_conclude_are_delegated() -> None:
     assert run(Whole()).history.notes["conclusion"]["saved"] == 0
     assert RepeatEvaluator(evaluator=Noisy()).conclude is None
     with pytest.raises(UsageError, match="no y"):
@@ -167,7 +167,7 @@ def test_checks_and_conclusions_are_passed_on() -> None:
 
 @attrs.define(kw_only=True)
 class Keeping(Noisy):
-    """Keeps something of each trial that it evaluates."""
+    """An evaluator with ``discard``."""
 
     discarded: list[TrialContext] = attrs.field(factory=list)
 
@@ -176,7 +176,7 @@ class Keeping(Noisy):
 
 
 @pytest.mark.parametrize("wrapper", [CacheEvaluator, RepeatEvaluator, RetryEvaluator])
-def test_what_the_inner_evaluator_was_given_is_what_it_discards(wrapper: Any, tmp_path: Path) -> None:
+def test_discard_receives_the_trials_that_were_evaluated(wrapper: Any, tmp_path: Path) -> None:
     inner, trial = Keeping(), TrialContext({"x": 1}, workdir=tmp_path)
     outer = wrapper(evaluator=inner)
     list(outer.evaluate(trial))
@@ -225,19 +225,19 @@ def test_wrappers_nest_in_a_study_file_with_exact_paths(tmp_path: Path) -> None:
         ({"evaluator": {"use": "repeat", "evaluator": {"use": "nope"}}}, "evaluator.evaluator.evaluator.use"),
     ],
 )
-def test_bad_options_are_told_with_their_path(options: dict[str, Any], path: str) -> None:
+def test_invalid_options_are_refused_with_their_path(options: dict[str, Any], path: str) -> None:
     with pytest.raises(UsageError) as caught:
         Study(SPACE, evaluator={"use": "repeat", **options})
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
 
 
-def test_made_by_hand_it_wants_an_evaluator() -> None:
+def test_created_in_python_it_requires_an_evaluator() -> None:
     wrong: Any = 3
     with pytest.raises(UsageError, match=r"evaluator: Must be an evaluator\. Got 3"):
         RepeatEvaluator(evaluator=wrong)
 
 
-def test_a_metric_that_is_not_finite_once_is_left_out() -> None:
+def test_a_metric_that_is_not_finite_in_one_repeat_is_left_out() -> None:
     inner = Noisy(result=lambda rng: {"value": 1.0, "auc": 0.5, "f1": math.nan if rng.random() < 0.9 else 0.5})
     trial = run(inner, trials=1).trials[0]
     assert trial.state == "complete"

@@ -1,4 +1,4 @@
-"""Retry: which failures, how often, what is reported once, and how it ends."""
+"""Retry: the kinds of failure, the number of tries, the reports, and the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPACE = {"x": Float(0, 1)}
 
 @attrs.define(kw_only=True)
 class Scripted:
-    """Try i does what ``tries[i]`` says; the last entry holds for all further ones."""
+    """Try i calls ``tries[i]``; further tries call the last entry."""
 
     tries: list[Callable[[TrialContext], Any]]
     resumable: bool = False
@@ -51,7 +51,7 @@ def run(inner: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(("failures", "times", "complete"), [(0, 1, True), (2, 2, True), (3, 2, False), (1, 1, True)])
-def test_it_tries_so_often(failures: int, times: int, complete: bool) -> None:
+def test_the_number_of_tries(failures: int, times: int, complete: bool) -> None:
     inner = Scripted(tries=[*[fail(OSError("busy"))] * failures, lambda trial: 0.5])
     trial = run(inner, times=times)
     assert (trial.state == "complete") == complete
@@ -72,14 +72,14 @@ def test_it_tries_so_often(failures: int, times: int, complete: bool) -> None:
         (EvaluationError("nan", kind="invalid-value"), ["error"], False),
     ],
 )
-def test_only_the_named_kinds_are_tried_again(err: Exception, kinds: list[str], again: bool) -> None:
+def test_only_the_listed_kinds_are_retried(err: Exception, kinds: list[str], again: bool) -> None:
     inner = Scripted(tries=[fail(err), lambda trial: 0.5])
     assert (run(inner, kinds=kinds).state == "complete") == again
     assert len(inner.seen) == 1 + again
 
 
 @pytest.mark.parametrize("bad", [float("nan"), {"value": float("inf")}, (float("nan"),)])
-def test_what_is_not_finite_can_be_tried_again(bad: Any) -> None:
+def test_a_result_that_is_not_finite_can_be_retried(bad: Any) -> None:
     assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5]), kinds=["invalid-value"]).value == 0.5
     assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5])).failure.kind == "invalid-value"
     always = Scripted(tries=[lambda trial: bad])
@@ -89,11 +89,11 @@ def test_what_is_not_finite_can_be_tried_again(bad: Any) -> None:
     assert run(reported, kinds=["invalid-value"]).value == 0.1
 
 
-def test_what_is_no_number_is_left_to_the_core() -> None:
+def test_a_result_that_is_not_a_number_is_left_to_the_core() -> None:
     assert run(Scripted(tries=[lambda trial: "text"]), kinds=["invalid-value"]).failure.kind == "invalid-value"
 
 
-def test_reports_are_given_once() -> None:
+def test_reports_are_not_repeated() -> None:
     inner = Scripted(tries=[curve(1, 2, err=OSError()), curve(1, 2, 3, err=OSError()), curve(1, 2, 3, 4)])
     trial = run(inner)
     assert [report.step for report in trial.reports] == [1, 2, 3, 4]
@@ -101,7 +101,7 @@ def test_reports_are_given_once() -> None:
     assert {context.resume_step for context in inner.seen} == {0}
 
 
-def test_one_that_can_resume_goes_on_behind_the_last_report() -> None:
+def test_a_resumable_evaluator_continues_after_the_last_report() -> None:
     inner = Scripted(
         tries=[curve(1, 2, err=OSError()), lambda trial: curve(trial.resume_step + 1)(trial)], resumable=True
     )
@@ -109,7 +109,7 @@ def test_one_that_can_resume_goes_on_behind_the_last_report() -> None:
     assert [context.resume_step for context in inner.seen] == [0, 2]
 
 
-def test_ctrl_c_and_a_stop_are_no_failures() -> None:
+def test_ctrl_c_and_a_stop_are_not_retried() -> None:
     inner = Scripted(tries=[fail(KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):
         list(RetryEvaluator(evaluator=inner).evaluate(TrialContext({})))
@@ -126,7 +126,7 @@ def test_ctrl_c_and_a_stop_are_no_failures() -> None:
     assert len(endless.seen) == 1
 
 
-def test_a_result_without_reports_and_declarations_are_passed_on() -> None:
+def test_results_and_properties_are_delegated() -> None:
     evaluator = RetryEvaluator(evaluator=Scripted(tries=[lambda trial: 1.0], resumable=True))
     assert (evaluator.evidence, evaluator.steps, evaluator.resumable) == ("curve", None, True)
     assert list(evaluator.evaluate(TrialContext({}))) == []
@@ -142,7 +142,7 @@ def test_a_result_without_reports_and_declarations_are_passed_on() -> None:
         ({"wait": -1}, "evaluator.wait"),
     ],
 )
-def test_bad_options_are_told_with_their_path(options: dict[str, Any], path: str) -> None:
+def test_invalid_options_are_refused_with_their_path(options: dict[str, Any], path: str) -> None:
     with pytest.raises(UsageError) as caught:
         Study(SPACE, evaluator={"use": "retry", "evaluator": max, **options})
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
@@ -155,7 +155,7 @@ def test_it_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waited == [0.5, 1.0, 2.0]
 
 
-def test_an_evaluator_that_can_resume_is_told_what_it_reported_before_it_failed() -> None:
+def test_a_resumable_evaluator_receives_its_reports_from_before_the_failure() -> None:
     @attrs.define(kw_only=True)
     class Folds:
         evidence = "folds"

@@ -1,4 +1,4 @@
-"""On a real cluster, on loopback: the kit, and whole studies with the trials of anywhere, none lost with a worker."""
+"""On a real cluster on loopback: the conformance kit and whole studies, which give the same trials as one process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from numpy.random import default_rng
 from hpt_core import Float, Int, Params, State, Study, UsageError
 from hpt_core.testing import ExecutorKit
 from hpt_executor_dask.executor import DaskExecutor
-from hpt_executor_dask.hand import _hung_up
+from hpt_executor_dask.task import _hung_up
 
 if TYPE_CHECKING:
     from hpt_core import Executor
@@ -33,7 +33,7 @@ SPACE = {"x": Float(-1.0, 1.0), "n": Int(1, 5)}
 
 @pytest.fixture(scope="session")
 def dask_address() -> Iterator[str]:
-    """The scheduler of a cluster for all tests, whose workers have nannies."""
+    """The scheduler of a cluster for all tests; nannies restart its workers."""
     with LocalCluster(n_workers=3, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
@@ -61,13 +61,13 @@ def test_gives_the_trials_of_one_process(dask_address: str) -> None:
     assert [(t.params, t.value, t.state) for t in there.trials] == [(t.params, t.value, t.state) for t in here.trials]
 
 
-def test_makes_a_cluster_where_none_is_named() -> None:
+def test_starts_a_local_cluster_without_an_address() -> None:
     study = study_on(None)
     study.run(square, trials=4, workers=2)
     assert [t.state for t in study.trials] == [State.COMPLETE] * 4
 
 
-def test_takes_functions_that_no_module_has(dask_address: str) -> None:
+def test_sends_functions_that_cannot_be_imported(dask_address: str) -> None:
     study = study_on(dask_address)
     study.run(lambda params: params["x"], trials=3, workers=2)
     assert [t.value for t in study.trials] == [t.params["x"] for t in study.trials]
@@ -90,7 +90,7 @@ def test_a_killed_worker_loses_no_trial(dask_address: str, tmp_path: Path) -> No
     assert sorted(t.attempt for t in study.trials) == [1] * 7 + [2]
 
 
-def test_a_late_trial_is_ended(dask_address: str) -> None:
+def test_a_trial_over_its_time_limit_is_ended(dask_address: str) -> None:
     def hangs_at_first(params: Params) -> float:
         time.sleep(60 if params["n"] == first else 0)
         return float(params["x"])
@@ -104,7 +104,7 @@ def test_a_late_trial_is_ended(dask_address: str) -> None:
     assert {t.number for t in study.trials if t.state is State.FAILED} == late
 
 
-def test_says_that_there_is_no_scheduler() -> None:
+def test_reports_that_there_is_no_scheduler() -> None:
     study = study_on("tcp://127.0.0.1:9")
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
@@ -113,7 +113,7 @@ def test_says_that_there_is_no_scheduler() -> None:
         study.run(square, trials=2, workers=2)
 
 
-def test_a_killed_study_ends_its_workers_and_goes_on(dask_address: str, tmp_path: Path) -> None:
+def test_workers_of_a_killed_study_end_and_the_study_resumes(dask_address: str, tmp_path: Path) -> None:
     script = """
         import os, sys, time
         from pathlib import Path
@@ -147,16 +147,16 @@ def test_a_killed_study_ends_its_workers_and_goes_on(dask_address: str, tmp_path
 @pytest.mark.parametrize(
     ("unread", "ended"), [(None, False), (False, True), (True, True)], ids=["open", "closed", "reset"]
 )
-def test_a_worker_hears_that_the_process_that_runs_the_study_is_gone(unread: bool | None, ended: bool) -> None:
+def test_a_worker_notices_that_the_process_of_the_study_is_gone(unread: bool | None, ended: bool) -> None:
     """A process that is killed with a message unread resets the connection instead of closing it."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as line:
-        head, _ = server.accept()
-        with head:
-            line.sendall(b"a message")
-            head.recv(1 if unread else 9)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as worker:
+        study, _ = server.accept()
+        with study:
+            worker.sendall(b"a message")
+            study.recv(1 if unread else 9)
             if unread is not None:
-                head.close()
-            assert until(lambda: _hung_up(line.fileno()), seconds=5 if ended else 0.5) is ended
+                study.close()
+            assert until(lambda: _hung_up(worker.fileno()), seconds=5 if ended else 0.5) is ended
 
 
 def until(reached: Callable[[], bool], seconds: float = 30) -> bool:

@@ -1,4 +1,4 @@
-"""What becomes of workers on a real cluster, on loopback: none there, of another version, killed, stopped, hanging."""
+"""Workers on a real cluster on loopback that are missing, of another version, killed, stopped or hanging."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from distributed import LocalCluster
 
 from hpt_core import Float, HptError, Params, State, Study, UsageError
-from hpt_executor_dask import crew
+from hpt_executor_dask import pool
 
 
 def cluster_of(workers: int) -> LocalCluster:
@@ -47,7 +47,7 @@ def until(reached: Callable[[], bool]) -> bool:
     return reached()
 
 
-def test_workers_have_the_modules_of_the_studys_folders_as_they_are_now(
+def test_each_run_imports_the_modules_of_the_study_anew(
     dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -58,13 +58,13 @@ def test_workers_have_the_modules_of_the_studys_folders_as_they_are_now(
         assert [t.value for t in study.trials] == [float(number)] * 2
 
 
-def test_one_worker_is_on_the_cluster_too(dask_address: str) -> None:
+def test_a_single_worker_runs_on_the_cluster(dask_address: str) -> None:
     study = study_on(dask_address)
     study.run(lambda _: float(os.getpid()), trials=1, workers=1)
     assert study.trials[0].value != os.getpid()
 
 
-def test_a_trial_runs_in_the_folder_of_the_study_and_finds_no_input(
+def test_a_trial_runs_in_the_working_folder_of_the_study_with_empty_standard_input(
     dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -74,7 +74,9 @@ def test_a_trial_runs_in_the_folder_of_the_study_and_finds_no_input(
     assert [t.value for t in study.trials] == [7.5, 7.5]
 
 
-def test_tells_of_what_ended_a_worker_and_ends_what_its_trial_started(dask_address: str, tmp_path: Path) -> None:
+def test_reports_the_signal_that_killed_a_worker_and_ends_what_its_trial_started(
+    dask_address: str, tmp_path: Path
+) -> None:
     def dies(params: Params) -> float:
         if params["x"] != first:
             return 0.0
@@ -126,12 +128,14 @@ def test_a_late_trial_that_holds_the_interpreter_is_ended(dask_address: str) -> 
     study.run(lambda _: ctypes.PyDLL(None).sleep(600), trials=1, workers=2)
     assert [t.failure and t.failure.kind for t in study.trials] == ["timeout"]
     again = study_on(dask_address)
-    again.run(quick, trials=2, workers=2)  # nobody is held up by it
+    again.run(quick, trials=2, workers=2)  # no Dask worker is blocked by it
     assert [t.state for t in again.trials] == [State.COMPLETE] * 2
 
 
-def test_waits_for_a_dask_worker_and_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(crew, "_PATIENCE_SECONDS", 0.3)
+def test_warns_while_it_waits_for_a_dask_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pool, "_IDLE_SECONDS", 0.3)
     with cluster_of(0) as cluster, caplog.at_level(logging.WARNING, logger="hpt"):
         study = study_on(cluster.scheduler_address)
         run = threading.Thread(target=study.run, args=(quick,), kwargs={"trials": 3, "workers": 2})
@@ -141,16 +145,16 @@ def test_waits_for_a_dask_worker_and_says_so(monkeypatch: pytest.MonkeyPatch, ca
         cluster.scale(1)
         run.join(40)
         assert [t.state for t in study.trials] == [State.COMPLETE] * 3
-    assert until(lambda: all(thread.name != "hpt-dask-door" for thread in threading.enumerate()))
+    assert until(lambda: all(thread.name != "hpt-dask-arrival" for thread in threading.enumerate()))
 
 
-def test_a_worker_that_comes_too_late_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_does_not_wait_for_workers_that_are_no_longer_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stops_its_dask_worker(params: Params) -> float:
         (tmp_path / "stopped").write_text(str(os.getppid()))
         os.kill(os.getppid(), signal.SIGSTOP)
         return quick(params)
 
-    monkeypatch.setattr(crew, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(pool, "_IDLE_SECONDS", 0.3)
     with cluster_of(1) as cluster:
         study = study_on(cluster.scheduler_address)
         study.enqueue({"x": 0.5})
@@ -163,14 +167,15 @@ def test_a_worker_that_comes_too_late_is_not_waited_for(tmp_path: Path, monkeypa
 
 
 def test_refuses_workers_of_another_version(dask_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "SETUP", "hpt-core 0.0.0 on Python 3.1")
+    monkeypatch.setattr(pool, "VERSIONS", "hpt-core 0.0.0 on Python 3.1")
     with pytest.raises(
-        HptError, match=r"The Dask worker tcp\S+ has hpt-core .* not hpt-core 0\.0\.0 on Python 3\.1 as"
+        HptError,
+        match=r"The Dask worker tcp\S+ has hpt-core .*, this process has hpt-core 0\.0\.0 on Python 3\.1\. Both need",
     ):
         study_on(dask_address).run(quick, trials=2, workers=2)
 
 
-def test_a_dask_worker_without_hpt_is_told_of_and_left_alive(tmp_path: Path) -> None:
+def test_a_dask_worker_without_hpt_is_reported_and_left_alive(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['hpt_executor_dask'] = None\n")
     command = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--no-dashboard"]
     with cluster_of(0) as cluster:
@@ -184,13 +189,13 @@ def test_a_dask_worker_without_hpt_is_told_of_and_left_alive(tmp_path: Path) -> 
                 other.kill()
 
 
-def test_says_that_the_study_cannot_travel(dask_address: str) -> None:
+def test_reports_that_the_study_cannot_be_pickled(dask_address: str) -> None:
     lock = threading.Lock()
-    with pytest.raises(UsageError, match=r"cannot travel to Dask workers: TypeError: .*lock"):
+    with pytest.raises(UsageError, match=r"cannot be sent to Dask workers: TypeError: .*lock"):
         study_on(dask_address).run(lambda _: float(lock.locked()), trials=2, workers=2)
 
 
-def test_says_that_a_host_is_not_this_machine(dask_address: str) -> None:
+def test_reports_that_the_host_is_not_this_machine(dask_address: str) -> None:
     with pytest.raises(
         UsageError, match=r"executor\.host: Must be a name or address of this machine\. Got '192\.0\.2\.1'"
     ):
@@ -198,7 +203,7 @@ def test_says_that_a_host_is_not_this_machine(dask_address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["scheduler", "tcp://127.0.0.1", "http://127.0.0.1:8786"])
-def test_what_is_no_address_ends_the_program_too(address: str) -> None:
+def test_a_malformed_address_ends_the_program(address: str) -> None:
     script = f"""
 from hpt_core import Float, Study
 study = Study({{"x": Float(0, 1)}}, executor={{"use": "dask", "address": {address!r}}})

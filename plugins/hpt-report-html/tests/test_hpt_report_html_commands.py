@@ -84,7 +84,7 @@ def test_force_replaces_pages_only(store: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["report", "--store", "{here}/none.db"], 4, "no study was kept there yet"),
+        (["report", "--store", "{here}/none.db"], 4, "no study was stored there yet"),
         (["report", "--study", "two"], 4, "There is no study 'two'"),
         (["report", "-o", "{here}/no/such/folder.html"], 2, "cannot be written"),
         (["importance", "--objective", "valu"], 2, "The study has no objective 'valu'. It has: value."),

@@ -17,7 +17,7 @@ import pytest
 from hpt_core import Categorical, Failure, Float, History, Int, Stop, Study
 from hpt_core.testing import make_history
 from hpt_report_html import figures, importances, report
-from hpt_report_html.thin import thinned
+from hpt_report_html.downsample import thinned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "</script><script>document.title = 'taken over'</script><img src=x onerror=\"document.title='taken over'\">"

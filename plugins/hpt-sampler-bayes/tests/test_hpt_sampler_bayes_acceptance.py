@@ -1,4 +1,4 @@
-"""It finds more than chance does: paired by seed, judged by a sign test."""
+"""It beats random search: runs paired by seed, judged by a sign test."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def by_chance(space: Space, function: Callable[[Params], float | Failure], seed:
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_it_beats_as_many_random_points(name: str) -> None:
+def test_it_beats_random_search(name: str) -> None:
     space, function = PROBLEMS[name]
     wins = sum(tuned(space, function, seed) < by_chance(space, function, seed) for seed in range(SEEDS))
     assert binomtest(wins, SEEDS, alternative="greater").pvalue < 0.05

@@ -1,4 +1,4 @@
-"""Every branch of a conditional space keeps its share of the trials."""
+"""Every branch of a conditional space is guaranteed a share of the trials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def branch_of(owed: np.ndarray | None) -> str | None:
     return None if owed is None else "".join(np.array(BRANCHES)[owed])
 
 
-def test_only_what_others_depend_on_has_branches() -> None:
+def test_only_parameters_that_others_depend_on_have_branches() -> None:
     assert [ENCODING.columns[j] for j in top_parents(ENCODING)] == ["m"]
 
 
@@ -42,16 +42,16 @@ def test_only_what_others_depend_on_has_branches() -> None:
         ("abcc", "d"),  # 0 < 1.5 sqrt(4) / 4
         ("abcdaa", None),  # 1 > 1.5 sqrt(6) / 4
         ("abcdabaa", "c"),  # 1 < 1.5 sqrt(8) / 4, the first of those with one trial
-        ("abcdabaaa", None),  # an odd number of trials: the model's turn
+        ("abcdabaaa", None),  # after an odd number of trials no branch is forced
         ("abcd" * 2 + "a" * 20, None),  # 2 > 1.5 sqrt(28) / 4
         ("abcd" * 2 + "a" * 21 + "b", "c"),  # 2 < 1.5 sqrt(30) / 4
     ],
 )
-def test_a_branch_is_owed_a_trial_when_it_had_too_few(taken: str, owed: str | None) -> None:
+def test_a_branch_with_too_few_trials_is_due_one(taken: str, owed: str | None) -> None:
     assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken))) == owed
 
 
-def test_a_branch_that_has_nothing_left_to_try_is_owed_nothing() -> None:
+def test_an_exhausted_branch_is_not_due() -> None:
     assert in_neglected_branch(ENCODING, rows("abc"), rows("abcc")) is None
 
 
@@ -61,7 +61,7 @@ def test_a_space_without_conditions_has_no_branches() -> None:
     assert in_neglected_branch(encoding, some, some) is None
 
 
-def test_the_search_comes_back_to_a_branch_that_looked_bad() -> None:
+def test_the_search_returns_to_a_branch_that_looked_bad() -> None:
     def loss(params: Params) -> float:
         x = params[f"x{params['m']}"]
         return float((x - 0.7) ** 2 if params["m"] == "a" else 5.0 + x)
@@ -79,7 +79,7 @@ def test_trials_outside_an_amended_space_belong_to_no_branch() -> None:
     def of(name: str, x: float) -> Params:
         return {"m": name, "other": "p", f"x{name}": x}
 
-    # two trials in each branch but "a", and many in "a" that lie outside by now
+    # two trials in each branch except "a", and many in "a" that are outside the amended space
     points = [of(name, x) for name in "bcd" for x in (0.2, 0.4)] + [of("a", 0.9 + k / 100) for k in range(8)]
     history = make_history(SPACE, [(params, float(k)) for k, params in enumerate(points)])
     smaller = Space({name: Float(0, 0.5, when={"m": "a"}) if name == "xa" else SPACE[name] for name in SPACE})

@@ -1,4 +1,4 @@
-"""Constraints on metrics: the chance to keep them, what is aimed at, and that it finds what is allowed."""
+"""Constraints on metrics: probability of feasibility, acquisition, and the feasible optimum."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from scipy.stats import norm
 
 from hpt_core import Categorical, Float, Int, Params, Plugins, Study, Trial
 from hpt_core.verify import verify
-from hpt_sampler_bayes.aim import aim
-from hpt_sampler_bayes.constrained import chances, squeeze
+from hpt_sampler_bayes.acquisition import Feasibility, Sum
+from hpt_sampler_bayes.constraints import bilog, feasibility_terms
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
-from hpt_sampler_bayes.model import build
+from hpt_sampler_bayes.model import fit_model
 from hpt_sampler_bayes.observations import observe
 from hpt_sampler_bayes.sampler import BayesSampler
-from hpt_sampler_bayes.terms import Feasibility, Sum
+from hpt_sampler_bayes.strategy import model_and_acquisition
 
 SQUARE = {"x": Float(0, 6), "y": Float(0, 6)}
 
 
 def gardner(params: Params) -> dict[str, float]:
-    """The first problem of Gardner et al. 2014, section 5.1; the best allowed value is -2."""
+    """The first problem of Gardner et al. 2014, section 5.1; the best feasible value is -2."""
     x, y = params["x"], params["y"]
     loss = math.cos(2 * x) * math.cos(y) + math.sin(x)
     return {"loss": loss, "c": math.cos(x) * math.cos(y) - math.sin(x) * math.sin(y)}
@@ -45,13 +45,13 @@ def process() -> GP:
     return GP.fit(z, t, theta=np.array([1.0, 0.5, -1.0, 0.2, -6.0]), group=np.arange(3))
 
 
-def test_the_chance_is_the_share_of_the_posterior_below_the_bound() -> None:
+def test_feasibility_is_the_posterior_mass_below_the_bound() -> None:
     gp, z = process(), np.random.default_rng(1).random((50, 3))
     mu, sd = gp.predict(z)
     assert np.exp(Feasibility(gp)(z)) == pytest.approx(norm.cdf(0.0, loc=mu, scale=sd), rel=1e-9)
 
 
-def test_the_gradient_of_the_chance_is_that_of_finite_differences() -> None:
+def test_the_gradient_of_the_feasibility_equals_finite_differences() -> None:
     term, z, step = Feasibility(process()), np.random.default_rng(2).random((20, 3)), 1e-6
     value, gradient = Sum([term, term]).with_gradient(z, np.array([0, 2]))
     assert value == pytest.approx(2.0 * term(z))
@@ -61,13 +61,13 @@ def test_the_gradient_of_the_chance_is_that_of_finite_differences() -> None:
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20))
-def test_squeezing_keeps_order_and_side(values: list[float]) -> None:
+def test_the_bilog_transform_keeps_order_and_sign(values: list[float]) -> None:
     excess = np.array(values)
-    squeezed = squeeze(excess)
-    assert np.isfinite(squeezed).all()
-    assert (squeezed[excess > 0] >= 0).all()
-    assert (squeezed[excess <= 0] <= 0).all()
-    assert (np.diff(squeezed[np.argsort(excess)]) >= 0).all()
+    transformed = bilog(excess)
+    assert np.isfinite(transformed).all()
+    assert (transformed[excess > 0] >= 0).all()
+    assert (transformed[excess <= 0] <= 0).all()
+    assert (np.diff(transformed[np.argsort(excess)]) >= 0).all()
 
 
 def told(space: Mapping[str, object], results: list[tuple[Params, dict[str, float]]], **options: object) -> Study:
@@ -80,11 +80,11 @@ def told(space: Mapping[str, object], results: list[tuple[Params, dict[str, floa
 LINE = [({"x": k / 10}, {"loss": 1 - k / 10, "c": k / 10}) for k in range(11)]
 
 
-def test_the_improvement_is_counted_from_the_best_that_keeps_the_constraints() -> None:
+def test_the_incumbent_is_the_best_feasible_result() -> None:
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding = Encoding.of(history.space)
     seen = observe(history, encoding, np.random.default_rng(0))
-    model = build(encoding, seen, [], np.random.default_rng(0))
+    model = fit_model(encoding, seen, [], np.random.default_rng(0))
     by_x = dict(zip(np.round(seen.rows[:, 0], 9).tolist(), model.warp.t.tolist(), strict=True))
     assert model.acquisition.target == pytest.approx(by_x[0.4], abs=0.1)
     assert min(by_x[0.3], by_x[0.4]) - by_x[0.5] > 0.1
@@ -92,33 +92,33 @@ def test_the_improvement_is_counted_from_the_best_that_keeps_the_constraints() -
 
 
 @pytest.mark.parametrize("bound", ["<= -1", "<= -0.05"])
-def test_before_anything_is_allowed_only_the_chance_counts(bound: str) -> None:
+def test_without_a_feasible_result_only_the_feasibility_counts(bound: str) -> None:
     space = {"x": Int(0, 200)}
     results = [({"x": k}, {"loss": -float(k), "c": (k - 120) ** 2 / 1e4}) for k in (0, 30, 60, 90, 160, 200)]
     history = told(space, results, constraints={"c": bound}).history
     encoding = Encoding.of(history.space)
     rng = np.random.default_rng(0)
     seen = observe(history, encoding, rng)
-    (chance,) = chances(encoding, seen, rng)
+    (feasibility,) = feasibility_terms(encoding, seen, rng)
     unseen = [{"x": k} for k in range(201) if k not in {0, 30, 60, 90, 160, 200}]
-    best = unseen[int(np.argmax(chance(encoding.encode(encoding.fill(history.space.to_unit(unseen))))))]
+    best = unseen[int(np.argmax(feasibility(encoding.encode(encoding.fill(history.space.to_unit(unseen))))))]
     assert BayesSampler().suggest(history, np.random.default_rng(0)).params == best
 
 
-def test_without_any_evidence_on_the_constraints_the_improvement_is_aimed_at() -> None:
+def test_without_known_violations_the_acquisition_is_the_improvement() -> None:
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
     seen = observe(history, encoding, rng)
     silent = attrs.evolve(seen, excess=np.full_like(seen.excess, np.nan), violation=np.full_like(seen.y, np.nan))
-    _, aimed = aim(encoding, silent, [], None, rng)
-    assert np.isfinite(aimed(encoding.encode(np.array([[0.33], [0.77]])))).all()
+    _, acquisition = model_and_acquisition(encoding, silent, [], None, rng)
+    assert np.isfinite(acquisition(encoding.encode(np.array([[0.33], [0.77]])))).all()
 
 
 def feasible(trial: Trial) -> bool:
     return trial.metrics["c"] <= 0.5
 
 
-def test_it_finds_the_best_that_is_allowed_and_tries_less_that_is_not_than_one_that_does_not_know() -> None:
+def test_constraints_lead_to_the_feasible_optimum_with_fewer_infeasible_trials() -> None:
     allowed: dict[bool, int] = {True: 0, False: 0}
     for seed in range(3):
         for constraints in ({"c": "<= 0.5"}, None):
@@ -131,7 +131,7 @@ def test_it_finds_the_best_that_is_allowed_and_tries_less_that_is_not_than_one_t
     assert allowed[True] > allowed[False]
 
 
-def test_many_constraints_categories_and_failures_go_together() -> None:
+def test_constraints_categories_and_failures_work_together() -> None:
     def train(params: Params) -> dict[str, float]:
         if params["kind"] == "c":
             raise ValueError("no such kind")

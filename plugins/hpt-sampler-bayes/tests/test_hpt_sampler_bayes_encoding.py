@@ -125,7 +125,7 @@ def test_the_initial_design_begins_with_the_default_and_does_not_depend_on_its_l
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_initial_design_sees_every_branch(seed: int) -> None:
+def test_the_initial_design_visits_every_branch(seed: int) -> None:
     encoding = Encoding.of(SPACE)
     seen = [encoding.params(row)["model"] for row in initial_rows(encoding, seed, 5, 5)]
     assert set(seen[:3]) == {"svm", "forest", "knn"}
@@ -138,7 +138,7 @@ def test_the_initial_design_is_spread_evenly() -> None:
     assert np.abs(np.array(counts) - 8).max() <= 1
 
 
-def test_a_category_of_very_many_has_a_column_like_any_other() -> None:
+def test_a_categorical_with_very_many_choices_is_encoded_one_hot() -> None:
     names = [str(k) for k in range(5000)]
     encoding = Encoding.of(Space({"c": Categorical(*names), "x": Float(0, 1)}))
     rows = encoding.fill(encoding.space.to_unit([{"c": "17", "x": 0.5}, {"c": "18", "x": 0.5}]))

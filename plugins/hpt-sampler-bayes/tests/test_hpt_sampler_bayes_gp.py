@@ -26,7 +26,7 @@ def losses(z: FloatArray) -> FloatArray:
 
 
 def dense(z: FloatArray, y: FloatArray, new: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Posterior by solving the dense system, the mean being the generalised least squares one."""
+    """The posterior by dense linear algebra, with the generalised least squares mean."""
     w, (s2, noise) = np.exp(THETA[:-2])[GROUP], np.exp(THETA[-2:])
 
     def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -88,7 +88,7 @@ def test_one_hot_over_root_two_is_the_hamming_distance() -> None:
     np.testing.assert_allclose(squared_distances(hot, hot), hamming, atol=1e-15)
 
 
-def test_appended_rows_equal_a_fit_that_believes_the_mean() -> None:
+def test_appended_rows_equal_a_fit_to_the_posterior_mean() -> None:
     z, new, at = points(20), points(6, seed=3), points(15, seed=4)
     y = losses(z)
     gp = GP.fit(z, y, theta=THETA, group=GROUP)
@@ -144,7 +144,7 @@ def test_the_variance_lies_between_zero_and_that_of_the_prior(seed: int) -> None
     assert np.all(sd <= np.exp(0.5 * THETA[-2]) * (1 + 1e-12))
 
 
-def test_a_singular_matrix_gets_jitter_and_a_hopeless_one_its_diagonal() -> None:
+def test_a_singular_matrix_gets_jitter_and_an_indefinite_one_its_diagonal() -> None:
     ones = np.ones((5, 5))
     factor = cholesky(ones)
     np.testing.assert_allclose(factor @ factor.T, ones, atol=1e-8)

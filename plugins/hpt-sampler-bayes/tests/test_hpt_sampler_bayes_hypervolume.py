@@ -1,4 +1,4 @@
-"""Two objectives: hypervolumes by inclusion and exclusion, expected improvements by simulation, and what is found."""
+"""Two objectives: hypervolumes by inclusion and exclusion, expected improvements by simulation, and results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from hypothesis.extra.numpy import arrays
 
 from hpt_core import Categorical, Float, Params, Plugins, Study
 from hpt_core.verify import verify
-from hpt_sampler_bayes.acquisition import log_ei
+from hpt_sampler_bayes.biobjective import Affine, fit_biobjective
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
 from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front, log_ehvi_with_gradient
+from hpt_sampler_bayes.log_ei import log_ei
 from hpt_sampler_bayes.observations import observe, scalarise
 from hpt_sampler_bayes.sampler import BayesSampler
-from hpt_sampler_bayes.two import Proportional, build_two
 
 CORNERS = np.array([[0.0, 1.0], [0.4, 0.5], [1.0, 0.0]])
 REFERENCE = np.array([1.3, 1.2])
@@ -29,7 +29,7 @@ POINTS = arrays(np.float64, st.tuples(st.integers(1, 6), st.just(2)), elements=s
 
 
 def inclusion_exclusion(points: Any, reference: Any) -> float:
-    """The area dominated by points below the reference: the sum over subsets of signed intersections."""
+    """The area dominated by points below the reference, by inclusion and exclusion."""
     area = 0.0
     for size in range(1, len(points) + 1):
         for subset in itertools.combinations(points, size):
@@ -39,13 +39,13 @@ def inclusion_exclusion(points: Any, reference: Any) -> float:
 
 
 def hypervolume_gained(corners: Any, point: tuple[float, float], reference: Any) -> float:
-    """What the formula gives for a point that is known exactly: its improvements are not expected but there."""
+    """The formula for a point that is known exactly, with improvements in place of expected ones."""
     sure = (np.array([point[0]]), np.array([1e-9])), (np.array([point[1]]), np.array([1e-9]))
     return float(np.exp(log_ehvi_with_gradient(*sure, corners, reference)[0][0]))
 
 
 @given(POINTS, st.tuples(st.integers(0, 6), st.integers(0, 6)))
-def test_a_sure_point_adds_what_inclusion_and_exclusion_gives(points: Any, point: tuple[int, int]) -> None:
+def test_a_certain_point_adds_what_inclusion_and_exclusion_gives(points: Any, point: tuple[int, int]) -> None:
     reference = np.array([6.5, 6.5])
     corners = points[front(points)]
     added = inclusion_exclusion([*points, np.array(point)], reference) - inclusion_exclusion(points, reference)
@@ -54,7 +54,7 @@ def test_a_sure_point_adds_what_inclusion_and_exclusion_gives(points: Any, point
 
 
 @given(POINTS)
-def test_the_front_is_that_of_brute_force(points: Any) -> None:
+def test_the_front_equals_brute_force(points: Any) -> None:
     kept = {tuple(p) for p in points if not any((q <= p).all() and (q < p).any() for q in points)}
     found = points[front(points)]
     assert {tuple(p) for p in found} == kept
@@ -64,7 +64,7 @@ def test_the_front_is_that_of_brute_force(points: Any) -> None:
 
 
 @pytest.mark.parametrize(("mu", "sd"), [((0.2, 0.4), (0.3, 0.2)), ((1.0, 1.0), (0.5, 0.5)), ((-0.5, 0.2), (0.1, 0.4))])
-def test_the_expected_improvement_is_that_of_simulation(mu: tuple[float, float], sd: tuple[float, float]) -> None:
+def test_the_expected_improvement_equals_simulation(mu: tuple[float, float], sd: tuple[float, float]) -> None:
     draws = np.random.default_rng(0).normal(mu, sd, size=(40_000, 2))
     right, top = np.append(CORNERS[:, 0], 1.3), np.append(1.2, CORNERS[:, 1])
     left = np.append(-np.inf, CORNERS[:, 0])
@@ -90,7 +90,7 @@ def test_far_from_the_front_the_logarithm_stays_finite() -> None:
     assert (slopes[[0, 2]] < 0).all()
 
 
-def test_where_the_second_objective_is_sure_that_of_the_first_is_left() -> None:
+def test_with_a_certain_second_objective_the_expected_improvement_of_the_first_remains() -> None:
     mu, sd, none = np.linspace(-1, 2, 7), np.linspace(0.1, 1, 7), np.empty((0, 2))
     value, _ = log_ehvi_with_gradient((mu, sd), (np.full(7, -0.8), np.full(7, 1e-9)), none, REFERENCE)
     assert value == pytest.approx(log_ei(mu, sd, 1.3) + math.log(1.2 + 0.8))
@@ -110,7 +110,7 @@ def process(seed: int) -> GP:
     return GP.fit(z, rng.standard_normal(9), theta=np.array([1.0, 0.5, -1.0, 0.2, -6.0]), group=np.arange(3))
 
 
-def test_the_gradient_is_that_of_finite_differences() -> None:
+def test_the_gradient_equals_finite_differences() -> None:
     term = HypervolumeImprovement.over(process(0), process(1), CORNERS, REFERENCE)
     z, step = np.random.default_rng(2).random((20, 3)), 1e-6
     value, gradient = term.with_gradient(z, np.array([0, 2]))
@@ -120,7 +120,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
         assert gradient[:, place] == pytest.approx((term(z + off) - term(z - off)) / (2 * step), rel=1e-4, abs=1e-5)
 
 
-def test_of_a_long_front_the_ends_and_an_even_part_are_kept() -> None:
+def test_a_long_front_is_thinned_evenly_and_keeps_its_ends() -> None:
     x = np.linspace(0, 1, 500)
     term = HypervolumeImprovement.over(process(0), process(1), np.column_stack([x, 1 - x]), REFERENCE)
     assert len(term.corners) == 64
@@ -130,7 +130,7 @@ def test_of_a_long_front_the_ends_and_an_even_part_are_kept() -> None:
 
 @given(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e300, 1e300)))
 def test_proportions_survive_and_only_the_bad_tail_is_cut(y: Any) -> None:
-    fitted = Proportional.fit(y)
+    fitted = Affine.fit(y)
     assert np.isfinite(fitted.t).all()
     low, high = np.quantile(y / 4, 0.25) * 4, np.quantile(y / 4, 0.75) * 4
     assert (np.diff(fitted.t[np.argsort(y)]) >= -1e-9).all()
@@ -140,10 +140,10 @@ def test_proportions_survive_and_only_the_bad_tail_is_cut(y: Any) -> None:
 
 def test_a_diverged_result_does_not_flatten_the_others() -> None:
     y = np.append(np.linspace(0, 1, 20), 1e9)
-    assert np.ptp(Proportional.fit(y).t[:20]) > 0.5
+    assert np.ptp(Affine.fit(y).t[:20]) > 0.5
 
 
-# --- what is aimed at -------------------------------------------------------------------------------
+# --- acquisition ------------------------------------------------------------------------------------
 
 
 def trade(params: Params) -> dict[str, float]:
@@ -155,7 +155,7 @@ SPACE = {"x": Float(0, 1), "y": Float(0, 1)}
 BOTH = {"a": "minimize", "b": "minimize"}
 
 
-def test_pending_points_and_broken_constraints_do_not_make_the_front_and_do_not_stay_wanted() -> None:
+def test_infeasible_results_are_not_in_the_front_and_pending_points_lose_their_acquisition() -> None:
     study = Study(SPACE, objective=BOTH, constraints={"c": "<= 0"}, sampler=BayesSampler(), seed=0)
     rng = np.random.default_rng(0)
     for i in range(12):
@@ -164,27 +164,27 @@ def test_pending_points_and_broken_constraints_do_not_make_the_front_and_do_not_
     history = study.history
     encoding = Encoding.of(history.space)
     seen = observe(history, encoding, rng)
-    model, improvement = build_two(encoding, seen, [], rng)
+    model, improvement = fit_biobjective(encoding, seen, [], rng)
     assert improvement is not None
-    kept = Proportional.fit(seen.losses[:, 0]).t[seen.keeping]
+    kept = Affine.fit(seen.losses[:, 0]).t[seen.feasible]
     assert set(np.round(improvement.corners[:, 0], 9)) <= set(np.round(kept, 9))
     beside = model.best[:1] + np.array([[0.05, 0.02]])
     best, believed = encoding.encode(beside), attrs.evolve(seen, pending=beside)
-    _, later = build_two(encoding, believed, [], rng)
+    _, later = fit_biobjective(encoding, believed, [], rng)
     assert later is not None
     assert later(best)[0] < improvement(best)[0] - 3
     nothing = attrs.evolve(seen, violation=np.ones_like(seen.violation))
-    assert build_two(encoding, nothing, [], rng)[1] is None
+    assert fit_biobjective(encoding, nothing, [], rng)[1] is None
 
 
-def test_it_dominates_more_than_chance_does_and_predicts_the_first_objective() -> None:
+def test_it_dominates_more_than_random_search_and_predicts_the_first_objective() -> None:
     areas = {}
     for sampler in (BayesSampler(), "random"):
         study = Study(SPACE, objective=BOTH, sampler=sampler, seed=0)
         study.run(trade, trials=20)
         areas[sampler == "random"] = inclusion_exclusion([t.values for t in study.front], (0.6, 0.6))
     assert areas[False] > areas[True] + 0.01
-    assert areas[False] > 0.97 * (0.36 - 0.36**2 / 6)  # what lies below the true front, x from 0.2 to 0.8
+    assert areas[False] > 0.97 * (0.36 - 0.36**2 / 6)  # the area of the true front, x from 0.2 to 0.8
 
 
 def test_directions_do_not_matter() -> None:
@@ -201,7 +201,7 @@ def test_directions_do_not_matter() -> None:
     assert one.trials[-1].info["mean"] == pytest.approx(one.trials[-1].values[0], abs=0.2)  # type: ignore[index] # complete
 
 
-def test_failures_categories_and_constraints_go_together_and_can_be_recomputed() -> None:
+def test_failures_categories_and_constraints_work_together_and_can_be_recomputed() -> None:
     def train(params: Params) -> dict[str, float]:
         if params["kind"] == "c":
             raise ValueError("no such kind")

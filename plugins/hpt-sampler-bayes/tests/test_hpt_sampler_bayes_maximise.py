@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from hpt_core import Categorical, Float, Int, Space
+from hpt_sampler_bayes.acquisition import ExpectedImprovement
 from hpt_sampler_bayes.candidates import candidates, perturb
 from hpt_sampler_bayes.climb import climb
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
-from hpt_sampler_bayes.maximise import ExpectedImprovement, maximise
+from hpt_sampler_bayes.maximise import maximise
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.kernel import FloatArray
@@ -117,7 +118,7 @@ def test_perturbations_change_something_and_stay_inside(d: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [6, 8])
-def test_what_the_ascent_switches_off_does_not_count_in_the_value_that_it_reports(seed: int) -> None:
+def test_parameters_that_the_ascent_deactivates_do_not_count_in_the_reported_value(seed: int) -> None:
     encoding = Encoding.of(Space({"n": Int(1, 10000), "x": Float(0, 1, when={"n": 5000})}))
     acquisition, _ = fitted(encoding, 12, seed)
     at = encoding.space["n"].to_unit(5000)

@@ -1,4 +1,4 @@
-"""The surrogate: its warp, its target, and what it rests on where there are many results."""
+"""The surrogate: its warp, its target, and the subsample it is fitted to if there are many results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from hpt_core import Float, Space
 from hpt_sampler_bayes.encoding import Encoding
-from hpt_sampler_bayes.model import Model, build
+from hpt_sampler_bayes.model import Model, fit_model
 from hpt_sampler_bayes.observations import Observations
 from hpt_sampler_bayes.sampler import _one_blas_thread
 from hpt_sampler_bayes.warp import HalfRank, YeoJohnson
@@ -25,7 +25,7 @@ NONE = np.empty((0, 2))
 
 @pytest.fixture(autouse=True)
 def one_blas_thread() -> Iterator[None]:
-    """As the sampler has it; on a busy machine more of them take ten times as long."""
+    """As in the sampler; on a busy machine, several BLAS threads take ten times as long."""
     with _one_blas_thread():
         yield
 
@@ -38,7 +38,7 @@ def observations(n: int, noise: float = 0.0, seed: int = 0, pending: FloatArray 
 
 
 def built(seen: Observations) -> Model:
-    return build(ENCODING, seen, [], np.random.default_rng(0))
+    return fit_model(ENCODING, seen, [], np.random.default_rng(0))
 
 
 def test_few_results_are_half_ranked_and_more_are_power_transformed() -> None:
@@ -60,7 +60,7 @@ def test_the_target_is_near_at_first_and_then_alternates_between_near_and_far() 
     assert margins == [0.02, 0.02, 0.3, 0.02, 0.3]
 
 
-def test_noise_is_recognised_and_the_incumbent_is_then_the_lowest_mean() -> None:
+def test_with_noise_the_incumbent_is_the_lowest_posterior_mean() -> None:
     model = built(observations(80, noise=0.3))
     assert np.exp(model.theta[-1]) > 0.1
     assert model.acquisition.target > model.warp.t.min() + 0.1
@@ -90,7 +90,7 @@ def test_a_pending_point_is_no_longer_worth_trying() -> None:
     np.testing.assert_allclose(taken.posterior.predict(rows)[0], free.posterior.predict(rows)[0])
 
 
-def test_of_very_many_pending_points_the_promising_ones_count() -> None:
+def test_of_very_many_pending_points_only_the_most_promising_count() -> None:
     waiting = np.random.default_rng(3).random((1000, 2))
     model = built(observations(20, pending=waiting))
     assert len(model.acquisition.gp.alpha) == 20 + 200
@@ -99,7 +99,7 @@ def test_of_very_many_pending_points_the_promising_ones_count() -> None:
     assert sd[0] < 0.5 * sd[1]
 
 
-def test_many_results_are_represented_by_a_part_that_holds_the_best() -> None:
+def test_many_results_are_subsampled_and_the_best_are_kept() -> None:
     seen = observations(1500)
     model = built(seen)
     assert len(model.posterior.alpha) == 600
@@ -128,11 +128,11 @@ def test_failures_repel_where_all_results_are_one_large_number() -> None:
     assert t[6] > t[:6].max()
 
 
-def test_of_many_results_the_few_that_keep_the_constraints_are_still_what_is_to_be_improved() -> None:
+def test_the_few_feasible_of_many_results_stay_in_the_subsample() -> None:
     seen = observations(3000, noise=0.3)
-    best_kept = int(np.argsort(seen.y)[2500])  # neither among the best nor near them
-    violation = np.where(np.arange(3000) == best_kept, 0.0, 1.0)
+    best_feasible = int(np.argsort(seen.y)[2500])  # neither among the best nor near them
+    violation = np.where(np.arange(3000) == best_feasible, 0.0, 1.0)
     model = built(attrs.evolve(seen, violation=violation))
     assert np.exp(model.theta[-1]) > 1e-3
-    mean = float(model.posterior.predict(seen.rows[[best_kept]])[0][0])
+    mean = float(model.posterior.predict(seen.rows[[best_feasible]])[0][0])
     assert mean - model.acquisition.target == pytest.approx(0.02)

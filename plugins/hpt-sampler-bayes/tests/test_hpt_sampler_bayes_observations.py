@@ -1,4 +1,4 @@
-"""What early stops, pauses, failures and several objectives become."""
+"""The losses of early-stopped, paused and failed trials, and of several objectives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from hpt_core import Failure, Float, History, Space, events
 from hpt_core.testing import make_history
-from hpt_sampler_bayes.constrained import squeeze
+from hpt_sampler_bayes.constraints import bilog
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.observations import Observations, observe, scalarise
 
@@ -26,21 +26,21 @@ def at(observations: Observations, x: float) -> float:
     return float(observations.y[np.argmin(np.abs(observations.rows[:, 0] - x))])
 
 
-def test_a_stopped_curve_counts_with_the_loss_it_would_probably_have_reached() -> None:
+def test_a_stopped_curve_counts_with_its_extrapolated_loss() -> None:
     curves = {0: [5.0, 3.0, 1.0], 1: [6.0, 5.0, 4.0], 2: [9.0, 7.5]}
     history = make_history(SPACE, [({"x": 0.1}, 1.0), ({"x": 0.2}, 4.0)], running=[{"x": 0.3}], reports=curves)
     stop(history, 2, 7.5)
     assert at(seen(history), 0.3) == pytest.approx(7.5 - 1.5)  # medians of the changes from step 2: -2 and -1
 
 
-def test_a_stopped_trial_is_never_believed_to_be_the_best() -> None:
+def test_a_stopped_trial_never_becomes_the_best() -> None:
     curves = {0: [5.0, 1.0], 1: [2.0]}
     history = make_history(SPACE, [({"x": 0.1}, 1.0)], running=[{"x": 0.3}], reports=curves)
     stop(history, 1, 2.0)
     assert at(seen(history), 0.3) == 1.0
 
 
-def test_a_value_that_the_stopping_rule_gave_is_taken_as_it_is() -> None:
+def test_a_value_set_by_the_stopping_rule_is_kept() -> None:
     curves = {0: [5.0, 3.0, 1.0], 1: [9.0, 7.5]}
     history = make_history(SPACE, [({"x": 0.1}, 1.0)], running=[{"x": 0.3}], reports=curves)
     stop(history, 1, 6.25)
@@ -87,7 +87,7 @@ def test_a_dominated_point_never_has_the_lower_scalarisation() -> None:
         assert np.all(value[i] <= value[j])
 
 
-def test_the_order_of_the_trials_does_not_show() -> None:
+def test_the_order_of_the_trials_does_not_matter() -> None:
     trials: list[tuple[dict[str, float], object]] = [({"x": k / 7}, float(k % 3)) for k in range(6)]
     one, two = seen(make_history(SPACE, trials)), seen(make_history(SPACE, trials[::-1]))
     np.testing.assert_array_equal(one.rows, two.rows)
@@ -95,7 +95,7 @@ def test_the_order_of_the_trials_does_not_show() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_whether_a_rule_gave_a_value_does_not_depend_on_the_unit(scale: float) -> None:
+def test_recognising_a_value_set_by_a_rule_does_not_depend_on_the_unit(scale: float) -> None:
     curves = {0: [5.0 * scale, 3.0 * scale, 1.0 * scale], 1: [1e6 * scale, 7.5 * scale]}
     history = make_history(SPACE, [({"x": 0.1}, 1.0 * scale)], running=[{"x": 0.3}], reports=curves)
     stop(history, 1, 6.25 * scale)
@@ -112,12 +112,12 @@ def test_the_largest_floats_as_losses_of_several_objectives_do_not_overflow(dire
 
 
 def test_the_largest_floats_beyond_a_constraint_do_not_overflow() -> None:
-    """Nor do they hide on which side of it the others are."""
+    """They do not hide the sign of the other excesses either."""
     bound = [1.7e308, -1.7e308, 1.7e308, -1.7e308]
     trials: list[tuple[dict[str, float], object]] = [
         ({"x": k / 7}, {"value": 0.0, "ms": m}) for k, m in enumerate(bound)
     ]
     observations = seen(make_history(SPACE, trials, constraints={"ms": "<= 0"}))
-    squeezed = squeeze(observations.excess[:, 0])
-    assert np.isfinite(squeezed).all()
-    np.testing.assert_array_equal(np.sign(squeezed), np.sign(observations.excess[:, 0]))
+    transformed = bilog(observations.excess[:, 0])
+    assert np.isfinite(transformed).all()
+    np.testing.assert_array_equal(np.sign(transformed), np.sign(observations.excess[:, 0]))

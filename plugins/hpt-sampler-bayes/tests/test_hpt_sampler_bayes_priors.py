@@ -1,4 +1,4 @@
-"""Beliefs of the user: densities, how they fade, what is drawn from them, and what is wrong with them."""
+"""Priors of the user: densities, decay, draws, and mistakes in the option."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.stats import kstest, truncnorm
 
 from hpt_core import Categorical, Float, Int, Ordinal, Params, Space, Study, UsageError
 from hpt_sampler_bayes.encoding import Encoding
-from hpt_sampler_bayes.priors import Belief, Prior
+from hpt_sampler_bayes.priors import Prior, PriorTerm
 from hpt_sampler_bayes.sampler import BayesSampler
 
 SPACE = Space(
@@ -44,7 +44,7 @@ def encoded(points: list[Params]) -> Any:
     return ENCODING.encode(ENCODING.fill(SPACE.to_unit(points)))
 
 
-def test_a_continuous_density_is_a_cut_normal_one_with_a_tenth_of_uniform() -> None:
+def test_a_continuous_density_is_a_truncated_normal_mixed_with_a_tenth_of_uniform() -> None:
     prior = one({"lr": Float(1e-5, 1e-1, log=True)}, {"lr": {"center": 1e-2, "spread": 0.2}})
     u = np.linspace(0, 1, 11)
     exact = truncnorm((0 - 0.75) / 0.2, (1 - 0.75) / 0.2, loc=0.75, scale=0.2)
@@ -63,14 +63,14 @@ def test_finite_densities_are_one_on_average() -> None:
         assert np.exp(prior.log_density(prior.encoding.encode(rows))).mean() == pytest.approx(1.0)
 
 
-def test_weights_are_densities_and_what_is_not_named_weighs_one() -> None:
+def test_weights_are_densities_and_default_to_one() -> None:
     a, b = PRIOR.log_density(
         encoded([{"model": "forest", "lr": 1e-3, "depth": 4, "size": "m", "width": w} for w in (16, 32)])
     )
     assert np.exp(a - b) == pytest.approx(4.0)
 
 
-def test_what_is_inactive_is_believed_to_be_uniform() -> None:
+def test_the_prior_of_inactive_parameters_is_uniform() -> None:
     rest = {"lr": 1e-3, "size": "m", "width": 16}
     (svm,) = PRIOR.log_density(encoded([{"model": "svm", "C": 0.9, **rest}]))
     alone = one({"C": Float(0, 1)}, {"C": GIVEN["C"]}).log_density(np.array([[0.9]]))[0]
@@ -78,34 +78,34 @@ def test_what_is_inactive_is_believed_to_be_uniform() -> None:
     assert svm == pytest.approx(without.log_density(encoded([{"model": "svm", "C": 0.9, **rest}]))[0] + alone)
 
 
-def test_the_gradient_is_that_of_finite_differences() -> None:
-    belief, step = Belief(PRIOR, 4), 1e-6
+def test_the_gradient_equals_finite_differences() -> None:
+    term, step = PriorTerm(PRIOR, 4), 1e-6
     rows = ENCODING.snap(np.random.default_rng(0).random((40, len(ENCODING.columns))))
     z = ENCODING.encode(rows)
     columns = np.flatnonzero(ENCODING.continuous[ENCODING.group])
-    _, gradient = belief.with_gradient(z, columns)
+    _, gradient = term.with_gradient(z, columns)
     for place, column in enumerate(columns):
         off = np.zeros(z.shape[1])
         off[column] = step
-        assert gradient[:, place] == pytest.approx((belief(z + off) - belief(z - off)) / (2 * step), rel=1e-5, abs=1e-6)
+        assert gradient[:, place] == pytest.approx((term(z + off) - term(z - off)) / (2 * step), rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("t", [1, 2, 10, 500])
-def test_the_belief_is_raised_to_beta_over_t(t: int) -> None:
-    """The exponent multiplies log pi. NePS adds it, so that the belief keeps its weight until it is cut off."""
+def test_the_prior_is_raised_to_beta_over_t(t: int) -> None:
+    """The exponent multiplies log pi. NePS adds it, so that the prior keeps its weight until it is cut off."""
     z = encoded([SPACE.default(), {**SPACE.default(), "lr": 0.1}])
     pi = np.exp(PRIOR.log_density(z))
-    assert np.exp(Belief(PRIOR, t)(z)) == pytest.approx(pi ** (10.0 / t))
+    assert np.exp(PriorTerm(PRIOR, t)(z)) == pytest.approx(pi ** (10.0 / t))
 
 
-def test_the_belief_fades() -> None:
+def test_the_weight_of_the_prior_decays() -> None:
     z = encoded([SPACE.default(), {**SPACE.default(), "lr": 0.1}])
-    differences = [abs(float(np.diff(Belief(PRIOR, t)(z))[0])) for t in (1, 2, 10, 100, 1000)]
+    differences = [abs(float(np.diff(PriorTerm(PRIOR, t)(z))[0])) for t in (1, 2, 10, 100, 1000)]
     assert differences == sorted(differences, reverse=True)
     assert differences[-1] == pytest.approx(differences[0] / 1000)
 
 
-def test_draws_are_distributed_like_the_belief() -> None:
+def test_draws_are_distributed_like_the_prior() -> None:
     rows = PRIOR.draw(4000, np.random.default_rng(0))
     exact = truncnorm((0 - 0.5) / 0.2, (1 - 0.5) / 0.2, loc=0.5, scale=0.2)
     mixed = kstest(rows[:, ENCODING.columns.index("lr")], lambda u: 0.9 * exact.cdf(u) + 0.1 * u)
@@ -121,7 +121,7 @@ def test_draws_are_distributed_like_the_belief() -> None:
     assert [np.mean(depths == k) for k in range(1, 9)] == pytest.approx(shares, abs=0.03)
 
 
-def test_the_first_trial_is_what_is_believed_and_the_next_are_drawn_from_it() -> None:
+def test_the_first_trial_is_the_mode_of_the_prior_and_the_next_are_drawn_from_it() -> None:
     study = Study(SPACE, sampler=BayesSampler(priors=GIVEN, n_initial=6), seed=0)
     points = [study.ask().params for _ in range(6)]
     assert points[0] == {"model": "forest", "lr": 1e-3, "depth": 4, "size": "m", "width": 16}
@@ -142,13 +142,13 @@ def test_the_first_trial_is_what_is_believed_and_the_next_are_drawn_from_it() ->
         ({"model": {}, "size": {"center": "xl", "spread": 1}}, ["sampler.priors.model", "sampler.priors.size.center"]),
     ],
 )
-def test_mistakes_are_told_at_their_key_paths(priors: dict[str, Any], paths: list[str]) -> None:
+def test_mistakes_are_reported_at_their_key_paths(priors: dict[str, Any], paths: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
         BayesSampler(priors=priors).check(SPACE, {"value": "minimize"})
     assert [mistake.path for mistake in caught.value.mistakes] == paths
 
 
-def test_a_name_that_is_nearly_right_gets_a_hint() -> None:
+def test_a_misspelt_name_gets_a_hint() -> None:
     with pytest.raises(UsageError, match="Did you mean 'depth'"):
         Prior.of(ENCODING, {"dept": {"center": 1, "spread": 1}})
 
@@ -157,7 +157,7 @@ def bowl(params: Params) -> float:
     return float(sum((value - 0.25) ** 2 for value in params.values()))
 
 
-def test_a_right_belief_helps_and_a_wrong_one_is_overcome() -> None:
+def test_a_good_prior_helps_and_a_wrong_one_is_overcome() -> None:
     space = {f"x{i}": Float(0, 1) for i in range(4)}
 
     def best(center: float | None, trials: int) -> float:
@@ -175,7 +175,7 @@ def test_a_right_belief_helps_and_a_wrong_one_is_overcome() -> None:
 
 
 @pytest.mark.parametrize("spread", [1e-200, 1e-9, 1e-5])
-def test_a_belief_narrower_than_a_thousandth_counts_as_one_of_a_thousandth(spread: float) -> None:
+def test_a_spread_below_a_thousandth_counts_as_a_thousandth(spread: float) -> None:
     prior = one({"x": {"low": 0.0, "high": 1.0}}, {"x": {"center": 0.30014, "spread": spread}})
     total, _ = quad(
         lambda x: float(np.exp(prior.log_density(np.array([[x]]))[0])), 0, 1, points=[0.299, 0.30014, 0.301]
@@ -185,7 +185,7 @@ def test_a_belief_narrower_than_a_thousandth_counts_as_one_of_a_thousandth(sprea
     assert np.mean(np.abs(drawn - 0.30014) < 0.004) > 0.8
 
 
-def test_the_smallest_and_the_largest_weights_give_a_finite_belief() -> None:
+def test_extreme_weights_give_a_finite_prior() -> None:
     prior = one({"c": ["a", "b"], "x": {"low": 0.0, "high": 1.0}}, {"c": {"a": 1e-300, "b": 1e300}})
     density = prior.log_density(prior.encoding.encode(np.array([[0.25, 0.5], [0.75, 0.5]])))
     assert np.isfinite(density).all()

@@ -1,4 +1,4 @@
-"""On spaces of every shape: suggestions are valid, new, reproducible, and what is encoded is what is returned."""
+"""Properties on spaces of every shape: suggestions are valid, new and reproducible, and encodings round-trip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sampler promises: validity, purity, invariances, and that nothing makes it raise."""
+"""Guarantees of the sampler: validity, purity, invariances, and robustness against any history."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def suggest(history: History, sampler: BayesSampler | None = None, number: int =
     return (sampler or BayesSampler()).suggest(history, rng(number)).params
 
 
-def test_it_starts_at_the_default_and_goes_through_the_design_without_gaps() -> None:
+def test_it_starts_at_the_default_and_follows_the_design_without_gaps() -> None:
     alone: list[Params] = []
     for _ in range(5):
         alone.append(suggest(make_history(MIXED, [(p, loss(p)) for p in alone])))
@@ -132,7 +132,7 @@ def test_a_logarithmic_parameter_is_the_linear_one_of_its_logarithm() -> None:
     np.testing.assert_allclose([np.log10(two["x"]), two["y"]], [one["x"], one["y"]], atol=1e-3)
 
 
-def test_parallel_suggestions_differ_and_keep_away_from_each_other() -> None:
+def test_parallel_suggestions_keep_a_distance() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1)})
     trials = [(p, (p["x"] - 0.4) ** 2 + (p["y"] - 0.6) ** 2) for p in some(space, 8)]
     running: list[Params] = []
@@ -143,7 +143,7 @@ def test_parallel_suggestions_differ_and_keep_away_from_each_other() -> None:
     assert distances.min() > 1e-3
 
 
-def test_it_keeps_away_from_where_trials_fail() -> None:
+def test_it_avoids_regions_where_trials_fail() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1)})
     trials: list[tuple[Params, float | Failure]] = [
         (p, Failure("out-of-memory", "too big") if p["x"] > 0.5 else 1.0 - p["x"]) for p in some(space, 24)
@@ -153,7 +153,7 @@ def test_it_keeps_away_from_where_trials_fail() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_point_of_a_finite_space_comes_twice_before_all_came_once(seed: int) -> None:
+def test_no_point_of_a_finite_space_is_repeated_before_all_were_tried(seed: int) -> None:
     space = Space({"a": Categorical(1, 2, 3), "b": Int(0, 3), "c": Int(0, 1, when={"a": 2})})
     assert space.size == 16
     sampler = BayesSampler()
@@ -201,7 +201,7 @@ VALUES: dict[str, Callable[[int], list[float]]] = {
 
 @pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("name", SPACES)
-def test_whatever_happened_it_suggests_a_new_valid_point(name: str, values: str) -> None:
+def test_it_suggests_a_new_valid_point_after_any_history(name: str, values: str) -> None:
     space = SPACES[name]
     for n in (2, 8, 30):
         points = list({space.key(p): p for p in some(space, n)}.values())
@@ -214,7 +214,7 @@ def test_whatever_happened_it_suggests_a_new_valid_point(name: str, values: str)
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_only_failures_or_only_running_trials_are_no_reason_to_raise(name: str) -> None:
+def test_only_failures_or_only_running_trials_do_not_raise(name: str) -> None:
     space = SPACES[name]
     points = list({space.key(p): p for p in some(space, 12)}.values())
     kept = points if space.size is None else points[: space.size - 1]
@@ -228,13 +228,13 @@ def test_only_failures_or_only_running_trials_are_no_reason_to_raise(name: str) 
         assert space.key(params) not in history.keys
 
 
-def test_losses_at_the_ends_of_the_floats_beside_failures_are_no_reason_to_raise() -> None:
+def test_losses_near_the_largest_floats_and_failures_do_not_raise() -> None:
     values = [1.7e308, -1.7e308, 0.0, 1.0, 2.0, Failure("error", "no")]
     history = make_history(MIXED, list(zip(some(MIXED, 6), values, strict=True)))
     assert MIXED.contains(suggest(history))
 
 
-def test_one_result_only_and_repeated_points_are_no_reason_to_raise() -> None:
+def test_a_single_result_and_repeated_points_do_not_raise() -> None:
     point = MIXED.default()
     sampler = BayesSampler(n_initial=1)
     for n in (1, 2, 9):

@@ -79,7 +79,7 @@ def test_both_warps_keep_the_order_and_are_standard(y: FloatArray) -> None:
 
 
 @pytest.mark.parametrize("fit", [half_rank, YeoJohnson.fit])
-def test_warps_do_not_see_shift_and_scale(fit: Callable[[FloatArray], Warp]) -> None:
+def test_warps_are_invariant_to_shift_and_scale(fit: Callable[[FloatArray], Warp]) -> None:
     y = np.random.default_rng(0).gamma(0.5, size=40)
     np.testing.assert_allclose(fit(y).t, fit(123.0 * y - 7.0).t, rtol=1e-6, atol=1e-6)
 
@@ -112,14 +112,14 @@ def test_extreme_losses_are_warped_to_finite_ones(y: FloatArray) -> None:
         assert np.isfinite(warp.inverse(np.array([-3.0, 0.0, 3.0]))).all()
 
 
-def test_one_absurd_loss_leaves_the_others_their_shape() -> None:
+def test_one_outlier_leaves_the_shape_of_the_others() -> None:
     y = np.append(np.linspace(0, 1, 30), 1e30)
     t = YeoJohnson.fit(y).t[:-1]
     assert np.corrcoef(t, y[:-1])[0, 1] > 0.95
     assert np.ptp(t) > 1.0
 
 
-def test_the_inverse_stands_losses_that_became_one_to_rounding() -> None:
+def test_the_inverse_handles_losses_that_rounding_made_equal() -> None:
     warp = half_rank(np.array([-1e-200, 0.0, 0.0, 0.0, 1.0]))
     assert warp.knots_t[0] == warp.knots_t[1]
     back = warp.inverse(np.array([warp.knots_t[0] - 1.0, warp.t.max()]))
@@ -129,7 +129,7 @@ def test_the_inverse_stands_losses_that_became_one_to_rounding() -> None:
 
 
 @pytest.mark.parametrize(("n", "diverged", "least"), [(4, 1, 1.0), (9, 3, 1.0), (30, 9, 1e-3)])
-def test_a_quarter_that_diverged_does_not_flatten_the_others(n: int, diverged: int, least: float) -> None:
+def test_a_quarter_of_diverged_losses_does_not_flatten_the_others(n: int, diverged: int, least: float) -> None:
     y = np.random.default_rng(0).random(n)
     y[:diverged] *= 1e13
     t = fit_warp(y).t

@@ -1,4 +1,4 @@
-"""The evolutions: bit by bit what the cmaes package does when it is driven directly, whatever the order of results."""
+"""Evolutions: bit-identical to the cmaes package when driven directly, in whatever order results end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cmaes import CMA, CatCMAwM
 
 from hpt_core import Categorical, Failure, Float, History, Int, Ordinal, Params, Space, Study, UsageError, events
 from hpt_core.testing import make_history
-from hpt_sampler_cmaes.coding import Coding
-from hpt_sampler_cmaes.evolution import Evolution, Member, generations, next_population
+from hpt_sampler_cmaes.encoding import Encoding
+from hpt_sampler_cmaes.evolution import Evolution, Individual, generations, next_population
 from hpt_sampler_cmaes.sampler import CmaesSampler
 
 CUBE = Space({f"x{i}": Float(0, 1) for i in range(4)})
@@ -38,14 +38,14 @@ def mixed(params: Params) -> float:
 
 
 @pytest.mark.parametrize("function", [sphere, mixed])
-def test_it_draws_what_the_package_draws(function: Any) -> None:
-    """Driven directly with the same random numbers, the package asks for the same solutions, all generations long."""
+def test_draws_equal_those_of_the_cmaes_package(function: Any) -> None:
+    """Driven directly with the same random numbers, the package draws the same solutions in all generations."""
     space = CUBE if function is sphere else MIXED
-    coding = Coding.of(space)
+    encoding = Encoding.of(space)
     study = Study(space, sampler=CmaesSampler(population=6), seed=5)
     study.run(function, trials=60)
-    mean = coding.encode(space.default())[0]
-    direct = CatCMAwM(**coding.spaces(), population_size=6, mean=mean, sigma=0.25, cov=np.eye(len(mean)))
+    mean = encoding.encode(space.default())[0]
+    direct = CatCMAwM(**encoding.spaces(), population_size=6, mean=mean, sigma=0.25, cov=np.eye(len(mean)))
     for generation in range(10):
         told = []
         for number in range(6 * generation, 6 * generation + 6):
@@ -53,19 +53,19 @@ def test_it_draws_what_the_package_draws(function: Any) -> None:
             rng = np.random.default_rng([5, number])
             direct.reseed_rng(int(rng.integers(2**32)))
             asked = [direct.ask() for _ in range(20)]
-            if number:  # the first one is the default point
+            if number:  # the first trial is the default point
                 same = [k for k, one in enumerate(asked) if one._v_raw.tolist() == trial.info["raw"]]
                 assert same
                 told.append((asked[same[0]], trial.value))
             else:
-                raw, places = coding.encode(space.default())
+                raw, places = encoding.encode(space.default())
                 c = np.eye(3, dtype=bool)[places] if places else None
                 told.append((CatCMAwM.Solution(None, None, c, raw), trial.value))
         direct.tell(told)
 
 
 @pytest.mark.parametrize("function", [sphere, ellipsoid])
-def test_it_converges_as_the_package_does(function: Any) -> None:
+def test_it_converges_like_the_cmaes_package(function: Any) -> None:
     ours, theirs = [], []
     for seed in range(5):
         study = Study(CUBE, sampler=CmaesSampler(), seed=seed)
@@ -82,7 +82,7 @@ def test_it_converges_as_the_package_does(function: Any) -> None:
         theirs.append(min(found[:320]))
     logs = np.log10(np.array([ours, theirs], dtype=np.float64))
     assert np.median(logs[0]) < -3
-    assert np.median(logs[0]) < np.median(logs[1]) + 1.5  # as many trials bring it within a factor of 30
+    assert np.median(logs[0]) < np.median(logs[1]) + 1.5  # after as many trials, within a factor of 30
 
 
 def test_a_mixed_space_is_solved() -> None:
@@ -95,19 +95,19 @@ def test_a_mixed_space_is_solved() -> None:
     assert np.median(np.array(found, dtype=np.float64)) < 0.005  # one wrong integer costs 0.0025, one wrong choice 0.2
 
 
-def test_the_margin_keeps_every_direction_open() -> None:
-    """When all results lie at one integer and category, the others come with at least the margin's probability."""
-    coding = Coding.of(Space({"n": Int(0, 20), "x": Float(0, 1), "c": Categorical("a", "b", "c")}))
-    evolution = Evolution(coding, {"evolution": 0, "population": 6, "mean": [0.5, 0.5], "sigma": 0.25})
+def test_the_margin_keeps_every_neighbouring_value_possible() -> None:
+    """If all results have the same integer and category, the others keep at least the probability of the margin."""
+    encoding = Encoding.of(Space({"n": Int(0, 20), "x": Float(0, 1), "c": Categorical("a", "b", "c")}))
+    evolution = Evolution(encoding, {"evolution": 0, "population": 6, "mean": [0.5, 0.5], "sigma": 0.25})
     rng = np.random.default_rng(0)
     for _ in range(40):
         ranked = []
         for raw, places in evolution.draw(rng, 6):
-            params = coding.decode(raw, places)
+            params = encoding.decode(raw, places)
             loss = abs(params["n"] - 7) + (params["c"] != "b") + (params["x"] - 0.5) ** 2
-            ranked.append(Member(raw, places, loss, (0.0, loss)))
+            ranked.append(Individual(raw, places, loss, (0.0, loss)))
         evolution.advance(ranked)
-    drawn = [coding.decode(raw, places) for raw, places in evolution.draw(rng, 4000)]
+    drawn = [encoding.decode(raw, places) for raw, places in evolution.draw(rng, 4000)]
     alpha = 1 - 0.73 ** (1 / 2)  # of two discrete parameters
     assert np.mean([params["n"] < 7 for params in drawn]) >= alpha / 2 - 0.02
     assert np.mean([params["n"] > 7 for params in drawn]) >= alpha / 2 - 0.02
@@ -154,13 +154,13 @@ def test_the_cache_changes_nothing() -> None:
             history.apply(events.invalidated(1e3, 20, "wrong"))
 
 
-def test_what_failed_or_was_stopped_ranks_behind_what_is_complete() -> None:
+def test_failed_and_stopped_trials_rank_behind_complete_ones() -> None:
     history = shuffled_study([2, 4])
     history.apply(events.failed(50.0, 0, 1, Failure("error", "no")))
     history.apply(events.reported(51.0, 1, 1, _report(1, -9.0)))
     history.apply(events.stopped_early(52.0, 1, 1, [-9.0], 0, "rule", "bad", {}))
-    (members,) = generations(history, Coding.of(CUBE)).values()
-    assert [member.rank[0] for member in members] == [0.0, 0.0, 3.0, 1.0]
+    (individuals,) = generations(history, Encoding.of(CUBE)).values()
+    assert [individual.rank[0] for individual in individuals] == [0.0, 0.0, 3.0, 1.0]
 
 
 def _report(step: int, value: float) -> Any:
@@ -169,7 +169,7 @@ def _report(step: int, value: float) -> Any:
     return Report(step, value)
 
 
-def test_what_was_ended_early_on_folds_ranks_by_their_mean() -> None:
+def test_trials_ended_early_on_folds_rank_by_the_mean_of_their_folds() -> None:
     """Trial 0 is better on both folds together, trial 1 on the last one."""
     history = shuffled_study([], evidence="folds")
     for number, losses in enumerate(([1.0, 5.0], [9.0, 4.0])):
@@ -177,11 +177,11 @@ def test_what_was_ended_early_on_folds_ranks_by_their_mean() -> None:
             history.apply(events.reported(50.0, number, 1, _report(step, loss)))
     history.apply(events.stopped_early(52.0, 0, 1, [3.0], 0, "rule", "bad", {}))
     history.apply(events.paused(53.0, 1, 1, 0, "rule", "later", {}))
-    (members,) = generations(history, Coding.of(CUBE)).values()
-    assert [member.rank for member in members] == [(1.0, -2.0, 3.0), (1.0, -2.0, 6.5)]
+    (individuals,) = generations(history, Encoding.of(CUBE)).values()
+    assert [individual.rank for individual in individuals] == [(1.0, -2.0, 3.0), (1.0, -2.0, 6.5)]
 
 
-def test_crashes_are_left_behind() -> None:
+def test_the_search_leaves_a_region_that_crashes() -> None:
     def crashing(params: Params) -> float:
         if params["x0"] > 0.6:
             raise MemoryError
@@ -202,7 +202,7 @@ def test_units_and_one_diverged_trial_do_not_matter() -> None:
         np.testing.assert_allclose(values(one.params), values(other.params), atol=1e-6)
 
 
-def test_a_flat_function_makes_it_start_again() -> None:
+def test_it_restarts_on_a_flat_function() -> None:
     study = Study(CUBE, sampler=CmaesSampler(population=4), seed=0)
     study.run(lambda _: 1.0, trials=250)
     last = study.trials[-1].info
@@ -212,7 +212,7 @@ def test_a_flat_function_makes_it_start_again() -> None:
     assert next_population(512, 8) == 512
 
 
-def test_it_starts_from_the_best_that_is_known() -> None:
+def test_it_starts_at_the_best_known_point() -> None:
     study = Study(CUBE, sampler=CmaesSampler(), seed=0)
     for x in (0.9, 0.4, 0.6):
         trial = study.enqueue(dict.fromkeys(CUBE.names, x))
@@ -222,9 +222,9 @@ def test_it_starts_from_the_best_that_is_known() -> None:
     assert fresh.ask().params == CUBE.default()
 
 
-def test_several_objectives_are_refused() -> None:
+def test_several_objectives_are_rejected() -> None:
     study = Study(CUBE, sampler=CmaesSampler(), objective={"a": "minimize", "b": "minimize"})
-    with pytest.raises(UsageError, match="takes one objective"):
+    with pytest.raises(UsageError, match="supports one objective"):
         study.run(lambda _: {"a": 1.0, "b": 2.0}, trials=1)
 
 
@@ -234,26 +234,26 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
         CmaesSampler(**options)
 
 
-def test_what_breaks_constraints_ranks_behind_what_keeps_them_by_how_much() -> None:
+def test_infeasible_trials_rank_behind_feasible_ones_by_violation() -> None:
     study = Study(CUBE, constraints={"ms": "<= 10"}, sampler=CmaesSampler(population=6), seed=0)
     told: list[Any] = [(5.0, 9.0), (1.0, 30.0), (2.0, 11.0), (0.0, 30.0), (4.0, 10.0), None]
     for one in told:
         study.tell(study.ask(), Failure("error", "no") if one is None else {"value": one[0], "ms": one[1]})
-    (members,) = generations(study.history, Coding.of(CUBE)).values()
-    assert sorted(range(6), key=lambda i: members[i].rank) == [4, 0, 2, 3, 1, 5]
-    assert [np.isfinite(member.loss) for member in members] == [True, False, False, False, True, False]
+    (individuals,) = generations(study.history, Encoding.of(CUBE)).values()
+    assert sorted(range(6), key=lambda i: individuals[i].rank) == [4, 0, 2, 3, 1, 5]
+    assert [np.isfinite(individual.loss) for individual in individuals] == [True, False, False, False, True, False]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_finds_the_best_point_that_keeps_a_constraint(seed: int) -> None:
-    """Of a sphere with its centre cut off: 0.23 away. Without regard to the constraint 0.08 to 0.18 is found."""
+def test_it_finds_the_best_feasible_point(seed: int) -> None:
+    """A sphere with an infeasible centre, 0.23 from the best feasible point; unconstrained, 0.08 to 0.18 is found."""
     study = Study(CUBE, constraints={"x0": ">= 0.6"}, sampler=CmaesSampler(), seed=seed)
     study.run(lambda params: {"value": sphere(params), "x0": params["x0"]}, trials=250)
     assert study.best is not None
     assert study.best.value == pytest.approx(0.23**2, abs=0.012)
 
 
-def test_it_starts_from_the_best_that_keeps_the_constraints_or_breaks_them_least() -> None:
+def test_it_starts_at_the_best_feasible_point_or_the_least_violation() -> None:
     study = Study(CUBE, constraints={"ms": "<= 10"}, sampler=CmaesSampler(), seed=0)
     for x, loss, ms in ((0.1, 0.0, 50.0), (0.2, 3.0, 20.0)):
         study.add_trial({f"x{i}": x for i in range(4)}, {"value": loss, "ms": ms})
@@ -264,7 +264,7 @@ def test_it_starts_from_the_best_that_keeps_the_constraints_or_breaks_them_least
     assert other.ask().info["start"]["mean"] == pytest.approx([0.3] * 4)
 
 
-def test_it_does_not_start_where_nobody_knows_of_a_constraint_that_came_later() -> None:
+def test_it_does_not_start_at_a_point_of_unknown_violation() -> None:
     history = make_history(
         CUBE,
         [({f"x{i}": 0.1 for i in range(4)}, 0.0), ({f"x{i}": 0.2 for i in range(4)}, {"value": 3.0, "ms": 20.0})],

@@ -1,4 +1,4 @@
-"""On spaces of every shape: suggestions are valid and reproducible, and a finite space comes to its end."""
+"""Properties on spaces of every shape: suggestions are valid and reproducible, and finite spaces are exhausted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from hpt_core import Categorical, Failure, Int, Params, Space, Study
 from hpt_core.testing.strategies import spaces
-from hpt_sampler_cmaes.coding import Coding
+from hpt_sampler_cmaes.encoding import Encoding
 from hpt_sampler_cmaes.sampler import CmaesSampler
 
 
 @given(spaces(max_size=6), st.integers(0, 2**32 - 1))
-def test_configurations_are_coded_and_found_again(space: Space, seed: int) -> None:
-    coding, rng = Coding.of(space), np.random.default_rng(seed)
+def test_encoding_round_trips(space: Space, seed: int) -> None:
+    encoding, rng = Encoding.of(space), np.random.default_rng(seed)
     for _ in range(10):
         params = space.sample(rng)
-        assert coding.decode(*coding.encode(params)) == params
+        assert encoding.decode(*encoding.encode(params)) == params
 
 
 @settings(max_examples=20, deadline=None)
@@ -40,14 +40,14 @@ def test_studies_of_any_space_run_and_repeat(space: Space, seed: int) -> None:
     assert runs[0] == runs[1]
 
 
-def test_a_small_space_is_searched_to_its_end() -> None:
+def test_a_small_space_is_exhausted() -> None:
     study = Study({"k": Int(0, 4), "c": Categorical("a", "b")}, sampler=CmaesSampler(), seed=1)
     study.run(lambda params: float(params["k"]))
     assert len(study.trials) == 10
 
 
-def test_four_workers_get_as_far() -> None:
-    """Four trials are always under way, and end in an order of their own."""
+def test_four_workers_converge_like_one() -> None:
+    """Four trials run at any time, and they end in random order."""
     space = Space({"x": Int(0, 1000), "y": Int(0, 1000)})
     study, rng = Study(space, sampler=CmaesSampler(), seed=0), np.random.default_rng(0)
     running = [study.ask() for _ in range(4)]

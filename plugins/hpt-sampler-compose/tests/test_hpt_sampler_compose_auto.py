@@ -1,4 +1,4 @@
-"""The sampler that chooses: its evidence against brute force, what it chooses and says, replays, missing parts."""
+"""The sampler ``auto``: its evidence, its choices and their reasons, replays, and missing parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpt_core import Float, History, Params, Plugins, Study, Suggestion, UsageEr
 from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
 from hpt_sampler_compose.auto import AutoSampler
-from hpt_sampler_compose.evidence import choose, concordance, distinct
+from hpt_sampler_compose.choice import choose, concordance, distinct
 from hpt_sampler_compose.parts import Part
 from hpt_sampler_compose.sequence import SequenceSampler
 
@@ -50,10 +50,10 @@ class CheapSampler:
 
 @attrs.define(kw_only=True)
 class PickySampler(CheapSampler):
-    """Takes nothing."""
+    """Rejects every space."""
 
     def check(self, space: object, objectives: Mapping[str, str]) -> None:
-        raise UsageError("Takes nothing.")
+        raise UsageError("Rejects every space.")
 
 
 def sampler(sign: float = 1.0) -> AutoSampler:
@@ -90,7 +90,7 @@ def test_concordance_counts_pairs(pairs: Sequence[tuple[int, int]], maximize: bo
     assert concordance(study.history) == (None if expected is None else pytest.approx(expected))
 
 
-def test_concordance_is_kendalls_tau_without_ties() -> None:
+def test_concordance_equals_kendalls_tau_without_ties() -> None:
     rng = np.random.default_rng(0)
     means, values = rng.normal(size=30), rng.normal(size=30)
     study = Study(SPACE, sampler="random", seed=0)
@@ -99,7 +99,7 @@ def test_concordance_is_kendalls_tau_without_ties() -> None:
     assert concordance(study.history) == pytest.approx((kendalltau(means, values).statistic + 1) / 2)
 
 
-def test_a_dozen_predictions_are_needed() -> None:
+def test_concordance_needs_a_dozen_predictions() -> None:
     study = run(sampler(), 11, lambda params: params["x"])
     assert concordance(study.history) is None
 
@@ -107,21 +107,21 @@ def test_a_dozen_predictions_are_needed() -> None:
 # --- the choice --------------------------------------------------------------------------------------
 
 
-def test_a_model_that_predicts_well_stays() -> None:
+def test_a_model_that_predicts_well_is_kept() -> None:
     study = run(sampler(), 40, lambda params: params["x"])
     assert set(sources(study)) == {"predicting"}
-    assert study.trials[-1].info["why"] == "its predictions hold"
+    assert study.trials[-1].info["why"] == "its predictions agree with the results"
     assert "mean" in study.trials[-1].info
 
 
 @pytest.mark.parametrize(
     ("chooser", "function", "said"),
     [
-        (sampler(-1.0), lambda params: params["x"], "of the latest results came in the order predicted"),
+        (sampler(-1.0), lambda params: params["x"], "of the pairs of latest results came in the predicted order"),
         (sampler(), lambda params: round(params["x"], 1), "of the better half of the results"),
     ],
 )
-def test_evidence_against_the_model_lets_the_other_take_turns(
+def test_evidence_against_the_model_alternates_both_samplers(
     chooser: AutoSampler, function: Callable[[Params], float], said: str
 ) -> None:
     study = run(chooser, 60, function)
@@ -130,14 +130,14 @@ def test_evidence_against_the_model_lets_the_other_take_turns(
     assert said in study.trials[-1].info["why"]
 
 
-def test_the_model_comes_back_when_it_predicts_again() -> None:
+def test_the_model_returns_when_its_predictions_improve() -> None:
     study = Study(SPACE, sampler=sampler(), seed=3)
     study.run(lambda params, trial: params["x"] if trial.number > 40 else -params["x"], trials=120)
     assert sources(study)[36:40] == ["predicting", "predicting", "cheap", "cheap"]
     assert set(sources(study)[-20:]) == {"predicting"}
 
 
-def test_beyond_a_thousand_results_the_cheap_one_works_alone() -> None:
+def test_from_a_thousand_results_on_only_the_cheap_sampler_suggests() -> None:
     study = Study(SPACE, sampler="random", seed=0)
     for i in range(1000):
         assert choose(study.history).model
@@ -152,7 +152,7 @@ def test_units_and_sign_do_not_matter() -> None:
     assert [t.params for t in plain.trials] == [t.params for t in other.trials]
 
 
-def test_several_objectives_are_the_models() -> None:
+def test_several_objectives_use_the_model() -> None:
     study = Study(SPACE, sampler=sampler(-1.0), objective={"a": "minimize", "b": "minimize"}, seed=0)
     study.run(lambda params: {"a": params["x"], "b": 1.0}, trials=30)
     assert set(sources(study)) == {"predicting"}
@@ -175,7 +175,7 @@ def test_it_is_the_default_and_its_parts_are_recorded() -> None:
 
 
 @installed
-def test_stopped_and_resumed_is_the_same_and_can_be_audited() -> None:
+def test_a_resumed_study_is_the_same_and_can_be_audited() -> None:
     def accuracy(params: Params) -> float:
         return float(round(1 - abs(params["x"] - 0.3), 1))
 
@@ -191,7 +191,7 @@ def test_stopped_and_resumed_is_the_same_and_can_be_audited() -> None:
 
 
 @installed
-def test_a_sequence_knows_it_as_one_part() -> None:
+def test_a_sequence_treats_it_as_one_part() -> None:
     study = run(["defaults", {"use": "auto"}], 4, lambda params: params["x"])
     assert sources(study) == ["defaults", "auto/bayes", "auto/bayes", "auto/bayes"]
 
@@ -205,24 +205,24 @@ def test_a_sequence_knows_it_as_one_part() -> None:
         ([WITHOUT_BAYES, WITHOUT_TPE], "sampler", "no other sampler is installed: points at random"),
     ],
 )
-def test_it_does_with_what_is_installed(left_out: list[str], source: str, why: str) -> None:
+def test_it_uses_the_installed_samplers(left_out: list[str], source: str, why: str) -> None:
     study = run("auto", 3, lambda params: params["x"], plugins=Plugins(left_out))
     assert {(trial.source, trial.info["why"]) for trial in study.trials} == {(source, why)}
 
 
-def test_by_hand_its_samplers_have_to_be_given() -> None:
+def test_constructing_it_directly_requires_its_samplers() -> None:
     with pytest.raises(UsageError, match=r"AutoSampler\(model=..., cheap=...\)"):
         AutoSampler(model=CheapSampler())
 
 
-def test_its_samplers_may_object() -> None:
+def test_its_samplers_are_checked() -> None:
     study = Study(SPACE, sampler=AutoSampler(model=CheapSampler(), cheap=PickySampler()), seed=0)
     with pytest.raises(UsageError) as refused:
         study.run(lambda params: params["x"], trials=1)
-    assert [(m.path, m.message) for m in refused.value.mistakes] == [("sampler.cheap", "Takes nothing.")]
+    assert [(m.path, m.message) for m in refused.value.mistakes] == [("sampler.cheap", "Rejects every space.")]
 
 
-def test_a_mistake_of_one_of_its_samplers_has_its_key_path() -> None:
+def test_a_mistake_in_one_of_its_samplers_has_its_key_path() -> None:
     model = {"use": "bayes", "priors": {"y": {"center": 0.5, "spread": 0.1}}}
     study = Study(SPACE, sampler={"use": "auto", "model": model})
     with pytest.raises(UsageError) as refused:
@@ -230,7 +230,7 @@ def test_a_mistake_of_one_of_its_samplers_has_its_key_path() -> None:
     assert [m.path for m in refused.value.mistakes] == ["sampler.model.priors.y"]
 
 
-def test_inside_a_sequence_the_parts_of_its_model_still_have_their_limits() -> None:
+def test_inside_a_sequence_the_parts_of_its_model_keep_their_limits() -> None:
     parts = [Part(sampler=CheapSampler(), trials=3, name="first"), Part(sampler=CheapSampler(), name="then")]
     model = SequenceSampler(samplers=parts)
     study = run([{"use": "defaults"}, AutoSampler(model=model, cheap=None)], 6, lambda params: params["x"])

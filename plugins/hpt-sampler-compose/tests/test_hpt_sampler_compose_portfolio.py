@@ -1,4 +1,4 @@
-"""The portfolio: credit against brute force and by hand, probabilities as drawn, scale does not matter, replays."""
+"""The portfolio: credit, probabilities of the parts, invariance to scale, and replays."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ losses = st.integers(1, 3).flatmap(
 
 
 @given(arrays(float, st.tuples(st.integers(0, 30), st.just(2)), elements=st.sampled_from([0.0, 1.0, 2.5, np.inf])))
-def test_credit_of_two_objectives_is_by_the_count_of_those_that_dominate(losses: Any) -> None:
+def test_credit_of_two_objectives_is_by_the_number_of_dominating_trials(losses: Any) -> None:
     dominators = [sum((other <= row).all() and (other < row).any() for other in losses) for row in losses]
     np.testing.assert_array_equal(rank_credit(losses, 1.0), [1.0 - count / len(losses) for count in dominators])
 
 
 @given(losses, st.floats(0.05, 1))
-def test_credit_falls_by_rank(found: Any, top: float) -> None:
+def test_credit_decreases_with_rank(found: Any, top: float) -> None:
     n = len(found)
     for row, value in zip(found, rank_credit(found, top), strict=True):
         if np.isnan(row).any():
@@ -85,7 +85,7 @@ def test_shares_are_probabilities_with_a_floor(means: list[float], least: float)
     assert all(share >= least / len(means) - 1e-12 for share in found)
 
 
-def test_mean_credit_by_hand() -> None:
+def test_mean_credit_equals_a_worked_example() -> None:
     study = Study(SPACE, sampler="random", seed=0)
     for result in (3.0, 1.0, Failure("error", "no"), 2.0):
         study.tell(study.ask(), result)
@@ -98,7 +98,7 @@ def test_mean_credit_by_hand() -> None:
     assert unused == pytest.approx(average)
 
 
-def test_a_trial_that_breaks_a_constraint_ranks_behind_all_that_keep_them() -> None:
+def test_an_infeasible_trial_ranks_behind_all_feasible_ones() -> None:
     study = Study(SPACE, sampler="random", seed=0, constraints={"ms": "<= 50"})
     for value, ms in ((3.0, 10.0), (-9.0, 60.0), (-1e9, 99.0), (7.0, 50.0), (8.0, 75.0)):
         study.tell(study.ask(), {"value": value, "ms": ms})
@@ -110,19 +110,19 @@ def test_a_trial_that_breaks_a_constraint_ranks_behind_all_that_keep_them() -> N
     assert found == pytest.approx([(mine + average) / 2 for mine in gained])
 
 
-def test_the_better_one_gets_most_of_the_budget() -> None:
+def test_the_better_sampler_gets_most_of_the_budget() -> None:
     counts = Counter(trial.source for trial in run(portfolio(), 80).trials)
     assert counts["good"] > 3 * counts["poor"]
     assert counts["poor"] >= 3
 
 
-def test_it_comes_to_prefer_one_that_becomes_better() -> None:
+def test_it_switches_to_a_sampler_that_becomes_better() -> None:
     study = run(portfolio(), 160, lambda params, trial: params["x"] if trial.number < 40 else -params["x"])
     assert Counter(t.source for t in study.trials[3:40]).most_common(1)[0][0] == "good"
     assert Counter(t.source for t in study.trials[100:]).most_common(1)[0][0] == "poor"
 
 
-def test_parts_are_drawn_with_the_probabilities_that_are_noted() -> None:
+def test_parts_are_drawn_with_the_recorded_probabilities() -> None:
     study = run(portfolio(least=1.0, start=0), 300)
     assert all(trial.info["shares"] == {"good": 0.5, "poor": 0.5} for trial in study.trials)
     chosen = sum(trial.source == "good" for trial in study.trials)
@@ -136,18 +136,18 @@ def test_only_the_order_of_results_matters() -> None:
     assert [t.info for t in plain.trials] == [t.info for t in other.trials]
 
 
-def test_each_gets_its_start_in_turn() -> None:
+def test_each_sampler_gets_its_initial_trials_in_turn() -> None:
     study = Study(SPACE, sampler=portfolio(start=2), seed=0)
-    assert [study.ask().source for _ in range(4)] == ["good", "poor", "good", "poor"]  # running ones count
+    assert [study.ask().source for _ in range(4)] == ["good", "poor", "good", "poor"]  # running trials count
 
 
-def test_limits_and_ends_are_kept() -> None:
+def test_limits_and_exhaustion_are_respected() -> None:
     parts = [Part(sampler=RangeSampler(has=6), name="short"), Part(sampler=RangeSampler(), name="few", trials=4)]
     study = run(portfolio(samplers=parts), 20)
     counts = Counter(trial.source for trial in study.trials)
     assert counts["few"] == 4
     assert len(study.trials) <= 10
-    assert study.stop_reason == "space exhausted: no sampler of the portfolio has anything left"
+    assert study.stop_reason == "space exhausted: every sampler of the portfolio is exhausted"
 
 
 def test_several_objectives() -> None:
@@ -177,13 +177,13 @@ def test_a_stored_study_can_be_audited_and_resumed() -> None:
     ("options", "path"),
     [({"least": 1.5}, "least"), ({"top": 0}, "top"), ({"half_life": 0}, "half_life"), ({"start": -1}, "start")],
 )
-def test_bad_options_are_refused(options: dict[str, float], path: str) -> None:
+def test_bad_options_are_rejected(options: dict[str, float], path: str) -> None:
     with pytest.raises(UsageError) as caught:
         Study(SPACE, sampler={"use": "portfolio", "samplers": ["random"], **options})
     assert caught.value.mistakes[0].path == f"sampler.{path}"
 
 
-def test_of_those_that_break_a_constraint_the_least_violated_is_first_whatever_the_size_of_losses() -> None:
+def test_infeasible_trials_rank_by_violation_whatever_the_size_of_losses() -> None:
     study = Study(SPACE, sampler="random", seed=0, constraints={"ms": "<= 50"})
     for value, ms in ((1e17, 10.0), (2.0, 70.0), (1.0, 60.0), (3.0, 80.0)):
         study.tell(study.ask(), {"value": value, "ms": ms})

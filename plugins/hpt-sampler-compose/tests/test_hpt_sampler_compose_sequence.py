@@ -1,4 +1,4 @@
-"""The sequence and the defaults: who is at work when, what counts, marks, replays, and how a study names them."""
+"""The sequence and the defaults: which part suggests when, sources, replays, and how a study declares them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SPACE = {"x": Float(0, 1), "k": Int(1, 9, default=2), "c": Categorical("a", "b")
 
 @attrs.define(kw_only=True)
 class UniformSampler:
-    """Draws at random; has something left as long as it is told so."""
+    """Draws at random until it is set to exhausted."""
 
     has: int | None = None
     source: str = "sampler"
@@ -59,7 +59,7 @@ def study(sampler: Any, **settings: Any) -> Study:
 
 
 def take(found: Study, count: int) -> list[Trial]:
-    """Ask, and tell a value that depends on the point only."""
+    """Ask for a trial, and tell a value that depends on its point only."""
     trials = [found.ask() for _ in range(count)]
     for trial in trials:
         found.tell(trial, trial.params["x"])
@@ -70,7 +70,7 @@ def sources(found: Study) -> list[str]:
     return [trial.source for trial in found.trials]
 
 
-def test_each_part_has_its_trials_then_the_last_goes_on() -> None:
+def test_each_part_gets_its_trials_and_the_last_continues() -> None:
     found = study([{"use": "defaults"}, {"use": "random", "method": "sobol", "trials": 3}, {"use": "random"}])
     take(found, 7)
     assert sources(found) == ["defaults", *["random"] * 3, *["random-2"] * 3]
@@ -78,21 +78,21 @@ def test_each_part_has_its_trials_then_the_last_goes_on() -> None:
     assert [trial.info.get("sobol") for trial in found.trials] == [None, 0, 1, 2, None, None, None]
 
 
-def test_a_part_suggests_what_it_would_alone() -> None:
+def test_a_part_suggests_the_same_as_alone() -> None:
     alone, within = study(UniformSampler()), study([Part(sampler=UniformSampler(), trials=9)])
     assert [t.params for t in take(alone, 5)] == [t.params for t in take(within, 5)]
     assert within.trials[0].info == {"by": "uniform"}
 
 
-def test_a_part_that_runs_out_hands_over_and_the_end_of_all_is_the_end() -> None:
+def test_an_exhausted_part_hands_over_and_the_last_one_ends_the_study() -> None:
     found = study([UniformSampler(has=2), UniformSampler(has=5)])
     take(found, 5)
     assert sources(found) == ["uniform", "uniform", *["uniform-2"] * 3]
-    with pytest.raises(SpaceExhausted, match="every sampler of the sequence is through"):
+    with pytest.raises(SpaceExhausted, match="every sampler of the sequence is finished"):
         found.ask()
 
 
-def test_running_and_failed_trials_count_invalid_and_given_ones_do_not() -> None:
+def test_running_and_failed_trials_count_but_invalid_and_given_ones_do_not() -> None:
     found = study([Part(sampler=UniformSampler(), trials=3, name="first"), Part(sampler=UniformSampler(), name="then")])
     found.enqueue({"x": 0.125, "k": 3, "c": "b"})
     running, failing, wrong = found.ask(), found.ask(), found.ask()
@@ -103,23 +103,23 @@ def test_running_and_failed_trials_count_invalid_and_given_ones_do_not() -> None
     assert [found.ask().source for _ in range(4)] == ["first", "first", "then", "then"]
 
 
-def test_a_replaced_repeat_counts_for_the_part_that_repeated() -> None:
+def test_a_replaced_repeat_counts_for_the_part_that_suggested_it() -> None:
     found = study([Part(sampler=StuckSampler(), trials=3), UniformSampler()])
     take(found, 5)
     assert sources(found) == ["stuck", "fill", "fill", "uniform", "uniform"]
 
 
-def test_parts_of_parts_are_marked_with_both_names_and_count_their_own() -> None:
+def test_nested_parts_have_both_names_as_source_and_count_their_own_trials() -> None:
     inner = {"use": "sequence", "samplers": [{"use": "random", "trials": 1, "name": "a"}, UniformSampler(source="m")]}
     found = study([{"use": "random", "trials": 1, "name": "a"}, {**inner, "trials": 3, "name": "in"}, inner])
     take(found, 7)
     assert sources(found) == ["a", "in/a", *["in/uniform/m"] * 2, "sequence/a", *["sequence/uniform/m"] * 2]
 
 
-def test_defaults_is_one_point_also_if_it_fails() -> None:
+def test_defaults_is_one_point_even_if_it_fails() -> None:
     found = study("defaults")
     found.tell(found.ask(), Failure("error", "no"))
-    with pytest.raises(SpaceExhausted, match="the default point was taken"):
+    with pytest.raises(SpaceExhausted, match="the default point was tried"):
         found.ask()
     given = study([DefaultsSampler(), UniformSampler()])
     given.enqueue(given.space.default())
@@ -147,7 +147,11 @@ def test_it_is_a_pure_function_of_the_history() -> None:
         (["random", {"use": "random", "metod": 1}], "sampler[1].metod", "Did you mean 'method'"),
         ([{"use": "random", "trials": 0}], "sampler[0].trials", "an int >= 1. Got 0"),
         ([{"use": "random", "name": "a/b"}], "sampler[0].name", "without '/'"),
-        ([{"use": "random", "name": "a"}, {"use": "defaults", "name": "a"}], "sampler[1].name", "no other part has"),
+        (
+            [{"use": "random", "name": "a"}, {"use": "defaults", "name": "a"}],
+            "sampler[1].name",
+            "Must differ from the names",
+        ),
         ([{"method": "sobol"}], "sampler[0].use", "Must name a sampler"),
         ([7], "sampler[0]", "Got int 7"),
         ({"use": "sequence", "samplers": [7]}, "sampler.samplers[0]", "Got int 7"),
@@ -159,14 +163,14 @@ def test_it_is_a_pure_function_of_the_history() -> None:
         ([[{"use": "random", "metod": 1}]], "sampler[0][0].metod", "no such option"),
     ],
 )
-def test_a_mistake_is_told_with_the_path_that_the_user_wrote(sampler: Any, path: str, message: str) -> None:
+def test_a_mistake_is_reported_at_the_path_that_the_user_wrote(sampler: Any, path: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         study(sampler)
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
     assert message in caught.value.mistakes[0].message
 
 
-def test_parts_object_beforehand_with_their_place() -> None:
+def test_mistakes_of_parts_are_reported_before_the_first_trial() -> None:
     found = study(["random", {"use": "random", "distributions": {"z": {"name": "norm"}}}])
     with pytest.raises(UsageError, match=r"^sampler\[1\]\.distributions\.z: "):
         found.run(lambda params: params["x"], trials=1)
@@ -191,7 +195,7 @@ use = "random"
 """
 
 
-def test_a_study_file_has_a_list_and_an_override_too(tmp_path: Path) -> None:
+def test_a_study_file_and_an_override_accept_a_list(tmp_path: Path) -> None:
     file = tmp_path / "demo.toml"
     file.write_text(STUDY, encoding="utf-8")
     found, _ = make_study(read_study_file(file), folder=tmp_path)
@@ -201,7 +205,7 @@ def test_a_study_file_has_a_list_and_an_override_too(tmp_path: Path) -> None:
     assert [found.ask().source for _ in range(2)] == ["random", "defaults"]
 
 
-def test_the_recorded_definition_makes_the_same_sampler_again() -> None:
+def test_the_recorded_definition_recreates_the_sampler() -> None:
     found = study([{"use": "defaults"}, {"use": "random", "block": 4, "trials": 2, "name": "r"}, "random"])
     described = found.plugins.describe(found.sampler)
     assert described["samplers"][1] == {
@@ -219,7 +223,7 @@ def test_the_versions_of_parts_are_recorded() -> None:
     assert {"hpt-sampler-compose", "hpt-sampler-random"} <= found.history.provenance["packages"].keys()
 
 
-def test_a_sequence_made_by_hand_takes_samplers_as_they_are() -> None:
+def test_a_sequence_constructed_directly_accepts_samplers() -> None:
     bare: Any = [UniformSampler()]
     made = SequenceSampler(samplers=bare)
     assert made.samplers == [Part(sampler=UniformSampler())]

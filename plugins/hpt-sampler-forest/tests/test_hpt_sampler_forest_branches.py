@@ -1,4 +1,4 @@
-"""No branch is forgotten: shares by hand, and what the sampler makes of them."""
+"""Every branch is guaranteed a share of the trials, and the sampler suggests in the branch that is due."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def trials(**counts: int) -> list[Any]:
     ("counts", "expected"),
     [
         ({"a": 3, "b": 1, "c": 2, "d": 2}, "b"),  # 8 trials: 1.5 sqrt(8) / 4 = 1.06 are due
-        ({"a": 2, "b": 1, "c": 1, "d": 1}, None),  # 5: every other trial only
+        ({"a": 2, "b": 1, "c": 1, "d": 1}, None),  # 5: no branch is forced after an odd number
         ({"a": 3, "b": 1, "c": 1, "d": 1}, None),  # 6: 0.92
         ({"a": 24, "b": 2, "c": 2, "d": 2}, "b"),  # 30: 2.05
         ({"a": 5, "b": 3}, "c"),  # never tried
     ],
 )
-def test_what_is_due_by_hand(counts: dict[str, int], expected: str | None) -> None:
+def test_the_branch_that_is_due_equals_a_worked_example(counts: dict[str, int], expected: str | None) -> None:
     found = neglected(make_history(SPACE, trials(**counts)))
     assert found == (None if expected is None else ("m", expected))
 
@@ -62,8 +62,9 @@ def test_the_forest_suggests_in_the_branch_that_is_due() -> None:
 
 
 @pytest.mark.parametrize("other", [Int(0, 40, when={"m": "b"}), Float(0, 40, when={"m": "b"})])
-def test_a_branch_that_is_used_up_is_left_alone(other: Any) -> None:
+def test_an_exhausted_branch_is_not_due(other: Any) -> None:
     study = Study({"m": Categorical("a", "b"), "k": other}, sampler=ForestSampler(trees=10, random=0.0), seed=0)
-    study.run(lambda params: float(params.get("k", 50)), trials=24)  # the one point of "a" is due, and cannot be had
+    # The only point of "a" is due, but was already tried.
+    study.run(lambda params: float(params.get("k", 50)), trials=24)
     late = [trial.params["k"] for trial in study.trials[12:]]
     assert np.median(late) < 15

@@ -1,4 +1,4 @@
-"""The model: log expected improvement against mpmath, mean and variance against the trees, the encoding by hand."""
+"""The surrogate: log expected improvement, mean and variance, encoding, and the training data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hpt_core import Categorical, Failure, Float, Int, Space
 from hpt_core.components import Pause, Stop
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
-from hpt_sampler_forest.model import Encoder, Forest, log_improvement
-from hpt_sampler_forest.observations import observe, squeeze
+from hpt_sampler_forest.model import Encoder, Forest, log_expected_improvement
+from hpt_sampler_forest.observations import half_rank, observe
 
 TREE = Space({"m": Categorical("a", "b"), "x": Float(0, 1, when={"m": "a"}), "n": Int(0, 3)})
 
@@ -25,26 +25,26 @@ TREE = Space({"m": Categorical("a", "b"), "x": Float(0, 1, when={"m": "a"}), "n"
     "u", [40.0, 30.0, 5.0, 1.0, 0.0, -0.999, -1.001, -5.0, -25.0, -49.9, -50.1, -100.0, -1e3, -1e5]
 )
 @pytest.mark.parametrize("sd", [1.0, 0.02])
-def test_log_improvement_against_mpmath(u: float, sd: float) -> None:
+def test_log_expected_improvement_equals_mpmath(u: float, sd: float) -> None:
     with mpmath.workdps(80):
         v = mpmath.mpf(u)
         phi = mpmath.exp(-v * v / 2) / mpmath.sqrt(2 * mpmath.pi)
         below = mpmath.erfc(-v / mpmath.sqrt(2)) / 2
         expected = float(mpmath.log(mpmath.mpf(sd)) + _log_h(v, phi, below))
-    found = log_improvement(u * sd, np.array([0.0]), np.array([sd**2]))[0]
+    found = log_expected_improvement(u * sd, np.array([0.0]), np.array([sd**2]))[0]
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def _log_h(v: mpmath.mpf, phi: mpmath.mpf, below: mpmath.mpf) -> mpmath.mpf:
     if v > -100:
         return mpmath.log(phi + v * below)
-    q = 1 / (v * v)  # 80 digits do not do for the sum; the series has many terms to spare here
+    q = 1 / (v * v)  # 80 digits do not suffice for the sum, while the series converges fast here
     return mpmath.log(phi) + mpmath.log(q * (1 - 3 * q + 15 * q**2 - 105 * q**3 + 945 * q**4))
 
 
-def test_log_improvement_is_the_mean_improvement() -> None:
+def test_log_expected_improvement_equals_simulation() -> None:
     drawn = np.random.default_rng(0).normal(0.3, 0.5, 400_000)
-    found = log_improvement(0.1, np.array([0.3]), np.array([0.25]))[0]
+    found = log_expected_improvement(0.1, np.array([0.3]), np.array([0.25]))[0]
     assert math.exp(found) == pytest.approx(np.maximum(0.1 - drawn, 0.0).mean(), rel=0.01)
 
 
@@ -60,7 +60,7 @@ def test_mean_and_variance_are_those_of_a_mixture_of_leaves() -> None:
     np.testing.assert_allclose(variance, each.var(axis=0) + inside.mean(axis=0), atol=1e-12)
 
 
-def test_encoding_by_hand() -> None:
+def test_the_encoding_equals_a_worked_example() -> None:
     encoder = Encoder.of(TREE)
     rows = encoder.encode(TREE.to_unit([{"m": "a", "x": 0.25, "n": 0}, {"m": "b", "n": 3}]))
     np.testing.assert_allclose(rows, [[1, 0, 0.25, 0.125], [0, 1, -1, 0.875]], atol=1e-9)
@@ -68,7 +68,7 @@ def test_encoding_by_hand() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(spaces(max_size=6), st.integers(0, 2**32 - 1))
-def test_different_configurations_have_different_codes(space: Space, seed: int) -> None:
+def test_different_configurations_have_different_encodings(space: Space, seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = {space.key(params): params for params in (space.sample(rng) for _ in range(12))}
     rows = Encoder.of(space).encode(space.to_unit(list(points.values())))
@@ -77,17 +77,17 @@ def test_different_configurations_have_different_codes(space: Space, seed: int) 
 
 
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=30))
-def test_squeezed_losses_keep_their_order(losses: list[float]) -> None:
+def test_half_rank_losses_keep_their_order(losses: list[float]) -> None:
     given_ = np.array(losses)
-    found = squeeze(given_)
+    found = half_rank(given_)
     order = np.argsort(given_, kind="stable")
     assert (np.diff(found[order]) >= -1e-12).all()
     assert found[np.argmin(given_)] == found.min()
 
 
 def test_one_diverged_trial_changes_little() -> None:
-    plain = squeeze(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 9.0]))
-    np.testing.assert_allclose(squeeze(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1e30])), plain)
+    plain = half_rank(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 9.0]))
+    np.testing.assert_allclose(half_rank(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1e30])), plain)
     assert plain.max() < 3
 
 
@@ -104,33 +104,33 @@ def test_failures_and_stopped_trials() -> None:
     assert seen.y[5] == pytest.approx(seen.y[:5].max() + 0.5 * np.ptp(seen.y[:5]))
 
 
-def test_what_breaks_a_constraint_is_worse_than_all_that_keep_it_in_order_of_violation() -> None:
+def test_infeasible_trials_are_worse_than_all_feasible_ones_in_order_of_violation() -> None:
     results = [(0.5, 10.0), (0.0, 50.0), (0.1, 11.0), (0.9, 9.0), (0.7, 10.0), (0.2, 11.0)]
     trials: list[Any] = [({"x": (i + 1) / 10}, {"value": loss, "ms": ms}) for i, (loss, ms) in enumerate(results)]
     history = make_history(
         {"x": Float(0, 1)}, [*trials, ({"x": 0.9}, Failure("error", "no"))], constraints={"ms": "<= 10"}
     )
     y = observe(history, np.random.default_rng(0)).y
-    np.testing.assert_array_equal(y[[0, 4, 3]], squeeze(np.array([0.5, 0.7, 0.9])))
+    np.testing.assert_array_equal(y[[0, 4, 3]], half_rank(np.array([0.5, 0.7, 0.9])))
     assert y[3] < y[2] == y[5] < y[1] < y[6]
 
 
-def test_where_nothing_keeps_the_constraints_only_the_violation_counts() -> None:
+def test_without_a_feasible_trial_only_the_violation_counts() -> None:
     trials = [({"x": (i + 1) / 10}, {"value": -ms, "ms": ms}) for i, ms in enumerate([40.0, 11.0, 90.0, 20.0])]
     y = observe(make_history({"x": Float(0, 1)}, trials, constraints={"ms": "<= 10"}), np.random.default_rng(0)).y
     assert np.argsort(y).tolist() == [1, 3, 0, 2]
 
 
 @pytest.mark.parametrize("outcome", [Stop("bad", value=5.0), Pause("later")])
-def test_what_was_ended_early_on_folds_counts_with_their_mean(outcome: Stop | Pause) -> None:
-    """Its last fold alone, 9, would make it the worst."""
+def test_trials_ended_early_on_folds_count_with_the_mean_of_their_folds(outcome: Stop | Pause) -> None:
+    """By its last fold alone, 9, it would be the worst."""
     trials = [({"x": (i + 1) / 10}, value) for i, value in enumerate([1.0, 2.0, 6.0, outcome])]
     history = make_history({"x": Float(0, 1)}, trials, reports={3: [1.0, 9.0]}, evidence="folds")
     y = observe(history, np.random.default_rng(0)).y
-    np.testing.assert_array_equal(y, squeeze(np.array([1.0, 2.0, 6.0, 5.0])))
+    np.testing.assert_array_equal(y, half_rank(np.array([1.0, 2.0, 6.0, 5.0])))
 
 
-def test_equal_results_of_several_objectives_count_alike() -> None:
+def test_ties_of_several_objectives_share_a_rank() -> None:
     results = [(1.0, 3.0), (0.0, 5.0), (1.0, 3.0), (2.0, 0.0), (1.0, 3.0)]
     trials = [({"x": (i + 1) / 10}, result) for i, result in enumerate(results)]
     history = make_history({"x": Float(0, 1)}, trials, directions=["minimize", "minimize"])

@@ -1,4 +1,4 @@
-"""The sampler: valid, new and reproducible on any space; learns; better than chance."""
+"""The sampler: valid, new and reproducible on any space; learns; beats random search."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_suggestions_are_valid_new_and_reproducible(space: Space, seed: int, n: 
         trials.append((first.params, Failure("error", "no") if generator.random() < 0.2 else generator.normal()))
 
 
-def test_it_goes_where_losses_are_low_and_shuns_what_crashed() -> None:
+def test_suggestions_concentrate_where_losses_are_low_and_avoid_crashes() -> None:
     space = Space({"x": Float(0, 1), "c": Categorical(*"abcdef")})
     rng = np.random.default_rng(0)
     trials: list[Any] = []
@@ -51,7 +51,7 @@ def test_it_goes_where_losses_are_low_and_shuns_what_crashed() -> None:
 
 
 @pytest.mark.parametrize(("choices", "count"), [(400, 400), (9000, 500)])
-def test_of_very_many_neighbours_some_are_looked_at(choices: int, count: int) -> None:
+def test_very_many_neighbours_are_subsampled(choices: int, count: int) -> None:
     space = Space({"word": Categorical(*range(choices)), "flag": Categorical("on", "off")})
     start = space.default()
     found = _exchanged(space, start, np.random.default_rng(0))
@@ -59,7 +59,7 @@ def test_of_very_many_neighbours_some_are_looked_at(choices: int, count: int) ->
     assert all(sum(one[name] != start[name] for name in start) == 1 for one in found)
 
 
-def test_a_small_space_is_searched_to_its_end() -> None:
+def test_a_small_space_is_exhausted() -> None:
     study = Study({"k": Int(0, 4), "c": Categorical("a", "b")}, sampler=ForestSampler(trees=5), seed=1)
     study.run(lambda params: float(params["k"]))
     assert len(study.trials) == 10
@@ -72,7 +72,7 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
         ForestSampler(**options)
 
 
-def test_it_beats_chance() -> None:
+def test_it_beats_random_search() -> None:
     space = Space({**{f"c{i}": Categorical(*"abcd") for i in range(4)}, "k": Int(0, 20), "v": Float(0, 1)})
 
     def function(params: Params) -> float:

@@ -27,14 +27,14 @@ def test_on_huge_ranges_it_stays_inside_and_never_repeats(size: int, seed: int, 
     assert images == [Permutation(size, seed)[i] for i in indices]
 
 
-def test_what_lies_outside_is_refused() -> None:
+def test_an_index_out_of_range_raises() -> None:
     for index in (-1, 10):
         with pytest.raises(IndexError, match=r"range\(10\)"):
             _ = Permutation(10, 0)[index]
 
 
 @pytest.mark.parametrize("size", [5, 6, 9, 16])
-def test_over_seeds_every_place_is_as_likely(size: int) -> None:
+def test_over_seeds_all_images_are_equally_likely(size: int) -> None:
     counts = np.zeros((size, size))
     seeds = 1500
     for seed in range(seeds):

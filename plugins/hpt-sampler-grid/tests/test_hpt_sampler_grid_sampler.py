@@ -47,7 +47,7 @@ OPTIMIZER = Space(
 
 
 def brute_force(values: Mapping[str, list[Any]], when: Mapping[str, Mapping[str, list[Any]]]) -> list[Params]:
-    """All combinations with what is inactive left out, parents before children, each once."""
+    """All distinct combinations of active parameters, parents before children."""
     found: list[Params] = []
     for combination in itertools.product(*values.values()):
         params: Params = {}
@@ -110,7 +110,7 @@ def test_a_conditional_grid_is_the_active_combinations_each_once(order: Order) -
     assert found == expected
 
 
-def test_without_conditions_the_order_is_that_of_itertools() -> None:
+def test_without_conditions_the_order_equals_itertools_product() -> None:
     space = Space({"a": Categorical("x", "y"), "b": Int(1, 3), "c": Float(0, 1)})
     expected = [
         dict(zip("abc", combination, strict=True))
@@ -125,7 +125,7 @@ def test_points_by_name_thin_out_finite_parameters_too() -> None:
     assert found == [{"a": a, "b": b, "c": c} for a, b, c in itertools.product([0, 50, 100], [0.0, 1.0], [1, 2, 3])]
 
 
-def test_shuffled_is_the_seeds_permutation_of_the_same_grid() -> None:
+def test_shuffled_is_a_seeded_permutation_of_the_same_grid() -> None:
     space = Space({"a": Int(0, 99)})
     one, same, other = (run_all(GridSampler(order="shuffled"), make_history(space, seed=s)) for s in (1, 1, 2))
     assert one == same != other
@@ -176,10 +176,10 @@ def act(history: History, action: str, n: int) -> None:
 
 @settings(max_examples=150)
 @given(actions, st.sampled_from(ORDERS), st.integers(0, 3))
-def test_the_next_point_is_the_first_free_one_whatever_went_before(
+def test_the_next_point_is_the_first_untried_one_after_any_history(
     done: list[tuple[str, int]], order: Order, seed: int
 ) -> None:
-    """Oracle: a look at the whole grid, which also proves that the cursor changes no answer."""
+    """Compared with a scan of the whole grid, so the cursor does not change the result."""
     history, sampler = make_history(SMALL, seed=seed), GridSampler(points=2, order=order)
     in_order = (
         ALL if order == "lexicographic" else run_all(GridSampler(points=2, order=order), make_history(SMALL, seed=seed))
@@ -205,7 +205,7 @@ def test_the_next_point_is_the_first_free_one_whatever_went_before(
     assert len({SMALL.key(p) for p in rest}) == len(rest)
 
 
-def test_one_sampler_serves_two_studies_in_turn() -> None:
+def test_one_sampler_can_alternate_between_two_studies() -> None:
     sampler, histories = GridSampler(points=2), [make_history(SMALL), make_history(SMALL)]
     for expected in ALL:
         for history in histories:
@@ -213,14 +213,14 @@ def test_one_sampler_serves_two_studies_in_turn() -> None:
             start(history, expected)
 
 
-def test_the_view_of_a_reproducible_study_gives_the_same() -> None:
+def test_a_reproducible_study_gives_the_same_points() -> None:
     sampler, history = GridSampler(points=2), make_history(SMALL)
     for expected in ALL:
         assert sampler.suggest(history.as_seen_by(history.next_number, 4), RNG) == expected
         start(history, expected)
 
 
-def test_a_sampler_that_was_used_travels_light() -> None:
+def test_a_used_sampler_is_pickled_without_its_cache() -> None:
     sampler, history = GridSampler(points=2), make_history(SMALL)
     for expected in ALL[:3]:
         start(history, sampler.suggest(history, RNG))
@@ -231,7 +231,7 @@ def test_a_sampler_that_was_used_travels_light() -> None:
     assert pickle.loads(sent).suggest(history, RNG) == ALL[3]
 
 
-def test_a_suggestion_does_not_look_at_all_trials_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suggestion_does_not_scan_all_trials_again(monkeypatch: pytest.MonkeyPatch) -> None:
     history, sampler = make_history(Space({"a": Int(0, 10**6)})), GridSampler()
     count, original = 0, Space.key
 
@@ -250,13 +250,13 @@ def test_a_suggestion_does_not_look_at_all_trials_again(monkeypatch: pytest.Monk
     ("points", "message"),
     [({"q": 3}, "sampler.points.q"), ({"c": 0}, "points.c"), (10**9, "sampler.points")],
 )
-def test_points_that_do_not_fit_the_space_are_told_beforehand(points: Any, message: str) -> None:
+def test_points_that_do_not_fit_the_space_are_rejected_before_the_first_trial(points: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         GridSampler(points=points).check(SMALL, ["value"])
     GridSampler(points={"c": 7}).check(SMALL, ["value"])
 
 
 @pytest.mark.parametrize(("option", "value"), [("points", 0), ("points", -3)])
-def test_bad_options_are_refused(option: str, value: Any) -> None:
+def test_bad_options_are_rejected(option: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"`{option}` option"):
         GridSampler(**{option: value})

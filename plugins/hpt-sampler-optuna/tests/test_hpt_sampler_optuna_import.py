@@ -1,4 +1,4 @@
-"""hpt import, on real searches: storages of Optuna, the cv_results_ of scikit-learn; and what is refused."""
+"""hpt import on real searches: Optuna storages, cv_results_ of scikit-learn, and rejected input."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from hpt_core import Categorical, Constant, Float, History, Int, Space, Study, U
 from hpt_core.cli.group import hpt
 from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
-from hpt_sampler_optuna.found import conditions
+from hpt_sampler_optuna.imported import conditions
 
-# Optuna leaves its connections open, which Python tells of from 3.13 on when it collects them: `_place` does.
+# Optuna leaves its connections open; from 3.13 on Python warns of them when they are collected, as in `_place`.
 pytestmark = pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
 
 
@@ -84,7 +84,7 @@ def searched(storage: Any, name: str = "demo") -> optuna.Study:
     study.optimize(objective, n_trials=15, catch=(ValueError,))
     study.enqueue_trial({"model": "tree", "x": 0.5, "depth": 3})
     running = study.ask({"unused": optuna.distributions.FloatDistribution(0, 1)})
-    assert running.number == 15  # Optuna takes the enqueued one; the next line has it waiting again
+    assert running.number == 15  # Optuna starts the enqueued trial; the next line enqueues it again
     study.enqueue_trial({"model": "tree", "x": 0.25, "depth": 4})
     return study
 
@@ -104,7 +104,7 @@ def compare(study: optuna.Study, history: History) -> None:
 
 
 @pytest.mark.parametrize("form", ["url", "file", "journal"])
-def test_a_study_of_optuna_is_read_as_it_is(form: str) -> None:
+def test_an_optuna_study_is_imported_completely(form: str) -> None:
     storage: Any = "sqlite:///optuna.db"
     if form == "journal":
         backend = optuna.storages.journal.JournalFileBackend("optuna.log")
@@ -134,7 +134,7 @@ def test_a_study_of_optuna_is_read_as_it_is(form: str) -> None:
     assert set((depth.when or {})["model"]) == {"forest", "tree"}
 
 
-def test_an_imported_study_goes_on_and_can_be_audited() -> None:
+def test_an_imported_study_continues_and_can_be_audited() -> None:
     searched("sqlite:///optuna.db")
     run("optuna.db", "--study", "mine")
     space = imported("mine").space
@@ -155,8 +155,8 @@ def test_several_objectives_and_several_studies() -> None:
     study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.suggest_int("n", 1, 3)), n_trials=4)
     optuna.create_study(storage="sqlite:///optuna.db", study_name="empty")
     assert "Cannot read" in run("optuna.db", code=2)
-    assert "no trials that would tell its space" in run("optuna.db", "--from", "empty", code=2)
-    assert "Cannot read a study of Optuna" in run("optuna.db", "--from", "other", code=2)
+    assert "no trials to infer its space from" in run("optuna.db", "--from", "empty", code=2)
+    assert "Cannot read an Optuna study" in run("optuna.db", "--from", "other", code=2)
     run("optuna.db", "--from", "two", "--store", "own.db")
     history = imported("two", "own.db")
     assert dict(history.definition["objectives"]) == {"loss": "minimize", "speed": "maximize"}
@@ -164,7 +164,7 @@ def test_several_objectives_and_several_studies() -> None:
     assert found == [tuple(theirs.values) for theirs in study.trials]
 
 
-def test_what_is_no_storage_of_optuna_is_refused_and_left_alone() -> None:
+def test_a_file_that_is_not_an_optuna_storage_is_rejected_and_unchanged() -> None:
     Study({"x": Float(0, 1)}, store="own.db", seed=0).add_trial({"x": 0.5}, 1.0)
     with closing(sqlite3.connect("other.db")) as connection:
         connection.execute("CREATE TABLE studies (name)")
@@ -172,26 +172,26 @@ def test_what_is_no_storage_of_optuna_is_refused_and_left_alone() -> None:
     for name in ("own.db", "other.db", "text.toml"):
         before = Path(name).read_bytes()
         for source in (name, f"sqlite:///{name}"):
-            assert f"Cannot read a study of Optuna in {name}: " in run(source, code=2)
+            assert f"Cannot read an Optuna study in {name}: " in run(source, code=2)
         assert Path(name).read_bytes() == before
 
 
-def test_only_hpt_talks_while_it_imports() -> None:
+def test_optunas_log_messages_are_silenced() -> None:
     searched("sqlite:///optuna.db")
     command = [sys.executable, "-m", "hpt_core.cli", "import", "optuna.db"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "study_name" not in done.stdout + done.stderr
 
 
-def test_importing_twice_is_refused() -> None:
+def test_importing_twice_is_rejected() -> None:
     searched("sqlite:///optuna.db")
     run("optuna.db")
-    assert "has trials already" in run("optuna.db", code=2)
+    assert "already has trials" in run("optuna.db", code=2)
     assert len(imported("demo").trials) == 16
 
 
 @pytest.mark.parametrize("name", ["absent.db", "sqlite:///absent.db", "absent.log", "absent.csv"])
-def test_what_is_not_there_is_not_made(name: str) -> None:
+def test_a_missing_file_is_not_created(name: str) -> None:
     run(name, code=2)
     assert list(Path.cwd().iterdir()) == []
 
@@ -242,7 +242,7 @@ def test_conditions_none_failed_fits_and_several_metrics() -> None:
     ]
     table.loc[1, "mean_test_accuracy"] = float("nan")
     table.to_csv("cv.csv", index=False)
-    assert "name one by --metric: accuracy, f1_macro" in run("cv.csv", code=2)
+    assert "choose one with --metric: accuracy, f1_macro" in run("cv.csv", code=2)
     run("cv.csv", "--metric", "accuracy")
     history = imported("cv")
     names = ["SVC", "RandomForestClassifier"]
@@ -277,7 +277,7 @@ def test_json_in_both_shapes_and_a_csv_without_readable_params() -> None:
         assert [trial.value for trial in history.trials] == [0.5, None]
 
 
-def test_a_table_never_becomes_code() -> None:
+def test_a_table_is_never_executed() -> None:
     evil = "__import__('pathlib').Path('made').touch()"
     Path("evil.csv").write_text(f'params,param_a,mean_test_score\n"{evil}",1,0.5\n"{evil}",2,0.6\n')
     run("evil.csv")
@@ -288,18 +288,18 @@ def test_a_table_never_becomes_code() -> None:
 def test_a_given_space_leaves_out_what_does_not_fit() -> None:
     Path("rows.json").write_text(json.dumps([{"params": {"a": i}, "mean_test_score": i} for i in range(4)]))
     Path("study.toml").write_text("[space]\na = { low = 1, high = 2 }\n")
-    assert "Left out: The point of row 3 does not lie in the space" in run("rows.json", "--space", "study.toml")
+    assert "Left out: The point of row 3 is outside the space" in run("rows.json", "--space", "study.toml")
     assert [trial.params for trial in imported("rows").trials] == [{"a": 1}, {"a": 2}]
     Path("no.toml").write_text("[spice]\n")
     assert "has no [space]" in run("rows.json", "--space", "no.toml", code=2)
     Path("bad.toml").write_text("[space\n")
-    assert "no valid TOML" in run("rows.json", "--space", "bad.toml", code=2)
+    assert "is not valid TOML" in run("rows.json", "--space", "bad.toml", code=2)
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "params,mean_test_score\n"])
-def test_what_is_no_table_is_refused(text: str) -> None:
+def test_a_file_that_is_not_a_table_is_rejected(text: str) -> None:
     Path("t.csv").write_text(text)
-    assert "is no table of cv_results_" in run("t.csv", code=2)
+    assert "is not a table of cv_results_" in run("t.csv", code=2)
     Path("t.json").write_text("{")
     assert "Cannot read" in run("t.json", code=2)
 
@@ -307,11 +307,11 @@ def test_what_is_no_table_is_refused(text: str) -> None:
 # --- conditions ---------------------------------------------------------------------------------------------
 
 
-def test_conditions_follow_from_who_is_there() -> None:
+def test_conditions_are_inferred_from_missing_parameters() -> None:
     rows = [{"m": "a", "p": 1}, {"m": "b", "q": 2}, {"m": "c", "q": 3, "r": 1}, {"m": "a", "p": 2}]
     assert conditions(rows, ["m"]) == {"p": {"m": ["a"]}, "q": {"m": ["b", "c"]}, "r": {"m": ["c"]}}
 
 
-def test_conditions_that_no_parameter_explains_are_refused() -> None:
+def test_conditions_that_no_parameter_explains_are_rejected() -> None:
     with pytest.raises(UsageError, match="when 'p' is active"):
         conditions([{"m": "a", "p": 1}, {"m": "a"}], ["m"])

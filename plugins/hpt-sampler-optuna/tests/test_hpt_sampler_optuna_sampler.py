@@ -1,4 +1,4 @@
-"""Optuna's samplers in hpt: the same suggestions as Optuna itself, purity, conditions, states, notes, refusals."""
+"""Optuna's samplers in hpt: the same suggestions as in Optuna, purity, conditions, states, stored data, errors."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 @every_sampler
-def test_it_suggests_what_optuna_would_with_the_same_seeds(name: str, options: dict[str, Any]) -> None:
+def test_suggestions_equal_optunas_with_the_same_seeds(name: str, options: dict[str, Any]) -> None:
     found = go_on(study({"use": "optuna", "sampler": name, "options": options}, duplicates="allow"), 20)
     plain = optuna.create_study()
     for number in range(20):
@@ -114,7 +114,7 @@ def test_it_suggests_what_optuna_would_with_the_same_seeds(name: str, options: d
 
 
 @every_sampler
-def test_what_was_built_before_does_not_change_the_answer(name: str, options: dict[str, Any]) -> None:
+def test_the_cache_does_not_change_the_suggestion(name: str, options: dict[str, Any]) -> None:
     spec = OptunaSampler(sampler=name, options=options)
     kept = go_on(study(spec, CONDITIONAL), 16)
     fresh = study(spec, CONDITIONAL)
@@ -135,7 +135,7 @@ def test_a_study_can_be_audited(name: str, options: dict[str, Any]) -> None:
 
 @every_sampler
 def test_pending_results_in_any_order_given_and_failed_trials(name: str, options: dict[str, Any]) -> None:
-    """As parallel workers would: what is built on the way must be what is built from scratch."""
+    """As with parallel workers: the continued replica must equal one built from scratch."""
     spec = OptunaSampler(sampler=name, options=options)
     found = study(spec, duplicates="allow")
     found.enqueue({"x": 0.5, "lr": 0.1, "k": 2, "c": "b"})
@@ -155,7 +155,7 @@ def test_pending_results_in_any_order_given_and_failed_trials(name: str, options
 def study_of_optuna(found: Study, sampler: Any) -> optuna.Study:
     made = OptunaSampler(sampler=sampler)
     made.suggest(found.history, default_rng(0))
-    inner: optuna.Study = made._rebuilt._study
+    inner: optuna.Study = made._replica._study
     return inner
 
 
@@ -181,7 +181,7 @@ def test_optuna_sees_every_state() -> None:
     assert seen.trials[1].intermediate_values == {2: 1.5, 4: 2.5}
 
 
-def test_folds_are_no_curve_and_several_objectives_cannot_be_pruned() -> None:
+def test_folds_are_not_reported_and_several_objectives_are_not_pruned() -> None:
     folds = Study(SPACE, sampler="random", seed=0, evaluator={"use": "function", "call": max, "evidence": "folds"})
     trial = folds.add_trial({"x": 0.25, "lr": 0.1, "k": 1, "c": "b"})
     folds.report(trial, 1, 1.0)
@@ -227,7 +227,7 @@ def test_constraints_reach_the_sampler() -> None:
     assert seen == points(found)[:4]
 
 
-def test_ordinals_lists_and_steps_are_numbered_and_come_back() -> None:
+def test_ordinals_lists_and_steps_are_indexed_and_round_trip() -> None:
     known = axes(CONDITIONAL)
     assert list(known) == ["model", "C", "depth", "size", "hidden", "step"]
     for name, axis in known.items():
@@ -249,7 +249,7 @@ def test_grid_and_brute_force_end_the_study() -> None:
     found = study(grid, Space({"x": Float(0, 1), "k": Int(1, 9)}))
     found.run(value_of, trials=20)
     assert sorted((p["k"], p["x"]) for p in points(found)) == [(1, 0.25), (1, 0.5), (2, 0.25), (2, 0.5)]
-    assert "the sampler of Optuna has ended the search" in found.stop_reason
+    assert "the Optuna sampler has stopped the search" in found.stop_reason
     brute = study(
         {"use": "optuna", "sampler": "BruteForceSampler"}, Space({"k": Int(1, 4), "c": Categorical("a", "b")})
     )
@@ -259,14 +259,14 @@ def test_grid_and_brute_force_end_the_study() -> None:
 
 
 def test_a_replaced_suggestion_is_what_optuna_sees() -> None:
-    fixed = OptunaSampler(sampler="RandomSampler", options={"seed": 4})  # the same point again and again
+    fixed = OptunaSampler(sampler="RandomSampler", options={"seed": 4})  # always suggests the same point
     found = go_on(study(fixed), 3)
     assert [trial.source for trial in found.trials] == ["sampler", "fill", "fill"]
     assert [t.params for t in study_of_optuna(found, "RandomSampler").trials[:3]] == points(found)
 
 
 class Pickling(optuna.samplers.RandomSampler):
-    """Keeps a pickle with each trial, and counts the notes it finds."""
+    """Stores a pickle with each trial, and counts the earlier ones."""
 
     def sample_relative(self, study: optuna.Study, trial: Any, search_space: Any) -> dict[str, Any]:
         notes = [t.system_attrs["state"] for t in study.get_trials(deepcopy=False) if "state" in t.system_attrs]
@@ -277,7 +277,7 @@ class Pickling(optuna.samplers.RandomSampler):
         return {"k": optuna.distributions.IntDistribution(1, 9)}
 
 
-def test_pickles_are_not_stored_but_can_be_made_again() -> None:
+def test_pickles_are_not_stored_but_can_be_recreated() -> None:
     with pytest.raises(PluginError, match="replay = true"):
         study(OptunaSampler(sampler=Pickling)).ask()
     found = study(OptunaSampler(sampler=Pickling, replay=True))
@@ -294,17 +294,17 @@ def test_pickles_are_not_stored_but_can_be_made_again() -> None:
     [
         ({"sampler": "TPESampeler"}, "Did you mean 'TPESampler'"),
         ({"sampler": "no.such.module:Sampler"}, "sampler.sampler: Cannot import"),
-        ({"sampler": "RandomSampler", "options": {"sed": 1}}, "sampler.options: RandomSampler does not take them"),
-        ({"sampler": optuna.samplers.RandomSampler(seed=1)}, "so that each trial has its own"),
-        ({"sampler": lambda seed: 3}, "no sampler of Optuna: 3"),
+        ({"sampler": "RandomSampler", "options": {"sed": 1}}, "sampler.options: RandomSampler does not accept them"),
+        ({"sampler": optuna.samplers.RandomSampler(seed=1)}, "as each trial needs a new one"),
+        ({"sampler": lambda seed: 3}, "must create an Optuna sampler. Got 3"),
     ],
 )
-def test_a_wrong_sampler_is_told_before_the_first_trial(options: dict[str, Any], message: str) -> None:
+def test_a_wrong_sampler_is_reported_before_the_first_trial(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         study({"use": "optuna", **options}).run(value_of, trials=1)
 
 
-def test_one_sampler_may_serve_two_studies() -> None:
+def test_one_sampler_can_be_used_by_two_studies() -> None:
     sampler = OptunaSampler(sampler="QMCSampler", options={"warn_independent_sampling": False})
     one, other = study(sampler), study(sampler, seed=5)
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""hpt's samplers in Optuna: Optuna's own test kit, the same trials as a study of hpt, conditions, states, processes."""
+"""hpt's samplers in Optuna: Optuna's own test kit, the same trials as an hpt study, conditions, states, processes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def points(study: optuna.Study) -> list[Params]:
 @pytest.mark.parametrize(
     "sampler", ["bayes", [{"use": "defaults"}, {"use": "random", "method": "sobol", "trials": 5}, {"use": "random"}]]
 )
-def test_the_trials_are_those_of_a_study_of_hpt(sampler: Any) -> None:
+def test_the_trials_equal_those_of_an_hpt_study(sampler: Any) -> None:
     study = optuna.create_study(sampler=HptSampler(sampler, space=SPACE, seed=3))
     study.optimize(objective, n_trials=12)
     own = Study(SPACE, sampler=sampler, seed=3)
@@ -72,7 +72,7 @@ def test_the_trials_are_those_of_a_study_of_hpt(sampler: Any) -> None:
     assert points(study) == [trial.params for trial in own.trials]
 
 
-def test_a_study_that_goes_on_goes_on_as_it_would_have() -> None:
+def test_a_resumed_study_equals_an_uninterrupted_one() -> None:
     straight = optuna.create_study(sampler=HptSampler("bayes", space=SPACE, seed=1))
     straight.optimize(objective, n_trials=10)
     halves = optuna.create_study(sampler=HptSampler("bayes", space=SPACE, seed=1))
@@ -125,13 +125,13 @@ def test_every_state_reaches_the_sampler() -> None:
     ]
 
 
-def test_trials_that_run_at_once_have_points_of_their_own() -> None:
+def test_concurrent_trials_have_different_points() -> None:
     study = optuna.create_study(sampler=HptSampler("random", space={"k": Int(1, 12)}, seed=0))
     study.optimize(lambda trial: trial.suggest_int("k", 1, 12), n_trials=12, n_jobs=3)
     assert sorted(trial.params["k"] for trial in study.trials) == list(range(1, 13))
 
 
-def test_a_space_that_is_used_up_is_no_error() -> None:
+def test_an_exhausted_space_does_not_raise() -> None:
     study = optuna.create_study(sampler=HptSampler("grid", space={"k": Int(1, 3)}, seed=0))
     study.optimize(lambda trial: trial.suggest_int("k", 1, 3), n_trials=6)
     assert sorted(trial.params["k"] for trial in study.trials[:3]) == [1, 2, 3]
@@ -157,13 +157,13 @@ def test_points_outside_the_space_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"), [(("no",), "no sampler 'no'"), (({"use": "grid", "n": 1},), "such option")]
 )
-def test_a_wrong_sampler_is_refused_at_once(arguments: Any, message: str) -> None:
+def test_a_wrong_sampler_is_rejected_at_once(arguments: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         HptSampler(*arguments)
 
 
-def test_what_was_built_before_does_not_change_the_answer() -> None:
-    """Trials that end in another order than they began, and one that is added by hand."""
+def test_the_cache_does_not_change_the_suggestion() -> None:
+    """Trials that end in another order than they began, and one that is added manually."""
 
     def go(*, fresh: bool) -> list[Params]:
         study = optuna.create_study(sampler=HptSampler("bayes", space={"x": Float(0, 1), "k": Int(1, 9)}, seed=2))
@@ -187,7 +187,7 @@ def test_what_was_built_before_does_not_change_the_answer() -> None:
     assert go(fresh=False) == go(fresh=True)
 
 
-def test_one_sampler_may_serve_two_studies() -> None:
+def test_one_sampler_can_be_used_by_two_studies() -> None:
     sampler = HptSampler("random", space={"k": Int(1, 5)}, seed=0)
     studies = [optuna.create_study(sampler=sampler) for _ in range(2)]
     for _ in range(5):

@@ -32,7 +32,7 @@ nonsense = object()
 
 
 class Mine(stats.rv_continuous):
-    """The user's own distribution, which no name in scipy.stats stands for."""
+    """A custom distribution that is not part of scipy.stats."""
 
     def _pdf(self, x: Any, *args: Any) -> Any:
         return 2 * x
@@ -58,7 +58,7 @@ CONTINUOUS = [
 
 @pytest.mark.parametrize("distribution", CONTINUOUS, ids=lambda d: d.dist.name)
 @pytest.mark.parametrize("log", [False, True])
-def test_a_continuous_distribution_is_drawn_from(distribution: Any, log: bool) -> None:
+def test_draws_follow_a_continuous_distribution(distribution: Any, log: bool) -> None:
     assert kstest(draw(Float(1e-3, 1e3, log=log), distribution), distribution.cdf).pvalue > 1e-3
 
 
@@ -66,10 +66,10 @@ def test_a_continuous_distribution_is_drawn_from(distribution: Any, log: bool) -
     "distribution", [stats.randint(2, 9), stats.binom(9, 0.3), stats.zipfian(1.2, 9)], ids=lambda d: d.dist.name
 )
 @pytest.mark.parametrize("parameter", [Int(0, 20), Float(0, 20), Float(0, 20, step=0.5)], ids=str)
-def test_a_discrete_distribution_is_drawn_from(distribution: Any, parameter: Any) -> None:
+def test_draws_follow_a_discrete_distribution(distribution: Any, parameter: Any) -> None:
     values, counts = np.unique(draw(parameter, distribution), return_counts=True)
     expected = distribution.pmf(values) * 2000
-    assert expected.sum() > 1999 - 5  # what is missing is too rare to be seen
+    assert expected.sum() > 1999 - 5  # the remaining values are too rare to be drawn
     few = expected < 5
     observed = np.append(counts[~few], counts[few].sum() + 1e-9)
     wanted = np.append(expected[~few], 2000 - expected[~few].sum() + 1e-9)
@@ -84,7 +84,7 @@ def test_a_continuous_distribution_of_an_int_is_rounded_to_the_nearest_step() ->
 
 
 @pytest.mark.parametrize("parameter", [Categorical("a", "b", "c"), Ordinal("a", "b", "c")], ids=str)
-def test_weights_are_frequencies(parameter: Any) -> None:
+def test_draws_follow_the_weights(parameter: Any) -> None:
     found = draw(parameter, {"weights": [6, 0, 2]})
     assert chisquare([found.count("a"), found.count("c")], [1500, 500]).pvalue > 1e-3
     assert "b" not in found
@@ -108,7 +108,7 @@ def test_the_others_stay_uniform_and_conditions_hold() -> None:
     assert kstest([p["C"] for p in found if "C" in p], "uniform").pvalue > 1e-3
 
 
-def test_a_sequence_is_bent_by_the_distribution() -> None:
+def test_a_sequence_is_transformed_by_the_distribution() -> None:
     space = Space({"x": Float(1e-3, 1e3), "y": Float(0, 1)})
     sampler = RandomSampler(method="sobol", distributions={"x": stats.loguniform(1e-3, 1e3)})
     history = make_history(space, seed=4)
@@ -119,7 +119,7 @@ def test_a_sequence_is_bent_by_the_distribution() -> None:
     assert first.params["y"] == pytest.approx(v, abs=2**-40)
 
 
-def test_a_distribution_of_ones_own_goes_by_its_import_path() -> None:
+def test_a_custom_distribution_is_given_by_its_import_path() -> None:
     found = draw(Float(0, 1), f"{__name__}:triangle")
     assert kstest(found, np.square).pvalue > 1e-3
 
@@ -138,7 +138,7 @@ def test_a_distribution_of_ones_own_goes_by_its_import_path() -> None:
         ("module:name", "module:name"),
     ],
 )
-def test_a_distribution_becomes_a_table_that_means_the_same(given: Any, recorded: Any) -> None:
+def test_a_distribution_is_recorded_as_an_equivalent_table(given: Any, recorded: Any) -> None:
     once = RandomSampler(distributions={"x": given}).distributions
     assert once == {"x": recorded}
     assert json.loads(json.dumps(once)) == once
@@ -158,7 +158,7 @@ def test_the_table_draws_the_same_as_the_object(distribution: Any) -> None:
         (stats.norm, "Must be a frozen distribution"),
         (Triangle(), "import path"),
         (Mine(a=0, b=1, name="mine")(), "no distribution 'mine'"),
-        (Mine(a=0, b=1, name="norm")(), "not scipy's own"),
+        (Mine(a=0, b=1, name="norm")(), "is not a distribution of scipy.stats: give its import path"),
         (stats.uniform(loc=np.array([1, 2])), "must be numbers"),
         ({"name": "norm", "args": 3}, "`args` must be a list"),
         ({"name": "norm", "args": ["a"]}, "must be numbers"),
@@ -168,7 +168,7 @@ def test_the_table_draws_the_same_as_the_object(distribution: Any) -> None:
         ({"weights": "ab"}, "not all 0"),
     ],
 )
-def test_what_is_no_distribution_is_refused_at_once(given: Any, message: str) -> None:
+def test_an_invalid_distribution_is_rejected_at_once(given: Any, message: str) -> None:
     with pytest.raises(UsageError, match=f"distributions.x: .*{message}"):
         RandomSampler(distributions={"x": given})
 
@@ -176,22 +176,22 @@ def test_what_is_no_distribution_is_refused_at_once(given: Any, message: str) ->
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("y", {"name": "norm"}, r"can give -inf, which lies outside its bounds \[0, 1\]"),
-        ("y", {"name": "uniform", "args": [0, 2]}, r"can give 2, which lies outside its bounds \[0, 1\]"),
+        ("y", {"name": "norm"}, r"can draw -inf, which is outside its bounds \[0, 1\]"),
+        ("y", {"name": "uniform", "args": [0, 2]}, r"can draw 2, which is outside its bounds \[0, 1\]"),
         ("y", {"name": "unifrom"}, "no distribution 'unifrom'. Did you mean 'uniform'"),
         ("y", {"name": "test"}, "no distribution 'test'"),
-        ("y", {"name": "beta", "args": [1]}, "does not take these arguments"),
-        ("y", {"name": "beta", "args": [-1, 2]}, "does not take these arguments"),
-        ("y", {"name": "uniform", "hight": 2}, "does not take these arguments"),
+        ("y", {"name": "beta", "args": [1]}, "does not accept these arguments"),
+        ("y", {"name": "beta", "args": [-1, 2]}, "does not accept these arguments"),
+        ("y", {"name": "uniform", "hight": 2}, "does not accept these arguments"),
         ("y", {"weights": [1, 2]}, "infinitely many"),
         ("kind", {"weights": [1, 2, 3]}, "3 weights, but 'kind' has 2 values"),
-        ("kind", {"name": "randint", "args": [0, 2]}, "'kind' is no number"),
-        ("knid", {"weights": [1, 2]}, "no parameter of the space. Did you mean 'kind'"),
+        ("kind", {"name": "randint", "args": [0, 2]}, "'kind' is not a number"),
+        ("knid", {"weights": [1, 2]}, "The space has no parameter 'knid'. Did you mean 'kind'"),
         ("y", "no_such_module_here:x", "no_such_module_here"),
         ("y", "json:dumps", "must have the methods ppf and support"),
     ],
 )
-def test_what_does_not_fit_the_space_is_refused(name: str, given: Any, message: str) -> None:
+def test_a_distribution_that_does_not_fit_the_space_is_rejected(name: str, given: Any, message: str) -> None:
     space = Space({"y": Float(0, 1), "kind": Categorical("a", "b")})
     sampler = RandomSampler(distributions={name: given})
     for use in (
@@ -200,12 +200,12 @@ def test_what_does_not_fit_the_space_is_refused(name: str, given: Any, message: 
     ):
         with pytest.raises(UsageError, match=message):
             use()
-    with pytest.raises(UsageError, match=f"^sampler.distributions.{name}: "):  # where it is in a study file
+    with pytest.raises(UsageError, match=f"^sampler.distributions.{name}: "):  # its key path in a study file
         sampler.check(space, ["value"])
 
 
 @pytest.mark.parametrize("u", [0.0, 1.0, 1e-300, 1 - 2**-53])
-def test_the_ends_of_a_distribution_stay_inside(u: float) -> None:
+def test_extreme_quantiles_stay_within_the_bounds(u: float) -> None:
     space = Space({"x": Float(1e-3, 1e3, log=True), "i": Int(2, 8), "c": Categorical(1, 2, 3)})
     given = {"x": stats.loguniform(1e-3, 1e3), "i": stats.randint(2, 9), "c": {"weights": [1, 1, 0]}}
     found = quantiles(RandomSampler(distributions=given).distributions, space)

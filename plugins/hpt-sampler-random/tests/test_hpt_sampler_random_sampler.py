@@ -48,7 +48,7 @@ def give(history: History, params: Params) -> None:
 
 
 @given(st.integers(0, 2**32))
-def test_uniform_is_the_spaces_own_sample(seed: int) -> None:
+def test_uniform_equals_space_sample(seed: int) -> None:
     history = make_history(MIXED)
     assert RandomSampler().suggest(history, default_rng(seed)) == MIXED.sample(default_rng(seed))
 
@@ -79,7 +79,7 @@ def of_scipy(method: Method, n: int, d: int, seed: int, block: int = 16) -> Any:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("seed", [0, 7])
-def test_a_sequence_is_scipys(method: Method, seed: int) -> None:
+def test_a_sequence_equals_scipys(method: Method, seed: int) -> None:
     history, sampler = make_history(CUBE, seed=seed), RandomSampler(method=method)
     found = [step(sampler, history) for _ in range(32)]
     expected = of_scipy(method, 32, 3, seed)
@@ -105,7 +105,7 @@ def test_neither_restarts_nor_enqueued_points_change_a_sequence(method: Method, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_two_studies_in_turn_do_not_disturb_each_other(method: Method) -> None:
+def test_alternating_studies_do_not_disturb_each_other(method: Method) -> None:
     sampler = RandomSampler(method=method)
     histories = [make_history(CUBE, seed=1), make_history(CUBE, seed=2), make_history(MIXED, seed=1)]
     for _ in range(10):
@@ -118,7 +118,7 @@ def test_two_studies_in_turn_do_not_disturb_each_other(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_view_of_a_reproducible_study_continues_the_sequence(method: Method) -> None:
-    """Trials whose results are not to be seen yet were suggested all the same."""
+    """Trials whose results are not visible yet still count as taken from the sequence."""
     history, sampler = make_history(CUBE, seed=3), RandomSampler(method=method)
     for expected in of_scipy(method, 16, 3, 3):
         number = history.next_number
@@ -129,7 +129,7 @@ def test_the_view_of_a_reproducible_study_continues_the_sequence(method: Method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_sequence_fills_the_space_more_evenly_than_chance(method: Method) -> None:
+def test_a_sequence_fills_the_space_more_evenly_than_independent_points(method: Method) -> None:
     history, sampler = make_history(CUBE), RandomSampler(method=method, block=64)
     for _ in range(64):
         step(sampler, history)
@@ -137,7 +137,7 @@ def test_a_sequence_fills_the_space_more_evenly_than_chance(method: Method) -> N
     assert qmc.discrepancy(history.unit) < min(chance)
 
 
-def test_a_block_of_a_latin_hypercube_has_one_point_in_each_stripe() -> None:
+def test_a_latin_hypercube_has_one_point_in_each_stratum() -> None:
     history, sampler = make_history(CUBE), RandomSampler(method="latin-hypercube", block=10)
     for _ in range(30):
         step(sampler, history)
@@ -155,7 +155,7 @@ def test_conditions_are_resolved(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_repeated_point_is_replaced_by_a_uniform_one(method: Method) -> None:
+def test_a_repeated_point_is_replaced_by_an_independent_draw(method: Method) -> None:
     space = Space({"a": Int(1, 6)})
     history = make_history(space, seed=5)
     first = RandomSampler(method=method).suggest(history, default_rng(0))
@@ -165,7 +165,7 @@ def test_a_repeated_point_is_replaced_by_a_uniform_one(method: Method) -> None:
         again = RandomSampler(method=method).suggest(history, default_rng(seed))
         assert isinstance(again, Suggestion)
         assert again.params == space.sample(default_rng(seed))
-        assert again.info == {method: 0}  # recorded, so that the sequence goes on behind it
+        assert again.info == {method: 0}  # recorded, so that the sequence continues after it
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -195,7 +195,7 @@ print("scipy" in sys.modules)
     "options",
     [{"method": "sobol", "block": 1}, {"block": True}, {"distributions": [1]}, {"distributions": {"x": 3}}],
 )
-def test_bad_options_are_refused(options: dict[str, Any]) -> None:
+def test_bad_options_are_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         RandomSampler(**options)
 

@@ -1,4 +1,4 @@
-"""The densities: Optuna's on the same observations, integrals and sums of 1, and what is drawn follows them."""
+"""The densities: equal to Optuna's on the same observations, normalised, and followed by the draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpt_core import Categorical, Float, Int, Ordinal, Params, Space
 from hpt_core.testing.strategies import spaces
 from hpt_sampler_tpe.normal import FloatArray, draw, log_mass, mass
 from hpt_sampler_tpe.parzen import Mixture, Parzen
-from hpt_sampler_tpe.rules import HPT, OPTUNA, Widths, recency
+from hpt_sampler_tpe.rules import HPT, OPTUNA, Bandwidths, recency
 from hpt_sampler_tpe.tree import Tree
 
 FLAT = Space(
@@ -38,19 +38,19 @@ BRANCHES = Space(
 )
 
 
-def parzen(tree: Tree, rows: FloatArray, weights: FloatArray, widths: Widths) -> Parzen:
+def parzen(tree: Tree, rows: FloatArray, weights: FloatArray, bandwidths: Bandwidths) -> Parzen:
     """Each group learns from the rows in which it is active."""
     mixtures = []
     for group in tree.groups:
         on = ~np.isnan(rows[:, group[0]])
-        mixtures.append(Mixture.of([tree.columns[j] for j in group], rows[on][:, group], weights[on], widths))
+        mixtures.append(Mixture.of([tree.columns[j] for j in group], rows[on][:, group], weights[on], bandwidths))
     return Parzen(tree, tuple(mixtures))
 
 
 def density(space: Space, n: int, rules: Any = HPT, seed: int = 0) -> Parzen:
     rng = np.random.default_rng(seed)
     rows = space.to_unit([space.sample(rng) for _ in range(n)])
-    return parzen(Tree.of(space), rows, rng.uniform(0.1, 2.0, n), rules.widths)
+    return parzen(Tree.of(space), rows, rng.uniform(0.1, 2.0, n), rules.bandwidths)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (3.0, 5.0), (-9.0, -7.5), (20.0, 21.0), (-0.1, 0.1)])
@@ -60,7 +60,7 @@ def test_masses_keep_their_digits_in_both_tails(low: float, high: float) -> None
     assert found == pytest.approx(stats.norm.cdf(tail[1]) - stats.norm.cdf(tail[0]), rel=1e-11)
 
 
-def test_draws_follow_the_cut_normal() -> None:
+def test_draws_follow_the_truncated_normal() -> None:
     rng = np.random.default_rng(0)
     for mu, sigma in ((0.0, 0.05), (0.5, 1.0), (0.9, 0.3)):
         drawn = draw(np.full(4000, mu), np.full(4000, sigma), rng)
@@ -72,7 +72,7 @@ def test_draws_follow_the_cut_normal() -> None:
 
 
 def optuna_log_pdf(params: list[Params], asked: list[Params]) -> FloatArray:
-    """Optuna 5's density on the same observations, all of weight by age."""
+    """Optuna 5's density on the same observations, weighted by age."""
     optuna = pytest.importorskip("optuna")
     estimator = pytest.importorskip("optuna.samplers._tpe.parzen_estimator")
     weights = pytest.importorskip("optuna.samplers._tpe.sampler").default_weights
@@ -94,15 +94,15 @@ def optuna_log_pdf(params: list[Params], asked: list[Params]) -> FloatArray:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 30, 200])
-def test_the_density_is_the_one_of_optuna(n: int) -> None:
+def test_the_density_equals_optunas(n: int) -> None:
     rng = np.random.default_rng(n)
     params, asked = ([FLAT.sample(rng) for _ in range(count)] for count in (n, 40))
     for row, k, s in zip(params, rng.permutation(900), rng.permutation(801), strict=False):
-        row.update(n=int(k) + 1, s=float(s) / 4)  # no value twice: Optuna sorts equals as it happens
+        row.update(n=int(k) + 1, s=float(s) / 4)  # no ties, whose order is arbitrary in Optuna
     expected = optuna_log_pdf(params, asked)
-    found = parzen(Tree.of(FLAT), FLAT.to_unit(params), recency(n), OPTUNA.widths)
+    found = parzen(Tree.of(FLAT), FLAT.to_unit(params), recency(n), OPTUNA.bandwidths)
     of_units = found.log_density(FLAT.to_unit(asked))
-    # theirs is per unit of x and of log(rate): ours is per unit of the cube
+    # Optuna's density is on the scales of x and log(rate), ours on the unit scale
     np.testing.assert_allclose(of_units - np.log(5.0) - np.log(np.log(1e4)), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -154,29 +154,29 @@ def test_draws_follow_the_density_over_a_tree() -> None:
     assert stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-3
 
 
-def test_a_density_by_brute_force_over_kernels() -> None:
-    """Each kernel by scipy; a branch's parameters from the trials of that branch only."""
+def test_the_density_equals_brute_force_over_kernels() -> None:
+    """Each kernel by scipy, and the parameters of a branch from the trials of that branch only."""
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1)})
     rows = np.array([[0.25, 0.2, 0.6], [0.75, np.nan, 0.3], [0.25, 0.9, 0.5]])
     w = np.array([1.0, 0.5, 2.0])
-    found = parzen(Tree.of(space), rows, w, HPT.widths)
+    found = parzen(Tree.of(space), rows, w, HPT.bandwidths)
 
     def normal(u: float, mu: float, sigma: float) -> float:
         return float(stats.truncnorm(-mu / sigma, (1 - mu) / sigma, mu, sigma).pdf(u))
 
-    sigma_y = HPT.widths.of(rows[:, 2])
+    sigma_y = HPT.bandwidths.of(rows[:, 2])
     top = normal(0.7, 0.5, 1.0) / 2  # the prior
     for k, row in enumerate(rows):
         kernel_b = (1 + 0.5 / 4) / (1 + 1 / 4) if row[0] == 0.25 else (0.5 / 4) / (1 + 1 / 4)
         top += w[k] * kernel_b * normal(0.7, row[2], sigma_y[k])
-    sigma_x = HPT.widths.of(rows[[0, 2], 1])
+    sigma_x = HPT.bandwidths.of(rows[[0, 2], 1])
     below = normal(0.4, 0.5, 1.0) + 1.0 * normal(0.4, 0.2, sigma_x[0]) + 2.0 * normal(0.4, 0.9, sigma_x[1])
     expected = np.log(top / 4.5) + np.log(below / 4.0)
     assert found.log_density(np.array([[0.25, 0.4, 0.7]]))[0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("parameter", [Int(1, 9), Int(2, 300, log=True), Float(0, 1, step=0.1), Ordinal(1, 2, 5)])
-def test_cells_are_the_ones_of_the_parameter(parameter: Any) -> None:
+def test_the_cells_equal_those_of_the_parameter(parameter: Any) -> None:
     tree = Tree.of(Space({"p": parameter}))
     edges = tree.columns[0].edges
     assert edges is not None

@@ -1,4 +1,4 @@
-"""Ranks: of losses, of early-stopped trials at common steps by brute force, of several objectives."""
+"""The ranking of losses, of early-stopped trials at common steps, and of several objectives."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def history(outcomes: list[Any], reports: dict[int, list[float]] | None = None, 
     return make_history(SPACE, points, reports=reports, **options)
 
 
-def test_complete_trials_by_loss_equals_by_number() -> None:
+def test_complete_trials_rank_by_loss_and_ties_by_number() -> None:
     assert ranked(history([3.0, 1.0, Failure("error", "no"), 2.0, 1.0, None])).tolist() == [1, 4, 3, 0]
     assert ranked(history([3.0, 1.0, 2.0], directions=["maximize"])).tolist() == [0, 2, 1]
 
 
-def test_those_that_break_constraints_rank_behind_all_others_by_how_much() -> None:
+def test_infeasible_trials_rank_last_by_violation() -> None:
     study = Study(SPACE, constraints={"ms": "<= 10"}, sampler="random", seed=0)
     for i, (loss, ms) in enumerate([(5.0, 9.0), (1.0, 30.0), (2.0, 11.0), (0.0, 30.0), (4.0, 10.0)]):
         study.add_trial({"x": i / 10}, {"value": loss, "ms": ms})
@@ -39,14 +39,14 @@ def test_those_that_break_constraints_rank_behind_all_others_by_how_much() -> No
 
 
 def test_a_stopped_trial_is_compared_at_its_last_step() -> None:
-    # trial 2 was best of all after its two steps, trial 3 worst after one; their values are no final ones
+    # trial 2 was the best after its two steps, trial 3 the worst after one; their values are not final
     curves = {0: [9.0, 8.0, 1.0], 1: [7.0, 6.0, 3.0], 2: [5.0, 4.0], 3: [10.0], 4: [8.0, 7.0, 2.0]}
     outcomes = [1.0, 3.0, Stop("s", value=4.0), Stop("s", value=10.0), 2.0]
-    # beaten: 0 by 2 (of 4), 1 by 0, 4, 2; 2 by none; 3 by all; 4 by 0, 2
+    # 0 is beaten by 2 (of 4 others), 1 by 0, 4, 2, 2 by none, 3 by all, 4 by 0, 2
     assert ranked(history(outcomes, curves, steps=3)).tolist() == [2, 0, 4, 1, 3]
 
 
-def test_a_paused_trial_counts_with_its_evidence_and_folds_by_their_means() -> None:
+def test_a_paused_trial_ranks_by_its_evidence_and_folds_by_their_means() -> None:
     curves = {0: [1.0, 3.0, 2.0], 1: [2.0, 0.0], 2: [4.0]}
     found = history([2.0, Pause("w"), Pause("w")], curves, evidence="folds", steps=3)
     assert ranked(found).tolist() == [1, 0, 2]  # means after two folds: 2 and 1; after one 1, 2 and 4
@@ -67,7 +67,7 @@ def beaten(curves: list[list[float]], finals: list[float | None], i: int) -> int
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), min_size=1, max_size=9))
-def test_scores_by_brute_force(curves: list[list[float]]) -> None:
+def test_scores_equal_brute_force(curves: list[list[float]]) -> None:
     finals = [curve[-1] if len(curve) == 4 else None for curve in curves]
     outcomes = [Stop("s", value=float(c[-1])) if f is None else float(f) for c, f in zip(curves, finals, strict=True)]
     found = ranked(history(outcomes, {i: list(map(float, c)) for i, c in enumerate(curves)}, steps=4))
@@ -75,7 +75,7 @@ def test_scores_by_brute_force(curves: list[list[float]]) -> None:
     assert found.tolist() == expected
 
 
-def test_many_different_last_steps_are_compared_at_sixteen() -> None:
+def test_many_different_last_steps_are_compared_at_sixteen_rungs() -> None:
     curves = {i: [float(i)] * (i + 1) for i in range(60)}
     outcomes: list[Any] = [Stop("s", value=float(i)) for i in range(59)] + [59.0]
     assert ranked(history(outcomes, curves, steps=60)).tolist() == list(range(60))
@@ -87,7 +87,7 @@ losses = st.integers(1, 3).flatmap(
 
 
 @given(losses)
-def test_fronts_by_brute_force(found: Any) -> None:
+def test_fronts_equal_brute_force(found: Any) -> None:
     left, level, expected = set(range(len(found))), 0, np.zeros(len(found))
     while left:
         best = {i for i in left if not any((found[j] <= found[i]).all() and (found[j] < found[i]).any() for j in left)}
@@ -96,13 +96,13 @@ def test_fronts_by_brute_force(found: Any) -> None:
     np.testing.assert_array_equal(fronts(found), expected)
 
 
-def test_crowding_by_hand() -> None:
+def test_crowding_equals_a_worked_example() -> None:
     square = np.array([[0.0, 4.0], [1.0, 2.0], [3.0, 1.0], [4.0, 0.0]])
     found = crowding(square, np.zeros(4, dtype=np.intp))
     assert found.tolist() == [np.inf, pytest.approx(3 / 4 + 3 / 4), pytest.approx(3 / 4 + 2 / 4), np.inf]
 
 
-def test_several_objectives_go_by_front_then_by_crowding() -> None:
+def test_several_objectives_rank_by_front_then_by_crowding() -> None:
     outcomes = [(5.0, 5.0), (0.0, 4.0), (1.0, 2.0), (3.0, 1.0), (4.0, 0.0)]
     found = ranked(history(outcomes, directions=["minimize", "minimize"]))
     assert found.tolist() == [1, 4, 2, 3, 0]

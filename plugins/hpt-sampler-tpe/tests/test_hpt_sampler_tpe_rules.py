@@ -1,4 +1,4 @@
-"""Split sizes, weights and widths, against the words of the papers and Optuna's own functions."""
+"""Split sizes, weights and bandwidths, compared with the papers and with Optuna's own functions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from hpt_sampler_tpe.tree import Tree
 
 
 @pytest.mark.parametrize("n", range(1, 301))
-def test_how_many_are_good(n: int) -> None:
+def test_the_number_of_good_results(n: int) -> None:
     assert OPTUNA.split(n) == min(math.ceil(0.1 * n), 25)
     assert HPT.split(n) == max(2, min(math.ceil(0.1 * n), 25))
 
 
-def test_the_split_and_the_weights_are_the_ones_of_optuna() -> None:
+def test_the_split_and_the_weights_equal_optunas() -> None:
     theirs = pytest.importorskip("optuna.samplers._tpe.sampler")
     for n in range(1, 301):
         assert OPTUNA.split(n) == theirs.default_gamma(n)
@@ -34,36 +34,35 @@ def test_weights_by_age() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 25])
-def test_weights_by_rank_fall_and_have_the_mean_of_the_prior(n: int) -> None:
+def test_weights_by_rank_decrease_and_average_to_that_of_the_prior(n: int) -> None:
     found = HPT.weights(np.arange(n)[::-1], good=True)
     assert (np.diff(found) < 0).all()
     assert found.mean() == pytest.approx(1.0)
     np.testing.assert_array_equal(HPT.weights(np.arange(n), good=False), np.ones(n))
 
 
-def test_widths_by_hand() -> None:
+def test_bandwidths_equal_a_worked_example() -> None:
     mu = np.array([0.9, 0.1, 0.4])
-    # at the ends the one gap inside counts; the middle one has the larger of 0.3 and 0.5; 1 / (3 + 2) is the floor
-    np.testing.assert_allclose(OPTUNA.widths.of(mu), [0.5, 0.3, 0.5])
-    np.testing.assert_allclose(OPTUNA.widths.of(np.array([0.3])), [0.7])
-    np.testing.assert_allclose(OPTUNA.widths.of(np.array([0.3, 0.35])), [0.25, 0.25])
-    np.testing.assert_allclose(HPT.widths.of(np.array([0.3, 0.35])), [1 / 16, 1 / 16])
-    np.testing.assert_allclose(HPT.widths.of(np.full(200, 0.5)), np.full(200, 0.05))
-    np.testing.assert_allclose(
-        HPT.widths.of(np.full(200, 0.5), 3), np.full(200, 1 / 6)
-    )  # of few values half a distance
-    np.testing.assert_allclose(HPT.widths.of(np.full(200, 0.5), 500), np.full(200, 0.05))
-    np.testing.assert_allclose(OPTUNA.widths.of(np.full(200, 0.5), 3), np.full(200, 0.01))
+    # at the ends, the inner gap counts; in the middle, the larger of 0.3 and 0.5; the floor is 1 / (3 + 2)
+    np.testing.assert_allclose(OPTUNA.bandwidths.of(mu), [0.5, 0.3, 0.5])
+    np.testing.assert_allclose(OPTUNA.bandwidths.of(np.array([0.3])), [0.7])
+    np.testing.assert_allclose(OPTUNA.bandwidths.of(np.array([0.3, 0.35])), [0.25, 0.25])
+    np.testing.assert_allclose(HPT.bandwidths.of(np.array([0.3, 0.35])), [1 / 16, 1 / 16])
+    np.testing.assert_allclose(HPT.bandwidths.of(np.full(200, 0.5)), np.full(200, 0.05))
+    # With few values, the floor is half their distance.
+    np.testing.assert_allclose(HPT.bandwidths.of(np.full(200, 0.5), 3), np.full(200, 1 / 6))
+    np.testing.assert_allclose(HPT.bandwidths.of(np.full(200, 0.5), 500), np.full(200, 0.05))
+    np.testing.assert_allclose(OPTUNA.bandwidths.of(np.full(200, 0.5), 3), np.full(200, 0.01))
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 8])
-def test_a_kernel_at_one_of_few_values_keeps_its_neighbours_possible(size: int) -> None:
-    """However often one value was taken, the next one has the mass of a normal beyond one standard deviation, or so."""
+def test_a_kernel_at_one_of_few_values_leaves_mass_to_its_neighbours(size: int) -> None:
+    """However often a value was observed, its neighbour has about the normal mass beyond one standard deviation."""
     (column,) = Tree.of(Space({"n": Int(1, size)})).columns
     assert column.centres is not None
-    mixture = Mixture.of([column], np.full((40, 1), column.centres[0]), np.ones(40), HPT.widths)
+    mixture = Mixture.of([column], np.full((40, 1), column.centres[0]), np.ones(40), HPT.bandwidths)
     others = np.exp(mixture.log_density(column.centres[:, None]))
     assert others.sum() == pytest.approx(1.0)
     between = norm.cdf(3.0) - norm.cdf(1.0)  # half a cell is one standard deviation
-    kernel = between / norm.cdf(1.0)  # cut to the interval
+    kernel = between / norm.cdf(1.0)  # truncated to the interval
     assert others[1] >= 0.95 * kernel * 40 / 41

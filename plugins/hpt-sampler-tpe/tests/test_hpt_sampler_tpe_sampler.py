@@ -1,4 +1,4 @@
-"""The sampler: valid, new and reproducible on any space; learns; shuns what failed or runs; better than chance."""
+"""The sampler: valid, new and reproducible on any space; avoids failed and running points; beats random search."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def suggestions(space: Space, trials: list[Any], count: int, **more: Any) -> lis
     return [TpeSampler().suggest(history, np.random.default_rng(i)) for i in range(count)]
 
 
-def test_no_more_results_are_good_than_there_are_of_a_branch_looked_at_alone() -> None:
+def test_a_single_branch_has_no_more_good_results_than_results() -> None:
     space = Space({"m": Categorical("a", "b"), "x": Float(0, 1, when={"m": "a"}), "y": Float(0, 1, when={"m": "b"})})
     trials = [({"m": "a", "x": i / 120}, float(i)) for i in range(110)] + [({"m": "b", "y": 0.5}, 999.0)]
     found = [one.info for one in suggestions(space, trials, 60)]
@@ -67,7 +67,7 @@ def test_the_first_points_are_the_default_and_a_latin_hypercube() -> None:
 
 
 @pytest.mark.parametrize("rules", ["hpt", "optuna"])
-def test_where_parameters_have_conditions_ten_results_are_waited_for(rules: Literal["hpt", "optuna"]) -> None:
+def test_a_space_with_conditions_has_ten_initial_points(rules: Literal["hpt", "optuna"]) -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
     study = Study(space, sampler=TpeSampler(rules=rules), seed=0)
     study.run(lambda params: params.get("x", 0.5), trials=11)
@@ -77,14 +77,14 @@ def test_where_parameters_have_conditions_ten_results_are_waited_for(rules: Lite
     assert [trial.info["model"] for trial in own.trials] == ["initial"] * 4 + ["tpe"]
 
 
-def test_it_draws_from_where_losses_are_low() -> None:
+def test_suggestions_concentrate_where_losses_are_low() -> None:
     trials = [({"x": i / 40}, abs(i / 40 - 0.7)) for i in range(41)]
     found = [suggestion.params["x"] for suggestion in suggestions(LINE, trials, 20)]
     assert np.abs(np.median(found) - 0.7) < 0.1
 
 
 @pytest.mark.parametrize("how", ["failed", "running"])
-def test_it_shuns_what_failed_or_runs(how: str) -> None:
+def test_it_avoids_failed_and_running_points(how: str) -> None:
     trials: list[Any] = [({"x": i / 40}, min(abs(i / 40 - 0.2), abs(i / 40 - 0.8))) for i in range(41)]
     spots = [{"x": 0.75 + i / 200} for i in range(20)]
     more: list[Any] = [(spot, Failure("error", "no")) for spot in spots] if how == "failed" else []
@@ -94,7 +94,7 @@ def test_it_shuns_what_failed_or_runs(how: str) -> None:
 
 
 def test_a_branch_is_judged_by_its_own_trials() -> None:
-    """The good values of `x` in one branch do not carry over to its namesake position in the other."""
+    """The good values in one branch do not carry over to the same position in the other."""
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
     rng = np.random.default_rng(3)
     trials = []
@@ -116,7 +116,7 @@ def test_units_and_scale_of_the_values_do_not_matter() -> None:
     assert suggestions(LINE, plain, 3) == suggestions(LINE, odd, 3)
 
 
-def test_a_branch_is_learnt_alike_however_bad_it_is() -> None:
+def test_what_is_good_in_a_branch_is_learnt_however_bad_the_branch_is() -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
     bad: list[Any] = [({"b": "r", "y": i / 8}, 5.0 + abs(i - 3)) for i in range(8)]
     history = make_history(space, [*bad, *(({"b": "l", "x": i / 40}, i / 40) for i in range(40))])
@@ -132,31 +132,35 @@ def test_a_branch_is_learnt_alike_however_bad_it_is() -> None:
     assert abs(grid[gain.argmax(), 0] - 3 / 8) < 0.1
 
 
-def test_a_branch_that_was_unlucky_gets_its_chances() -> None:
+def test_a_branch_with_an_unlucky_start_is_revisited() -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
     trials: list[Any] = [({"b": "l", "x": i / 40}, i / 40) for i in range(40)]
     trials += [({"b": "r", "y": i / 8}, 5.0 + i) for i in range(8)]
     found = [suggestion.params["b"] for suggestion in suggestions(space, trials, 200)]
-    share = 0.4 * 48 / 100 / 3  # that part of the suggestions looks at one branch, a third of them at this one
+    share = 0.4 * 48 / 100 / 3  # fraction of suggestions from a single branch, a third of them from this one
     assert binomtest(found.count("r"), 200, share).pvalue > 1e-3
     later = trials + [({"b": "l", "x": 0.5 + i / 999}, 1.0 + i) for i in range(400)]
     found = [suggestion.params["b"] for suggestion in suggestions(space, later, 200)]
     assert binomtest(found.count("r"), 200, 0.4 / 3, alternative="greater").pvalue < 0.999
-    assert binomtest(found.count("r"), 200, 0.4 * 448 / 100 / 3).pvalue < 1e-3  # it does not go on growing
+    assert binomtest(found.count("r"), 200, 0.4 * 448 / 100 / 3).pvalue < 1e-3  # the fraction stops growing
 
 
-def test_of_a_branch_with_one_result_nothing_is_good_and_no_branch_is_ever_ruled_out() -> None:
+def test_a_branch_with_one_result_has_no_good_ones_and_is_not_ruled_out() -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
     trials: list[Any] = [({"b": "l", "x": i / 40}, i / 40) for i in range(40)] + [({"b": "r", "y": 0.5}, 5.0)]
     history = make_history(space, trials)
     below, above = _densities(history, Tree.of(space), HPT, ranked(history), np.array([], dtype=np.intp))
     sizes = {tuple(below.tree.groups[i]): (len(below.mixtures[i].w), len(above.mixtures[i].w)) for i in range(3)}
-    assert sizes == {(0,): (5 + 1, 36 + 1), (1,): (4 + 1, 36 + 1), (2,): (0 + 1, 1 + 1)}  # a tenth each, and the priors
+    assert sizes == {
+        (0,): (5 + 1, 36 + 1),
+        (1,): (4 + 1, 36 + 1),
+        (2,): (0 + 1, 1 + 1),
+    }  # a tenth of each, plus the prior
     root = np.exp(below.mixtures[0].log_density(space.to_unit([{"b": "r", "y": 0.5}])[:, :1]))
-    assert root[0] >= 1 / 6 / 2  # all five good ones lie in the other branch: half of the prior is left
+    assert root[0] >= 1 / 6 / 2  # all five good results are in the other branch: half of the prior remains
 
 
-def test_a_small_space_is_searched_to_its_end() -> None:
+def test_a_small_space_is_exhausted() -> None:
     study = Study({"k": Int(0, 4), "c": Categorical("a", "b")}, sampler=TpeSampler(), seed=1)
     study.run(lambda params: float(params["k"]))
     assert len(study.trials) == 10
@@ -176,7 +180,7 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
 
 
 def test_options_change_the_rules() -> None:
-    numbers = TpeSampler(rules="optuna", candidates=7)._numbers(Tree.of(LINE))
+    numbers = TpeSampler(rules="optuna", candidates=7)._rules(Tree.of(LINE))
     assert (numbers.n_initial, numbers.candidates, numbers.good, numbers.by_rank) == (10, 7, 0.1, False)
 
 
@@ -214,7 +218,7 @@ PROBLEMS: dict[str, tuple[Space, Callable[[Params], float]]] = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_it_beats_chance(name: str) -> None:
+def test_it_beats_random_search(name: str) -> None:
     space, function = PROBLEMS[name]
     wins = 0
     for seed in range(40):
@@ -224,4 +228,4 @@ def test_it_beats_chance(name: str) -> None:
         assert study.best.value is not None
         rng = np.random.default_rng(seed)
         wins += study.best.value < min(function(space.sample(rng)) for _ in range(25))
-    assert binomtest(wins, 40, alternative="greater").pvalue < 1e-4  # four of five, as 16 of 20 are for 0.01
+    assert binomtest(wins, 40, alternative="greater").pvalue < 1e-4  # four of five, as 16 of 20 would be for 0.01

@@ -1,4 +1,4 @@
-"""Threshold and patience, by worked tables."""
+"""The rules `threshold` and `patience`, by worked examples."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_limit(reports: list[float], options: dict[str, Any], stops: bool) -> 
     assert (judge(Threshold(limit=10), reports, **options) is not None) == stops
 
 
-def test_a_limit_waits_for_its_first_step() -> None:
+def test_a_limit_applies_from_its_first_step_on() -> None:
     assert judge(Threshold(limit=10, min_step=2), [99]) is None
     stop = judge(Threshold(limit=10, min_step=2), [99, 98])
     assert stop == Stop("value = 98 at step 2 is worse than the limit 10", {"step": 2, "value": 98.0, "limit": 10})
@@ -86,7 +86,7 @@ def test_patience_grows_with_the_length_of_a_trial() -> None:
     assert judge(Patience(reports=2), [1] * 3, steps=100) is not None
 
 
-def test_folds_have_no_order_to_be_patient_about() -> None:
+def test_patience_does_not_judge_folds() -> None:
     assert judge(Patience(reports=1), [1] * 10, evidence="folds") is None
 
 
@@ -96,7 +96,7 @@ def test_a_curve_that_halves_each_time_is_never_stopped(noise: list[float], pati
     assert judge(Patience(reports=patience), curve) is None
 
 
-def test_the_decision_carries_its_numbers() -> None:
+def test_the_evidence_has_the_compared_values() -> None:
     assert judge(Patience(reports=2, min_gain=0.1), [4, 4.1, 4.5], directions=["maximize"]) is None
     stop = judge(Patience(reports=2, min_gain=0.1), [4, 4.1, 4.2], directions=["maximize"])
     assert stop == Stop("no gain of 0.1 in the last 2 reports", {"step": 3, "before": 4.0, "since": 4.2})

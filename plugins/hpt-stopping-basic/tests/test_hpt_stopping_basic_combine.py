@@ -1,4 +1,4 @@
-"""Rules made of rules: truth tables, levels without an opinion, nesting, and how a study file names them."""
+"""Combinations of rules: truth tables, rules that judge only trials or studies, nesting, and study files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNNING = HISTORY.trials[1]
 
 @attrs.define(kw_only=True)
 class OnTrials:
-    """Judges trials, always the same."""
+    """Judges trials, always with the same answer."""
 
     says: Any = None
 
@@ -32,7 +32,7 @@ class OnTrials:
 
 @attrs.define(kw_only=True)
 class OnStudies:
-    """Judges studies, always the same."""
+    """Judges studies, always with the same answer."""
 
     says: Any = None
 
@@ -42,7 +42,7 @@ class OnStudies:
 
 @attrs.define(kw_only=True)
 class Promoter:
-    """Promotes, always the same."""
+    """Promotes always the same trial."""
 
     says: Any = None
 
@@ -79,7 +79,7 @@ def test_truth_tables_on_studies(answers: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize("combine", [AnyOf, AllOf])
-def test_a_rule_has_no_opinion_on_what_it_does_not_judge(combine: Any) -> None:
+def test_a_rule_is_ignored_for_what_it_does_not_judge(combine: Any) -> None:
     rule = combine(rules=[OnTrials(says=STOP), OnStudies(says=None), Promoter(says=None)])
     assert kind(on_trials(rule)) is Stop
     assert rule.judge_study(HISTORY) is None
@@ -89,14 +89,14 @@ def test_a_rule_has_no_opinion_on_what_it_does_not_judge(combine: Any) -> None:
 
 
 @pytest.mark.parametrize("inner", [AnyOf, AllOf])
-def test_nor_has_a_combination_of_such_rules(inner: Any) -> None:
+def test_a_combination_of_such_rules_is_ignored_too(inner: Any) -> None:
     silent = inner(rules=[OnStudies(says=None), After(rule=OnStudies())])
     assert kind(on_trials(AllOf(rules=[OnTrials(says=STOP), silent]))) is Stop
     against = inner(rules=[OnStudies(says=None), OnTrials(says=None)])
     assert on_trials(AllOf(rules=[OnTrials(says=STOP), against])) is None
 
 
-def test_all_tells_each_reason_and_the_numbers() -> None:
+def test_all_has_the_reason_and_evidence_of_each_rule() -> None:
     other = Stop("other", {"n": 3})
     agreed = on_trials(AllOf(rules=[OnTrials(says=STOP), OnTrials(says=other)]))
     assert agreed == Stop("stop; other", {"all": [{"reason": "stop", "n": 1}, {"reason": "other", "n": 3}]})
@@ -110,7 +110,7 @@ def test_the_first_promotion_counts(combine: Any, named: tuple[Any, ...], expect
 
 @attrs.define(kw_only=True)
 class Retirer:
-    """Gives up the trials of these numbers."""
+    """Retires the trials with these numbers."""
 
     whom: list[int]
 
@@ -121,7 +121,7 @@ class Retirer:
         return {number: Stop(f"of {self.whom}") for number in self.whom} or None
 
 
-def test_any_gives_up_what_a_rule_gives_up_and_all_what_all_do() -> None:
+def test_any_retires_what_one_rule_retires_and_all_what_all_rules_retire() -> None:
     some, more, none = Retirer(whom=[0, 1]), Retirer(whom=[1]), Retirer(whom=[])
     anyone: Any = AnyOf(rules=[some, OnStudies(), more, none])
     assert {number: stop.reason for number, stop in anyone.retire(HISTORY).items()} == dict.fromkeys(
@@ -148,14 +148,14 @@ def test_any_gives_up_what_a_rule_gives_up_and_all_what_all_do() -> None:
         ({"steps": 2}, False, True),
     ],
 )
-def test_after_holds_a_rule_back(options: dict[str, int], trial: bool, study: bool) -> None:
+def test_after_delays_a_rule(options: dict[str, int], trial: bool, study: bool) -> None:
     rule: Any = After(rule=AnyOf(rules=[OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)]), **options)
     assert (on_trials(rule) is STOP) == trial
     assert (rule.judge_study(HISTORY) is STOP) == study
     assert rule.promote(HISTORY) == 3
 
 
-def test_after_a_rule_that_does_not_judge_is_silent() -> None:
+def test_after_a_rule_that_does_not_judge_decides_nothing() -> None:
     for rule in (OnTrials(says=STOP), OnStudies(says=STOP), Promoter(says=3)):
         held: Any = After(rule=rule)
         answers = (on_trials(held), held.judge_study(HISTORY), held.promote(HISTORY))
@@ -226,7 +226,7 @@ def test_nested_tables_become_rules_and_are_recorded_as_such() -> None:
     assert plugins().make("stopping rule", recorded) == rule
 
 
-def test_a_mistake_in_a_nested_table_is_told_with_its_path() -> None:
+def test_a_mistake_in_a_nested_table_is_reported_with_its_path() -> None:
     table = {"use": "all", "rules": [{"use": "trials", "limit": 1}, {"use": "medain"}, {"use": "time", "limit": "x"}]}
     with pytest.raises(UsageError) as caught:
         plugins().make("stopping rule", table, "stop[0]")

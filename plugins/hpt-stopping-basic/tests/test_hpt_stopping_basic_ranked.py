@@ -1,4 +1,4 @@
-"""Median and percentile: worked tables, a plain numpy oracle on random studies, and what must not matter."""
+"""The rules `median` and `percentile`: worked examples, a numpy oracle on random studies, and invariances."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TABLE = [[9, 5, 1], [8, 6, 4], [7, 7, 7], [6, 8, 10], [5, 3, 1]]
         ([6.5, 99], False),  # the best so far counts for a curve
         ([7, 7, 6], False),
         ([7, 7, 6.1], True),
-        ([7, 7, 7, 7], False),  # nobody has reached step 4: no evidence
+        ([7, 7, 7, 7], False),  # no trial has reached step 4: no evidence
     ],
 )
 def test_a_curve_by_hand(running: list[float], stops: bool) -> None:
@@ -79,7 +79,7 @@ def test_a_percentile_by_hand(percentile: float, bound: float) -> None:
     assert stop.evidence["limit"] == pytest.approx(bound)
 
 
-def test_the_decision_carries_its_numbers_in_the_users_sign() -> None:
+def test_the_evidence_is_in_the_users_sign() -> None:
     curves = [[-v for v in curve] for curve in TABLE]
     stop = judge(Median(), study(curves, [-7, -7, -6.5], directions=["maximize"]))
     assert stop is not None
@@ -89,17 +89,17 @@ def test_the_decision_carries_its_numbers_in_the_users_sign() -> None:
 
 
 def test_folds_are_compared_on_the_same_folds_whatever_their_order() -> None:
-    """Fold 2 is hard for everybody; who has done folds 2 and 3 is compared on those."""
+    """Fold 2 is hard for all trials; a trial that has done folds 2 and 3 is compared on those."""
     curves = [[1, 9, 2], [1, 8, 3], [1, 9, 1], [1, 8, 2], [1, 9, 3]]
     history = study(curves, [], evidence="folds")
     for step, value in ((2, 8.0), (3, 2.0)):
         history.apply(events.reported(99.0, 5, 1, Report(step, value)))
     assert judge(Median(), history) is None  # mean 5; the others' means over folds 2, 3: 5.5 5.5 5 5 6
     history.apply(events.reported(99.0, 5, 1, Report(4, 0.0)))
-    assert judge(Median(), history) is None  # nobody else did fold 4
+    assert judge(Median(), history) is None  # no other trial did fold 4
 
 
-def test_trials_that_break_a_constraint_are_not_compared_with() -> None:
+def test_trials_that_violate_a_constraint_are_left_out() -> None:
     curves = [*TABLE, *([[0, 0, 0]] * 6)]
     times = [5.0] * 5 + [99.0] * 6
     trials = [
@@ -163,7 +163,7 @@ def test_constant_curves_are_ties_in_spite_of_rounding() -> None:
 
 
 @pytest.mark.parametrize("evidence", ["curve", "folds"])
-def test_losses_that_blew_up_are_compared(evidence: str) -> None:
+def test_huge_losses_are_compared(evidence: str) -> None:
     complete = [[1e308] * 3, [0.5] * 3, [1.0] * 3, [1e308] * 3, [1e308] * 3]
     assert judge(Median(), study(complete, [1e308, 1e308], evidence=evidence)) is None
     assert judge(Median(), study(complete, [1.7e308, 1.7e308], evidence=evidence)) is not None
@@ -217,7 +217,7 @@ def test_interpolation_between_equals_is_exact(value: float, n: int, percentile:
     assert interpolated([value] * n, percentile) == value
 
 
-# --- the memory never changes an answer -----------------------------------------------------------
+# --- the cache never changes a decision -----------------------------------------------------------
 
 steps = st.lists(
     st.one_of(
@@ -251,7 +251,7 @@ def act(history: History, action: str, which: int, value: float) -> None:
 
 
 @given(steps, st.booleans(), st.integers(1, 4))
-def test_a_rule_with_a_past_decides_as_a_new_one(actions: list[tuple[str, int, float]], folds: bool, lag: int) -> None:
+def test_a_used_rule_decides_as_a_new_one(actions: list[tuple[str, int, float]], folds: bool, lag: int) -> None:
     """Parallel trials, invalid ones, amended studies, and the views of reproducible studies in between."""
     history = make_history(SPACE, evidence="folds" if folds else "curve")
     old = Median(min_trials=1, min_step=1)
@@ -272,7 +272,7 @@ def test_one_rule_serves_two_studies_in_turn() -> None:
         assert judge(rule, bad) is None
 
 
-def test_a_rule_that_was_used_travels_light() -> None:
+def test_a_used_rule_is_pickled_without_its_cache() -> None:
     rule = Median()
     judge(rule, study(TABLE, [9, 9]))
     assert len(pickle.dumps(rule)) < 300

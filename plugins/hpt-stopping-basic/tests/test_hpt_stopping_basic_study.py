@@ -41,7 +41,7 @@ def test_waiting_and_invalid_trials_do_not_count() -> None:
     assert rule.judge_study(history) == Stop("3 trials were started, the limit is 3", {"started": 3})
 
 
-def test_time_counts_while_the_study_is_worked_on() -> None:
+def test_only_time_of_work_on_the_study_counts() -> None:
     history, rule = study([1.0] * 10), TimeBudget(limit="1m")
     assert rule.judge_study(history) is None
     history.apply(events.joined(10_000.0, "w", {}))  # the next day
@@ -67,14 +67,14 @@ def test_time_counts_while_the_study_is_worked_on() -> None:
         (" 2m 5s ", 125),
     ],
 )
-def test_spans_of_time(given: Any, expected: float) -> None:
+def test_time_budgets_as_text(given: Any, expected: float) -> None:
     assert TimeBudget(limit=given).limit == seconds(given) == expected
 
 
 @pytest.mark.parametrize(
     "given", [0, -1, True, None, "", "90", "10x", "m", "1h x", "-5s", math.nan, math.inf, 10**400, [1]]
 )
-def test_what_is_no_span_of_time_is_refused(given: Any) -> None:
+def test_invalid_time_budgets_are_refused(given: Any) -> None:
     with pytest.raises(UsageError, match=r"limit: Must be seconds > 0, or text like"):
         TimeBudget(limit=given)
 
@@ -130,7 +130,7 @@ RULE = {"patience": 3, "min_trials": 1, "min_delta": 0.5}
         ([9, 9, 9, 9], True),
         ([9, 8, 8, 8], False),
         ([9, 8, 8, 8, 8], True),
-        ([9, 8, 8, 8, 7.5], True),  # a gain of exactly min_delta is none
+        ([9, 8, 8, 8, 7.5], True),  # a gain of exactly min_delta does not count
         ([9, 8, 8, 8, 7.4], False),
         ([9, 10, 11, 12], True),
         ([9, 10, FAILED, 11], False),  # a failure is no evidence
@@ -165,14 +165,14 @@ def test_the_default_waits_longer_in_larger_spaces(d: int, trials: int) -> None:
 
 
 def test_the_default_gain_is_a_thousandth_of_the_better_half() -> None:
-    """Best 0, median 10: a gain up to 0.01 is none."""
+    """Best 0, median 10: a gain up to 0.01 does not count."""
     first: list[float] = [0, *[10] * 20, *[1000] * 10]
     assert Plateau(patience=3).judge_study(study([*first, 5, 5, -0.009])) is not None
     assert Plateau(patience=3).judge_study(study([*first, 5, 5, -0.02])) is None
 
 
 def test_the_default_gain_is_not_that_of_results_which_diverged() -> None:
-    """Of 32 results 20 diverged. The quartile is 0.9 from the best: a gain up to 0.009 is none."""
+    """Of 32 results 20 diverged. The quartile is 0.9 from the best: a gain up to 0.009 does not count."""
     first: list[float] = [*[1e6] * 20, 2, 1.9, 1.8, 1.7, 1.3, 1.3, 1.2, 1.1, 1]
     assert Plateau(patience=3).judge_study(study([*first, 5, 5, 0.998])) is not None
     assert Plateau(patience=3).judge_study(study([*first, 5, 5, 0.99])) is None
@@ -193,14 +193,14 @@ def constrained(results: Sequence[tuple[float, float]]) -> History:
     return found.history
 
 
-def test_a_target_must_be_reached_within_the_constraints() -> None:
+def test_a_target_must_be_reached_by_a_feasible_trial() -> None:
     stop = Target(value=1.0).judge_study(constrained([(0.5, 11.0), (2.0, 1.0), (0.9, 10.0), (0.1, 1.0)]))
     assert stop is not None
     assert stop.evidence["trial"] == 2
     assert Target(value=1.0).judge_study(constrained([(0.5, 11.0), (2.0, 1.0)])) is None
 
 
-def test_a_gain_beyond_the_constraints_is_none() -> None:
+def test_a_gain_that_violates_the_constraints_does_not_count() -> None:
     rule = Plateau(patience=3, min_trials=1, min_delta=0.0)
     assert rule.judge_study(constrained([(3.0, 1.0), (2.0, 11.0), (1.0, 11.0), (0.0, 11.0)])) is not None
     assert rule.judge_study(constrained([(3.0, 1.0), (2.0, 11.0), (1.0, 9.0), (0.0, 11.0)])) is None

@@ -1,4 +1,4 @@
-"""What the rules stop, what they spare, and how often they say that they were wrong."""
+"""Which trials the rules stop, which they audit, and their estimate of false stops."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_curve_that_would_end_above_the_incumbent_is_stopped_at_the_first_mome
     json.dumps(evidence, allow_nan=False)
 
 
-def test_a_trial_that_breaks_a_constraint_is_no_incumbent() -> None:
+def test_a_trial_that_violates_a_constraint_is_not_the_incumbent() -> None:
     curves = {0: falling(0.3), 1: falling(0.95), 2: falling(0.9, 15)}
     for slow, stops in ((99.0, False), (5.0, True)):
         trials = [
@@ -69,7 +69,7 @@ def test_a_trial_that_breaks_a_constraint_is_no_incumbent() -> None:
         assert (asked(Extrapolation(audit=0), history) is not None) == stops
 
 
-def test_no_false_stop_is_one_that_breaks_a_constraint() -> None:
+def test_a_trial_that_violates_a_constraint_is_not_a_false_stop() -> None:
     """The second curve falls late: the rule would have stopped it, and it went on to beat the first."""
     late = [1.0] * 20 + [0.1] * 10
     for slow, false in ((99.0, 0), (5.0, 1)):
@@ -81,19 +81,19 @@ def test_no_false_stop_is_one_that_breaks_a_constraint() -> None:
 
 
 @pytest.mark.parametrize("end", [0.1, 0.29, 0.3])
-def test_a_curve_that_would_end_at_the_incumbent_or_below_goes_on(end: float) -> None:
+def test_a_curve_that_would_end_at_the_incumbent_or_below_continues(end: float) -> None:
     others = [falling(0.3), falling(0.5)]
     assert not any(asked(Extrapolation(audit=0), study(others, falling(end, steps))) for steps in range(1, STEPS))
 
 
-def test_without_points_or_a_complete_trial_it_says_nothing() -> None:
+def test_without_points_or_a_complete_trial_nothing_is_stopped() -> None:
     assert asked(Extrapolation(audit=0), study([falling(0.1)], [9.0, 8.9, 8.9, 8.9])) is None
     assert asked(Extrapolation(audit=0), study([], falling(0.9, 20))) is None
     assert asked(Extrapolation(audit=0), study([falling(0.1)], falling(0.9, 20), evidence="folds")) is None
 
 
 @pytest.mark.parametrize("curve", [[0.0] * 10, [10.0 ** (30 * i) for i in range(1, 11)], [1e-200] * 10])
-def test_a_curve_of_zeros_and_one_that_blows_up_are_judged_too(curve: list[float]) -> None:
+def test_curves_of_zeros_and_diverging_curves_are_judged_too(curve: list[float]) -> None:
     stop = asked(Extrapolation(audit=0), study([falling(-0.5)], curve))
     if curve[-1] < 1:
         assert stop is not None
@@ -134,7 +134,7 @@ def test_a_metric_can_be_watched() -> None:
 # --- divergence -----------------------------------------------------------------------------------------
 
 
-def test_a_curve_that_blows_up_is_stopped_by_the_spread_of_the_others() -> None:
+def test_a_diverging_curve_is_stopped_by_the_spread_of_the_others() -> None:
     others = [falling(0.1 * i) for i in range(7)]  # median 0.3, median absolute deviation 0.2 at every step
     limit = 5 * 1.4826 * 0.2
     best = falling(0.3, 10)[-1]
@@ -153,14 +153,14 @@ def test_a_spike_that_passes_is_not_divergence() -> None:
     assert asked(Divergence(audit=0, reports=1), study(others, [*falling(0.3, 10), 50.0])) is not None
 
 
-def test_a_good_trial_that_gets_as_bad_as_the_others_is_let_go_on() -> None:
+def test_a_good_trial_that_gets_as_bad_as_the_others_continues() -> None:
     others = [[5.0 + 0.001 * i] * STEPS for i in range(7)]
     assert asked(Divergence(audit=0), study(others, [1.0, 0.5, 4.9, 4.9])) is None
     assert asked(Divergence(audit=0), study(others, [1.0, 0.5, 5.9, 5.9])) is not None
 
 
 @pytest.mark.parametrize(("late", "stops"), [(10.4, False), (10.6, True)])
-def test_alone_a_multiple_of_its_own_gain_counts(late: float, stops: bool) -> None:
+def test_without_other_trials_a_multiple_of_its_own_gain_counts(late: float, stops: bool) -> None:
     found = asked(Divergence(audit=0), study([], [1.5, 1.0, 0.5, late, late]))
     assert (found is not None) is stops
 
@@ -205,7 +205,7 @@ def test_a_trial_is_compared_with_those_that_had_ended_when_it_started() -> None
     assert false_stop_rate(study(first_is_best[::-1]), Extrapolation(audit=1.0))[:3] == (0, 0, None)
 
 
-def test_the_summary_tells_the_rate() -> None:
+def test_the_summary_has_the_rate() -> None:
     late = [*falling(0.9, 20), *([0.05] * 10)]
     history = study([falling(0.3), falling(0.9), late, falling(0.02)])
     told = Extrapolation(audit=1.0).summary(history)

@@ -88,7 +88,7 @@ def test_the_signed_rank_of_many_is_scipys_approximation(decimals: int) -> None:
     assert signed_rank(d.tolist()) == pytest.approx(expected, rel=1e-9)
 
 
-def test_up_to_five_folds_wilcoxon_has_next_to_nothing_to_say() -> None:
+def test_up_to_five_folds_wilcoxon_has_almost_no_power() -> None:
     assert [signed_rank([1.0 + i for i in range(j)]) for j in range(2, 6)] == [0.25, 0.125, 0.0625, 0.03125]
 
 
@@ -124,7 +124,7 @@ def test_the_constants_of_pocock(count: int, constant: float) -> None:
 
 
 @pytest.mark.parametrize(("alpha", "at"), [(0.1, (3, 4)), (0.1, (3, 4, 5, 6)), (0.05, (8, 10, 15, 23)), (0.3, (1, 9))])
-def test_the_boundary_is_crossed_as_often_as_agreed(alpha: float, at: tuple[int, ...]) -> None:
+def test_the_boundary_is_crossed_with_probability_alpha(alpha: float, at: tuple[int, ...]) -> None:
     correlation = [[math.sqrt(min(n, m) / max(n, m)) for n in at] for m in at]
     c = stats.norm.isf(level(alpha, at))
     below = stats.multivariate_normal(cov=np.array(correlation)).cdf(np.full(len(at), c))
@@ -153,7 +153,7 @@ def share_stopped(test: Callable[[Sequence[float]], float], alpha: float, first:
 
 @pytest.mark.parametrize("k", [5, 10])
 @pytest.mark.parametrize("correlated", [False, True])
-def test_t_stops_those_as_good_as_the_incumbent_as_seldom_as_agreed(k: int, correlated: bool) -> None:
+def test_t_keeps_its_error_for_trials_as_good_as_the_incumbent(k: int, correlated: bool) -> None:
     """Also where folds are correlated by 1 / k, as overlapping training sets make them."""
     rng = np.random.default_rng(k)
     rho = 1 / k if correlated else 0.0
@@ -163,12 +163,12 @@ def test_t_stops_those_as_good_as_the_incumbent_as_seldom_as_agreed(k: int, corr
 
 
 @pytest.mark.parametrize("decimals", [9, 0])
-def test_wilcoxon_stops_those_as_good_as_the_incumbent_as_seldom_as_agreed(decimals: int) -> None:
+def test_wilcoxon_keeps_its_error_for_trials_as_good_as_the_incumbent(decimals: int) -> None:
     d = np.random.default_rng(1).normal(size=(3000, 20)).round(decimals)
     assert share_stopped(signed_rank, 0.1, 8, d) <= 0.1 + 0.01
 
 
-def test_both_find_what_is_really_worse() -> None:
+def test_both_stop_trials_that_are_really_worse() -> None:
     d = np.random.default_rng(2).normal(1.5, 1, size=(300, 20))
     assert share_stopped(signed_rank, 0.1, 8, d) > 0.95
     assert share_stopped(lambda row: corrected_t(row, 1 / 19), 0.1, 3, d) > 0.95
@@ -218,7 +218,7 @@ def test_the_adjustment_follows_the_unit_of_the_values(table: list[dict[int, flo
     assert found == pytest.approx(a * adjusted_mean(table[0], table[1:]) + b, rel=1e-5, abs=1e-4)
 
 
-def test_who_is_near_tells_more() -> None:
+def test_nearer_trials_have_more_weight() -> None:
     """The hard fold of good models is no harder than others for one that guesses."""
     good = [{1: 0.70, 2: 0.95, 3: 0.96}, {1: 0.72, 2: 0.97, 3: 0.95}]
     guess = {1: 0.40, 2: 0.41, 3: 0.39}
@@ -230,7 +230,7 @@ def test_who_is_near_tells_more() -> None:
 
 
 @pytest.mark.parametrize("big", [1e3, 1e30, 1e100])
-def test_a_fit_that_diverged_on_a_fold_is_hardly_heard(big: float) -> None:
+def test_a_fit_that_diverged_on_a_fold_hardly_counts(big: float) -> None:
     rng = np.random.default_rng(0)
     effects = rng.normal(0, 0.2, 5)
     whole = [dict(enumerate(level + effects + rng.normal(0, 0.01, 5))) for level in rng.normal(1, 0.05, 8)]

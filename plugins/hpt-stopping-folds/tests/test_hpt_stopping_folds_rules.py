@@ -1,4 +1,4 @@
-"""The rules by hand, and what must not matter to them."""
+"""The rules by worked examples, and their invariances."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def judge(rule: Rule, history: History, number: int = -1) -> Stop | None:
     return decision
 
 
-def test_the_incumbent_is_the_best_that_keeps_the_constraints() -> None:
+def test_the_incumbent_is_the_best_feasible_trial() -> None:
     class Evaluator:
         evidence, steps = "folds", 2
 
@@ -94,12 +94,12 @@ def test_the_worked_example_of_bergman(running: list[float], stops: bool) -> Non
     assert (judge(FORGIVING, history) is not None) == stops
 
 
-def test_the_first_trial_has_nobody_to_be_compared_with() -> None:
+def test_the_first_trial_has_no_incumbent() -> None:
     assert judge(Folds(), study([], [99.0])) is None
     assert judge(Race(min_folds=2), study([], [99.0, 99.0])) is None
 
 
-def test_a_stop_tells_its_numbers_and_a_fair_value() -> None:
+def test_a_stop_has_evidence_and_an_adjusted_value() -> None:
     history = study([[1 - v for v in INCUMBENT]], [0.5], directions=["maximize"])
     stop = judge(FORGIVING, history)
     assert stop is not None
@@ -202,7 +202,7 @@ def test_wilcoxon_by_hand() -> None:
     assert judge(Folds(test="wilcoxon"), study([incumbent[:5]], worse[:4])) is None
 
 
-def test_one_whose_mean_is_better_is_never_stopped() -> None:
+def test_a_trial_with_a_better_mean_is_never_stopped() -> None:
     """Worse by a little on seven folds, better by much on two."""
     incumbent = [0.5] * 20
     running = [0.51 + 0.001 * i for i in range(17)] + [0.0, 0.1]
@@ -299,7 +299,7 @@ def test_neither_the_order_of_trials_nor_that_of_folds_nor_the_sign_matters(
 
 
 @pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Race()])
-def test_rules_keep_nothing_to_themselves(rule: Rule) -> None:
+def test_rules_have_no_state(rule: Rule) -> None:
     before = copy.deepcopy(rule)
     judge(rule, study([[0.1] * 6], [0.9] * 5))
     assert rule == before == pickle.loads(pickle.dumps(rule))

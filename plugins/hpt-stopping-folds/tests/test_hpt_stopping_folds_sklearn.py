@@ -1,4 +1,4 @@
-"""Racing in real cross-validation: what is saved, what is kept, and what an audit says."""
+"""Racing in real cross-validation: folds are saved, the winner is kept, and `verify` confirms every decision."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_adjusted_values_are_nearer_to_what_all_folds_give() -> None:
 
 @pytest.mark.parametrize("spec", RULES, ids=lambda spec: spec.get("test", spec["use"]))
 def test_a_study_in_pieces_is_the_study_in_one(spec: dict[str, Any]) -> None:
-    """Where none waits: trials that wait go on at the end of each budget."""
+    """With `waiting=0`, as waiting trials are resumed at the end of each budget."""
     own = {"waiting": 0} if spec["use"] == "folds" else {}
     whole = study_of(spec | own)
     whole.run(trials=12)

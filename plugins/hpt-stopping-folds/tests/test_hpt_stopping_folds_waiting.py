@@ -1,4 +1,4 @@
-"""The first trials wait for each other: who goes on, who is retired, and what becomes of it in whole studies."""
+"""The first trials wait for each other: which are resumed, which are retired, and the effect in whole studies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def waiting(*firsts: float, complete: Sequence[float] | None = None) -> History:
     return study_of(folds, outcomes)
 
 
-def test_a_trial_waits_after_its_first_fold_where_nobody_is_complete() -> None:
+def test_a_trial_waits_after_its_first_fold_if_no_trial_is_complete() -> None:
     for folds, options, pauses in (
         ([0.5], {}, True),
         ([0.5, 0.5], {}, False),
@@ -52,7 +52,7 @@ def test_a_trial_waits_after_its_first_fold_where_nobody_is_complete() -> None:
     assert isinstance(Folds(min_folds=2).judge_trial(history, history.trials[0]), Pause)
 
 
-def test_those_that_tie_for_the_best_do_one_fold_more_each_until_one_is_the_best() -> None:
+def test_trials_that_tie_for_the_best_do_one_fold_more_each_until_one_is_ahead() -> None:
     for folds, chosen in (
         ([[0.5], [0.2], [0.2]], 1),
         ([[0.5], [0.2, 0.9], [0.2]], 2),
@@ -73,7 +73,7 @@ def test_those_that_tie_for_the_best_do_one_fold_more_each_until_one_is_the_best
     assert Folds(waiting=2, min_folds=2).promote(study_of([[0.3, 0.5], [0.1, 0.7]], [WAITS] * 2)) == 0
 
 
-def test_the_best_goes_on_when_enough_wait_or_nobody_else_will_come() -> None:
+def test_the_best_is_resumed_when_enough_trials_wait_or_no_new_one_will_start() -> None:
     history = waiting(0.5, 0.2, 0.4)
     assert Folds(waiting=4).promote(history) is None
     assert Folds(waiting=3).promote(history) == 1
@@ -81,8 +81,8 @@ def test_the_best_goes_on_when_enough_wait_or_nobody_else_will_come() -> None:
     assert Folds(waiting=4).promote(history) == 1
 
 
-def test_none_goes_on_while_a_better_one_runs_by_which_it_will_be_measured() -> None:
-    """Those that tie with it go on beside it, and one that has only begun is not known to be better."""
+def test_no_trial_is_resumed_while_a_better_one_runs() -> None:
+    """Trials that tie with it are resumed, and a trial that has only begun is not known to be better."""
     for running, chosen in (([0.1], None), ([0.1, 0.9], None), ([0.2], 0), ([0.2, 0.1], 0), ([0.3], 0), ([], 0)):
         history = study_of([[0.2], [0.5], running], [WAITS, WAITS, None])
         for closing in (False, True):
@@ -92,12 +92,12 @@ def test_none_goes_on_while_a_better_one_runs_by_which_it_will_be_measured() -> 
     assert Folds().promote(history) == 0
 
 
-def test_with_an_incumbent_all_that_wait_go_on_or_are_retired() -> None:
+def test_with_an_incumbent_all_waiting_trials_are_resumed_or_retired() -> None:
     """0.2 would tie with it, 0.5 is hopeless."""
     history = waiting(0.5, 0.2, complete=[0.2, 0.3, 0.2, 0.3, 0.2])
     retired = Folds().retire(history)
     assert list(retired) == [0]
-    assert retired[0].reason.startswith("value is worse than that of trial 2 on 1 folds and expected to gain")
+    assert retired[0].reason.startswith("value is worse than that of trial 2 on 1 folds: its expected gain is ")
     assert Folds().promote(history) == 1
     assert Folds().retire(waiting(0.5, 0.2)) == {}
 
@@ -124,7 +124,7 @@ def test_the_gain_by_hand() -> None:
     assert stop.evidence["limit"] == pytest.approx(1.01 * gain, rel=1e-6)
 
 
-def test_a_perfect_incumbent_lets_ties_go_on_and_nothing_worse() -> None:
+def test_with_a_perfect_incumbent_ties_continue_and_worse_trials_do_not() -> None:
     for first, stops in ((0.0, False), (0.01, True)):
         history = study_of([[0.0] * 5, [first]], [0.0, None])
         assert (Folds().judge_trial(history, history.trials[1]) is not None) is stops
@@ -142,7 +142,7 @@ class Rows:
 
 
 def raced(table: Any, rule: Folds, interrupted: Sequence[int] = ()) -> Study:
-    """A study of one candidate per row of a table; it is interrupted before these fits and goes on."""
+    """A study of one candidate per row of a table; it is interrupted before these fits and resumed."""
     fits, left = [0], list(interrupted)
 
     def train(params: Params, trial: Any) -> Iterator[float]:
@@ -164,7 +164,7 @@ def raced(table: Any, rule: Folds, interrupted: Sequence[int] = ()) -> Study:
 
 
 def by_hand(table: Any, wait: int, worse: Any) -> list[int]:
-    """How many folds each row gets: all wait after one; then the best goes on until it is worse or through."""
+    """Number of folds of each row: all wait after one; then the best is resumed until it is worse or complete."""
     count, folds = table.shape
     complete: list[int] = []
     waits: list[int] = []
@@ -197,7 +197,7 @@ def by_hand(table: Any, wait: int, worse: Any) -> list[int]:
 
 
 def first(table: Any, waits: Sequence[int], done: Sequence[int]) -> tuple[int, bool]:
-    """Who goes on where nobody is complete, and whether nobody else is as good: round by round among the best."""
+    """Which row is resumed if none is complete, and whether no other is as good: round by round among the best."""
     group = list(waits)
     for n in range(1, table.shape[1]):
         means = [round(table[i][:n].mean(), 9) for i in group]
@@ -267,13 +267,13 @@ def test_paused_trials_of_an_invalid_incumbent_are_not_lost() -> None:
     assert Folds().promote(history) == 1
 
 
-def test_what_another_rule_paused_does_not_wait() -> None:
+def test_trials_that_another_rule_paused_do_not_count_as_waiting() -> None:
     history = study_of([[0.1], [0.5, 0.6], [0.2] * 5], [WAITS, Pause("is behind"), 0.2])
     assert Folds().promote(history) == 0
     assert Folds().retire(history) == {}
 
 
-def test_where_none_waits_what_another_rule_paused_is_left_alone() -> None:
+def test_without_waiting_trials_that_another_rule_paused_are_ignored() -> None:
     history = waiting(0.5, 0.9, complete=[0.1] * 5)
     history.closing = True
     assert Folds(waiting=0).promote(history) is None

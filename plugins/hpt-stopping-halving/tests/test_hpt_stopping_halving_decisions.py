@@ -1,4 +1,4 @@
-"""Every decision against a plain reading of the history, under any interleaving."""
+"""Every decision against a direct implementation of the papers' algorithms, under any interleaving."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def follow(history: History, number: int, decision: Stop | Pause | None) -> None
 
 
 def promote_all(rule: Rule, history: History) -> list[int]:
-    """Promote until nobody is to be promoted any more."""
+    """Promote until no trial can be promoted."""
     promoted: list[int] = []
     while (number := rule.promote(history)) is not None:
         assert history.trials[number].state is State.PAUSED
@@ -52,7 +52,7 @@ def promote_all(rule: Rule, history: History) -> list[int]:
 
 
 def rung_of(rule: Rule, losses: Sequence[float], step: int = 1, **options: Any) -> History:
-    """A study in which trials with these losses got to a step, one after the other."""
+    """A study in which trials with these losses reached a step, one after the other."""
     history = make_history(SPACE, steps=9, resumable=True, **options)
     for number, loss in enumerate(losses):
         start(history, number)
@@ -65,7 +65,7 @@ def rung_of(rule: Rule, losses: Sequence[float], step: int = 1, **options: Any) 
 
 
 def test_the_stopping_type_by_hand() -> None:
-    """One rung, eta = 3: the first two go on unseen, then the best third of those that are there, and their equals."""
+    """One rung, eta = 3: the first two continue, then the best third of those at the rung, and ties with it."""
     history = make_history(SPACE, steps=9)
     found = []
     for number, loss in enumerate([5.0, 6.0, 5.5, 4.0, 4.5, 4.2, 4.2, 9.0]):
@@ -75,7 +75,7 @@ def test_the_stopping_type_by_hand() -> None:
     assert [stop is None for stop in found] == [True, True, False, True, False, True, True, False]
     last = found[-1]
     assert isinstance(last, Stop)
-    assert last.reason == "value = 9 is number 8 of 8 at rung 1, 2 may go on"
+    assert last.reason == "value = 9 is number 8 of 8 at rung 1, 2 may continue"
     assert last.evidence == {"step": 1, "rung": 1, "value": 9.0, "rank": 8, "results": 8}
     assert last.value is None
 
@@ -108,7 +108,7 @@ def test_a_trial_at_the_top_is_never_cut() -> None:
         assert Asha().judge_trial(history, history.trials[number]) is None
 
 
-def test_a_failed_and_an_invalid_trial_are_no_rivals() -> None:
+def test_failed_and_invalid_trials_are_not_compared() -> None:
     history = make_history(SPACE, steps=9)
     for number in range(3):
         start(history, number)
@@ -123,7 +123,7 @@ def test_a_failed_and_an_invalid_trial_are_no_rivals() -> None:
     assert Asha().judge_trial(history, history.trials[3]) is None
 
 
-def test_what_lies_outside_an_amended_space_is_no_rival_and_not_judged() -> None:
+def test_trials_outside_an_amended_space_are_neither_compared_nor_judged() -> None:
     history = make_history(SPACE, steps=9)
     for number in range(4):
         start(history, number)
@@ -150,7 +150,7 @@ def test_folds_are_compared_by_their_mean_so_far() -> None:
     assert stop.evidence["value"] == 4.0
 
 
-def test_folds_that_blew_up_are_compared() -> None:
+def test_huge_losses_of_folds_are_compared() -> None:
     history = make_history(SPACE, steps=9, evidence="folds")
     for number, folds in enumerate([[1.0] * 3, [2.0] * 3, [1.7e308] * 3]):
         start(history, number)
@@ -187,14 +187,14 @@ def test_a_metric_that_comes_late_is_compared_where_it_comes() -> None:
     assert Asha(metric="size").judge_trial(history, history.trials[2]) is None
 
 
-def test_without_a_known_end_the_rungs_go_on() -> None:
+def test_without_a_known_last_step_there_is_no_last_rung() -> None:
     history = make_history(SPACE)
     for number in range(3):
         start(history, number)
         report(history, number, 3**9, float(number))
     assert isinstance(Asha().judge_trial(history, history.trials[2]), Stop)
     for rule in (Hyperband(), Halving()):
-        with pytest.raises(PluginError, match="give the rule `max_resource`"):
+        with pytest.raises(PluginError, match="Set `max_resource` of the rule"):
             rule.judge_trial(history, history.trials[2])
         rule.max_resource = 3**9
         assert rule.judge_trial(history, history.trials[2]) is None
@@ -212,7 +212,7 @@ def test_a_first_rung_at_the_end_is_refused() -> None:
 @pytest.mark.parametrize("eta", [2, 3, 4])
 @pytest.mark.parametrize("m", range(1, 14))
 def test_a_static_rung_promotes_exactly_its_best_share(m: int, eta: int) -> None:
-    """floor(m / eta) in all, those in the next rung counted; one that is promoted still holds its place."""
+    """floor(m / eta) in all, those in the next rung counted; a promoted trial keeps its place."""
     losses = [float(number * 7 % m) for number in range(m)]
     history = rung_of(Asha(), losses)
     promoted = promote_all(Asha(mode="promote", eta=eta, min_resource=1), history)
@@ -225,7 +225,7 @@ def test_promotion_breaks_ties_by_trial_number() -> None:
     assert promote_all(Halving(trials=7), rung_of(Halving(), [1.0] * 7)) == [0, 1]
 
 
-def test_the_highest_rung_goes_first() -> None:
+def test_the_highest_rung_is_promoted_first() -> None:
     history = rung_of(Asha(), [3.0, 2.0, 1.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
     rule = Asha(mode="promote")
     for number in promote_all(rule, history):
@@ -270,7 +270,7 @@ def test_without_a_way_to_resume_trials_are_stopped_instead(rule: Rule) -> None:
     assert rule.promote(history) is None
 
 
-def test_one_that_is_next_anyway_goes_on_without_a_pause() -> None:
+def test_a_trial_that_would_be_promoted_at_once_is_not_paused() -> None:
     history = rung_of(Asha(), [5.0, 6.0, 7.0])
     rule = Asha(mode="promote")
     start(history, 3)
@@ -300,7 +300,7 @@ def test_a_round_waits_for_all_of_it() -> None:
     assert promote_all(rule, history) == [1, 3]
 
 
-def test_the_place_of_one_that_fails_goes_to_the_next_best() -> None:
+def test_the_next_best_takes_the_place_of_a_failed_trial() -> None:
     rule = Halving(trials=6, min_resource=1)
     history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
     assert promote_all(rule, history) == [1, 3]
@@ -314,7 +314,7 @@ def test_the_place_of_one_that_fails_goes_to_the_next_best() -> None:
     assert promote_all(rule, history) == [3]
 
 
-def test_where_no_new_trial_comes_a_round_is_played_with_what_there_is() -> None:
+def test_an_incomplete_round_continues_if_no_new_trial_will_start() -> None:
     rule = Halving(trials=27, min_resource=1)
     history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0])
     history.closing = True
@@ -350,7 +350,7 @@ def test_a_round_does_not_wait_for_what_lies_outside_an_amended_space() -> None:
     assert promote_all(rule, history) == [3]  # one of the four that are left
 
 
-def test_at_the_end_the_best_on_the_highest_rung_goes_on_once_nothing_runs() -> None:
+def test_at_the_end_the_best_on_the_highest_rung_is_run_to_the_end() -> None:
     rule = Asha(mode="promote")
     history = rung_of(rule, [5.0, 1.0])
     start(history, 2)
@@ -461,7 +461,7 @@ def act(history: History, action: tuple[str, int, int, float]) -> int | None:
 
 @given(actions, st.sampled_from([2, 3]))
 def test_stopping_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, float]], eta: int) -> None:
-    """A rule with a past, a copy of it and a new one all decide as the plain algorithm does."""
+    """A used rule, a copy of it and a new one all decide as the plain algorithm does."""
     history = make_history(SPACE, steps=20)
     old = Asha(eta=eta, min_resource=1)
     ladder = [eta**k for k in range(9) if eta**k < 20] + [20]
@@ -502,7 +502,7 @@ def test_promotion_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, 
 
 
 @given(actions, st.integers(1, 3), st.sampled_from(["asha", "halving", "pasha", "hyperband", "rounds"]))
-def test_a_memory_never_changes_an_answer(todo: list[tuple[str, int, int, float]], lag: int, kind: str) -> None:
+def test_the_cache_never_changes_a_decision(todo: list[tuple[str, int, int, float]], lag: int, kind: str) -> None:
     """Also in the views of reproducible studies, and one rule for several histories in turn."""
 
     def make() -> Rule:
@@ -534,7 +534,7 @@ def test_a_memory_never_changes_an_answer(todo: list[tuple[str, int, int, float]
             start(history, promoted, history.trials[promoted].attempt + 1)
 
 
-def test_a_rule_that_was_used_travels_light() -> None:
+def test_a_used_rule_is_pickled_without_its_cache() -> None:
     rule = Asha()
     history = rung_of(rule, [1.0] * 20)
     rule.judge_trial(history, history.trials[3])

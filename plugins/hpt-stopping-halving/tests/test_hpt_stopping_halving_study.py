@@ -1,4 +1,4 @@
-"""The rules in real studies: what the papers' tables say is trained, and what an audit says afterwards."""
+"""The rules in real studies: they train what the papers' tables list, and `verify` confirms every decision."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def study_of(
 
 
 def reached(study: Study) -> dict[int, int]:
-    """Step -> how many trials got there or beyond."""
+    """Step -> number of trials that reached it."""
     last = Counter(trial.reports[-1].step for trial in study.trials if trial.reports)
     return {step: sum(count for at, count in last.items() if at >= step) for step in sorted(last)}
 
@@ -167,7 +167,7 @@ def test_the_stopping_type_keeps_last_values() -> None:
 
 @every_rule
 @pytest.mark.parametrize("trials", [1, 2, 5, 20])
-def test_somebody_gets_to_the_end_however_small_the_budget(spec: dict[str, Any], trials: int) -> None:
+def test_a_trial_gets_to_the_end_however_small_the_budget(spec: dict[str, Any], trials: int) -> None:
     losses = [float((i * 7 + 3) % 20) for i in range(20)]
     study = study_of(losses, 27, spec, [])
     assert study.run(trials=trials) == f"all {trials} trials were started"
@@ -285,7 +285,7 @@ def events_of(study: Study) -> list[tuple[Any, ...]]:
 
 @every_rule
 def test_a_study_in_pieces_is_the_study_in_one(spec: dict[str, Any]) -> None:
-    """The rules keep nothing to themselves: a new process with new rules goes on bit for bit."""
+    """The rules have no state of their own: a new process with new rules continues bit for bit."""
     losses = [float((i * 7 + 3) % 31) for i in range(40)]
     whole = study_of(losses, 27, spec, [])
     while whole.history.next_number < 30:
@@ -342,7 +342,7 @@ def test_the_rules_work_from_a_study_file(tmp_path: Path, train: str, monkeypatc
 
 
 @pytest.mark.parametrize("spec", [{"use": "halving"}, {"use": "hyperband", "mode": "rounds"}], ids=name_of)
-def test_who_lost_in_a_round_that_is_over_is_stopped(spec: dict[str, Any]) -> None:
+def test_the_losers_of_a_finished_round_are_stopped(spec: dict[str, Any]) -> None:
     seen: list[tuple[int, int]] = []
     study = study_of(range(18), 9, {**spec, "min_resource": 1}, seen)
     study.run(trials=9)

@@ -52,7 +52,7 @@ def test_a_constant_function_stops_at_min_trials(rule: Any) -> None:
 
 
 @BOTH
-def test_what_breaks_the_constraints_is_no_result(rule: Any) -> None:
+def test_infeasible_trials_do_not_count(rule: Any) -> None:
     for bound, stops in (("<= 1", True), ("<= 0.5", False)):
         study = Study(PLANE, constraints={"ms": bound}, sampler="random", seed=0)
         for i in range(25):
@@ -70,7 +70,7 @@ def test_min_trials_grows_with_the_parameters(rule: Any) -> None:
 
 
 @BOTH
-def test_a_descent_that_goes_on_never_stops(rule: Any) -> None:
+def test_a_steady_descent_is_never_stopped(rule: Any) -> None:
     """A linear function, walked down in even steps: the next step is always as good as the last one."""
     judge = rule()
     for count in (20, 40, 60, 79):
@@ -79,7 +79,7 @@ def test_a_descent_that_goes_on_never_stops(rule: Any) -> None:
 
 
 @BOTH
-def test_a_search_that_found_the_bottom_stops_and_one_that_did_not_goes_on(rule: Any) -> None:
+def test_only_a_search_that_found_the_bottom_is_stopped(rule: Any) -> None:
     assert rule().judge_study(history_of(bowl(converged()), converged())) is not None
     far = np.random.default_rng(1).random((30, 2)) * 0.25
     assert rule().judge_study(history_of(bowl(far), far)) is None
@@ -87,7 +87,7 @@ def test_a_search_that_found_the_bottom_stops_and_one_that_did_not_goes_on(rule:
 
 @BOTH
 def test_it_must_hold_after_each_of_the_last_completions(rule: Any) -> None:
-    """The last trial shows a much better region: whoever would have stopped goes on, and must be sure again."""
+    """The last trial finds a much better region: a rule that would have stopped must become sure again."""
     points, values = list(converged()), list(bowl(converged()))
     assert rule().judge_study(history_of(values, points)) is not None
     assert rule().judge_study(history_of([*values, -0.2], [*points, (0.9, 0.9)])) is None
@@ -181,7 +181,7 @@ def test_the_tolerance_is_the_users_else_the_folds_else_a_hundredth_of_the_way_s
 
 
 def test_what_folds_cannot_tell_apart_is_the_error_of_the_difference_to_ten_others() -> None:
-    """Hardness of folds that all trials share drops out; beyond ten challengers nobody counts."""
+    """Hardness of folds that all trials share drops out; challengers beyond the tenth do not count."""
     rng = np.random.default_rng(0)
     hard, noise = rng.normal(0, 9.0, 5), rng.normal(0, 0.1, (12, 5))
     best, *others = [dict(enumerate(hard + row)) for row in noise]
@@ -192,7 +192,7 @@ def test_what_folds_cannot_tell_apart_is_the_error_of_the_difference_to_ten_othe
 
 
 @BOTH
-def test_a_branch_hardly_ever_tried_keeps_the_study_going(rule: Any) -> None:
+def test_a_branch_with_too_few_results_prevents_the_stop(rule: Any) -> None:
     space = Space({"m": Categorical("p", "q", "r"), "c": Float(0.0, 1.0, when={"m": "p"}), "d": Int(0, 9)})
     many: list[dict[str, Any]] = [{"m": "q", "d": i % 10} for i in range(22)] + [{"m": "r", "d": 0}]
     branch = [{"m": "p", "c": 0.5, "d": i} for i in range(3)]
@@ -213,7 +213,7 @@ def test_a_branch_may_be_a_list() -> None:
 
 
 @BOTH
-def test_what_is_left_to_gain_is_told_before_the_end_and_at_it(rule: Any) -> None:
+def test_the_remaining_gain_is_in_the_summary_and_the_evidence(rule: Any) -> None:
     far = np.random.default_rng(1).random((30, 2)) * 0.25
     early = rule().summary(history_of(bowl(far), far))
     assert early["expected remaining gain"] > 0.003
@@ -224,7 +224,7 @@ def test_what_is_left_to_gain_is_told_before_the_end_and_at_it(rule: Any) -> Non
 
 
 @BOTH
-def test_a_second_judgement_without_a_new_result_asks_no_model(rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_judgement_without_a_new_result_fits_no_model(rule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     history = history_of(bowl(converged()), converged())
     first = rule().judge_study(history)
     assert first is not None
@@ -302,7 +302,7 @@ def test_a_real_study_ends_early_and_verifies(rule: Any) -> None:
 
 @BOTH
 @pytest.mark.parametrize("size", [1e30, 1e200, 1.7e308])
-def test_results_that_diverged_beyond_all_measure_end_no_study(rule: Any, size: float) -> None:
+def test_huge_losses_do_not_stop_the_study(rule: Any, size: float) -> None:
     """Three quarters of the results, also of the folds of the next best trials."""
     values = [size * (1 if i % 8 else -1) if i % 4 else 0.1 * i for i in range(24)]
     history = history_of(values)
@@ -311,7 +311,7 @@ def test_results_that_diverged_beyond_all_measure_end_no_study(rule: Any, size: 
     assert all(math.isfinite(value) for value in summary.values())
 
 
-def test_folds_that_diverged_beyond_all_measure_tell_nothing_of_their_noise() -> None:
+def test_huge_losses_of_folds_are_left_out_of_the_noise_estimate() -> None:
     best, close = {1: 1.0, 2: 2.0}, {1: 1.5, 2: 1.5}
     assert fold_error(best, [{1: 1.7e308, 2: -1.7e308}, close, {1: 1e200, 2: 2.0}]) == fold_error(best, [close])
     assert fold_error(best, [{1: -1.7e308, 2: 1e308}]) == 0.0

@@ -181,7 +181,7 @@ def test_a_file_that_no_study_has_is_passed_over(file: str) -> None:
 
 def test_a_name_that_is_too_long_for_a_file_is_refused() -> None:
     assert study_name(file_name("x" * 200)) == "x" * 200
-    with pytest.raises(StoreError, match="must be shorter"):
+    with pytest.raises(StoreError, match="is too long for a file name"):
         file_name("x" * 5000)
-    with pytest.raises(StoreError, match="must be shorter"):
+    with pytest.raises(StoreError, match="is too long for a file name"):
         file_name("é" * 100)

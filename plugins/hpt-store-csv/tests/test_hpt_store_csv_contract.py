@@ -123,7 +123,9 @@ def test_a_folder_keeps_many_studies_in_order_of_creation(folder: CsvStore) -> N
 
 def test_a_file_keeps_one_study_and_says_how_to_keep_more(file: CsvStore) -> None:
     file.append("a", [{"n": 1}])
-    with pytest.raises(StoreError, match=r"holds the study 'a', and a CSV file holds one\. Give the store a folder"):
+    with pytest.raises(
+        StoreError, match=r"holds the study 'a', and a CSV file can hold only one\. For several studies, give a folder"
+    ):
         file.append("b", [{"n": 2}])
     assert file.read("b") == []
     assert file.studies() == ["a"]
@@ -324,24 +326,24 @@ def test_a_path_that_is_none_is_refused(path: Any) -> None:
         CsvStore(path=path)
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     for place in ("no/runs.csv", "no/runs"):
         store = CsvStore(path=tmp_path / place)
-        with pytest.raises(StoreError, match=r"There is no folder .*no.* Make it"):
+        with pytest.raises(StoreError, match=r"The folder .*no.* of the store .* does not exist\. Create it"):
             store.append("s", [{}])
-        with pytest.raises(StoreError, match=r"There is no folder .*no.* Make it"):
+        with pytest.raises(StoreError, match=r"The folder .*no.* of the store .* does not exist\. Create it"):
             store.lock("s").__enter__()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_the_place_of_a_file_is_told(file: CsvStore) -> None:
+def test_a_folder_in_the_place_of_a_file_is_reported(file: CsvStore) -> None:
     file.path.mkdir()
     for action in (file.studies, lambda: file.read("s"), lambda: file.append("s", [{}])):
-        with pytest.raises(StoreError, match="is a folder, and a study needs a file there"):
+        with pytest.raises(StoreError, match="is a folder, but must be a file"):
             action()
 
 
-def test_a_file_in_the_place_of_a_folder_is_told(folder: CsvStore) -> None:
+def test_a_file_in_the_place_of_a_folder_is_reported(folder: CsvStore) -> None:
     folder.path.write_text("x")
     for action in (folder.studies, lambda: folder.append("s", [{}])):
         with pytest.raises(StoreError, match="runs"):
@@ -349,7 +351,9 @@ def test_a_file_in_the_place_of_a_folder_is_told(folder: CsvStore) -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ""])
-def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_entered_is_reported(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There not even whether it is a folder can be asked."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -365,7 +369,7 @@ def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, ending: str, m
 
 
 @pytest.mark.parametrize("ending", [".csv", ""])
-def test_a_path_that_is_too_long_is_told(tmp_path: Path, ending: str) -> None:
+def test_a_path_that_is_too_long_is_reported(tmp_path: Path, ending: str) -> None:
     store = CsvStore(path=tmp_path / f"{'long' * 100}{ending}")
     for action in (lambda: store.append("s", [created()]), lambda: store.lock("s").__enter__()):
         with pytest.raises(StoreError, match="is too long for this system"):

@@ -66,7 +66,7 @@ def test_every_cut_of_the_tail_opens_and_is_repaired(path: Path, caplog: pytest.
         # Nothing is lost but what the cut touched; the mere end of the last line does not count.
         assert found == max((p for p in PREFIXES if end_of(whole, len(p)) <= len(whole) - cut + 1), key=len)
         torn = max(0, len(whole) - cut - kept)
-        assert ("write that was cut off" in caplog.text) == bool(torn)
+        assert ("interrupted write" in caplog.text) == bool(torn)
         if cut % 7 == 1:
             store = CsvStore(path=path)
             assert store.append(STUDY, [{"n": "new"}]) == len(found) + 1
@@ -89,10 +89,12 @@ def test_what_a_crash_leaves_is_set_aside(path: Path, rest: bytes, caplog: pytes
         file.write(rest)
     reader = CsvStore(path=path)
     assert reader.read(STUDY) == reader.read(STUDY) == RECORDS
-    assert caplog.messages == [f"{path} ends with {len(rest)} bytes of a write that was cut off."]  # told once
+    assert caplog.messages == [
+        f"{path} ends with {len(rest)} bytes of an interrupted write, which are ignored."
+    ]  # told once
     store = CsvStore(path=path)
     assert store.append(STUDY, [{"n": 1}]) == 11
-    assert f"they are in {path}.torn" in caplog.text
+    assert f"they were moved to {path}.torn" in caplog.text
     assert reader.read(STUDY, 10) == [{"n": 1}]
     assert Path(f"{path}.torn").read_bytes() == rest
 
@@ -142,7 +144,7 @@ def test_no_changed_bit_is_taken_for_data(path: Path, caplog: pytest.LogCaptureF
     content = path.read_bytes()
     single, double = (flips(content, 7)[: len(content)], flips(content, 7)[len(content) :])
     assert accepted(path, single) == []
-    # Two bytes at the very end may look like a write that was cut off, and two may be what they were.
+    # Two bytes at the very end may look like an interrupted write, and two may be what they were.
     assert all(found in (RECORDS, PREFIXES[-2]) for found in accepted(path, double))
 
 
@@ -155,14 +157,14 @@ def test_without_the_checksum_changed_bits_are_taken_for_data(path: Path, monkey
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [*lines[:3], *lines[4:]], "line 4: record 3 is due, and it has '4'"),
-        (lambda lines: [*lines, lines[-1]], "line 12: record 11 is due, and it has '10'"),
-        (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], "line 4: record 3 is due, and it has '4'"),
+        (lambda lines: [*lines[:3], *lines[4:]], "line 4: expected record 3, got '4'"),
+        (lambda lines: [*lines, lines[-1]], "line 12: expected record 11, got '10'"),
+        (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], "line 4: expected record 3, got '4'"),
         (lambda lines: [*lines[:4], b"\n", *lines[4:]], "changed by a spreadsheet .*line 5 is blank"),
         (lambda lines: [*lines, b"\n"], "changed by a spreadsheet .*line 12 is blank"),
         (lambda lines: [*lines[:4], b"\0" * 100 + b"\n", *lines[5:]], "line 5: its checksum is wrong"),
-        (lambda lines: [line[:-1] + b"\r\n" for line in lines], "line 1 ends as on Windows"),
-        (lambda lines: [lines[0], *(line[:-1] + b"\r\n" for line in lines[1:])], "line 2 ends as on Windows"),
+        (lambda lines: [line[:-1] + b"\r\n" for line in lines], "line 1 has a Windows line ending"),
+        (lambda lines: [lines[0], *(line[:-1] + b"\r\n" for line in lines[1:])], "line 2 has a Windows line ending"),
         (lambda lines: [b"\xef\xbb\xbf" + lines[0], *lines[1:]], "it begins with a byte order mark"),
         (lambda lines: [line.replace(b",", b";") for line in lines], "changed by a spreadsheet|its checksum"),
         (lambda lines: [b"".join(lines).decode().encode("utf-16")], "is not a store of hpt"),
@@ -170,7 +172,9 @@ def test_without_the_checksum_changed_bits_are_taken_for_data(path: Path, monkey
         (lambda lines: [lines[0][:-20]], "line 1: its checksum is wrong"),
     ],
 )
-def test_what_was_changed_is_told_with_its_line_and_left_alone(path: Path, change: object, message: str) -> None:
+def test_what_was_changed_is_reported_with_its_line_and_left_unchanged(
+    path: Path, change: object, message: str
+) -> None:
     content = b"".join(change(path.read_bytes().splitlines(keepends=True)))  # type: ignore[operator]  # a lambda
     path.write_bytes(content)
     with pytest.raises(StoreError, match=message):
@@ -202,14 +206,14 @@ def test_the_remedy_for_other_line_ends_works(path: Path, change: object, capsys
     changed = before.replace(b"0.125", b"0.13")
     path.write_bytes(changed.replace(b"\n", CRLF))
     assert main([str(path)]) == 4
-    assert "line 3, 6 was changed before its end" in capsys.readouterr().err
+    assert "the text was changed in line 3, 6" in capsys.readouterr().err
     assert path.read_bytes() == changed.replace(b"\n", CRLF)
 
 
 def test_the_remedy_for_damage_works(path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:7], b"x" + lines[7], *lines[8:]]))
-    with pytest.raises(StoreError, match=r"in line 8: .*delete that line and all below it to keep what is above"):
+    with pytest.raises(StoreError, match=r"in line 8: .*delete this and all later lines to keep the earlier ones"):
         read(path)
     path.write_bytes(b"".join(lines[:7]))
     assert CsvStore(path=path).append(STUDY, [{"n": 1}]) == 6  # line 7 was written together with line 8
@@ -246,7 +250,7 @@ def test_a_file_that_is_taken_away_is_not_begun_anew(path: Path, lazily: bool) -
 
 @pytest.mark.parametrize("cut", ["to nothing", "to its header", "to two records", "to an older copy"])
 @pytest.mark.parametrize("lazily", [False, True])
-def test_a_file_that_got_shorter_while_it_was_in_use_is_left_alone(path: Path, cut: str, lazily: bool) -> None:
+def test_a_file_that_got_shorter_while_it_was_in_use_is_left_unchanged(path: Path, cut: str, lazily: bool) -> None:
     """What a process adds rests on what it has read: behind an older state of the log it would be nonsense."""
     header, *lines = path.read_bytes().splitlines(keepends=True)
     store = CsvStore(path=path)
@@ -260,7 +264,7 @@ def test_a_file_that_got_shorter_while_it_was_in_use_is_left_alone(path: Path, c
     store.read(STUDY)
     append = store.append_lazily if lazily else store.append
     for record in ({"n": "new"}, {"event": "amended", "definition": {"space": {"new": {}}}}):
-        with pytest.raises(StoreError, match="lacks records that were there before"):
+        with pytest.raises(StoreError, match="lacks records that it had before"):
             append(STUDY, [record])
     assert path.read_bytes() == shorter
     store.close()
@@ -276,7 +280,7 @@ def test_a_file_that_is_taken_away_after_it_got_columns_is_not_begun_anew(path: 
     assert not path.exists()
 
 
-def test_a_newer_format_is_refused_and_left_alone(path: Path) -> None:
+def test_a_newer_format_is_refused_and_left_unchanged(path: Path) -> None:
     header, rest = path.read_bytes().split(b"\n", 1)
     newer = header.replace(b'""hpt-csv"":1', b'""hpt-csv"":2') + b"\n" + rest
     path.write_bytes(newer)

@@ -85,7 +85,7 @@ def test_the_lock_excludes_processes_and_dies_with_its_holder(tmp_path: Path) ->
     path = tmp_path / "runs"
     impatient = CsvStore(path=path, lock_timeout=0.3)
     with holder(path, "lock = store.lock('s'); lock.__enter__()") as process:
-        with pytest.raises(StoreError, match=rf"s\.csv as a whole: process {process.pid} has it.*`lock_timeout`"):
+        with pytest.raises(StoreError, match=rf"s\.csv as a whole: process {process.pid} holds it.*`lock_timeout`"):
             impatient.lock("s").__enter__()
         with impatient.lock("another"):  # of another study: free
             assert impatient.append("s", [{}]) == 1  # and appends go on
@@ -133,7 +133,7 @@ def test_an_error_under_the_lock_passes_unchanged_and_frees_it(tmp_path: Path) -
         pass
 
 
-def test_waiting_is_told_and_ends(
+def test_waiting_is_logged_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(locks, "_NOTICE_SECONDS", 0.1)
@@ -142,7 +142,7 @@ def test_waiting_is_told_and_ends(
     held_up.append("s", [{}])
     stuck = "lock = store._locked(store._log('s').write_lock, 'the file'); lock.__enter__()"
     with holder(path, stuck) as process, caplog.at_level(logging.WARNING, "hpt"):
-        message = rf"Waited 0.35 s for .*runs\.csv for writing: process {process.pid} has it"
+        message = rf"Waited 0.35 s for .*runs\.csv for writing: process {process.pid} holds it"
         with pytest.raises(StoreError, match=message):
             held_up.append("s", [{}])
         assert held_up.read("s") == [{}]
@@ -154,7 +154,7 @@ def test_whoever_waits_does_so_anew_for_each_holder(monkeypatch: pytest.MonkeyPa
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
-    with pytest.raises(StoreError, match="process 29 has it"):  # 30 holders of two seconds each, then one for ever
+    with pytest.raises(StoreError, match="process 29 holds it"):  # 30 holders of two seconds each, then one for ever
         locks.wait_for(lambda: False, "x", 10, lambda: f"process {min(29, int(now[0] // 2))}")
     assert 58 + 10 <= now[0] <= 58 + 21
 
@@ -184,7 +184,7 @@ def test_a_deleted_lock_file_is_not_trusted(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_goes_on_by_itself_and_holds_no_lock(tmp_path: Path) -> None:
+def test_a_forked_child_works_on_its_own_and_holds_no_lock(tmp_path: Path) -> None:
     store = CsvStore(path=tmp_path / "runs.csv", lock_timeout=1)
     store.append("s", [{"n": 1}])
     with store.lock("s"):
@@ -258,7 +258,7 @@ def test_a_full_disk_costs_only_what_was_not_acknowledged(small_disk: Path) -> N
     filler = small_disk / "filler"
     filler.write_bytes(bytes(100_000))
     acknowledged = 0
-    full = r"The disk is full: nothing could be added to .*runs\.csv.*make room"
+    full = r"The disk is full: nothing could be added to .*runs\.csv.*Free some space"
     for _ in range(3):
         acknowledged = fill(store, acknowledged)
         with pytest.raises(StoreError, match=full):
@@ -272,7 +272,7 @@ def test_a_full_disk_costs_only_what_was_not_acknowledged(small_disk: Path) -> N
     assert sorted(path.name for path in small_disk.iterdir()) == [".hpt-locks", "filler", "runs.csv"]
 
 
-def test_a_read_only_disk_can_be_read_and_is_told_when_writing(small_disk: Path) -> None:
+def test_a_read_only_disk_can_be_read_and_writing_is_reported(small_disk: Path) -> None:
     store = CsvStore(path=small_disk / "runs.csv")
     store.append("s", [{"n": 1}])
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)

@@ -197,7 +197,7 @@ def test_a_path_that_is_none_is_refused(path: Any) -> None:
         SqliteStore(path=path)
 
 
-def test_any_other_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_any_other_file_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     files = {
         "text.db": b"this is no database, and long enough to be looked at as one" * 20,
         "short.db": b"\1\2\3",
@@ -218,14 +218,14 @@ def test_any_other_file_is_refused_and_left_alone(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == before
 
 
-def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_is_reported(tmp_path: Path) -> None:
     store = SqliteStore(path=tmp_path / f"{'long' * 100}.db")
     for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
         with pytest.raises(StoreError, match="is too long for this system"):
             action()
 
 
-def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_entered_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There not even whether it is a folder can be asked."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -240,7 +240,7 @@ def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, monkeypatch: p
             action()
 
 
-def test_a_newer_format_is_refused_and_left_alone(store: SqliteStore) -> None:
+def test_a_newer_format_is_refused_and_left_unchanged(store: SqliteStore) -> None:
     store.append("s", [{"n": 1}])
     store.close()
     with sqlite3.connect(store.path) as connection:
@@ -269,7 +269,7 @@ def test_a_newer_format_is_refused_and_left_alone(store: SqliteStore) -> None:
         "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
     ],
 )
-def test_damage_is_told_with_the_file_and_a_remedy(store: SqliteStore, damage: str) -> None:
+def test_damage_is_reported_with_the_file_and_a_remedy(store: SqliteStore, damage: str) -> None:
     store.append("s", [{"n": 1}, {"n": 2}, {"n": 3}])
     store.close()
     connection = sqlite3.connect(store.path)
@@ -279,7 +279,7 @@ def test_damage_is_told_with_the_file_and_a_remedy(store: SqliteStore, damage: s
         store.read("s")
 
 
-def test_pages_that_were_overwritten_are_told(store: SqliteStore) -> None:
+def test_pages_that_were_overwritten_are_reported(store: SqliteStore) -> None:
     store.append("s", [{"n": n, "text": "x" * 200} for n in range(500)])
     store.close()
     content = bytearray(store.path.read_bytes())
@@ -344,17 +344,17 @@ def test_every_commit_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -
         assert connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     store = SqliteStore(path=tmp_path / "no" / "hpt.db")
     for action in (lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
-        with pytest.raises(StoreError, match=r"There is no folder .*no for the store hpt\.db\. Make it"):
+        with pytest.raises(StoreError, match=r"The folder .*no of the store hpt\.db does not exist\. Create it"):
             action()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
+def test_a_folder_in_its_place_is_reported(tmp_path: Path) -> None:
     store = SqliteStore(path=tmp_path)
     for action in (lambda: store.append("s", [{}]), store.studies):
-        with pytest.raises(StoreError, match="is a folder, and the store needs a file"):
+        with pytest.raises(StoreError, match="is a folder, but must be a file"):
             action()
     store.close()

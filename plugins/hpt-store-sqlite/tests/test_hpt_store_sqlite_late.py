@@ -159,7 +159,7 @@ def test_when_they_are_deleted_while_in_use_nothing_is_written_behind_the_gap(pa
     late(path).unlink()
     append = store.append_lazily if lazily else store.append
     for _ in range(2):
-        with pytest.raises(StoreError, match="lacks records that were there before"):
+        with pytest.raises(StoreError, match="lacks records that it had before"):
             append("s", [{"n": 6}])
     assert store.append("t", [{"n": 1}]) == 1
     assert numbers(path) == [1, 2, 3]

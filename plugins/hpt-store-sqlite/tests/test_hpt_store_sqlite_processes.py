@@ -70,7 +70,7 @@ def test_the_lock_excludes_processes_and_dies_with_its_holder(tmp_path: Path) ->
     path = tmp_path / "hpt.db"
     impatient = SqliteStore(path=path, lock_timeout=0.3)
     with holder(path, "lock = store.lock('s'); lock.__enter__()") as process:
-        with pytest.raises(StoreError, match=rf"study 's' in .*process {process.pid} has it.*`lock_timeout`"):
+        with pytest.raises(StoreError, match=rf"study 's' in .*process {process.pid} holds it.*`lock_timeout`"):
             impatient.lock("s").__enter__()
         with impatient.lock("another"):  # of another study: free
             assert impatient.append("s", [{}]) == 1  # and appends go on
@@ -119,7 +119,7 @@ def test_an_error_under_the_lock_passes_unchanged_and_frees_it(tmp_path: Path) -
         pass
 
 
-def test_waiting_is_told_and_ends(
+def test_waiting_is_logged_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(locks, "_NOTICE_SECONDS", 0.1)
@@ -129,7 +129,7 @@ def test_waiting_is_told_and_ends(
     stuck = "import sqlite3; c = sqlite3.connect(args[0], isolation_level=None); c.execute('BEGIN EXCLUSIVE')"
     with holder(path, stuck), caplog.at_level(logging.WARNING, "hpt"):
         for action in (lambda: held_up.append("s", [{}]), lambda: held_up.read("s")):
-            with pytest.raises(StoreError, match=r"Waited 0.35 s for .*hpt\.db: another process has it"):
+            with pytest.raises(StoreError, match=r"Waited 0.35 s for .*hpt\.db: another process holds it"):
                 action()
     assert len([r for r in caplog.records if r.getMessage().startswith("Waiting for")]) >= 2
     assert held_up.append("s", [{}]) == 2
@@ -140,7 +140,7 @@ def test_whoever_waits_does_so_anew_for_each_holder(monkeypatch: pytest.MonkeyPa
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
-    with pytest.raises(StoreError, match="process 29 has it"):  # 30 holders of two seconds each, then one for ever
+    with pytest.raises(StoreError, match="process 29 holds it"):  # 30 holders of two seconds each, then one for ever
         locks.wait_for(lambda: False, "x", 10, lambda: f"process {min(29, int(now[0] // 2))}")
     assert 58 + 10 <= now[0] <= 58 + 21
 
@@ -299,7 +299,7 @@ def test_a_full_disk_costs_only_what_was_not_acknowledged(small_disk: Path) -> N
     acknowledged = 0
     for _ in range(3):
         acknowledged = fill(store, acknowledged)
-        with pytest.raises(StoreError, match=r"The disk is full: nothing could be added to .*hpt\.db.*make room"):
+        with pytest.raises(StoreError, match=r"The disk is full: nothing could be added to .*hpt\.db.*Free some space"):
             store.append("s", [{"n": 0, "text": "x" * 200}])
         assert [r["n"] for r in store.read("s")] == list(range(1, acknowledged + 1))
         filler.write_bytes(filler.read_bytes()[:-30_000])
@@ -310,7 +310,7 @@ def test_a_full_disk_costs_only_what_was_not_acknowledged(small_disk: Path) -> N
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_read_only_disk_can_be_read_and_is_told_when_writing(small_disk: Path) -> None:
+def test_a_read_only_disk_can_be_read_and_writing_is_reported(small_disk: Path) -> None:
     store = SqliteStore(path=small_disk / "hpt.db")
     store.append("s", [{"n": 1}])
     store.close()

@@ -9,5 +9,5 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_evaluators() -> dict[str, str]:
-    """The evaluator ``command``."""
+    """Name the evaluator of this plugin."""
     return {"command": "hpt_evaluator_command.evaluator:CommandEvaluator"}

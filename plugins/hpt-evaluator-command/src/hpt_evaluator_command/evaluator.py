@@ -1,4 +1,4 @@
-"""The evaluator ``command``: a configuration goes into a program's arguments, the result comes out of its output."""
+"""The evaluator ``command``: passes a configuration to a program as arguments and reads the result from its output."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ import attrs
 from hpt_core import EvaluationError, Mistake, Report, Space, TrialContext, UsageError, option
 from hpt_evaluator_command.output import report_of, result_of
 from hpt_evaluator_command.plan import Plan, compile_plan
-from hpt_evaluator_command.process import Process, TimeUp
+from hpt_evaluator_command.process import CommandTimeoutError, Process
 from hpt_evaluator_command.template import text_of
 
 __all__ = ["CommandEvaluator"]
 
-_IN_FOLDER = {"params_file", "result", "workdir"}
-_SHOWN = 2000  # characters of stderr
+_NEED_WORKDIR = {"params_file", "result", "workdir"}
+_MAX_STDERR = 2000  # characters of stderr in a failure
 _MAX_RESULT = 1 << 20  # bytes of a result file
 
 
 @attrs.define(kw_only=True)
 class CommandEvaluator:
-    """Runs a program for each trial and reads the value from what it prints.
+    """Runs a program for each trial and reads the value from its output.
 
-    Parameters go into ``{name}`` placeholders; a string is put in as it is, everything else as JSON. Without
-    ``shell`` the command is split into arguments first and then filled, with it the values are variables of the
-    environment: either way no value is ever parsed, whatever quotes or semicolons it contains.
+    ``{name}`` placeholders are replaced by the values of parameters: strings as they are, other values as JSON. Without
+    ``shell``, the command is split into arguments before the placeholders are replaced. With ``shell``, the values are
+    passed as environment variables. Either way, a value is never parsed, whatever quotes or semicolons it contains.
 
-    An argument with the placeholder of an inactive parameter is left out (``--depth={depth}``); where the placeholder
-    is the whole argument, an option right before it goes too (``--depth {depth}``).
+    An argument with the placeholder of an inactive parameter is omitted (``--depth={depth}``). If the placeholder is
+    the whole argument, an option right before it is omitted as well (``--depth {depth}``).
 
-    The value is the last line of the standard output, or the content of the ``result`` file: a bare number, or a
-    JSON object with the objectives by name (for a single one ``value`` will do) and further numbers as metrics.
-    A line ``{"step": 3, "value": 0.42}`` is a report; a command whose output ends with anything but a result has its
-    reports as its result.
+    The result is the last line of the standard output, or the content of the ``result`` file: a bare number, or a JSON
+    object with the objectives by name (``value`` is accepted for a single objective); further numbers in it are
+    metrics. A line such as ``{"step": 3, "value": 0.42}`` is a report. If the last line is not a result but there are
+    reports, the result is made from the reports.
 
-    The command and all its descendants end with the trial: when it is stopped, when its time is up, on Ctrl-C, and
-    also when hpt itself is killed. Whatever it leaves running at its own end is ended, too.
+    The command and all its descendants end with the trial: when it is stopped, when it times out, on Ctrl-C, and even
+    when hpt itself is killed. Processes that the command leaves behind when it exits are ended as well.
     """
 
     command: str | list[str] = option(
         help="Program and arguments, with placeholders: {name} of each parameter, {params_json}, {params_file}, "
         "{number}, {seed}, {workdir}, {result}, {resume_step}."
     )
-    shell: bool = option(False, help="Run the command (one string) by /bin/sh.")
-    stdin: bool = option(False, help="Give all parameters as one JSON object on the standard input.")
+    shell: bool = option(False, help="Run the command, one string, with /bin/sh.")
+    stdin: bool = option(False, help="Pass all parameters as one JSON object on the standard input.")
     result: str | None = option(
         None, help="Name of a JSON file in the trial's {workdir} to read the result from; {result} is its path."
     )
-    timeout: float | None = option(None, gt=0, help="Seconds that one trial may run.")
-    grace: float = option(1.0, ge=0, help="Seconds between SIGTERM and SIGKILL when the command must end.")
-    env: dict[str, str] = option(factory=dict, help="Further environment variables; placeholders are filled.")
-    cwd: str | None = option(None, help="Working directory; may hold {workdir}, {number} and {seed}.")
+    timeout: float | None = option(None, gt=0, help="Maximum run time of a trial, in seconds.")
+    grace: float = option(1.0, ge=0, help="Seconds between SIGTERM and SIGKILL when the command has to end.")
+    env: dict[str, str] = option(factory=dict, help="Additional environment variables; may contain placeholders.")
+    cwd: str | None = option(None, help="Working directory; may contain placeholders, but not those of parameters.")
     evidence: Literal["curve", "folds"] = option(
-        "curve", help="What reports are: a curve (later is truer) or folds (step i is the same split for all)."
+        "curve",
+        help="Kind of the reports: a curve (the last report counts) or folds (step i is the same split in all trials).",
     )
-    steps: int | None = option(None, ge=1, help="How many reports a whole trial gives, if that is known.")
+    steps: int | None = option(None, ge=1, help="Number of reports of a complete trial, if known.")
     resumable: bool = option(
-        False, help="The command goes on behind {resume_step} from a checkpoint that it kept in {workdir}."
+        False, help="Whether the command can continue after {resume_step} from a checkpoint in {workdir}."
     )
     _plan: Plan = attrs.field(init=False, repr=False, eq=False)
 
@@ -77,41 +78,47 @@ class CommandEvaluator:
     def _check_result_path(self, result: str) -> None:
         parts = Path(result).parts
         if not parts or Path(result).is_absolute() or ".." in parts:
-            message = f"Must be the name of a file below the trial's folder. Got {result!r}."
+            message = f"Must be a relative path within the trial's folder. Got {result!r}."
             raise UsageError(Mistake("result", message))
-        if not self._placeholders() & _IN_FOLDER - {"params_file"}:
-            message = "The command never learns where to write it: put {result} or {workdir} into it."
+        if not self._placeholders() & _NEED_WORKDIR - {"params_file"}:
+            message = "The command does not contain the path of this file: add {result} or {workdir} to it."
             raise UsageError(Mistake("result", message))
 
     def _placeholders(self) -> set[str]:
         return {name for _, name in self._plan.placeholders()}
 
-    def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
-        """See that command and space fit each other.
+    def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - part of the contract
+        """Check that the command fits the space.
 
         Args:
-            space: The study's space.
-            objectives: The names of its objectives.
+            space: The space of the study.
+            objectives: Names of its objectives.
 
         Raises:
-            UsageError: If a placeholder is no parameter, a parameter reaches the command nowhere, or there is no such
-                program.
+            UsageError: If a placeholder is not a parameter, a parameter is not passed to the command, or the program
+                does not exist.
         """
         self._plan.check(space, all_on_stdin=self.stdin)
         missing = self._plan.missing_program()
         if missing is not None:
-            message = f"There is no program {missing!r} that could be run. Install it, or give its path."
+            message = f"There is no executable program {missing!r}. Install it, or give its path."
             raise UsageError(Mistake("evaluator.command", message))
 
     def evaluate(self, trial: TrialContext) -> Generator[Report, None, float | Mapping[str, Any] | None]:
-        """Run the command; yields its reports as they come and returns its result.
+        """Run the command.
 
         Args:
-            trial: What to evaluate.
+            trial: The trial to evaluate.
+
+        Yields:
+            Its reports, as they are printed.
+
+        Returns:
+            Its result; None if the reports are the result.
 
         Raises:
-            EvaluationError: Kind ``error``: it cannot be started or exited with another code than 0; ``killed``;
-                ``timeout``; ``invalid-value``: it gave no result.
+            EvaluationError: Of kind ``error`` if the command cannot be started or its exit code is not 0; ``killed``;
+                ``timeout``; or ``invalid-value`` if it has no result.
         """
         with contextlib.ExitStack() as stack:
             values = self._values(trial, stack)
@@ -125,36 +132,36 @@ class CommandEvaluator:
                         if report and not (self.resumable and report.step <= trial.resume_step):
                             reports += 1
                             yield report
-            except TimeUp:
-                message = f"The command ran longer than its `timeout` of {self.timeout:g} s."
+            except CommandTimeoutError:
+                message = f"The command exceeded its `timeout` of {self.timeout:g} s."
                 raise _failure(message, "timeout", process) from None
             self._check_end(process, values)
             if self.result is not None:
                 return self._read_result(Path(values["result"]), trial, process)
             if ends_with_report:
                 return None
-            return self._understand(last, trial, process, reports)
+            return self._parse_result(last, trial, process, reports)
 
-    # --- before -----------------------------------------------------------------------------------------
+    # --- start ------------------------------------------------------------------------------------------
 
     def _values(self, trial: TrialContext, stack: contextlib.ExitStack) -> dict[str, str]:
-        """What goes into the placeholders; makes the trial's folder if one is needed."""
-        whole = json.dumps(trial.params)
+        """The values of the placeholders; creates the trial's folder if a placeholder needs it."""
+        all_params = json.dumps(trial.params)
         values = {name: text_of(value) for name, value in trial.params.items()}
         own = {"number": trial.number, "seed": trial.seed, "resume_step": trial.resume_step}
         values |= {name: str(value) for name, value in own.items() if name not in values}
-        values.setdefault("params_json", whole)
-        if self._placeholders() & _IN_FOLDER:
+        values.setdefault("params_json", all_params)
+        if self._placeholders() & _NEED_WORKDIR:
             folder = trial.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpt-")))
             folder.mkdir(parents=True, exist_ok=True)
             values.setdefault("workdir", str(folder.absolute()))
             params_file = folder.absolute() / "params.json"
-            params_file.write_text(whole + "\n", encoding="utf-8")
+            params_file.write_text(all_params + "\n", encoding="utf-8")
             values.setdefault("params_file", str(params_file))
             if self.result is not None:
                 result = folder.absolute() / self.result
                 result.parent.mkdir(parents=True, exist_ok=True)
-                result.unlink(missing_ok=True)  # an earlier attempt's result is not this one's
+                result.unlink(missing_ok=True)  # it may be the result of an earlier attempt
                 values["result"] = str(result)
         return values
 
@@ -169,27 +176,27 @@ class CommandEvaluator:
             process = Process(arguments, stdin=stdin, cwd=folder, env=self._plan.environment(values), grace=self.grace)
         except (OSError, ValueError) as err:
             missing = folder is not None and not Path(folder).is_dir()
-            reason = f"its `cwd` {folder!r} is no folder" if missing else str(err)
-            raise EvaluationError(f"The command cannot be started: {reason}.") from None  # a traceback would be ours
+            reason = f"its `cwd` {folder!r} is not a folder" if missing else str(err)
+            raise EvaluationError(f"The command cannot be started: {reason}.") from None  # hides hpt's own traceback
         stack.callback(process.stop)
         return process
 
-    # --- after ------------------------------------------------------------------------------------------
+    # --- end --------------------------------------------------------------------------------------------
 
     def _check_end(self, process: Process, values: Mapping[str, str]) -> None:
-        if process.problem:
+        if process.start_errno:
             program = self._plan.arguments(values)[0]
-            raise EvaluationError(f"The program {program!r} {_start_problem(process.problem)}.")
+            raise EvaluationError(f"The program {program!r} {_start_problem(process.start_errno)}.")
         code = process.code
         if code is None:
-            raise _failure("The command was ended from outside, with its supervisor.", "killed", process)
-        of_shell = _signal_name(code - 128) if self.shell else None  # its way to pass a child's signal on
-        name = of_shell if code >= 0 else _signal_name(-code) or f"signal {-code}"
+            raise _failure("The command was ended from outside, together with its supervisor.", "killed", process)
+        from_shell = _signal_name(code - 128) if self.shell else None  # a shell adds 128 to the signal of its child
+        name = from_shell if code >= 0 else _signal_name(-code) or f"signal {-code}"
         if name:
             raise _failure(f"The command was killed by {name}.", "killed", process)
         if code > 0:
-            said = process.stderr.text(_SHOWN).splitlines()
-            last = f": {said[-1].strip()[:200]}" if said else "."
+            lines = process.stderr.text(_MAX_STDERR).splitlines()
+            last = f": {lines[-1].strip()[:200]}" if lines else "."
             raise _failure(f"The command exited with code {code}{last}", "error", process)
 
     def _read_result(self, path: Path, trial: TrialContext, process: Process) -> float | Mapping[str, Any]:
@@ -197,29 +204,29 @@ class CommandEvaluator:
             with path.open("rb") as file:
                 text = file.read(_MAX_RESULT)
         except OSError as err:
-            message = f"The command left no readable result file {self.result!r}: {err.strerror}."
+            message = f"The command wrote no readable result file {self.result!r}: {err.strerror}."
             raise _failure(message, "invalid-value", process) from err
         found = result_of(text, trial.objectives)
         if found is None:
-            message = f"The result file {self.result!r} must hold {_wanted(trial)}. Got {_shown(text)}."
+            message = f"The result file {self.result!r} must contain {_expected(trial)}. Got {_shown(text)}."
             raise _failure(message, "invalid-value", process)
         return found
 
-    def _understand(
+    def _parse_result(
         self, last: bytes, trial: TrialContext, process: Process, reports: int
     ) -> float | Mapping[str, Any] | None:
         found = result_of(last, trial.objectives)
         if found is None and not reports:
-            message = f"The last line of the command's output must be {_wanted(trial)}. Got {_shown(last)}."
+            message = f"The last line of the command's output must be {_expected(trial)}. Got {_shown(last)}."
             raise _failure(message, "invalid-value", process)
         return found
 
 
 def _failure(message: str, kind: str, process: Process) -> EvaluationError:
-    return EvaluationError(message, kind=kind, detail=process.stderr.text(_SHOWN))
+    return EvaluationError(message, kind=kind, detail=process.stderr.text(_MAX_STDERR))
 
 
-def _wanted(trial: TrialContext) -> str:
+def _expected(trial: TrialContext) -> str:
     names = ", ".join(map(repr, trial.objectives))
     return f"a number or a JSON object with {names}" if len(trial.objectives) == 1 else f"a JSON object with {names}"
 
@@ -238,7 +245,7 @@ def _signal_name(number: int) -> str | None:
 
 def _start_problem(number: int) -> str:
     known = {
-        errno.ENOENT: "was not found (nor the interpreter in its first line, if it is a script)",
+        errno.ENOENT: "was not found (or, if it is a script, the interpreter in its first line)",
         errno.EACCES: "may not be executed (no permission)",
         errno.ENOEXEC: "is not executable (a script needs a first line like #!/bin/sh)",
     }

@@ -1,4 +1,4 @@
-"""What a command says: lines of bounded length, reports among them, and the result in the last one."""
+"""Parse the output of a command: lines of bounded length, the reports among them, and the result in the last one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hpt_core import Report
 __all__ = ["Lines", "Tail", "report_of", "result_of"]
 
 MAX_LINE = 1 << 16
-"""Bytes of a line that are kept; a longer line is no report and no result."""
+"""Maximum number of bytes kept of a line; a longer line cannot be a report or a result."""
 
 _NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 class Lines:
-    """Cuts a stream of bytes into lines in bounded memory."""
+    """Splits a stream of bytes into lines in bounded memory."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that are complete now, without their ends; of one that is too long only its beginning."""
+        """Add data and yield the lines that it completes, without line ends; lines that are too long are truncated."""
         first, *others = data.split(b"\n")
         self._keep(first)
         for part in others:
@@ -33,7 +33,7 @@ class Lines:
             self._keep(part)
 
     def flush(self) -> bytes:
-        """What has come since the last end of a line."""
+        """Return the data since the last line end, and forget it."""
         line, self._rest = self._rest, b""
         return line
 
@@ -51,24 +51,24 @@ class Tail:
         self._bytes = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what has come."""
+        """Add data."""
         self._bytes = (self._bytes + data)[-self._size :]
 
     def text(self, characters: int) -> str:
-        """The last characters; what is no UTF-8 is marked."""
+        """The last characters; invalid UTF-8 is replaced."""
         return self._bytes.decode("utf-8", "replace")[-characters:].strip()
 
 
 def report_of(line: bytes, objectives: Sequence[str]) -> Report | None:
-    """Read a report.
+    """Parse a report.
 
     Args:
         line: A line of the command's output.
-        objectives: The names of the objectives.
+        objectives: Names of the objectives.
 
     Returns:
-        The report, if the line is a JSON object with a whole number ``step`` and a number named ``value`` or after
-        the first objective; other numbers in it are metrics. None for any other line.
+        The report, if the line is a JSON object with a whole number ``step`` and a number named like the first
+        objective, or ``value``; other numbers in it are metrics. None for any other line.
     """
     if b'"step"' not in line or not line.lstrip().startswith(b"{"):
         return None
@@ -83,15 +83,15 @@ def report_of(line: bytes, objectives: Sequence[str]) -> Report | None:
 
 
 def result_of(text: bytes, objectives: Sequence[str]) -> float | Mapping[str, Any] | None:
-    """Read a result.
+    """Parse a result.
 
     Args:
         text: The last line of the output, or the content of the result file.
-        objectives: The names of the objectives.
+        objectives: Names of the objectives.
 
     Returns:
-        A bare number as a float; a JSON object that has all objectives by name (or, for a single one, ``value``),
-        with its other numbers as metrics; None for anything else.
+        A float for a bare number; a mapping for a JSON object that has all objectives by name (or ``value`` for a
+        single one), with its other numbers as metrics; None for anything else.
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):
@@ -109,7 +109,7 @@ def result_of(text: bytes, objectives: Sequence[str]) -> float | Mapping[str, An
 def _json(text: bytes) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, a number of 5,000 digits, 1,000 brackets
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, a number with 5,000 digits, 1,000 nested brackets
         return None
 
 

@@ -1,4 +1,4 @@
-"""A command that runs: its output as it comes, its end, and the certainty that nothing of it stays behind."""
+"""A running command: reads its output as it arrives, waits for its end, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from typing import IO
 
 from hpt_evaluator_command.output import Lines, Tail
 
-__all__ = ["Process", "TimeUp"]
+__all__ = ["CommandTimeoutError", "Process"]
 
 _SUPERVISOR = str(Path(__file__).with_name("supervise.py"))
 _CHUNK = 1 << 16
-_KEPT = 1 << 16  # bytes of stderr
-_MARGIN = 3.0  # seconds that the supervisor may take beyond its grace
-_DRAIN = 1.0  # seconds for output that somebody still holds open after the end
+_MAX_STDERR = 1 << 16  # bytes of stderr that are kept
+_MARGIN = 3.0  # seconds that the supervisor may take beyond the grace
+_DRAIN = 1.0  # seconds to wait for output streams that are still open after the command has ended
 
 
-class TimeUp(Exception):  # noqa: N818 - a signal to the evaluator
-    """The command ran longer than it may."""
+class CommandTimeoutError(Exception):
+    """The command exceeded its time limit."""
 
 
 class Process:
@@ -35,19 +35,19 @@ class Process:
 
     Args:
         command: Program and arguments.
-        stdin: A file to read from; None: nothing.
-        cwd: The working directory; None: this process's.
+        stdin: A file for its standard input. If None, the input is empty.
+        cwd: The working directory. If None, that of this process.
         env: The environment.
         grace: Seconds between SIGTERM and SIGKILL.
 
     Attributes:
-        code: The exit code, negative for a signal; None before the end, or if nobody can tell.
-        problem: The errno with which the command could not be started; 0: it was.
-        stderr: The end of what it wrote there.
+        code: The exit code, negative for a signal; None before the end, or if it is unknown.
+        start_errno: The errno if the command could not be started, otherwise 0.
+        stderr: The last part of its standard error.
 
     Raises:
-        OSError: If the working directory is not there or the arguments are too long.
-        ValueError: If an argument holds a NUL character.
+        OSError: If the working directory does not exist or the arguments are too long.
+        ValueError: If an argument contains a NUL character.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Process:
         grace: float,
     ) -> None:
         self.code: int | None = None
-        self.problem = 0
-        self.stderr = Tail(_KEPT)
+        self.start_errno = 0
+        self.stderr = Tail(_MAX_STDERR)
         self._grace = grace
-        self._said = b""
+        self._messages = b""  # from the supervisor
         self._control, theirs = socket.socketpair()
         numbers = [str(theirs.fileno()), str(os.getpid()), repr(grace)]
         try:
@@ -85,13 +85,13 @@ class Process:
             theirs.close()
 
     def lines(self, seconds: float | None) -> Iterator[bytes]:
-        """The lines of its standard output until it has ended.
+        """Yield the lines of its standard output until it ends.
 
         Args:
-            seconds: How long it may run from now; None: for ever.
+            seconds: Maximum run time from now. If None, there is no limit.
 
         Raises:
-            TimeUp: If it runs longer.
+            CommandTimeoutError: If it runs longer.
         """
         end = None if seconds is None else time.monotonic() + seconds
         lines = Lines()
@@ -103,31 +103,32 @@ class Process:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     if self._control in selector.get_map():
-                        raise TimeUp
-                    break  # it has ended, only its output is held open
+                        raise CommandTimeoutError
+                    break  # it has ended, and only its output is still open
                 for key, _ in selector.select(left):
                     data = os.read(key.fd, _CHUNK)
                     if key.fileobj is self._popen.stdout:
                         yield from lines.feed(data)
                     elif key.fileobj is self._popen.stderr:
                         self.stderr.feed(data)
-                    self._said += data if key.fileobj is self._control else b""
+                    self._messages += data if key.fileobj is self._control else b""
                     if not data:
                         selector.unregister(key.fileobj)
                         if key.fileobj is self._control:
                             end = time.monotonic() + _DRAIN
         yield lines.flush()
         self._popen.wait()
-        self._understand()
+        self.start_errno = self._number_after("error") or 0
+        self.code = self._number_after("exit")
 
     def stop(self) -> None:
-        """End it with all its descendants, if it has not ended; returns when they are gone."""
+        """End it with all its descendants, unless it has ended; returns when they are gone."""
         with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)  # a copy in a fork of ours does not keep it open, then
+            self._control.shutdown(socket.SHUT_RDWR)  # closes it even if a fork of this process has a copy
         try:
             self._popen.wait(self._grace + _MARGIN)
         except BaseException as err:  # a second Ctrl-C, or a supervisor that hangs
-            self._hurry()
+            self._kill()
             if not isinstance(err, subprocess.TimeoutExpired):
                 raise
         finally:
@@ -135,22 +136,18 @@ class Process:
                 assert stream is not None
                 stream.close()
 
-    def _hurry(self) -> None:
+    def _kill(self) -> None:
         """End it without grace."""
         self._popen.terminate()
         try:
             self._popen.wait(_MARGIN)
         except subprocess.TimeoutExpired:
-            for group in (self._number("pid"), self._popen.pid):
+            for group in (self._number_after("pid"), self._popen.pid):
                 with contextlib.suppress(OSError):
                     os.killpg(group or self._popen.pid, signal.SIGKILL)
             self._popen.wait()
 
-    def _understand(self) -> None:
-        self.problem = self._number("error") or 0
-        self.code = self._number("exit")
-
-    def _number(self, word: str) -> int | None:
-        """What the supervisor said after a word."""
-        match = re.search(rb"^%s (-?\d+)$" % word.encode(), self._said, re.MULTILINE)
+    def _number_after(self, word: str) -> int | None:
+        """The number after a word in the supervisor's messages; None if there is no such message."""
+        match = re.search(rb"^%s (-?\d+)$" % word.encode(), self._messages, re.MULTILINE)
         return int(match[1]) if match else None

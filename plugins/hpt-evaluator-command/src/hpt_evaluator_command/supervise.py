@@ -1,12 +1,12 @@
-"""Runs one command and lets nothing of it outlive its trial.
+"""Run one command, and let no process of it outlive its trial.
 
-A program of its own, of the standard library only, started as
-``python -I -S supervise.py CONTROL_FD PARENT_PID GRACE COMMAND...``. It stands between hpt and the command because
-hpt itself may die without a chance to clean up (kill -9, out of memory): then the control socket closes, and the
-supervisor ends the command with all its descendants. On Linux it adopts orphaned descendants, so that a grandchild
-that left the process group ends as well.
+A separate program that uses only the standard library, started as
+``python -I -S supervise.py CONTROL_FD PARENT_PID GRACE COMMAND...``. It runs between hpt and the command because hpt
+may die without a chance to clean up (kill -9, out of memory). The control socket then closes, and the supervisor ends
+the command with all its descendants. On Linux it adopts orphaned descendants, so it also ends grandchildren that have
+left the process group.
 
-It writes ``pid N``, then ``exit CODE`` (negative: a signal) or ``error ERRNO`` to the control socket.
+It writes ``pid N``, then ``exit CODE`` (negative for a signal) or ``error ERRNO`` to the control socket.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Iterator
 
 _LINUX = sys.platform == "linux"
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-_TICK = 0.005  # seconds between looks at dying processes
-_LAST_WAIT = 2.0  # seconds for the kernel to take away what got SIGKILL
-_TOLD_TO_END = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_TICK = 0.005  # seconds between polls of dying processes
+_LAST_WAIT = 2.0  # seconds for the kernel to remove processes after SIGKILL
+_TERMINATION_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def _prctl(option: int, value: int) -> None:
@@ -33,19 +33,19 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _start(command: list[str], control: int) -> int:
-    """Fork and execute the command in a process group of its own."""
-    me = os.getpid()
+    """Fork, and execute the command in its own process group; returns its pid."""
+    supervisor = os.getpid()
     child = os.fork()
     if child:
         return child
     try:
         os.setpgid(0, 0)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the command would inherit that
             signal.signal(number, signal.SIG_DFL)
         _prctl(_SET_PDEATHSIG, signal.SIGKILL)
         os.set_inheritable(control, False)
-        if os.getppid() == me:
-            os.execvp(command[0], command)  # noqa: S606 - no shell is the point
+        if os.getppid() == supervisor:
+            os.execvp(command[0], command)  # noqa: S606 - deliberately without a shell
     except OSError as err:
         os.write(control, b"error %d\n" % (err.errno or 0))
     finally:
@@ -53,7 +53,7 @@ def _start(command: list[str], control: int) -> int:
 
 
 def _reap() -> Iterator[tuple[int, int]]:
-    """(pid, exit code) of each child that has ended; ends with ChildProcessError when none is left."""
+    """Yield (pid, exit code) of each child that has ended; raises ChildProcessError if there are no children."""
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
@@ -62,7 +62,7 @@ def _reap() -> Iterator[tuple[int, int]]:
 
 
 def _descendants() -> list[int]:
-    """All processes below this one, by the parents that /proc tells; empty where there is no /proc."""
+    """All descendants of this process according to /proc; empty if there is no /proc."""
     parents: dict[int, list[int]] = {}
     with contextlib.suppress(OSError):
         for entry in os.listdir("/proc"):  # noqa: PTH208 - pathlib would double the start-up time
@@ -87,7 +87,7 @@ def _send(number: int, group: int) -> None:
 
 
 def _all_gone(group: int, seconds: float, wake: int) -> bool:
-    """Wait until no descendant is left; a signal to this process ends the patience."""
+    """Wait until no descendant is left; returns False after ``seconds``, or on a termination signal."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -97,16 +97,16 @@ def _all_gone(group: int, seconds: float, wake: int) -> bool:
             if _LINUX:
                 return True
             try:
-                os.killpg(group, 0)  # elsewhere orphans are not ours to wait for
+                os.killpg(group, 0)  # elsewhere, orphans are not children of this process
             except OSError:
                 return True
-        if time.monotonic() >= deadline or _TOLD_TO_END & set(_signals(wake)):
+        if time.monotonic() >= deadline or _TERMINATION_SIGNALS & set(_signals(wake)):
             return False
         time.sleep(_TICK)
 
 
 def _signals(wake: int) -> bytes:
-    """The numbers of the signals that came since the last look."""
+    """The numbers of the signals received since the last call."""
     try:
         return os.read(wake, 4096)
     except BlockingIOError:
@@ -114,21 +114,21 @@ def _signals(wake: int) -> bytes:
 
 
 def _end(group: int, grace: float, wake: int) -> None:
-    """End whatever is left of the command: politely, then not."""
+    """End the remaining processes of the command: with SIGTERM first, then with SIGKILL."""
     if _all_gone(group, 0.0, wake):
         return
     _send(signal.SIGTERM, group)
     if _all_gone(group, grace, wake):
         return
     deadline = time.monotonic() + _LAST_WAIT
-    while time.monotonic() < deadline:  # again and again: what forks while it is looked for is seen next time
+    while time.monotonic() < deadline:  # repeatedly, to catch processes that were forked in the meantime
         _send(signal.SIGKILL, group)
         if _all_gone(group, 10 * _TICK, wake):
             return
 
 
 def _watch(child: int, control: int, wake: int, parent: int) -> int | None:
-    """Wait for the command; returns its exit code, or None when it has to be ended."""
+    """Wait for the command; returns its exit code, or None if it has to be ended."""
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
@@ -139,14 +139,14 @@ def _watch(child: int, control: int, wake: int, parent: int) -> int | None:
             for pid, code in _reap():
                 if pid == child:
                     return code
-            if _TOLD_TO_END & set(signals) or os.getppid() != parent:
+            if _TERMINATION_SIGNALS & set(signals) or os.getppid() != parent:
                 return None
-        if control in ready:  # nothing is ever sent this way: it was closed
+        if control in ready:  # hpt never sends anything, so the socket was closed
             return None
 
 
 def main() -> None:
-    """Run the command that the arguments give, and tell how it ended."""
+    """Run the command in the arguments, and report how it ended."""
     control, parent, grace = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     wake, wake_write = os.pipe()
     os.set_blocking(wake, False)
@@ -155,7 +155,7 @@ def main() -> None:
     for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     _prctl(_SET_CHILD_SUBREAPER, 1)
-    _prctl(_SET_PDEATHSIG, signal.SIGUSR1)  # a copy of the control socket may live on in a fork of hpt
+    _prctl(_SET_PDEATHSIG, signal.SIGUSR1)  # a fork of hpt may keep the control socket open after hpt has died
     if os.getppid() != parent:
         return
     child = _start(sys.argv[4:], control)

@@ -1,4 +1,4 @@
-"""Command templates: placeholders in braces are replaced by values, and a value is never parsed again."""
+"""Command templates: placeholders in braces are replaced by values, which are never parsed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hpt_core import Mistake, UsageError
 __all__ = ["REMEDY", "Script", "Template", "fill_arguments", "parse", "parse_script", "split", "text_of"]
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-REMEDY = "write {{ and }} for braces that are meant literally"
+REMEDY = "write {{ and }} for literal braces"
 
 
 @attrs.frozen
@@ -23,8 +23,8 @@ class Template:
     """A text with placeholders.
 
     Attributes:
-        literals: The text around the placeholders, one more than there are placeholders.
-        names: What stands in the placeholders, in order.
+        literals: The texts around the placeholders; one more than there are placeholders.
+        names: The names of the placeholders, in order.
     """
 
     literals: tuple[str, ...]
@@ -32,11 +32,11 @@ class Template:
 
     @property
     def bare(self) -> bool:
-        """Whether it is one placeholder and nothing else."""
+        """Whether it consists of a single placeholder."""
         return self.literals == ("", "")
 
     def fill(self, values: Mapping[str, str]) -> str | None:
-        """The text with values in place; None if one of them is missing (an inactive parameter)."""
+        """The text with the values filled in; None if a value is missing (an inactive parameter)."""
         if any(name not in values for name in self.names):
             return None
         filled = (values[name] for name in self.names)
@@ -45,33 +45,33 @@ class Template:
 
 @attrs.frozen
 class Script:
-    """A shell script whose placeholders became variables of the environment.
+    """A shell script whose placeholders are environment variables.
 
     Attributes:
-        text: The script; the i-th name is the variable ``HPT_VALUE_i`` in it.
-        names: What stood in the placeholders, each once.
+        text: The script, in which the i-th name is the variable ``HPT_VALUE_i``.
+        names: The names of the placeholders, without duplicates.
     """
 
     text: str
     names: tuple[str, ...]
 
     def variables(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The environment that the script needs; an inactive parameter is empty."""
+        """The environment variables of the script; those of inactive parameters are empty."""
         return {_variable(i): values.get(name, "") for i, name in enumerate(self.names)}
 
 
 def text_of(value: Any) -> str:
-    """How a parameter's value is written: a string as it is, all else as JSON (0.1, 7, true, null, [1, 2])."""
+    """The text of a parameter's value: a string as it is, any other value as JSON (0.1, 7, true, null, [1, 2])."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def parse(text: str, where: str, *, dollars: bool = False) -> Template:
-    """Find the placeholders of a text.
+    """Parse the placeholders of a text.
 
     Args:
-        text: ``{name}`` is a placeholder, ``{{`` and ``}}`` are literal braces.
-        where: The option, for messages.
-        dollars: Whether ``${name}`` is left as it is, for a shell.
+        text: The text, in which ``{name}`` is a placeholder, and ``{{`` and ``}}`` are literal braces.
+        where: Name of the option, for messages.
+        dollars: Whether ``${name}`` stays as it is, for a shell.
 
     Raises:
         UsageError: On a single brace.
@@ -95,10 +95,10 @@ def parse(text: str, where: str, *, dollars: bool = False) -> Template:
 
 
 def split(command: str | Sequence[str], where: str) -> list[Template]:
-    """A command's arguments, split as a shell would *before* any value is put in.
+    """Split a command into arguments as a shell would, *before* any value is filled in.
 
     Raises:
-        UsageError: If a quotation is not closed or nothing is there.
+        UsageError: If a quotation is not closed, or the command is empty.
     """
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
@@ -110,10 +110,10 @@ def split(command: str | Sequence[str], where: str) -> list[Template]:
 
 
 def fill_arguments(arguments: Iterable[Template], values: Mapping[str, str]) -> list[str]:
-    """The arguments with values in place, those of inactive parameters left out.
+    """Fill in the values, without the arguments of inactive parameters.
 
-    An argument that holds the placeholder of an inactive parameter is left out. Where the placeholder is the
-    whole argument and the argument before it is an option of its own (``--depth {depth}``), that option goes too.
+    An argument with the placeholder of an inactive parameter is omitted. If the placeholder is the whole argument and
+    the argument before it is an option (``--depth {depth}``), that option is omitted as well.
     """
     filled: list[str] = []
     option_before = False
@@ -132,9 +132,9 @@ def _is_option(text: str) -> bool:
 
 
 def parse_script(text: str, where: str) -> Script:
-    """Turn the placeholders of a shell script into variables, quoted as the place asks for.
+    """Turn the placeholders of a shell script into variables, quoted as their context requires.
 
-    The shell never sees a value as a part of the script, so none can become code, whatever it contains.
+    The shell never parses a value as part of the script, so no value can become code, whatever it contains.
 
     Raises:
         UsageError: On a single brace.
@@ -152,7 +152,7 @@ def parse_script(text: str, where: str) -> Script:
 
 
 def _quote_after(text: str, quote: str) -> str:
-    """Which quotation a shell is in (``"``, ``'`` or none) after reading a text."""
+    """The quotation that is open after a text (``"``, ``'`` or none), as a shell reads it."""
     skip = False
     for char in text:
         if skip:

@@ -1,4 +1,4 @@
-"""The user's mistakes, found before the first trial."""
+"""Find the user's mistakes before the first trial."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from hpt_core import Mistake, Space, UsageError
 from hpt_evaluator_sklearn.conclusion import save_problem
-from hpt_evaluator_sklearn.estimators import PASSIVE, Recipe, as_key, near
+from hpt_evaluator_sklearn.estimators import PASSIVE, Recipe, as_key, did_you_mean
 from hpt_evaluator_sklearn.growth import growth_size
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["find_mistakes", "option_mistakes"]
 
-_MOST_COMBINATIONS = 1000
-"""Of choices of steps that are tried for one parameter."""
+_MAX_COMBINATIONS = 1000
+"""Maximum number of combinations of steps that are checked for one parameter."""
 
 
 def option_mistakes(evaluator: SklearnEvaluator) -> list[Mistake]:
-    """List options that do not fit together, which shows without any data."""
+    """List options that do not fit together, as far as this can be seen without data."""
     mistakes = []
     if evaluator.holdout >= 1 and evaluator.holdout != int(evaluator.holdout):
         msg = f"Must be a fraction below 1 or a whole number of rows. Got {evaluator.holdout}."
@@ -40,16 +40,16 @@ def option_mistakes(evaluator: SklearnEvaluator) -> list[Mistake]:
     if evaluator.grow is not None and evaluator.resource != "growth":
         mistakes.append(Mistake("grow", f'Needs resource = "growth". Got {evaluator.resource!r}.'))
     if evaluator.metadata_routing and evaluator.resource == "growth":
-        msg = "Growing models take no routed arguments: set metadata_routing = false or another resource."
+        msg = "Growing models do not support metadata routing: set metadata_routing = false or another resource."
         mistakes.append(Mistake("resource", msg))
     return mistakes
 
 
 def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping[str, str]) -> list[Mistake]:
-    """List what is wrong with an evaluator for a study.
+    """List the mistakes in an evaluator's options, given a study.
 
     Args:
-        evaluator: Its options; data and folds are made by the way.
+        evaluator: The evaluator. Its data and folds are made as a side effect.
         space: The space of the study.
         objectives: Name -> direction.
     """
@@ -67,7 +67,7 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
     if recipe is not None:
         mistakes += _name_mistakes(recipe, evaluator.choices, space) or _parameter_mistakes(recipe, space)
         if "loaded" in vars(evaluator):
-            attempt(lambda: evaluator.material)
+            attempt(lambda: evaluator.split_data)
         how = evaluator.grow
         if how is not None and not recipe.choices:
             attempt(lambda: growth_size(recipe.template, how, evaluator.levels))
@@ -81,9 +81,9 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
 
 
 def _name_mistakes(recipe: Recipe, choices: Mapping[str, Any], space: Space) -> list[Mistake]:
-    """Names in ``params`` and ``choices`` that the space does not know, and values without an estimator."""
+    """Names in ``params`` and ``choices`` that are not in the space, and values without an estimator."""
     mistakes = [
-        Mistake(f"evaluator.params.{name}", f"The space has no parameter {name!r}.{near(name, space.names)}")
+        Mistake(f"evaluator.params.{name}", f"The space has no parameter {name!r}.{did_you_mean(name, space.names)}")
         for name in recipe.names
         if name not in space.names
     ]
@@ -91,28 +91,28 @@ def _name_mistakes(recipe: Recipe, choices: Mapping[str, Any], space: Space) -> 
     for name in choices:
         target = recipe.target(name)
         if target not in targets:
-            hint = near(name, space.names)
-            msg = f"The space has no parameter {name!r}, whose values would choose here.{hint}"
+            hint = did_you_mean(name, space.names)
+            msg = f"The space has no parameter {name!r} to choose among these.{hint}"
             mistakes.append(Mistake(f"evaluator.choices.{name}", msg))
             continue
         table = recipe.choices[target]
         for value in _values(space, targets[target]):
             if as_key(value) not in table and value is not None and value not in PASSIVE:
-                hint = near(as_key(value), table)
+                hint = did_you_mean(as_key(value), table)
                 msg = f"`choices.{name}` has no {value!r}.{hint} It has: {', '.join(table)}."
                 mistakes.append(Mistake(f"space.{targets[target]}", msg))
     return mistakes
 
 
 def _values(space: Space, name: str) -> list[Any]:
-    """The values of a parameter that chooses a step."""
+    """The values of a parameter that chooses a step; empty if there are too many to check."""
     parameter = space[name]
     size = parameter.size
-    return [] if size is None or size > _MOST_COMBINATIONS else [parameter.value_at(i) for i in range(size)]
+    return [] if size is None or size > _MAX_COMBINATIONS else [parameter.value_at(i) for i in range(size)]
 
 
 def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
-    """Parameters that the estimator lacks under some choice of steps, and pairs that set the same one."""
+    """Parameters that the estimator lacks under some choice of steps, and pairs that set the same parameter."""
     mistakes = []
     seen: dict[str, list[str]] = {}
     for name in space.names:
@@ -122,14 +122,14 @@ def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
             mistakes += [mistake] if mistake else []
         rivals = [other for other in seen.get(target, []) if not _exclusive(space, name, other)]
         if rivals:
-            msg = f"Sets {target!r}, and so does {rivals[0]!r}: both can be active at once."
+            msg = f"Sets {target!r}, as does {rivals[0]!r}, and both can be active at once."
             mistakes.append(Mistake(f"space.{name}", msg))
         seen.setdefault(target, []).append(name)
     return mistakes
 
 
 def _no_estimator(recipe: Recipe, space: Space, name: str, target: str) -> Mistake | None:
-    """A mistake if ``target`` is the place of an estimator and the space has something else for it."""
+    """A mistake if ``target`` must be an estimator and the space has other values for it."""
     part = recipe.template.get_params(deep=True).get(target)
     if not (hasattr(part, "get_params") or (isinstance(part, str) and part in PASSIVE)):
         return None
@@ -138,17 +138,17 @@ def _no_estimator(recipe: Recipe, space: Space, name: str, target: str) -> Mista
         return None
     module, _, last = as_key(value).replace(":", ".").rpartition(".")
     stands_for = f"{module}:{last}" if module and last.isidentifier() else "module:Class"
-    said = f"{target!r} is the place of an estimator, which {value!r} is not. Say what it stands for in `choices"
-    return Mistake(f"space.{name}", f'{said}.{name}`: {{ {json.dumps(as_key(value))} = "{stands_for}" }}.')
+    msg = f"{target!r} must be an estimator, which {value!r} is not. Give its estimator in `choices.{name}`: "
+    return Mistake(f"space.{name}", f'{msg}{{ {json.dumps(as_key(value))} = "{stands_for}" }}.')
 
 
 def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Iterator[Mistake]:
-    """A mistake for each choice of steps under which ``target`` is no parameter of the estimator."""
+    """Yield a mistake for each choice of steps under which the estimator has no parameter ``target``."""
     choosers = [n for n in space.names if _governs(recipe.target(n), target, recipe)]
     allowed = _conditions(space, name)
     options = [[v for v in _values(space, n) if v in allowed.get(n, (v,))] for n in choosers]
     for i, values in enumerate(product(*options)):
-        if i == _MOST_COMBINATIONS:
+        if i == _MAX_COMBINATIONS:
             return
         estimator = clone(recipe.template)
         chosen = dict(zip(choosers, values, strict=True))
@@ -173,7 +173,7 @@ def _governs(chooser: str, target: str, recipe: Recipe) -> bool:
 
 
 def _explain(estimator: Any, target: str, known: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
-    """Say which part has no such parameter, and what it has."""
+    """Explain which part lacks the parameter, and which parameters it has."""
     owner, _, last = target.rpartition("__")
     while owner and owner not in known:
         owner, _, rest = owner.rpartition("__")
@@ -189,7 +189,7 @@ def _explain(estimator: Any, target: str, known: Mapping[str, Any], chosen: Mapp
     elif tail in known:
         hint = f" Did you mean {tail!r}?"
     else:
-        hint = near(last, part.get_params(deep=True)) or f" It has: {', '.join(part.get_params(deep=False))}."
+        hint = did_you_mean(last, part.get_params(deep=True)) or f" It has: {', '.join(part.get_params(deep=False))}."
     return f"{type(part).__name__} has no parameter {last!r}{under}.{hint}"
 
 
@@ -203,6 +203,6 @@ def _conditions(space: Space, name: str) -> dict[str, tuple[Any, ...]]:
 
 
 def _exclusive(space: Space, one: str, other: str) -> bool:
-    """Whether two parameters are never active together, as far as a shared condition tells."""
+    """Whether a shared condition keeps two parameters from being active together."""
     first, second = _conditions(space, one), _conditions(space, other)
     return any(not set(map(as_key, first[n])) & set(map(as_key, second[n])) for n in first.keys() & second.keys())

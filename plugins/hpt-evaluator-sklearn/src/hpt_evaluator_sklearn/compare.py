@@ -1,8 +1,8 @@
-"""Is the winner better than the default configuration? Paired over folds, with an interval.
+"""Compare the winner with the default configuration, paired over folds, with a confidence interval.
 
-Training sets of cross-validation overlap, so that the variance of a mean over folds is underestimated by s^2 / k.
+The training sets of cross-validation overlap, so s^2 / k underestimates the variance of a mean over folds.
 Nadeau & Bengio (2003), Inference for the Generalization Error, section 5, correct it to
-(1/k + n_test/n_train) s^2; with t quantiles of k - 1 degrees of freedom.
+(1/k + n_test/n_train) s^2, with t quantiles of k - 1 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from hpt_core import UsageError
 __all__ = ["Comparison", "compare"]
 
 _CONFIDENCE = 0.95
-"""Of the interval."""
+"""Level of the confidence interval."""
 
 _ROUNDING = 1e-12
-"""Relative to scores: differences that lie no further apart are the same."""
+"""Differences within this tolerance, relative to the scores, count as equal."""
 
 
 @attrs.frozen
@@ -30,13 +30,13 @@ class Comparison:
     """How much better a winner is than the default configuration.
 
     Attributes:
-        name: What the score is called.
+        name: Name of the score.
         best: Mean score of the winner.
         default: Mean score of the default configuration.
-        gain: Mean paired difference, in the direction of better: positive means that the winner is better.
-        low: Lower end of the interval of the gain; None with one fold, or if the difference is the same on each.
-        high: Its upper end; None likewise.
-        folds: How many paired folds there are.
+        gain: Mean paired difference; positive if the winner is better.
+        low: Lower end of the confidence interval of the gain; None with one fold, or if all differences are equal.
+        high: Upper end of the interval; None in the same cases.
+        folds: Number of paired folds.
     """
 
     name: str
@@ -49,21 +49,21 @@ class Comparison:
 
     @property
     def text(self) -> str:
-        """The same in words, with what it is worth."""
+        """The comparison and its uncertainty in words."""
         worse = "worse" if self.gain < 0 else "better"
-        said = (
+        text = (
             f"The winner's {self.name} is {self.best:.4g}, the default configuration's {self.default:.4g}:"
             f" {abs(self.gain):.3g} {worse}"
         )
         if self.folds == 1:
-            said += " on one split, which tells nothing of its uncertainty."
+            text += " on one split, so the uncertainty is unknown."
         elif self.low is None or self.high is None:
-            said += f" over {self.folds} paired folds, by the same on each, which tells nothing of its uncertainty."
+            text += f" by the same amount on each of {self.folds} paired folds, so the uncertainty is unknown."
         else:
             unsure = ", which may be chance" if self.low <= 0 <= self.high else ""
             interval = f"{_CONFIDENCE:.0%} interval {self.low:.3g} to {self.high:.3g}"
-            said += f" over {self.folds} paired folds ({interval}){unsure}."
-        return f"{said} The winner is the best of many on these same folds, so this gain is biased upwards"
+            text += f" over {self.folds} paired folds ({interval}){unsure}."
+        return f"{text} The winner is the best of many on these same folds, so this gain is biased upwards"
 
 
 def compare(
@@ -78,18 +78,18 @@ def compare(
     """Compare a winner with the default configuration.
 
     Args:
-        best_scores: The winner's score on each fold.
-        default_scores: The default configuration's on the same folds, in the same order.
-        n_train: Rows to train on in a fold, on average.
-        n_test: Rows to score on in a fold, on average.
-        name: What the score is called, for the text.
+        best_scores: Score of the winner on each fold.
+        default_scores: Score of the default configuration on the same folds, in the same order.
+        n_train: Mean number of training rows of a fold.
+        n_test: Mean number of test rows of a fold.
+        name: Name of the score, for the text.
         direction: ``"maximize"`` or ``"minimize"``: which scores are better.
 
     Returns:
-        The estimate, its corrected interval, and both in words.
+        The estimated gain, its corrected interval, and a text.
 
     Raises:
-        UsageError: If the folds do not pair up.
+        UsageError: If the two have different numbers of scores, or none.
     """
     if len(best_scores) != len(default_scores) or not len(best_scores):
         msg = f"Scores must pair up fold by fold. Got {len(best_scores)} and {len(default_scores)}."

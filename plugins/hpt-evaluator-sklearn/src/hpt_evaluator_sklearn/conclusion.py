@@ -1,4 +1,4 @@
-"""What is done once, with the winner: fit it on everything, score the holdout, write it to a file."""
+"""Steps taken once, for the winner: compare it with the default, refit it, score the holdout, save it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["conclude", "refit", "save_estimator", "save_problem", "score_rows"]
 
 
 def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
-    """Fit an estimator on all rows that are worked with.
+    """Fit an estimator on all rows but the holdout.
 
     Args:
         estimator: Unfitted; it is fitted in place.
-        shared: What the study's trials share.
+        shared: The shared state of the study.
 
     Returns:
-        The estimator, and the seconds that it took.
+        The estimator, and the fit time in seconds.
     """
     data = shared.folds.data
     routes = shared.routes(estimator)
@@ -45,24 +45,23 @@ def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
 
 
 def score_rows(estimator: Any, shared: Shared, data: Data) -> dict[str, float]:
-    """Score a fitted estimator on rows that it has not seen."""
+    """Score a fitted estimator on rows that it was not fitted on."""
     routes = shared.routes(estimator, data)
     params = {} if routes is None else routes.score
     return {name: float(score) for name, score in shared.scorers(estimator, data.X, data.y, **params).items()}
 
 
 def conclude(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
-    """Do once, with the winner, what the evaluator's options ask for.
+    """Compare, refit, score and save the winner, as the evaluator's options ask.
 
     Args:
-        evaluator: Is given the refitted winner as ``best_estimator``.
+        evaluator: The evaluator; its ``best_estimator`` is set to the refitted winner.
         best: The winning configuration.
 
     Returns:
-        JSON-shaped. With ``compare``: ``comparison`` in words, ``default_<objective>``, ``gain`` (positive: the
-        winner is better) and, with several folds, ``gain_low`` and ``gain_high``. With ``refit``:
-        ``refit_rows`` and ``refit_seconds``; with a holdout ``holdout_rows`` and ``holdout_<score>``; with
-        ``save`` the path in ``saved``.
+        JSON-shaped data. With ``compare``: ``comparison`` in words, ``default_<objective>``, ``gain`` (positive if the
+        winner is better) and, with several folds, ``gain_low`` and ``gain_high``. With ``refit``: ``refit_rows`` and
+        ``refit_seconds``; with a holdout ``holdout_rows`` and ``holdout_<score>``; with ``save`` the path as ``saved``.
     """
     shared = evaluator.shared(best.objectives)
     found = _comparison(evaluator, best) if evaluator.compare else {}
@@ -70,22 +69,22 @@ def conclude(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
         model, seconds = refit(evaluator.configured(best), shared)
         evaluator.best_estimator = model
         found |= {"refit_rows": shared.folds.data.rows, "refit_seconds": round(seconds, 6)}
-        aside = shared.material.aside
-        if aside is not None:
-            scores = score_rows(model, shared, aside)
-            found |= {"holdout_rows": aside.rows, **{f"holdout_{name}": s for name, s in scores.items()}}
+        holdout = shared.split_data.holdout
+        if holdout is not None:
+            scores = score_rows(model, shared, holdout)
+            found |= {"holdout_rows": holdout.rows, **{f"holdout_{name}": s for name, s in scores.items()}}
         if evaluator.save is not None:
             found["saved"] = str(save_estimator(model, evaluator.save))
     return found
 
 
 def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
-    default = attrs.evolve(best, params=evaluator.default_params(), resume_step=0, reports=())  # none of the winner's
+    default = attrs.evolve(best, params=evaluator.default_params(), resume_step=0, reports=())
     if default.params == best.params:
         return {"comparison": "The winner is the default configuration."}
     try:
         scores = evaluator.fold_scores(default)
-    except Exception as err:  # noqa: BLE001 - that it fails is what there is to say of it
+    except Exception as err:  # noqa: BLE001 - the failure is the result of the comparison
         return {"comparison": f"The default configuration fails: {type(err).__name__}: {err}"}
     shared, name = evaluator.shared(best.objectives), best.objectives[0]
     sizes = [(row_total(train), row_total(test)) for train, test in shared.folds.splits]
@@ -95,16 +94,16 @@ def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, An
     result = {f"default_{name}": found.default, "gain": found.gain}
     if found.low is not None and found.high is not None:
         result |= {"gain_low": found.low, "gain_high": found.high}
-    honest = "a holdout or nested cross-validation tells the unbiased one."
-    if shared.material.aside is not None:
-        honest = "the holdout's score is not."
-    return {**result, "comparison": f"{found.text}; {honest}"}
+    unbiased = "a holdout or nested cross-validation gives an unbiased one."
+    if shared.split_data.holdout is not None:
+        unbiased = "the holdout's score is not."
+    return {**result, "comparison": f"{found.text}; {unbiased}"}
 
 
 def save_problem(path: Path) -> str | None:
-    """Why an estimator could not be written to ``path``; None where nothing speaks against it."""
+    """Why an estimator cannot be written to ``path``; None if no reason is known."""
     if path.is_dir():
-        return f"'{path}' is a folder: give a file in it."
+        return f"'{path}' is a folder. Give the path of a file."
     if not path.absolute().parent.is_dir():
         return f"There is no folder '{path.parent}'."
     if path.suffix == ".skops" and importlib.util.find_spec("skops") is None:
@@ -113,12 +112,12 @@ def save_problem(path: Path) -> str | None:
 
 
 def save_estimator(estimator: Any, path: Path) -> Path:
-    """Write a fitted estimator, as a whole or not at all.
+    """Write a fitted estimator to a file, atomically.
 
     Args:
         estimator: Fitted.
-        path: ``.skops`` is written by skops, anything else by joblib (whose files run code when they are
-            loaded: load your own only).
+        path: A path that ends in ``.skops`` is written by skops, any other by joblib. Loading a joblib file runs code:
+            load only your own.
 
     Returns:
         The absolute path.

@@ -1,7 +1,8 @@
-"""The data of a study: from arrays, a function, or a file with a target column."""
+"""The data of a study: loaded from arrays, a function, or a file with a target column."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing, indexable
 
 from hpt_core import Mistake, UsageError, import_object
-from hpt_evaluator_sklearn.estimators import called, imported, near, parameters_of
+from hpt_evaluator_sklearn.estimators import call_or_clone, did_you_mean, import_with_hint, parameters_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +24,13 @@ _PATH = "evaluator.data"
 
 @attrs.frozen(eq=False)
 class Data:
-    """What estimators are fitted on.
+    """The data that estimators are fitted on.
 
     Attributes:
         X: n rows of features: array, sparse matrix, data frame or list.
         y: n targets, or None.
         groups: n group labels for the splitter, or None.
-        fit_params: Further arguments of ``fit``; those with n entries belong to the rows.
+        fit_params: Further arguments of ``fit``; those with n entries have one entry per row.
     """
 
     X: Any
@@ -39,28 +40,28 @@ class Data:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return row_count(self.X)
 
     @property
-    def bag(self) -> dict[str, Any]:
-        """The fit arguments and the groups, by name: what may go to fit, score and split."""
+    def metadata(self) -> dict[str, Any]:
+        """The fit arguments and the groups by name: all arguments that may go to fit, score and split."""
         return {**self.fit_params, **({} if self.groups is None else {"groups": self.groups})}
 
     def take(self, rows: NDArray[np.intp]) -> Data:
-        """The part of the data that consists of these rows."""
+        """The data of these rows alone."""
         X, y, groups = (None if part is None else _safe_indexing(part, rows) for part in (self.X, self.y, self.groups))
         return Data(X, y, groups, rows_of(self.fit_params, rows, self.rows))
 
 
 def row_count(X: Any) -> int:
-    """The number of rows of anything that scikit-learn takes as X or y."""
+    """The number of rows of anything that scikit-learn accepts as X or y."""
     shape = getattr(X, "shape", None)
     return int(shape[0]) if shape else len(X)
 
 
 def rows_of(params: Mapping[str, Any], rows: NDArray[np.intp], n: int) -> dict[str, Any]:
-    """Fit arguments for a part of the rows: those with one entry per row are indexed, others stay."""
+    """Fit arguments for some of the rows: those with one entry per row are indexed, the others stay."""
     return {name: _safe_indexing(value, rows) if _per_row(value, n) else value for name, value in params.items()}
 
 
@@ -81,28 +82,28 @@ def load_data(
     """Load the data that an evaluator's options describe.
 
     Args:
-        source: None where ``X`` is given. Else a function (object or ``"module:function"``) that returns
-            ``(X, y)``, ``(X, y, groups)``, a `sklearn.utils.Bunch`, or a data frame; or a table
-            ``{"use": "module:function", ...}`` with its arguments, or ``{"file": path, "target": column}``
-            for a CSV, TSV, Parquet or NPZ file; of a table a list of columns for several outputs. A function with a
-            parameter ``return_X_y`` is given True.
+        source: None if ``X`` is given. Otherwise a function (object or ``"module:function"``) that returns
+            ``(X, y)``, ``(X, y, groups)``, a `sklearn.utils.Bunch`, or a data frame; or a table: either
+            ``{"use": "module:function", ...}`` with arguments of the function, or ``{"file": path, "target": column}``
+            for a CSV, TSV, Parquet or NPZ file. ``target`` may be a list of columns for several outputs, except for
+            NPZ. A function with a parameter ``return_X_y`` is called with True for it.
         X: Features, instead of a source.
-        y: Targets that go with ``X``.
+        y: Targets of ``X``.
         groups: Labels by row, or the name of a column.
-        fit_params: Arguments of ``fit``; a string that names a column stands for that column.
+        fit_params: Arguments of ``fit``; a string that names a column is replaced by that column.
 
     Raises:
-        UsageError: If nothing fitting comes of it.
+        UsageError: If the options do not describe usable data.
     """
     if (source is None) == (X is None) or (source is not None and y is not None):
-        raise UsageError(Mistake(_PATH, "Give either `data` or the arrays `X` and `y`, one of the two."))
+        raise UsageError(Mistake(_PATH, "Give either `data` or the arrays `X` and `y`."))
     data = Data(X, y) if source is None else _from_source(source)
     wanted = dict(fit_params or {})
     if groups is not None:
         wanted["groups"] = groups
     data = _with_columns(data, wanted)
     _check_lengths(data)
-    X_rows, y_rows = indexable(data.X, data.y)  # some sparse matrices have no rows that can be taken
+    X_rows, y_rows = indexable(data.X, data.y)  # converts sparse formats that cannot be indexed by row
     return attrs.evolve(data, X=X_rows, y=y_rows)
 
 
@@ -114,7 +115,7 @@ def _from_source(source: Any) -> Data:
         target = options.pop("target", None)
         if "file" in options:
             return _from_file(options, target)
-        function, name = imported(options.pop("use"), f"{_PATH}.use"), source["use"]
+        function, name = import_with_hint(options.pop("use"), f"{_PATH}.use"), source["use"]
         return _from_result(_call(function, options), target, name)
     if isinstance(source, str):
         if ":" not in source:
@@ -129,11 +130,11 @@ def _from_source(source: Any) -> Data:
 def _call(function: Any, options: dict[str, Any]) -> Any:
     if "return_X_y" in (parameters_of(function) or ()):
         options = {"return_X_y": True, **options}
-    return called(function, options, _PATH, failed="failed")
+    return call_or_clone(function, options, _PATH, failed="failed")
 
 
 def _from_result(result: Any, target: Any, name: str) -> Data:
-    """Take apart what a function returned."""
+    """Make data from the return value of a function."""
     if isinstance(result, tuple) and len(result) in (2, 3):
         return Data(*result)
     if isinstance(result, Mapping) and "data" in result and "target" in result:
@@ -147,7 +148,7 @@ def _from_result(result: Any, target: Any, name: str) -> Data:
 def _from_frame(frame: Any, target: Any, name: str) -> Data:
     columns = _columns(frame)
     if target in (None, []):
-        msg = f"Say which column is the target: target = {[*columns][-1]!r}? Columns: {_listing([*columns])}."
+        msg = f"Name the target column, such as target = {[*columns][-1]!r}. Columns: {_listing([*columns])}."
         raise UsageError(Mistake(f"{_PATH}.target", msg.replace("'", '"')))
     targets = [columns[known] for known in _known_columns(target, columns, name)]
     for column in targets:
@@ -161,22 +162,22 @@ def _from_frame(frame: Any, target: Any, name: str) -> Data:
 
 
 def _known_columns(target: Any, columns: Mapping[str, Any], name: str) -> list[str]:
-    """The target's column, or those of several outputs, as text."""
+    """The names of the target columns as text, after checking that they exist."""
     names = [str(one) for one in (target if isinstance(target, (list, tuple)) else [target])]
     for one in names:
         if one not in columns:
-            msg = f"There is no column {one!r} in {name}.{near(one, columns)} Columns: {_listing([*columns])}."
+            msg = f"There is no column {one!r} in {name}.{did_you_mean(one, columns)} Columns: {_listing([*columns])}."
             raise UsageError(Mistake(f"{_PATH}.target", msg))
     return names
 
 
 def _without(frame: Any, names: list[Any]) -> Any:
-    """A frame of pandas or polars without some of its columns."""
+    """A pandas or polars data frame without some of its columns."""
     return frame.drop(columns=names) if hasattr(frame, "iloc") else frame.drop(names)
 
 
 def _columns(frame: Any) -> dict[str, Any]:
-    """The columns as text, by which options name them -> as they are; none of what is no data frame."""
+    """Name of each column as text, as options spell it -> its real name; empty if this is not a data frame."""
     return {str(column): column for column in getattr(frame, "columns", ())}
 
 
@@ -188,10 +189,10 @@ def _from_file(options: dict[str, Any], target: Any) -> Data:
     file = options.pop("file")
     if not isinstance(file, (str, Path)):
         raise UsageError(Mistake(f"{_PATH}.file", f"Must be the path of a file. Got {file!r:.80}."))
-    path = Path(file)
+    path = Path(os.path.expanduser(file))  # noqa: PTH111 - Path raises for an unknown user
     if options:
         key = next(iter(options))
-        hint = near(key, ["file", "target"])
+        hint = did_you_mean(key, ["file", "target"])
         raise UsageError(Mistake(f"{_PATH}.{key}", f"A data file has only `file` and `target`.{hint}"))
     if not path.is_file():
         raise UsageError(Mistake(f"{_PATH}.file", f"There is no file '{path}' (in '{Path.cwd()}')."))
@@ -213,7 +214,7 @@ def _read_frame(path: Path, kind: str) -> Any:
         return pd.read_csv(path, sep="\t" if kind == "tsv" else ",")
     except ImportError as err:
         msg = f"Reading '{path.name}' needs pandas{' and pyarrow' if kind == 'parquet' else ''}: {err}."
-        hint = " pip install 'hpt-evaluator-sklearn[files]' brings them."
+        hint = " Run pip install 'hpt-evaluator-sklearn[files]' to get them."
         raise UsageError(Mistake(f"{_PATH}.file", msg + hint)) from err
     except (OSError, ValueError) as err:  # pandas and pyarrow derive their own errors from these
         msg = f"'{path}' cannot be read as {kind.upper()}: {err}."
@@ -230,7 +231,7 @@ def _from_npz(path: Path, target: Any) -> Data:
     target = "y" if target is None else str(target)
     names = list(arrays)
     if target not in arrays:
-        msg = f"There is no array {target!r} in {path.name}.{near(target, names)} Arrays: {_listing(names)}."
+        msg = f"There is no array {target!r} in {path.name}.{did_you_mean(target, names)} Arrays: {_listing(names)}."
         raise UsageError(Mistake(f"{_PATH}.target", msg))
     y = arrays.pop(target)
     if "X" in arrays:
@@ -244,13 +245,13 @@ def _from_npz(path: Path, target: Any) -> Data:
 
 @attrs.frozen(eq=False)
 class _NamedData(Data):
-    """Data with further named arrays beside X, which groups and fit arguments may name."""
+    """Data with further arrays, to which groups and fit arguments may refer by name."""
 
     columns: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
 
 
 def _with_columns(data: Data, wanted: dict[str, Any]) -> Data:
-    """Put groups and fit arguments in place; those named as columns are taken out of X."""
+    """Set groups and fit arguments; columns named by them are removed from X."""
     X = data.X
     beside = data.columns if isinstance(data, _NamedData) else {}
     in_frame = _columns(X)
@@ -264,7 +265,7 @@ def _with_columns(data: Data, wanted: dict[str, Any]) -> Data:
             wanted[name] = X[in_frame[value]].to_numpy()
             used.append(in_frame[value])
         elif name == "groups":
-            msg = f"There is no column {value!r} in the data.{near(value, [*beside, *in_frame])}"
+            msg = f"There is no column {value!r} in the data.{did_you_mean(value, [*beside, *in_frame])}"
             raise UsageError(Mistake("evaluator.groups", msg))
     groups = wanted.pop("groups", data.groups)
     return Data(_without(X, used) if used else X, data.y, groups, wanted)

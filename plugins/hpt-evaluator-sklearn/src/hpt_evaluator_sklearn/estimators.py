@@ -1,8 +1,8 @@
-"""From what the user names to an estimator: import paths, tables, pipelines, choices of steps.
+"""Make estimators from what the user specifies: import paths, tables, pipelines, choices of steps.
 
 A *specification* is one of: ``"module:Class"``, ``"module:function"`` (called without arguments), a table
-``{"use": "module:Class", ...}`` whose other keys are constructor arguments (specifications themselves where
-they are tables with ``use``; ``{"import": "module:name"}`` is the named object as it is), or an estimator.
+``{"use": "module:Class", ...}`` whose other keys are constructor arguments (an argument that is a table with ``use`` is
+itself a specification; ``{"import": "module:name"}`` is the named object itself), or an estimator.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sklearn.pipeline import Pipeline
 
 from hpt_core import Mistake, Params, UsageError, import_object
 
-__all__ = ["Recipe", "imported", "make_recipe", "near", "resolve_estimator", "seed_random_states"]
+__all__ = ["Recipe", "did_you_mean", "import_with_hint", "make_recipe", "resolve_estimator", "seed_random_states"]
 
 PASSIVE = ("passthrough", "drop")
-"""Words that scikit-learn takes in place of a step."""
+"""Strings that scikit-learn accepts in place of a step."""
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """A hint like " Did you mean 'C'?", empty where nothing known is close."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint like " Did you mean 'C'?", or an empty string if no known name is close."""
     folded = {word.casefold(): word for word in known}
     close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
@@ -37,51 +37,50 @@ def resolve_estimator(spec: Any, path: str = "estimator") -> Any:
     """Make the unfitted estimator that a specification describes.
 
     Args:
-        spec: A specification, see above; a list of ``[name, specification]`` pairs gives a `Pipeline`.
+        spec: A specification, see the module's docstring; a list of ``[name, specification]`` pairs makes a `Pipeline`.
         path: Key path for messages.
 
     Returns:
-        A new estimator; an object that was given is cloned.
+        A new estimator; an estimator object is cloned.
 
     Raises:
-        UsageError: If the name cannot be imported, the arguments do not fit, or no estimator comes of it.
+        UsageError: If the name cannot be imported, the arguments do not fit, or the result is not an estimator.
     """
     if isinstance(spec, (list, tuple)):
         return Pipeline([_step(step, f"{path}[{i}]") for i, step in enumerate(spec)])
     made = build(spec, path)
     if isinstance(made, type) or not (hasattr(made, "get_params") and hasattr(made, "fit")):
-        said = f"{made!r:.80}"
-        raise UsageError(Mistake(path, f"Must give an estimator with fit and get_params. Got {said}."))
+        raise UsageError(Mistake(path, f"Must give an estimator with fit and get_params. Got {made!r:.80}."))
     return made
 
 
 def _step(step: Any, path: str) -> tuple[str, Any]:
-    """One ``[name, specification]`` pair; 'passthrough', 'drop' and None stay as they are."""
+    """Make the step of a ``[name, specification]`` pair; 'passthrough', 'drop' and None stay as they are."""
     if not isinstance(step, (list, tuple)) or len(step) != 2 or not isinstance(step[0], str):
         raise UsageError(Mistake(path, f'Must be ["name", estimator] or a name alone. Got {step!r:.80}.'))
-    return step[0], _part(step[1], path)
+    return step[0], _resolve_step(step[1], path)
 
 
-def _part(spec: Any, path: str) -> Any:
+def _resolve_step(spec: Any, path: str) -> Any:
     return spec if spec is None or spec in PASSIVE else resolve_estimator(spec, path)
 
 
 def build(spec: Any, path: str) -> Any:
-    """Make whatever object a specification describes (an estimator, a splitter)."""
+    """Make the object that a specification describes: an estimator or a splitter."""
     if isinstance(spec, str):
-        return called(imported(spec, path), {}, path)
+        return call_or_clone(import_with_hint(spec, path), {}, path)
     if isinstance(spec, Mapping):
         arguments = {key: _argument(value, f"{path}.{key}") for key, value in spec.items() if key != "use"}
         if "use" not in spec:
             raise UsageError(Mistake(path, f'The table needs a key `use = "module:Class"`. Got {spec!r:.80}.'))
-        return called(imported(spec["use"], f"{path}.use"), arguments, path)
+        return call_or_clone(import_with_hint(spec["use"], f"{path}.use"), arguments, path)
     if isinstance(spec, type):
-        return called(spec, {}, path)
+        return call_or_clone(spec, {}, path)
     return clone(spec) if hasattr(spec, "get_params") else spec
 
 
-def imported(name: Any, path: str) -> Any:
-    """What an import path names, with a hint where it is none; see `hpt_core.import_object`."""
+def import_with_hint(name: Any, path: str) -> Any:
+    """Import the object at a path, as `hpt_core.import_object` does, but with a hint if the path is malformed."""
     if not isinstance(name, str):
         raise UsageError(Mistake(path, f"Must be an import path 'module:name'. Got {name!r:.80}."))
     if ":" not in name:
@@ -92,7 +91,7 @@ def imported(name: Any, path: str) -> Any:
 
 
 def _where_is(name: str) -> str:
-    from sklearn.utils import all_estimators  # imports all of scikit-learn: only for a message
+    from sklearn.utils import all_estimators  # imports all of scikit-learn, which only a message justifies
 
     found = dict(all_estimators())
     close = difflib.get_close_matches(name, list(found), n=1)
@@ -107,13 +106,13 @@ def _argument(value: Any, path: str) -> Any:
     if isinstance(value, Mapping) and "use" in value:
         return build(value, path)
     if isinstance(value, Mapping) and set(value) == {"import"}:
-        return imported(value["import"], path)
+        return import_with_hint(value["import"], path)
     if isinstance(value, (list, tuple)):
         items = [_argument(item, f"{path}[{i}]") for i, item in enumerate(value)]
-        # scikit-learn writes (name, estimator) pairs as tuples; plain lists stay lists
+        # scikit-learn expects (name, estimator) pairs as tuples; plain lists stay lists
         return tuple(items) if any(hasattr(item, "get_params") for item in items) else items
     if isinstance(value, str) and _names_an_estimator(value):
-        msg = f'Is text here. Write {{ use = "{value}" }} for the estimator, {{ import = "{value}" }} for its class.'
+        msg = f'Is a string. Write {{ use = "{value}" }} for the estimator, {{ import = "{value}" }} for its class.'
         raise UsageError(Mistake(path, msg))
     return value
 
@@ -127,38 +126,38 @@ def _names_an_estimator(text: str) -> bool:
         return False
 
 
-def called(found: Any, arguments: dict[str, Any], path: str, *, failed: str = "cannot be made") -> Any:
-    """What a class or function gives; an object that is neither gives itself, or a clone.
+def call_or_clone(found: Any, arguments: dict[str, Any], path: str, *, failed: str = "cannot be made") -> Any:
+    """Call a class or function; return any other object as it is, or a clone of it.
 
     Args:
         found: Class, function or object.
-        arguments: By name. Lists become tuples where the default is one: TOML and JSON have no tuples.
+        arguments: Arguments by name. Lists become tuples if the default is a tuple: TOML and JSON have no tuples.
         path: Key path for messages.
-        failed: What it does that raises an exception.
+        failed: Verb of the message for an exception.
 
     Raises:
-        UsageError: If an argument is unknown, or for any exception.
+        UsageError: If an argument is unknown, or the call raises an exception.
     """
     if not callable(found) or (hasattr(found, "get_params") and not isinstance(found, type)):
         if arguments:
-            msg = f"Takes no arguments, being an object already. Got {', '.join(arguments)}."
+            msg = f"Takes no arguments, because it is an object already. Got {', '.join(arguments)}."
             raise UsageError(Mistake(path, msg))
         return clone(found) if hasattr(found, "get_params") else found
     name, known = getattr(found, "__name__", repr(found)), parameters_of(found)
     if known is not None and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
-        hints = {key: near(key, known) for key in arguments if key not in known}
+        hints = {key: did_you_mean(key, known) for key in arguments if key not in known}
         if hints:
             raise UsageError(*(Mistake(f"{path}.{k}", f"{name} has no parameter {k!r}.{h}") for k, h in hints.items()))
     tuples = [key for key, p in (known or {}).items() if isinstance(p.default, tuple)]
     try:
         return found(**{k: tuple(v) if k in tuples and isinstance(v, list) else v for k, v in arguments.items()})
     except Exception as err:  # the user's own function may fail in any way
-        said = f"{name} {failed}: {type(err).__name__}: {err}".rstrip(".")
-        raise UsageError(Mistake(path, f"{said}.")) from err
+        message = f"{name} {failed}: {type(err).__name__}: {err}".rstrip(".")
+        raise UsageError(Mistake(path, f"{message}.")) from err
 
 
 def parameters_of(function: Any) -> Mapping[str, inspect.Parameter] | None:
-    """What a callable takes, by name; None where it does not tell."""
+    """The parameters of a callable by name; None if they cannot be determined."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -183,12 +182,12 @@ def seed_random_states(estimator: Any, seed: int) -> None:
 
 @attrs.frozen(eq=False)
 class Recipe:
-    """How the configurations of a space become estimators.
+    """Makes the estimator of a configuration.
 
     Attributes:
-        template: The estimator before a configuration is set; where steps are choices, with the first ones.
+        template: The estimator before a configuration is set. Steps with choices hold their first choice.
         choices: set_params name of a step -> value in the space, as text -> estimator, 'passthrough' or None.
-        names: Name in the space -> set_params name, where the two differ.
+        names: Name in the space -> set_params name, for those that differ.
     """
 
     template: Any
@@ -196,7 +195,7 @@ class Recipe:
     names: Mapping[str, str] = attrs.field(factory=dict)
 
     def target(self, name: str) -> str:
-        """The set_params name that a parameter of the space stands for."""
+        """The set_params name of a parameter of the space."""
         return self.names.get(name, name)
 
     def build(self, params: Params, seed: int | None = None) -> Any:
@@ -204,11 +203,11 @@ class Recipe:
 
         Args:
             params: The configuration.
-            seed: For the ``random_state`` parameters that are left None; None leaves them.
+            seed: Value for each ``random_state`` that is None. If None, these are left alone.
 
         Raises:
-            UsageError: If two parameters of the space stand for the same one of the estimator.
-            ValueError: By scikit-learn, for a parameter that the estimator does not have.
+            UsageError: If two parameters of the space set the same parameter of the estimator.
+            ValueError: From scikit-learn, if the estimator does not have a parameter.
         """
         values: dict[str, Any] = {}
         for name, value in params.items():
@@ -228,19 +227,19 @@ class Recipe:
         return estimator
 
     def chosen(self, target: str, value: Any) -> Any:
-        """A new copy of what ``value`` means for the step ``target``."""
+        """A new copy of the step that ``value`` selects for ``target``."""
         table = self.choices[target]
         key = as_key(value)
         if key in table:
             return clone(table[key]) if hasattr(table[key], "get_params") else table[key]
         if value is None or value in PASSIVE:
             return value
-        msg = f"{value!r} is none of the choices of {target!r}.{near(key, table)} They are: {', '.join(table)}."
-        raise UsageError(Mistake(f"evaluator.choices.{target}", msg))
+        known = f"{did_you_mean(key, table)} They are: {', '.join(table)}."
+        raise UsageError(Mistake(f"evaluator.choices.{target}", f"{value!r} is not a choice of {target!r}.{known}"))
 
 
 def as_key(value: Any) -> str:
-    """How a value of the space is written as a key of a choices table: text as it is, the rest as in JSON."""
+    """A value of the space as a key of a choices table: strings as they are, other values as JSON."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -254,8 +253,8 @@ def make_recipe(
 
     Args:
         estimator: A specification, or None.
-        pipeline: Steps as ``[name, specification]``, or a name alone whose estimators stand in ``choices``;
-            or None. With neither this nor ``estimator`` the one table of ``choices`` is the only step.
+        pipeline: Steps as ``[name, specification]``, or just a name whose estimators are in ``choices``; or None.
+            If ``estimator`` is None as well, the single table of ``choices`` is the only step.
         choices: Name in the space or of the step -> value -> specification.
         names: Name in the space -> set_params name.
 
@@ -281,7 +280,7 @@ def _choice_tables(choices: Mapping[str, Mapping[str, Any]], names: Mapping[str,
         made = tables.setdefault(names.get(name, name), {})
         for value, spec in table.items():
             try:
-                made[value] = _part(spec, f"evaluator.choices.{name}.{value}")
+                made[value] = _resolve_step(spec, f"evaluator.choices.{name}.{value}")
             except UsageError as err:
                 mistakes += err.mistakes
     if mistakes:
@@ -300,7 +299,7 @@ def _named_steps(steps: Sequence[Any], firsts: Mapping[str, Any]) -> list[tuple[
             elif step in firsts:
                 made.append((step, firsts[step]))
             else:
-                msg = f'No estimator: write it as ["{step}", estimator], or give `choices.{step}`.'
+                msg = f'Has no estimator: write it as ["{step}", estimator], or give `choices.{step}`.'
                 mistakes.append(Mistake(path, msg))
         except UsageError as err:
             mistakes += err.mistakes

@@ -17,11 +17,11 @@ from hpt_evaluator_sklearn.checks import find_mistakes, option_mistakes
 from hpt_evaluator_sklearn.conclusion import conclude
 from hpt_evaluator_sklearn.data import Data, load_data
 from hpt_evaluator_sklearn.estimators import Recipe, make_recipe
-from hpt_evaluator_sklearn.fitting import FoldScore
+from hpt_evaluator_sklearn.fitting import TIMES, FoldScore
 from hpt_evaluator_sklearn.reports import in_context, known_folds, report_folds, report_levels, report_steps, summary
 from hpt_evaluator_sklearn.routing import routing_context, routing_enabled
 from hpt_evaluator_sklearn.scoring import Scorers, required, resolve_scorers
-from hpt_evaluator_sklearn.shared import Material, Shared, prepare_material
+from hpt_evaluator_sklearn.shared import Shared, SplitData, make_split_data
 from hpt_evaluator_sklearn.transformers import TransformerCache
 
 if TYPE_CHECKING:
@@ -30,16 +30,19 @@ if TYPE_CHECKING:
 __all__ = ["SklearnEvaluator"]
 
 _SEED_LIMIT = 2**32 - 1
-_REMEMBERED = 1000
-"""Trials whose folds are remembered, in case one of them wins."""
+_MAX_REMEMBERED = 1000
+"""Maximum number of trials whose folds are remembered for the comparison with the winner."""
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
 class SklearnEvaluator:
     """Cross-validates any scikit-learn estimator or pipeline and reports fold by fold.
 
-    The parameters of the space are ``set_params`` names (``svc__C``), or have one given in ``params``. Trials
-    are paired: the folds and, unless asked otherwise, the random states are the same for all of them.
+    The parameters of the space are ``set_params`` names (``svc__C``), or are mapped to one by ``params``. Trials are
+    paired: all of them have the same folds and, by default, the same random states.
+
+    The objectives name the scores. ``fit_time`` and ``score_time``, the mean seconds per fold, may be objectives as
+    well. They vary with the load of the machine. Trials with such an objective share no fitted transformers.
 
     Example::
 
@@ -48,25 +51,25 @@ class SklearnEvaluator:
 
     estimator: Any = option(
         None,
-        help='"module:Class", "module:function", a table {use = ..., constructor arguments}, or an object.',
+        help='The estimator: "module:Class", "module:function", a table {use = ..., arguments}, or an object.',
     )
     pipeline: list[Any] | None = option(
         None,
-        help='Steps instead of an estimator: ["name", estimator] each, or a name alone that `choices` fills.',
+        help='Steps instead of an estimator: ["name", estimator], or just a name whose estimators are in `choices`.',
     )
     choices: dict[str, dict[str, Any]] = option(
-        factory=dict, help="Parameter that chooses a step -> its value in the space -> an estimator."
+        factory=dict, help="Estimators to choose from: parameter or step -> value in the space -> estimator."
     )
     params: dict[str, str] = option(
-        factory=dict, help='Short names: parameter of the space -> set_params name, as C = "model__C".'
+        factory=dict, help='Short names: parameter of the space -> set_params name, such as C = "model__C".'
     )
     data: Any = option(
         None,
-        help='"module:function", {use = ..., arguments}, or {file = "x.csv", target = "y"} (.parquet, .npz).',
+        help='The data: "module:function", {use = ..., arguments}, or {file = "x.csv", target = "y"} (.parquet, .npz).',
     )
     X: Any = option(None, help="Features as an object, instead of `data`.")
-    y: Any = option(None, help="Targets that go with `X`.")
-    groups: Any = option(None, help="Group of each row for the splitter: labels, or the name of a column.")
+    y: Any = option(None, help="Targets of `X`.")
+    groups: Any = option(None, help="Group of each row, for the splitter: labels, or the name of a column.")
     fit_params: dict[str, Any] = option(
         factory=dict,
         help="Further arguments of fit (model__sample_weight): values, arrays by row, or column names.",
@@ -75,55 +78,59 @@ class SklearnEvaluator:
         None,
         help='Folds: an int (5), "module:Class", {use = ..., arguments}, a splitter, or (train, test) rows.',
     )
-    scoring: Any = option(None, help="Scorer, list of names, or table of scorers; by default the objectives name them.")
-    return_train_score: bool = option(False, help="Score on the training parts too.")
+    scoring: Any = option(
+        None, help="A scorer, a list of names, or a table of scorers; by default the objectives name the scorers."
+    )
+    return_train_score: bool = option(False, help="Score on the training parts as well.")
     seed: int = option(
         0,
         ge=0,
         le=_SEED_LIMIT,
-        help="Seeds a shuffling splitter, the holdout and each random_state left None.",
+        help="Seed of a shuffling splitter, of the holdout and of each random_state that is None.",
     )
     randomness: Literal["fixed", "trial", "own"] = option(
-        "fixed", help="What a random_state left None gets: the seed above, the trial's own seed, or nothing."
+        "fixed", help="Seed of each random_state that is None: `seed`, the seed of the trial, or none."
     )
     holdout: float = option(
         0.0,
         ge=0,
-        help="Rows set aside before all else and scored once, for the winner: a fraction, or a count.",
+        help="Rows set aside before the search, on which only the winner is scored: a fraction, or a count.",
     )
     refit: bool = option(True, help="Fit the winner on all rows but the holdout at the end.")
-    save: Path | None = option(None, help="Where to write the refitted winner (joblib; skops if it ends in .skops).")
+    save: Path | None = option(None, help="File for the refitted winner (joblib; skops if it ends in .skops).")
 
     compare: bool = option(
-        True, help="Score the default configuration at the end too and compare the winner with it, fold by fold."
+        True, help="Score the default configuration at the end and compare the winner with it, fold by fold."
     )
     resource: Literal["folds", "growth", "subsets"] = option(
         "folds",
-        help="What reports grow in: folds one by one; trees, iterations or epochs of the model; training rows.",
+        help="What a further report adds: the next fold; more trees, iterations or epochs of the model; or more "
+        "training rows.",
     )
     levels: int = option(
-        9, ge=1, help="Steps of a growing model or training set: at step i it has i/levels of its full size."
+        9, ge=1, help="Number of steps of a growing model or training set: at step i it has i/levels of its full size."
     )
     report_at: list[int] | None = option(
-        None, help="Steps to score at; by default all of a growing model, 1, 3, 9 of nine of a training set."
+        None, help="Steps to score at; by default all for a growing model, and 1, 3, 9 of 9 for a training set."
     )
     grow: str | None = option(
-        None, help="How the model grows: n_estimators, max_iter or partial_fit; by default found out."
+        None, help="How the model grows: n_estimators, max_iter or partial_fit; by default detected."
     )
     threads: int = option(
         1,
         ge=0,
-        help="Threads of linear algebra and OpenMP in one fit; 0 leaves them alone. More pays for large data only.",
+        help="Threads of linear algebra and OpenMP in one fit; 0: no limit. More than 1 pays off for large data only.",
     )
     cache_mb: int = option(
-        256, ge=0, help="Megabytes for fitted transformers that trials share; 0 fits all of them anew."
+        256, ge=0, help="Megabytes for fitted transformers that trials share; 0: every trial fits its own."
     )
     metadata_routing: bool = option(
-        factory=routing_enabled, help="Switch scikit-learn's metadata routing on, as it is where this is made."
+        factory=routing_enabled,
+        help="Enable scikit-learn's metadata routing; by default as it is when the evaluator is created.",
     )
 
     best_estimator: Any = attrs.field(default=None, init=False, repr=False)
-    """The refitted winner, after a run."""
+    """The refitted winner after a run, otherwise None."""
     _space: Space | None = attrs.field(default=None, init=False, repr=False)
     _objectives: Mapping[str, str] = attrs.field(factory=dict, init=False, repr=False)
     _shared: Shared | None = attrs.field(default=None, init=False, repr=False)
@@ -138,30 +145,30 @@ class SklearnEvaluator:
         return {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]  # the options are all there is to it
+        self.__init__(**state)  # type: ignore[misc]  # only the options are pickled
 
-    # --- what it says of its reports --------------------------------------------------------------------
+    # --- properties of the reports ----------------------------------------------------------------------
 
     @property
     def evidence(self) -> Literal["folds", "curve"]:
-        """What a report is about: one fold alone, or the model as it is by then."""
+        """Whether a report is the score of one fold, or a point of a learning curve."""
         return "folds" if self.resource == "folds" else "curve"
 
     @property
     def resumable(self) -> bool:
-        """Whether a trial can go on: with the folds that are left; models are not kept."""
+        """Whether a trial can resume: only by folds, with the remaining ones. Growing models are not kept."""
         return self.resource == "folds"
 
     @property
     def steps(self) -> int:
-        """The step of the last report: how many folds or levels there are."""
-        return len(self.material.folds) if self.resource == "folds" else self.levels
+        """The step of the last report: the number of folds or levels."""
+        return len(self.split_data.folds) if self.resource == "folds" else self.levels
 
-    # --- what all trials share --------------------------------------------------------------------------
+    # --- state shared by all trials ---------------------------------------------------------------------
 
     @cached_property
     def recipe(self) -> Recipe:
-        """How configurations become estimators."""
+        """Makes the estimator of a configuration."""
         with self._context():
             return make_recipe(self.estimator, self.pipeline, self.choices, self.params)
 
@@ -171,10 +178,10 @@ class SklearnEvaluator:
         return load_data(self.data, X=self.X, y=self.y, groups=self.groups, fit_params=self.fit_params)
 
     @cached_property
-    def material(self) -> Material:
-        """The data without the holdout, its folds, and the holdout."""
+    def split_data(self) -> SplitData:
+        """The data, its folds, and the holdout."""
         with self._context():
-            return prepare_material(
+            return make_split_data(
                 self.loaded,
                 self.recipe,
                 cv=self.cv,
@@ -189,7 +196,7 @@ class SklearnEvaluator:
             return resolve_scorers(self.scoring, objectives, self.recipe.template)
 
     def shared(self, objectives: Sequence[str]) -> Shared:
-        """What all trials share, made once.
+        """The state shared by all trials, created on the first call.
 
         Args:
             objectives: Names of the objectives, in order.
@@ -198,14 +205,15 @@ class SklearnEvaluator:
             UsageError: If an option does not fit.
         """
         if self._shared is None or self._shared.objectives != tuple(objectives):
+            caches = self.cache_mb > 0 and not set(TIMES) & set(objectives)  # a cached transformer takes no fit time
             self._shared = Shared(
                 self.recipe,
-                self.material,
+                self.split_data,
                 self.scorers(objectives),
                 tuple(objectives),
                 seed=self.seed,
                 return_train_score=self.return_train_score,
-                cache=TransformerCache(self.cache_mb * 10**6) if self.cache_mb else None,
+                cache=TransformerCache(self.cache_mb * 10**6) if caches else None,
             )
         return self._shared
 
@@ -213,8 +221,8 @@ class SklearnEvaluator:
         return routing_context(self.metadata_routing)
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """Where estimators are fitted and scored: threads and routing are as the options say, for so long only."""
+    def _fitting_context(self) -> Iterator[None]:
+        """The context for fitting and scoring, with threads and metadata routing as the options say."""
         _ = self.recipe  # imports the libraries whose threads are limited
         with self._context(), self._threads.limit(limits=self.threads or None):
             yield
@@ -223,7 +231,7 @@ class SklearnEvaluator:
     def _threads(self) -> Any:
         return ThreadpoolController()
 
-    # --- what the core calls ----------------------------------------------------------------------------
+    # --- the contract of an evaluator -------------------------------------------------------------------
 
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
         """Find the user's mistakes before the first trial.
@@ -252,16 +260,16 @@ class SklearnEvaluator:
         """Fit and score one configuration.
 
         Args:
-            trial: What to evaluate.
+            trial: The trial to evaluate.
 
         Yields:
-            One report per fold, or per level of a growing model or training set; the value is the first
-            objective's.
+            One report per fold, or per level of a growing model or training set. Its value is that of the first
+            objective.
 
         Returns:
-            Means over the folds, see `summary`.
+            Means over the folds, see `hpt_evaluator_sklearn.reports.summary`.
         """
-        return in_context(self._evaluate(trial), self._at_work)
+        return in_context(self._evaluate(trial), self._fitting_context)
 
     def _evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
         shared, estimator = self.shared(trial.objectives), self.configured(trial)
@@ -273,13 +281,13 @@ class SklearnEvaluator:
         else:
             done = yield from report_levels(shared.by_subsets(estimator, self.report_steps), trial.objectives)
         self._done[self._key(trial)] = done
-        if len(self._done) > _REMEMBERED:
+        if len(self._done) > _MAX_REMEMBERED:
             del self._done[next(iter(self._done))]
         return summary(done, trial.objectives)
 
     @property
     def report_steps(self) -> list[int]:
-        """The steps that a growing model or training set is scored at, the last one being all of it."""
+        """The steps at which a growing model or training set is scored; the last one is its full size."""
         return report_steps(self.levels, self.report_at, self.resource)
 
     def conclude(self, best: TrialContext) -> dict[str, Any]:
@@ -289,16 +297,16 @@ class SklearnEvaluator:
             best: The winning configuration.
 
         Returns:
-            JSON-shaped, see `hpt_evaluator_sklearn.conclusion.conclude`. The fitted estimator is then in
+            JSON-shaped data, see `hpt_evaluator_sklearn.conclusion.conclude`. The fitted estimator is kept as
             ``best_estimator``.
         """
-        with self._at_work():
+        with self._fitting_context():
             return conclude(self, best)
 
-    # --- what concluding asks ---------------------------------------------------------------------------
+    # --- used by conclude -------------------------------------------------------------------------------
 
     def fold_scores(self, trial: TrialContext) -> list[float]:
-        """The first objective on each fold: remembered, or evaluated now."""
+        """The first objective on each fold: remembered from the run, or evaluated now."""
         if self._key(trial) not in self._done:
             for _ in self.evaluate(trial):
                 pass
@@ -309,9 +317,9 @@ class SklearnEvaluator:
         return json.dumps([trial.params, self._seed_of(trial)], sort_keys=True)
 
     def default_params(self) -> Params:
-        """The space's default configuration; before `check` told the space, the estimator as it is given."""
+        """The default configuration of the space; empty before `check` was called."""
         return {} if self._space is None else self._space.default()
 
     def direction(self, objective: str) -> str:
-        """Which scores are better."""
+        """The direction of an objective; ``"maximize"`` before `check` was called."""
         return self._objectives.get(objective, "maximize")

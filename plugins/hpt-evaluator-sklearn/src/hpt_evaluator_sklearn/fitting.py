@@ -1,4 +1,4 @@
-"""The inner loop: fit on one part, score on the other, nothing else that takes time."""
+"""The inner loop: fit on one part of the rows, score on the other."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from hpt_evaluator_sklearn.scoring import Scorers
     from hpt_evaluator_sklearn.splits import FoldData, Folds
 
-__all__ = ["FoldScore", "WarningLog", "fit_and_score", "fit_fold", "needs_fresh_data"]
+__all__ = ["TIMES", "FoldScore", "WarningLog", "fit_and_score", "fit_fold", "needs_fresh_data"]
 
+TIMES = ("fit_time", "score_time")
+"""Names of the times, in seconds, that are measured with every fit."""
 
 FoldScore = Mapping[str, float]
-"""What one fit on one fold gave, as it is reported: each score by its name, on the training part as ``train_...``, the
-seconds ``fit_time`` and ``score_time``, and the count ``warnings`` if there were any."""
+"""The result of one fit on one fold, as it is reported: each score by its name, training scores as ``train_...``, the
+times of `TIMES`, and the number of ``warnings`` if there were any."""
 
 
 class WarningLog:
-    """Lets each warning through once per process and counts the others.
+    """Shows each warning once per process and counts all of them.
 
-    A search fits hundreds of models; without this one ConvergenceWarning becomes hundreds of lines. The
-    user's own filters hold: what they ignore is not counted, what they turn into errors is raised.
+    A search fits hundreds of models. Without this, a single ConvergenceWarning becomes hundreds of lines. The user's
+    own filters stay in force: ignored warnings are not counted, and warnings turned into errors are raised.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,7 @@ class WarningLog:
         """Call a function.
 
         Returns:
-            What it returned, and how many warnings it gave.
+            Its return value, and the number of warnings that it issued.
         """
         with warnings.catch_warnings(record=True) as caught:
             result = function()
@@ -64,11 +66,11 @@ def fit_and_score(
         estimator: Unfitted; it is fitted in place.
         fold: The data.
         scorers: What to compute.
-        return_train_score: Score on the training part too.
-        cache: Fitted transformers of other fits to share; None: share none.
+        return_train_score: Whether to score on the training part as well.
+        cache: Fitted transformers to share with other fits. If None, none are shared.
 
     Returns:
-        The same scores as `sklearn.model_selection.cross_validate` gives for this fold.
+        The scores that `sklearn.model_selection.cross_validate` computes for this fold, and the times.
     """
     started = perf_counter()
     fit_estimator(estimator, fold, cache)
@@ -92,17 +94,17 @@ def score_fitted(
 def fit_fold(
     prototype: Any, folds: Folds, i: int, work: Callable[[Any, FoldData], Any], routes: Routes | None = None
 ) -> Any:
-    """Run ``work`` on a clone of an estimator and a fold, with copies of the data if it must write to them.
+    """Run ``work`` on a clone of an estimator and a fold; on copies of the data if it has to write to them.
 
     Args:
         prototype: The estimator of the trial, unfitted.
         folds: All folds.
-        i: Which one, from 0.
-        work: Called as ``work(estimator, fold)``; again where the first call failed on read-only data.
+        i: Index of the fold, from 0.
+        work: Called as ``work(estimator, fold)``, and a second time if the first call fails on read-only data.
         routes: See `Folds.take`.
 
     Returns:
-        What ``work`` returned.
+        The return value of ``work``.
     """
     fold = folds.take(i, prototype, routes)
     try:
@@ -114,6 +116,6 @@ def fit_fold(
 
 
 def needs_fresh_data(error: Exception, fold: FoldData) -> bool:
-    """Whether a fit failed only because it may not write to the data it was given."""
-    said = str(error)
-    return not fold.fresh and isinstance(error, ValueError) and ("read-only" in said or "readonly" in said)
+    """Whether a fit failed only because its data is read-only."""
+    message = str(error)
+    return not fold.fresh and isinstance(error, ValueError) and ("read-only" in message or "readonly" in message)

@@ -1,4 +1,4 @@
-"""Growing models: trees are added, iterations or epochs go on, and the score is taken on the way."""
+"""Growing models: trees, iterations or epochs are added step by step, and the model is scored at each step."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["Growth", "growing_parameter", "growth_size"]
 
 EPOCHS = "partial_fit"
-"""Stands for growth by passes over the data instead of by a parameter."""
+"""Growth by passes over the data instead of by a parameter."""
 
 _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
-"""Their ``max_iter`` counts trees, those of earlier fits included; elsewhere it counts the iterations of one fit."""
+"""Their ``max_iter`` counts trees, including those of earlier fits. Elsewhere it counts the iterations of one fit."""
 
 
 def growing_parameter(estimator: Any) -> str | None:
     """How the last step of an estimator can grow.
 
     Returns:
-        ``n_estimators`` or ``max_iter`` where it has ``warm_start``, ``partial_fit`` where epochs are what its
-        ``max_iter`` counts; None where it cannot grow, or refuses ``partial_fit`` as it is set.
+        ``n_estimators`` or ``max_iter`` if it has ``warm_start``; ``partial_fit`` if its ``max_iter`` counts epochs;
+        None if it cannot grow, or if its parameters rule out ``partial_fit``.
     """
     model = last_step(estimator)
     params = model.get_params(deep=False) if hasattr(model, "get_params") else {}
@@ -47,7 +47,7 @@ def growing_parameter(estimator: Any) -> str | None:
 
 
 def last_step(estimator: Any) -> Any:
-    """What grows: the last step of a pipeline, else the estimator itself."""
+    """The model that grows: the last step of a pipeline, otherwise the estimator itself."""
     return estimator.steps[-1][1] if is_sequence(estimator) else estimator
 
 
@@ -55,11 +55,11 @@ class Growth:
     """One model on one fold, growing.
 
     Args:
-        estimator: Unfitted; the steps before the last are fitted at once, not by way of a pipeline's ``memory``.
+        estimator: Unfitted. The steps before the last are fitted immediately; a pipeline's ``memory`` is not used.
         fold: The data.
-        how: A parameter's name or ``partial_fit``, see `growing_parameter`.
-        steps: In how many equal steps it reaches its full size, which is the parameter's value (``max_iter``
-            for ``partial_fit``; one epoch per step for a model without it).
+        how: Name of a parameter, or ``partial_fit``, see `growing_parameter`.
+        steps: Number of equal steps to the full size, which is the value of the parameter (``max_iter`` for
+            ``partial_fit``; one epoch per step for a model without ``max_iter``).
         cache: Fitted transformers of other trials.
 
     Raises:
@@ -79,7 +79,7 @@ class Growth:
         self.seconds = perf_counter() - started
 
     def advance(self, step: int) -> None:
-        """Grow to ``step`` of all steps; what is reached already is not done again."""
+        """Grow to a step, unless the model has that size already."""
         size = max(1, -(-self._full * step // self._steps))
         if size <= self._size:
             return
@@ -88,10 +88,10 @@ class Growth:
             for epoch in range(self._size, size):
                 self._one_epoch(first=epoch == 0)
         else:
-            counts_on = self._how != "max_iter" or isinstance(self._model, _BOOSTING)
-            self._model.set_params(**{self._how: size if counts_on else size - self._size, "warm_start": True})
+            cumulative = self._how != "max_iter" or isinstance(self._model, _BOOSTING)
+            self._model.set_params(**{self._how: size if cumulative else size - self._size, "warm_start": True})
             with warnings.catch_warnings():
-                if size < self._full or not counts_on:  # an optimiser that is told to stop early has not converged
+                if size < self._full or not cumulative:  # cut short on purpose, so not converging is expected
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self._model.fit(self._rows, self.fold.y_train, **self._params)
         self._size = size
@@ -106,12 +106,12 @@ class Growth:
 
 
 def _fit_front(estimator: Any, fold: FoldData, cache: TransformerCache | None) -> tuple[Any, dict[str, Any]]:
-    """Fit all steps but the last, in place; gives the rows that the last one sees, and its arguments of fit."""
+    """Fit all steps but the last, in place; returns the transformed rows and the fit arguments of the last step."""
     if not is_sequence(estimator):
         return fold.X_train, dict(fold.fit_params)
     beginnings = tuple(f"{name}__" for name, _ in estimator.steps)
     if not all(name.startswith(beginnings) for name in fold.fit_params):
-        raise UsageError(f"Fit arguments of a pipeline are written step__name. Got {', '.join(fold.fit_params)}.")
+        raise UsageError(f"Fit arguments of a pipeline must be written step__name. Got {', '.join(fold.fit_params)}.")
     own = {name: value for name, value in fold.fit_params.items() if name.startswith(beginnings[-1])}
     others = {name: value for name, value in fold.fit_params.items() if name not in own}
     front = Pipeline([*estimator.steps[:-1], (estimator.steps[-1][0], "passthrough")], memory=step_memory(fold, cache))
@@ -121,12 +121,12 @@ def _fit_front(estimator: Any, fold: FoldData, cache: TransformerCache | None) -
 
 
 def growth_size(estimator: Any, how: str, steps: int) -> int:
-    """The full size of a model that grows: trees, iterations or epochs.
+    """The full size of a growing model, in trees, iterations or epochs.
 
     Args:
         estimator: Unfitted.
         how: See `Growth`.
-        steps: Epochs of a model that grows by ``partial_fit`` and has no ``max_iter``.
+        steps: Number of epochs of a model that grows by ``partial_fit`` and has no ``max_iter``.
 
     Raises:
         UsageError: If it cannot grow in that way.
@@ -134,16 +134,16 @@ def growth_size(estimator: Any, how: str, steps: int) -> int:
     model = last_step(estimator)
     params = model.get_params(deep=False)
     name = type(model).__name__
-    problem = f"it needs the parameter {how!r} and `warm_start`."
+    problem = f"it needs the parameters {how!r} and `warm_start`."
     full: Any = None
     if how == EPOCHS and hasattr(model, EPOCHS):
         full = params.get("max_iter", steps)
         problem = f"max_iter must be an int >= 1. Got {full!r}."
     elif how == EPOCHS:
-        problem = "it has none."
+        problem = "it has no such method."
     elif how in params and "warm_start" in params:
         full = params[how]
-        problem = f"that must be an int >= 1. Got {full!r}."
+        problem = f"the parameter must be an int >= 1. Got {full!r}."
     if not isinstance(full, (int, np.integer)) or full < 1:
         raise UsageError(Mistake("evaluator.grow", f"{name} cannot grow by {how}: {problem}"))
     return int(full)

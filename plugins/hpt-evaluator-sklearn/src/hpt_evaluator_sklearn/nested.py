@@ -1,4 +1,4 @@
-"""Nested cross-validation: the score of the whole procedure, search included."""
+"""Nested cross-validation: the score of the whole procedure, including the search."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sklearn.base import is_classifier
 
 from hpt_core import Params, Space, Study, UsageError
 from hpt_evaluator_sklearn.conclusion import refit, score_rows
+from hpt_evaluator_sklearn.fitting import TIMES
 from hpt_evaluator_sklearn.scoring import required
 from hpt_evaluator_sklearn.splits import resolve_folds
 
@@ -24,13 +25,13 @@ __all__ = ["NestedScore", "nested_score"]
 
 @attrs.frozen
 class NestedScore:
-    """What tuning is worth on data that no search has seen.
+    """The result of nested cross-validation: scores on data that no search has seen.
 
     Attributes:
-        scores: The refitted winner's score on each outer fold.
-        inner: The score that each search believed its winner to have.
-        params: The winners.
-        direction: Which scores are better.
+        scores: Score of the refitted winner on each outer fold.
+        inner: Cross-validated score of the winner within each search.
+        params: Configuration of each winner.
+        direction: ``"maximize"`` or ``"minimize"``: which scores are better.
     """
 
     scores: tuple[float, ...]
@@ -40,7 +41,7 @@ class NestedScore:
 
     @property
     def mean(self) -> float:
-        """The estimate of the score that this procedure gives on new data."""
+        """Mean over the outer folds: the estimated score of the whole procedure on new data."""
         return float(np.mean(self.scores))
 
     @property
@@ -50,7 +51,10 @@ class NestedScore:
 
     @property
     def optimism(self) -> float:
-        """How much better the searches believed to be than they were, on average: the bias of the best of many."""
+        """How much better the inner scores are than the outer ones, on average: the bias of picking the best of many.
+
+        Positive if the inner scores are better.
+        """
         gap = float(np.mean(self.inner)) - self.mean
         return gap if self.direction == "maximize" else -gap
 
@@ -68,20 +72,21 @@ def nested_score(
     """Run a whole study on each outer training part and score its winner on the outer test part.
 
     Args:
-        evaluator: How each search evaluates; its ``cv`` makes the inner folds. Holdout and saving are left out.
-        space: What is tuned.
+        evaluator: Evaluator of each search; its ``cv`` makes the inner folds. Its holdout is not set aside, and no
+            estimator is saved.
+        space: The space to search.
         objective: One objective, as in `hpt_core.Study`.
         outer: The outer splitter, see `resolve_cv`.
-        trials: How many trials each study has.
-        workers: How many processes evaluate at once.
-        **study: Further arguments of `hpt_core.Study` (sampler, stop, seed, store, name); study ``i`` is
-            called ``<name>-<i>``.
+        trials: Number of trials of each study.
+        workers: Number of processes that evaluate at once.
+        **study: Further arguments of `hpt_core.Study` (sampler, stop, seed, store, name). Study ``i`` is named
+            ``<name>-<i>``.
 
     Returns:
         The scores on the outer folds.
 
     Raises:
-        UsageError: With several objectives, or if a study had no successful trial.
+        UsageError: If there is more than one objective, the objective is a time, or a study has no successful trial.
     """
     data, template = evaluator.loaded, evaluator.recipe.template
     splits = resolve_folds(outer, data, classifier=is_classifier(template), seed=evaluator.seed)
@@ -113,11 +118,14 @@ def nested_score(
 def _only_direction(objectives: Mapping[str, str]) -> str:
     if len(objectives) != 1:
         raise UsageError(f"Nested cross-validation takes one objective. Got {', '.join(objectives)}.")
-    return next(iter(objectives.values()))
+    ((name, direction),) = objectives.items()
+    if name in TIMES:
+        raise UsageError(f"Nested cross-validation needs a score as its objective. Got the time {name!r}.")
+    return direction
 
 
 def _outer_score(search: Study, inner: SklearnEvaluator, test: Data) -> tuple[float, float, Params]:
-    """Refit a search's winner on all that the search saw, and score it on the rest."""
+    """Refit a search's winner on all rows of the search, and score it on the outer test rows."""
     best = search.best
     if best is None or best.value is None:
         raise UsageError(f"The study {search.name!r} has no successful trial, so there is nothing to score.")

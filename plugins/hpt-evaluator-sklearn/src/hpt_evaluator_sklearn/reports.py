@@ -1,4 +1,4 @@
-"""From the scores of folds to the reports and the result of a trial."""
+"""Turn the scores of folds into the reports and the result of a trial."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpt_core import Report, TrialContext
+from hpt_evaluator_sklearn.fitting import TIMES
 from hpt_evaluator_sklearn.scoring import required
 
 if TYPE_CHECKING:
@@ -18,23 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["in_context", "known_folds", "report_folds", "report_levels", "report_steps", "summary"]
 
-
-_NOT_SPREAD = ("train_", "fit_time", "score_time")
-"""Beginnings of what is told without its standard deviation over folds."""
+_WITHOUT_DEVIATION = ("train_", *TIMES)
+"""Prefixes of the metrics that are reported without a standard deviation over folds."""
 
 
 def report_folds(
     folds: Iterator[FoldScore], objectives: Sequence[str], after: int = 0
 ) -> Generator[Report, None, list[FoldScore]]:
-    """One report per fold, about this fold alone.
+    """Yield one report per fold, with the scores of that fold alone.
 
     Args:
-        folds: What each fold gives, as it comes.
-        objectives: The value is about the first.
-        after: The last fold, from 1, that was reported before.
+        folds: The result of each fold, as it becomes available.
+        objectives: Names of the objectives; the first is the value of a report.
+        after: Number of the last fold, from 1, that was reported before. Folds up to this one are not reported again.
 
     Returns:
-        All of them.
+        The results of all folds.
     """
     done: list[FoldScore] = []
     for fold in folds:
@@ -46,23 +46,24 @@ def report_folds(
 
 
 def known_folds(trial: TrialContext) -> dict[int, FoldScore]:
-    """Fold from 0 -> what it gave, of those that a trial reported before it was paused or lost."""
+    """The folds that a trial reported before it was paused or its worker was lost: index from 0 -> result."""
     found = {report.step - 1: {trial.objectives[0]: report.value, **report.metrics} for report in trial.reports}
-    lacking = {name: math.nan for fold in found.values() for name in fold if name != "warnings"}  # not finite: not told
-    return {i: lacking | fold for i, fold in found.items()}
+    # metrics that are not finite are not recorded
+    missing = {name: math.nan for fold in found.values() for name in fold if name != "warnings"}
+    return {i: missing | fold for i, fold in found.items()}
 
 
 def report_levels(
     levels: Iterator[tuple[int, list[FoldScore]]], objectives: Sequence[str]
 ) -> Generator[Report, None, list[FoldScore]]:
-    """One report per level of a growing model or training set, about the mean over folds.
+    """Yield one report per level of a growing model or training set, with the mean over folds.
 
     Args:
-        levels: The step of each level and what each fold gave.
-        objectives: The value is about the first.
+        levels: The step of each level and the results of all folds at this level.
+        objectives: Names of the objectives; the first is the value of a report.
 
     Returns:
-        The folds of the last level.
+        The results of the folds at the last level.
     """
     done: list[FoldScore] = []
     for step, done in levels:
@@ -74,11 +75,11 @@ def report_levels(
 def in_context(
     run: Generator[Report, None, dict[str, float]], enter: Callable[[], AbstractContextManager[object]]
 ) -> Generator[Report, None, dict[str, float]]:
-    """Run a generator within a context, but not what consumes it.
+    """Run a generator within a context, but leave the context while its consumer runs.
 
     Args:
         run: The generator.
-        enter: Makes the context, anew for each report.
+        enter: Makes the context; called again for each report.
     """
     try:
         while True:
@@ -98,8 +99,9 @@ def report_steps(levels: int, given: Sequence[int] | None, resource: str) -> lis
 
     Args:
         levels: The last step.
-        given: What the user asked for; the last step is added. None: every step of a growing model, which pays
-            only for what it adds; of training subsets, each fitted anew, those that are thirds of the next.
+        given: The steps that the user chose; the last step is added. If None, every step of a growing model, whose
+            steps cost only the growth; or, of training subsets, which are all fitted from scratch, the steps that
+            are a third of the next one.
         resource: ``"growth"`` or ``"subsets"``.
     """
     if given is not None:
@@ -116,13 +118,13 @@ def summary(folds: Sequence[FoldScore], objectives: Sequence[str]) -> dict[str, 
     """The final result of a trial: means over its folds.
 
     Args:
-        folds: What each fold gave.
-        objectives: Names that must be among the scores.
+        folds: The results of the folds.
+        objectives: Names of the objectives, which must be among the scores.
 
     Returns:
-        Name -> mean for each score; ``std_...`` its standard deviation over the folds (divisor n),
-        ``train_...`` the mean on the training parts; mean ``fit_time`` and ``score_time`` in seconds; the
-        count ``warnings``.
+        Name -> mean for each score; ``std_...`` for its standard deviation over the folds (divisor n);
+        ``train_...`` for the mean on the training parts; mean ``fit_time`` and ``score_time`` in seconds; the
+        number of ``warnings``.
     """
     result: dict[str, float] = {}
     for name in folds[0]:
@@ -130,7 +132,7 @@ def summary(folds: Sequence[FoldScore], objectives: Sequence[str]) -> dict[str, 
             continue
         values = np.array([required(fold, name) for fold in folds])
         result[name] = float(values.mean())
-        if len(folds) > 1 and not name.startswith(_NOT_SPREAD):
+        if len(folds) > 1 and not name.startswith(_WITHOUT_DEVIATION):
             result[f"std_{name}"] = float(values.std())
     for name in objectives:
         required(result, name)

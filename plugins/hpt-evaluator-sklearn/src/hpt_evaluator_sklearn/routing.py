@@ -1,7 +1,7 @@
-"""Which of the given arguments go to fit, to score and to split.
+"""Decide which arguments go to fit, to score and to split.
 
-Without metadata routing as `sklearn.model_selection.cross_validate` does it: all to fit, the groups to split.
-With it (``sklearn.set_config(enable_metadata_routing=True)``) each goes where it was requested.
+Without metadata routing, as in `sklearn.model_selection.cross_validate`: all arguments go to fit, and the groups to
+split. With metadata routing (``sklearn.set_config(enable_metadata_routing=True)``), each goes where it was requested.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["Routes", "route", "routing_context", "routing_enabled", "split_param
 
 @attrs.frozen(eq=False)
 class Routes:
-    """Arguments by where they go.
+    """Arguments by destination.
 
     Attributes:
-        fit: For the estimator's ``fit``.
-        score: For the scorers.
+        fit: Arguments of the estimator's ``fit``.
+        score: Arguments of the scorers.
     """
 
     fit: Mapping[str, Any] = attrs.field(factory=dict)
@@ -38,21 +38,21 @@ class Routes:
 
 
 def routing_enabled() -> bool:
-    """Whether scikit-learn's metadata routing is switched on in this thread."""
+    """Whether scikit-learn's metadata routing is enabled in this thread."""
     return bool(sklearn.get_config().get("enable_metadata_routing", False))
 
 
 def routing_context(enabled: bool) -> AbstractContextManager[object]:
-    """Switch metadata routing on for a while, or leave it as it is."""
+    """A context in which metadata routing is enabled, or left as it is."""
     return sklearn.config_context(enable_metadata_routing=True) if enabled else nullcontext()
 
 
 def split_params(splitter: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a splitter gets.
+    """The arguments of a splitter's ``split``.
 
     Args:
-        splitter: Has ``split``.
-        params: Name -> argument, ``groups`` included where there are groups.
+        splitter: A splitter.
+        params: Name -> argument, including ``groups`` if there are groups.
     """
     if not routing_enabled():
         return {"groups": params.get("groups")}
@@ -62,16 +62,16 @@ def split_params(splitter: Any, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def route(estimator: Any, scorer: Any, splitter: Any, params: Mapping[str, Any]) -> Routes:
-    """Route arguments by the requests of those who may take them.
+    """Route arguments according to the metadata requests of estimator, scorer and splitter.
 
     Args:
         estimator: Unfitted.
         scorer: A scorer.
-        splitter: A splitter; what it alone takes is not missed elsewhere.
-        params: Name -> argument, ``groups`` included where there are groups.
+        splitter: A splitter; an argument that only the splitter requests is accepted.
+        params: Name -> argument, including ``groups`` if there are groups.
 
     Raises:
-        UsageError: If nobody said whether an argument is wanted, with scikit-learn's own words.
+        UsageError: If an argument is neither requested nor declined by any of them, with scikit-learn's message.
     """
     try:
         routed = _routed({"fit": estimator, "score": scorer, "split": splitter}, params)
@@ -80,9 +80,9 @@ def route(estimator: Any, scorer: Any, splitter: Any, params: Mapping[str, Any])
     return Routes(dict(routed.fit.fit), dict(routed.score.score))
 
 
-def _routed(takers: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
-    """The arguments that each of the takers is given, under the name that it has for them; by the method that takes."""
+def _routed(consumers: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+    """The arguments for each method of ``consumers`` (method -> object), under the names that the object uses."""
     router = MetadataRouter(owner="hpt")
-    for method, taker in takers.items():
-        router.add(**{method: taker}, method_mapping=MethodMapping().add(caller="fit", callee=method))
+    for method, consumer in consumers.items():
+        router.add(**{method: consumer}, method_mapping=MethodMapping().add(caller="fit", callee=method))
     return process_routing(router, "fit", **params)

@@ -1,8 +1,8 @@
-"""Scorers: from names, metrics and functions to one call that gives every score of a fold.
+"""Scorers: turn names, metrics and functions into one call that computes every score of a fold.
 
-The sign is scikit-learn's: greater is better, ``neg_...`` scorers are maximised. One convenience is added: an
-objective or score may be named as the *loss* (``log_loss``, ``mean_squared_error``, ``rmse``); it is then the
-negated ``neg_...`` scorer and to be minimised.
+The sign convention is scikit-learn's: greater is better, and ``neg_...`` scorers are maximised. As a convenience, an
+objective or score may also be named by its *loss* (``log_loss``, ``mean_squared_error``, ``rmse``): this is the negated
+``neg_...`` scorer, which is minimised. The times of `TIMES` are measured with every fit and need no scorer.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import attrs
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names, make_scorer
 
 from hpt_core import EvaluationError, Mistake, UsageError, import_object
-from hpt_evaluator_sklearn.estimators import near
+from hpt_evaluator_sklearn.estimators import did_you_mean
+from hpt_evaluator_sklearn.fitting import TIMES
 
 __all__ = ["Scorers", "resolve_scorers"]
 
-OWN = "score"
-"""Stands for the estimator's own ``score`` method."""
+_OWN_SCORE = ("value", "score")
+"""Names of the estimator's own ``score`` method; the first is used if nothing else names a score."""
 
 _SHORT = {"mae": "mean_absolute_error", "mse": "mean_squared_error", "rmse": "root_mean_squared_error"}
 _PATH = "evaluator.scoring"
@@ -27,12 +28,12 @@ _PATH = "evaluator.scoring"
 
 @attrs.frozen(eq=False)
 class Scorers:
-    """All scores of a study; call it as a scorer to get them by name.
+    """All scores of a study; call it like a scorer to get them by name.
 
     Attributes:
-        scorer: scikit-learn's scorer; where there are several scores, the one of all, which predicts once for all.
-        name: What the score of a scorer is called that gives a number.
-        directions: Name -> ``"maximize"`` or ``"minimize"`` where it is known which is better; scores that are to be
+        scorer: A scikit-learn scorer. For several scores, one multimetric scorer that predicts once for all of them.
+        name: Name of the score if the scorer returns a single number.
+        directions: Name -> ``"maximize"`` or ``"minimize"``, for scores whose better direction is known. Scores to be
             minimised are negated.
     """
 
@@ -46,11 +47,11 @@ class Scorers:
         Args:
             estimator: Fitted.
             X: Rows to score on.
-            y: Their targets; None: the scorers are called without.
+            y: Their targets. If None, the scorers are called without targets.
             **params: Further arguments of the scorers.
 
         Returns:
-            Name -> score, in the sign that the user asked for.
+            Name -> score, with the sign that the user asked for.
         """
         arguments = (X,) if y is None else (X, y)
         found = self.scorer(estimator, *arguments, **params)
@@ -61,18 +62,21 @@ class Scorers:
         return scores
 
     def direction_mistakes(self, objectives: Mapping[str, str]) -> list[Mistake]:
-        """Objectives that are to be driven to their worse end.
+        """List the objectives that are optimised in the wrong direction.
 
         Args:
             objectives: Name -> ``"minimize"`` or ``"maximize"``.
         """
         mistakes = []
         for name, direction in objectives.items():
-            better = self.directions.get(name, direction)
+            better = "minimize" if name in TIMES else self.directions.get(name, direction)
             if better == direction:
                 continue
-            msg = f"Is a loss: minimise it, or maximise the scorer 'neg_{_SHORT.get(name, name)}'."
-            if better == "maximize":
+            if name in TIMES:
+                msg = "Is a time in seconds: minimise it."
+            elif better == "minimize":
+                msg = f"Is a loss: minimise it, or maximise the scorer 'neg_{_SHORT.get(name, name)}'."
+            else:
                 loss = f" The loss to minimise is called {name[4:]!r}." if name.startswith("neg_") else ""
                 msg = f"Is a scikit-learn score: greater is better, so maximise it.{loss}"
             mistakes.append(Mistake(f"objective.{name}", msg))
@@ -83,28 +87,28 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     """Find the scorers of a study.
 
     Args:
-        scoring: None: the objectives name the scorers, ``value`` and ``score`` being the estimator's own.
-            Else one scorer (a name, ``"module:function"``, a callable, a table
-            ``{"use": "module:metric", ...}`` of arguments of `sklearn.metrics.make_scorer`), a list of names,
-            or a table name -> one scorer. The first serves an objective of another name.
-        objectives: Their names, in order.
+        scoring: If None, the objectives name the scorers; ``value`` and ``score`` name the estimator's own. Otherwise
+            one scorer (a name, ``"module:function"``, a callable, or a table ``{"use": "module:metric", ...}`` with
+            arguments of `sklearn.metrics.make_scorer`), a list of names, or a table name -> scorer. The first of
+            these scores an objective of another name.
+        objectives: Names of the objectives, in order. Those in `TIMES` need no scorer.
         estimator: Any estimator of the study.
 
     Returns:
-        Scorers that have the objectives' names among theirs.
+        Scorers whose names include those of the objectives.
 
     Raises:
-        UsageError: With every name that is no scorer.
+        UsageError: With every name that is not a scorer.
     """
     if not objectives:
         raise UsageError(Mistake("objective", "There must be at least one objective."))
-    wanted = _wanted(scoring, objectives)
+    specifications = _specifications(scoring, [name for name in objectives if name not in TIMES])
     found: dict[str, Any] = {}
     directions: dict[str, str] = {}
     mistakes: list[Mistake] = []
-    for name, spec in wanted.items():
+    for name, spec in specifications.items():
         try:
-            found[name], better = _one(spec, name, estimator, scoring is None)
+            found[name], better = _make_scorer(spec, name, estimator, by_objective=scoring is None)
         except UsageError as err:
             mistakes += err.mistakes
             continue
@@ -115,41 +119,49 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     return Scorers(check_scoring(estimator, scoring=found) if len(found) > 1 else scorer, name, directions)
 
 
-def _wanted(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
-    """Every score's name with its specification, the objectives first."""
-    if scoring is None:
-        return {name: name for name in objectives}
-    if isinstance(scoring, (list, tuple)):
-        bad = [item for item in scoring if not isinstance(item, str)]
-        if bad or not scoring:
-            raise UsageError(Mistake(_PATH, f"A list of scorers must hold names. Got {scoring!r:.80}."))
-        table: dict[str, Any] = {name: name for name in scoring}
-    elif isinstance(scoring, Mapping) and "use" not in scoring:
-        if not scoring:
-            raise UsageError(Mistake(_PATH, "The table of scorers is empty."))
-        table = dict(scoring)
-    else:
-        table = {objectives[0]: scoring}
-        if isinstance(scoring, str) and scoring != objectives[0] and _by_name(objectives[0]) is not None:
-            msg = f"The objective is called {objectives[0]!r}, which is a scorer, but scoring = {scoring!r}."
-            raise UsageError(Mistake(_PATH, f"{msg} Name the objective {scoring!r}, or leave scoring out."))
+def _specifications(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
+    """Every score's name with its specification, the objectives first; at least one."""
+    table = _score_table(scoring, objectives)
     missing = [name for name in objectives if name not in table]
     named = [name for name in missing if _by_name(name) is not None]
     unnamed = [name for name in missing if name not in named]
-    if unnamed == [objectives[0]]:
-        first = next(name for name in table if name not in objectives) if set(table) - set(objectives) else None
-        if first is not None:
-            table[unnamed[0]] = table.pop(first)
-            unnamed = []
+    extra = [name for name in table if name not in objectives]
+    if unnamed and unnamed == objectives[:1] and extra:
+        table[unnamed.pop()] = table.pop(extra[0])
     if unnamed:
-        msg = f"Is none of the scores, which are: {', '.join(table)}.{near(unnamed[0], table)}"
+        msg = f"Is not one of the scores, which are: {', '.join(table)}.{did_you_mean(unnamed[0], table)}"
         raise UsageError(Mistake(f"objective.{unnamed[0]}", msg))
     table.update({name: name for name in named})
-    return {name: table[name] for name in [*objectives, *(n for n in table if n not in objectives)]}
+    ordered = {name: table[name] for name in [*objectives, *(n for n in table if n not in objectives)]}
+    return ordered or {_OWN_SCORE[0]: _OWN_SCORE[0]}
+
+
+def _score_table(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
+    """The scores of the option by name, before the objectives are assigned to them."""
+    if scoring is None:
+        return {name: name for name in objectives}
+    if isinstance(scoring, (list, tuple)):
+        if not scoring or any(not isinstance(item, str) for item in scoring):
+            raise UsageError(Mistake(_PATH, f"A list of scorers must contain names. Got {scoring!r:.80}."))
+        return {name: name for name in scoring if name not in TIMES}
+    if isinstance(scoring, Mapping) and "use" not in scoring:
+        if not scoring:
+            raise UsageError(Mistake(_PATH, "The table of scorers is empty."))
+        measured = next((name for name in TIMES if name in scoring), None)
+        if measured is not None:
+            raise UsageError(Mistake(f"{_PATH}.{measured}", "Is measured with every fit. Rename the scorer."))
+        return dict(scoring)
+    is_name = isinstance(scoring, str) and ":" not in scoring
+    if not objectives:
+        return {scoring if is_name else _OWN_SCORE[0]: scoring}
+    if isinstance(scoring, str) and scoring != objectives[0] and _by_name(objectives[0]) is not None:
+        msg = f"The objective is called {objectives[0]!r}, which is a scorer, but scoring = {scoring!r}."
+        raise UsageError(Mistake(_PATH, f"{msg} Name the objective {scoring!r}, or leave scoring out."))
+    return {objectives[0]: scoring}
 
 
 def _by_name(name: str) -> tuple[Any, str] | None:
-    """The scorer of a name and which direction is better; None if there is none."""
+    """The scorer of a name and its better direction; None if there is no such scorer."""
     names = get_scorer_names()
     if name in names:
         return get_scorer(name), "maximize"
@@ -157,8 +169,8 @@ def _by_name(name: str) -> tuple[Any, str] | None:
     return (get_scorer(negated), "minimize") if negated in names else None
 
 
-def _one(spec: Any, name: str, estimator: Any, by_objective: bool) -> tuple[Any, str | None]:
-    """One scorer, and which direction is better, if that is known."""
+def _make_scorer(spec: Any, name: str, estimator: Any, *, by_objective: bool) -> tuple[Any, str | None]:
+    """Make one scorer; returns it with its better direction, or None if that is unknown."""
     path = f"objective.{name}" if by_objective else _PATH
     if isinstance(spec, Mapping):
         return _from_metric(dict(spec), f"{path}.{name}"), "maximize"
@@ -168,9 +180,9 @@ def _one(spec: Any, name: str, estimator: Any, by_objective: bool) -> tuple[Any,
         found = _by_name(spec)
         if found is not None:
             return found
-        if spec in ("value", OWN):
+        if spec in _OWN_SCORE:
             return _own_score(estimator, path), "maximize"
-        hint = near(spec, [*get_scorer_names(), *_SHORT])
+        hint = did_you_mean(spec, [*get_scorer_names(), *_SHORT])
         given = " or give `evaluator.scoring`" if by_objective else ""
         msg = f"There is no scorer {spec!r}.{hint} See sklearn.metrics.get_scorer_names(){given}."
         raise UsageError(Mistake(path, msg))
@@ -180,7 +192,7 @@ def _one(spec: Any, name: str, estimator: Any, by_objective: bool) -> tuple[Any,
         return check_scoring(estimator, scoring=spec), None
     except ValueError as err:
         metric = f"{spec.__module__.split('._')[0]}:{spec.__name__}"
-        msg = f'A metric is no scorer yet: write it as {{ use = "{metric}", greater_is_better = ... }}.'
+        msg = f'A metric is not a scorer: write it as {{ use = "{metric}", greater_is_better = ... }}.'
         raise UsageError(Mistake(path, msg)) from err
 
 
@@ -205,8 +217,12 @@ def _from_metric(table: dict[str, Any], path: str) -> Any:
 
 
 def required(scores: Mapping[str, float], name: str) -> float:
-    """The score of an objective; one that the scorers did not give is an `EvaluationError`."""
+    """The score of an objective.
+
+    Raises:
+        EvaluationError: If the scorers did not return it.
+    """
     if name not in scores:
-        msg = f"The scorers gave no {name!r}, only {', '.join(scores)}."
+        msg = f"The scorers returned no {name!r}, only {', '.join(scores)}."
         raise EvaluationError(msg, kind="invalid-value")
     return scores[name]

@@ -1,4 +1,4 @@
-"""What all trials of a study share, and the three kinds of evidence that one configuration gives."""
+"""State shared by all trials of a study, and the three ways to evaluate a configuration: folds, subsets, growth."""
 
 from __future__ import annotations
 
@@ -20,48 +20,49 @@ from hpt_evaluator_sklearn.splits import Folds, class_labels, resolve_cv, resolv
 from hpt_evaluator_sklearn.subsets import subset_folds
 from hpt_evaluator_sklearn.transformers import TransformerCache
 
-__all__ = ["Material", "Shared", "prepare_material"]
+__all__ = ["Shared", "SplitData", "make_split_data"]
 
 _VALIDATION_SHARE = 0.2
-"""Of the rows, where one split serves a growing model or training set."""
+"""Share of the rows that a single split, as made for growing models and training sets, holds out for scoring."""
 
 
 @attrs.frozen(eq=False)
-class Material:
-    """The data as all trials see it.
+class SplitData:
+    """The data of a study, split into folds and holdout.
 
     Attributes:
-        folds: The rows that are worked with, and their folds.
-        splitter: What made the folds.
-        aside: The rows of the holdout, None without one.
+        folds: All rows but the holdout, and their folds.
+        splitter: The splitter that made the folds.
+        holdout: The rows of the holdout, or None.
     """
 
     folds: Folds
     splitter: Any
-    aside: Data | None = None
+    holdout: Data | None = None
 
 
-def prepare_material(
+def make_split_data(
     data: Data, recipe: Recipe, *, cv: Any, holdout: float = 0.0, seed: int = 0, single: bool = False
-) -> Material:
-    """Set the holdout aside and make the folds of the rest.
+) -> SplitData:
+    """Set the holdout aside and make the folds of the other rows.
 
     Args:
         data: All the data.
-        recipe: Tells whether this is a classification.
+        recipe: Its template tells whether this is a classification.
         cv: See `resolve_cv`.
         holdout: See `split_holdout`; 0 sets nothing aside.
-        seed: For the holdout and a shuffling splitter.
-        single: Where ``cv`` is None, make one split with a fifth of the rows to score on instead of five folds.
+        seed: Seed of the holdout and of a shuffling splitter.
+        single: If ``cv`` is None, whether to make one split with a fifth of the rows to score on, instead of five
+            folds.
 
     Raises:
-        UsageError: If the data cannot be split so.
+        UsageError: If the data cannot be split in this way.
     """
     classifier = is_classifier(recipe.template)
-    aside = None
+    held_out = None
     if holdout:
-        work, rest = split_holdout(data, holdout, cv, classifier=classifier, seed=seed)
-        data, aside = data.take(work), data.take(rest)
+        rows, held_out_rows = split_holdout(data, holdout, cv, classifier=classifier, seed=seed)
+        data, held_out = data.take(rows), data.take(held_out_rows)
     if cv is None and single:
         kind = ShuffleSplit if data.groups is None else GroupShuffleSplit
         if data.groups is None and class_labels(data, classifier=classifier) is not None:
@@ -69,26 +70,26 @@ def prepare_material(
         cv = kind(n_splits=1, test_size=_VALIDATION_SHARE, random_state=seed)
     splitter = resolve_cv(cv, data.y, classifier=classifier, seed=seed)
     splits = resolve_folds(splitter, data, classifier=classifier)
-    return Material(Folds(data, splits), splitter, aside)
+    return SplitData(Folds(data, splits), splitter, held_out)
 
 
 @attrs.frozen(eq=False)
 class Shared:
-    """What all trials of a study share.
+    """State shared by all trials of a study.
 
     Attributes:
         recipe: Makes the estimator of a configuration.
-        material: The data.
+        split_data: The data, its folds and its holdout.
         scorers: All scores.
-        objectives: Names of the objectives; a report's value is about the first.
-        seed: Decides which rows make a training subset.
-        return_train_score: Whether to score on the training parts too.
-        cache: Fitted transformers that trials share; None: none.
-        warnings: Lets each warning through once.
+        objectives: Names of the objectives; the first is the value of a report.
+        seed: Determines the rows of a training subset.
+        return_train_score: Whether to score on the training parts as well.
+        cache: Fitted transformers that trials share, or None.
+        warnings: Shows each warning once.
     """
 
     recipe: Recipe
-    material: Material
+    split_data: SplitData
     scorers: Scorers
     objectives: tuple[str, ...]
     seed: int = 0
@@ -100,14 +101,19 @@ class Shared:
     @property
     def folds(self) -> Folds:
         """The folds of the data."""
-        return self.material.folds
+        return self.split_data.folds
 
     def routes(self, estimator: Any, data: Data | None = None) -> Routes | None:
-        """What metadata routing gives to fit and score, of the folds' data or other data; None while it is off."""
+        """The arguments of fit and score by metadata routing; None if routing is disabled.
+
+        Args:
+            estimator: Unfitted.
+            data: The data with the arguments. If None, that of the folds.
+        """
         if not routing_enabled():
             return None
         data = self.folds.data if data is None else data
-        return route(estimator, self.scorers.scorer, self.material.splitter, data.bag)
+        return route(estimator, self.scorers.scorer, self.split_data.splitter, data.metadata)
 
     def by_folds(
         self, estimator: Any, folds: Folds | None = None, known: Mapping[int, FoldScore] | None = None
@@ -116,8 +122,8 @@ class Shared:
 
         Args:
             estimator: Unfitted.
-            folds: Other folds than those of the data.
-            known: Fold from 0 -> what is known of it already.
+            folds: The folds. If None, those of the study.
+            known: Results of folds that need not be fitted again: index from 0 -> result.
         """
         folds, known = self.folds if folds is None else folds, known or {}
         routes = self.routes(estimator)
@@ -128,13 +134,13 @@ class Shared:
             cache=self.cache,
         )
         for i in range(len(folds)):
-            yield known[i] if i in known else self._counted(partial(fit_fold, estimator, folds, i, work, routes))
+            yield known[i] if i in known else self._count_warnings(partial(fit_fold, estimator, folds, i, work, routes))
 
     def by_subsets(self, estimator: Any, steps: Sequence[int]) -> Iterator[tuple[int, list[FoldScore]]]:
-        """Fit and score on growing parts of the training rows, the last of ``steps`` being all of them.
+        """Fit and score on growing parts of the training rows; the last of ``steps`` uses all of them.
 
         Yields:
-            The step, and what each fold gave.
+            The step, and the results of the folds.
         """
         for step in steps:
             yield step, list(self.by_folds(estimator, self._subset(step, steps[-1])))
@@ -143,12 +149,12 @@ class Shared:
         """Fit and score a model that grows to its full size at the last of ``steps``.
 
         Args:
-            estimator: Unfitted. One that cannot grow gives the last step alone.
-            steps: When to score.
-            how: See `Growth`; None lets `growing_parameter` find out.
+            estimator: Unfitted. An estimator that cannot grow is scored at the last step only.
+            steps: The steps at which to score.
+            how: See `Growth`. If None, `growing_parameter` determines it.
 
         Yields:
-            The step, and what each fold gave; fit times count from the beginning.
+            The step, and the results of the folds. Fit times are cumulative.
         """
         how = how or growing_parameter(estimator)
         if how is None:
@@ -159,9 +165,9 @@ class Shared:
             self.warnings.call(partial(fit_fold, estimator, self.folds, i, work))[0] for i in range(len(self.folds))
         ]
         for step in steps:
-            yield step, [self._counted(partial(self._grown, model, step)) for model in models]
+            yield step, [self._count_warnings(partial(self._grow_and_score, model, step)) for model in models]
 
-    def _grown(self, model: Growth, step: int) -> FoldScore:
+    def _grow_and_score(self, model: Growth, step: int) -> FoldScore:
         model.advance(step)
         return score_fitted(
             model.estimator,
@@ -171,7 +177,7 @@ class Shared:
             return_train_score=self.return_train_score,
         )
 
-    def _counted(self, work: Callable[[], FoldScore]) -> FoldScore:
+    def _count_warnings(self, work: Callable[[], FoldScore]) -> FoldScore:
         score, count = self.warnings.call(work)
         return {**score, "warnings": float(count)} if count else score
 
@@ -184,7 +190,7 @@ class Shared:
                 self.folds.splits,
                 (step, last),
                 labels=class_labels(self.folds.data, classifier=is_classifier(self.recipe.template)),
-                splitter=self.material.splitter,
+                splitter=self.split_data.splitter,
                 seed=self.seed,
             )
         return self._subsets[step, last]

@@ -1,4 +1,4 @@
-"""The folds of a study: computed once, the same for every trial and in every worker process."""
+"""The folds of a study: computed once per process, and the same for every trial and worker."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from hpt_evaluator_sklearn.routing import Routes, split_params
 __all__ = ["FoldData", "Folds", "Split", "resolve_cv", "resolve_folds", "split_holdout"]
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Row numbers to train on and to test on."""
+"""Row numbers of the training part and of the test part."""
 
 _CACHE_BYTES = 2**26
-"""Folds are kept as copies while all of them take less than this; in larger data, fits take far longer than copies."""
+"""Folds are kept as copies if all of them together take at most this; with larger data, fits take far longer than
+copies."""
 
 
 def resolve_cv(cv: Any, y: Any, *, classifier: bool, seed: int = 0) -> Any:
-    """Make the splitter that an option describes, as `sklearn.model_selection.check_cv` understands it.
+    """Make the splitter that an option describes, by the rules of `sklearn.model_selection.check_cv`.
 
     Args:
         cv: An int, None (5), a splitter, ``"module:Class"``, a table ``{"use": "module:Class", ...}``, or
             (train, test) pairs of row numbers.
-        y: The targets; they decide whether an int means stratified folds.
+        y: The targets, which determine whether an int means stratified folds.
         classifier: Whether the estimator is a classifier.
-        seed: For a shuffling splitter that was given no ``random_state``.
+        seed: ``random_state`` of a shuffling splitter that has none.
 
     Raises:
         UsageError: If it is none of these.
@@ -70,45 +71,45 @@ def resolve_folds(cv: Any, data: Data, *, classifier: bool, seed: int = 0) -> li
 
     Args:
         cv: See `resolve_cv`.
-        data: What to split.
+        data: The data to split.
         classifier: Whether the estimator is a classifier.
-        seed: For a shuffling splitter that was given no ``random_state``.
+        seed: ``random_state`` of a shuffling splitter that has none.
 
     Returns:
         A list of (train, test) arrays of row numbers.
 
     Raises:
-        UsageError: If the data cannot be split so, with scikit-learn's own words.
+        UsageError: If the data cannot be split in this way, with scikit-learn's message.
     """
     splitter = resolve_cv(cv, data.y, classifier=classifier, seed=seed)
-    params = split_params(splitter, data.bag)
+    params = split_params(splitter, data.metadata)
     try:
         folds = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(data.X, data.y, **params)]
     except (TypeError, ValueError, IndexError) as err:
-        said = str(err)
-        if data.groups is None and "groups" in said:
-            said += " Give the `groups` option: labels by row, or a column's name"
-        raise UsageError(Mistake("evaluator.cv", f"{_name(splitter)}: {said.rstrip('.')}.")) from err
+        message = str(err)
+        if data.groups is None and "groups" in message:
+            message += " Give the `groups` option: labels by row, or the name of a column"
+        raise UsageError(Mistake("evaluator.cv", f"{_shown(splitter)}: {message.rstrip('.')}.")) from err
     if not folds:
-        raise UsageError(Mistake("evaluator.cv", f"{_name(splitter)} gave no folds."))
+        raise UsageError(Mistake("evaluator.cv", f"{_shown(splitter)} made no folds."))
     for i, fold in enumerate(folds):
         _check_rows(fold, i, data.rows)
     return folds
 
 
 def row_total(rows: NDArray[Any]) -> int:
-    """How many rows a part of a fold has, given as numbers or as a mask."""
+    """Number of rows of a part of a fold, given as row numbers or as a mask."""
     return int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
 
 
 def class_labels(data: Data, *, classifier: bool) -> NDArray[Any] | None:
-    """The targets, where they are classes whose shares can be kept; else None."""
-    kept = classifier and data.y is not None and type_of_target(data.y) in ("binary", "multiclass")
-    return np.asarray(data.y) if kept else None
+    """The targets if rows can be stratified by them, otherwise None."""
+    stratified = classifier and data.y is not None and type_of_target(data.y) in ("binary", "multiclass")
+    return np.asarray(data.y) if stratified else None
 
 
-def _name(splitter: Any) -> str:
-    """A splitter in a message: its repr, but for (train, test) pairs."""
+def _shown(splitter: Any) -> str:
+    """A splitter for a message: its repr, or only its type if the repr is long."""
     shown = repr(splitter)
     return type(splitter).__name__ if len(shown) > 80 or inspect.isgenerator(splitter) else shown
 
@@ -117,7 +118,7 @@ def _check_rows(fold: Split, i: int, n: int) -> None:
     for what, rows in zip(("train", "test"), fold, strict=True):
         numbers = rows.dtype.kind in "iu"
         if rows.size == 0 or (rows.dtype == bool and rows.size != n) or not (numbers or rows.dtype == bool):
-            msg = f"The {what} part of fold {i} must be a list of row numbers, not empty."
+            msg = f"The {what} part of fold {i} must be a non-empty list of row numbers."
             raise UsageError(Mistake(f"evaluator.cv[{i}]", msg))
         if numbers and not -n <= int(rows.min()) <= int(rows.max()) < n:
             row = int(rows.max() if rows.max() >= n else rows.min())
@@ -126,52 +127,52 @@ def _check_rows(fold: Split, i: int, n: int) -> None:
 
 
 def split_holdout(data: Data, share: float, cv: Any, *, classifier: bool, seed: int = 0) -> Split:
-    """Choose the rows that are set aside before everything else.
+    """Choose the rows of the holdout.
 
-    With groups whole groups are set aside; with a `TimeSeriesSplit` the last rows are; else rows at random,
-    stratified for a classifier.
+    If there are groups, whole groups are held out. With a `TimeSeriesSplit`, the last rows are. Otherwise the rows are
+    random, and stratified for a classifier.
 
     Args:
         data: All the data.
-        share: Below 1 a fraction, else a number of rows (of groups, where there are groups).
+        share: A fraction if below 1, otherwise a number of rows (of groups, if there are groups).
         cv: The splitter option, see `resolve_cv`.
         classifier: Whether the estimator is a classifier.
-        seed: Decides which rows.
+        seed: Determines the random rows.
 
     Returns:
-        Row numbers to work with, and row numbers set aside, both ascending.
+        Row numbers of the search data and of the holdout, both ascending.
 
     Raises:
-        UsageError: If that leaves no rows for one of the two.
+        UsageError: If one of the two would have no rows.
     """
     size = float(share) if share < 1 else int(share)
     rows = np.arange(data.rows)
     try:
         if data.groups is not None:
             splitter = GroupShuffleSplit(n_splits=1, test_size=size, random_state=seed)
-            work, aside = next(splitter.split(rows, groups=data.groups))
+            search, holdout = next(splitter.split(rows, groups=data.groups))
         elif isinstance(resolve_cv(cv, data.y, classifier=classifier), TimeSeriesSplit):
-            work, aside = train_test_split(rows, test_size=size, shuffle=False)
+            search, holdout = train_test_split(rows, test_size=size, shuffle=False)
         else:
             labels = class_labels(data, classifier=classifier)
-            work, aside = train_test_split(rows, test_size=size, random_state=seed, stratify=labels)
+            search, holdout = train_test_split(rows, test_size=size, random_state=seed, stratify=labels)
     except ValueError as err:
         raise UsageError(Mistake("evaluator.holdout", f"{err}")) from err
-    return np.sort(work), np.sort(aside)
+    return np.sort(search), np.sort(holdout)
 
 
 @attrs.frozen(eq=False)
 class FoldData:
-    """One fold, taken out of the data.
+    """The data of one fold.
 
     Attributes:
-        X_train, y_train: What to fit on.
-        X_test, y_test: What to score on.
-        fit_params: Arguments of ``fit`` for these rows.
+        X_train, y_train: The training part.
+        X_test, y_test: The test part.
+        fit_params: Arguments of ``fit`` for the training rows.
         score_params: Arguments of the scorer for the test rows (metadata routing).
-        train_score_params: The same for the training rows.
-        key: Tells the folds of a study apart.
-        fresh: These are copies that may be written to.
+        train_score_params: Arguments of the scorer for the training rows.
+        key: Identifies the fold within a study.
+        fresh: Whether the arrays are copies that may be written to.
     """
 
     X_train: Any
@@ -186,9 +187,9 @@ class FoldData:
 
 
 class Folds:
-    """The folds of a study's data, taken out once where that costs little memory.
+    """The folds of a study's data, extracted only once if they fit into little memory.
 
-    What is kept is read-only, so that no estimator can spoil it for the next one.
+    Kept arrays are read-only, so that no estimator can change the data of another one.
 
     Args:
         data: The data.
@@ -199,33 +200,33 @@ class Folds:
         self.data = data
         self.splits = splits
         dense = type(data.X) is np.ndarray and (data.y is None or type(data.y) is np.ndarray)
-        self._keep = dense and data.X.nbytes * len(splits) <= _CACHE_BYTES
-        self._kept: dict[tuple[int, bool, int], FoldData] = {}
+        self._keeps = dense and data.X.nbytes * len(splits) <= _CACHE_BYTES
+        self._extracted: dict[tuple[int, bool, int], FoldData] = {}
 
     def __len__(self) -> int:
         return len(self.splits)
 
     def take(self, i: int, estimator: Any, routes: Routes | None = None, *, fresh: bool = False) -> FoldData:
-        """Fold ``i`` for an estimator.
+        """Extract a fold for an estimator.
 
         Args:
-            i: From 0.
-            estimator: Decides, by its tags, whether X is a kernel matrix whose columns are rows too.
-            routes: What metadata routing gives fit and score; None: fit gets the data's own arguments.
-            fresh: Give copies that the estimator may write to.
+            i: Index of the fold, from 0.
+            estimator: Its tags tell whether X is a kernel matrix, whose columns are split like its rows.
+            routes: Arguments of fit and score from metadata routing. If None, fit receives the arguments of the data.
+            fresh: Whether to return copies that the estimator may write to.
         """
         key = (i, get_tags(estimator).input_tags.pairwise, len(self.splits[i][0]))
-        found = None if fresh else self._kept.get(key)
+        found = None if fresh else self._extracted.get(key)
         if found is None:
-            found = self._taken(i, estimator, key, fresh=fresh)
-            if self._keep and not fresh:
+            found = self._extract(i, estimator, key, fresh=fresh)
+            if self._keeps and not fresh:
                 for part in (found.X_train, found.y_train, found.X_test, found.y_test):
                     if part is not None:
                         part.flags.writeable = False
-                self._kept[key] = found
+                self._extracted[key] = found
         return found if routes is None else self._routed(found, i, routes)
 
-    def _taken(self, i: int, estimator: Any, key: tuple[Any, ...], *, fresh: bool) -> FoldData:
+    def _extract(self, i: int, estimator: Any, key: tuple[Any, ...], *, fresh: bool) -> FoldData:
         data, (train, test) = self.data, self.splits[i]
         X_train, y_train = _safe_split(estimator, data.X, data.y, train)
         X_test, y_test = _safe_split(estimator, data.X, data.y, test, train)

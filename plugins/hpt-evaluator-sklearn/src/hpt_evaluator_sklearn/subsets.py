@@ -1,4 +1,4 @@
-"""Growing training subsets: the same ones for all trials, each within the next."""
+"""Growing training subsets: nested, and the same for all trials."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["nested_order", "subset_folds"]
 def nested_order(
     n: int, labels: NDArray[Any] | None, rng: np.random.Generator, *, latest: bool = False
 ) -> NDArray[np.intp]:
-    """An order of n rows whose every beginning is a fair sample of them.
+    """Order n rows such that every prefix is a fair sample of them.
 
     Args:
-        n: How many rows.
-        labels: Their classes, to be represented by share in each beginning, one row of each class first; or
-            None for any order.
-        rng: Decides the order.
-        latest: From the last row backwards instead: a time series.
+        n: Number of rows.
+        labels: Class of each row. Every prefix has the classes in proportion, and the order starts with one row of
+            each class. If None, the order is a random permutation.
+        rng: Source of randomness.
+        latest: Order from the last row backwards instead, for time series.
 
     Returns:
         A permutation of 0..n-1.
@@ -40,7 +40,7 @@ def nested_order(
     place = np.empty(n)
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        # evenly over the order, shifted at random, so that classes of one size do not march in step
+        # spread evenly with a random shift, so that classes of equal size do not alternate regularly
         place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
         place[rows[0]] -= 2
     return np.argsort(place, kind="stable")
@@ -55,15 +55,15 @@ def subset_folds(
     splitter: Any,
     seed: int,
 ) -> Folds:
-    """The folds with a part of their training rows; the test rows stay.
+    """Reduce each fold to a fraction of its training rows; the test rows stay.
 
     Args:
         data: All rows.
-        splits: The folds in full.
-        fraction: (a, b) for a/b of the training rows, rounded up; a = b gives the folds as they are.
-        labels: Classes of all rows, whose shares are kept; None where there are none.
-        splitter: A `TimeSeriesSplit` takes the latest training rows.
-        seed: Decides the rows; the same seed gives nested subsets for growing fractions.
+        splits: The complete folds.
+        fraction: (a, b) for a/b of the training rows, rounded up. a = b returns the complete folds.
+        labels: Class of each row, to be kept in proportion; None if there are no classes.
+        splitter: With a `TimeSeriesSplit`, the latest training rows are taken.
+        seed: Determines the rows; the same seed gives nested subsets for growing fractions.
     """
     latest = isinstance(splitter, TimeSeriesSplit)
     parts = []

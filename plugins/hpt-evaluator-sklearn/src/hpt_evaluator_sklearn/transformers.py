@@ -1,9 +1,9 @@
-"""Fit a pipeline while sharing what other trials have fitted already.
+"""Fit a pipeline while reusing transformers that other trials have fitted.
 
-Most searches vary the last step of a pipeline and repeat the steps before it for each trial. A fitted transformer
-and what it made of a fold's training rows are kept, under a key of their whole content: the fold, and class and
-parameters of the transformer and of all before it. A match gives exactly what fitting again would give. The pipeline
-itself asks for it, as it asks its ``memory``.
+Most searches vary the last step of a pipeline and repeat the steps before it in each trial. So a fitted transformer is
+cached together with its transformed training rows. The key is their whole content: the fold, and the classes and
+parameters of the transformer and of all steps before it. A hit returns exactly what another fit would return. The
+pipeline uses the cache through its ``memory``.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ Key = tuple[Any, ...]
 
 @attrs.define
 class TransformerCache:
-    """Fitted transformers with what they made of a fold, the least recently used thrown out first.
+    """An LRU cache of fitted transformers and the rows that they transformed.
 
     Attributes:
-        limit: Bytes that the transformed rows may take.
-        hits: How many fits were spared.
+        limit: Maximum total size of the transformed rows, in bytes.
+        hits: Number of fits that were saved.
     """
 
     limit: int
     hits: int = 0
     _size: int = 0
-    _kept: OrderedDict[Key, tuple[Any, Any, int]] = attrs.field(factory=OrderedDict)
+    _entries: OrderedDict[Key, tuple[Any, Any, int]] = attrs.field(factory=OrderedDict)
 
     def get(self, key: Key) -> tuple[Any, Any] | None:
-        """The fitted transformer and the transformed rows, safe against being written to; None if not kept."""
-        found = self._kept.get(key)
+        """The fitted transformer and its transformed rows, protected against changes; None if they are not cached."""
+        found = self._entries.get(key)
         if found is None:
             return None
-        self._kept.move_to_end(key)
+        self._entries.move_to_end(key)
         self.hits += 1
-        return found[0], _unspoilt(found[1])
+        return found[0], _protected(found[1])
 
     def put(self, key: Key, transformer: Any, rows: Any) -> Any:
-        """Keep a fitted transformer.
+        """Cache a fitted transformer, if its rows can be cached.
 
         Returns:
-            The rows to go on with.
+            The rows for the next step.
         """
         size = _bytes(rows)
         if size is None or size > self.limit:
@@ -62,22 +62,22 @@ class TransformerCache:
         if type(rows) is np.ndarray:
             rows = rows.copy() if rows.base is not None else rows
             rows.flags.writeable = False
-        self._kept[key] = (transformer, rows, size)
+        self._entries[key] = (transformer, rows, size)
         self._size += size
         while self._size > self.limit:
-            self._size -= self._kept.popitem(last=False)[1][2]
-        return _unspoilt(rows)
+            self._size -= self._entries.popitem(last=False)[1][2]
+        return _protected(rows)
 
 
-def _unspoilt(rows: Any) -> Any:
-    """Kept rows for a fit: an array is read-only, anything else is copied."""
+def _protected(rows: Any) -> Any:
+    """Cached rows for use in a fit: arrays are read-only already, anything else is copied."""
     if type(rows) is np.ndarray:
         return rows
     return rows.clone() if hasattr(rows, "clone") else rows.copy()
 
 
 def _bytes(rows: Any) -> int | None:
-    """What transformed rows take in memory; None for what is neither array, sparse matrix nor data frame."""
+    """Memory size of transformed rows; None if they are neither array, sparse matrix nor data frame."""
     if type(rows) is np.ndarray:
         return int(rows.nbytes)
     if hasattr(rows, "memory_usage") and hasattr(rows, "copy"):
@@ -91,10 +91,11 @@ def _bytes(rows: Any) -> int | None:
 
 
 def step_key(transformer: Any) -> Any:
-    """The content of an unfitted transformer as a hashable key; None where it has none that can be trusted.
+    """The content of an unfitted transformer as a hashable key.
 
-    Args:
-        transformer: One whose fit is random (a ``random_state`` that is no number) has none.
+    Returns:
+        The key; None if the content cannot be compared reliably, or if the fit is random (a ``random_state`` that is
+        not a number).
     """
     try:
         return _content(transformer)
@@ -103,16 +104,17 @@ def step_key(transformer: Any) -> Any:
 
 
 class _NoContentError(Exception):
-    """Two values of this kind cannot be compared by content."""
+    """Raised for a value that cannot be compared by content."""
 
 
 def _content(value: Any) -> Any:
-    """A hashable key that is equal for equal content of equal types, and for nothing else."""
+    """A hashable key that is equal only for equal content of equal types."""
     if isinstance(value, _SCALARS):
         return type(value), value
     if hasattr(value, "get_params") and not isinstance(value, type):
-        known = getattr(value, "__dict__", {}) | value.get_params(deep=False)  # what it puts out, its metadata requests
-        return type(value), *(_argument(*item) for item in sorted(known.items()))
+        # __dict__ also holds the output configuration and the metadata requests
+        known = getattr(value, "__dict__", {}) | value.get_params(deep=False)
+        return type(value), *(_parameter_content(*item) for item in sorted(known.items()))
     if isinstance(value, (list, tuple)):
         return type(value), *(_content(item) for item in value)
     if isinstance(value, dict):
@@ -121,75 +123,75 @@ def _content(value: Any) -> Any:
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, np.generic):
         return type(value), value.item()
-    if isinstance(value, (type, np.ufunc)) or _stands_in_a_module(value):
+    if isinstance(value, (type, np.ufunc)) or _is_module_level(value):
         return value
     raise _NoContentError
 
 
-def _stands_in_a_module(function: Any) -> bool:
-    """Whether a function is what its module calls by its name: no closure over who knows what."""
+def _is_module_level(function: Any) -> bool:
+    """Whether a function is the one that its module has under its name, and so not a closure."""
     found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
     for part in getattr(function, "__qualname__", "").split("."):
         found = getattr(found, part, None)
     return callable(function) and found is function
 
 
-def _argument(name: str, value: Any) -> Any:
+def _parameter_content(name: str, value: Any) -> Any:
     if name == "random_state" and not isinstance(value, (int, np.integer)):
         raise _NoContentError
     return name, _content(value)
 
 
 def is_sequence(estimator: Any) -> bool:
-    """Whether an estimator is a `Pipeline` that comes to fitting its steps in turn; its ``memory`` may spare some."""
+    """Whether an estimator is a `Pipeline` that just fits its steps in turn; its ``memory`` may save some fits."""
     return type(estimator) is Pipeline and len(estimator.steps) > 0 and hasattr(estimator.steps[-1][1], "fit")
 
 
 def is_plain(estimator: Any) -> bool:
-    """Whether an estimator is a `Pipeline` that does nothing beyond fitting its steps in turn."""
+    """Whether an estimator is a `Pipeline` that just fits its steps in turn, without a ``memory``."""
     return is_sequence(estimator) and estimator.memory is None
 
 
 @attrs.define
 class StepMemory:
-    """The ``memory`` of a pipeline during one fit: it has the interface of `joblib.Memory`.
+    """The ``memory`` of a pipeline during one fit, with the interface of `joblib.Memory`.
 
     Attributes:
-        kept: What other fits have fitted already.
-        key: Of the rows that the next step is given; None once their content is not known.
+        transformers: The cache to use.
+        key: Key of the input rows of the next step; None once their content is unknown.
     """
 
-    kept: TransformerCache
+    transformers: TransformerCache
     key: Key | None
-    location = None  # so that the pipeline, which is a clone already, does not clone its steps again
+    location = None  # keeps the pipeline, which is a clone already, from cloning its steps again
 
-    def cache(self, fit_transform: Callable[..., tuple[Any, Any]], ignore: Any = None) -> Callable[..., Any]:  # noqa: ARG002 - joblib's
-        """Wrap the function by which the pipeline fits one step after the other: (transformer, X, ...) to both."""
+    def cache(self, fit_transform: Callable[..., tuple[Any, Any]], ignore: Any = None) -> Callable[..., Any]:  # noqa: ARG002 - part of joblib's interface
+        """Wrap the function with which the pipeline fits each step: (transformer, X, ...) -> (rows, transformer)."""
 
         def fit_or_reuse(transformer: Any, *args: Any, **how: Any) -> tuple[Any, Any]:
             own = step_key(transformer)
             self.key = None if self.key is None or own is None else (*self.key, own)
-            found = None if self.key is None else self.kept.get(self.key)
+            found = None if self.key is None else self.transformers.get(self.key)
             if found is not None:
                 return found[1], found[0]
             rows, fitted = fit_transform(transformer, *args, **how)
-            return rows if self.key is None else self.kept.put(self.key, fitted, rows), fitted
+            return rows if self.key is None else self.transformers.put(self.key, fitted, rows), fitted
 
         return fit_or_reuse
 
 
 def step_memory(fold: FoldData, cache: TransformerCache | None) -> StepMemory | None:
-    """The memory of a pipeline that is fitted on a fold; None where nothing may be shared."""
+    """The memory for fitting a pipeline on a fold; None if nothing may be shared."""
     return None if cache is None or fold.fresh else StepMemory(cache, fold.key)
 
 
 def fit_estimator(estimator: Any, fold: FoldData, cache: TransformerCache | None = None) -> None:
-    """Fit an estimator on a fold, in place, with transformers from the cache where it has them.
+    """Fit an estimator on a fold, in place, reusing cached transformers.
 
     Args:
         estimator: Unfitted.
-        fold: What to fit on.
-        cache: What other trials have fitted; None: fit everything.
+        fold: The data.
+        cache: Transformers that other trials have fitted. If None, everything is fitted.
     """
     memory = step_memory(fold, cache) if is_plain(estimator) else None
     if memory is not None:

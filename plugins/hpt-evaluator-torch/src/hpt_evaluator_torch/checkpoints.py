@@ -1,4 +1,4 @@
-"""Checkpoints of one trial: whole or not there at all, few, and read without running code."""
+"""Checkpoints of one trial: written atomically, few, and read without executing code."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class Checkpoints:
         return None
 
     def steps(self) -> list[tuple[int, Path]]:
-        """(step, file) of all that are there, ascending."""
+        """(step, file) of all checkpoints, ascending."""
         found = [(_NAME.fullmatch(path.name), path) for path in self.folder.glob("checkpoint-*.pt")]
         return sorted((int(match[1]), path) for match, path in found if match)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest ``keep``, and what a killed process left half written."""
+        """Remove all but the newest ``keep``, and partial files that a killed process left."""
         steps = self.steps()
         for _, path in steps[: max(0, len(steps) - keep)]:
             path.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ class Checkpoints:
 
 
 def write_atomically(content: Any, path: Path) -> None:
-    """Save what torch can save so that the file is there whole, or as it was, whenever the machine dies."""
+    """Save with torch, atomically: after a crash the file is either complete or as it was before."""
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("wb") as file:
         torch.save(content, file)

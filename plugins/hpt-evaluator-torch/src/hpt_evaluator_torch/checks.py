@@ -1,4 +1,4 @@
-"""The user's mistakes, found before the first trial and told all at once."""
+"""Finds the user's mistakes before the first trial, and reports all at once."""
 
 from __future__ import annotations
 

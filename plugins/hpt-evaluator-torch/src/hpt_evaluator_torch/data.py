@@ -43,7 +43,7 @@ _VALID = ("valid", "validation", "val", "test")
 
 @attrs.frozen(eq=False)
 class Data:
-    """What models are trained and measured on.
+    """The training and validation data.
 
     Attributes:
         train: A dataset, a `DataLoader`, or a Lightning datamodule, which has everything; None: the model has.
@@ -139,11 +139,11 @@ class Shuffled(Sampler[int]):
         self._rows, self._seed = rows, 0
 
     def set_epoch(self, seed: int) -> None:
-        """Take the order of this seed."""
+        """Set the order to that of this seed."""
         self._seed = seed
 
     def order(self) -> torch.Tensor:
-        """Places of the rows, shape (rows,)."""
+        """Indices of the rows, shape (rows,)."""
         return torch.randperm(self._rows, generator=torch.Generator().manual_seed(self._seed))
 
     def __iter__(self) -> Iterator[int]:
@@ -190,7 +190,7 @@ def train_batches(source: Any, batch_size: int, *, tuned: bool, drop_last: bool,
 
 
 def resized(loader: DataLoader[Any], batch_size: int) -> DataLoader[Any]:
-    """The same loader with other batches.
+    """The same loader with another batch size.
 
     Raises:
         EvaluationError: If it makes them by a sampler of batches, which has a size of its own.
@@ -208,7 +208,7 @@ def resized(loader: DataLoader[Any], batch_size: int) -> DataLoader[Any]:
 
 
 def reseed(loader: Any, seed: int) -> None:
-    """Give a loader the order of this epoch, so far as it has an order of its own."""
+    """Set a loader's order to this epoch's, if its order can be seeded."""
     sampler = loader.sampler
     for holder in (loader, sampler):
         generator = getattr(holder, "generator", None)
@@ -247,7 +247,7 @@ def _moved(item: Any, device: Any) -> Any:
 
 
 def rows_of(targets: Any) -> int:
-    """How many rows a batch has; targets may be tensors in dicts, tuples and lists."""
+    """The number of rows of a batch, whose targets may be tensors in dicts, tuples and lists."""
     while isinstance(targets, (Mapping, list, tuple)):
         targets = next(iter(targets.values() if isinstance(targets, Mapping) else targets))
     return len(targets)

@@ -1,4 +1,4 @@
-"""The life of a trial: epoch by epoch, with checkpoints between, so that it can end and go on anywhere."""
+"""Runs a trial epoch by epoch, with checkpoints, so that it can stop after any epoch and resume elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRST_COST = 0.01  # seconds, before one was written: there is none in the firs
 
 @attrs.frozen
 class Wanted:
-    """What is to be measured and kept.
+    """What to measure and which weights to keep.
 
     Attributes:
         objectives: Their names, in order.
@@ -45,7 +45,7 @@ class Wanted:
 
 
 class Run(Protocol):
-    """A model being trained, by whatever means.
+    """A model in training, by any framework.
 
     Attributes:
         model: A module.
@@ -57,28 +57,28 @@ class Run(Protocol):
 
     @property
     def epochs(self) -> int:
-        """How many it is trained for."""
+        """The number of epochs."""
         ...
 
     def epoch(self, number: int, /) -> Mapping[str, float] | None:
-        """Train one epoch, from 1, and measure; empty where nothing was measured, None if the training has ended."""
+        """Train epoch ``number`` (from 1) and return its metrics, perhaps none; None if the training has ended."""
         ...
 
     def state_dict(self) -> dict[str, Any] | None:
-        """All that the next epoch depends on, as plain values and tensors; None if that cannot be told."""
+        """All state that the next epoch depends on, as plain values and tensors; None if it cannot be captured."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`, before the first epoch."""
+        """Restore `state_dict`; called before the first epoch."""
         ...
 
     def close(self) -> None:
-        """End; called once."""
+        """End the training; called once."""
         ...
 
 
 def run_epochs(run: Run, trial: TrialContext, folder: Path, wanted: Wanted) -> Generator[Report, None, None]:
-    """Train from where the trial was to its last epoch.
+    """Train from the trial's last checkpoint to its last epoch.
 
     Where the newest checkpoint is older than the last report, the epochs between are trained again, unreported: the
     result is the same.
@@ -132,7 +132,7 @@ def run_epochs(run: Run, trial: TrialContext, folder: Path, wanted: Wanted) -> G
 
 
 def _resume(run: Run, trial: TrialContext, checkpoints: Checkpoints, weights: _Weights) -> int:
-    """Load the newest checkpoint not beyond the last report; returns its step, 0 for none."""
+    """Load the newest checkpoint not beyond the last report. Return its step, 0 if there is none."""
     found = checkpoints.load(trial.resume_step) if trial.resume_step else None
     if found is None:
         checkpoints.clear(all_files=True)
@@ -181,7 +181,7 @@ def report_of(step: int, found: Mapping[str, float], objectives: Sequence[str]) 
 
 
 class _Pace:
-    """When a checkpoint is worth its time. It changes no result, so it may look at the clock."""
+    """Decides when a checkpoint is worth its time. It changes no result, so it may depend on the clock."""
 
     def __init__(self, every: int | None) -> None:
         self._every = every
@@ -201,21 +201,21 @@ class _Pace:
 
 
 class _Weights:
-    """The weights that stay: the last epoch's, or those of the best one so far."""
+    """The weights that are kept: the last epoch's, or those of the best one so far."""
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         self._path, self._wanted = path, wanted
         self.best: float | None = None
 
     def keep(self, epoch: int, value: float, model: Any) -> None:
-        """Write them if those of the best epoch are wanted and this one is it."""
+        """Write the weights if the best epoch's are wanted and this epoch is the best so far."""
         sign = -1 if self._wanted.maximize else 1
         if self._wanted.keep == "best" and (self.best is None or sign * value < sign * self.best):
             self.best = value
             self._write(epoch, model)
 
     def end(self, epoch: int, model: Any) -> None:
-        """Write them if those of the last epoch are wanted."""
+        """Write the weights if the last epoch's are wanted."""
         if self._wanted.keep == "last":
             self._write(epoch, model)
 

@@ -32,10 +32,11 @@ _SEED_LIMIT = 2**32 - 1
 class TorchEvaluator:
     """Trains a PyTorch model and reports its validation metrics after each epoch.
 
-    A parameter of the space goes to what has an argument of its name: a setting below (``batch_size``, ``epochs``,
-    ``clip_norm``, ``amp``, ``optimizer``, ``scheduler``, ``loss``), else the optimiser (``lr``, ``weight_decay``), the
-    scheduler, the loss; and the model function gets each parameter that it asks for by name, or all of them as
-    ``params``. A killed or paused trial goes on where it was; on a CPU its result is the same to the bit.
+    A parameter of the space sets the first of these that has an argument of its name: an option below (``batch_size``,
+    ``epochs``, ``clip_norm``, ``amp``, ``optimizer``, ``scheduler``, ``loss``), the optimiser (``lr``,
+    ``weight_decay``), the scheduler, the loss. The model function also receives each parameter that it has an argument
+    for, or all of them as ``params``. A killed or paused trial resumes from its checkpoint; on a CPU its result is
+    bit-identical to that of an uninterrupted one.
 
     Example::
 
@@ -45,49 +46,53 @@ class TorchEvaluator:
     model: Any = option(
         None,
         help='Function or class that makes a new model: an object, "module:name", or {use = ..., arguments}. It may '
-        "give a Lightning module (or a pair of one and its Trainer) or a skorch net; a net may also stand here itself.",
+        "return a Lightning module (or a pair of it and a Trainer) or a skorch net. A net itself may be given, too.",
     )
     data: Any = option(
         None,
-        help='"module:function" (or {use = ..., arguments}) giving (train, validation), a dict with those, or a '
-        "Lightning datamodule. A Lightning module with a `train_dataloader` of its own needs none.",
+        help='"module:function" (or {use = ..., arguments}) returning (train, validation), a dict with those, or '
+        "a Lightning datamodule. Not needed for a Lightning module with its own `train_dataloader`.",
     )
     train: Any = option(
         None,
-        help="Instead of a model: your own function, a generator that yields once per epoch. It is given what it asks "
-        "for by name: params, trial, device, data, or any parameter.",
+        help="Instead of a model: your own training function, a generator that yields once per epoch. It receives "
+        "those of these that it has arguments for: params, trial, device, data, any parameter of the space.",
     )
-    epochs: int = option(10, ge=1, help="How many epochs a whole trial has; a report after each.")
-    batch_size: int = option(32, ge=1, help="Rows per step. A DataLoader of yours keeps its own unless this is tuned.")
+    epochs: int = option(10, ge=1, help="Number of epochs of a full trial. Each ends with a report.")
+    batch_size: int = option(32, ge=1, help="Rows per step. Your own DataLoader keeps its own unless this is tuned.")
     optimizer: Any = option(
         "adam", help='Its name (adam, adamw, sgd, ...), "torch.optim:Class", or {use = ..., lr = ...}.'
     )
     scheduler: Any = option(
-        None, help="Of the learning rate: none, cosine, onecycle, step, exponential, linear, plateau, a path, a table."
+        None,
+        help="Learning-rate scheduler: none, cosine, onecycle, step, exponential, linear, plateau, a path, a table.",
     )
     loss: Any = option(
-        None, help="cross_entropy, mse, l1, huber, bce, nll, a path or a table. Default: by the type of the targets."
+        None,
+        help="cross_entropy, mse, l1, huber, bce, nll, a path or a table. Default: chosen by the type of the targets.",
     )
     metrics: list[Any] | dict[str, Any] = option(
         factory=list,
-        help="Measured beside the objectives: accuracy, error, bits, perplexity, rmse, mse, mae, or functions "
-        "(outputs, targets) of yours and metrics of torchmetrics, which may be objectives, too.",
+        help="Measured in addition to the objectives: accuracy, error, bits, perplexity, rmse, mse, mae, or your own "
+        "functions (outputs, targets) and metrics of torchmetrics, which may be objectives, too.",
     )
-    clip_norm: float | None = option(None, gt=0, help="Largest norm of the gradient; None: it is not clipped.")
-    amp: bool = option(False, help="Mixed precision, where the device has it.")
-    device: str = option("auto", help="auto (the first of cuda, mps and cpu that there is), cpu, cuda, cuda:1, mps.")
-    threads: int | None = option(None, ge=1, help="CPU threads of torch while a trial runs; None: as it is.")
-    drop_last: bool = option(False, help="Leave out an epoch's last batch if it is smaller than the others.")
-    eval_batch_size: int = option(256, ge=1, help="Rows at a time when the validation set is measured.")
-    seed: int = option(0, ge=0, le=_SEED_LIMIT, help="Seeds the loading of the data: every worker has the same.")
+    clip_norm: float | None = option(None, gt=0, help="Maximum norm of the gradient. None: no clipping.")
+    amp: bool = option(False, help="Mixed precision, if the device supports it.")
+    device: str = option("auto", help="auto (the first available of cuda, mps and cpu), cpu, cuda, cuda:1, mps.")
+    threads: int | None = option(None, ge=1, help="CPU threads of torch while a trial runs. None: unchanged.")
+    drop_last: bool = option(False, help="Drop the last batch of an epoch if it is smaller than the others.")
+    eval_batch_size: int = option(256, ge=1, help="Batch size on the validation set.")
+    seed: int = option(
+        0, ge=0, le=_SEED_LIMIT, help="Seed for loading the data, so that every worker has the same data."
+    )
     checkpoint_every: int | None = option(
-        None, ge=1, help="Epochs between checkpoints; None: as often as costs about 0.25 % of the time."
+        None, ge=1, help="Epochs between checkpoints. None: as often as costs about 0.25 % of the time."
     )
     keep: Literal["none", "last", "best"] = option(
-        "none", help="Weights that stay in a complete trial's folder: none, the last epoch's, the best epoch's."
+        "none", help="Weights kept in a complete trial's folder: none, the last epoch's, the best epoch's."
     )
     resumable: bool | None = option(
-        None, help="Whether a `train` function heeds trial.resume_step; without one a trial always goes on."
+        None, help="Whether a `train` function resumes from trial.resume_step. Trials without one always resume."
     )
 
     evidence = "curve"
@@ -106,12 +111,12 @@ class TorchEvaluator:
         return {"options": options, "directions": self._directions}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__init__(**state["options"])  # type: ignore[misc]  # the options are all there is to it
+        self.__init__(**state["options"])  # type: ignore[misc]  # the options are its whole state
         self._directions = state["directions"]
 
     @property
     def steps(self) -> int | None:
-        """The last report's step: the number of epochs; a `train` function's is not known."""
+        """The last report's step: the number of epochs; unknown for a `train` function."""
         return self.epochs if self.train is None else None
 
     # --- what all trials share --------------------------------------------------------------------------
@@ -132,7 +137,7 @@ class TorchEvaluator:
 
     @cached_property
     def _scratch(self) -> Path:
-        """Where checkpoints lie if the study's store has no folder: they go with the process."""
+        """The folder of checkpoints if the study's store has none; it is removed when the process ends."""
         folder = tempfile.mkdtemp(prefix="hpt-torch-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
@@ -161,13 +166,13 @@ class TorchEvaluator:
             trial: What to evaluate.
 
         Yields:
-            A report after each epoch. The value is the first objective's; the other metrics stand beside it.
+            A report after each epoch. Its value is the first objective's; it carries the other metrics, too.
 
         Returns:
-            None: the last report tells the result. Or what a `train` function returned.
+            What a `train` function returned; else None, and the last report is the result.
 
         Raises:
-            EvaluationError: Of kind ``out-of-memory``, on whatever device.
+            EvaluationError: Of kind ``out-of-memory``, on any device.
         """
         from hpt_evaluator_torch import device as devices
         from hpt_evaluator_torch.randomness import undisturbed
@@ -184,17 +189,17 @@ class TorchEvaluator:
                 raise
         finally:
             devices.free_memory(device, self._model_ref)
-        if failure is not None:  # raised here, where the exception that holds the tensors is gone
+        if failure is not None:  # raised here, after the exception that holds the tensors has been released
             raise failure
         return result
 
     def conclude(self, best: TrialContext) -> dict[str, Any] | None:
-        """Say where the winner's weights are, if they were to be kept."""
+        """Return where the best trial's weights are, if they were kept."""
         weights = None if best.workdir is None else best.workdir / "weights.pt"
         return {"weights": str(weights)} if weights is not None and weights.is_file() else None
 
     def discard(self, trial: TrialContext) -> None:
-        """Remove the checkpoints of a trial that will not go on; what a `train` function keeps is its own affair."""
+        """Remove the checkpoints of a trial that will not resume, but never the files of a `train` function."""
         if self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__):
             shutil.rmtree(self._folder(trial), ignore_errors=True)
 
@@ -217,7 +222,7 @@ class TorchEvaluator:
     def _run(
         self, recipe: Recipe, model: Any, trainer: Any, *, trial: TrialContext, device: Any, wanted: Wanted
     ) -> Run:
-        """Whatever trains this kind of model."""
+        """The `Run` that trains this kind of model."""
         kind = kind_of(model)
         self._model_ref = weakref.ref(model)
         if kind == "lightning":
@@ -259,7 +264,7 @@ class TorchEvaluator:
         )
 
     def offered(self, trial: TrialContext | None = None, device: Any = None) -> dict[str, Any]:
-        """What a `train` function may ask for by name, beside single parameters."""
+        """The arguments that a `train` function may have, in addition to single parameters."""
         params = {} if trial is None else dict(trial.params)
         offered = {"params": params, "trial": trial, "device": device}
         if self.data is not None:
@@ -267,7 +272,7 @@ class TorchEvaluator:
         return offered
 
     def _own_reports(self, trial: TrialContext, device: Any) -> Generator[Report, None, Any]:
-        from hpt_evaluator_torch.own import own_reports
+        from hpt_evaluator_torch.train_function import own_reports
 
         function, fixed = resolve_callable(self.train, "evaluator.train")
         given = bind(function, {**fixed, **self.offered(trial, device)}, trial.params, "evaluator.train")

@@ -35,7 +35,7 @@ _CLASSES = {"LightningModule": "lightning", "NeuralNet": "skorch"}
 
 
 def kind_of(model: Any) -> Literal["module", "lightning", "skorch"]:
-    """What a model is.
+    """The kind of a model.
 
     Raises:
         EvaluationError: If it is none.
@@ -70,7 +70,7 @@ def split_made(made: Any) -> tuple[Any, Any]:
 
 
 def package_of(module: Any) -> str:
-    """The package whose ``Trainer`` a Lightning module goes with."""
+    """The package whose ``Trainer`` fits a Lightning module."""
     base = _base_of(type(module))
     return "pytorch_lightning" if base is None or base.__module__.startswith("pytorch_") else "lightning.pytorch"
 
@@ -82,7 +82,7 @@ def brings_data(model: Any) -> bool:
 
 
 def net_of(spec: Any) -> Any | None:
-    """The skorch net that the `model` option is or names; None where it is a function or class.
+    """The skorch net that the `model` option is or names; None if it is a function or class.
 
     Raises:
         UsageError: If it names nothing that can be imported.
@@ -98,7 +98,7 @@ def copies_of(net: Any) -> Callable[..., Any]:
 
 
 def net_mistakes(net: Any, params: Params) -> list[Mistake]:
-    """Parameters that a net has no place for; it tells itself of those behind ``module__`` and the like."""
+    """Parameters that a net does not have; it reports unknown ones after ``module__`` and the like itself."""
     known = [name for name in net.get_params(deep=False) if not name.startswith("_")]
     mistakes = []
     for name in params:
@@ -111,7 +111,7 @@ def net_mistakes(net: Any, params: Params) -> list[Mistake]:
 
 
 def may_be_in_use() -> bool:
-    """Whether a model function could give one: then metrics may have any name."""
+    """Whether a model function may return such a model, whose metrics may have any name."""
     return any(package in sys.modules for package in _PACKAGES)
 
 
@@ -128,7 +128,7 @@ def not_for_the_model(recipe: Recipe, params: Params, served: Collection[str]) -
 
 
 def refuse(left: Mapping[str, Any], what: str) -> None:
-    """Raise an error where a parameter would do nothing.
+    """Raise an error if a parameter would have no effect.
 
     Raises:
         EvaluationError: Naming the first one.
@@ -140,7 +140,7 @@ def refuse(left: Mapping[str, Any], what: str) -> None:
 
 
 def refuse_options(evaluator: object, what: str, idle: Collection[str]) -> None:
-    """Raise an error where an option would do nothing.
+    """Raise an error if an option would have no effect.
 
     Raises:
         EvaluationError: Naming the first one.

@@ -72,7 +72,7 @@ class LightningRun:
     # --- as the evaluator sees it -----------------------------------------------------------------------
 
     def epoch(self, number: int) -> dict[str, float] | None:
-        """Let the trainer go on to the end of this epoch; what the module logged is what there is."""
+        """Let the trainer run to the end of this epoch, and return the metrics that the module logged."""
         self._number = number
         if self._thread is not None:
             self._go_on.release()
@@ -102,13 +102,13 @@ class LightningRun:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`; where that was the end, no trainer will load the weights."""
+        """Resume from `state_dict`. Load the weights here if that was the end, since no trainer will."""
         self._state = state
         if state["ended"]:
             self.model.load_state_dict(state["lightning"]["state_dict"])
 
     def close(self) -> None:
-        """Let the trainer end its training in its own way, and wait for it."""
+        """Let the trainer end its training itself, and wait for it."""
         self._stopping = True
         self._go_on.release()
         if self._thread is not None:
@@ -119,7 +119,7 @@ class LightningRun:
     # --- in the thread ----------------------------------------------------------------------------------
 
     def _fit(self) -> None:
-        """Train; what is raised is told."""
+        """Train, and pass on what is raised."""
         try:
             with tempfile.TemporaryDirectory(prefix="hpt-") as folder, self._quietly(self._package):
                 path = None
@@ -132,7 +132,7 @@ class LightningRun:
         self._told.put(None)
 
     def started(self) -> None:
-        """Draw from where the checkpoint's training was."""
+        """Restore the random state of the checkpoint."""
         self._reseed()
         if self._state:
             restore(self._state["random"], self.device)
@@ -158,7 +158,7 @@ class LightningRun:
                 config.scheduler.step(found[config.monitor])
 
     def batch_ended(self) -> None:
-        """Stop in the middle of an epoch where the user interrupts the study."""
+        """Stop in the middle of an epoch if the user interrupts the study."""
         self._trainer.should_stop = self._trainer.should_stop or self._stopping
 
     def validated(self) -> None:
@@ -166,7 +166,7 @@ class LightningRun:
         self._measured = self._measured or not self._trainer.sanity_checking
 
     def epoch_ended(self) -> None:
-        """Tell what was logged, and wait."""
+        """Pass on what was logged, and wait."""
         self._last = {name: float(value) for name, value in self._trainer.callback_metrics.items()}
         self._told.put(dict(self._last) if self._measured or not self._trainer.enable_validation else {})
         self._measured = False
@@ -183,7 +183,7 @@ class LightningRun:
 
 
 def _listener(pl: Any, run: LightningRun) -> Any:
-    """A callback that comes behind all others, as those that write checkpoints do."""
+    """A callback that runs after all others, as those that write checkpoints do."""
 
     class Listener(pl.callbacks.Checkpoint):
         def on_fit_start(self, *_: Any) -> None:
@@ -237,7 +237,7 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 def _loaders(recipe: Recipe, data: Data, model: Any) -> dict[str, Any]:
-    """What `Trainer.fit` is given; nothing where the module has loaders of its own."""
+    """The arguments of `Trainer.fit`; none if the module has loaders of its own."""
     settings, train, valid = recipe.settings, data.train, data.valid
     tuned = "batch_size" in recipe.tuned
     if train is None or is_datamodule(train):
@@ -251,7 +251,7 @@ def _loaders(recipe: Recipe, data: Data, model: Any) -> dict[str, Any]:
 
 
 def _set_batch_size(module: Any, size: int) -> None:
-    """Tell a datamodule or module the batch size that is tuned, where it keeps one."""
+    """Set the tuned batch size on a datamodule or module that has one."""
     places = [place for place in (module, module.hparams) if hasattr(place, "batch_size")]
     if not places:
         msg = f"`batch_size` is tuned, and {type(module).__name__} has neither this attribute nor a hyperparameter."

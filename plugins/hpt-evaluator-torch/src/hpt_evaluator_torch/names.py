@@ -1,4 +1,4 @@
-"""Which objective or metric means what, told without torch."""
+"""The names of objectives and metrics and what they measure, without importing torch."""
 
 from __future__ import annotations
 

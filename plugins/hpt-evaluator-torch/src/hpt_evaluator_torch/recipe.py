@@ -15,8 +15,8 @@ import attrs
 from hpt_core import Mistake, Params, UsageError
 from hpt_evaluator_torch.arguments import near, resolve_callable, signature_of
 from hpt_evaluator_torch.frameworks import copies_of, net_mistakes, net_of
-from hpt_evaluator_torch.parts import Part, find_part
 from hpt_evaluator_torch.settings import PARTS, SETTINGS, Settings
+from hpt_evaluator_torch.training_parts import Part, find_part
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.evaluator import TorchEvaluator

@@ -1,4 +1,4 @@
-"""The training of one configuration: epochs of gradient steps, and all the state that they have."""
+"""Trains one configuration: epochs of gradient steps, and all their state."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hpt_evaluator_torch.data import Data, is_datamodule, reseed, rows_of, split
 from hpt_evaluator_torch.device import autocast_of, scaler_of
 from hpt_evaluator_torch.epochs import Wanted, report_of
 from hpt_evaluator_torch.metrics import mean_loss, measure
-from hpt_evaluator_torch.parts import Part, default_loss, make_loss, make_scheduler
 from hpt_evaluator_torch.randomness import capture, restore
+from hpt_evaluator_torch.training_parts import Part, default_loss, make_loss, make_scheduler
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.recipe import Recipe
@@ -28,9 +28,9 @@ class Training:
     Args:
         recipe: The settings and parts.
         model: A module.
-        data: The data; the validation part is measured on.
+        data: The data; metrics are measured on its validation part.
         device: Where to train.
-        seed: Of the order of rows: epoch e has that of ``torch.Generator().manual_seed(seed + e)``.
+        seed: Seed of the order of rows; epoch e uses ``torch.Generator().manual_seed(seed + e)``.
         wanted: What to measure.
     """
 
@@ -69,11 +69,11 @@ class Training:
 
     @property
     def epochs(self) -> int:
-        """How many there are."""
+        """The number of epochs."""
         return self._settings.epochs
 
     def epoch(self, number: int) -> dict[str, float]:
-        """Train one epoch, from 1, and measure."""
+        """Train epoch ``number``, from 1, and return its metrics."""
         found = {"train_loss": self.train(number), **self.measure()}
         self._end_epoch(found)
         return found
@@ -85,7 +85,7 @@ class Training:
             epoch: From 1.
 
         Returns:
-            The mean loss over its rows, as they were met.
+            The mean loss over its rows, each as it was when the row was used.
         """
         self.model.train()
         losses, rows = [], []
@@ -107,7 +107,7 @@ class Training:
         optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             loss = self._loss(self.model(*inputs), targets)
-        scaler.scale(loss).backward()  # does nothing to it without half precision
+        scaler.scale(loss).backward()  # no effect without half precision
         if norm is not None:
             scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), norm)
@@ -116,7 +116,7 @@ class Training:
         return loss.detach()
 
     def measure(self) -> dict[str, float]:
-        """Measure the model on the validation data; nothing where there is none."""
+        """Return the metrics on the validation data; none if there is no such data."""
         if self._data.valid is None:
             return {}
         batches = valid_batches(self._data.valid, self._settings.eval_batch_size)
@@ -124,11 +124,11 @@ class Training:
         return measure(self.model, batches, self._loss, names, functions, device=self.device, autocast=self._autocast)
 
     def _end_epoch(self, found: Mapping[str, float]) -> None:
-        """Let a scheduler that steps once per epoch do so.
+        """Step a scheduler that steps once per epoch.
 
         Args:
-            found: The epoch's metrics; one that waits for a plateau watches the validation loss, or in its mode ``max``
-                the objective.
+            found: The epoch's metrics. A plateau scheduler watches the validation loss, or in its mode ``max`` the
+                objective.
         """
         if self._scheduler is None or self._per_batch:
             return
@@ -140,7 +140,7 @@ class Training:
             self._scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on."""
+        """All state that the next epoch depends on."""
         scheduler = None if self._scheduler is None else self._scheduler.state_dict()
         return {
             "model": self.model.state_dict(),
@@ -151,7 +151,7 @@ class Training:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Restore `state_dict`."""
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._scheduler is not None:
@@ -160,4 +160,4 @@ class Training:
         restore(state["random"], self.device)
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Nothing to do."""

@@ -1,4 +1,4 @@
-"""hpt plugin: evaluators that change how another evaluator is run."""
+"""hpt plugin: evaluators that wrap another evaluator, to cache, repeat or retry it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_evaluators() -> dict[str, str]:
-    """Repeat, retry, cache."""
+    """Name the evaluators of this plugin."""
     return {
         "cache": "hpt_evaluator_wrap.cache:CacheEvaluator",
         "repeat": "hpt_evaluator_wrap.repeat:RepeatEvaluator",

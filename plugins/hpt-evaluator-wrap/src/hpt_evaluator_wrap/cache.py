@@ -1,4 +1,4 @@
-"""The evaluator ``cache``: a configuration that was evaluated before has the result it had."""
+"""The evaluator ``cache``: reuses the result of a configuration that was evaluated before."""
 
 from __future__ import annotations
 
@@ -10,60 +10,64 @@ from typing import Any
 import attrs
 
 from hpt_core import Report, TrialContext, option
-from hpt_evaluator_wrap.results import Kept, Results, plain_result
-from hpt_evaluator_wrap.wrapper import Evidence, Wrapper, closed
+from hpt_evaluator_wrap.result_cache import CachedResult, ResultCache, plain_result
+from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
 
 __all__ = ["CacheEvaluator"]
 
 
 @attrs.define(kw_only=True)
 class CacheEvaluator(Wrapper):
-    """Keeps the reports and result of every finished evaluation by its parameters, and gives them again.
+    """Caches the reports and the result of every finished evaluation, keyed by its parameters.
 
-    Without ``path`` they are kept in this process; with it in a file of JSON lines, which studies and processes may
-    share. Failed evaluations and those that were stopped are not kept. The seed of a trial does not matter. The cache
-    knows nothing of the evaluator's other options: use one file for one evaluator and its data.
+    Without ``path`` the cache is in the memory of this process. With ``path`` it is a file of JSON lines, which studies
+    and processes may share. Failed and stopped evaluations are not cached. The seed of a trial is not part of the key.
+    Neither are the options of the inner evaluator, its code and its data: use a separate file for each evaluator and
+    data set.
     """
 
-    path: Path | None = option(None, help="A file of JSON lines; none: kept in the process only.")
-    _results: Results = attrs.field(init=False, repr=False, eq=False)
+    path: Path | None = option(None, help="File of JSON lines; without it, the cache is in memory only.")
+    _results: ResultCache = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self._results = Results(self.path)
+        self._results = ResultCache(self.path)
 
-    def evaluate(self, trial: TrialContext) -> Evidence:
-        """Give what is kept, else evaluate and keep it.
+    def evaluate(self, trial: TrialContext) -> Evaluation:
+        """Return the cached result, or evaluate the trial and cache its result.
 
         Args:
-            trial: What to evaluate. One that goes on after a pause is evaluated and not kept.
+            trial: The trial to evaluate. A trial that resumes after a pause is evaluated and not cached.
+
+        Yields:
+            The reports.
 
         Returns:
-            After the reports: the result.
+            The result.
 
         Raises:
             UsageError: If the file cannot be written.
         """
         if trial.resume_step:
-            found = yield from self._run(trial, [])
-            return found
+            return (yield from self._run(trial, []))
         key = json.dumps({"objectives": list(trial.objectives), "params": trial.params}, sort_keys=True)
-        kept = self._results.get(key)
-        if kept is not None:
-            yield from kept.reports
-            return kept.result
+        cached = self._results.get(key)
+        if cached is not None:
+            yield from cached.reports
+            return cached.result
         reports: list[Report] = []
         result = yield from self._run(trial, reports)
         try:
             plain = [Report(r.step, plain_result(r.value), plain_result(r.metrics)) for r in reports]
-            kept = Kept(tuple(plain), plain_result(result))
+            cached = CachedResult(tuple(plain), plain_result(result))
         except (TypeError, ValueError, OverflowError):
-            return result  # the core says what is wrong with it
-        if _is_whole(kept, trial.objectives):
-            self._results.put(key, kept)
+            return result  # invalid: the core fails the trial
+        if _is_complete(cached, trial.objectives):
+            self._results.put(key, cached)
         return result
 
-    def _run(self, trial: TrialContext, reports: list[Report]) -> Evidence:
+    def _run(self, trial: TrialContext, reports: list[Report]) -> Evaluation:
+        """Run the inner evaluator, and append its reports to ``reports``."""
         result: Any = self.evaluator.evaluate(trial)
         if not isinstance(result, Iterator):
             return result
@@ -77,11 +81,11 @@ class CacheEvaluator(Wrapper):
                 yield report
 
 
-def _is_whole(kept: Kept, objectives: Sequence[str]) -> bool:
-    """Whether a result tells every objective; the core fails a trial whose result does not."""
-    result = kept.result
+def _is_complete(cached: CachedResult, objectives: Sequence[str]) -> bool:
+    """Whether a result has a value for every objective; if not, the core fails the trial."""
+    result = cached.result
     if result is None:
-        return bool(kept.reports)
+        return bool(cached.reports)
     if isinstance(result, dict):
         return all(name in result for name in objectives)
     if isinstance(result, list):

@@ -1,4 +1,4 @@
-"""The evaluator ``repeat``: the same configuration under several seeds, as mean and standard error."""
+"""The evaluator ``repeat``: evaluates a configuration with several seeds, and returns mean and standard error."""
 
 from __future__ import annotations
 
@@ -11,54 +11,58 @@ from typing import Any
 import attrs
 
 from hpt_core import EvaluationError, Report, TrialContext, option
-from hpt_evaluator_wrap.wrapper import Evidence, Wrapper, closed
+from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
 
 __all__ = ["RepeatEvaluator"]
 
 
 @attrs.define(kw_only=True)
 class RepeatEvaluator(Wrapper):
-    """Evaluates each configuration several times under different seeds and takes the mean.
+    """Evaluates each configuration several times with different seeds and returns the mean.
 
-    The i-th repeat has the same seed in every trial, so trials are compared on equal terms: each repeat is one report
-    of ``folds`` evidence, and rules for folds can end a trial after a few. The standard error of the mean of each
-    result is a metric, ``NAME_se``. A trial cannot go on after a pause.
+    Repeat i has the same seed in every trial, so trials are paired: each repeat is one report of ``folds`` evidence,
+    and rules for folds can stop a trial after a few repeats. The standard error of each mean is a metric, ``NAME_se``.
+    A trial cannot resume after a pause; it starts again.
     """
 
-    times: int = option(3, ge=2, help="How many repeats.")
-    seed: int = option(0, ge=0, help="Where the seeds of the repeats come from.")
+    times: int = option(3, ge=2, help="Number of repeats.")
+    seed: int = option(0, ge=0, help="Seed from which the seeds of the repeats are derived.")
 
     @property
     def evidence(self) -> str:
-        """Folds: repeat i has the same seed in every trial."""
+        """Always ``folds``, because repeat i has the same seed in every trial."""
         return "folds"
 
     @property
     def steps(self) -> int:
-        """One report for each repeat."""
+        """Number of reports: one for each repeat."""
         return self.times
 
     @property
     def resumable(self) -> bool:
-        """A trial starts anew after a pause."""
+        """Always False: a trial starts again after a pause."""
         return False
 
-    def evaluate(self, trial: TrialContext) -> Evidence:
-        """Report each repeat.
+    def evaluate(self, trial: TrialContext) -> Evaluation:
+        """Evaluate the configuration ``times`` times.
 
         Args:
-            trial: What to evaluate; each repeat gets a seed and a folder of its own.
+            trial: The trial to evaluate. Each repeat gets its own seed and folder.
+
+        Yields:
+            One report for each repeat.
 
         Returns:
-            After the reports: the mean by objective and metric, and ``NAME_se``, the sample standard deviation over the
-            square root of ``times``. A metric that some repeats lack, or that is not finite in some, is left out.
+            The mean of each objective and metric, and its standard error as ``NAME_se`` (the sample standard deviation
+            divided by the square root of ``times``). A metric is omitted if some repeat lacks it or if it is not finite
+            in some repeat.
 
         Raises:
-            EvaluationError: As the inner evaluator, or if a repeat gives no value for an objective.
+            EvaluationError: From the inner evaluator, or if a repeat has no value for an objective.
         """
         results: list[dict[str, float]] = []
         for i in range(self.times):
-            results.append(self._once(trial, i))
+            results.append(self._run(trial, i))
             found = results[-1]
             first = trial.objectives[0]
             yield Report(i + 1, found[first], {name: value for name, value in found.items() if name != first})
@@ -66,26 +70,27 @@ class RepeatEvaluator(Wrapper):
 
     @property
     def discard(self) -> Callable[[TrialContext], object] | None:
-        """How the inner evaluator removes what it keeps of each repeat; None if it keeps nothing."""
+        """The inner evaluator's ``discard``, applied to each repeat of a trial; None if it has none."""
         discard = super().discard
-        return None if discard is None else lambda trial: [discard(self._own(trial, i)) for i in range(self.times)]
+        return None if discard is None else lambda trial: [discard(self._repeat(trial, i)) for i in range(self.times)]
 
-    def _own(self, trial: TrialContext, index: int) -> TrialContext:
-        """The trial as a repeat's own."""
+    def _repeat(self, trial: TrialContext, index: int) -> TrialContext:
+        """The trial with the seed and the folder of a repeat."""
         digest = hashlib.blake2b(f"{self.seed}:{index}".encode(), digest_size=4).digest()
         workdir = None if trial.workdir is None else trial.workdir / f"repeat-{index + 1}"
         params = dict(trial.params)
         return attrs.evolve(trial, params=params, seed=int.from_bytes(digest), workdir=workdir, resume_step=0)
 
-    def _once(self, trial: TrialContext, index: int) -> dict[str, float]:
-        own = self._own(trial, index)
-        result: Any = self.evaluator.evaluate(own)
+    def _run(self, trial: TrialContext, index: int) -> dict[str, float]:
+        """Evaluate one repeat."""
+        repeat = self._repeat(trial, index)
+        result: Any = self.evaluator.evaluate(repeat)
         if isinstance(result, Iterator):
-            result = self._end(result, own)
-        return _named(result, trial.objectives)
+            result = self._consume(result, repeat)
+        return _by_name(result, trial.objectives)
 
-    def _end(self, reports: Iterator[Report], trial: TrialContext) -> Any:
-        """What a generator of reports comes to."""
+    def _consume(self, reports: Iterator[Report], trial: TrialContext) -> Any:
+        """The result of a generator of reports."""
         found: list[Report] = []
         with closed(reports):
             while True:
@@ -102,13 +107,13 @@ def _estimate(reports: Sequence[Report], trial: TrialContext, evidence: str) -> 
     return _means(rows) if evidence == "folds" else rows[-1]
 
 
-def _named(result: Any, objectives: Sequence[str]) -> dict[str, Any]:
+def _by_name(result: Any, objectives: Sequence[str]) -> dict[str, Any]:
     if isinstance(result, (tuple, list)) and len(result) == len(objectives) > 1:
         return dict(zip(objectives, result, strict=True))
     found = dict(result) if isinstance(result, Mapping) else {objectives[0]: result}
     missing = [name for name in objectives if name not in found]
     if missing:
-        raise EvaluationError(f"A repeat gives no value for {missing[0]!r}.", kind="invalid-value")
+        raise EvaluationError(f"A repeat returned no value for {missing[0]!r}.", kind="invalid-value")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The evaluator ``retry``: another try after failures of certain kinds."""
+"""The evaluator ``retry``: evaluates again after failures of certain kinds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import attrs
 
 from hpt_core import EvaluationError, Mistake, Report, TrialContext, UsageError, option
-from hpt_evaluator_wrap.wrapper import Evidence, Wrapper, closed
+from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
 
 __all__ = ["RetryEvaluator"]
 
@@ -22,50 +22,59 @@ Kind = Literal["error", "invalid-value", "timeout", "out-of-memory", "killed"]
 
 @attrs.define(kw_only=True)
 class RetryEvaluator(Wrapper):
-    """Evaluates again what failed, under the same seed, if it failed in a way that may pass: a busy machine, a network.
+    """Evaluates again after a failure, with the same seed: for temporary failures, such as a busy machine or a network.
 
-    Reports that were given before are not given again; an evaluator that can resume goes on behind the last one. The
-    last failure is the trial's.
+    Reports from earlier tries are not repeated. An inner evaluator that can resume continues after the last one. If the
+    last try fails, so does the trial.
     """
 
-    times: int = option(2, ge=1, help="How many more tries after the first.")
-    kinds: list[Kind] = option(factory=lambda: ["error"], help="Failures that are tried again.")
-    wait: float = option(0.0, ge=0, help="Seconds before the second try, twice as long before each further one.")
+    times: int = option(2, ge=1, help="Maximum number of further tries after the first.")
+    kinds: list[Kind] = option(factory=lambda: ["error"], help="Kinds of failure to retry.")
+    wait: float = option(0.0, ge=0, help="Seconds to wait before the second try; doubled before each further try.")
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         if not self.kinds:
             raise UsageError(Mistake("kinds", "Must name at least one kind of failure. Got none."))
 
-    def evaluate(self, trial: TrialContext) -> Evidence:
-        """Try, and report what the inner evaluator reports.
+    def evaluate(self, trial: TrialContext) -> Evaluation:
+        """Run the inner evaluator until it succeeds, at most ``times`` + 1 times.
 
         Args:
-            trial: What to evaluate.
+            trial: The trial to evaluate.
+
+        Yields:
+            The reports of the inner evaluator, each step once.
 
         Returns:
-            After the reports: what the inner evaluator returned.
+            The result of the inner evaluator.
 
         Raises:
-            Exception: The inner evaluator's, of the last try.
+            Exception: From the last try of the inner evaluator.
         """
-        told: list[Report] = []
+        reported: list[Report] = []
         for attempt in range(self.times):
             try:
-                return (yield from self._try(trial, told, strict="invalid-value" in self.kinds))
+                return (yield from self._try(trial, reported, strict="invalid-value" in self.kinds))
             except Exception as err:
                 if _kind(err) not in self.kinds:
                     raise
-                _LOG.warning("Trial %d is tried again after %s: %s", trial.number, type(err).__name__, err)
+                _LOG.warning("Trial %d is retried after %s: %s", trial.number, type(err).__name__, err)
             time.sleep(self.wait * 2**attempt)
-        return (yield from self._try(trial, told, strict=False))
+        return (yield from self._try(trial, reported, strict=False))
 
-    def _try(self, trial: TrialContext, told: list[Report], *, strict: bool) -> Evidence:
-        """One try; ``told`` holds the reports of those before, ``strict`` says whether what is not finite raises."""
+    def _try(self, trial: TrialContext, reported: list[Report], *, strict: bool) -> Evaluation:
+        """Run the inner evaluator once.
+
+        Args:
+            trial: The trial to evaluate.
+            reported: The reports of earlier tries, to which new ones are appended.
+            strict: Whether a value that is not finite raises an error.
+        """
         own = attrs.evolve(trial, params=dict(trial.params), resume_step=0, reports=())
-        last = told[-1].step if told else trial.resume_step
+        last = reported[-1].step if reported else trial.resume_step
         if self.resumable:
-            own = attrs.evolve(own, resume_step=last, reports=(*trial.reports, *told))
+            own = attrs.evolve(own, resume_step=last, reports=(*trial.reports, *reported))
         result: Any = self.evaluator.evaluate(own)
         if isinstance(result, Iterator):
             with closed(result):
@@ -75,17 +84,19 @@ class RetryEvaluator(Wrapper):
                     except StopIteration as end:
                         result = end.value
                         break
-                    _refuse(report.value, strict=strict)
+                    if strict:
+                        _require_finite(report.value)
                     if report.step > last:
                         last = report.step
-                        told.append(report)
+                        reported.append(report)
                         yield report
-        _refuse(result, strict=strict)
+        if strict:
+            _require_finite(result)
         return result
 
 
-def _refuse(result: Any, *, strict: bool) -> None:
-    if strict and not _finite(result):
+def _require_finite(result: Any) -> None:
+    if not _is_finite(result):
         raise EvaluationError(f"The result is not finite: {result!r:.80}.", kind="invalid-value")
 
 
@@ -95,11 +106,12 @@ def _kind(err: Exception) -> str:
     return "out-of-memory" if isinstance(err, MemoryError) else "error"
 
 
-def _finite(result: Any) -> bool:
-    """Whether all numbers of a result are finite; what is no number is for the core to refuse."""
-    values = (
-        result.values() if isinstance(result, Mapping) else result if isinstance(result, (tuple, list)) else [result]
-    )
+def _is_finite(result: Any) -> bool:
+    """Whether all numbers of a result are finite; True if it contains anything else, which the core refuses."""
+    if isinstance(result, Mapping):
+        values = list(result.values())
+    else:
+        values = list(result) if isinstance(result, (tuple, list)) else [result]
     try:
         return all(value is None or math.isfinite(value) for value in values)
     except TypeError:

@@ -1,4 +1,4 @@
-"""What all evaluators around an evaluator share: they look like the one inside."""
+"""The base class of the wrappers, which delegates to the inner evaluator."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hpt_core import Evaluator, Mistake, Report, Space, TrialContext, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Evidence", "Wrapper", "closed"]
+__all__ = ["Evaluation", "Wrapper", "closed"]
 
-Evidence = Generator[Report, None, Any]
-"""Reports as they come; what it returns is the result."""
+Evaluation = Generator[Report, None, Any]
+"""A generator that yields reports and returns the result."""
 
 
 @attrs.define(kw_only=True)
 class Wrapper:
-    """An evaluator around another; what it does not change is as the inner one has it."""
+    """An evaluator around an inner one, to which it delegates everything but ``evaluate``."""
 
-    evaluator: Evaluator = option(help="What is run: a table { use = ..., option = ... }.")
+    evaluator: Evaluator = option(help="The inner evaluator: a table { use = ..., option = ... }.")
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.evaluator, type) or not callable(getattr(self.evaluator, "evaluate", None)):
@@ -31,39 +31,39 @@ class Wrapper:
 
     @property
     def evidence(self) -> str:
-        """What the inner evaluator's reports mean: ``curve`` or ``folds``."""
+        """The kind of the inner evaluator's reports: ``curve`` or ``folds``."""
         return str(getattr(self.evaluator, "evidence", "curve"))
 
     @property
     def steps(self) -> int | None:
-        """How many reports a whole trial gives."""
+        """Number of reports of a complete trial; None if the inner evaluator does not know it."""
         steps: int | None = getattr(self.evaluator, "steps", None)
         return steps
 
     @property
     def resumable(self) -> bool:
-        """Whether a trial can go on after a pause."""
+        """Whether a trial can resume after a pause."""
         return bool(getattr(self.evaluator, "resumable", False))
 
     @property
     def conclude(self) -> Callable[[TrialContext], Mapping[str, Any] | None] | None:
-        """What the inner evaluator does with the winner; None if it does nothing."""
+        """The inner evaluator's ``conclude``; None if it has none."""
         return getattr(self.evaluator, "conclude", None)
 
     @property
     def discard(self) -> Callable[[TrialContext], object] | None:
-        """How the inner evaluator removes what it keeps of a trial; None if it keeps nothing."""
+        """The inner evaluator's ``discard``; None if it has none."""
         return getattr(self.evaluator, "discard", None)
 
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
-        """Let the inner evaluator object to what can never work.
+        """Let the inner evaluator check the study.
 
         Args:
-            space: The study's space.
-            objectives: Directions by name.
+            space: The space of the study.
+            objectives: Name -> direction.
 
         Raises:
-            UsageError: With the path of the inner evaluator's options.
+            UsageError: With the key paths of the inner evaluator's options.
         """
         check = getattr(self.evaluator, "check", None)
         if check is None:
@@ -76,7 +76,7 @@ class Wrapper:
 
 @contextmanager
 def closed(items: Iterator[Report]) -> Iterator[Iterator[Report]]:
-    """Close an inner generator whatever happens, so that it can clean up when a trial is stopped midway."""
+    """Close an inner generator in any case, so that it can clean up when a trial is stopped midway."""
     try:
         yield items
     finally:

@@ -1,4 +1,4 @@
-"""The executor: a cluster, and a crew of workers on it."""
+"""The executor: it connects to a Dask cluster and runs a pool of workers there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distributed.comm import get_address_host_port, normalize_address
 from distributed.utils import get_ip
 
 from hpt_core import Failure, Mistake, UsageError, option
-from hpt_executor_dask.crew import Crew
+from hpt_executor_dask.pool import WorkerPool
 
 if TYPE_CHECKING:
     from hpt_core import WorkerCall
@@ -26,21 +26,22 @@ _LOOPBACK = "127.0.0.1"
 class DaskExecutor:
     """Runs workers as tasks of a Dask cluster and replaces those that die.
 
-    The process that runs the study keeps its store and serves it to the workers, so that they need no disk in common
-    with it (trials that keep files in their ``workdir`` do).
+    The process that runs the study keeps its store and serves it to the workers, so they need no shared disk
+    (except for trials that keep files in their ``workdir``).
     """
 
     address: str | None = option(
-        None, help="The scheduler, as in 'tcp://host:8786'; none: a cluster on this machine for the time of the run."
+        None,
+        help="The scheduler, as in 'tcp://host:8786'. None: a cluster on this machine during the run.",
     )
     host: str | None = option(
         None,
-        help="This machine's name or address as workers reach it; none: the one by which it reaches the scheduler.",
+        help="Name or address by which workers reach this machine. None: the one that reaches the scheduler.",
     )
 
     @property
     def elsewhere(self) -> bool:
-        """Whether trials are meant for other machines than this one, a single worker's too."""
+        """Whether a single worker runs through this executor, too: its trials are meant for another machine."""
         return self.address is not None
 
     def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
@@ -51,10 +52,10 @@ class DaskExecutor:
         """
         with ExitStack() as stack:
             client, host = self._client(count, stack)
-            crew = stack.enter_context(Crew(client, host, worker, lost))
+            pool = stack.enter_context(WorkerPool(client, host, worker, lost))
             for _ in range(count):
-                crew.hire()
-            crew.serve()
+                pool.start_worker()
+            pool.serve()
 
     def _client(self, count: int, stack: ExitStack) -> tuple[Client, str]:
         """A client of the cluster, and this machine's address as its workers reach it."""
@@ -68,7 +69,7 @@ class DaskExecutor:
             stack.enter_context(cluster)
             return stack.enter_context(Client(cluster, set_as_default=False)), self.host or _LOOPBACK
         try:
-            get_address_host_port(normalize_address(self.address), strict=True)  # a client that fails at it never ends
+            get_address_host_port(normalize_address(self.address), strict=True)  # a client hangs at a malformed address
             client = stack.enter_context(Client(self.address, set_as_default=False))
         except (OSError, ValueError) as err:
             message = f"There is no Dask scheduler at {self.address!r}: {err}"

@@ -1,4 +1,4 @@
-"""hpt plugin: ``hpt report``, a study as one page, and ``hpt importance``, which parameters matter."""
+"""The commands ``hpt report`` (a study as one HTML page) and ``hpt importance`` (which parameters matter) for hpt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOME = {"Importance": "importance", "figures": "pictures", "importances": "impo
 
 @hookimpl
 def hpt_commands(cli: click.Group) -> None:
-    """``hpt report`` and ``hpt importance``."""
+    """Add ``hpt report`` and ``hpt importance``."""
     from hpt_report_html.commands import importance, report
 
     cli.add_command(report)

@@ -1,10 +1,10 @@
-"""What a picture shows, in words."""
+"""The captions of the figures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpt_report_html.course import coverage
+from hpt_report_html.progress_figures import coverage
 
 if TYPE_CHECKING:
     from hpt_core import History

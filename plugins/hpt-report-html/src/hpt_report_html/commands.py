@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _reading(command: F) -> F:
-    """The options that say which study."""
+    """Add the options that select a study."""
     store = "Where the study is: a path or URL. Default: $HPT_STORE, else hpt.db here."
     study = "The study's name; may be left out where there is one."
     command = click.option("--study", metavar="NAME", help=study)(command)
@@ -34,7 +34,7 @@ def _place(store: str | None) -> str:
 
 
 def _file(place: str) -> str:
-    """The end of a path or URL, which may hold a password before it."""
+    """The last part of a path or URL, without a password that the URL may contain."""
     return place.rpartition("/")[2]
 
 
@@ -52,7 +52,7 @@ def _file(place: str) -> str:
 def report(store: str | None, study: str | None, output: Path, force: bool) -> None:
     """Write a study as one page of HTML: how it went, what matters, learning curves, all trials.
 
-    Nothing of the study is run, the page asks no network. Python: hpt_report_html.report(history).
+    Runs no code of the study. The page needs no network. In Python: hpt_report_html.report(history).
     """
     from hpt_core import UsageError, load_history
 
@@ -70,15 +70,15 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     click.echo(f"{len(history.trials)} trials are in {output}.", err=True)
 
 
-@click.command("importance", short_help="Tell which parameters matter.")
+@click.command("importance", short_help="Show which parameters matter.")
 @_reading
-@click.option("--objective", metavar="NAME", help="Of several objectives. Default: the first.")
+@click.option("--objective", metavar="NAME", help="The objective, if there are several. Default: the first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def importance(store: str | None, study: str | None, objective: str | None, as_json: bool) -> None:
-    """Tell which share of the variance, over the whole space, each parameter explains on its own.
+    """Show which share of the variance, over the whole space, each parameter explains on its own.
 
-    By functional ANOVA on a random forest of the complete trials; what the shares lack to 100 % lies in parameters
-    acting together. With the share is its standard deviation over the trees of the forest.
+    By functional ANOVA on a random forest of the complete trials. The difference between the sum of the shares and
+    100 % is due to interactions. Each share comes with its standard deviation over the trees of the forest.
 
     JSON: {schema, objective, importances}; "importances" holds {parameter, share, sd}, the most important first.
     """

@@ -1,4 +1,4 @@
-"""What lies within the limits: trials within those of the constraints, values within those of a picture."""
+"""Which trials satisfy the constraints, and which values fit into a figure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _FENCE = 10.0  # beyond the third quartile, in interquartile ranges
 
 
 def keeps(history: History) -> NDArray[np.bool_]:
-    """Whether each trial is known to keep every constraint, (n,)."""
+    """Whether each trial is known to satisfy every constraint, (n,)."""
     return np.asarray((history.excess <= 0.0).all(axis=1))
 
 
 def span(history: History, trials: Iterable[Trial]) -> list[float] | None:
-    """From where to where an axis of the first objective goes, so that a diverged trial does not flatten the others.
+    """The range of an axis of the first objective, such that a diverged trial does not flatten the others.
 
     Args:
         history: The study.

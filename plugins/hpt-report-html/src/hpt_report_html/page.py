@@ -1,4 +1,4 @@
-"""A study as one page of HTML: it opens offline, asks no network, and runs nothing that the study says."""
+"""A study as one page of HTML, which opens offline, needs no network, and runs no code from the study."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import plotly.io
 import plotly.offline
 
 from hpt_report_html.captions import caption
+from hpt_report_html.downsample import BEST, MOST
+from hpt_report_html.figure_style import shown
 from hpt_report_html.importance import of_each_objective
 from hpt_report_html.limits import keeps
 from hpt_report_html.pictures import drawn
-from hpt_report_html.shared import shown
-from hpt_report_html.thin import BEST, MOST
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -74,13 +74,13 @@ def report(history: History, name: str = "study") -> str:
 
 
 def _as_json(figures: Mapping[str, Any]) -> str:
-    """The figures by the ids of their places, as JSON that cannot end the element which it stands in."""
+    """The figures by element id, as JSON that cannot close the element that contains it."""
     parts = (f'"figure-{i}": {plotly.io.to_json(figure)}' for i, figure in enumerate(figures.values(), 1))
     return f"{{{', '.join(parts)}}}".replace("<", "\\u003c")
 
 
 def _hash(script: str) -> str:
-    """What a content security policy calls a script."""
+    """The hash by which a content security policy allows a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -106,7 +106,7 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
 
 
 def _best(history: History) -> dict[str, Any] | None:
-    """The best trial; where none keeps the constraints, what comes nearest."""
+    """The best trial, or the least violating one if none satisfies the constraints."""
     trial = history.least_violated or history.best
     if trial is None:
         return None
@@ -133,7 +133,7 @@ def _spread(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _limited(history: History) -> list[str]:
-    """The metrics that constraints are on, beside objectives."""
+    """The metrics that have constraints and are no objectives."""
     return [bound.metric for bound in history.constraints if bound.metric not in history.objectives]
 
 

@@ -1,11 +1,11 @@
-"""Pictures of a study, as figures of plotly."""
+"""All figures of a study, made with plotly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hpt_report_html import course, matters
+from hpt_report_html import parameter_figures, progress_figures
 from hpt_report_html.importance import of_each_objective
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _HEIGHT = 380
 
 
 def figures(history: History) -> dict[str, go.Figure]:
-    """All pictures that a study gives, by title, in the order in which one looks at them.
+    """All figures that a study has data for, by title, in reading order.
 
     Args:
         history: The study, see `hpt_core.load_history`.
@@ -32,17 +32,17 @@ def figures(history: History) -> dict[str, go.Figure]:
 
 
 def drawn(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> dict[str, go.Figure]:
-    """What `figures` gives, the importances being known."""
+    """The result of `figures`, with the importances given."""
     found = {
-        "Optimisation history": course.progress(history),
-        "Pareto front": course.front(history),
-        "Parameter importances": matters.importance(shares),
-        "Each parameter": matters.slices(history),
-        "The two that matter most": matters.pair(history, shares),
-        "Parallel coordinates": matters.parallel(history),
-        "Folds" if history.evidence == "folds" else "Learning curves": course.curves(history),
-        "Timeline": course.timeline(history),
-        "Predicted and found": course.calibration(history),
+        "Optimisation history": progress_figures.progress(history),
+        "Pareto front": progress_figures.front(history),
+        "Parameter importances": parameter_figures.importance(shares),
+        "Each parameter": parameter_figures.slices(history),
+        "The two that matter most": parameter_figures.pair(history, shares),
+        "Parallel coordinates": parameter_figures.parallel(history),
+        "Folds" if history.evidence == "folds" else "Learning curves": progress_figures.curves(history),
+        "Timeline": progress_figures.timeline(history),
+        "Predicted and found": progress_figures.calibration(history),
     }
     return {title: _finished(figure) for title, figure in found.items() if figure is not None}
 

@@ -17,5 +17,5 @@ def hpt_samplers() -> Mapping[str, str | type]:
 
 @hookimpl
 def hpt_default(kind: str) -> str | None:
-    """Offer ``bayes`` where a study names no sampler."""
+    """Offer ``bayes`` as the default sampler."""
     return "bayes" if kind == "sampler" else None

@@ -1,87 +1,100 @@
-"""Logarithm of the expected improvement, exact to rounding over the whole range, with its gradient.
-
-Notation (minimisation):
-
-======  ================================================  =====
-symbol  meaning                                           shape
-======  ================================================  =====
-mu      posterior mean                                    (m,)
-sd      posterior standard deviation, > 0                 (m,)
-best    incumbent f*
-u       (f* - mu) / sd                                    (m,)
-h       phi(u) + u Phi(u), so EI = sd h(u)                (m,)
-t       Phi(u) / phi(u)                                   (m,)
-======  ================================================  =====
-
-EI: Jones, Schonlau & Welch, J. Global Optimization 1998. Its logarithm: Ament et al., Unexpected Improvements
-to Expected Improvement for Bayesian Optimization, NeurIPS 2023; the branches here differ from theirs:
-
-- u > -1:          log(phi + u Phi)
-- -50 <= u <= -1:  -u^2/2 - log(2 pi)/2 + log1p(u t),  t = sqrt(pi/2) erfcx(-u / sqrt 2)
-- u < -50:         the asymptotic series of 1 + u t in q = u^-2 (Abramowitz & Stegun 26.2.12)
-"""
+"""Acquisition functions on a logarithmic scale, so that a product of factors is a sum of terms."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
+import attrs
 import numpy as np
-from scipy.special import erfcx, ndtr
+from scipy.special import log_ndtr
+
+from hpt_sampler_bayes.gp import GP, IntArray
+from hpt_sampler_bayes.log_ei import log_ei, log_ei_with_gradient
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.kernel import FloatArray
 
-__all__ = ["log_ei", "log_ei_with_gradient", "log_h"]
+__all__ = ["Acquisition", "ExpectedImprovement", "Feasibility", "Sum"]
 
 _LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
-_SQRT_HALF_PI = np.sqrt(0.5 * np.pi)
-_SERIES = -50.0  # below it 1 + u t cancels to fewer digits than the series gives
-_FLAT = 25.0  # above it phi/h is zero to rounding
+_CHUNK = 1 << 22  # most entries of a cross-covariance, to bound memory
 
 
-def _series(q: FloatArray) -> FloatArray:
-    """1 + u t for u < -50: q (1 - 3 q + 15 q^2 - 105 q^3 + 945 q^4)."""
-    return q * (1.0 + q * (-3.0 + q * (15.0 + q * (-105.0 + q * 945.0))))
+class Acquisition(Protocol):
+    """Log acquisition value of encoded points, and its gradient."""
+
+    def __call__(self, z: FloatArray) -> FloatArray:
+        """Values at ``z`` (m, p). (m,)."""
+        ...
+
+    def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Values at ``z`` (m, p) and their gradient with respect to its ``columns`` (c,): (m,) and (m, c)."""
+        ...
 
 
-def log_h(u: FloatArray) -> FloatArray:
-    """log(phi(u) + u Phi(u)) elementwise, for any finite ``u`` (m,)."""
-    u = np.asarray(u, dtype=np.float64)
-    middle = np.clip(u, _SERIES, -1.0)
-    near = np.maximum(u, -1.0)
-    far = np.minimum(u, _SERIES)
-    ratio = _SQRT_HALF_PI * erfcx(-middle / np.sqrt(2.0))
-    log_near = np.log(np.exp(-0.5 * near * near - _LOG_SQRT_2PI) + near * ndtr(near))
-    log_middle = -0.5 * middle * middle - _LOG_SQRT_2PI + np.log1p(middle * ratio)
-    log_far = -0.5 * far * far - _LOG_SQRT_2PI + np.log(_series(far**-2.0))
-    below = np.where(u >= _SERIES, log_middle, log_far)
-    return np.asarray(np.where(u > -1.0, log_near, below), dtype=np.float64)
+@attrs.frozen(eq=False)
+class ExpectedImprovement:
+    """Log expected improvement of encoded points.
 
-
-def _ratios(u: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """phi/h and Phi/h at ``u`` (m,)."""
-    v = np.minimum(u, _FLAT)  # erfcx overflows beyond
-    t = _SQRT_HALF_PI * erfcx(-v / np.sqrt(2.0))
-    far = np.minimum(v, _SERIES)
-    rest = np.where(v < _SERIES, _series(far**-2.0), 1.0 + v * t)
-    flat = u > _FLAT
-    phi_h = np.where(flat, 0.0, 1.0 / rest)
-    cdf_h = np.where(flat, 1.0 / np.maximum(u, _FLAT), t / rest)
-    return phi_h, cdf_h
-
-
-def log_ei(mu: FloatArray, sd: FloatArray, best: float) -> FloatArray:
-    """Log expected improvement below ``best`` at means ``mu`` (m,) and deviations ``sd`` (m,) > 0."""
-    return np.asarray(log_h((best - mu) / sd) + np.log(sd), dtype=np.float64)
-
-
-def log_ei_with_gradient(
-    mu: FloatArray, sd: FloatArray, best: float | FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Log expected improvement and its derivatives by ``mu`` and by ``sd``, each (m,).
-
-    d logEI / d mu = -(Phi/h) / sd and d logEI / d sd = (phi/h) / sd.
+    Attributes:
+        gp: The posterior.
+        target: The level below which a loss counts as an improvement.
     """
-    u = (best - mu) / sd
-    phi_h, cdf_h = _ratios(u)
-    return log_h(u) + np.log(sd), -cdf_h / sd, phi_h / sd
+
+    gp: GP
+    target: float
+
+    def __call__(self, z: FloatArray) -> FloatArray:
+        """As `Acquisition`."""
+        rows = max(1, _CHUNK // max(len(self.gp.scaled), 1))
+        parts = [log_ei(*self.gp.predict(z[i : i + rows]), self.target) for i in range(0, len(z), rows)]
+        return np.concatenate([*parts, np.empty(0)])
+
+    def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
+        """As `Acquisition`."""
+        mu, sd, d_mu, d_sd = self.gp.predict_with_gradient(z, columns)
+        value, by_mu, by_sd = log_ei_with_gradient(mu, sd, self.target)
+        return value, by_mu[:, None] * d_mu + by_sd[:, None] * d_sd
+
+
+@attrs.frozen(eq=False)
+class Sum:
+    """The sum of at least one log acquisition, the logarithm of their product."""
+
+    terms: Sequence[Acquisition]
+
+    def __call__(self, z: FloatArray) -> FloatArray:
+        """As `Acquisition`."""
+        return np.asarray(np.sum([term(z) for term in self.terms], axis=0))
+
+    def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
+        """As `Acquisition`."""
+        values, gradients = zip(*(term.with_gradient(z, columns) for term in self.terms), strict=True)
+        return np.sum(values, axis=0), np.sum(gradients, axis=0)
+
+
+@attrs.frozen(eq=False)
+class Feasibility:
+    """Log probability that a constraint is met: log Phi(-mu / sd) of the process of its excess.
+
+    Gardner et al., Bayesian Optimization with Inequality Constraints, ICML 2014, eq. 6.
+
+    Attributes:
+        gp: Posterior of the excess; the constraint is met at 0 and below.
+    """
+
+    gp: GP
+
+    def __call__(self, z: FloatArray) -> FloatArray:
+        """As `Acquisition`."""
+        mu, sd = self.gp.predict(z)
+        return np.asarray(log_ndtr(-mu / sd), dtype=np.float64)
+
+    def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
+        """As `Acquisition`. With u = -mu / sd: d log Phi(u) = (phi / Phi)(u) du, du = -(dmu + u dsd) / sd."""
+        mu, sd, d_mu, d_sd = self.gp.predict_with_gradient(z, columns)
+        u = -mu / sd
+        value = np.asarray(log_ndtr(u), dtype=np.float64)
+        ratio = np.exp(-0.5 * u * u - _LOG_SQRT_2PI - value)
+        return value, (-ratio / sd)[:, None] * (d_mu + u[:, None] * d_sd)

@@ -1,7 +1,7 @@
-"""Branches: the values of a parameter that others depend on, each of them a problem of its own.
+"""Branches: the values of a parameter that other parameters depend on. Each is a problem of its own.
 
-One poor result says little about a branch with settings of its own, yet expected improvement may not come back to it
-for as long as another branch has something left to refine. So every branch keeps a share of the trials.
+One poor result says little about a branch with parameters of its own, yet expected improvement may not return to it
+while another branch can still be refined. So every branch is guaranteed a share of the trials.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["in_neglected_branch", "top_parents"]
 
-_MOST_BRANCHES = 8
+_MOST_BRANCHES = 8  # parameters with more values have no branches
 _SHARE = 1.5
-_SAME = 1e-12
+_SAME = 1e-12  # coordinates closer than this are the same value
 
 
 def top_parents(encoding: Encoding) -> list[int]:
-    """Columns without conditions that other columns depend on."""
+    """Columns that other columns depend on and that have no conditions themselves."""
     parents = {parent for needs in encoding.conditions for parent, _ in needs if parent >= 0}
     return [j for j in sorted(parents) if not encoding.conditions[j]]
 
 
 def in_neglected_branch(encoding: Encoding, rows: FloatArray, taken: FloatArray) -> BoolArray | None:
-    """Which of ``rows`` (k, d) lie in the branch that has had too few trials; None if there is no such branch.
+    """Which of ``rows`` (k, d) lie in a branch with too few trials; None if there is no such branch.
 
-    Of n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b: of four branches each is due for a
-    second trial when there are 8, and for a third when there are 29. Only every other trial is given away like this.
+    After n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b of them: with four branches, each
+    is due a second trial after 8 trials, and a third after 29. At most every other trial is forced into a branch.
 
     Args:
         encoding: The space's encoding.

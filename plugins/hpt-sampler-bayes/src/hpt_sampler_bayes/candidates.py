@@ -1,6 +1,6 @@
-"""Where to look first: spread over the space, around the best, and one step beside the best.
+"""Candidates for the acquisition: spread over the space, perturbations of the best points, and their neighbours.
 
-Perturbing few coordinates of good points is what finds improvements in many dimensions: Eriksson et al.,
+In many dimensions, perturbing few coordinates of good points is what finds improvements: Eriksson et al.,
 TuRBO, NeurIPS 2019; Papenmeier et al., Understanding high-dimensional Bayesian optimization, 2025.
 One-exchange neighbours: Hutter et al., SMAC, LION 2011.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates", "perturb"]
 
-_SIGMAS = (0.2, 0.05, 0.01)
-_MUTATED = 20.0  # coordinates mutated at most, on average twice as many as are
-_REDRAWN = 0.3  # probability that a category is drawn anew
-_STEP = 0.1  # of continuous parameters in an exchange
+_SIGMAS = (0.2, 0.05, 0.01)  # standard deviations of the perturbations
+_MUTATED = 20.0  # a coordinate is mutated with probability min(1, 20 / d) / 2
+_REDRAWN = 0.3  # probability that a mutated category is redrawn
+_STEP = 0.1  # step of continuous parameters in an exchange
 
 
 def candidates(
@@ -32,8 +32,8 @@ def candidates(
         encoding: The space's encoding.
         best: The best rows so far, best first. (b, d)
         rng: Source of the draws.
-        spread: How many rows over the whole space.
-        around: How many perturbations of each of ``best``.
+        spread: Number of rows drawn over the whole space.
+        around: Number of perturbations of each of ``best``.
     """
     d = len(encoding.columns)
     rows = [encoding.snap(rng.random((spread, d)))]
@@ -43,9 +43,9 @@ def candidates(
 
 
 def perturb(encoding: Encoding, rows: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Mutate some coordinates of each row, at least one of them; inactive parameters are drawn anew. (n, d).
+    """Mutate some coordinates of each row, at least one; inactive parameters are redrawn. (n, d).
 
-    Ordered parameters move by a Gaussian of one width per row and are reflected at the bounds.
+    Ordered parameters move by Gaussian steps, with one width per row, and are reflected at the bounds.
     """
     n, d = rows.shape
     inactive = ~encoding.activity(rows)

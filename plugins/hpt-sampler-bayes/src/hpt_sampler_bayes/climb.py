@@ -1,13 +1,13 @@
-"""Projected quasi-Newton ascent of many starts at once in the unit box.
+"""Projected BFGS ascent from many starts at once in the unit box.
 
-Each start has its own curvature matrix and step length, so it goes its own way; only the evaluations of the
-function are shared (Optuna's "decoupled updates", arXiv 2511.13625). Notation:
+Each start has its own curvature matrix and step length, so its path is independent of the others; only the function
+evaluations are batched (Optuna's "decoupled updates", arXiv 2511.13625). Notation:
 
 ======  =====================================================  =========
 symbol  meaning                                                shape
 ======  =====================================================  =========
-x       where the starts are                                   (S, c)
-f, g    minus the function there, and its gradient             (S,), (S, c)
+x       current point of each start                            (S, c)
+f, g    minus the function at x, and its gradient              (S,), (S, c)
 h       inverse curvature of each start (BFGS)                 (S, c, c)
 t       step length of each start                              (S,)
 ======  =====================================================  =========
@@ -28,18 +28,18 @@ __all__ = ["climb"]
 
 _ARMIJO = 1e-4
 _SHRINK = 0.25
-_FIRST_STEP = 0.1  # of the unit range, in the steepest coordinate
+_FIRST_STEP = 0.1  # length of the first step, in the steepest coordinate
 _LONGEST_STEP = 0.5
 _SHORTEST_STEP = 1e-6
-_GAIN = 1e-6  # a start that gains less is at its top
+_GAIN = 1e-6  # a start that gains less has converged
 
 Function = Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray]]
 
 
 def _direction(x: FloatArray, g: FloatArray, h: FloatArray, free: BoolArray) -> FloatArray:
-    """Quasi-Newton direction within the coordinates that are free and not pressed against the box. (S, c)."""
-    pressed = ((x <= 0.0) & (g > 0.0)) | ((x >= 1.0) & (g < 0.0))
-    mask = free * ~pressed
+    """Quasi-Newton direction in the free coordinates that are not at an active bound. (S, c)."""
+    at_bound = ((x <= 0.0) & (g > 0.0)) | ((x >= 1.0) & (g < 0.0))
+    mask = free * ~at_bound
     steepest = g * mask
     d = -np.einsum("sij,sj->si", h, steepest) * mask
     downhill = np.einsum("si,si->s", d, steepest) < 0.0
@@ -50,7 +50,7 @@ def _direction(x: FloatArray, g: FloatArray, h: FloatArray, free: BoolArray) -> 
 
 
 def _update(h: FloatArray, s: FloatArray, y: FloatArray, first: BoolArray) -> FloatArray:
-    """BFGS update of each inverse curvature by step ``s`` and change of gradient ``y`` where s'y > 0. (S, c, c)."""
+    """BFGS update of each inverse curvature by step ``s`` and gradient change ``y``, if s'y > 0. (S, c, c)."""
     sy = np.einsum("si,si->s", s, y)
     yy = np.einsum("si,si->s", y, y)
     good = sy > 1e-10 * np.sqrt(np.einsum("si,si->s", s, s) * yy)
@@ -67,14 +67,13 @@ def climb(function: Function, x: FloatArray, free: BoolArray, evaluations: int) 
     """Maximise from each start, inside [0, 1].
 
     Args:
-        function: Takes points (k, c) and the indices of their starts (k,); returns values (k,) and gradients
-            (k, c).
+        function: Maps points (k, c) and the indices of their starts (k,) to values (k,) and gradients (k, c).
         x: The starts. (S, c)
         free: True where a start may move. (S, c)
-        evaluations: How often to call ``function`` at most.
+        evaluations: Maximum number of calls of ``function``.
 
     Returns:
-        The best point that each start reached (S, c), and the function there (S,).
+        The best point that each start reached (S, c), and its value (S,).
     """
     x = x.copy()
     count, c = x.shape

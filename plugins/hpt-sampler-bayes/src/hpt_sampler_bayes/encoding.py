@@ -1,4 +1,4 @@
-"""From unit-cube rows to the GP's columns, and which coordinates are searched how.
+"""From unit-cube rows to the columns of the GP, and how each coordinate is searched.
 
 Notation:
 
@@ -6,12 +6,12 @@ Notation:
 symbol  meaning                                                             shape
 ======  ==================================================================  ======
 U       full unit rows: each parameter has a coordinate, active or not      (n, d)
-active  whether a parameter is active under the row's parent values         (n, d)
+active  whether a parameter is active given the row's parent values         (n, d)
 Z       encoded rows: ordered parameters as they are, 0.5 where inactive;   (n, p)
         categories one-hot / sqrt(2), all zeros where inactive
 ======  ==================================================================  ======
 
-A full row keeps a latent value for an inactive parameter, which only matters when its parent changes. Two
+A full row keeps a latent value for an inactive parameter, which matters only when its parent changes. Two
 inactive values are at distance zero, and parameters shared by branches share their data (Levesque et al.,
 Bayesian Optimization for Conditional Hyperparameter Spaces, IJCNN 2017).
 """
@@ -30,27 +30,27 @@ from hpt_sampler_bayes.kernel import FloatArray
 __all__ = ["Encoding"]
 
 _MIDDLE = 0.5
-_TABLE = 1 << 12  # ordered finite parameters with more values are climbed on and snapped one by one
-_EVERY = 16  # values up to which all of a parameter's values are exchanged for each other
-_SAME = 1e-12  # coordinates nearer than this are the same value
+_TABLE = 1 << 12  # ordered finite parameters with more values have no table: ascent, then snapping one by one
+_EVERY = 16  # parameters with up to this many values are exchanged for every other value
+_SAME = 1e-12  # coordinates closer than this are the same value
 
 
 @attrs.frozen(eq=False)
 class Encoding:
-    """How one space is encoded. Made by `Encoding.of`.
+    """The encoding of one space, built by `Encoding.of`.
 
     Attributes:
         space: The space.
-        columns: Names of the unit cube's columns. d of them
+        columns: Names of the d columns of the unit cube.
         continuous: Whether a column is searched by gradient. (d,)
-        tables: Unit coordinates of a finite column's values, ascending; None if continuous or very many.
+        tables: Ascending unit coordinates of each column's values; None for a continuous column or too many values.
         categorical: Whether a column is one-hot. (d,)
         group: Column of the unit cube that each encoded column belongs to, ascending. (p,)
         levels: Unit coordinate of the category that each one-hot column stands for. (p,)
         default: The default point as a full row. (d,)
-        active_most: The greatest number of columns active at once (seen in a sample).
-        conditions: For each column (parent column, allowed coordinates of it); all must hold.
-        order: Columns, parents before children.
+        active_most: The largest number of columns active at once, as found in a sample.
+        conditions: For each column, pairs of parent column and its allowed coordinates; all must hold.
+        order: The columns, parents before children.
     """
 
     space: Space
@@ -67,7 +67,7 @@ class Encoding:
 
     @classmethod
     def of(cls, space: Space) -> Encoding:
-        """Work out the encoding of any valid ``space``, one without columns included."""
+        """Build the encoding of any valid ``space``, even one without columns."""
         columns = tuple(space.columns)
         tables = tuple(_table(space[name]) for name in columns)
         categorical = np.array([not space[name].ordered for name in columns], dtype=bool)
@@ -94,7 +94,7 @@ class Encoding:
         return attrs.evolve(made, default=made.snap(made.default[None])[0], active_most=active_most)
 
     def snap(self, u: FloatArray) -> FloatArray:
-        """Move finite columns of full rows ``u`` (n, d) to their nearest value's coordinate. A copy."""
+        """Move finite columns of full rows ``u`` (n, d) to the coordinate of the nearest value. A copy. (n, d)."""
         snapped = np.array(u, dtype=np.float64)
         for j, (name, table) in enumerate(zip(self.columns, self.tables, strict=True)):
             if table is not None:
@@ -117,7 +117,7 @@ class Encoding:
         return active
 
     def encode(self, u: FloatArray, active: BoolArray | None = None) -> FloatArray:
-        """Encode snapped full rows ``u`` (n, d); ``active`` (n, d) if it is known already. (n, p)."""
+        """Encode snapped full rows ``u`` (n, d); ``active`` (n, d) is their `activity`, if already known. (n, p)."""
         if active is None:
             active = self.activity(u)
         on = active[:, self.group]
@@ -128,7 +128,7 @@ class Encoding:
         return z
 
     def fill(self, unit: FloatArray) -> FloatArray:
-        """Full snapped rows of unit rows with NaN where inactive (n, d): latent values are the default's."""
+        """Full snapped rows from unit rows (n, d): NaN (inactive) becomes the default's coordinate. (n, d)."""
         return self.snap(np.where(np.isnan(unit), self.default, unit))
 
     def params(self, row: FloatArray) -> Params:
@@ -141,17 +141,17 @@ class Encoding:
 
         Args:
             u: Snapped full rows. (n, d)
-            step: How far to move continuous parameters up and down; None leaves them alone.
+            step: Step by which continuous parameters move up and down; None leaves them unchanged.
 
         Returns:
-            The rows (k, d), and which row of ``u`` each comes from (k,). A finite parameter takes all its values
-            if it has up to 16, else those 1, 2, 4, ... places away.
+            The rows (k, d), and the index of the row of ``u`` that each comes from (k,). A finite parameter takes all
+            its values if it has at most 16, else those 1, 2, 4, ... places away.
         """
         active = self.activity(u)
         rows, owners = [np.empty((0, len(self.columns)))], [np.empty(0, dtype=np.intp)]
         for j, table in enumerate(self.tables):
             at = np.flatnonzero(active[:, j])
-            values = _moves(u[at, j], table, step)  # (a, v), NaN where there is none
+            values = _moves(u[at, j], table, step)  # (a, v), padded with NaN
             owner, column = np.nonzero(~np.isnan(values) & (np.abs(values - u[at, j, None]) > _SAME))
             moved = u[at[owner]]
             moved[:, j] = values[owner, column]
@@ -161,7 +161,7 @@ class Encoding:
 
 
 def _table(parameter: Any) -> FloatArray | None:
-    """Unit coordinates of a finite parameter's values, ascending."""
+    """Ascending unit coordinates of a parameter's values; None if continuous, or ordered with too many values."""
     size = parameter.size
     if size is None or (size > _TABLE and parameter.ordered):
         return None
@@ -169,7 +169,7 @@ def _table(parameter: Any) -> FloatArray | None:
 
 
 def _conditions(space: Space, name: str) -> tuple[tuple[int, FloatArray], ...]:
-    """What column ``name`` needs: (parent column, allowed coordinates); parent -1 is never satisfied."""
+    """Conditions of column ``name`` as (parent column, allowed coordinates); parent -1 is never satisfied."""
     needs: list[tuple[int, FloatArray]] = []
     columns = space.columns
     for parent, values in (space[name].when or {}).items():
@@ -178,7 +178,7 @@ def _conditions(space: Space, name: str) -> tuple[tuple[int, FloatArray], ...]:
         if parent in columns:
             allowed = np.array([space[parent].to_unit(v) for v in valid])
             needs.append((columns.index(parent), allowed))
-        elif valid:  # a parent with one value, held to it; it may have a condition of its own
+        elif valid:  # a parent with a single value, which is allowed; the parent itself may be conditional
             needs.extend(_conditions(space, parent))
         else:
             needs.append((-1, np.empty(0)))
@@ -186,7 +186,7 @@ def _conditions(space: Space, name: str) -> tuple[tuple[int, FloatArray], ...]:
 
 
 def _moves(at: FloatArray, table: FloatArray | None, step: float | None) -> FloatArray:
-    """Values to try instead of ``at`` (a,), NaN for none. (a, v)."""
+    """Values to exchange ``at`` (a,) for, padded with NaN. (a, v)."""
     if table is None:
         if step is None:
             return np.empty((len(at), 0))

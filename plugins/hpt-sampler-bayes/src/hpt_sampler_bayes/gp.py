@@ -1,6 +1,6 @@
-"""Gaussian process regression with fixed hyperparameters: posterior, its gradient, rows appended later.
+"""Gaussian process regression with fixed hyperparameters: posterior, its gradient, and appended pending points.
 
-Notation (beside that of `kernel`):
+Notation (in addition to that of `kernel`):
 
 =======  ============================================================  ========
 symbol   meaning                                                       shape
@@ -33,13 +33,13 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.intp]
 
 _JITTERS = (0.0, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-2)
-_LEAST_VARIANCE = 1e-14  # of s2; the difference of two near equal numbers is rounding below it
+_LEAST_VARIANCE = 1e-14  # smallest variance relative to s2; below it the difference is rounding error
 
 
 def cholesky(k: FloatArray) -> FloatArray:
-    """Lower Cholesky factor of symmetric ``k`` (n, n), zeros above; jitter grows until it succeeds.
+    """Lower Cholesky factor of symmetric ``k`` (n, n), zeros above the diagonal, with as little jitter as succeeds.
 
-    Jitter is relative to the mean of the diagonal. The last resort is the factor of the diagonal.
+    The jitter is relative to the mean of the diagonal. The last resort is the factor of the diagonal alone.
     """
     level = float(np.trace(k)) / max(len(k), 1)
     for jitter in _JITTERS:
@@ -63,7 +63,7 @@ class GP:
         s2: Process variance.
         noise: Noise variance.
         mean: The constant mean m.
-        alpha: K^-1 (y - m); zero on rows that are pending. (n,)
+        alpha: K^-1 (y - m); 0 for pending rows. (n,)
         inverse: L^-1, lower triangular. (n, n)
     """
 
@@ -77,7 +77,7 @@ class GP:
 
     @classmethod
     def fit(cls, z: FloatArray, y: FloatArray, *, theta: FloatArray, group: IntArray) -> GP:
-        """Condition on ``y`` (n,) at ``z`` (n, p), n >= 1. One factorisation and its inverse, O(n^3)."""
+        """Condition on ``y`` (n,) at ``z`` (n, p), n >= 1. O(n^3)."""
         root_w = np.exp(0.5 * theta[:-2])[group]
         s2, noise = float(np.exp(theta[-2])), float(np.exp(theta[-1]))
         scaled = z * root_w
@@ -90,10 +90,10 @@ class GP:
         return cls(scaled, root_w, s2, noise, mean, alpha, np.asarray(inverse))
 
     def append(self, z: FloatArray) -> GP:
-        """Add rows ``z`` (P, p) whose losses are pending and believed to be the posterior mean.
+        """Add pending rows ``z`` (P, p), whose losses are assumed to equal the posterior mean.
 
-        The "kriging believer" of Ginsbourger, Le Riche & Carraro 2010: the mean stays as it is (alpha is 0 on
-        the new rows), the variance shrinks around them. O(n^2 P).
+        This is the "kriging believer" of Ginsbourger, Le Riche & Carraro 2010: the mean does not change (alpha is 0
+        for the new rows), and the variance shrinks around them. O(n^2 P).
         """
         new = z * self.root_w
         cross = self.s2 * matern52(squared_distances(self.scaled, new))  # (n, P)
@@ -125,11 +125,11 @@ class GP:
     def predict_with_gradient(
         self, z: FloatArray, columns: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Posterior and its gradient by some columns of ``z``.
+        """Posterior and its gradient with respect to some columns of ``z``.
 
         Args:
             z: Points. (m, p)
-            columns: Which columns to differentiate by. (c,)
+            columns: Indices of the columns to differentiate with respect to. (c,)
 
         Returns:
             Mean (m,), standard deviation (m,), d mean / d z (m, c) and d sd / d z (m, c).
@@ -143,11 +143,11 @@ class GP:
         beta = v.T @ self.inverse  # k'K^-1, (m, n)
         slope *= 2.0 * self.s2
         at, to = scaled[:, columns], self.scaled[:, columns]
-        d_mu = self._pull(slope * self.alpha, at, to) * self.root_w[columns]
-        d_variance = self._pull(slope * beta, at, to) * (-2.0 * self.root_w[columns])
+        d_mu = self._chain(slope * self.alpha, at, to) * self.root_w[columns]
+        d_variance = self._chain(slope * beta, at, to) * (-2.0 * self.root_w[columns])
         return mu, sd, d_mu, d_variance / (2.0 * sd[:, None])
 
     @staticmethod
-    def _pull(b: FloatArray, at: FloatArray, to: FloatArray) -> FloatArray:
-        """sum_i b_si (at_sc - to_ic) for all s, c: the chain rule through r2 by one product. (m, c)."""
+    def _chain(b: FloatArray, at: FloatArray, to: FloatArray) -> FloatArray:
+        """sum_i b_si (at_sc - to_ic) for all s, c, as one product: the chain rule through r2. (m, c)."""
         return np.asarray(at * b.sum(axis=1)[:, None] - b @ to, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The first points: the space's default, then scrambled Sobol points with every branch seen.
+"""The initial design: the space's default point, then scrambled Sobol points that visit every branch.
 
 Sobol points: Owen, Scrambling Sobol' and Niederreiter-Xing points, J. Complexity 1998.
 """
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["initial_rows"]
 
-_STREAM = 0x50B01  # keeps these draws apart from others that start from the study's seed
+_STREAM = 0x50B01  # separates these draws from others that use the study's seed
 
 
 def initial_rows(encoding: Encoding, seed: int, count: int, few: int, prior: Prior | None = None) -> FloatArray:
     """The first ``count`` points of the design: row i is a pure function of ``seed``, i, ``few`` and ``prior``.
 
-    Row 0 is the space's default point. A top-level parameter that others depend on takes, if it has up to
-    ``few`` values, a new one in each row until all have been seen, and so on, in an order drawn from ``seed``. What the
-    user has a belief of starts where it is strongest, and is drawn from it.
+    Row 0 is the space's default point. A top-level parameter that others depend on, if it has at most ``few`` values,
+    cycles through them in an order drawn from ``seed``. Parameters with a prior start at its mode and are then drawn
+    from it.
 
     Returns:
         Snapped full rows. (count, d)
@@ -41,11 +41,11 @@ def initial_rows(encoding: Encoding, seed: int, count: int, few: int, prior: Pri
         rows = rng.random((count, d))
     rows = encoding.snap(rows if prior is None else prior.quantiles(rows))
     rows[:1] = encoding.default
-    believed = {} if prior is None else prior.mode
-    for name, value in believed.items():
+    modes = {} if prior is None else prior.mode
+    for name, value in modes.items():
         rows[:1, encoding.columns.index(name)] = encoding.space[name].to_unit(value)
     for j in top_parents(encoding):
-        if encoding.columns[j] in believed:
+        if encoding.columns[j] in modes:
             continue
         table = encoding.tables[j]
         if table is not None and len(table) <= few:

@@ -29,7 +29,7 @@ FloatArray = NDArray[np.float64]
 def squared_distances(a: FloatArray, b: FloatArray) -> FloatArray:
     """Squared Euclidean distances between the rows of ``a`` (n, p) and ``b`` (m, p), as (n, m).
 
-    One matrix product; rounding below zero is cut.
+    One matrix product; results that rounding makes negative are set to 0.
     """
     r2 = a @ b.T
     r2 *= -2.0

@@ -1,73 +1,46 @@
-"""The point of highest acquisition, over continuous and finite parameters and under conditions.
+"""Maximise an acquisition over continuous and finite parameters under conditions.
 
-Candidates are scored in one go. From the most promising, ascent on the continuous parameters and exchanges of
-single finite values take turns until neither helps. All points are snapped: what is scored is what is returned.
+All candidates are scored in one batch. The most promising ones are refined: gradient ascent on the continuous
+parameters alternates with exchanges of single finite values until neither helps. Points are snapped before they are
+scored, so the points returned are the points scored.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 import numpy as np
 
-from hpt_sampler_bayes.acquisition import log_ei, log_ei_with_gradient
 from hpt_sampler_bayes.climb import climb
-from hpt_sampler_bayes.gp import GP, IntArray
 
 if TYPE_CHECKING:
+    from hpt_sampler_bayes.acquisition import Acquisition
     from hpt_sampler_bayes.encoding import Encoding
+    from hpt_sampler_bayes.gp import IntArray
     from hpt_sampler_bayes.kernel import FloatArray
-    from hpt_sampler_bayes.terms import Acquisition
 
-__all__ = ["ExpectedImprovement", "maximise", "refine"]
+__all__ = ["maximise", "refine"]
 
 _BEST_STARTS = 2
 _DRAWN_STARTS = 6
-_ROUNDS = 3
-_EVALUATIONS = 25
-_GAIN = 1e-9
-_CHUNK = 1 << 22  # entries of a cross-covariance at most, to bound memory
-
-
-@attrs.frozen(eq=False)
-class ExpectedImprovement:
-    """Log expected improvement of encoded points.
-
-    Attributes:
-        gp: The posterior.
-        target: The improvement is what lies below it.
-    """
-
-    gp: GP
-    target: float
-
-    def __call__(self, z: FloatArray) -> FloatArray:
-        """Values at ``z`` (m, p). (m,)."""
-        rows = max(1, _CHUNK // max(len(self.gp.scaled), 1))
-        parts = [log_ei(*self.gp.predict(z[i : i + rows]), self.target) for i in range(0, len(z), rows)]
-        return np.concatenate([*parts, np.empty(0)])
-
-    def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Values at ``z`` (m, p) and their gradient by ``columns`` (c,) of it: (m,) and (m, c)."""
-        mu, sd, d_mu, d_sd = self.gp.predict_with_gradient(z, columns)
-        value, by_mu, by_sd = log_ei_with_gradient(mu, sd, self.target)
-        return value, by_mu[:, None] * d_mu + by_sd[:, None] * d_sd
+_ROUNDS = 3  # of ascent and exchange
+_EVALUATIONS = 25  # most function calls of one ascent
+_GAIN = 1e-9  # smallest gain for which an exchange is made
 
 
 def maximise(
     encoding: Encoding, acquisition: Acquisition, rows: FloatArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Score ``rows``, refine the most promising.
+    """Score ``rows`` and refine the most promising.
 
     Args:
         encoding: The space's encoding.
         acquisition: What to maximise.
-        rows: Snapped full rows to begin with. (k, d)
-        rng: Draws some of the starts, by their expected improvement.
+        rows: Snapped full rows, the candidates. (k, d)
+        rng: Draws some of the starts, in proportion to their acquisition.
 
     Returns:
-        Snapped full rows, highest acquisition first, and their values: what was refined and all of ``rows``.
+        The refined rows and all of ``rows``, snapped, highest acquisition first, and their values.
     """
     values = acquisition(encoding.encode(rows))
     starts = rows[_choose_starts(values, rng)]
@@ -78,17 +51,17 @@ def maximise(
 
 
 def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
-    """The best two and six drawn in proportion to exp(value), without repeats."""
+    """Indices of the best two and of six others drawn in proportion to exp(value), without repeats."""
     order = np.argsort(-values, kind="stable")
     best, rest = order[:_BEST_STARTS], order[_BEST_STARTS:]
     if not len(rest):
         return best
-    keys = values[rest] + rng.gumbel(size=len(rest))  # the largest are a draw without replacement
+    keys = values[rest] + rng.gumbel(size=len(rest))  # Gumbel top-k: a draw without replacement
     return np.concatenate([best, rest[np.argsort(-keys, kind="stable")[:_DRAWN_STARTS]]])
 
 
 def refine(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Improve each of ``rows`` (S, d) by ascent and exchanges in turn; return rows (S, d) and values (S,)."""
+    """Improve each of ``rows`` (S, d) by alternating ascent and exchanges; return rows (S, d) and values (S,)."""
     rows = rows.copy()
     values = acquisition(encoding.encode(rows))
     going = np.arange(len(rows))
@@ -115,7 +88,7 @@ def refine(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> tu
 def _ascend(
     encoding: Encoding, acquisition: Acquisition, rows: FloatArray, values: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Climb on the continuous parameters that are active; a row that gains nothing stays."""
+    """Gradient ascent on the active continuous parameters; a row that gains nothing stays as it is."""
     moving = np.flatnonzero(encoding.continuous)
     if not len(moving):
         return rows, values

@@ -1,23 +1,22 @@
-"""What the user believes of where the optimum is, and how long that counts.
+"""The user's prior of where the optimum is, and how its weight decays.
 
 Notation:
 
 ======  ===================================================================  ======
 symbol  meaning                                                              shape
 ======  ===================================================================  ======
-pi      density of the belief relative to uniform, a product over parameters
-t       how many trials there are behind the first `n_initial`, this one
-        included
-beta    how much the belief counts at first
+pi      density of the prior relative to uniform, a product over parameters
+t       number of trials after the first `n_initial`, this one included
+beta    initial weight of the prior
 ======  ===================================================================  ======
 
 The acquisition is multiplied by pi(x)^(beta / t): Hvarfner et al., piBO: Augmenting Acquisition Functions with User
-Beliefs for Bayesian Optimization, ICLR 2022, eq. 6. On the logarithmic scale the exponent is a factor, so that the
-belief fades: at t = beta it counts once, and what is measured decides in the end.
+Beliefs for Bayesian Optimization, ICLR 2022, eq. 6. On the logarithmic scale the exponent is a factor, so the weight of
+the prior decays: at t = beta it is 1, and in the end the results decide.
 
-An ordered parameter has a normal density on the unit scale, cut at the bounds, with a tenth of uniform in it: a narrow
-belief that is wrong would otherwise outlast any budget, its logarithm having no bottom. A categorical one has weights.
-Where a parameter is inactive the belief is uniform.
+The prior of an ordered parameter is a normal density on the unit scale, truncated at the bounds and mixed with a tenth
+of uniform. Without the uniform part the log density is unbounded below, and a narrow prior that is wrong would outlast
+any budget. A categorical parameter has weights. The prior of an inactive parameter is uniform.
 """
 
 from __future__ import annotations
@@ -38,25 +37,25 @@ from hpt_sampler_bayes.kernel import FloatArray
 if TYPE_CHECKING:
     from hpt_sampler_bayes.gp import BoolArray, IntArray
 
-__all__ = ["Belief", "Prior"]
+__all__ = ["Prior", "PriorTerm"]
 
 _BETA = 10.0
-_DOUBT = 0.1  # share of uniform in the density of an ordered parameter
-_FINE = np.linspace(0.0, 1.0, 1025)
+_UNIFORM_SHARE = 0.1  # share of uniform in the density of an ordered parameter
+_GRID = np.linspace(0.0, 1.0, 1025)  # on which densities of continuous parameters are normalised
 
 
 @attrs.frozen(eq=False)
 class Prior:
-    """The density pi, made by `Prior.of`.
+    """The density pi, built by `Prior.of`.
 
     Attributes:
         encoding: The space's encoding.
-        mode: The believed values, by name.
+        mode: The value of highest density of each parameter that has a prior, by name.
         center: Centre of each ordered column. (p,)
         precision: Inverse variance of each ordered column; 0 elsewhere. (p,)
-        height: Density of each ordered column's bell at its centre, of the mixture's share; 0 elsewhere. (p,)
+        height: Density at its centre of the normal part of each ordered column; 0 elsewhere. (p,)
         weights: Log density of each one-hot column's category, times sqrt(2); 0 elsewhere. (p,)
-        shares: Column of the unit cube -> coordinates, ascending, and the cumulative shares of their cells.
+        shares: Column of the unit cube -> its ascending coordinates, and the cumulative probability of their cells.
     """
 
     encoding: Encoding
@@ -69,10 +68,10 @@ class Prior:
 
     @classmethod
     def of(cls, encoding: Encoding, priors: Mapping[str, Any]) -> Prior:
-        """Read the option ``priors``.
+        """Build the prior from the option ``priors``.
 
         Raises:
-            UsageError: With every mistake, each at its key path.
+            UsageError: Listing every mistake, each with its key path.
         """
         width = len(encoding.group)
         zeros = [np.zeros(width) for _ in range(4)]
@@ -91,8 +90,8 @@ class Prior:
         encoding, path = self.encoding, f"sampler.priors.{name}"
         if name not in encoding.columns:
             near = get_close_matches(name, encoding.columns, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" There: {', '.join(encoding.columns)}."
-            raise UsageError(Mistake(path, f"Is no parameter of the space with more than one value.{hint}"))
+            hint = f" Did you mean {near[0]!r}?" if near else f" Parameters: {', '.join(encoding.columns)}."
+            raise UsageError(Mistake(path, f"The space has no such parameter with more than one value.{hint}"))
         j = encoding.columns.index(name)
         table, mine = encoding.tables[j], encoding.group == j
         if encoding.categorical[j]:
@@ -106,40 +105,40 @@ class Prior:
             self.mode[name] = values[int(weights.argmax())]
         else:
             center, spread = _normal(path, given, encoding.space[name])
-            spread = max(spread, _FINE[1])  # a narrower bell would fall between the points that it is summed over
+            spread = max(spread, _GRID[1])  # a narrower bell would fall between the grid points
             self.mode[name] = center
             self.center[mine], self.precision[mine] = encoding.space[name].to_unit(center), spread**-2.0
-            table = _FINE if table is None else table
+            table = _GRID if table is None else table
             bell = np.exp(-0.5 * ((table - self.center[mine]) / spread) ** 2)
-            self.height[mine] = (1.0 - _DOUBT) / bell.mean()
-            density = np.log(self.height[mine] * bell + _DOUBT)
+            self.height[mine] = (1.0 - _UNIFORM_SHARE) / bell.mean()
+            density = np.log(self.height[mine] * bell + _UNIFORM_SHARE)
         shares = np.cumsum(np.exp(density - density.max()))
         self.shares[j] = (table, shares / shares[-1])
 
     def quantiles(self, u: FloatArray) -> FloatArray:
-        """Uniform rows (n, d) as rows that are distributed like the belief, not snapped; others stay. (n, d)."""
+        """Map uniform rows (n, d) to rows distributed like the prior, not snapped; other columns are kept. (n, d)."""
         rows = np.array(u, dtype=np.float64)
         for j, (coordinates, cumulative) in self.shares.items():
             rows[:, j] = coordinates[np.searchsorted(cumulative, u[:, j]).clip(max=len(coordinates) - 1)]
         return rows
 
     def draw(self, count: int, rng: np.random.Generator) -> FloatArray:
-        """Snapped full rows that are distributed like the belief. (count, d)."""
+        """Snapped full rows drawn from the prior. (count, d)."""
         return self.encoding.snap(self.quantiles(rng.random((count, len(self.encoding.columns)))))
 
     def log_density(self, z: FloatArray) -> FloatArray:
         """Log pi at encoded points ``z`` (m, p). (m,)."""
         bell, _ = self._bell(z)
-        ordered = np.where(self._active(z) & (self.precision > 0.0), np.log(bell + _DOUBT), 0.0)
+        ordered = np.where(self._active(z) & (self.precision > 0.0), np.log(bell + _UNIFORM_SHARE), 0.0)
         return np.asarray(ordered.sum(axis=1) + z @ self.weights)
 
     def gradient(self, z: FloatArray, columns: IntArray) -> FloatArray:
-        """The gradient of log pi at ``z`` (m, p) by ``columns`` (c,) of it, which are ordered. (m, c)."""
+        """The gradient of log pi at ``z`` (m, p) with respect to its ordered ``columns`` (c,). (m, c)."""
         bell, slope = self._bell(z)
-        return np.asarray(np.where(self._active(z), slope / (bell + _DOUBT), 0.0)[:, columns])
+        return np.asarray(np.where(self._active(z), slope / (bell + _UNIFORM_SHARE), 0.0)[:, columns])
 
     def _bell(self, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The normal part of each column's density, and its slope. (m, p) each."""
+        """The normal part of each column's density, and its derivative. (m, p) each."""
         off = z - self.center
         bell = self.height * np.exp(-0.5 * self.precision * off * off)
         return bell, -self.precision * off * bell
@@ -157,28 +156,28 @@ class Prior:
 
 
 @attrs.frozen(eq=False)
-class Belief:
-    """The term that a prior adds to a log acquisition: (beta / t) log pi.
+class PriorTerm:
+    """The acquisition term of a prior: (beta / t) log pi.
 
     Attributes:
         prior: The density.
-        t: How many trials there are behind the first `n_initial`, this one included; at least 1.
+        t: Number of trials after the first `n_initial`, this one included; at least 1.
     """
 
     prior: Prior
     t: int
 
     def __call__(self, z: FloatArray) -> FloatArray:
-        """Values at ``z`` (m, p). (m,)."""
+        """As `Acquisition`."""
         return _BETA / self.t * self.prior.log_density(z)
 
     def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Values at ``z`` (m, p) and their gradient by ``columns`` (c,) of it: (m,) and (m, c)."""
+        """As `Acquisition`."""
         return self(z), _BETA / self.t * self.prior.gradient(z, columns)
 
 
 def _normal(path: str, given: Any, parameter: Any) -> tuple[Any, float]:
-    """The centre, a value of the parameter, and the spread of an ordered one's belief."""
+    """Centre (a value of the parameter) and spread of an ordered parameter's prior."""
     if not isinstance(given, Mapping) or set(given) != {"center", "spread"}:
         raise UsageError(Mistake(path, f"Must be a table like {{ center = ..., spread = 0.3 }}. Got {given!r:.80}."))
     mistakes = []
@@ -187,7 +186,7 @@ def _normal(path: str, given: Any, parameter: Any) -> tuple[Any, float]:
         mistakes.append(Mistake(f"{path}.center", f"{problem[:1].upper()}{problem[1:]}"))
     spread = _positive(given["spread"])
     if spread is None:
-        message = f"Must be a number > 0, a share of the parameter's range. Got {given['spread']!r:.80}."
+        message = f"Must be a number > 0, a fraction of the parameter's range. Got {given['spread']!r:.80}."
         mistakes.append(Mistake(f"{path}.spread", message))
     if spread is None or mistakes:
         raise UsageError(*mistakes)
@@ -195,7 +194,7 @@ def _normal(path: str, given: Any, parameter: Any) -> tuple[Any, float]:
 
 
 def _weights(path: str, given: Any, values: list[Any]) -> FloatArray:
-    """The weight of each category; 1 where none is given."""
+    """The weight of each category, 1 if none is given. (len(values),)."""
     known = {_label(value): i for i, value in enumerate(values)}
     if not isinstance(given, Mapping) or not given:
         raise UsageError(Mistake(path, f"Must be a table of weights by choice. Got {given!r:.80}."))
@@ -203,7 +202,7 @@ def _weights(path: str, given: Any, values: list[Any]) -> FloatArray:
     for choice, weight in given.items():
         at, number = known.get(_label(choice)), _positive(weight)
         if at is None:
-            mistakes.append(Mistake(f"{path}.{choice}", f"Is none of the choices: {', '.join(known)}."))
+            mistakes.append(Mistake(f"{path}.{choice}", f"There is no such choice. Choices: {', '.join(known)}."))
         elif number is None:
             mistakes.append(Mistake(f"{path}.{choice}", f"Must be a number > 0. Got {weight!r:.80}."))
         else:
@@ -214,7 +213,7 @@ def _weights(path: str, given: Any, values: list[Any]) -> FloatArray:
 
 
 def _label(choice: Any) -> str:
-    """A choice as the key of a study file's table."""
+    """A choice as it is written as a key in a study file."""
     return choice if isinstance(choice, str) else json.dumps(choice)
 
 

@@ -1,4 +1,4 @@
-"""The sampler: initial design, then a Gaussian process with expected improvement."""
+"""The sampler ``bayes``: an initial design, then expected improvement under a Gaussian process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # ships no types
 
 from hpt_core import History, Params, Space, Suggestion, option
-from hpt_sampler_bayes.aim import aim
 from hpt_sampler_bayes.branches import in_neglected_branch
 from hpt_sampler_bayes.candidates import candidates
 from hpt_sampler_bayes.encoding import Encoding
@@ -18,7 +17,8 @@ from hpt_sampler_bayes.initial import initial_rows
 from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.maximise import maximise
 from hpt_sampler_bayes.observations import Observations, observe
-from hpt_sampler_bayes.priors import Belief, Prior
+from hpt_sampler_bayes.priors import Prior, PriorTerm
+from hpt_sampler_bayes.strategy import model_and_acquisition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = ["BayesSampler"]
 
-_ENUMERATED = 2000  # configurations up to which a finite space is scored whole
-_TRIES = 200  # random points to look at for one that is new
-_SPREAD = 512  # candidates over the space
-_AROUND = 60  # candidates around each of the best
-_BELIEVED = 128  # candidates drawn from what the user believes
+_ENUMERATED = 2000  # finite spaces of up to this many configurations are scored completely
+_MAX_DRAWS = 200  # random points drawn in search of an untried one
+_SPACE_CANDIDATES = 512  # candidates spread over the space
+_LOCAL_CANDIDATES = 60  # candidates around each of the best points
+_PRIOR_CANDIDATES = 128  # candidates drawn from the user's prior
 
 
 @attrs.frozen(eq=False)
 class _Prepared:
-    """What is worked out once per space.
+    """Everything that depends on the space and the options alone; computed once per space.
 
     Attributes:
-        encoding: Its encoding.
-        prior: What the user believes.
+        encoding: The encoding of the space.
+        prior: The user's prior, None if none was given.
         every: All configurations by key; empty unless the space is finite and small.
-        rows: Their full rows.
+        rows: The full rows of ``every``.
     """
 
     encoding: Encoding
@@ -63,7 +63,10 @@ class _Prepared:
         return cls(encoding, prior, every, encoding.fill(space.to_unit(every.values())))
 
     def unseen(self, history: History) -> BoolArray | None:
-        """Which of ``every`` no trial has taken; where all were, the study allows repeats or has ended: all again."""
+        """Mask of the untried configurations in ``every``; None if the space is not enumerated.
+
+        If all were tried, the study allows repeats or has ended, so all count as untried again.
+        """
         if not self.every:
             return None
         unseen = np.array([key not in history.keys for key in self.every])
@@ -74,23 +77,23 @@ class _Prepared:
 class BayesSampler:
     """Bayesian optimisation: a Gaussian process over mixed and conditional spaces, log expected improvement.
 
-    The first suggestion is the space's default point, the next are scrambled Sobol points; from ``n_initial``
-    results on, a model chooses. Running trials count as if they had given what the model predicts, failed ones
-    repel, no point comes twice before all came once. Constraints of the study are modelled; ``priors`` weigh what is
-    aimed at, at first. Of two objectives the dominated hypervolume is improved, more are scalarised with random
-    weights (ParEGO).
+    The first suggestion is the space's default point, the next ones are scrambled Sobol points. Once there are
+    ``n_initial`` results, the model takes over. Running trials are assumed to have the loss that the model predicts
+    (kriging believer), failed trials repel, and no point is repeated before all were tried once. Constraints of the
+    study are modelled; ``priors`` weight the acquisition, less with every trial. Two objectives are optimised by
+    expected hypervolume improvement, more by random scalarisations (ParEGO).
 
-    Every suggestion carries ``info``: ``model`` (``"initial"`` or ``"gp"``) and of the model ``mean`` and ``sd`` of
-    the value it predicts (in the user's units and sign; with two objectives of the first, with more of the warped
-    scalarisation), ``acquisition`` (the logarithm of what was aimed at, on the warped scale), ``results`` (how many it
-    has learnt from) and ``theta`` (log inverse squared lengthscales, log variance, log noise), from which the next
-    fit starts.
+    Every suggestion carries ``info`` with ``model`` (``"initial"``, ``"gp"`` or ``"random"``). A suggestion of the
+    model adds ``mean`` and ``sd`` of the predicted value (in the user's units and sign; with two objectives those of
+    the first, with more those of the warped scalarisation), ``acquisition`` (log acquisition value, on the warped
+    scale), ``results`` (number of results that the model was fitted to) and ``theta`` (log inverse squared
+    lengthscales, log variance, log noise), from which the next fit starts.
     """
 
-    n_initial: int = option(5, ge=1, help="Results to wait for before the model chooses.")
+    n_initial: int = option(5, ge=1, help="Number of results before the model takes over from the initial design.")
     priors: dict[str, Any] = option(
         factory=dict,
-        help="What you believe of the optimum, by parameter: { center, spread }, of a categorical { choice = weight }.",
+        help="Where you expect the optimum, by parameter: { center, spread }; for a categorical { choice = weight }.",
     )
 
     _prepared: dict[str, _Prepared] = attrs.field(init=False, factory=dict, repr=False, eq=False)
@@ -110,14 +113,14 @@ class BayesSampler:
         return self._prepared[space.hash]
 
     def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
-        """See that ``priors`` fits a space.
+        """Check that ``priors`` fits a space.
 
         Args:
             space: The study's space.
             objectives: The names of its objectives.
 
         Raises:
-            UsageError: With every mistake in it.
+            UsageError: Listing every mistake in ``priors``.
         """
         self._prepare(space)
 
@@ -126,33 +129,33 @@ class BayesSampler:
         return len(seen.y) < least or len(seen.y) + len(seen.pending) < self.n_initial
 
     def _initial(self, history: History, prepared: _Prepared, rng: Generator) -> Suggestion:
-        """The first point of the design that nobody has taken."""
+        """The first untried point of the initial design."""
         count = len(history.trials) + self.n_initial + 8
         encoding, prior = prepared.encoding, prepared.prior
-        first = history.space.default({} if prior is None else prior.mode)  # as declared, not as in the cube
+        first = history.space.default({} if prior is None else prior.mode)  # exact; the unit cube would round it
         for index, row in enumerate(initial_rows(encoding, history.seed, count, self.n_initial, prior)):
             params = encoding.params(row) if index else first
             if history.space.key(params) not in history.keys:
                 return Suggestion(params, {"model": "initial", "index": index})
-        return Suggestion(_another(history, prepared, rng), {"model": "initial", "index": None})
+        return Suggestion(_random_unseen(history, prepared, rng), {"model": "initial", "index": None})
 
     def _modelled(self, history: History, prepared: _Prepared, seen: Observations, rng: Generator) -> Suggestion:
         encoding, prior, unseen = prepared.encoding, prepared.prior, prepared.unseen(history)
         t = max(1, len(history.trials) - self.n_initial + 1)
-        belief = None if prior is None else Belief(prior, t)
+        prior_term = None if prior is None else PriorTerm(prior, t)
         warm = _last_fit(history, len(encoding.columns))
-        model, acquisition = aim(encoding, seen, warm, belief, rng)
+        model, acquisition = model_and_acquisition(encoding, seen, warm, prior_term, rng)
         if unseen is not None:
             rows = prepared.rows[unseen]
         else:
-            rows = candidates(encoding, model.best, rng, spread=_SPREAD, around=_AROUND)
+            rows = candidates(encoding, model.best, rng, spread=_SPACE_CANDIDATES, around=_LOCAL_CANDIDATES)
             if prior is not None:
-                rows = np.vstack([rows, prior.draw(_BELIEVED, rng)])
-        inside = ~np.isnan(history.unit).all(axis=1)  # of an amended space
-        owed = in_neglected_branch(encoding, rows, history.unit[inside])
-        if owed is not None:
-            rows = rows[owed]
-        if unseen is not None or owed is not None:
+                rows = np.vstack([rows, prior.draw(_PRIOR_CANDIDATES, rng)])
+        inside = ~np.isnan(history.unit).all(axis=1)  # an amended space may exclude earlier trials
+        due = in_neglected_branch(encoding, rows, history.unit[inside])
+        if due is not None:
+            rows = rows[due]
+        if unseen is not None or due is not None:
             values = acquisition(encoding.encode(rows))
             order = np.argsort(-values, kind="stable")
             rows, values = rows[order], values[order]
@@ -162,15 +165,15 @@ class BayesSampler:
             params = encoding.params(row)
             if unseen is not None or history.space.key(params) not in history.keys:
                 return Suggestion(params, _info(history, encoding, model, row, float(value)))
-        return Suggestion(_another(history, prepared, rng), {"model": "random"})
+        return Suggestion(_random_unseen(history, prepared, rng), {"model": "random"})
 
 
-def _another(history: History, prepared: _Prepared, rng: Generator) -> Params:
-    """A random configuration, if there is one that no trial has taken."""
+def _random_unseen(history: History, prepared: _Prepared, rng: Generator) -> Params:
+    """A random untried configuration; a tried one only if no untried one is found."""
     unseen = prepared.unseen(history)
     if unseen is not None:
         return prepared.encoding.params(rng.choice(prepared.rows[unseen]))
-    for _ in range(_TRIES):
+    for _ in range(_MAX_DRAWS):
         params = history.space.sample(rng)
         if history.space.key(params) not in history.keys:
             return params
@@ -179,7 +182,7 @@ def _another(history: History, prepared: _Prepared, rng: Generator) -> Params:
 
 
 def _last_fit(history: History, groups: int) -> list[FloatArray]:
-    """The hyperparameters noted with the latest suggestion that has fitting ones."""
+    """The latest logged hyperparameters that fit the space; empty if there are none."""
     for trial in reversed(history.trials):
         theta = trial.info.get("theta")
         if isinstance(theta, (list, tuple)) and len(theta) == groups + 2:
@@ -190,10 +193,10 @@ def _last_fit(history: History, groups: int) -> list[FloatArray]:
 def _info(history: History, encoding: Encoding, model: Model, row: FloatArray, value: float) -> dict[str, Any]:
     mu, sd = model.posterior.predict(encoding.encode(row[None]))
     best, worst = model.warp.inverse(np.array([model.warp.t.min(), model.warp.t.max()]))
-    span = worst - best  # the warps stretch without bounds, so a prediction keeps within reach of the losses
+    span = worst - best  # the inverse warp is unbounded: predictions are clipped to within one range of the losses
     predicted = model.warp.inverse(mu + sd * np.array([-1.0, 0.0, 1.0]))
     low, middle, high = (float(v) for v in np.clip(predicted, best - span, worst + span))
-    first = len(history.objectives) < 3  # a process of its own; of more objectives the scalarisation has one
+    first = len(history.objectives) < 3  # the model predicts the first objective; else a scalarisation
     return {
         "model": "gp",
         "mean": history.value_of(middle) if first else middle,
@@ -206,11 +209,11 @@ def _info(history: History, encoding: Encoding, model: Model, row: FloatArray, v
 
 @functools.cache
 def _controller() -> ThreadpoolController:
-    """Looks up the BLAS libraries that are loaded; costs a millisecond, so once."""
+    """The controller of the loaded BLAS libraries; cached, as finding them takes a millisecond."""
     return ThreadpoolController()
 
 
 def _one_blas_thread() -> AbstractContextManager[object]:
-    """Small matrices are slower on several threads, and workers share the machine."""
+    """Limit BLAS to one thread: several are slower on small matrices, and workers share the machine."""
     limiter: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
     return limiter

@@ -37,12 +37,12 @@ __all__ = [
     "yeo_johnson_inverse",
 ]
 
-_HALF_RANK_BELOW = 25  # losses; the half-rank warp learns faster from few, Yeo-Johnson ends more precisely
-_LAMBDA_RANGE = (-4.0, 6.0)  # beyond it the transform overflows on standardised data before it fits better
-_TAIL = 10.0  # interquartile ranges above the third quartile at which a bad value says no more than "bad"
+_HALF_RANK_BELOW = 25  # losses; half-rank is better with few losses, Yeo-Johnson ends more precisely
+_LAMBDA_RANGE = (-4.0, 6.0)  # beyond it the transform overflows on standardised data without a better fit
+_TAIL = 10.0  # bad tail, in interquartile ranges above the third quartile: losses beyond carry no information
 _LARGEST = float(np.finfo(np.float64).max)
-_GOOD_TAIL = 1e4  # the same on the good side, where values carry the information: numerics only
-_DIVERGED = 1e3  # from the median to the third quartile in units of the good side: what is further off has diverged
+_GOOD_TAIL = 1e4  # the same on the good side, where every value matters: a numerical safeguard only
+_DIVERGED = 1e3  # cap of the third quartile's distance from the median, relative to that of the first quartile
 
 
 class Warp(Protocol):
@@ -50,22 +50,22 @@ class Warp(Protocol):
 
     @property
     def t(self) -> FloatArray:
-        """The warped losses that it was fitted on, (n,)."""
+        """The warped losses that the warp was fitted to. (n,)."""
         ...
 
     def inverse(self, t: FloatArray) -> FloatArray:
-        """Losses whose warped values are ``t``; monotone, flat outside the fitted range if need be."""
+        """Losses whose warped values are ``t``; monotone, possibly flat outside the fitted range."""
         ...
 
 
 def _quartiles(y: FloatArray) -> tuple[float, float, float]:
-    """The quartiles, the third as if what has diverged had not: a quarter of the losses must not flatten the others."""
+    """The quartiles, the third one capped, so that a quarter of diverged losses does not flatten the others."""
     q1, median, q3 = (float(q) for q in np.quantile(y, (0.25, 0.5, 0.75)))
     return q1, median, min(q3, median + _DIVERGED * (median - q1)) if median > q1 else q3
 
 
 def cut_tail(y: FloatArray) -> FloatArray:
-    """Losses ``y`` (n,) without what lies far out on the bad side: beyond the cut a loss says no more than "bad"."""
+    """Losses ``y`` (n,) clipped on the bad side, where a loss far out carries no more information than "bad". (n,)."""
     q1, _, q3 = _quartiles(y)
     return np.minimum(y, q3 + _TAIL * (q3 - q1)) if q3 > q1 else y
 
@@ -81,7 +81,7 @@ def _standardise(t: FloatArray) -> tuple[FloatArray, float, float]:
 
 
 def _robust_unit(y: FloatArray) -> tuple[FloatArray, float, float]:
-    """Shift and scale ``y`` by median and interquartile range, cut far tails, so that no value overflows.
+    """Shift and scale ``y`` by median and interquartile range, and cut far tails, so that no value overflows.
 
     Returns:
         The scaled values, the shift and the scale.
@@ -93,7 +93,7 @@ def _robust_unit(y: FloatArray) -> tuple[FloatArray, float, float]:
     if not (scale > 0.0 and np.isfinite(scale)):
         return np.zeros_like(y), median, 1.0
     upper = (q3 - median) / scale + _TAIL
-    with np.errstate(over="ignore"):  # a subnormal scale; what overflows is cut
+    with np.errstate(over="ignore"):  # a subnormal scale; values that overflow are clipped
         return np.clip((y - median) / scale, -_GOOD_TAIL, upper), median, scale
 
 
@@ -117,10 +117,12 @@ class HalfRank:
     knots_t: FloatArray
 
     def inverse(self, t: FloatArray) -> FloatArray:
-        """Linear between the observed losses and as below the median beyond the best; flat above the worst."""
+        """Piecewise linear between the observed losses, extended linearly below the best, flat above the worst."""
         y = np.interp(t, self.knots_t, self.knots_y)
         if len(self.knots_t) > 1:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # warped values may be one to rounding
+            with np.errstate(
+                divide="ignore", invalid="ignore", over="ignore"
+            ):  # warped values may be equal to rounding
                 slope = (self.knots_y[1] - self.knots_y[0]) / (self.knots_t[1] - self.knots_t[0])
                 beyond = self.knots_y[0] + slope * (t - self.knots_t[0])
             y = np.where(t < self.knots_t[0], beyond, y)
@@ -131,8 +133,8 @@ def half_rank(y: FloatArray) -> HalfRank:
     """Fit the half-rank warp to finite losses ``y`` (n,), n >= 1.
 
     Losses up to the median keep their distances. The j-th of the b distinct losses above it becomes
-    ``median + s * ndtri(1/2 + (j - 1/2) / (2 b))`` with s the root mean square distance of the good half from
-    the median: where that loss would lie if the worse half mirrored the better one as a Gaussian.
+    ``median + s * ndtri(1/2 + (j - 1/2) / (2 b))``, where s is the root mean square distance of the good half from
+    the median: the position of that loss if the worse half mirrored the better half as a Gaussian.
     """
     x, shift, scale = _robust_unit(y)
     values, position = np.unique(x, return_inverse=True)
@@ -162,7 +164,7 @@ def yeo_johnson(x: FloatArray, lam: FloatArray | float) -> FloatArray:
 
 
 def yeo_johnson_inverse(t: FloatArray, lam: float) -> FloatArray:
-    """Inverse of `yeo_johnson`; values beyond the transform's range map to where its float range ends."""
+    """Inverse of `yeo_johnson`; values beyond the transform's range map to the end of its float range."""
     t = np.asarray(t, dtype=np.float64)
     power = np.where(t >= 0.0, lam, 2.0 - lam)
     small = np.abs(power) < 1e-8
@@ -186,7 +188,7 @@ def _yeo_johnson_log_likelihood(x: FloatArray, lams: FloatArray) -> FloatArray:
 def yeo_johnson_fit(x: FloatArray) -> float:
     """Maximum likelihood exponent for ``x`` (n,) in [-4, 6], to about 1e-4.
 
-    Zooms into a grid, all exponents at once; the profile likelihood is unimodal there (Yeo & Johnson 2000).
+    Grid search with zoom; the profile likelihood is unimodal in this range (Yeo & Johnson 2000).
     """
     low, high = _LAMBDA_RANGE
     best = 1.0
@@ -206,9 +208,9 @@ class YeoJohnson:
         t: Warped losses. (n,)
         lam: The exponent.
         shift: Subtracted from a loss before the transform.
-        scale: Divides it then.
+        scale: Divisor of the shifted loss before the transform.
         mean: Subtracted after the transform.
-        std: Divides then.
+        std: Divisor after the transform.
     """
 
     t: FloatArray
@@ -228,12 +230,12 @@ class YeoJohnson:
         return cls(t, lam, shift + centre * scale, width * scale, mean, std)
 
     def inverse(self, t: FloatArray) -> FloatArray:
-        """Exact inverse; beyond the transform's range the value where it ends."""
+        """Exact inverse; values beyond the transform's range map to its end."""
         x = yeo_johnson_inverse(t * self.std + self.mean, self.lam)
         with np.errstate(over="ignore"):
             return _finite(x * self.scale + self.shift)
 
 
 def fit_warp(y: FloatArray) -> Warp:
-    """The warp for finite losses ``y`` (n,), n >= 1: half-rank while they are few, then Yeo-Johnson."""
+    """Fit the warp to finite losses ``y`` (n,), n >= 1: half-rank for few losses, else Yeo-Johnson."""
     return half_rank(y) if len(y) < _HALF_RANK_BELOW else YeoJohnson.fit(y)

@@ -1,4 +1,4 @@
-"""CMA-ES for hpt: with margin for integers and categories, restarts, any number of workers."""
+"""CMA-ES for hpt, with margin for integers and categories, restarts, and any number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hpt plugin: samplers made of samplers, and what a list of samplers means."""
+"""Samplers composed of samplers for hpt; a list of samplers is a sequence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_samplers() -> dict[str, str]:
-    """One that chooses, one starting point, a sequence, and a portfolio."""
+    """The samplers ``auto``, ``defaults``, ``portfolio`` and ``sequence``."""
     return {
         "auto": "hpt_sampler_compose.auto:AutoSampler",
         "defaults": "hpt_sampler_compose.defaults:DefaultsSampler",
@@ -20,11 +20,11 @@ def hpt_samplers() -> dict[str, str]:
 
 @hookimpl
 def hpt_compose(kind: str) -> tuple[str, str] | None:
-    """A list of samplers is a sequence of them."""
+    """Compose a list of samplers as a sequence."""
     return ("sequence", "samplers") if kind == "sampler" else None
 
 
 @hookimpl
 def hpt_default(kind: str) -> str | None:
-    """Offer ``auto`` where a study names no sampler."""
+    """Offer ``auto`` as the default sampler."""
     return "auto" if kind == "sampler" else None

@@ -1,4 +1,4 @@
-"""The sampler ``auto``: a model as long as the results speak for it, else a cheaper sampler, or both in turn."""
+"""The sampler ``auto``: a model-based sampler, or a cheap one if the results speak against the model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core import Mistake, Sampler, Space, Suggestion, UsageError, option
-from hpt_sampler_compose.evidence import Choice, choose
-from hpt_sampler_compose.parts import Nesting, Placed, called, inside
+from hpt_sampler_compose.choice import Choice, choose
+from hpt_sampler_compose.parts import Nesting, Placed, check_parts, label_of
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -21,56 +21,48 @@ __all__ = ["AutoSampler"]
 
 @attrs.define(kw_only=True)
 class AutoSampler(Nesting):
-    """Chooses a sampler by what the study has shown so far, and says which and why.
+    """Chooses a sampler by the results so far, and records the choice and its reason.
 
-    ``model`` suggests. Where the better results are mostly ties (accuracy on little data), or its predictions do not
-    even get the order of results right, ``cheap`` suggests every second trial; beyond a thousand results, with which a
-    model would be slow, it suggests all.
+    By default ``model`` suggests. If the better results are mostly ties (accuracy on little data), or the model does
+    not predict the order of the results, ``cheap`` suggests half of the trials. From a thousand results on, where the
+    model would be slow, ``cheap`` suggests all trials.
 
-    Every suggestion carries ``info``: that of the sampler that made it, and ``why`` it was that one.
+    Every suggestion carries the ``info`` of the sampler that made it, and ``why`` that sampler was chosen.
     """
 
-    model: Sampler | None = option({"use": "bayes"}, help="Learns a model of the results; none: not installed.")
-    cheap: Sampler | None = option({"use": "tpe"}, help="Suggests at next to no cost; none: not installed.")
+    model: Sampler | None = option({"use": "bayes"}, help="The model-based sampler; none: not installed.")
+    cheap: Sampler | None = option({"use": "tpe"}, help="The sampler with cheap suggestions; none: not installed.")
 
     def __attrs_post_init__(self) -> None:
         for name, part in self._parts():
-            if isinstance(part, Mapping):  # the default, which only who makes components by name can make
+            if isinstance(part, Mapping):  # the default is a table, which only the core can turn into a component
                 message = "Must be a sampler or None: AutoSampler(model=..., cheap=...), or name it: sampler='auto'."
                 raise UsageError(Mistake(name, message))
 
     def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
-        """What the chosen sampler suggests.
+        """The suggestion of the chosen sampler.
 
         Args:
-            path: The marks of the samplers around this one.
-            history: What the choice rests on.
-            rng: The only randomness.
+            path: The source labels of the enclosing samplers.
+            history: The history, by which the sampler is chosen.
+            rng: The source of randomness.
 
         Raises:
-            SpaceExhausted: When that sampler has nothing left.
+            SpaceExhausted: If that sampler is exhausted.
         """
         choice = self._chosen(history)
         part = self.model if choice.model else self.cheap
         if part is None:
             return Suggestion(history.space.sample(rng), {"why": choice.why}, path.rstrip("/") or "sampler")
-        return Placed(part, None, f"{path}{called(part)}").suggest(history, rng, {"why": choice.why})
+        return Placed(part, None, f"{path}{label_of(part)}").suggest(history, rng, {"why": choice.why})
 
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
-        """Let both samplers object to what can never work.
+        """Check both samplers against a space and objectives.
 
         Raises:
-            UsageError: With every mistake that one of them found.
+            UsageError: Listing every mistake that they report.
         """
-        mistakes: list[Mistake] = []
-        for name, part in self._parts():
-            if hasattr(part, "check"):
-                try:
-                    part.check(space, objectives)
-                except UsageError as err:
-                    mistakes += (inside(mistake, f"sampler.{name}") for mistake in err.mistakes)
-        if mistakes:
-            raise UsageError(*mistakes)
+        check_parts([(f"sampler.{name}", part) for name, part in self._parts()], space, objectives)
 
     def _parts(self) -> tuple[tuple[str, Any], ...]:
         return ("model", self.model), ("cheap", self.cheap)

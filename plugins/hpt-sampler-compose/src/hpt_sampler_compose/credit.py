@@ -1,7 +1,7 @@
-"""How well each part has done, and the share of the budget that it gets for it.
+"""Credit assignment: the mean credit of each part, and its share of the budget.
 
-Notation: n judged trials in order of number; r_i the count of results better than result i; c_i in [0, 1] the credit of
-trial i; w_i its weight; q_k the mean credit of part k; p_k its share.
+Notation: n judged trials in order of number; r_i the number of results better than result i; c_i in [0, 1] the credit
+of trial i; w_i its weight; q_k the mean credit of part k; p_k its share.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["credit", "rank_credit", "shares"]
 def rank_credit(losses: NDArray[np.float64], top: float) -> NDArray[np.float64]:
     """The credit of each trial, by rank, so that only the order of results matters.
 
-    As in comparison-based credit (Fialho, Schoenauer and Sebag 2010, "Toward comparison-based adaptive operator
-    selection", GECCO), where the best ranks count and the others get nothing. With several objectives the rank is
-    the count of trials that dominate (Fonseca and Fleming 1993).
+    This is comparison-based credit (Fialho, Schoenauer and Sebag 2010, "Toward comparison-based adaptive operator
+    selection", GECCO), where only the best ranks earn credit. With several objectives the rank is the number of trials
+    that dominate a trial (Fonseca and Fleming 1993).
 
     Args:
-        losses: (n, m); NaN rows have no result.
-        top: Fraction of the trials, in (0, 1], that get credit.
+        losses: Losses (n, m); a row with NaN has no result.
+        top: Fraction of the trials, in (0, 1], that earn credit.
 
     Returns:
-        (n,), in [0, 1]: c = max(0, 1 - r / (top n)); 0 without a result.
+        c = max(0, 1 - r / (top n)), in [0, 1]; 0 without a result. (n,).
     """
     n = len(losses)
     found = np.zeros(n)
@@ -52,9 +52,10 @@ def _ranks(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ranks_of_pairs(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many rows dominate each, (n,), without comparing all with all.
+    """The number of rows that dominate each row, in O(n log n) comparisons. (n,).
 
-    In the order of the first loss, then the second, who dominates a row stands before it, with no greater second one.
+    In order of the first loss, then the second, a row is dominated by exactly the earlier, different rows whose second
+    loss is not greater.
     """
     ranks = np.zeros(len(losses))
     seconds: list[float] = []
@@ -71,27 +72,27 @@ def _ranks_of_pairs(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def credit(history: History, owner: Sequence[int | None], count: int, top: float, half_life: float) -> list[float]:
     """The mean credit of each part.
 
-    A complete trial has the credit of its rank, where one that breaks the study's constraints comes behind all that
-    keep them (Deb 2000, "An efficient constraint handling method for genetic algorithms", section 3); one that failed
-    or was stopped early has none, running ones do not count. Older trials weigh less, as in the discounted means of
-    Garivier and Moulines (2011, "On upper-confidence bound policies for switching bandit problems", ALT, section 2):
-    results get better as a study goes on, whoever is at work.
+    A complete trial has the credit of its rank, where infeasible trials rank behind all feasible ones (Deb 2000, "An
+    efficient constraint handling method for genetic algorithms", section 3). A trial that failed or was stopped early
+    has no credit; running trials do not count. Older trials weigh less, as in the discounted means of Garivier and
+    Moulines (2011, "On upper-confidence bound policies for switching bandit problems", ALT, section 2), since results
+    improve over a study whichever part suggests.
 
     Args:
         history: The history.
-        owner: Per trial its part, None for a trial of nobody.
-        count: How many parts there are.
+        owner: The part of each trial, None if it came from no part.
+        count: Number of parts.
         top: See `rank_credit`.
-        half_life: A trial weighs half as much for every so many later results.
+        half_life: Number of later results after which a trial weighs half as much.
 
     Returns:
-        Per part, in [0, 1]: its weighted mean, where one trial of average credit is added, so that a part that was not
-        asked for long is believed average again.
+        The weighted mean credit of each part, in [0, 1]. One trial of average credit is added to each part, so that the
+        mean of a part without recent trials returns to the average.
     """
     judged = np.sort(np.concatenate([history.complete, history.stopped, history.failed]))
     if not len(judged):
         return [0.0] * count
-    losses = _behind(history.losses[judged], history.violation[judged])
+    losses = _infeasible_last(history.losses[judged], history.violation[judged])
     losses[~np.isin(judged, history.complete)] = np.nan
     gained = rank_credit(losses, top)
     weight = 0.5 ** (np.arange(len(judged))[::-1] / half_life)
@@ -104,32 +105,32 @@ def credit(history: History, owner: Sequence[int | None], count: int, top: float
     return means
 
 
-def _place(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many distinct values are below each: the order alone. (n,)."""
+def _dense_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dense ranks of values (n,): the number of distinct values below each. (n,)."""
     return np.unique(values, return_inverse=True)[1].astype(np.float64)
 
 
-def _behind(losses: NDArray[np.float64], violation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Losses by which those that break constraints rank behind the others, the least violated of them first."""
-    places = np.column_stack([_place(column) for column in losses.T])
+def _infeasible_last(losses: NDArray[np.float64], violation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dense ranks of the losses per objective, with infeasible trials last, by violation; NaN if unknown. (n, m)."""
+    places = np.column_stack([_dense_ranks(column) for column in losses.T])
     breaks = violation > 0.0
-    places[breaks] = len(losses) + _place(violation)[breaks, None]
+    places[breaks] = len(losses) + _dense_ranks(violation)[breaks, None]
     places[np.isnan(losses).any(axis=1) | np.isnan(violation)] = np.nan
     return places
 
 
 def shares(means: Sequence[float], least: float) -> list[float]:
-    """Match probabilities to credit.
+    """Probabilities of the parts, matched to their credit.
 
     Probability matching as in Thierens (2005, "An adaptive pursuit strategy for allocating operator probabilities",
     GECCO, section 2).
 
     Args:
         means: Mean credit of each part, >= 0.
-        least: The part of the budget, in [0, 1], that all share alike.
+        least: Fraction of the budget, in [0, 1], that is divided evenly.
 
     Returns:
-        p_k = least / K + (1 - least) q_k / sum q; all alike where nobody has credit.
+        p_k = least / K + (1 - least) q_k / sum q; equal shares if no part has credit.
     """
     total, count = sum(means), len(means)
     return [least / count + (1.0 - least) * (mean / total if total else 1.0 / count) for mean in means]

@@ -1,4 +1,4 @@
-"""The sampler ``defaults``: the point that a study should beat."""
+"""The sampler ``defaults``: the baseline that a study should beat."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["DefaultsSampler"]
 
 @attrs.define(kw_only=True)
 class DefaultsSampler:
-    """Suggests the default point of the space, once, and has nothing left then.
+    """Suggests the default point of the space once, and is exhausted then.
 
-    It is made of the declared defaults; a parameter without one has its middle value or first choice. Use it as the
-    first part of a sequence: what a study finds can then be compared with what one has without tuning.
+    The point has the declared defaults; a parameter without one has its middle value or first choice. Use it as the
+    first part of a sequence, so that the study's results can be compared with those without tuning.
     """
 
     def suggest(self, history: History, rng: Generator) -> Params:  # noqa: ARG002 - nothing is random here
         """The default point.
 
         Args:
-            history: Its space, and whether the point was tried.
+            history: Its space and tried points.
             rng: Not used.
 
         Raises:
-            SpaceExhausted: When a trial has taken the point, a failed one included.
+            SpaceExhausted: If the point was tried, even if that trial failed.
         """
         params = history.space.default()
         if history.space.key(params) in history.keys:
-            raise SpaceExhausted("the default point was taken")
+            raise SpaceExhausted("the default point was tried")
         return params

@@ -1,4 +1,4 @@
-"""The sampler ``portfolio``: several samplers that share the budget by how well each has done."""
+"""The sampler ``portfolio``: several samplers that share the budget in proportion to their success."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ __all__ = ["PortfolioSampler"]
 
 @attrs.define(kw_only=True)
 class PortfolioSampler(Composed):
-    """Draws, for each trial, which of several samplers suggests: the better its results, the more often.
+    """Draws one of several samplers for each trial, the better its results the more often.
 
-    Each gets ``start`` trials first. Then a trial whose result is among the best ``top`` of all results is credit for
-    the sampler that it came from, and a sampler is drawn with a probability in proportion to its recent mean credit;
-    the fraction ``least`` is dealt out alike. All of them see the whole history.
+    Each sampler first gets ``start`` trials. Then a trial whose result is among the best fraction ``top`` of all
+    results earns credit for the sampler that it came from, and a sampler is drawn with probability proportional to its
+    recent mean credit; the fraction ``least`` of the budget is divided evenly. All of them see the whole history.
     """
 
-    start: int = option(3, ge=0, help="Trials that each sampler gets first.")
-    least: float = option(0.2, ge=0, le=1, help="Fraction of the budget that all share alike, whatever they found.")
-    top: float = option(0.25, gt=0, le=1, help="Fraction of the results that bring credit, the best one most.")
-    half_life: float = option(30.0, gt=0, help="A trial counts half as much for every so many later results.")
+    start: int = option(3, ge=0, help="Number of initial trials of each sampler.")
+    least: float = option(0.2, ge=0, le=1, help="Fraction of the budget that is divided evenly, whatever the results.")
+    top: float = option(0.25, gt=0, le=1, help="Fraction of the results, from the best one down, that earn credit.")
+    half_life: float = option(30.0, gt=0, help="Number of later results after which a trial counts half as much.")
 
     def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
-        """What the part suggests that has its turn.
+        """The suggestion of the part that is drawn.
 
         Args:
-            path: The marks of the samplers around this one.
-            history: Whose results tell how well each part has done.
-            rng: Draws the part, and is what that part then draws from.
+            path: The source labels of the enclosing samplers.
+            history: The history, by whose results the parts earn credit.
+            rng: Draws the part, and is then passed to that part.
 
         Returns:
             The suggestion; ``info["shares"]`` has the probability of each part, by name.
 
         Raises:
-            SpaceExhausted: When no part has anything left.
+            SpaceExhausted: If all parts are exhausted.
         """
         parts = self.placed(path)
         owner = owners(history, parts)
@@ -60,7 +60,7 @@ class PortfolioSampler(Composed):
                 return parts[chosen].suggest(history, rng, {"shares": noted})
             except SpaceExhausted:
                 left.remove(chosen)
-        raise SpaceExhausted("no sampler of the portfolio has anything left")
+        raise SpaceExhausted("every sampler of the portfolio is exhausted")
 
     def _choose(self, left: list[int], counts: Counter[int | None], share: dict[int, float], u: float) -> int:
         first = min(left, key=lambda i: counts[i])

@@ -20,24 +20,24 @@ __all__ = ["SequenceSampler"]
 
 @attrs.define(kw_only=True)
 class SequenceSampler(Composed):
-    """Asks one sampler after the other: each for its ``trials``, or until it has nothing left.
+    """Uses one sampler after the other: each for its ``trials``, or until it is exhausted.
 
-    All of them see the whole history. A list given as sampler is short for this one.
+    All of them see the whole history. A list of samplers is shorthand for this sampler.
     """
 
     def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
-        """What the first part suggests that is not through.
+        """The suggestion of the first part that is not finished.
 
-        A part is through when as many valid trials came from it as its ``trials`` says (failed and running ones count),
-        or when it raises `SpaceExhausted`.
+        A part is finished when it has suggested ``trials`` valid trials (failed and running ones count), or when it
+        raises `SpaceExhausted`.
 
         Args:
-            path: The marks of the samplers around this one.
-            history: Whose trials tell which parts are through.
-            rng: The only randomness, for whichever part suggests.
+            path: The source labels of the enclosing samplers.
+            history: The history, whose trials show which parts are finished.
+            rng: The source of randomness of the part that suggests.
 
         Raises:
-            SpaceExhausted: When all parts are through.
+            SpaceExhausted: If all parts are finished.
         """
         parts = self.placed(path)
         limited = any(part.limit is not None for part in parts)
@@ -48,4 +48,4 @@ class SequenceSampler(Composed):
                     return part.suggest(history, rng, {})
                 except SpaceExhausted:
                     continue
-        raise SpaceExhausted("every sampler of the sequence is through")
+        raise SpaceExhausted("every sampler of the sequence is finished")

@@ -1,4 +1,4 @@
-"""A random forest as the model of a Bayesian optimisation, for hpt."""
+"""Bayesian optimisation with a random forest as the surrogate, for hpt."""
 
 from __future__ import annotations
 

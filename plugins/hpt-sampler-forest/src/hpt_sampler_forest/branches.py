@@ -1,7 +1,7 @@
-"""Branches: the values of a parameter that others depend on, each of them a problem of its own.
+"""Branches: the values of a parameter that other parameters depend on. Each is a problem of its own.
 
-Trees that have seen one poor result of a branch agree that it is poor, settings of its own or not, and the search does
-not come back. So every branch keeps a share of the trials.
+After one poor result, all trees predict the whole branch to be poor, whatever its other parameters are, and the search
+does not return to it. So every branch is guaranteed a share of the trials.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["neglected"]
 
-_MOST_BRANCHES = 8
+_MOST_BRANCHES = 8  # parameters with more values have no branches
 _SHARE = 1.5
 
 
 def neglected(history: History) -> tuple[str, Any] | None:
-    """The parameter and its value that has had too few trials; None if there is none, and for every other trial.
+    """Parameter and value of a branch with too few trials; None if there is none, and after an odd number of trials.
 
-    Of n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b: of four branches each is due for a
-    second trial when there are 8, and for a third when there are 29.
+    After n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b of them: with four branches, each
+    is due a second trial after 8 trials, and a third after 29.
     """
-    inside = np.flatnonzero(~np.isnan(history.unit).all(axis=1))  # of an amended space
+    inside = np.flatnonzero(~np.isnan(history.unit).all(axis=1))  # an amended space may exclude earlier trials
     n = len(inside)
     for name in _parents(history.space) if n % 2 == 0 else ():
         parameter: Any = history.space[name]
@@ -38,7 +38,7 @@ def neglected(history: History) -> tuple[str, Any] | None:
 
 
 def _parents(space: Space) -> list[str]:
-    """Parameters without conditions that others depend on, with two to eight values."""
+    """Unconditional parameters that others depend on, with two to eight values."""
     known = {parent for parameter in space.parameters.values() for parent in parameter.when}
     top = (name for name in sorted(known) if not space[name].when)
     return [name for name in top if 2 <= (space[name].size or 0) <= _MOST_BRANCHES]

@@ -1,4 +1,4 @@
-"""The model: a random forest whose trees tell mean and variance, and the log of the expected improvement.
+"""The surrogate: a random forest whose trees give mean and variance, and the log expected improvement.
 
 Notation:
 
@@ -7,10 +7,10 @@ symbol  meaning                                                               sh
 ======  ====================================================================  ======
 x       encoded configurations: unit coordinates of ordered parameters, -1    (n, p)
         where inactive; categories one-hot, all 0 where inactive
-y       losses, as the forest learns them                                     (n,)
+y       transformed losses (see `observations`)                               (n,)
 ======  ====================================================================  ======
 
-Mean and variance are those of a mixture over trees, each with the mean and variance of the leaf (Hutter et al.,
+Mean and variance are those of a mixture over trees, each with the mean and variance of its leaf (Hutter et al.,
 Algorithm Runtime Prediction, Artificial Intelligence 2014, section 4.3.2).
 """
 
@@ -28,22 +28,22 @@ from sklearn.ensemble import RandomForestRegressor
 if TYPE_CHECKING:
     from hpt_core import Space
 
-__all__ = ["Encoder", "FloatArray", "Forest", "log_improvement"]
+__all__ = ["Encoder", "FloatArray", "Forest", "log_expected_improvement"]
 
 FloatArray = NDArray[np.float64]
 
 _INACTIVE = -1.0
 _SAME = 1e-12
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_LEAST = 1e-10  # variance below which an improvement is as good as certain or impossible
+_MIN_VARIANCE = 1e-10  # below it, an improvement is practically certain or impossible
 
 
 @attrs.frozen(eq=False)
 class Encoder:
-    """How configurations of one space are encoded.
+    """The encoding of the configurations of one space, built by `Encoder.of`.
 
     Attributes:
-        column: The unit cube's column that each encoded one is made of. (p,)
+        column: The column of the unit cube that each encoded column is derived from. (p,)
         level: Unit coordinate of the category that a one-hot column stands for, NaN for an ordered one. (p,)
     """
 
@@ -52,7 +52,7 @@ class Encoder:
 
     @classmethod
     def of(cls, space: Space) -> Encoder:
-        """Work out the encoding of ``space``."""
+        """Build the encoding of ``space``."""
         column, level = [], []
         for j, name in enumerate(space.columns):
             parameter: Any = space[name]
@@ -64,7 +64,7 @@ class Encoder:
         return cls(np.array(column, dtype=np.intp), np.array(level, dtype=np.float64))
 
     def encode(self, unit: FloatArray) -> FloatArray:
-        """Encode unit rows, NaN where inactive (n, d). (n, p)."""
+        """Encode unit rows (n, d), which have NaN where inactive. (n, p)."""
         found = unit[:, self.column]
         hot = np.abs(found - self.level) < _SAME  # False where either is NaN
         return np.where(np.isnan(self.level), np.nan_to_num(found, nan=_INACTIVE), hot)
@@ -72,7 +72,7 @@ class Encoder:
 
 @attrs.frozen(eq=False)
 class Forest:
-    """A fitted forest. Made by `Forest.fit`."""
+    """A fitted forest, built by `Forest.fit`."""
 
     forest: Any
 
@@ -85,7 +85,7 @@ class Forest:
 
     def predict(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance at ``x`` (n, p). (n,) each."""
-        single = np.ascontiguousarray(x, dtype=np.float32)  # what trees work on
+        single = np.ascontiguousarray(x, dtype=np.float32)  # the type that scikit-learn trees use
         means, variances = np.empty((2, len(self.forest.estimators_), len(x)))
         for k, estimator in enumerate(self.forest.estimators_):
             leaf = estimator.tree_.apply(single)
@@ -94,17 +94,17 @@ class Forest:
         return means.mean(axis=0), means.var(axis=0) + variances.mean(axis=0)
 
 
-def log_improvement(target: float, mean: FloatArray, variance: FloatArray) -> FloatArray:
-    """Log of the expected improvement below ``target`` under normals ``mean``, ``variance`` (n,). (n,).
+def log_expected_improvement(target: float, mean: FloatArray, variance: FloatArray) -> FloatArray:
+    """Log expected improvement below ``target`` under normals ``mean``, ``variance`` (n,). (n,).
 
     It is log(sd) + log h(u), h(u) = phi(u) + u Phi(u), u = (target - mean) / sd.
     """
-    sd = np.sqrt(np.maximum(variance, _LEAST))
+    sd = np.sqrt(np.maximum(variance, _MIN_VARIANCE))
     return np.asarray(np.log(sd) + _log_h((target - mean) / sd))
 
 
 def _log_h(u: FloatArray) -> FloatArray:
-    """Log h(u) with all its digits (n,): in the lower tail by erfcx, beyond -50, where that has none, by series."""
+    """Accurate log h(u) (n,): by erfcx in the lower tail, and by a series below -50, where erfcx loses all digits."""
     found = np.empty(u.shape)
     plain, far = u > -1.0, u < -50.0
     middle = ~plain & ~far

@@ -1,11 +1,10 @@
-"""What the forest learns from: one number per trial, robust against scale and outliers.
+"""The training data of the forest: one value per trial, robust against scale and outliers.
 
-- Losses become normal scores of their ranks in the worse half, and stay in proportion in the better one.
-- Trials that break the study's constraints are worse than all that keep them, by up to half the range of these, those
-  that break them most the worst.
-- A failed trial is as bad as half the range beyond the worst result.
-- A trial that was stopped early, or is paused, counts with its last loss (of folds the mean so far), but as no better
-  than the median result.
+- In the worse half, losses become normal scores of their ranks; in the better half, they keep their proportions.
+- Infeasible trials are worse than all feasible ones, by up to half the range of these, in order of violation.
+- A failed trial is worse than the worst result by half the range.
+- A trial that was stopped early, or is paused, has its last loss (for folds, the running mean), but is no better than
+  the median result.
 - Several objectives become one by a random augmented Tchebycheff scalarisation of their ranks (Knowles, ParEGO, IEEE
   Trans. Evol. Comp. 2006).
 """
@@ -21,10 +20,10 @@ from scipy.stats import rankdata
 from hpt_core import History, State
 from hpt_sampler_forest.model import FloatArray
 
-__all__ = ["Observations", "observe", "squeeze"]
+__all__ = ["Observations", "half_rank", "observe"]
 
-_AUGMENTATION = 0.05
-_LARGEST = 1e150  # losses beyond it would overflow when they are squared
+_AUGMENTATION = 0.05  # rho of ParEGO
+_LARGEST = 1e150  # losses are clipped to it, as squares of larger ones overflow
 
 
 @attrs.frozen(eq=False)
@@ -32,10 +31,10 @@ class Observations:
     """Trials to learn from.
 
     Attributes:
-        numbers: Trials with evidence, and failed ones, behind them. (n,)
-        y: What they count as. (n,)
-        results: How many of them have evidence.
-        pending: Trials that have none yet. (P,)
+        numbers: Numbers of the trials with evidence, followed by failed ones. (n,)
+        y: Their values. (n,)
+        results: Number of trials with evidence.
+        pending: Numbers of the trials that have no evidence yet. (P,)
     """
 
     numbers: NDArray[np.intp]
@@ -45,21 +44,21 @@ class Observations:
 
 
 def observe(history: History, rng: np.random.Generator) -> Observations:
-    """Read ``history``; ``rng`` draws the weights of several objectives."""
+    """Extract the observations; ``rng`` draws the weights of several objectives."""
     complete, losses = history.complete, history.losses
     paused = [n for n in history.pending if history.trials[n].state is State.PAUSED and history.trials[n].reports]
     partial = np.array([*history.stopped, *paused], dtype=np.intp)
     if len(history.objectives) > 1:
         partial = partial[:0]
-        order = (rankdata(losses[complete], axis=0) - 1.0) / max(len(complete) - 1, 1)  # equals alike
+        order = (rankdata(losses[complete], axis=0) - 1.0) / max(len(complete) - 1, 1)  # ties share a rank
         weighted = order * rng.dirichlet(np.ones(losses.shape[1]))
         raw = weighted.max(axis=1, initial=0.0) + _AUGMENTATION * weighted.sum(axis=1)
     else:
         middle = float(np.median(losses[complete, 0])) if len(complete) else -np.inf
-        last = [max(middle, _last(history, int(n))) for n in partial]
+        last = [max(middle, _last_loss(history, int(n))) for n in partial]
         raw = np.clip(np.concatenate([losses[complete, 0], last]), -_LARGEST, _LARGEST)
     numbers = np.concatenate([complete, partial])
-    y = _behind(raw, history.violation[numbers] if history.constraints else np.zeros(len(numbers)))
+    y = _rank_infeasible_last(raw, history.violation[numbers] if history.constraints else np.zeros(len(numbers)))
     worst = y.max() + 0.5 * (y.max() - y.min()) if len(y) else 0.0
     failed = history.failed
     return Observations(
@@ -70,11 +69,11 @@ def observe(history: History, rng: np.random.Generator) -> Observations:
     )
 
 
-def _behind(losses: FloatArray, violation: FloatArray) -> FloatArray:
-    """The squeezed losses of what keeps the constraints, and behind them the others in order of violation. (n,)."""
-    breaks = violation > 0.0  # not known, as of a trial that was stopped: no reproach
+def _rank_infeasible_last(losses: FloatArray, violation: FloatArray) -> FloatArray:
+    """Half-rank losses of feasible trials, followed by infeasible ones in order of violation. (n,)."""
+    breaks = violation > 0.0  # an unknown violation, as of a stopped trial, counts as none
     y = np.empty(len(losses))
-    y[~breaks] = squeeze(losses[~breaks])
+    y[~breaks] = half_rank(losses[~breaks])
     if breaks.any():
         kept = y[~breaks] if not breaks.all() else np.zeros(1)
         place = np.unique(violation[breaks], return_inverse=True)[1] + 1
@@ -82,11 +81,11 @@ def _behind(losses: FloatArray, violation: FloatArray) -> FloatArray:
     return y
 
 
-def squeeze(losses: FloatArray) -> FloatArray:
-    """Losses (n,) with a worse half that has no outliers; monotone, the better half in proportion. (n,).
+def half_rank(losses: FloatArray) -> FloatArray:
+    """The half-rank warp of losses (n,): the better half in proportion, the worse half without outliers. (n,).
 
-    The worse half is made of half-normal scores of its ranks, scaled by the better half (the half-rank warp of
-    Vizier: Song et al., arXiv 2408.11527).
+    The worse half becomes half-normal scores of its ranks, scaled by the better half (Vizier: Song et al., arXiv
+    2408.11527).
     """
     if not len(losses):
         return losses
@@ -98,8 +97,8 @@ def squeeze(losses: FloatArray) -> FloatArray:
     return np.asarray(np.where(better, (losses - median) / scale, ndtri(np.clip(quantile, 0.5, 1.0 - 1e-12))))
 
 
-def _last(history: History, number: int) -> float:
-    """The last loss that a trial reported, of folds the mean so far; without reports its value."""
+def _last_loss(history: History, number: int) -> float:
+    """The last loss that a trial reported (for folds, the running mean); its value if it reported none."""
     losses = [loss for _, loss in history.curve(history.trials[number])]
     if not losses:
         return float(history.losses[number, 0])

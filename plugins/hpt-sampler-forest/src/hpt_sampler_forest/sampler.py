@@ -1,4 +1,4 @@
-"""The sampler: an initial design, then the point of highest expected improvement under a random forest."""
+"""The sampler ``forest``: an initial design, then expected improvement under a random forest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.stats import qmc
 
 from hpt_core import History, Params, Space, Suggestion, option
 from hpt_sampler_forest.branches import neglected
-from hpt_sampler_forest.model import Encoder, FloatArray, Forest, log_improvement
+from hpt_sampler_forest.model import Encoder, FloatArray, Forest, log_expected_improvement
 from hpt_sampler_forest.observations import Observations, observe
 
 if TYPE_CHECKING:
@@ -19,34 +19,35 @@ if TYPE_CHECKING:
 
 __all__ = ["ForestSampler"]
 
-_ENUMERATED = 2000  # configurations up to which a finite space is scored whole
-_SPREAD = 400  # random configurations that are scored
-_STARTS = 5  # configurations from which the local search starts: the best ones known, and the best ones scored
-_ROUNDS = 6  # of the local search, at most
-_EXCHANGES = 500  # of one parameter for another value, at most: they are encoded with a column for each choice
-_SCALES = (0.2, 0.05, 0.01)  # how far it moves continuous parameters, beside `Space.neighbours`
-_BEHIND = 1e13  # by how much other branches score less than one that is due; more than scores differ by, less than inf
-_STREAM = 0xF03E57  # keeps the draws of the design apart from others that start from the study's seed
+_ENUMERATED = 2000  # finite spaces of up to this many configurations are scored completely
+_RANDOM_CANDIDATES = 400  # random configurations scored
+_STARTS = 5  # starts of the local search, once from the best trials and once from the best random configurations
+_ROUNDS = 6  # most rounds of the local search
+_MAX_EXCHANGES = 500  # most one-exchange neighbours per start, to bound memory: the encoding has a column per choice
+_SCALES = (0.2, 0.05, 0.01)  # standard deviations of moves of ordered parameters, besides `Space.neighbours`
+_PENALTY = 1e13  # subtracted from the score outside a branch that is due; exceeds any finite score difference
+_STREAM = 0xF03E57  # separates the draws of the design from others that use the study's seed
 
 Score = Callable[[list[Params]], FloatArray]
 
 
 @attrs.define(kw_only=True)
 class ForestSampler:
-    """Bayesian optimisation with a random forest: for many categories and branches, and rough functions.
+    """Bayesian optimisation with a random forest: for many categories and branches, and for rough functions.
 
-    The first suggestion is the space's default point, the next are scrambled Sobol points; from ``n_initial`` results
-    on the forest chooses: random points are scored by log expected improvement, the best ones improved by local search.
-    Running trials count as if they had given what the forest predicts, failed ones repel. Several objectives are
-    scalarised with random weights.
+    The first suggestion is the space's default point, the next ones are scrambled Sobol points. Once there are
+    ``n_initial`` results, the forest takes over: random points are scored by log expected improvement, and the best
+    ones are improved by local search. Running trials are assumed to have the loss that the forest predicts (kriging
+    believer), and failed ones repel. Several objectives are scalarised with random weights.
 
-    Every suggestion carries ``info``: ``model`` (``"initial"``, ``"forest"`` or ``"random"``), and of the forest
-    ``acquisition`` (log expected improvement, on the scale it learns on) and ``results`` (how many it has learnt from).
+    Every suggestion carries ``info`` with ``model`` (``"initial"``, ``"forest"`` or ``"random"``). With ``"forest"`` it
+    also has ``acquisition`` (log expected improvement of the transformed losses) and ``results`` (number of results
+    learnt from).
     """
 
-    n_initial: int = option(6, ge=1, help="Results to wait for before the forest chooses.")
-    trees: int = option(30, ge=2, help="Trees of the forest.")
-    random: float = option(0.1, ge=0, le=1, help="Fraction of the suggestions drawn at random, as SMAC does.")
+    n_initial: int = option(6, ge=1, help="Number of results before the forest takes over from the initial design.")
+    trees: int = option(30, ge=2, help="Number of trees in the forest.")
+    random: float = option(0.1, ge=0, le=1, help="Fraction of suggestions drawn at random, as in SMAC.")
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
         """Propose the next configuration; a pure function of ``history`` and ``rng``."""
@@ -55,8 +56,8 @@ class ForestSampler:
         least = max(2, self.n_initial // 2)
         if seen.results < least or seen.results + len(seen.pending) < self.n_initial or not space.columns:
             return self._initial(history, unseen, rng)
-        if rng.random() < self.random:  # a forest is sure of what it has hardly seen: a branch with an unlucky start
-            return Suggestion(_any(space, unseen, rng), {"model": "random"})
+        if rng.random() < self.random:  # a forest is overconfident about branches with few trials
+            return Suggestion(_random_unseen(space, unseen, rng), {"model": "random"})
         score = self._score(history, seen, rng)
         if unseen is None:
             known = sorted(range(seen.results), key=lambda i: (seen.y[i], i))[:_STARTS]
@@ -71,7 +72,7 @@ class ForestSampler:
         return Suggestion(space.sample(rng), {"model": "random"})
 
     def _initial(self, history: History, unseen: list[Params] | None, rng: Generator) -> Suggestion:
-        """The first point of the design that nobody has taken, else a random one."""
+        """The first untried point of the initial design, else a random one."""
         space, d = history.space, len(history.space.columns)
         design = [space.default()]
         if 0 < d <= qmc.Sobol.MAXDIM:
@@ -80,10 +81,10 @@ class ForestSampler:
         for index, params in enumerate(design):
             if space.key(params) not in history.keys:
                 return Suggestion(params, {"model": "initial", "index": index})
-        return Suggestion(_any(space, unseen, rng), {"model": "initial", "index": None})
+        return Suggestion(_random_unseen(space, unseen, rng), {"model": "initial", "index": None})
 
     def _score(self, history: History, seen: Observations, rng: Generator) -> Score:
-        """Log expected improvement of configurations below the best result so far."""
+        """A function that scores configurations by log expected improvement over the best result so far."""
         encoder = Encoder.of(history.space)
         x, y = encoder.encode(history.unit[seen.numbers]), seen.y
         forest = Forest.fit(x, y, self.trees, rng)
@@ -91,28 +92,28 @@ class ForestSampler:
             running = encoder.encode(history.unit[seen.pending])
             believed = forest.predict(running)[0]
             forest = Forest.fit(np.vstack([x, running]), np.concatenate([y, believed]), self.trees, rng)
-        target, owed = float(y[: seen.results].min()), neglected(history)
+        target, due = float(y[: seen.results].min()), neglected(history)
 
         def score(configurations: list[Params]) -> FloatArray:
             mean, variance = forest.predict(encoder.encode(history.space.to_unit(configurations)))
-            values = log_improvement(target, mean, variance)
-            other = [owed is not None and params.get(owed[0]) != owed[1] for params in configurations]
-            return values - np.multiply(other, _BEHIND)
+            values = log_expected_improvement(target, mean, variance)
+            other = [due is not None and params.get(due[0]) != due[1] for params in configurations]
+            return values - np.multiply(other, _PENALTY)
 
         return score
 
 
-def _any(space: Space, unseen: list[Params] | None, rng: Generator) -> Params:
+def _random_unseen(space: Space, unseen: list[Params] | None, rng: Generator) -> Params:
     return unseen[int(rng.integers(len(unseen)))] if unseen else space.sample(rng)
 
 
 def _search(space: Space, score: Score, best: Sequence[Params], rng: Generator) -> tuple[list[Params], FloatArray]:
-    """Score random configurations, and what a local search finds from the best of them and from ``best``.
+    """Score random configurations, and those of a local search from the best of them and from ``best``.
 
     Returns:
         All configurations that were scored, and their scores.
     """
-    found = list(space.from_unit(rng.random((_SPREAD, len(space.columns)))))
+    found = list(space.from_unit(rng.random((_RANDOM_CANDIDATES, len(space.columns)))))
     values = score(found)
     starts = [*best, *(found[i] for i in np.argsort(-values, kind="stable")[:_STARTS])]
     reached = -np.inf
@@ -128,15 +129,15 @@ def _search(space: Space, score: Score, best: Sequence[Params], rng: Generator) 
 
 
 def _exchanged(space: Space, params: Params, rng: Generator) -> list[Params]:
-    """Configurations one exchange away, some of them where a parameter with very many choices has more."""
+    """Configurations one exchange away; a random subset if there are more than `_MAX_EXCHANGES`."""
     near = space.neighbours(params)
-    if len(near) <= _EXCHANGES:
+    if len(near) <= _MAX_EXCHANGES:
         return near
-    return [near[i] for i in rng.choice(len(near), _EXCHANGES, replace=False)]
+    return [near[i] for i in rng.choice(len(near), _MAX_EXCHANGES, replace=False)]
 
 
 def _moved(space: Space, params: Params, rng: Generator) -> list[Params]:
-    """Configurations around one: each ordered parameter moved with a chance of a half, by each of the scales."""
+    """Configurations around one, two per scale: each ordered parameter is moved with probability 0.5."""
     unit = space.to_unit(params)
     ordered = np.array([space[name].ordered for name in space.columns])
     row = np.nan_to_num(unit, nan=0.5)
@@ -147,9 +148,9 @@ def _moved(space: Space, params: Params, rng: Generator) -> list[Params]:
 
 
 def _unseen(history: History) -> list[Params] | None:
-    """All configurations of a small finite space that no trial has taken; None for any other space.
+    """All untried configurations of a small finite space; None for any other space.
 
-    Where all were taken they are all there again: the study allows repeats, or has ended.
+    If all were tried, the study allows repeats or has ended, so all configurations are returned.
     """
     space: Any = history.space
     if space.size is None or space.size > _ENUMERATED:

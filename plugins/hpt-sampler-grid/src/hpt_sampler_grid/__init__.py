@@ -1,4 +1,4 @@
-"""hpt plugin: the sampler ``grid``, every point of a grid exactly once."""
+"""The sampler ``grid`` for hpt: every point of a grid exactly once."""
 
 from __future__ import annotations
 

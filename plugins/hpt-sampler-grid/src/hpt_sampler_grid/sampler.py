@@ -1,4 +1,4 @@
-"""The sampler ``grid``: the first point, in a fixed order, that no trial has taken."""
+"""The sampler ``grid``: the first untried point in a fixed order."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ __all__ = ["GridSampler"]
 
 @attrs.define(kw_only=True)
 class GridSampler:
-    """Takes every point of a grid exactly once, whatever the number of workers.
+    """Suggests every point of a grid exactly once, with any number of workers.
 
-    Finite parameters give all their values, continuous ones ``points`` each, equally spaced on their scale, both ends
-    included. Combinations that differ only in inactive parameters count once. The grid is never listed: it may have
-    10**30 points.
+    Finite parameters contribute all their values, continuous ones ``points`` values each, equally spaced on their scale
+    and including both bounds. Combinations that differ only in inactive parameters count once. The grid is never
+    materialised, so it may have 10**30 points.
 
-    The next point is the first one of the order that is in no trial: points that were enqueued are not repeated, and
-    one whose trial was declared invalid is taken again. When all are taken the study ends: space exhausted.
+    The next point is the first one in the order that is in no valid trial: enqueued points are not repeated, and a
+    point whose trial was declared invalid is suggested again. When all points were tried, the space is exhausted and
+    the study ends.
     """
 
     points: int | dict[str, int] = option(
         5,
         ge=1,
-        help="Values to take from each continuous parameter; a table gives them by name (finite parameters too).",
+        help="Number of values per continuous parameter; or a table of numbers by name (finite parameters too).",
     )
     order: Literal["lexicographic", "shuffled"] = option(
-        "lexicographic", help="The last parameter varies fastest, or a permutation made from the study's seed."
+        "lexicographic", help="The last parameter varies fastest, or a permutation seeded by the study."
     )
     _cursor: _Cursor | None = attrs.field(init=False, default=None, repr=False, eq=False)
 
     def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
-        """See that ``points`` fits a space.
+        """Check that ``points`` fits a space.
 
         Args:
             space: The study's space.
             objectives: The names of its objectives.
 
         Raises:
-            UsageError: If it names what is no parameter, or is too large.
+            UsageError: If it names an unknown parameter, or a number is too large.
         """
         try:
             space.grid(self.points)
@@ -56,10 +57,10 @@ class GridSampler:
             raise UsageError(*(attrs.evolve(m, path=f"sampler.{m.path}") for m in err.mistakes)) from err
 
     def suggest(self, history: History, rng: Generator) -> Params:  # noqa: ARG002 - nothing is random here
-        """The first point of the order that is in no valid trial.
+        """The first point in the order that is in no valid trial.
 
         Args:
-            history: Its space, seed and keys decide; the values do not matter.
+            history: Only its space, seed and tried points matter.
             rng: Not used.
 
         Raises:
@@ -72,11 +73,11 @@ class GridSampler:
 
 
 class _Cursor:
-    """How far a history has come on its grid, so that a suggestion need not look at all points again.
+    """The position of a history on its grid, cached so that a suggestion does not scan all points again.
 
-    Every point before ``place`` is in ``known``, and ``known`` holds at least the keys of the history: those of all
-    its trials, invalid ones included. So equal sizes prove that no point has left, and the first free one is not
-    before ``place``; else the search starts over. Either way the answer is the same.
+    Every point before ``place`` is in ``known``, and ``known`` is a superset of the history's keys: it has the keys of
+    all trials, including invalid ones. If both have the same size, no key was removed, and no untried point lies before
+    ``place``; otherwise the scan starts over. The result is the same either way.
     """
 
     def __init__(self, history: History, points: int | dict[str, int], *, shuffled: bool) -> None:
@@ -88,12 +89,11 @@ class _Cursor:
         self._place = 0
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        return type(None), ()  # a copy of the sampler finds out for itself
+        return type(None), ()  # a cache: a copy of the sampler rebuilds it
 
     def belongs_to(self, history: History) -> bool:
-        return (
-            self._keys is history.keys and self._space is history.space and self._seed == history.seed
-        )  # an amended study has other keys
+        # An amended study has another `keys` object.
+        return self._keys is history.keys and self._space is history.space and self._seed == history.seed
 
     def advance(self, history: History) -> Params:
         space, keys = self._space, history.keys
@@ -107,5 +107,5 @@ class _Cursor:
             if space.key(params) not in keys:
                 return params
             self._place += 1
-        msg = f"all {self._grid.size} points of the grid were taken"
+        msg = f"all {self._grid.size} points of the grid were tried"
         raise SpaceExhausted(msg)

@@ -1,4 +1,4 @@
-"""hpt plugin: samplers of Optuna, and ``hpt import``."""
+"""Optuna's samplers in hpt, hpt's samplers in Optuna, and ``hpt import``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_samplers() -> dict[str, str]:
-    """Any sampler of Optuna."""
+    """The sampler ``optuna``."""
     return {"optuna": "hpt_sampler_optuna.sampler:OptunaSampler"}
 
 
 @hookimpl
 def hpt_commands(cli: click.Group) -> None:
-    """``hpt import``."""
+    """Add ``hpt import``."""
     from hpt_sampler_optuna.command import command
 
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""``hpt import``: a finished search of Optuna or scikit-learn as a study."""
+"""``hpt import``: import a finished search of Optuna or scikit-learn as a study."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("import", short_help="Read a study of Optuna or a cv_results_ of scikit-learn.")
+@click.command("import", short_help="Import an Optuna study or a cv_results_ of scikit-learn.")
 @click.argument("source")
-@click.option("--format", "kind", type=click.Choice(["optuna", "cv-results"]), help="Default: by the ending of SOURCE.")
-@click.option("--from", "name", metavar="NAME", help="The study of Optuna, where there are several.")
-@click.option("--metric", metavar="NAME", help="The score of scikit-learn, where there are several.")
+@click.option("--format", "kind", type=click.Choice(["optuna", "cv-results"]), help="Default: by the file name.")
+@click.option("--from", "name", metavar="NAME", help="The Optuna study, if there are several.")
+@click.option("--metric", metavar="NAME", help="The score of scikit-learn, if there are several.")
 @click.option(
     "--space",
     "space_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A study file whose [space] to use instead of one that is found out from the trials.",
+    help="A study file whose [space] to use instead of the one inferred from the trials.",
 )
-@click.option("--store", metavar="PATH|URL", help="Where to write. Default: $HPT_STORE, else hpt.db here.")
-@click.option("--study", "into", metavar="NAME", help="What to call the study. Default: as it was called.")
+@click.option("--store", metavar="PATH|URL", help="The store to write to. Default: $HPT_STORE, else hpt.db.")
+@click.option("--study", "into", metavar="NAME", help="The name of the new study. Default: that of the imported one.")
 def command(
     source: str,
     *,
@@ -37,13 +37,13 @@ def command(
     store: str | None,
     into: str | None,
 ) -> None:
-    """Read the finished search SOURCE into a new study: trials, values, reports, failures.
+    """Import the finished search SOURCE as a new study: trials, values, reports, failures.
 
-    SOURCE is a storage of Optuna (a URL, a SQLite file, or a journal file .log), or the cv_results_ of a search of
-    scikit-learn as .csv or .json. The times of its trials are not kept.
+    SOURCE is an Optuna storage (a URL, a SQLite file, or a journal file .log), or the cv_results_ of a scikit-learn
+    search as .csv or .json. The times of its trials are not kept.
     """
     from hpt_core import Study
-    from hpt_sampler_optuna.found import record
+    from hpt_sampler_optuna.imported import record
 
     kind = kind or ("cv-results" if source.endswith((".csv", ".json")) else "optuna")
     space = None if space_file is None else _space(space_file)
@@ -76,7 +76,7 @@ def _space(path: Path) -> Space:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as err:
-        raise UsageError(f"{path} is no valid TOML: {err}") from err
+        raise UsageError(f"{path} is not valid TOML: {err}") from err
     if "space" not in data:
         raise UsageError(f"{path} has no [space].")
     return Space(data["space"])

@@ -1,4 +1,4 @@
-"""Parameters as Optuna's distributions, and the way back."""
+"""Conversion between hpt's parameters and Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
     from hpt_core import Params
 
-__all__ = ["Axis", "axes", "parameter_of", "params_of", "suggest", "walk"]
+__all__ = ["Axis", "axes", "parameter_of", "params_of", "suggest", "suggest_again"]
 
 _SCALARS = (str, int, float, bool, type(None))
 
 
 @attrs.frozen
 class Axis:
-    """One parameter as Optuna sees it.
+    """One parameter with its Optuna distribution.
 
     Attributes:
-        distribution: Optuna's.
-        numbered: Whether Optuna sees the number of the value instead of the value: where it has no such distribution
-            (ordinals, a logarithmic scale with steps), or cannot hold the choices (lists).
-        parameter: hpt's.
+        distribution: The Optuna distribution.
+        indexed: Whether Optuna gets the index of the value instead of the value, as it has no such distribution
+            (ordinals, a logarithmic scale with steps) or does not allow the choices (lists).
+        parameter: The hpt parameter.
     """
 
     distribution: BaseDistribution
-    numbered: bool
+    indexed: bool
     parameter: Any
 
     def encode(self, value: Any) -> Any:
-        """A value of hpt as Optuna has it."""
-        return self.parameter.index_of(value) if self.numbered else value
+        """Convert a value of the parameter to one of the distribution."""
+        return self.parameter.index_of(value) if self.indexed else value
 
     def decode(self, value: Any) -> Any:
-        """A value of Optuna as hpt has it, exactly on the parameter's own values."""
+        """Convert a value of the distribution to one of the parameter, snapped exactly to its values."""
         parameter = self.parameter
-        if self.numbered:
+        if self.indexed:
             return parameter.value_at(int(value))
         if isinstance(self.distribution, CategoricalDistribution):
             return parameter.value_at(int(self.distribution.to_internal_repr(value)))
@@ -59,7 +59,7 @@ class Axis:
         return parameter.value_at(min(max(place, 0), parameter.size - 1))
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value of Optuna is one of the parameter's."""
+        """Whether a value of the distribution is one of the parameter's."""
         try:
             again = self.encode(self.decode(value))
         except (TypeError, ValueError):
@@ -70,7 +70,7 @@ class Axis:
 
 
 def axes(space: Space) -> dict[str, Axis]:
-    """Each parameter of a space that has more than one value."""
+    """The axes of all parameters of a space with more than one value."""
     return {name: _axis(space[name]) for name in space.columns}
 
 
@@ -91,10 +91,10 @@ def _axis(parameter: Any) -> Axis:
 
 
 def suggest(trial: Trial, space: Space, known: Mapping[str, Axis]) -> Params:
-    """Go through a space as an objective of Optuna would: parents first, active parameters only.
+    """Suggest a configuration as a define-by-run objective would: parents first, active parameters only.
 
     Args:
-        trial: The trial that suggests.
+        trial: The Optuna trial.
         space: The space.
         known: Its `axes`.
     """
@@ -103,7 +103,7 @@ def suggest(trial: Trial, space: Space, known: Mapping[str, Axis]) -> Params:
         if name not in space.active(params):
             continue
         if name not in known:
-            params[name] = space[name].value_at(0)  # it has just one
+            params[name] = space[name].value_at(0)  # its only value
             continue
         axis = known[name]
         params[name] = axis.decode(_ask(trial, name, axis.distribution))
@@ -111,13 +111,13 @@ def suggest(trial: Trial, space: Space, known: Mapping[str, Axis]) -> Params:
 
 
 def params_of(given: Mapping[str, Any], space: Space, known: Mapping[str, Axis]) -> Params | None:
-    """A point of Optuna in a space of hpt, None where it does not lie in it."""
+    """Convert an Optuna point to a configuration of a space; None if it is outside the space."""
     params: Params = {}
     for name in space.order:
         if name not in space.active(params):
             continue
         if name not in known:
-            params[name] = space[name].value_at(0)  # it has just one
+            params[name] = space[name].value_at(0)  # its only value
         elif name in given and known[name].accepts(given[name]):
             params[name] = known[name].decode(given[name])
         else:
@@ -125,8 +125,8 @@ def params_of(given: Mapping[str, Any], space: Space, known: Mapping[str, Axis])
     return params if space.contains(params) else None
 
 
-def walk(trial: Trial, known: Mapping[str, Axis], names: Iterable[str]) -> None:
-    """Ask for some parameters of a trial, whatever comes out: a sampler may make its notes only then."""
+def suggest_again(trial: Trial, known: Mapping[str, Axis], names: Iterable[str]) -> None:
+    """Suggest some parameters of a trial and discard the values, as some samplers store data only then."""
     for name in names:
         if name in known:
             _ask(trial, name, known[name].distribution)
@@ -140,14 +140,14 @@ def _ask(trial: Trial, name: str, distribution: Any) -> Any:
 
 
 def parameter_of(distribution: BaseDistribution, when: Mapping[str, Any] | None = None) -> Any:
-    """A distribution of Optuna as a parameter.
+    """Convert an Optuna distribution to a parameter.
 
     Args:
-        distribution: A float, int or categorical one.
-        when: As of any parameter.
+        distribution: A float, int or categorical distribution.
+        when: The condition, as for any parameter.
 
     Raises:
-        UsageError: For another kind, or choices that are no plain data.
+        UsageError: For any other distribution, or choices that are not plain data.
     """
     if isinstance(distribution, CategoricalDistribution):
         if not all(isinstance(choice, _SCALARS) for choice in distribution.choices):

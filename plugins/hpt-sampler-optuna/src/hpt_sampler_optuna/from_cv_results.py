@@ -1,4 +1,4 @@
-"""Read the ``cv_results_`` of a search of scikit-learn, from CSV or JSON: nothing is unpickled, no code is run."""
+"""Read the ``cv_results_`` of a scikit-learn search from CSV or JSON, without unpickling or running code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpt_core import Categorical, Constant, Failure, Float, Int, Params, Space, UsageError
-from hpt_sampler_optuna.found import Found, Told, conditions
+from hpt_sampler_optuna.imported import ImportedSearch, ImportedTrial, conditions
 
 __all__ = ["read_cv_results"]
 
@@ -21,16 +21,16 @@ _MANY_DECADES = 100.0
 Row = Mapping[str, Any]
 
 
-def read_cv_results(path: Path, metric: str | None = None, space: Space | None = None) -> Found:
+def read_cv_results(path: Path, metric: str | None = None, space: Space | None = None) -> ImportedSearch:
     """Read a table with a row for each configuration.
 
     Args:
         path: ``pandas.DataFrame(search.cv_results_).to_csv(path)``, or JSON: a list of rows, or an object of columns.
-        metric: The score that the study is about, as in ``mean_test_METRIC``; None: the only one there is.
-        space: The space; None: found out from the values.
+        metric: The score that is the objective, as in ``mean_test_METRIC``; None: the only score.
+        space: The space; None: inferred from the values.
 
     Raises:
-        UsageError: If it is no such table.
+        UsageError: If the file is not such a table.
     """
     rows = _rows(path)
     metric = metric or _only_metric(rows)
@@ -44,10 +44,10 @@ def read_cv_results(path: Path, metric: str | None = None, space: Space | None =
     for number, (row, point) in enumerate(zip(rows, points, strict=True)):
         params = {name: _fitting(space, name, value) for name, value in point.items()}
         if space.contains(params):
-            told.append(Told(params, _result(row, metric)))
+            told.append(ImportedTrial(params, _result(row, metric)))
         else:
-            left_out.append(f"The point of row {number} does not lie in the space: {point}.")
-    return Found(path.stem, space, {metric: "maximize"}, told, (), left_out)
+            left_out.append(f"The point of row {number} is outside the space: {point}.")
+    return ImportedSearch(path.stem, space, {metric: "maximize"}, told, (), left_out)
 
 
 def _rows(path: Path) -> list[Row]:
@@ -62,7 +62,7 @@ def _rows(path: Path) -> list[Row]:
         data = [{name: values[i] for name, values in columns.items()} for i in range(count)]
     rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
     if not rows or not _metrics(rows):
-        raise UsageError(f"{path} is no table of cv_results_: it has no rows with a column 'mean_test_...'.")
+        raise UsageError(f"{path} is not a table of cv_results_: it has no rows with a column 'mean_test_...'.")
     return rows
 
 
@@ -73,18 +73,18 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
 def _only_metric(rows: Sequence[Row]) -> str:
     metrics = _metrics(rows)
     if len(metrics) > 1:
-        raise UsageError(f"There are several metrics; name one by --metric: {', '.join(metrics)}.")
+        raise UsageError(f"There are several metrics; choose one with --metric: {', '.join(metrics)}.")
     return metrics[0]
 
 
 def _point(row: Row) -> Params:
-    """The configuration: the column ``params`` where it can be read, else the columns ``param_...``."""
+    """The configuration: the column ``params`` if it can be parsed, else the columns ``param_...``."""
     params = row.get("params")
     if isinstance(params, str):
         try:
             params = ast.literal_eval(params)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            params = None  # an estimator or another object among the values
+            params = None  # the values include an estimator or another object
     if isinstance(params, Mapping):
         return {str(name): _plain(value) for name, value in params.items()}
     cells = {name.removeprefix("param_"): value for name, value in row.items() if name.startswith("param_")}
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """A cell of a CSV file."""
+    """Parse a cell of a CSV file."""
     if not isinstance(value, str):
         return _plain(value)
     if value in _WORDS:
@@ -112,7 +112,7 @@ def _read(value: Any) -> Any:
 
 
 def _space_of(points: Sequence[Params]) -> Space:
-    """Numbers become a range from the least to the greatest value, all else a list of choices."""
+    """The smallest space: a range for numbers, from the lowest to the highest value, and choices for all else."""
     values: dict[str, list[Any]] = {}
     for point in points:
         for name, value in point.items():
@@ -143,7 +143,7 @@ def _parameter(values: Sequence[Any], when: Mapping[str, Any] | None) -> Any:
 
 
 def _fitting(space: Space, name: str, value: Any) -> Any:
-    """An int where the parameter is a float."""
+    """The value, converted from int to float if the parameter is a float."""
     is_int = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_int and name in space.names and isinstance(space[name], Float) else value
 

@@ -1,4 +1,4 @@
-"""Read a study of Optuna."""
+"""Read an Optuna study for ``hpt import``."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Failure, Space, Stop, UsageError
-from hpt_sampler_optuna.beside import limits_of, metrics_of, no_metrics
+from hpt_sampler_optuna.attributes import limits_of, metrics_of, non_metrics
 from hpt_sampler_optuna.convert import axes, parameter_of, params_of
-from hpt_sampler_optuna.found import Found, Told, conditions
-from hpt_sampler_optuna.rebuilt import quiet
+from hpt_sampler_optuna.imported import ImportedSearch, ImportedTrial, conditions
+from hpt_sampler_optuna.replica import quiet
 
 if TYPE_CHECKING:
     from hpt_core import Params
 
 __all__ = ["read_study"]
 
-_MOST_COUNTED = 64  # values of an integer that others depend on
+_MOST_COUNTED = 64  # integers with more values are not considered as counts that others depend on
 
 
-def read_study(source: str, name: str | None, space: Space | None = None) -> Found:
+def read_study(source: str, name: str | None, space: Space | None = None) -> ImportedSearch:
     """Read a study.
 
     Args:
         source: A storage URL (``sqlite:///example.db``), a SQLite file, or a journal file (``.log``, ``.journal``).
-        name: The study's name; None: the only one there is.
-        space: Its space; None: found out from its trials.
+        name: The study's name; None: the only study in the storage.
+        space: Its space; None: inferred from its trials.
 
     Raises:
-        UsageError: If there is no such study, or its space cannot be told.
+        UsageError: If there is no such study, or its space cannot be inferred.
     """
     study = _open(source, name)
     trials = study.get_trials(deepcopy=False)
@@ -51,13 +51,13 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Fou
         if trial.state is TrialState.RUNNING:
             left_out.append(f"Trial {trial.number} was running.")
         elif params is None:
-            left_out.append(f"The point of trial {trial.number} does not lie in the space: {given}.")
+            left_out.append(f"The point of trial {trial.number} is outside the space: {given}.")
         elif trial.state is TrialState.WAITING:
             waiting.append(params)
         else:
             told.append(_told(trial, params, list(_objective(study))))
-    left_out += _unsaid(study, trials)
-    return Found(study.study_name, space, _objective(study), told, waiting, left_out, limits_of(trials))
+    left_out += _dropped_attributes(study, trials)
+    return ImportedSearch(study.study_name, space, _objective(study), told, waiting, left_out, limits_of(trials))
 
 
 def _open(source: str, name: str | None) -> optuna.Study:
@@ -72,22 +72,22 @@ def _open(source: str, name: str | None) -> optuna.Study:
         _check_tables(path)
         storage = f"sqlite:///{path}"
     try:
-        with quiet():  # it tells which study it takes where one is there
+        with quiet():  # Optuna logs which study it loads if no name is given
             return optuna.load_study(study_name=name, storage=storage)
     except (KeyError, ValueError, RuntimeError, StorageInternalError) as err:
-        said = str(err).strip("'\"") or f"there is no study {name!r}"
-        raise UsageError(f"Cannot read a study of Optuna in {source}: {said}") from err
+        reason = str(err).strip("'\"") or f"there is no study {name!r}"
+        raise UsageError(f"Cannot read an Optuna study in {source}: {reason}") from err
 
 
 def _check_tables(path: Path) -> None:
-    """Optuna makes its tables in whatever database it opens, so a stranger's is not shown to it."""
+    """Reject a database of another program, as Optuna would create its tables in it."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as err:
-        raise UsageError(f"Cannot read a study of Optuna in {path}: {err}.") from err
+        raise UsageError(f"Cannot read an Optuna study in {path}: {err}.") from err
     if not {"studies", "trials", "version_info"} <= found:
-        raise UsageError(f"Cannot read a study of Optuna in {path}: it is the database of another program.")
+        raise UsageError(f"Cannot read an Optuna study in {path}: it is the database of another program.")
 
 
 def _objective(study: optuna.Study) -> dict[str, str]:
@@ -96,30 +96,32 @@ def _objective(study: optuna.Study) -> dict[str, str]:
     return dict(zip(names, directions, strict=True))
 
 
-def _unsaid(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Iterator[str]:
-    """What of attributes has no place in a study of hpt."""
-    names = no_metrics(trials)
+def _dropped_attributes(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Iterator[str]:
+    """Sentences on the attributes that an hpt study cannot hold."""
+    names = non_metrics(trials)
     if names:
-        yield f"User attributes of trials that are no finite numbers: {', '.join(names)}."
+        yield f"User attributes of trials that are not finite numbers: {', '.join(names)}."
     if study.user_attrs:
         yield f"User attributes of the study: {', '.join(study.user_attrs)}."
 
 
-def _told(trial: FrozenTrial, params: Params, objectives: Sequence[str]) -> Told:
+def _told(trial: FrozenTrial, params: Params, objectives: Sequence[str]) -> ImportedTrial:
     finite = [(step + 1, value) for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)]
     if trial.state is TrialState.COMPLETE:
-        return Told(params, metrics_of(trial) | dict(zip(objectives, trial.values, strict=True)), finite)
+        return ImportedTrial(params, metrics_of(trial) | dict(zip(objectives, trial.values, strict=True)), finite)
     if trial.state is TrialState.PRUNED:
-        return Told(params, Stop("pruned in Optuna"), finite)
-    return Told(params, Failure("error", str(trial.system_attrs.get("fail_reason") or "failed in Optuna")), finite)
+        return ImportedTrial(params, Stop("pruned in Optuna"), finite)
+    return ImportedTrial(
+        params, Failure("error", str(trial.system_attrs.get("fail_reason") or "failed in Optuna")), finite
+    )
 
 
 def _space_of(trials: Sequence[FrozenTrial]) -> Space:
-    """The smallest space that holds all trials: ranges that changed are joined, conditions are found out."""
-    whole = [trial for trial in trials if trial.state is TrialState.COMPLETE]  # others may have ended halfway
+    """The smallest space that holds all trials: changing ranges are joined, conditions are inferred."""
+    whole = [trial for trial in trials if trial.state is TrialState.COMPLETE]  # others may lack parameters
     rows = [trial.params for trial in whole or trials if trial.params]
     if not rows:
-        raise UsageError("The study has no trials that would tell its space. Give it by --space FILE.")
+        raise UsageError("The study has no trials to infer its space from. Give it with --space FILE.")
     names = {name for row in rows for name in row}
     seen: dict[str, list[BaseDistribution]] = {}
     for trial in trials:
@@ -140,7 +142,7 @@ def _joined(name: str, found: Sequence[Any]) -> Any:
         return first
     kinds = {type(dist) for dist in found}
     if not kinds <= {FloatDistribution, IntDistribution} or len(kinds) > 1:
-        raise UsageError(f"The parameter {name!r} was of several kinds or had several lists of choices.")
+        raise UsageError(f"The parameter {name!r} has several types or several lists of choices.")
     low, high = min(dist.low for dist in found), max(dist.high for dist in found)
     log = all(dist.log for dist in found)
     steps = {dist.step for dist in found}

@@ -1,4 +1,4 @@
-"""A study of Optuna as a study of hpt: rebuilt from scratch, or carried on where that comes to the same."""
+"""An Optuna study mirrored as an hpt study, kept in sync or rebuilt from scratch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Failure, Params, Space, Stop, Study, Suggestion, Trial
-from hpt_sampler_optuna.beside import constraints_of
+from hpt_sampler_optuna.attributes import constraints_of
 from hpt_sampler_optuna.convert import Axis, axes, params_of
 
 __all__ = ["NOTE", "Mirror"]
@@ -20,12 +20,12 @@ NOTE = "hpt:params"
 
 
 @attrs.define
-class _Copied:
-    """A trial that was looked at.
+class _MirroredTrial:
+    """An Optuna trial as it was last seen.
 
     Attributes:
-        key: Its number in Optuna and when it began, which tells it from any other.
-        number: Its number in the mirror; None: it was left out, as its point is none of the space or not known yet.
+        key: Its Optuna number and start time, which identify it.
+        number: Its number in the mirror; None if it was left out, as its point is outside the space or not known yet.
         params: Its point.
         ended: Whether it had ended.
     """
@@ -37,66 +37,68 @@ class _Copied:
 
 
 class Mirror:
-    """The study of hpt that belongs to a study of Optuna.
+    """The hpt study that mirrors an Optuna study.
 
     Args:
-        study: An empty study of hpt, with the space, the objectives and the sampler.
-        trials: What is there already.
+        study: An empty hpt study with the space, the objectives and the sampler.
+        trials: The existing trials of the Optuna study.
     """
 
     def __init__(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
         self.study = study
         self._axes = axes(study.space)
-        self._copied: list[_Copied] = []
-        self.follow(trials)
+        self._mirrored: list[_MirroredTrial] = []
+        self.sync(trials)
 
-    def serves(self, space: Space, directions: Sequence[str], limits: Mapping[str, str]) -> bool:
-        """Whether it has this space, these directions and these constraints."""
+    def matches(self, space: Space, directions: Sequence[str], limits: Mapping[str, str]) -> bool:
+        """Whether the mirror has this space, these directions and these constraints."""
         same = self.study.space == space and [*self.study.objectives.values()] == [*directions]
         return same and self.study.constraints.keys() == limits.keys()
 
-    def follow(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Take in what happened since.
+    def sync(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Take over all changes since the last call.
 
         Args:
-            trials: The trials of the study of Optuna, in order, without the one that asks.
+            trials: The trials of the Optuna study in order, without the one that is being suggested.
 
         Returns:
-            Whether the mirror is now what it would be if it were built from scratch.
+            Whether the mirror now equals one that is built from scratch.
         """
-        if len(self._copied) > len(trials):
+        if len(self._mirrored) > len(trials):
             return False
-        for trial, copied in zip(trials, self._copied, strict=False):
+        for trial, copied in zip(trials, self._mirrored, strict=False):
             if copied.key != (trial.number, trial.datetime_start):
                 return False
             if not copied.ended and not self._progress(trial, copied):
                 return False
-        for trial in trials[len(self._copied) :]:
+        for trial in trials[len(self._mirrored) :]:
             self._add(trial)
         return True
 
     def ask(self, trial: FrozenTrial) -> Trial:
-        """What the sampler of hpt suggests for a new trial of Optuna.
+        """The suggestion of the hpt sampler for a new Optuna trial.
 
         Raises:
-            SpaceExhausted: If it has nothing left.
+            SpaceExhausted: If the sampler is exhausted.
         """
         found = self.study.ask()
-        self._copied.append(_Copied((trial.number, trial.datetime_start), found.number, found.params, ended=False))
+        self._mirrored.append(
+            _MirroredTrial((trial.number, trial.datetime_start), found.number, found.params, ended=False)
+        )
         return found
 
     def _add(self, trial: FrozenTrial) -> None:
         given = None if trial.state is TrialState.WAITING else _suggestion(trial, self.study.space, self._axes)
         ended = bool(trial.state.is_finished())
         if given is None:
-            self._copied.append(_Copied((trial.number, trial.datetime_start), None, None, ended))
+            self._mirrored.append(_MirroredTrial((trial.number, trial.datetime_start), None, None, ended))
             return
         added = self.study.add_trial(given)
-        self._copied.append(_Copied((trial.number, trial.datetime_start), added.number, given.params, ended))
+        self._mirrored.append(_MirroredTrial((trial.number, trial.datetime_start), added.number, given.params, ended))
         self._end(trial, added.number)
 
-    def _progress(self, trial: FrozenTrial, copied: _Copied) -> bool:
-        """Bring a trial that ran up to date; False where it is another one now."""
+    def _progress(self, trial: FrozenTrial, copied: _MirroredTrial) -> bool:
+        """Update a trial that had not ended; False if it has another point now."""
         given = None if trial.state is TrialState.WAITING else _suggestion(trial, self.study.space, self._axes)
         if (None if given is None else given.params) != copied.params:
             return False
@@ -106,7 +108,7 @@ class Mirror:
         return True
 
     def _end(self, trial: FrozenTrial, number: int) -> None:
-        """Tell how a trial ended, if it has; what it reported is told then."""
+        """Record the reports and the outcome of a trial, if it has ended."""
         study = self.study
         if not trial.state.is_finished():
             return
@@ -123,7 +125,7 @@ class Mirror:
 
 
 def _suggestion(trial: FrozenTrial, space: Space, known: Mapping[str, Axis]) -> Suggestion | None:
-    """The point of a trial, with what the sampler of hpt noted if it suggested that; None for none in the space."""
+    """The point of a trial, with the info of the hpt sampler if it suggested it; None if outside the space."""
     noted = json.loads(trial.system_attrs.get(NOTE, "{}"))
     suggested = Suggestion(**noted) if noted and space.contains(noted["params"]) else None
     params = params_of(trial.params, space, known)

@@ -20,33 +20,33 @@ __all__ = ["OptunaSampler"]
 
 @attrs.define(kw_only=True)
 class OptunaSampler:
-    """Suggests what a sampler of Optuna would.
+    """Makes the suggestions of an Optuna sampler.
 
-    For each trial the sampler is made anew with a seed of the trial's own and sees the history as a study of Optuna:
-    running trials as running, failed ones as failed, stopped ones as pruned. Conditional parameters are asked for only
-    where they are active, as a define-by-run objective does.
+    For each trial the Optuna sampler is created anew with a seed for that trial, and sees the history as an Optuna
+    study: running trials as running, failed ones as failed, stopped ones as pruned. Conditional parameters are
+    suggested only where they are active, as in a define-by-run objective.
     """
 
     sampler: str | Callable[..., Any] = option(
         "TPESampler", help="A class of optuna.samplers by name, an import path 'module:name', or a class or function."
     )
-    options: dict[str, Any] = option(factory=dict, help="Its arguments, as Optuna documents them.")
+    options: dict[str, Any] = option(factory=dict, help="The arguments of that sampler, as documented by Optuna.")
     replay: bool | None = option(
-        None, help="Make its notes on earlier trials again instead of logging them; none: where it keeps pickles."
+        None, help="Recreate its per-trial data by replay instead of logging it; none: only if that data is pickled."
     )
-    _rebuilt: Any = attrs.field(init=False, default=None, repr=False, eq=False)
+    _replica: Any = attrs.field(init=False, default=None, repr=False, eq=False)
 
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:  # noqa: ARG002 - what the core gives
-        """Make the sampler once, so that a wrong name or option is told before the first trial.
+        """Create the sampler once, so that a wrong name or option is reported before the first trial.
 
         Args:
             space: The study's space.
-            objectives: Directions by name.
+            objectives: The directions of its objectives by name.
 
         Raises:
-            UsageError: If there is no such sampler, or it does not take the options.
+            UsageError: If there is no such sampler, or it does not accept the options.
         """
-        from hpt_sampler_optuna.rebuilt import quiet
+        from hpt_sampler_optuna.replica import quiet
 
         with quiet():
             self._make(0, 0)
@@ -55,29 +55,29 @@ class OptunaSampler:
         """The next configuration.
 
         Args:
-            history: What the study of Optuna is rebuilt from.
-            rng: The sampler's seed is drawn from it.
+            history: The history, from which the Optuna study is rebuilt.
+            rng: Draws the seed of the sampler.
 
         Returns:
-            The suggestion; ``info["optuna"]`` has what the sampler noted beside its trial.
+            The suggestion; ``info["optuna"]`` has the data that the sampler stored with its trial.
 
         Raises:
-            SpaceExhausted: If the sampler has ended the search.
+            SpaceExhausted: If the sampler has stopped the study.
             UsageError: As `check`.
         """
-        from hpt_sampler_optuna.rebuilt import Rebuilt, seed_of
+        from hpt_sampler_optuna.replica import Replica, seed_of
 
-        if self._rebuilt is None:
+        if self._replica is None:
             replay = self._keeps_pickles() if self.replay is None else self.replay
-            self._rebuilt = Rebuilt(self._make, replay=replay)
-        found = self._rebuilt.suggest(history, seed_of(rng))
+            self._replica = Replica(self._make, replay=replay)
+        found = self._replica.suggest(history, seed_of(rng))
         if found is None:
-            raise SpaceExhausted("the sampler of Optuna has ended the search")
-        params, notes = found
-        return Suggestion(params, {"optuna": notes})
+            raise SpaceExhausted("the Optuna sampler has stopped the search")
+        params, stored = found
+        return Suggestion(params, {"optuna": stored})
 
     def _make(self, seed: int, study_seed: int) -> Any:
-        from hpt_sampler_optuna.rebuilt import check_sampler
+        from hpt_sampler_optuna.replica import check_sampler
 
         call = self._callable()
         options = dict(self.options)
@@ -87,7 +87,7 @@ class OptunaSampler:
             made = call(**options)
         except (TypeError, ValueError) as err:
             name = getattr(call, "__name__", "sampler")
-            raise UsageError(Mistake("sampler.options", f"{name} does not take them: {err}")) from err
+            raise UsageError(Mistake("sampler.options", f"{name} does not accept them: {err}")) from err
         return check_sampler(made)
 
     def _callable(self) -> Callable[..., Any]:
@@ -100,7 +100,7 @@ class OptunaSampler:
             else:
                 found = import_object(f"optuna.samplers:{found}", "sampler.sampler")
         if isinstance(found, optuna.samplers.BaseSampler) or not callable(found):
-            wanted = "a class or a function that makes a sampler, so that each trial has its own"
+            wanted = "a class or a function that creates a sampler, as each trial needs a new one"
             message = f"Must be {wanted}. Got {found!r:.80}."
             raise UsageError(Mistake("sampler.sampler", message))
         return found  # type: ignore[no-any-return]
@@ -109,11 +109,11 @@ class OptunaSampler:
         return _is(self._callable(), "CmaEsSampler")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without what was rebuilt."""
+        """Pickle the options without the cached replica."""
         return {"sampler": self.sampler, "options": self.options, "replay": self.replay}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive."""
+        """Restore from the options."""
         self.__init__(**state)  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""The other way round: samplers of hpt in studies of Optuna."""
+"""hpt's samplers in Optuna studies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from hpt_core import Float, Space, SpaceExhausted, Study, Trial
-from hpt_sampler_optuna.beside import limits_of
+from hpt_sampler_optuna.attributes import limits_of
 from hpt_sampler_optuna.convert import axes, parameter_of
 from hpt_sampler_optuna.mirror import NOTE, Mirror
 
@@ -29,21 +29,21 @@ _LEARNT = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class HptSampler(BaseSampler):
-    """A sampler of hpt for `optuna.create_study`.
+    """An hpt sampler for `optuna.create_study`.
 
-    Each suggestion is a function of the seed and the study's trials, so a study that goes on later goes on as it would
-    have. Running trials are seen as running, failed ones as failed, pruned ones as stopped, and constraints that every
-    complete trial has as constraints.
+    Each suggestion is a function of the seed and the study's trials, so a resumed study continues as if it had never
+    been interrupted. The sampler sees running trials as running, failed ones as failed and pruned ones as stopped, and
+    constraints that every complete trial has as constraints.
 
     Args:
         sampler: As in `hpt_core.Study`: a name, a mapping with ``use``, a list, or a component.
-        space: The search space, with conditions if there are any, as hpt has it; names and bounds must be those that
-            the objective asks for. None: what all finished trials have in common, as Optuna's samplers do; the other
+        space: The search space in hpt's form, including conditions; names and bounds must match those that the
+            objective suggests. None: the intersection of all finished trials, as for Optuna's samplers; all other
             parameters and the first trial are drawn at random.
         seed: Any int >= 0; None: drawn once.
 
     Raises:
-        UsageError: If there is no such sampler, or ``space`` is none.
+        UsageError: If there is no such sampler, or ``space`` is not a valid space.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class HptSampler(BaseSampler):
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._lock = threading.Lock()
         self._mirror: Mirror | None = None
-        self._study(self._space or Space({"x": Float(0, 1)}), ("minimize",), {})  # refuses a wrong sampler now
+        self._study(self._space or Space({"x": Float(0, 1)}), ("minimize",), {})  # rejects a wrong sampler now
 
     def infer_relative_search_space(
         self,
         study: optuna.Study,
         trial: FrozenTrial,  # noqa: ARG002 - what Optuna gives
     ) -> dict[str, BaseDistribution]:
-        """The parameters that the sampler of hpt suggests together."""
+        """The parameters that the hpt sampler suggests jointly."""
         if self._space is not None:
             return {name: axis.distribution for name, axis in axes(self._space).items()}
         trials = study.get_trials(deepcopy=False, states=_LEARNT)
@@ -70,7 +70,7 @@ class HptSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """What the sampler of hpt suggests; nothing where it has nothing left at all."""
+        """The suggestion of the hpt sampler; empty if it is exhausted."""
         if not search_space:
             return {}
         space = self._space or Space({name: parameter_of(dist) for name, dist in search_space.items()})
@@ -78,7 +78,7 @@ class HptSampler(BaseSampler):
             found = self._ask(study, trial, space)
             if found is None:
                 return {}
-            # As TPE does: whoever suggests next, in whatever process, sees this point as running.
+            # As in Optuna's TPE: later suggestions, also in other processes, see this point as running.
             noted = json.dumps({"params": found.params, "info": dict(found.info), "source": found.source})
             study._storage.set_trial_system_attr(trial._trial_id, NOTE, noted)  # noqa: SLF001
         known = axes(space)
@@ -87,18 +87,18 @@ class HptSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value, for what the sampler of hpt does not suggest."""
+        """A random value for a parameter that the hpt sampler does not suggest."""
         rng = default_rng([self._seed, trial.number, zlib.crc32(param_name.encode())])
         drawn = RandomSampler(seed=int(rng.integers(2**31 - 1)))
         return drawn.sample_independent(study, trial, param_name, param_distribution)
 
     def _ask(self, study: optuna.Study, trial: FrozenTrial, space: Space) -> Trial | None:
-        """What the sampler of hpt suggests: a new point, else a known one; None where it has nothing left at all."""
+        """The suggestion of the hpt sampler: a new point, else a known one; None if it is exhausted."""
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         directions = tuple(direction.name.lower() for direction in study.directions)
         limits = limits_of(trials)
         kept, self._mirror = self._mirror, None
-        if kept is None or not kept.serves(space, directions, limits) or not kept.follow(trials):
+        if kept is None or not kept.matches(space, directions, limits) or not kept.sync(trials):
             kept = None
         for duplicates in ("avoid", "allow"):
             mirror = kept or Mirror(self._study(space, directions, limits, duplicates), trials)
@@ -119,11 +119,11 @@ class HptSampler(BaseSampler):
         return Study(space, objective=objective, constraints=limits or None, sampler=self._sampler, **settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to another process without the lock and the mirror."""
+        """Pickle without the lock and the mirror."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_mirror")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive."""
+        """Restore with a new lock and without a mirror."""
         self.__dict__.update(state)
         self._lock = threading.Lock()
         self._mirror = None

@@ -1,4 +1,4 @@
-"""hpt plugin: the sampler ``random``, also as a low-discrepancy sequence, and with any distributions."""
+"""The sampler ``random`` for hpt: independent points or low-discrepancy sequences, from any distributions."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def hpt_samplers() -> dict[str, str]:
 
 @hookimpl(trylast=True)
 def hpt_default(kind: str) -> str | None:
-    """Offer ``random`` where no better sampler is installed."""
+    """Offer ``random`` as the default if no better sampler is installed."""
     return "random" if kind == "sampler" else None

@@ -1,4 +1,4 @@
-"""Distributions other than uniform: how they are written down, and how values come from them."""
+"""Distributions other than uniform: their plain-data form, and their quantile functions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from hpt_core import Float, Int, Mistake, Space, UsageError, import_object
 __all__ = ["Quantile", "describe", "quantiles"]
 
 Quantile = Callable[[float], Any]
-"""From a uniform coordinate of one parameter to a value of it: the inverse of its distribution function."""
+"""Maps a uniform coordinate to a value of one parameter: the inverse of the distribution function."""
 
-_TOLERANCE = 1e-9  # of the bounds: distributions compute their ends in floating point
+_TOLERANCE = 1e-9  # relative to the bounds, as distributions compute their support in floating point
 
 
-# --- writing them down ------------------------------------------------------------------------------
+# --- plain-data form --------------------------------------------------------------------------------
 
 
 def describe(given: Any) -> dict[str, Any]:
-    """Write what a user gave for ``distributions`` as plain data.
+    """Convert the option ``distributions`` to plain data.
 
     Args:
         given: Parameter name -> a frozen distribution of `scipy.stats`, its table ``{name, args, keyword: number}``, a
             table ``{weights}``, or an import path ``"module:name"`` of an object with ``ppf`` and ``support``.
 
     Raises:
-        UsageError: If it is anything else; distributions that are no part of `scipy.stats` need an import path.
+        UsageError: If a distribution has any other form; one that is not part of `scipy.stats` needs an import path.
     """
     if not isinstance(given, Mapping):
         raise _mistake("", f"Must be a table of distributions by parameter. Got {given!r:.80}.")
@@ -79,27 +79,27 @@ def _mistake(name: str, message: str) -> UsageError:
     return UsageError(Mistake(f"distributions.{name}" if name else "distributions", message))
 
 
-# --- using them -------------------------------------------------------------------------------------
+# --- quantile functions -----------------------------------------------------------------------------
 
 
 def quantiles(described: Mapping[str, Any], space: Space) -> dict[str, Quantile]:
     """The quantile function of each parameter that has a distribution and more than one value.
 
     Args:
-        described: As `describe` gives it.
+        described: The distributions, as returned by `describe`.
         space: The space.
 
     Raises:
-        UsageError: If a name is no parameter, a distribution does not exist or does not take these arguments, weights
-            are not as many as the values, or a distribution reaches beyond the parameter's bounds.
+        UsageError: If a name is not a parameter, a distribution does not exist or does not accept its arguments, the
+            number of weights differs from the number of values, or the support exceeds the parameter's bounds.
     """
     found = {}
     for name, item in described.items():
         if name not in space:
             close = difflib.get_close_matches(name, space.names, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise _mistake(name, f"{name!r} is no parameter of the space.{hint}")
-        if name in space.columns:  # else it has one value only
+            raise _mistake(name, f"The space has no parameter {name!r}.{hint}")
+        if name in space.columns:  # else it has a single value
             weighted = isinstance(item, Mapping) and "weights" in item
             make = _weighted if weighted else _continuous_or_rounded
             found[name] = make(name, item, space[name])
@@ -123,7 +123,7 @@ def _weighted(name: str, item: Mapping[str, Any], parameter: Any) -> Quantile:
 
 def _continuous_or_rounded(name: str, item: Any, parameter: Any) -> Quantile:
     if not isinstance(parameter, (Float, Int)):
-        message = f"{name!r} is no number: give it {{weights = [...]}}, one for each of its values."
+        message = f"{name!r} is not a number: give it {{weights = [...]}}, one weight per value."
         raise _mistake(name, message)
     distribution = _resolve(name, item)
     _check_support(name, distribution, parameter)
@@ -148,11 +148,11 @@ def _resolve(name: str, item: Any) -> Any:
     try:
         return _scipy_distribution(name, item["name"])(*item["args"], **keywords)
     except TypeError as err:
-        raise _mistake(name, f"scipy.stats.{item['name']} does not take these arguments: {err}.") from err
+        raise _mistake(name, f"scipy.stats.{item['name']} does not accept these arguments: {err}.") from err
 
 
 def _scipy_distribution(name: str, called: str, like: object = None) -> Any:
-    """The distribution of scipy.stats of this name; ``like`` must be of the same kind."""
+    """The distribution of scipy.stats of this name; ``like``, if given, must be of the same type."""
     from scipy import stats
 
     found = getattr(stats, called, None)
@@ -162,19 +162,21 @@ def _scipy_distribution(name: str, called: str, like: object = None) -> Any:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise _mistake(name, f"scipy.stats has no distribution {called!r}.{hint}")
     if like is not None and type(like) is not type(found):
-        raise _mistake(name, f"{called!r} is not scipy's own: give its import path 'module:name' instead.")
+        raise _mistake(
+            name, f"{called!r} is not a distribution of scipy.stats: give its import path 'module:name' instead."
+        )
     return found
 
 
 def _check_support(name: str, distribution: Any, parameter: Float | Int) -> None:
     low, high = (float(end) for end in distribution.support())
     if math.isnan(low) or math.isnan(high):
-        raise _mistake(name, "The distribution does not take these arguments: it has no support.")
+        raise _mistake(name, "The distribution does not accept these arguments: it has no support.")
     slack = _TOLERANCE * max(abs(parameter.low), abs(parameter.high))
     for value, beyond in ((low, low < parameter.low - slack), (high, high > parameter.high + slack)):
         if beyond:
             message = (
-                f"The distribution of {name!r} can give {value:g}, which lies outside its bounds "
-                f"[{parameter.low:g}, {parameter.high:g}]: widen these, or truncate the distribution."
+                f"The distribution of {name!r} can draw {value:g}, which is outside its bounds "
+                f"[{parameter.low:g}, {parameter.high:g}]: widen them, or truncate the distribution."
             )
             raise _mistake(name, message)

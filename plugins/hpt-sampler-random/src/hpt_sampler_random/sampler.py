@@ -1,4 +1,4 @@
-"""The sampler ``random``: independent points, or a sequence that fills the space evenly."""
+"""The sampler ``random``: independent points, or a low-discrepancy sequence."""
 
 from __future__ import annotations
 
@@ -23,41 +23,43 @@ __all__ = ["RandomSampler"]
 
 @attrs.define(kw_only=True)
 class RandomSampler:
-    """Draws points at random: uniform on each parameter's scale, or from any distribution, or evenly spread.
+    """Draws points at random: uniform on each parameter's scale, from any distribution, or evenly spread.
 
     ``method``: ``uniform`` draws independently. ``sobol``, ``halton`` and ``latin-hypercube`` spread the points more
-    evenly than chance does; point i of them depends on the study's seed and i only, where i counts the points that this
-    sampler took from the sequence. A point that was tried before (in a small finite space, or enqueued) is replaced by
-    a uniform one.
+    evenly than independent draws. Their point i depends only on the study's seed and i, where i counts the points that
+    this sampler took from the sequence. A point that was tried before (in a small finite space, or enqueued) is
+    replaced by an independent draw.
 
     ``distributions``: by parameter, a frozen distribution of `scipy.stats` (in a study file
     ``{name = "loguniform", args = [1e-3, 1]}``; keyword arguments are further keys), for a parameter with finitely many
     values also ``{weights = [3, 1]}``, or an import path ``"module:name"`` of any object with ``ppf`` and ``support``.
-    What a continuous distribution gives to an integer or stepped parameter is rounded to the nearest value.
+    Draws from a continuous distribution are rounded to the nearest value of an integer or stepped parameter.
     """
 
     method: Literal["uniform", "sobol", "halton", "latin-hypercube"] = option(
-        "uniform", help="Independent points, or a sequence that fills the space evenly."
+        "uniform", help="Independent points, or a low-discrepancy sequence."
     )
-    block: int = option(16, ge=2, help="Points of a Latin hypercube that belong together: best the study's trials.")
+    block: int = option(
+        16, ge=2, help="Points per Latin hypercube; ideally the study's number of trials, or a divisor of it."
+    )
     distributions: dict[str, Any] = option(
-        factory=dict, converter=describe, help="Distributions by parameter; the others stay uniform on their scale."
+        factory=dict, converter=describe, help="Distributions by parameter; all others are uniform on their scale."
     )
     _plain: bool = attrs.field(init=False, repr=False, eq=False)
-    _made: _Made | None = attrs.field(init=False, default=None, repr=False, eq=False)
+    _prepared: _Prepared | None = attrs.field(init=False, default=None, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         self._plain = self.method == "uniform" and not self.distributions
 
     def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
-        """See that ``distributions`` fits a space.
+        """Check that ``distributions`` fits a space.
 
         Args:
             space: The study's space.
             objectives: The names of its objectives.
 
         Raises:
-            UsageError: If a name is no parameter, or a distribution reaches beyond a parameter's bounds.
+            UsageError: If a name is not a parameter, or a distribution does not fit its parameter.
         """
         try:
             quantiles(self.distributions, space)
@@ -68,34 +70,36 @@ class RandomSampler:
         """A random point, or the next one of the sequence.
 
         Args:
-            history: Its space and seed, and for a sequence which points were taken from it.
-            rng: The only randomness of the uniform method.
+            history: Its space and seed and, for a sequence, the points already taken from it.
+            rng: The source of independent draws.
 
         Raises:
             UsageError: As `check`.
         """
-        if self._plain:
-            return history.space.sample(rng)
-        return self._suggest(history, rng)
-
-    def _suggest(self, history: History, rng: Generator) -> Params | Suggestion:
         space = history.space
+        if self._plain:
+            return space.sample(rng)
         d = len(space.columns)
-        if self._made is None or self._made.space is not space or self._made.sequence.seed != history.seed:
-            sequence = Sequence(self.method, d, history.seed, self.block)
-            self._made = _Made(space, quantiles(self.distributions, space), sequence)
+        prepared = self._prepare(history)
         if self.method == "uniform" or d == 0:
-            return self._made.params(rng.random(d))
+            return prepared.params(rng.random(d))
         index = _taken(history, self.method)
-        params = self._made.params(self._made.sequence[index])
+        params = prepared.params(prepared.sequence[index])
         if space.key(params) in history.keys:
-            params = self._made.params(rng.random(d))
+            params = prepared.params(rng.random(d))
         return Suggestion(params, info={self.method: index})
+
+    def _prepare(self, history: History) -> _Prepared:
+        space, found = history.space, self._prepared
+        if found is None or found.space is not space or found.sequence.seed != history.seed:
+            sequence = Sequence(self.method, len(space.columns), history.seed, self.block)
+            found = self._prepared = _Prepared(space, quantiles(self.distributions, space), sequence)
+        return found
 
 
 @attrs.frozen
-class _Made:
-    """What follows from the options for one space and seed."""
+class _Prepared:
+    """Everything that depends on the options, the space and the seed alone."""
 
     space: Space
     quantiles: dict[str, Quantile]
@@ -112,15 +116,15 @@ class _Made:
         params: Params = space.from_unit(point)
         for name, value in values.items():
             if name in params:
-                params[name] = value  # exactly: the unit cube would round a continuous one to its lattice
+                params[name] = value  # exact; the unit cube would round a continuous value
         return params
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        return type(None), ()  # a copy of the sampler makes its own
+        return type(None), ()  # a cache: a copy of the sampler rebuilds it
 
 
 def _taken(history: History, method: str) -> int:
-    """How many points were taken from the sequence: it is noted with each, so the last one tells."""
+    """Number of points taken from the sequence; each trial records its index, so the last one gives it."""
     for trial in reversed(history.trials):
         if method in trial.info:
             return int(trial.info[method]) + 1

@@ -1,4 +1,4 @@
-"""Low-discrepancy points: number i of a sequence is a function of (method, dimension, seed, i) alone."""
+"""Low-discrepancy sequences: point i is a function of (method, dimension, seed, i) alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Sequence:
     Attributes:
         method: ``sobol`` (Owen 1998 scrambling: a digital shift after a random linear matrix), ``halton`` (Owen 2017
             scrambling) or ``latin-hypercube`` (McKay et al. 1979).
-        dimension: Of the cube.
-        seed: Which randomisation.
-        block: How many points of a Latin hypercube belong together; block b has the seed (seed, b).
+        dimension: The dimension of the cube.
+        seed: The seed of the randomisation.
+        block: Number of points per Latin hypercube; block b has the seed (seed, b).
     """
 
     method: str

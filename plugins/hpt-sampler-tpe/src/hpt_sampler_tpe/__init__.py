@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimators for hpt: multivariate, over mixed and conditional spaces."""
+"""Multivariate tree-structured Parzen estimators over mixed and conditional spaces, for hpt."""
 
 from __future__ import annotations
 

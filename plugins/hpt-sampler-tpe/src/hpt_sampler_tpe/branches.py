@@ -1,9 +1,9 @@
-"""A chance for every branch: now and then only trials with the same active parameters are looked at.
+"""Exploration of branches: some suggestions learn only from trials with the same set of active parameters.
 
-The good trials soon lie in one branch of a conditional space, and a branch whose first few points were unlucky is never
-seen again. So a part of the suggestions is made as if the trials of one branch were all there are: what is good
-there is learnt, and the branch comes back if that turns out to be good at all. The part grows with the number of
-results: few are better spent where it looks best, and later that branch has less left to give.
+In a conditional space the good trials soon lie in one branch, and a branch whose first points were unlucky would never
+be visited again. So a fraction of the suggestions uses the trials of a single branch only: they learn what is good in
+that branch, and the branch returns if its good trials turn out to be competitive. The fraction grows with the number of
+results, as a small budget is better spent in the most promising branch, which later has less left to gain.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["focused"]
 
-_FOCUS = 0.4
-"""Fraction of the suggestions for which one branch is looked at, in the end."""
-_FULL = 100
-"""Results from which on it is that fraction; before that it is proportional to their number."""
+_MAX_PROBABILITY = 0.4
+"""Fraction of suggestions that use a single branch, once there are `_RAMP` results."""
+_RAMP = 100
+"""Number of results from which on that fraction holds; below, it is proportional to their number."""
 
 
 def focused(history: History, order: IntArray, rng: np.random.Generator) -> IntArray:
-    """The trials to learn from: all of ``order`` (n,), the best first, or those of one branch in the same order.
+    """The trials to learn from: all of ``order`` (n,), which is best first, or those of one branch in the same order.
 
-    The branch whose best trial is the k-th of all branches' best ones is chosen with a probability like 1 / k.
+    Branches are ranked by their best trial; the k-th branch is chosen with probability proportional to 1 / k.
     """
     chance, where = rng.random(2)
     blank = np.isnan(history.unit[order])
-    if chance >= _FOCUS * min(len(order) / _FULL, 1.0) or not blank.any():
+    if chance >= _MAX_PROBABILITY * min(len(order) / _RAMP, 1.0) or not blank.any():
         return order
     _, first, branch = np.unique(blank, axis=0, return_index=True, return_inverse=True)
     shares = np.cumsum(1.0 / np.arange(1, len(first) + 1))

@@ -1,4 +1,4 @@
-"""The first points: the space's default, then a Latin hypercube.
+"""The initial design: the space's default point, then a Latin hypercube.
 
 McKay, Beckman and Conover, A Comparison of Three Methods for Selecting Values of Input Variables, Technometrics 1979.
 """
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["initial_rows"]
 
-_STREAM = 0x79E  # keeps these draws apart from others that start from the study's seed
+_STREAM = 0x79E  # separates these draws from others that use the study's seed
 
 
 def initial_rows(tree: Tree, seed: int, count: int) -> FloatArray:
     """The ``count`` points of the design, the default first: a pure function of ``seed`` and ``count``.
 
     Each column takes one value in each of ``count - 1`` equal parts of its range, so that branches and
-    categories are seen about equally often.
+    categories are visited about equally often.
 
     Returns:
         Rows, NaN where inactive. (count, d)
@@ -31,4 +31,4 @@ def initial_rows(tree: Tree, seed: int, count: int) -> FloatArray:
     d = len(tree.columns)
     parts = np.tile(np.arange(count - 1.0)[:, None], (1, d))
     rows = (rng.permuted(parts, axis=0) + rng.random((count - 1, d))) / max(count - 1, 1)
-    return np.vstack([tree.space.to_unit(tree.space.default()), tree.settle(rows)])
+    return np.vstack([tree.space.to_unit(tree.space.default()), tree.snap(rows)])

@@ -1,7 +1,7 @@
-"""The normal distribution cut to the unit interval, on numpy and `math.erfc` alone.
+"""The normal distribution truncated to the unit interval, on numpy and `math.erfc` alone.
 
-Notation: a kernel has its centre mu in [0, 1] and a width sigma > 0; its density is that of N(mu, sigma^2),
-divided by the mass that N(mu, sigma^2) has in [0, 1].
+Notation: a kernel has a centre mu in [0, 1] and a bandwidth sigma > 0; its density is that of N(mu, sigma^2),
+divided by the mass of N(mu, sigma^2) in [0, 1].
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ __all__ = ["FloatArray", "IntArray", "draw", "log_mass", "mass"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-_FAR = 8.5  # standard deviations beyond which half a normal distribution misses less than 1e-17
+_FAR = 8.5  # standard deviations beyond which a normal tail has a mass below 1e-17
 _ERFC: Any = np.frompyfunc(math.erfc, 1, 1)
-_ROUNDS = 200  # of rejection; a kernel keeps a third of its mass at least, so 50 leave 1e-9 of the draws
+_ROUNDS = 200  # of rejection; a kernel has at least a third of its mass in [0, 1], so 50 leave 1e-9 of the draws
 
 
 def _below(z: FloatArray) -> FloatArray:
-    """The mass of N(0, 1) below ``z``, relative error near machine precision also in the lower tail."""
+    """The mass of N(0, 1) below ``z``; the relative error is near machine precision even in the lower tail."""
     return np.asarray(0.5 * _ERFC(z * -math.sqrt(0.5)), dtype=np.float64)
 
 
 def mass(a: FloatArray, b: FloatArray) -> FloatArray:
-    """The mass of N(0, 1) between ``a`` <= ``b``, both (...,). Taken in the lower tail, where digits are kept."""
+    """The mass of N(0, 1) between ``a`` <= ``b``, both (...,); computed in the lower tail, where it is accurate."""
     flip = a > 0.0
     low, high = np.where(flip, -b, a), np.where(flip, -a, b)
     return _below(high) - _below(low)
 
 
 def log_mass(mu: FloatArray, sigma: FloatArray) -> FloatArray:
-    """Log of the mass that kernels ``mu``, ``sigma`` (...,) have in [0, 1]. At least log(1/3) for sigma <= 1."""
+    """Log mass in [0, 1] of kernels ``mu``, ``sigma`` (...,), before truncation; at least log(1/3) for sigma <= 1."""
     found = np.zeros(mu.shape)
     near = np.minimum(mu, 1.0 - mu) < _FAR * sigma
     found[near] = np.log(mass(-mu[near] / sigma[near], (1.0 - mu[near]) / sigma[near]))
@@ -43,7 +43,7 @@ def log_mass(mu: FloatArray, sigma: FloatArray) -> FloatArray:
 
 
 def draw(mu: FloatArray, sigma: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One draw of each kernel ``mu``, ``sigma`` (...,), in [0, 1]. Rejection; what remains is cut to the interval."""
+    """One draw in [0, 1] from each kernel ``mu``, ``sigma`` (...,), by rejection; draws never accepted are clipped."""
     drawn = rng.normal(mu, sigma)
     for _ in range(_ROUNDS):
         out = (drawn < 0.0) | (drawn > 1.0)

@@ -1,9 +1,9 @@
-"""Which trials are the good ones: ranks of results of one or several objectives, early-stopped trials among them.
+"""The ranking of trials with one or several objectives, including trials with partial evidence.
 
-- A trial with partial evidence (stopped early, or paused) and another are compared at the highest step that both
-  reached. The score of a trial is the fraction of the others that beat it so: without partial evidence this is
-  the rank of its loss.
-- Trials that break the study's constraints come behind all others, those that break them least first.
+- A trial with partial evidence (stopped early, or paused) is compared with another at the highest step that both
+  reached. The score of a trial is the fraction of the others that beat it in such a comparison; without partial
+  evidence it is the rank of its loss.
+- Infeasible trials rank behind all others, those of the least violation first.
 - With several objectives trials are ranked by non-dominated fronts (Deb et al., NSGA-II, IEEE Trans. Evol. Comp.
   2002, section III.A), within a front by crowding distance (section III.B), the ends of the front first.
 """
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = ["crowding", "fronts", "ranked"]
 
-_RUNGS = 16  # steps at which partial evidence is compared
+_RUNGS = 16  # largest number of steps at which partial evidence is compared
 
 
 def ranked(history: History) -> IntArray:
-    """The numbers of all trials with evidence, the best first, equals by number."""
+    """The numbers of all trials with evidence, best first, ties by number."""
     by_loss = _by_loss(history)
     if not history.constraints:
         return by_loss
-    return by_loss[np.argsort(np.nan_to_num(history.violation[by_loss]), kind="stable")]  # not known: no reproach
+    violation = np.nan_to_num(history.violation[by_loss])  # an unknown violation counts as none
+    return by_loss[np.argsort(violation, kind="stable")]
 
 
 def _by_loss(history: History) -> IntArray:
-    """The same, the constraints left aside."""
+    """As `ranked`, but ignoring constraints."""
     paused = [n for n in history.pending if history.trials[n].state is State.PAUSED and history.trials[n].reports]
     partial = np.concatenate([history.stopped, np.array(paused, dtype=np.intp)])
     complete = history.complete
@@ -52,13 +53,14 @@ def _by_loss(history: History) -> IntArray:
 
 
 def fronts(losses: FloatArray) -> IntArray:
-    """The non-dominated front that each row of ``losses`` (n, m) lies in, 0 the best. (n,).
+    """Index of the non-dominated front of each row of ``losses`` (n, m), 0 for the best. (n,).
 
-    Rows are taken in lexicographic order, in which none is dominated by a later one, and each goes into the first front
-    that does not dominate it, found by bisection (Zhang et al., An Efficient Approach to Nondominated Sorting, IEEE
-    Trans. Evol. Comp. 2015, section III). Of two objectives the last row of a front is its lowest in the second.
+    Rows are taken in lexicographic order, in which no row is dominated by a later one. Each is assigned to the first
+    front that does not dominate it, found by bisection (Zhang et al., An Efficient Approach to Nondominated Sorting,
+    IEEE Trans. Evol. Comp. 2015, section III). With two objectives, the last row of a front is its lowest in the
+    second.
     """
-    rows, which = np.unique(losses + 0.0, axis=0, return_inverse=True)  # equal ones do not dominate each other
+    rows, which = np.unique(losses + 0.0, axis=0, return_inverse=True)  # equal rows do not dominate each other
     found = np.empty(len(rows), dtype=np.intp)
     members: list[list[int]] = []
     lowest: list[float] = []
@@ -114,7 +116,7 @@ def _evidence(history: History, numbers: IntArray) -> tuple[FloatArray, IntArray
 
 
 def _beaten(table: FloatArray, reached: IntArray) -> FloatArray:
-    """The fraction of the other trials that each is beaten by, each pair compared at the last column both reached."""
+    """The fraction of the other trials that beat each, by pairs at the last column that both reached. (n,)."""
     n = len(table)
     wins_against = np.zeros(n)
     for k in range(table.shape[1]):

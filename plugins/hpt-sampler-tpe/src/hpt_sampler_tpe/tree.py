@@ -1,4 +1,4 @@
-"""A space as the estimators see it: columns of the unit cube, their values, and which are active together.
+"""The space in the form of the estimators: columns of the unit cube, their values, and which are active together.
 
 Rows are unit-cube points with NaN where a parameter is inactive, as `Space.to_unit` gives them.
 """
@@ -17,8 +17,8 @@ from hpt_sampler_tpe.normal import FloatArray, IntArray
 
 __all__ = ["Column", "Tree"]
 
-_MANY = 1024  # finite ordered parameters with more values are as good as continuous
-_SAME = 1e-12  # coordinates nearer than this are the same value
+_MANY = 1024  # ordered parameters with more values are treated as continuous
+_SAME = 1e-12  # coordinates closer than this are the same value
 
 
 @attrs.frozen(eq=False)
@@ -27,9 +27,9 @@ class Column:
 
     Attributes:
         parameter: The parameter.
-        edges: The cells of a finite parameter's values, ascending from 0 to 1 (size + 1,); None: as good as continuous.
-        centres: The values' unit coordinates (size,); None: as good as continuous.
-        needs: (parent column, coordinates of its values that let this one be active); all must hold.
+        edges: Bounds of the cells of the values, ascending from 0 to 1 (size + 1,); None if treated as continuous.
+        centres: Unit coordinates of the values (size,); None if treated as continuous.
+        needs: The conditions, as pairs of parent column and its allowed coordinates; all must hold.
     """
 
     parameter: Any
@@ -39,21 +39,21 @@ class Column:
 
     @property
     def size(self) -> int:
-        """How many values there are; 0 if as good as continuous."""
+        """Number of values; 0 if treated as continuous."""
         return 0 if self.centres is None else len(self.centres)
 
     @property
     def categorical(self) -> bool:
-        """Whether near values are no more alike than others."""
+        """Whether the values have no order."""
         return not self.parameter.ordered and self.centres is not None
 
     def index(self, u: FloatArray) -> IntArray:
-        """Numbers of the values at ``u`` (n,), which has no NaN."""
+        """Indices of the values at ``u`` (n,), which has no NaN. (n,)."""
         assert self.edges is not None
         return np.asarray(np.clip(np.searchsorted(self.edges, u, side="right") - 1, 0, self.size - 1))
 
     def snap(self, u: FloatArray) -> FloatArray:
-        """The coordinates of the values at ``u`` (n,), which has no NaN."""
+        """Coordinates of the values at ``u`` (n,), which has no NaN. (n,)."""
         if self.centres is not None:
             return self.centres[self.index(u)]
         return u if self.parameter.size is None else np.array([self.parameter.snap(v) for v in u.tolist()])
@@ -61,13 +61,13 @@ class Column:
 
 @attrs.frozen(eq=False)
 class Tree:
-    """The columns of a space. Made by `Tree.of`.
+    """The columns of a space, built by `Tree.of`.
 
     Attributes:
         space: The space.
-        columns: Its columns. d of them
-        order: Numbers of the columns, parents before children.
-        groups: The columns by their conditions: those of one group are active together.
+        columns: Its d columns.
+        order: Indices of the columns, parents before children.
+        groups: Indices of the columns grouped by conditions; the columns of a group are active together.
     """
 
     space: Space
@@ -77,7 +77,7 @@ class Tree:
 
     @classmethod
     def of(cls, space: Space) -> Tree:
-        """Work out the columns of ``space``."""
+        """Build the tree of ``space``."""
         columns = tuple(_column(space, name) for name in space.columns)
         order = tuple(space.columns.index(name) for name in space.order if name in space.columns)
         groups: dict[Any, list[int]] = {}
@@ -85,15 +85,15 @@ class Tree:
             groups.setdefault(tuple((parent, *values) for parent, values in column.needs), []).append(j)
         return cls(space, columns, order, tuple(groups.values()))
 
-    def settle(self, rows: FloatArray) -> FloatArray:
-        """Move rows with a coordinate in each column (n, d) to values, NaN where inactive. A copy."""
-        settled = np.empty_like(rows)
+    def snap(self, rows: FloatArray) -> FloatArray:
+        """Snap rows with a coordinate in each column (n, d) to values, with NaN where inactive. A copy. (n, d)."""
+        snapped = np.empty_like(rows)
         for j in self.order:
-            settled[:, j] = self.columns[j].snap(rows[:, j])
+            snapped[:, j] = self.columns[j].snap(rows[:, j])
             for parent, values in self.columns[j].needs:
-                held = (np.abs(settled[:, parent, None] - values) < _SAME).any(axis=1)
-                settled[~held, j] = np.nan
-        return settled
+                held = (np.abs(snapped[:, parent, None] - values) < _SAME).any(axis=1)
+                snapped[~held, j] = np.nan
+        return snapped
 
 
 def _column(space: Space, name: str) -> Column:
@@ -112,5 +112,5 @@ def _needs(space: Space, name: str) -> Iterator[tuple[int, FloatArray]]:
         if parent in space.columns:
             accepted = [space[parent].accept(value)[0] for value in values]
             yield space.columns.index(parent), np.array([space[parent].to_unit(value) for value in accepted])
-        else:  # it has one value, which is allowed, else this parameter could never be active; but is it active itself?
+        else:  # a parent with a single value, which is allowed; the parent itself may be conditional
             yield from _needs(space, parent)

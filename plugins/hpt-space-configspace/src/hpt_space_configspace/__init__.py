@@ -1,6 +1,6 @@
-"""hpt plugin: search spaces to and from ConfigSpace.
+"""Conversion of search spaces to and from ConfigSpace, for hpt.
 
-It offers no component; that it is listed among the plugins tells its version, and whether it fits the core.
+The plugin offers no component. It is registered so that ``hpt plugins`` shows its version and compatibility.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One parameter as a hyperparameter of ConfigSpace, and the way back."""
+"""Conversion between hpt's parameters and ConfigSpace's hyperparameters."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from hpt_core import Categorical, Constant, Float, HptError, Int, Ordinal, Space
 __all__ = ["NOTE", "hyperparameter_of", "native", "parameter_of"]
 
 NOTE = "hpt"
-"""The key in ``meta`` under which a hyperparameter, or a space, bears what ConfigSpace has no field for."""
+"""The key in ``meta`` of a hyperparameter or a space for everything that ConfigSpace has no field for."""
 
-_MOST = 1000
-_PLACES = 13  # to so many ConfigSpace rounds what is a float
+_MOST = 1000  # longer ranges with steps are not converted to ordinals
+_PLACES = 13  # decimal places that ConfigSpace rounds floats to
 
 
 def native(value: Any) -> Any:
-    """A value with numpy's scalars turned into Python's."""
+    """A value, converted from a numpy scalar to a Python one if necessary."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def hyperparameter_of(name: str, parameter: Any) -> Any:
-    """A parameter, its conditions left out.
+    """Convert a parameter, without its conditions, to a hyperparameter.
 
-    What ConfigSpace has no field for (a step, that there is no default) is noted in ``meta``, for the way back.
+    Properties that ConfigSpace has no field for (a step, a missing default) are recorded in ``meta``, so that
+    `parameter_of` restores them.
 
     Raises:
-        UsageError: If ConfigSpace has nothing of the kind.
+        UsageError: If ConfigSpace has no equivalent.
     """
     bare = _unconditional(name, parameter)
     made = _made(name, bare, None)
@@ -39,12 +40,12 @@ def hyperparameter_of(name: str, parameter: Any) -> Any:
 
 
 def parameter_of(hyperparameter: Any) -> Any:
-    """A hyperparameter as a parameter without conditions.
+    """Convert a hyperparameter to a parameter without conditions.
 
-    Its note counts if the hyperparameter is still what was made of the noted parameter.
+    The parameter recorded in ``meta`` is used only if it still converts to this hyperparameter.
 
     Raises:
-        UsageError: If hpt has nothing of the kind.
+        UsageError: If hpt has no equivalent.
     """
     name, noted = hyperparameter.name, (hyperparameter.meta or {}).get(NOTE)
     if noted is not None:
@@ -93,16 +94,16 @@ def _build(name: str, parameter: Any, meta: dict[str, Any] | None) -> Any:
 
 
 def _check_values(made: Any) -> None:
-    """That ConfigSpace gives back what it was given: numpy makes one type of ints and floats, or of ints and bools."""
+    """Check that ConfigSpace returns the values it was given: numpy merges ints and floats, or ints and bools."""
     for i, value in enumerate(getattr(made, "choices", getattr(made, "sequence", ()))):
         back = native(made.to_value(np.float64(i)))
         if type(back) is not type(value) or back != value:
-            msg = f"ConfigSpace gives {back!r} for {value!r} among the values of {made.name!r}: give all the same type."
+            msg = f"ConfigSpace returns {back!r} for {value!r} among the values of {made.name!r}: use a single type."
             raise UsageError(msg)
 
 
 def _plain(hyperparameter: Any) -> Any:
-    """The parameter that the fields of a hyperparameter stand for."""
+    """The parameter that corresponds to the fields of a hyperparameter."""
     name, default = hyperparameter.name, native(hyperparameter.default_value)
     if isinstance(hyperparameter, ConfigSpace.Constant):
         return Constant(native(hyperparameter.value))
@@ -115,8 +116,8 @@ def _plain(hyperparameter: Any) -> Any:
         return Int(low, high, log=hyperparameter.log, default=default)
     if not isinstance(hyperparameter, ConfigSpace.CategoricalHyperparameter):
         kind = type(hyperparameter).__name__
-        msg = f"A space of hpt has bounds and choices, no distributions: make {name!r} uniform, it is a {kind}."
+        msg = f"An hpt space has bounds and choices, but no distributions: {name!r} must be uniform. Got a {kind}."
         raise UsageError(msg)
     if hyperparameter.weights is not None and len(set(hyperparameter.weights)) > 1:
-        raise UsageError(f"A space of hpt has no weights: make those of {name!r} equal.")
+        raise UsageError(f"An hpt space has no weights: those of {name!r} must be equal.")
     return Categorical(*map(native, hyperparameter.choices), default=default)

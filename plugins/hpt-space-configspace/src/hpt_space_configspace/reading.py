@@ -1,4 +1,4 @@
-"""A ``ConfigurationSpace`` as a space."""
+"""Conversion of a ``ConfigurationSpace`` to a space."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from hpt_space_configspace.hyperparameters import NOTE, native, parameter_of
 
 __all__ = ["from_configspace"]
 
-_MOST = 1000
+_MOST = 1000  # parents with more values are not converted to a list of values
 
 When = dict[str, list[Any]]
 
 
 def from_configspace(configspace: ConfigSpace.ConfigurationSpace) -> Space:
-    """A space of ConfigSpace as one of hpt: the same parameters, defaults and conditions.
+    """Convert a ConfigSpace space to an hpt space with the same parameters, defaults and conditions.
 
-    Every configuration of the one is legal in the other, and both begin at the same default.
+    Every configuration of one space is legal in the other, and both have the same default.
 
     Raises:
-        UsageError: If hpt has nothing of the kind: priors and weights, forbidden clauses, a condition on a float or
-            one that holds for either of several parents.
-        SpaceError: If a choice is no plain data.
+        UsageError: If hpt has no equivalent: priors and weights, forbidden clauses, a condition on a float or a
+            condition that holds for either of several parents.
+        SpaceError: If a choice is not plain data.
     """
     if not isinstance(configspace, ConfigSpace.ConfigurationSpace):
-        raise UsageError(f"What is read must be a ConfigurationSpace of ConfigSpace. Got {configspace!r:.80}.")
+        raise UsageError(f"`configspace` must be a ConfigSpace.ConfigurationSpace. Got {configspace!r:.80}.")
     if configspace.forbidden_clauses:
         clause = configspace.forbidden_clauses[0]
-        msg = f"A space of hpt has no forbidden clauses: take them out, or let the evaluator fail there. Got: {clause}."
+        msg = f"An hpt space has no forbidden clauses: remove them, or let the evaluator fail there. Got: {clause}."
         raise UsageError(msg)
     names = list(configspace)
     noted = (configspace.meta or {}).get(NOTE)
@@ -43,13 +43,13 @@ def from_configspace(configspace: ConfigSpace.ConfigurationSpace) -> Space:
 
 
 def _when(condition: Any) -> When:
-    """Parent -> the values under which a condition holds."""
+    """Parent -> the values for which a condition holds."""
     parents = {literal.parent.name: literal.parent for literal in getattr(condition, "dlcs", [condition])}
     if len(parents) == 1:
         ((name, parent),) = parents.items()
         return {name: list(_values(condition, parent))}
     if not isinstance(condition, ConfigSpace.AndConjunction):
-        msg = f"A condition of hpt holds for all parents, not for one of several: {condition} has no such form."
+        msg = f"A condition in hpt must hold for all parents, not for one of several. Got: {condition}."
         raise UsageError(msg)
     found: When = {}
     for part in condition.components:
@@ -59,7 +59,7 @@ def _when(condition: Any) -> When:
 
 
 def _values(condition: Any, parent: Any) -> Iterator[Any]:
-    """The values of its one parent under which a condition holds."""
+    """The values of its only parent for which a condition holds."""
     if isinstance(condition, ConfigSpace.EqualsCondition):
         yield native(condition.value)
     elif isinstance(condition, ConfigSpace.InCondition):
@@ -67,7 +67,7 @@ def _values(condition: Any, parent: Any) -> Iterator[Any]:
     else:
         parameter = parameter_of(parent)
         if parameter.size is None or parameter.size > _MOST:
-            msg = f"A condition of hpt lists its values, and those of {condition} are more than {_MOST}."
+            msg = f"A condition in hpt lists its values, and {condition} has more than {_MOST}."
             raise UsageError(msg)
         for i in range(parameter.size):
             value = parameter.value_at(i)

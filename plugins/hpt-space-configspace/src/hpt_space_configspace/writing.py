@@ -1,4 +1,4 @@
-"""A space as a ``ConfigurationSpace``."""
+"""Conversion of a space to a ``ConfigurationSpace``."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["to_configspace"]
 
 
 def to_configspace(space: Space) -> ConfigSpace.ConfigurationSpace:
-    """A space of hpt as one of ConfigSpace: the same parameters, defaults and conditions.
+    """Convert an hpt space to a ConfigSpace space with the same parameters, defaults and conditions.
 
-    Every configuration of the one is legal in the other (``space.validate`` makes native values of numpy's), both begin
-    at the same default, and `from_configspace` gives back an equal space. What ConfigSpace has no field for (a step,
-    the order of names, that no default was declared) is noted in its ``meta``; a range with steps becomes an ordinal.
-    Its files keep the notes but for the order.
+    Every configuration of one space is legal in the other (``space.validate`` converts numpy values to native ones),
+    both have the same default, and `from_configspace` returns an equal space. Properties that ConfigSpace has no field
+    for (a step, the order of names, a missing default) are recorded in ``meta``; a range with steps becomes an ordinal.
+    ConfigSpace's files keep this record except for the order of names.
 
     Raises:
-        UsageError: If ConfigSpace has nothing of the kind: bounds with more than 13 decimal places, lists as values,
-            choices of mixed number types, a range of more than 1000 steps.
+        UsageError: If ConfigSpace has no equivalent: bounds with more than 13 decimal places, lists as values, choices
+            of mixed number types, a range of more than 1000 steps.
     """
     if not isinstance(space, Space):
-        raise UsageError(f"What is written must be a space, as hpt_core.Space({{...}}) makes it. Got {space!r:.80}.")
+        raise UsageError(f"`space` must be an hpt_core.Space. Got {space!r:.80}.")
     made = {name: hyperparameter_of(name, parameter) for name, parameter in space.parameters.items()}
     conditions = [_condition(made, name, p.when) for name, p in space.parameters.items() if p.when]
     found = ConfigSpace.ConfigurationSpace()

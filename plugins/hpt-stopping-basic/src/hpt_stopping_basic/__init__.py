@@ -1,4 +1,4 @@
-"""hpt plugin: the stopping rules that every study may need, and how to combine rules."""
+"""hpt plugin: general-purpose stopping rules for trials and studies, and rules that combine other rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_stopping_rules() -> dict[str, str]:
-    """Rules on trials, rules on the study, and combinations."""
+    """Name the rules of this plugin."""
     return {
         "after": "hpt_stopping_basic.combine:After",
         "all": "hpt_stopping_basic.combine:AllOf",

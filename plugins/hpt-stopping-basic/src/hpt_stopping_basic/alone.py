@@ -1,4 +1,4 @@
-"""Rules on a trial that look at that trial alone: a limit, and patience."""
+"""Rules that judge a trial by its own reports alone: `threshold` and `patience`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Patience", "Threshold"]
 
 @attrs.define(kw_only=True)
 class Threshold(Watching):
-    """Stops a trial that is worse than a limit: one that diverged, or takes too much.
+    """Stops a trial that is worse than a limit, such as one that diverged or takes too long.
 
     A curve is judged by its last report, folds by the mean of the reports so far.
     """
 
-    limit: float = option(help="The worst value that may go on, in your own sign.")
-    min_step: int = option(1, ge=1, help="The first step at which it may act.")
+    limit: float = option(help="The worst acceptable value, as the evaluator reports it.")
+    min_step: int = option(1, ge=1, help="First step at which the rule may stop a trial.")
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the trial is worse than ``limit``."""
@@ -34,7 +34,7 @@ class Threshold(Watching):
         step, loss = curve[-1]
         if history.evidence == "folds":
             loss = mean([item for _, item in curve])
-        if not worse(loss, self._value(history, self.limit)):
+        if not worse(loss, self._loss(history, self.limit)):
             return None
         value = self._value(history, loss)
         reason = f"{self._name(history)} = {value:g} at step {step} is worse than the limit {self.limit:g}"
@@ -43,16 +43,19 @@ class Threshold(Watching):
 
 @attrs.define(kw_only=True)
 class Patience(Watching):
-    """Stops a trial whose curve has stopped to improve.
+    """Stops a trial whose curve no longer improves.
 
-    Stops when the best of the last ``reports`` reports is better than the best before by less than ``min_gain`` times
-    that. Says nothing about folds, which have no order. The trial has the value of its last report.
+    The best of the last ``reports`` reports is compared with the best report before them. The trial is stopped if it
+    did not improve by at least ``min_gain`` times the magnitude of that earlier best. Folds are not judged, as they
+    have no order. A stopped trial keeps the value of its last report.
     """
 
     reports: int | None = option(
-        None, ge=1, help="Reports without gain; default max(5, a tenth of the evaluator's steps)."
+        None,
+        ge=1,
+        help="Reports without a gain before it stops a trial; default max(5, a tenth of all steps).",
     )
-    min_gain: float = option(1e-3, ge=0, help="A smaller gain, relative to the best before, is none.")
+    min_gain: float = option(1e-3, ge=0, help="Smallest gain that counts, relative to the best report before.")
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the last ``reports`` reports brought no gain."""

@@ -1,4 +1,4 @@
-"""Rules made of rules: any, all, not, after."""
+"""Rules that combine other rules: `any`, `all`, `not` and `after`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEVELS = ("judge_trial", "judge_study", "promote")
 
 @attrs.define(kw_only=True)
 class _Several:
-    rules: list[StoppingRule] = option(help="The rules: tables like { use = 'median', ... }.")
+    rules: list[StoppingRule] = option(help="The rules to combine: tables like { use = 'median', ... }.")
 
     def __attrs_post_init__(self) -> None:
         if not self.rules:
@@ -28,35 +28,35 @@ class _Several:
             _check_rule(rule, f"rules[{i}]")
 
     def _able(self, level: str) -> list[Any]:
-        """The rules that judge at a level; the others have no opinion on it."""
+        """The rules that have the method ``level``."""
         return [rule for rule in self.rules if _is_able(rule, level)]
 
     def promote(self, history: History) -> int | None:
-        """The first trial that any of the rules names."""
+        """Return the first trial that any of the rules promotes."""
         named = (rule.promote(history) for rule in self._able("promote"))
         return next((number for number in named if number is not None), None)
 
 
 @attrs.define(kw_only=True)
 class AnyOf(_Several):
-    """Stops when any of several rules says so; one that stops goes before one that pauses.
+    """Stops when any of several rules stops; a stop takes precedence over a pause.
 
-    A paused trial goes on when any of the rules promotes it.
+    A paused trial is resumed when any of the rules promotes it.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
-        """The first stop that a rule asks for, else the first pause."""
+        """Return the first stop of a rule, else the first pause."""
         return self._first(rule.judge_trial(history, trial) for rule in self._able("judge_trial"))
 
     def judge_study(self, history: History) -> Stop | None:
-        """The first stop that a rule asks for."""
+        """Return the first stop of a rule."""
         decision = self._first(rule.judge_study(history) for rule in self._able("judge_study"))
         return decision if isinstance(decision, Stop) else None
 
     def retire(self, history: History) -> Mapping[int, Stop]:
-        """The paused trials that any of the rules gives up."""
+        """Return the paused trials that any of the rules retires."""
         found: dict[int, Stop] = {}
-        for rule in reversed(self._able("retire")):  # of several, the first one says why
+        for rule in reversed(self._able("retire")):  # the reason of the first rule wins
             found |= rule.retire(history) or {}
         return found
 
@@ -71,99 +71,100 @@ class AnyOf(_Several):
 
 @attrs.define(kw_only=True)
 class AllOf(_Several):
-    """Stops when all of several rules say so: all that judge trials for a trial, all that judge studies for the study.
+    """Stops when several rules agree: a trial when all rules that judge trials do, the study likewise.
 
-    A rule that judges no trials has no opinion on them, and where none has an opinion nothing stops. If all want an end
-    but some only a pause, the trial is paused; it goes on when any of the rules promotes it.
+    A rule that does not judge trials is ignored for trials, and so for studies. If no rule is left, nothing is stopped.
+    If all rules that judge trials act but some of them only pause, the trial is paused. It is resumed when any of the
+    rules promotes it.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
-        """A stop or pause that all rules on trials ask for."""
+        """Stop or pause the trial if all rules on trials do."""
         return _agreed([rule.judge_trial(history, trial) for rule in self._able("judge_trial")])
 
     def judge_study(self, history: History) -> Stop | None:
-        """A stop that all rules on studies ask for."""
+        """Stop the study if all rules on studies do."""
         decision = _agreed([rule.judge_study(history) for rule in self._able("judge_study")])
         return decision if isinstance(decision, Stop) else None
 
     def retire(self, history: History) -> Mapping[int, Stop]:
-        """The paused trials that all rules on trials give up."""
-        said = [_ask(rule, "retire", history) or {} for rule in self._able("judge_trial")]
-        numbers = sorted(set.intersection(*map(set, said))) if said else []
-        agreed = {number: _agreed([answer[number] for answer in said]) for number in numbers}
+        """Return the paused trials that all rules on trials retire."""
+        retired = [_call(rule, "retire", history) or {} for rule in self._able("judge_trial")]
+        numbers = sorted(set.intersection(*map(set, retired))) if retired else []
+        agreed = {number: _agreed([stops[number] for stops in retired]) for number in numbers}
         return {number: stop for number, stop in agreed.items() if isinstance(stop, Stop)}
 
 
 @attrs.define(kw_only=True)
 class After:
-    """Holds a rule back: it is heard only from a number of complete trials, or from a step of a trial, on.
+    """Applies a rule only after a number of complete trials, or from a step of the trial on.
 
-    Promotions are never held back: what the rule paused may go on.
+    Promotions are not delayed, so a trial that the rule has paused can always be resumed.
     """
 
-    rule: StoppingRule = option(help="The rule: a table like { use = 'median', ... }.")
-    trials: int = option(0, ge=0, help="Complete trials that the study must have.")
-    steps: int = option(0, ge=0, help="The step that a trial must have reported.")
+    rule: StoppingRule = option(help="The rule to delay: a table like { use = 'median', ... }.")
+    trials: int = option(0, ge=0, help="Complete trials that the study must have before the rule applies.")
+    steps: int = option(0, ge=0, help="Step that a trial must have reported before the rule applies to it.")
 
     def __attrs_post_init__(self) -> None:
         _check_rule(self.rule, "rule")
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
-        """What the rule says, from ``trials`` and ``steps`` on."""
+        """Return the rule's decision, once the study has ``trials`` and the trial ``steps``."""
         early = len(history.complete) < self.trials or not trial.reports or trial.reports[-1].step < self.steps
-        return None if early else _ask(self.rule, "judge_trial", history, trial)
+        return None if early else _call(self.rule, "judge_trial", history, trial)
 
     def judge_study(self, history: History) -> Stop | None:
-        """What the rule says, from ``trials`` on."""
+        """Return the rule's decision, once the study has ``trials``."""
         early = len(history.complete) < self.trials
-        return None if early else _ask(self.rule, "judge_study", history)
+        return None if early else _call(self.rule, "judge_study", history)
 
     def retire(self, history: History) -> Mapping[int, Stop]:
-        """What the rule says, from ``trials`` and ``steps`` on."""
+        """Return the trials that the rule retires, once the study has ``trials`` and they have ``steps``."""
         early = len(history.complete) < self.trials
-        found = {} if early else _ask(self.rule, "retire", history) or {}
+        found = {} if early else _call(self.rule, "retire", history) or {}
         return {n: stop for n, stop in found.items() if history.trials[n].reports[-1].step >= self.steps}
 
     def promote(self, history: History) -> int | None:
-        """What the rule says."""
-        number: int | None = _ask(self.rule, "promote", history)
+        """Return the trial that the rule promotes."""
+        number: int | None = _call(self.rule, "promote", history)
         return number
 
 
 @attrs.define(kw_only=True)
 class Not:
-    """Stops where another rule would let it go on; of use inside `all`: this rule, but not that one.
+    """Stops where another rule would not; for use inside `all` ("this rule, but not that one").
 
-    It judges what the rule judges. A pause is an end too, so it is let go on; nothing is promoted, as the rule itself
-    has paused nothing here.
+    It judges trials or studies as ``rule`` does. Where ``rule`` stops or pauses, it does nothing. It promotes and
+    retires no trials, as ``rule`` pauses none here.
     """
 
-    rule: StoppingRule = option(help="The rule: a table like { use = 'plateau', ... }.")
+    rule: StoppingRule = option(help="The rule to negate: a table like { use = 'plateau', ... }.")
 
     def __attrs_post_init__(self) -> None:
         _check_rule(self.rule, "rule")
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
-        """A stop where the rule judges trials and asks for none."""
-        return self._turned("judge_trial", history, trial)
+        """Stop the trial if the rule judges trials and neither stops nor pauses this one."""
+        return self._negated("judge_trial", history, trial)
 
     def judge_study(self, history: History) -> Stop | None:
-        """A stop where the rule judges studies and asks for none."""
-        return self._turned("judge_study", history)
+        """Stop the study if the rule judges studies and does not stop this one."""
+        return self._negated("judge_study", history)
 
-    def _turned(self, level: str, *arguments: Any) -> Stop | None:
-        if not _is_able(self.rule, level) or _ask(self.rule, level, *arguments) is not None:
+    def _negated(self, level: str, *arguments: Any) -> Stop | None:
+        if not _is_able(self.rule, level) or _call(self.rule, level, *arguments) is not None:
             return None
         return Stop(f"not {type(self.rule).__name__.lower()}")
 
 
-def _ask(rule: Any, level: str, *arguments: Any) -> Any:
-    """What a rule says at a level; None where it has no opinion."""
+def _call(rule: Any, level: str, *arguments: Any) -> Any:
+    """Call the method ``level`` of a rule; None if the rule does not have it."""
     return getattr(rule, level)(*arguments) if _is_able(rule, level) else None
 
 
 def _is_able(rule: Any, level: str) -> bool:
-    """Whether a rule judges at a level; one that is made of rules does if one of them does."""
+    """Whether a rule has the method ``level``; a combination has it if one of its rules does."""
     if isinstance(rule, _Several):
         return any(_is_able(part, level) for part in rule.rules)
     if isinstance(rule, Not) and level in ("promote", "retire"):
@@ -179,9 +180,10 @@ def _check_rule(rule: object, path: str) -> None:
 
 
 def _agreed(answers: Sequence[Stop | Pause | None]) -> Stop | Pause | None:
-    said = [answer for answer in answers if answer is not None]
-    if not said or len(said) < len(answers):
+    """The decision that all answers amount to; None if there are none or one of them is None."""
+    decisions = [answer for answer in answers if answer is not None]
+    if not decisions or len(decisions) < len(answers):
         return None
-    kind = Stop if all(isinstance(answer, Stop) for answer in said) else Pause
-    reason = "; ".join(dict.fromkeys(answer.reason for answer in said))
-    return kind(reason, {"all": [{"reason": answer.reason, **answer.evidence} for answer in said]})
+    kind = Stop if all(isinstance(decision, Stop) for decision in decisions) else Pause
+    reason = "; ".join(dict.fromkeys(decision.reason for decision in decisions))
+    return kind(reason, {"all": [{"reason": decision.reason, **decision.evidence} for decision in decisions]})

@@ -1,4 +1,4 @@
-"""Rules on a trial that compare it with the others at the same point: median and percentile."""
+"""Rules that compare a trial with the complete trials at the same point: `median` and `percentile`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ __all__ = ["Median", "Percentile"]
 
 @attrs.define(kw_only=True)
 class _Ranked(Watching):
-    min_trials: int = option(5, ge=1, help="Complete trials with evidence up to there, before it may act.")
+    min_trials: int = option(5, ge=1, help="Complete trials that must have got as far before it stops a trial.")
     min_step: int | None = option(
-        None, ge=1, help="The first step at which it may act; default a tenth of the evaluator's steps, 2 for folds."
+        None,
+        ge=1,
+        help="First step at which it may stop a trial; default a tenth of all steps, 2 for folds.",
     )
-    _reference: Reference | None = attrs.field(init=False, default=None, repr=False, eq=False)
+    _reference: Reference = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reference = Reference(self.metric, self.maximize)
 
     def _judge(self, history: History, trial: Trial, percentile: float, called: str) -> Stop | None:
         curve = self._curve(history, trial)
@@ -32,8 +37,6 @@ class _Ranked(Watching):
         step, losses = curve[-1][0], [loss for _, loss in curve]
         folds = history.evidence == "folds"
         key: Key = tuple(fold for fold, _ in curve) if folds else step
-        if self._reference is None:
-            self._reference = Reference(self._curve)
         others = self._reference.averages(history, key)
         if len(others) < self.min_trials:
             return None
@@ -56,10 +59,10 @@ class _Ranked(Watching):
 class Median(_Ranked):
     """Stops a trial that is worse than the median of the complete trials at the same point.
 
-    For a curve: when its best report so far is worse than the median of the *running averages* of the complete trials'
-    reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.2). For folds: when its mean is worse
-    than the median of the complete trials' means over the same folds. Ties never stop a trial. Complete trials that
-    break the study's constraints are not compared with.
+    For a curve, the trial's best report so far is compared with the median of the *running averages* of the complete
+    trials' reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.2). For folds, its mean is
+    compared with the median of the complete trials' means over the same folds. A tie never stops a trial. Complete
+    trials that violate the study's constraints are left out.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
@@ -71,11 +74,14 @@ class Median(_Ranked):
 class Percentile(_Ranked):
     """Stops a trial that is worse than a percentile of the complete trials at the same point.
 
-    As the rule ``median``, with another bound: 25 lets go on only what would be in the best quarter.
+    Like the rule ``median`` with another bound: with 25, only a trial in the best quarter continues.
     """
 
     percentile: float = option(
-        25.0, gt=0, lt=100, help="Percentage of trials, the best first, that may go on; 50 is the median."
+        25.0,
+        gt=0,
+        lt=100,
+        help="A trial continues only among this percentage of the best; 50 is the median.",
     )
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:

@@ -1,10 +1,10 @@
-"""Running averages of the complete trials, kept sorted while the history grows."""
+"""Averages of the complete trials' reports, cached and kept sorted while the history grows."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 __all__ = ["Key", "Reference", "interpolated"]
 
 Key = int | tuple[int, ...]
-"""What an average is over: all reports up to a step (a curve), or exactly these steps (folds)."""
-
-Curve = Callable[["History", "Trial"], list[tuple[int, float]]]
+"""The reports to average: all up to a step (a curve), or exactly these steps (folds)."""
 
 
 def interpolated(ordered: Sequence[float], percentile: float) -> float:
-    """A percentile of sorted numbers, linear between neighbours (as `numpy.percentile`)."""
+    """A percentile of sorted numbers, interpolated linearly as by `numpy.percentile`."""
     place, share = divmod((len(ordered) - 1) * percentile / 100, 1)
     low = ordered[int(place)]
     return low + share * (ordered[min(int(place) + 1, len(ordered) - 1)] - low)
 
 
 class Reference:
-    """Sorted averages of the complete trials that keep the study's constraints, by key.
+    """A cache of sorted averages over the complete trials that satisfy the study's constraints, by key.
 
-    A memory of what the history says, which never changes an answer: complete trials keep their reports, and
-    whatever joins or leaves the set (declared invalid, outside an amended space or beyond amended constraints, not yet
-    visible in a reproducible study) is added or taken out.
+    The cache never changes a result. The reports of a complete trial are final, and the cache follows every trial that
+    joins or leaves the set: because it was declared invalid, lies outside an amended space, violates amended
+    constraints, or is not yet visible in a reproducible study.
 
     Args:
-        curve: Gives a trial's reports as (step, loss).
+        metric: The objective or metric to average; None: the first objective.
+        maximize: Whether larger is better; only for a metric that is not an objective.
     """
 
-    def __init__(self, curve: Curve) -> None:
-        self._curve = curve
+    def __init__(self, metric: str | None, maximize: bool) -> None:
+        self._metric = metric
+        self._maximize = maximize
         self._meaning: object = None
         self._numbers: NDArray[np.intp] = np.empty(0, dtype=np.intp)
         self._trials: dict[int, Trial] = {}
         self._columns: dict[Key, array[float]] = {}
 
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        return type(None), ()  # a copy of the rule finds out for itself
+    def __reduce__(self) -> tuple[type[Reference], tuple[str | None, bool]]:
+        return Reference, (self._metric, self._maximize)  # a copied or unpickled rule starts with an empty cache
 
     def averages(self, history: History, key: Key) -> Sequence[float]:
-        """The averages of all these trials that have the evidence which ``key`` asks for, sorted."""
+        """The sorted averages of all these trials that have the reports of ``key``."""
         self._follow(history)
         column = self._columns.get(key)
         if column is None:
@@ -71,16 +71,16 @@ class Reference:
         common = min(len(numbers), len(self._numbers))
         differing = np.flatnonzero(numbers[:common] != self._numbers[:common])
         same = int(differing[0]) if len(differing) else common
-        gone, come = set(self._numbers[same:].tolist()), set(numbers[same:].tolist())
-        for number in gone - come:
-            self._take_out(history, self._trials.pop(number))
-        for number in come - gone:
+        before, now = set(self._numbers[same:].tolist()), set(numbers[same:].tolist())
+        for number in before - now:
+            self._remove(history, self._trials.pop(number))
+        for number in now - before:
             self._trials[number] = history.trials[number]
             self._add(history, history.trials[number])
         self._numbers = numbers
 
     def _knows(self, history: History) -> bool:
-        """Whether the history is the one followed so far, or a view of it: they share their finished trials."""
+        """Whether the history is the cached one or a view of it, which share their finished trials."""
         if not len(self._numbers):
             return True
         first = int(self._numbers[0])
@@ -92,14 +92,14 @@ class Reference:
             if value is not None:
                 insort(column, value)
 
-    def _take_out(self, history: History, trial: Trial) -> None:
+    def _remove(self, history: History, trial: Trial) -> None:
         for key, column in self._columns.items():
             value = self._average(history, trial, key)
             if value is not None:
                 del column[bisect_left(column, value)]
 
     def _average(self, history: History, trial: Trial, key: Key) -> float | None:
-        curve = self._curve(history, trial)
+        curve = history.curve(trial, self._metric, maximize=self._maximize)
         if isinstance(key, int):
             reached = bool(curve) and curve[-1][0] >= key
             losses = [loss for step, loss in curve if step <= key] if reached else []

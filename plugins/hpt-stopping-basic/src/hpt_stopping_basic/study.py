@@ -1,4 +1,4 @@
-"""Rules on the study: budgets, a target, a plateau."""
+"""Rules that end a study: `trials`, `time`, `target` and `plateau`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["Plateau", "Target", "TimeBudget", "TrialBudget", "seconds"]
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])\s*")
-_GOOD_HALF = 1e-3  # of the spread of the better half of the results: a gain that is none
-_QUARTERS = 10.0  # spreads of the best quarter that it is at most: more than half of the results may have diverged
+_GOOD_HALF = 1e-3  # smallest gain that counts, as a share of the spread of the better half of the results
+_QUARTERS = 10.0  # limit of that spread, in spreads of the best quarter: most results may have diverged
 
 
 @attrs.define(kw_only=True)
 class TrialBudget:
-    """Stops the study when a number of trials was started. Waiting and invalid trials do not count."""
+    """Stops the study once a number of trials has been started. Waiting and invalid trials do not count."""
 
-    limit: int = option(ge=1, help="How many trials the study may have in all, those of earlier runs included.")
+    limit: int = option(ge=1, help="Number of trials in total, including those of earlier runs.")
 
     def judge_study(self, history: History) -> Stop | None:
-        """Stop when ``limit`` trials were started."""
+        """Stop once ``limit`` trials have been started."""
         waiting = sum(history.trials[i].state is State.WAITING for i in history.pending)
         started = history.next_number - history.invalid_count - waiting
         if started < self.limit:
@@ -45,7 +45,7 @@ def seconds(given: Any) -> float:
     """Turn ``90``, ``"90s"``, ``"10m"``, ``"1h30m"`` or ``"2d"`` into seconds.
 
     Raises:
-        UsageError: If it is anything else, or not above 0.
+        UsageError: If the value has another form or is not above 0.
     """
     found: float = math.nan
     if isinstance(given, (int, float)) and not isinstance(given, bool):
@@ -63,7 +63,7 @@ def seconds(given: Any) -> float:
 
 @attrs.define(kw_only=True)
 class TimeBudget:
-    """Stops the study when it was worked on for so long. Gaps between runs do not count; running trials end."""
+    """Stops the study after a time budget. Gaps between runs do not count; running trials finish first."""
 
     limit: float | str = option(converter=seconds, help="Seconds, or text like '90s', '10m', '1h30m', '2d'.")
 
@@ -77,17 +77,17 @@ class TimeBudget:
 
 @attrs.define(kw_only=True)
 class Target(Watching):
-    """Stops the study when a complete trial has reached a value, in the direction of the objective.
+    """Stops the study when a complete trial is as good as a target value or better.
 
-    Where the study has constraints, the trial has to keep them.
+    If the study has constraints, the trial must satisfy them.
     """
 
-    value: float = option(help="The value that is good enough, in your own sign.")
+    value: float = option(help="The value that is good enough, as the evaluator reports it.")
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop at the first complete trial that is as good as ``value`` or better."""
         feasible = history.feasible
-        reached = feasible[self._results(history, feasible) <= self._value(history, self.value)]
+        reached = feasible[self._results(history, feasible) <= self._loss(history, self.value)]
         if not len(reached):
             return None
         first = int(reached[0])
@@ -98,20 +98,22 @@ class Target(Watching):
 
 @attrs.define(kw_only=True)
 class Plateau(Watching):
-    """Stops the study when the best value has not become better for a while.
+    """Stops the study when the best value has not improved for a number of trials.
 
-    With y_1 ... y_k the losses of the ended trials by number (those stopped early or beyond the study's constraints
-    count as trials without gain, failed ones do not count): stop when k >= ``min_trials`` and
-    min(y_1 ... y_(k-patience)) - min(y_1 ... y_k) <= ``min_delta``. By default ``patience`` is max(30, 5 d) and
-    ``min_trials`` max(20, 3 d) for d parameters, and ``min_delta`` a thousandth of the distance from the best to the
-    median result, or of ten times that to the quartile if this is less (but not 0).
+    With y_1 ... y_k the losses of the ended trials by number, it stops when k >= ``min_trials`` and
+    min(y_1 ... y_(k-patience)) - min(y_1 ... y_k) <= ``min_delta``. Trials that were stopped early or violate the
+    study's constraints count as trials without a gain; failed trials do not count. For d parameters, ``patience``
+    defaults to max(30, 5 d) and ``min_trials`` to max(20, 3 d). ``min_delta`` defaults to 0.001 times the distance from
+    the best to the median result, or from the best to the quartile times ten, whichever is less (if not 0).
     """
 
-    patience: int | None = option(None, ge=1, help="Trials without gain; default max(30, 5 per parameter).")
-    min_delta: float | None = option(
-        None, ge=0, help="A smaller gain is none; default 0.1 % of the spread of the better half of the results."
+    patience: int | None = option(
+        None, ge=1, help="Trials without a gain before it stops; default max(30, 5 per parameter)."
     )
-    min_trials: int | None = option(None, ge=1, help="Trials before it may act; default max(20, 3 per parameter).")
+    min_delta: float | None = option(
+        None, ge=0, help="Gains up to this do not count; default 0.1 % of the spread of the better half of the results."
+    )
+    min_trials: int | None = option(None, ge=1, help="Trials before it may stop; default max(20, 3 per parameter).")
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop when the last ``patience`` trials brought no gain above ``min_delta``."""

@@ -1,4 +1,4 @@
-"""What a rule watches: an objective or any metric, as losses, and back in the user's sign for people."""
+"""The value that a rule watches, an objective or any other metric, as losses and in the user's sign."""
 
 from __future__ import annotations
 
@@ -18,55 +18,47 @@ if TYPE_CHECKING:
 
 __all__ = ["Watching", "mean", "worse"]
 
-_SAME = 1e-9  # relative: what differs by less differs by rounding
+_SAME = 1e-9  # relative: smaller differences are rounding
 
 
 @attrs.define(kw_only=True)
 class Watching:
-    """What all rules that watch a number have in common."""
+    """Base of the rules that watch a metric: its options, and conversion between values and losses."""
 
-    metric: str | None = option(
-        None, help="The objective or metric to watch, by name; without one the (first) objective."
-    )
-    maximize: bool = option(False, help="Whether more is better, for a metric that is no objective.")
+    metric: str | None = option(None, help="Name of the objective or metric to watch; default the first objective.")
+    maximize: bool = option(False, help="Whether larger is better; only for a metric that is not an objective.")
 
     def _name(self, history: History) -> str:
         return history.objectives[0] if self.metric is None else self.metric
 
-    def _objective(self, history: History) -> int | None:
-        """The index of the watched objective; None if it is another metric."""
-        name = self._name(history)
-        return history.objectives.index(name) if name in history.objectives else None
-
     def _value(self, history: History, loss: float) -> float:
-        """A loss in the user's sign; the sign is its own inverse, so also a value as a loss."""
-        index = self._objective(history)
-        if index is not None:
-            return float(history.value_of(loss, index))
-        return -loss if self.maximize else loss
+        return history.value_of(loss, self.metric, maximize=self.maximize)
+
+    def _loss(self, history: History, value: float) -> float:
+        return history.loss_of(value, self.metric, maximize=self.maximize)
 
     def _curve(self, history: History, trial: Trial) -> list[tuple[int, float]]:
         return history.curve(trial, self.metric, maximize=self.maximize)
 
     def _results(self, history: History, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The losses with which trials ended, shape (len(numbers),); NaN where there is none."""
-        index = self._objective(history)
-        if index is not None:
-            column: NDArray[np.float64] = history.losses[numbers, index]
+        """The final losses of trials, shape (len(numbers),); NaN where a trial has none."""
+        name = self._name(history)
+        if name in history.objectives:
+            column: NDArray[np.float64] = history.losses[numbers, history.objectives.index(name)]
             return column
-        found: list[Any] = [history.trials[i].metrics.get(self._name(history), math.nan) for i in numbers]
+        found: list[Any] = [history.trials[i].metrics.get(name, math.nan) for i in numbers]
         values = np.array(found, dtype=np.float64)
         return -values if self.maximize else values
 
 
 def mean(losses: Sequence[float]) -> float:
-    """The mean of at least one number, whatever their order."""
+    """The mean of one or more numbers; it does not depend on their order."""
     try:
         return math.fsum(losses) / len(losses)
-    except OverflowError:  # of a training that blew up
+    except OverflowError:  # losses of a diverged training
         return math.fsum(loss / len(losses) for loss in losses)
 
 
 def worse(loss: float, bound: float) -> bool:
-    """Whether a loss is above a bound by more than rounding: ties never stop anything."""
+    """Whether a loss is above a bound by more than rounding, so that a tie never stops a trial."""
     return loss > bound and not math.isclose(loss, bound, rel_tol=_SAME)

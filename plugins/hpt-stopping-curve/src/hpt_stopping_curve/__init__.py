@@ -1,4 +1,4 @@
-"""hpt plugin: stopping rules that look at the shape of a learning curve."""
+"""hpt plugin: stopping rules that use the shape of a learning curve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_stopping_rules() -> dict[str, str]:
-    """Curves that blow up, and curves that will not get there."""
+    """Name the rules of this plugin."""
     return {
         "divergence": "hpt_stopping_curve.divergence:Divergence",
         "extrapolation": "hpt_stopping_curve.extrapolation:Extrapolation",

@@ -1,4 +1,4 @@
-"""A rule that ends curves which blow up."""
+"""The rule `divergence`: stops curves that diverge."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Divergence"]
 
-_TO_SIGMA = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
+_TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @attrs.define(kw_only=True)
 class Divergence(Audited):
-    """Stops a trial whose curve blows up: it is far worse than its own best, and stays there.
+    """Stops a trial whose curve diverges: it is far worse than its own best report, and stays so.
 
-    With e the excess of the last report over the trial's best one: where ``min_trials`` complete trials reported up to
-    this step, it diverges if e exceeds ``spreads`` times their robust spread there (1.4826 median absolute deviations)
-    and the trial is worse than their median; with fewer, or where they do not differ, if e exceeds ``factor`` times the
-    larger of the trial's own gain so far (first report minus best) and its best's magnitude. Either must hold for the
-    last ``reports`` reports. Says nothing about folds.
+    Let e be the excess of a report over the trial's best one. If ``min_trials`` complete trials have reported up to
+    this step, the report diverges if e exceeds ``spreads`` times their robust spread there (1.4826 median absolute
+    deviations) and the trial is worse than their median. With fewer trials, or if they do not differ, it diverges if e
+    exceeds ``factor`` times the larger of the trial's own gain so far (first report minus best) and the magnitude of
+    its best report. The trial is stopped if its last ``reports`` reports all diverge. Folds are not judged.
     """
 
-    spreads: float = option(5.0, gt=0, help="Excess over its own best, in robust spreads of the other trials.")
-    factor: float = option(10.0, gt=0, help="Excess over its own best, as a multiple, where too few can be compared.")
-    reports: int = option(2, ge=1, help="Reports in a row that must be so bad; 1 takes a single spike for the end.")
-    min_trials: int = option(5, ge=2, help="Complete trials from which on it compares.")
+    spreads: float = option(
+        5.0, gt=0, help="Excess over the trial's own best report, in robust spreads of the other trials."
+    )
+    factor: float = option(
+        10.0, gt=0, help="Excess as a multiple of the trial's own gain, if too few trials can be compared."
+    )
+    reports: int = option(2, ge=1, help="Reports in a row that must diverge; with 1, a single spike stops a trial.")
+    min_trials: int = option(5, ge=2, help="Complete trials needed to compare with their spread.")
 
     def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
-        """Stop where each of the last ``reports`` reports is far above the best before it."""
+        """Stop if each of the last ``reports`` reports is far above the best report before them."""
         if len(curve) <= self.reports:
             return None
         losses = [loss for _, loss in curve]
@@ -59,7 +63,7 @@ class Divergence(Audited):
     def _evidence(
         self, history: History, step: int, loss: float, best: float, gain: float, rivals: list[int]
     ) -> dict[str, Any] | None:
-        """What speaks for divergence at one report; None if it does not diverge there."""
+        """The evidence that the trial diverges at one report; None if it does not."""
         limit, scale, unit = self.factor, gain, "times its gain"
         at = self._at(history, step, rivals)
         if len(at) >= self.min_trials:
@@ -72,7 +76,7 @@ class Divergence(Audited):
         excess = loss - best
         if scale <= 0 or not worse(excess, limit * scale):
             return None
-        signed = {"value": self.signed(history, loss), "best": self.signed(history, best)}
+        signed = {"value": self.value(history, loss), "best": self.value(history, best)}
         return {"step": step, **signed, "times": excess / scale, "unit": unit, "limit": limit, "trials": len(at)}
 
     def _at(self, history: History, step: int, rivals: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -1,4 +1,4 @@
-"""A rule that carries a curve on and stops it where it will not get there."""
+"""The rule `extrapolation`: stops curves that are forecast to end worse than the incumbent."""
 
 from __future__ import annotations
 
@@ -22,22 +22,25 @@ _LAWS: tuple[Law, Law] = ("power", "exponential")
 
 @attrs.define(kw_only=True)
 class Extrapolation(Audited):
-    """Stops a trial whose curve, carried on to the last step, will hardly beat the incumbent.
+    """Stops a trial whose curve, extrapolated to the last step, will hardly beat the incumbent.
 
-    The laws a + b t^-c and a + b exp(-c t) are fitted to the reports so far (as in Domhan, Springenberg
-    and Hutter 2015, with two laws and no sampling); the trial is stopped when the probability that it ends below the
-    lowest end of the complete trials (that keep the study's constraints) is under ``chance``. A trial that is as good
-    as that already always goes on. A few are never stopped, and tell how often it is wrong. Says nothing about folds.
+    The laws a + b t^-c and a + b exp(-c t) are fitted to the reports so far (as in Domhan, Springenberg and Hutter
+    2015, with two laws and no sampling). The trial is stopped if the probability that its final loss is below that of
+    all complete trials (those that satisfy the study's constraints) is under ``chance``. A trial that is already as
+    good always continues. A share of the trials is never stopped, to estimate how often the rule is wrong. Folds are
+    not judged.
     """
 
-    chance: float = option(0.05, gt=0, lt=0.5, help="Probability of beating the incumbent below which a trial ends.")
-    min_share: float = option(0.2, ge=0, le=1, help="Share of the steps that a trial always has.")
-    min_points: int = option(5, ge=5, help="Reports that a trial always has.")
+    chance: float = option(
+        0.05, gt=0, lt=0.5, help="Probability of beating the incumbent below which a trial is stopped."
+    )
+    min_share: float = option(0.2, ge=0, le=1, help="Share of the steps before it may stop a trial.")
+    min_points: int = option(5, ge=5, help="Reports before it may stop a trial.")
 
     def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
-        """Stop where the end of the curve is below the incumbent with a probability under ``chance``.
+        """Stop if the curve ends below the incumbent with a probability under ``chance``.
 
-        Without a declared number of steps, a whole trial has as many as the longest of the others.
+        If the evaluator does not declare its steps, a whole trial has as many as the longest of the others.
         """
         if len(curve) < self.min_points:
             return None
@@ -57,13 +60,13 @@ class Extrapolation(Audited):
         self, history: History, curve: np.ndarray[tuple[int, int], np.dtype[np.float64]], horizon: int, incumbent: float
     ) -> Stop | None:
         steps, losses = curve.T
-        unit = max(float(np.abs(losses).max()), abs(incumbent))  # squares of what blows up would overflow
+        unit = max(float(np.abs(losses).max()), abs(incumbent))  # the squares of a diverging curve would overflow
         ahead = forecast(steps, losses / unit, horizon)
         chance = ahead.below(incumbent / unit)
         if chance >= self.chance:
             return None
         best = min((fit(steps, losses / unit, law) for law in _LAWS), key=lambda found: found.rss)
-        expected, limit = self.signed(history, unit * ahead.mean), self.signed(history, incumbent)
+        expected, limit = self.value(history, unit * ahead.mean), self.value(history, incumbent)
         spread = unit * ahead.spread
         evidence = {
             "step": int(steps[-1]),

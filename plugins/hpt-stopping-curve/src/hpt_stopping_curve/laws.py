@@ -1,14 +1,14 @@
-"""Two laws of learning curves, y(t) = a + b t^-c and y(t) = a + b exp(-c t), fitted and carried on.
+"""Two laws of learning curves, y(t) = a + b t^-c and y(t) = a + b exp(-c t), fitted and extrapolated.
 
-Both are linear in a and b once the shape c is given. The forecast therefore averages over a grid of shapes of both
-laws, each with its exact linear regression: with phi_c(t) the law's falling part,
+Both laws are linear in a and b for a given shape c. The forecast therefore averages over a grid of shapes of both laws,
+each with its exact linear regression. With phi_c(t) the falling part of the law,
 
     x(t) = (phi_c(t) - phi_c(T)) / (phi_c(t_1) - phi_c(T)),    y(t) = y_T + drop x(t),
 
 so that the intercept *is* the value y_T at the horizon T. Under a flat prior on (y_T, drop) and 1/sigma, y_T has a
 Student t distribution with n - 2 degrees of freedom, and the shape a weight ~ (n Sxx)^(-1/2) RSS^(-(n-2)/2) (Gelman et
-al. 2013, "Bayesian Data Analysis", chapter 14). That keeps the spread of a Laplace approximation honest where few
-points leave the shape open: the laws then disagree about the end, and the forecast says so.
+al. 2013, "Bayesian Data Analysis", chapter 14). A Laplace approximation would be too narrow if few points leave the
+shape open. Here the shapes then disagree about the end, which widens the forecast.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Law = Literal["power", "exponential"]
 
 _POWERS = np.geomspace(0.05, 5.0, 32)
 _RATES = np.geomspace(0.3, 50.0, 32)  # per horizon
-_TINY = 1e-10  # relative to the losses: residuals below are rounding
-_BEYOND = 0.1  # no law is exact: of the change still to come, this share is uncertain
+_TINY = 1e-10  # relative to the losses: smaller residuals are rounding
+_BEYOND = 0.1  # uncertain share of the change still to come, as no law is exact
 
 
 @attrs.frozen
@@ -36,10 +36,10 @@ class Fit:
     """A fitted law.
 
     Attributes:
-        law: Which one.
-        a: Where it ends.
-        b: How far it is from there at the start, in the law's units.
-        c: How fast it falls: the exponent, or the rate per step.
+        law: Name of the law.
+        a: The limit.
+        b: The factor of the falling part.
+        c: The exponent, or the rate per step.
         rss: Sum of the squared residuals.
     """
 
@@ -52,13 +52,13 @@ class Fit:
 
 @attrs.frozen(eq=False)
 class Forecast:
-    """What is known of a curve's value at the horizon: a mixture of Student t distributions.
+    """The distribution of a curve's value at the horizon: a mixture of Student t distributions.
 
     Attributes:
-        weights: Of the parts, (k,); they sum to 1.
+        weights: Weights of the components, (k,); they sum to 1.
         means: (k,).
-        scales: (k,), above 0 unless everything is constant.
-        freedom: Degrees of freedom of all parts.
+        scales: (k,), above 0.
+        freedom: Degrees of freedom of all components.
     """
 
     weights: NDArray[np.float64]
@@ -73,7 +73,7 @@ class Forecast:
 
     @property
     def spread(self) -> float:
-        """The standard deviation, with the scales taken for those of normal distributions."""
+        """The standard deviation, with the scales taken as those of normal distributions."""
         second = self.weights @ (self.scales**2 + (self.means - self.mean) ** 2)
         return float(np.sqrt(second))
 
@@ -83,15 +83,15 @@ class Forecast:
 
 
 def forecast(steps: NDArray[np.float64], losses: NDArray[np.float64], horizon: float) -> Forecast:
-    """Carry a curve on to a later step.
+    """Extrapolate a curve to a later step.
 
-    No real curve is exactly a law, so the laws' own record on this curve is added to the error: how far the forecast
-    of the present from the first half of the points was off.
+    No real curve follows a law exactly. So the error of the laws on this curve so far is added: how far the forecast of
+    the last point from the first half of the points was off.
 
     Args:
         steps: Ascending, above 0, (n,) with n >= 4.
         losses: (n,), of the order of one.
-        horizon: The step that is asked about, above the last one.
+        horizon: The step to forecast, above the last one.
     """
     ahead = _regressions(steps, losses, horizon)
     known = max(4, len(steps) // 2)
@@ -120,7 +120,7 @@ def _regressions(steps: NDArray[np.float64], losses: NDArray[np.float64], horizo
 
 
 def _falling(law: Law, steps: NDArray[np.float64], horizon: float) -> NDArray[np.float64]:
-    """The falling part of a law for each shape: 1 at the first step, 0 at the horizon; (shapes, n)."""
+    """The falling part of a law for each shape, scaled to 1 at the first step and 0 at the horizon; (shapes, n)."""
     if law == "power":
         parts = np.power.outer(np.append(steps, horizon) / steps[0], -_POWERS).T
     else:
@@ -136,7 +136,7 @@ def fit(steps: NDArray[np.float64], losses: NDArray[np.float64], law: Law) -> Fi
     Args:
         steps: Ascending, above 0, (n,) with n >= 4.
         losses: (n,), of the order of one.
-        law: Which one.
+        law: Name of the law.
     """
     unit = float(steps[-1])
     t = steps / unit

@@ -1,4 +1,4 @@
-"""How often a rule on curves is wrong, estimated from the trials that it had to spare."""
+"""Estimate how often a rule on curves is wrong, from the audited trials that it never stops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FalseStops", "audited_trials", "false_stop_rate", "is_audited"]
 
 
 def is_audited(seed: int, number: int, share: float) -> bool:
-    """Whether a trial belongs to the audited share: a function of the study's seed and the trial's number alone."""
+    """Whether a trial is audited, a function of the study's seed and the trial's number alone."""
     digest = blake2b(f"{seed}:{number}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) < share * 2**64
 
@@ -25,10 +25,10 @@ class FalseStops(NamedTuple):
     """How often a rule would have been wrong.
 
     Attributes:
-        stops: How many audited trials it would have stopped.
-        false: How many of those went on to beat the incumbent of that time.
-        rate: false / stops; None where it would have stopped none.
-        interval: Its exact 95 % interval (Clopper and Pearson 1934); (0, 1) where it would have stopped none.
+        stops: Number of audited trials that the rule would have stopped.
+        false: Number of those that later beat the incumbent of that time.
+        rate: false / stops; None if stops is 0.
+        interval: Exact 95 % interval of the rate (Clopper and Pearson 1934); (0, 1) if stops is 0.
     """
 
     stops: int
@@ -38,7 +38,7 @@ class FalseStops(NamedTuple):
 
 
 def audited_trials(history: History, rule: Audited) -> list[Trial]:
-    """The complete trials that a rule had to spare and that reported, by number."""
+    """The audited trials that are complete and have reports, by number."""
     if history.evidence != "curve":
         return []
     trials = (history.trials[number] for number in history.complete)
@@ -46,13 +46,13 @@ def audited_trials(history: History, rule: Audited) -> list[Trial]:
 
 
 def false_stop_rate(history: History, rule: Audited) -> FalseStops:
-    """Ask a rule about every report of the audited trials as if they had just come.
+    """Apply a rule to every report of the audited trials, as if it had just been made.
 
-    The log keeps no time per report, so a trial is compared with those that had ended when it started. With one worker
-    that is what the rule saw; with several it saw a few more results, and may have stopped more.
+    The history keeps no time per report, so a trial is compared with those that had ended when it started. With one
+    worker, these are the results that the rule saw. With several workers it saw a few more, and may have stopped more.
 
     Args:
-        history: The study; nothing else counts, neither clock nor chance.
+        history: The study; the result depends on nothing else.
         rule: The rule, with its share of audited trials.
     """
     stops = false = 0

@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_stopping_rules() -> dict[str, str]:
-    """Against the incumbent, and against the best few."""
+    """Name the rules of this plugin."""
     return {
         "folds": "hpt_stopping_folds.folds:Folds",
         "race": "hpt_stopping_folds.race:Race",

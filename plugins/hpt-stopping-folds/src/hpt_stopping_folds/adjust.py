@@ -1,4 +1,4 @@
-"""A fair mean for a trial that has not done all folds."""
+"""The adjusted mean of a trial that has not done all folds."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SHRINKAGE = 0.1
 
 
 def adjusted_mean(own: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> float:
-    """The mean over all folds that a trial would have, going by how hard the folds were for others.
+    """Estimate a trial's mean over all folds, given how hard the folds were for other trials.
 
-    mean(y) - mean(b over own folds) + mean(b over all folds), with b the fold effects of a two-way additive fit in
-    which trials count the more the nearer they come to this one. It is the plain mean for a trial that has done all
-    folds, and close to it where nobody is near.
+    mean(y) - mean(b over own folds) + mean(b over all folds), with b the fold effects of a two-way additive fit that
+    gives trials near this one more weight. For a trial that has done all folds, it equals the plain mean; if no other
+    trial is near, it is close to the plain mean.
 
     Args:
         own: Fold -> value of the trial; at least one.
-        others: Likewise of trials to learn the folds from.
+        others: Fold -> value of each trial that the fold effects are estimated from.
     """
     shared = [other for other in others if own.keys() & other.keys()]
     folds = sorted({fold for row in (own, *shared) for fold in row})
@@ -40,16 +40,17 @@ def adjusted_mean(own: Mapping[int, float], others: Sequence[Mapping[int, float]
 def nearness(own: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> list[float]:
     """Weights in [0, 1] of trials that share a fold with ``own``.
 
-    Folds that are hard for good models need not be so for bad ones, which an additive model cannot say. So a trial has
-    the weight (h / (d + h))**2: d is the distance of the means over the folds that both have done, h 0.3 times the
-    standard deviation within trials, pooled. A trial whose variance was `capped` for that has so much less weight.
+    Folds that are hard for good models need not be hard for bad ones, which an additive model cannot express. So a
+    trial has the weight (h / (d + h))**2, where d is the distance between the means over the folds that both have done
+    and h is 0.3 times the pooled standard deviation within trials. If the variance of a trial was `capped` for the
+    pooling, its weight is reduced by the same factor.
     """
     within = [variance_of(list(row.values())) for row in (own, *others)]
     known = capped(within)
     several = sum(len(row) > 1 for row in (own, *others))
     h = _SOFTENING * math.sqrt(math.fsum(known) / several) if several else 0.0
     if h == 0:
-        return [0.0] * len(others)  # within trials nothing differs: there are no effects
+        return [0.0] * len(others)  # all values within each trial are equal: there are no fold effects
     weights = []
     for other, variance, most in zip(others, within[1:], known[1:], strict=True):
         common = sorted(own.keys() & other.keys())
@@ -64,13 +65,13 @@ def fold_effects(
     """Fold effects b of the model y_ij = a_i + b_j over trials i and folds j.
 
     They minimise sum_i w_i sum_j (y_ij - a_i - b_j)**2 + shrinkage * sum_j b_j**2 (Searle et al. 1992, "Variance
-    components", chapter 7: random fold effects). With the a_i eliminated, b solves a system with the matrix
-    shrinkage * I + sum_i w_i (diag(o_i) - o_i o_i' / n_i), o_i the 0/1 vector of the n_i folds that trial i has done.
+    components", chapter 7: random fold effects). With the a_i eliminated, b solves a linear system with the matrix
+    shrinkage * I + sum_i w_i (diag(o_i) - o_i o_i' / n_i), where o_i is the 0/1 vector of the n_i folds of trial i.
 
     Args:
         folds: All folds, k of them.
-        rows: Fold -> value of each trial; finite, at least one each.
-        weights: w, one for each trial, >= 0.
+        rows: Fold -> value of each trial; finite, at least one value per trial.
+        weights: w, one per trial, >= 0.
         shrinkage: Above 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One level for many looks: how small p must be at each so that all of them together err no more than agreed."""
+"""The significance level of repeated tests: p at each look so that all looks together keep the error `alpha`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _rule = lru_cache(np.polynomial.legendre.leggauss)
 
 @lru_cache
 def looks(first: int, last: int) -> tuple[int, ...]:
-    """After how many folds to test: after each from ``first`` to ``last``, or 20 times at growing distances.
+    """The numbers of folds after which to test: each from ``first`` to ``last``, but at most 20 at growing distances.
 
-    More looks cost power at each of them, and find little between one hundred folds and one hundred and one.
+    Each further look costs power at all others and adds little, for example after 101 folds when there was one at 100.
     """
     if last - first < _MOST_LOOKS:
         return tuple(range(first, last + 1))
@@ -37,14 +37,14 @@ def looks(first: int, last: int) -> tuple[int, ...]:
 
 @lru_cache
 def level(alpha: float, at: tuple[int, ...]) -> float:
-    """The p below which to stop at each of several looks.
+    """The p below which a trial is stopped, the same at each of several looks.
 
     Constant over the looks (Pocock 1977, "Group sequential methods", Biometrika 64), one-sided and without a boundary
     on the other side: for a standard random walk S, P(S_n > c sqrt(n) for some look n) = alpha defines c.
 
     Args:
-        alpha: The probability to stop one that is no worse, in (0, 0.5].
-        at: How many observations there are at each look, ascending, from 1.
+        alpha: The probability of stopping a trial that is no worse, in (0, 0.5].
+        at: The number of observations at each look, ascending, from 1.
     """
     if len(at) == 1:
         return alpha
@@ -68,7 +68,7 @@ def _crossing(c: float, at: tuple[int, ...]) -> float:
 
 
 def _nodes(c: float, n: int, variance: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gauss-Legendre nodes and weights for where S_n may be without having crossed, fine enough for a variance."""
+    """Gauss-Legendre nodes and weights over the S_n below the boundary, fine enough for steps of this variance."""
     low, high = -_TAIL * math.sqrt(n), c * math.sqrt(n)
     nodes, weights = _rule(_STEP * math.ceil((20 + _NODES_PER_SD * (high - low) / math.sqrt(variance)) / _STEP))
     half = (high - low) / 2

@@ -1,4 +1,4 @@
-"""One-sided tests of paired differences: is the trial worse than what it is compared with?
+"""One-sided tests of paired differences: is the trial worse than the reference it is compared with?
 
 Notation: d (j,) differences of losses on j folds, trial minus reference: above 0 is worse.
 """
@@ -15,18 +15,18 @@ from scipy.special import ndtr, stdtr
 __all__ = ["capped", "corrected_t", "expected_gain", "pooled_variance", "signed_rank", "variance_of"]
 
 _EXACT_UP_TO = 50
-_SAME = 1e-12  # relative to the largest: a difference that is rounding
-_MOST = 9.0  # times the median: a trial with three times the usual deviation counts like that, one that diverged too
+_SAME = 1e-12  # relative to the largest difference: smaller ones are rounding
+_MOST = 9.0  # cap of a variance, in medians: at most three times the usual deviation, even for a trial that diverged
 
 
 def corrected_t(differences: Sequence[float], ratio: float) -> float:
-    """The p of the t-test with the variance corrected for training sets that overlap.
+    """The p-value of the t-test with the variance corrected for overlapping training sets.
 
     t = mean(d) / sqrt((1 / j + ratio) * var(d)) with j - 1 degrees of freedom (Nadeau and Bengio 2003, "Inference for
     the generalization error", section 3).
 
     Args:
-        differences: d, two or more; where they do not differ from each other there is no estimate of noise and p is 1.
+        differences: d, two or more; if all are equal, the noise cannot be estimated and p is 1.
         ratio: n_test / n_train of one fold, >= 0.
     """
     d = np.asarray(differences, dtype=np.float64)
@@ -41,37 +41,38 @@ def variance_of(values: Sequence[float]) -> float:
     """The sample variance; 0 for a single value."""
     if len(values) < 2:
         return 0.0
-    mean = math.fsum(values) / len(values)  # numpy takes ten times as long for a handful
+    mean = math.fsum(values) / len(values)  # numpy takes ten times as long for a few values
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
 def capped(variances: Sequence[float]) -> list[float]:
-    """Variances, none of them above 9 times the median of those that are not 0: one fit that diverged is not all."""
-    told = [variance for variance in variances if variance > 0]
-    limit = _MOST * median(told) if told else 0.0
+    """Variances capped at 9 times the median of the positive ones, so that one diverged fit does not dominate."""
+    positive = [variance for variance in variances if variance > 0]
+    limit = _MOST * median(positive) if positive else 0.0
     return [min(variance, limit) for variance in variances]
 
 
 def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float) -> float:
     """The variance of a paired difference from fold to fold, pooled within trials.
 
-    (weight * prior + sum of squared deviations) / (weight + degrees of freedom): the posterior mean, nearly, under a
-    scaled inverse chi-squared prior (Gelman et al. 2013, "Bayesian data analysis", section 2.6); they are `capped`.
+    (weight * prior + sum of squared deviations) / (weight + degrees of freedom): approximately the posterior mean under
+    a scaled inverse chi-squared prior (Gelman et al. 2013, "Bayesian data analysis", section 2.6). The variances of the
+    trials are `capped`.
 
     Args:
-        rows: d of several trials against the same reference. Those that are zero everywhere (another spelling of the
-            same model) and single differences say nothing.
-        prior: The variance before any is known, >= 0.
-        weight: Degrees of freedom that it counts for.
+        rows: d of several trials against the same reference. Rows that are zero everywhere (the same model with other
+            parameters) and rows of a single difference are ignored.
+        prior: The prior variance, >= 0.
+        weight: Degrees of freedom of the prior.
     """
-    told = [row for row in rows if len(row) > 1 and any(row)]
-    _, *variances = capped([prior, *map(variance_of, told)])
-    squares = math.fsum(variance * (len(row) - 1) for variance, row in zip(variances, told, strict=True))
-    return (weight * prior + squares) / (weight + sum(len(row) - 1 for row in told))
+    used = [row for row in rows if len(row) > 1 and any(row)]
+    _, *variances = capped([prior, *map(variance_of, used)])
+    squares = math.fsum(variance * (len(row) - 1) for variance, row in zip(variances, used, strict=True))
+    return (weight * prior + squares) / (weight + sum(len(row) - 1 for row in used))
 
 
 def expected_gain(behind: float, sd: float) -> float:
-    """E max(0, X) for X normal with mean ``-behind``: what a trial behind by so much may still gain on its rival.
+    """E max(0, X) for X normal with mean ``-behind``: the expected gain of a trial that is behind its rival so far.
 
     sd * (phi(u) - u * (1 - Phi(u))) with u = behind / sd: the expected improvement (Jones et al. 1998, eq. 15).
     """
@@ -82,18 +83,18 @@ def expected_gain(behind: float, sd: float) -> float:
 
 
 def signed_rank(differences: Sequence[float]) -> float:
-    """The p of Wilcoxon's signed-rank test; zeros are left out.
+    """The p-value of Wilcoxon's signed-rank test; zeros are left out.
 
-    Exact given the ranks, ties included, up to 50 differences: the sum of the ranks of positive d over all equally
-    likely signs. Above that the normal approximation without continuity correction (Wilcoxon 1945; Hollander and Wolfe
-    1999, section 3.1).
+    Up to 50 differences it is exact given the ranks, ties included: the distribution of the sum of the ranks of
+    positive d over all equally likely signs. Above that, it is the normal approximation without continuity correction
+    (Wilcoxon 1945; Hollander and Wolfe 1999, section 3.1).
     """
     d = np.asarray(differences, dtype=np.float64)
     d = d[np.abs(d) > _SAME * np.abs(d).max(initial=0.0)]
     if not len(d):
         return 1.0
     _, inverse, counts = np.unique(np.abs(d), return_inverse=True, return_counts=True)
-    doubled = (2 * np.cumsum(counts) - counts + 1)[inverse]  # twice the mean rank of each: whole numbers
+    doubled = (2 * np.cumsum(counts) - counts + 1)[inverse]  # twice the mean ranks, which are integers
     statistic = int(doubled[d > 0].sum())
     if len(d) <= _EXACT_UP_TO:
         return _share_at_least(doubled.tolist(), statistic)
@@ -106,6 +107,6 @@ def _share_at_least(ranks: Sequence[int], statistic: int) -> float:
     share = np.zeros(sum(ranks) + 1)
     share[0] = 1.0
     for rank in ranks:
-        share[rank:] += share[:-rank]  # the right side is copied before it is added
+        share[rank:] += share[:-rank]  # numpy copies the right side first
         share /= 2
     return float(share[statistic:].sum())

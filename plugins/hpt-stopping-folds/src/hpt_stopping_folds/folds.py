@@ -1,4 +1,4 @@
-"""The rule `folds`: a trial against the incumbent, fold by fold."""
+"""The rule `folds`: compares a trial with the incumbent fold by fold."""
 
 from __future__ import annotations
 
@@ -20,41 +20,45 @@ if TYPE_CHECKING:
 __all__ = ["Folds"]
 
 _FIRST = {"gain": 1, "forgiving": 1, "t": 3, "wilcoxon": 8}
-_NEAR = 20  # trials, the best ones with two folds or more, that tell how much differences vary from fold to fold
-_WEIGHT = 4.0  # folds that the incumbent's own variance counts for among theirs
+_NEAR = 20  # best trials with two folds or more from which the variance of differences between folds is estimated
+_WEIGHT = 4.0  # degrees of freedom of the incumbent's own variance, the prior of that estimate
 
 Incumbent = tuple[int, FoldLosses]
-Said = tuple[str, dict[str, Any]]
-"""Why a trial is worse, and the numbers that say so."""
+"""(trial number, losses) of the best complete trial."""
 
-_WAITS = "waits until"  # how the reason of each pause of this rule begins
+Verdict = tuple[str, dict[str, Any]]
+"""The reason for a stop, and its evidence."""
+
+_WAITS = "waits until"  # the reason of each pause of this rule begins so; logs hold it, so it must not change
 
 
 @attrs.define(kw_only=True)
 class Folds(Paired):
-    """Stops a trial that on the folds so far is worse than the best complete trial, the incumbent.
+    """Stops a trial that is worse, on its folds so far, than the incumbent: the best complete trial.
 
-    ``gain``: when its mean is worse and what all its folds are expected to gain on the incumbent is not worth doing the
-    ones that are left: ``share`` of the standard error of the incumbent's mean after the first fold, in proportion less
-    with fewer left. ``forgiving``: when its mean is worse than the worst single fold of the incumbent (Bergman et al.
-    2024, "Don't waste your time: early stopping cross-validation"). ``t``: when a paired t-test, corrected for
-    overlapping training sets (Nadeau and Bengio 2003), says that it is worse. ``wilcoxon``: likewise the signed-rank
-    test, for many folds; with fewer than 8 it has nothing to say. These two look after each fold, 20 times at most, and
-    all looks together stop a trial that is as good as the incumbent with probability ``alpha`` (Pocock 1977). A tie
-    lets a trial go on. A stopped trial has the value that it would have on all folds.
+    The option ``test`` defines when a trial is worse. ``gain``: its mean is worse, and its expected gain on the
+    incumbent over all folds is not worth the remaining ones. The limit after the first fold is ``share`` times the
+    standard error of the incumbent's mean, and it falls in proportion to the remaining folds. ``forgiving``: its mean
+    is worse than the incumbent's worst single fold (Bergman et al. 2024, "Don't waste your time: early stopping
+    cross-validation"). ``t``: a paired t-test corrected for overlapping training sets (Nadeau and Bengio 2003) finds it
+    worse. ``wilcoxon``: the signed-rank test finds it worse; for 8 folds or more. These two tests are made after each
+    fold, at most 20 times, and together stop a trial as good as the incumbent with probability ``alpha`` (Pocock 1977).
+    A tie never stops a trial. The value of a stopped trial is an estimate of its mean over all folds.
 
-    As long as no trial is complete, ``waiting`` trials do ``min_folds`` folds and pause, if the evaluator can resume
-    them. Then the best of them goes on first, so that the others are measured by a good incumbent; those that tie for
-    the best do one fold more each, until one is the best. Those that wait do not go on while a better one runs.
+    As long as no trial is complete, the first ``waiting`` trials pause after ``min_folds`` folds, if the evaluator can
+    resume. Then the best of them is resumed first, so that the others are compared with a good incumbent. Trials that
+    tie for the best do one more fold each until one is ahead. A paused trial is not resumed while a better one runs.
     """
 
-    test: Literal["gain", "forgiving", "t", "wilcoxon"] = option("gain", help="How to tell that a trial is worse.")
-    waiting: int = option(16, ge=0, help="How many trials wait before the first one does all folds; 0: none does.")
+    test: Literal["gain", "forgiving", "t", "wilcoxon"] = option("gain", help="How to decide that a trial is worse.")
+    waiting: int = option(16, ge=0, help="Trials to pause before the first one does all folds; 0: none.")
     min_folds: int | None = option(
-        None, ge=1, help="Folds before it may act; default 1 (gain, forgiving), 3 (t), 8 (wilcoxon)."
+        None, ge=1, help="Folds before it may stop a trial; default 1 (gain, forgiving), 3 (t), 8 (wilcoxon)."
     )
-    share: float = option(0.25, gt=0, help="Share of the standard error that is worth all folds but one, for gain.")
-    alpha: float = option(0.1, gt=0, le=0.5, help="Share of trials as good as the incumbent that t and wilcoxon stop.")
+    share: float = option(0.25, gt=0, help="Gain worth all folds but the first, in standard errors, for gain.")
+    alpha: float = option(
+        0.1, gt=0, le=0.5, help="Probability that t and wilcoxon stop a trial as good as the incumbent."
+    )
     ratio: float | None = option(
         None, ge=0, help="Test rows per training row of a fold, for t; default 1 / (folds - 1), as in k-fold splits."
     )
@@ -68,7 +72,7 @@ class Folds(Paired):
         return self.min_folds or _FIRST[self.test]
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
-        """Stop when the trial is worse than the incumbent; pause where there is none yet."""
+        """Stop when the trial is worse than the incumbent; pause if there is none yet."""
         mine, incumbent = self._folds(history, trial), self._incumbent(history)
         if incumbent is not None:
             return self._judged(history, trial, mine, incumbent)
@@ -79,11 +83,11 @@ class Folds(Paired):
         tie = self._tied(history, trial, mine)
         if tie is None:
             return None
-        said = f"{_WAITS} trials that were as good on {len(mine) - 1} folds have done as many"
-        return Pause(said, {"folds": len(mine), "tie": tie})
+        reason = f"{_WAITS} trials that were as good on {len(mine) - 1} folds have done as many"
+        return Pause(reason, {"folds": len(mine), "tie": tie})
 
     def retire(self, history: History) -> Mapping[int, Stop]:
-        """Those that wait and are worse than the incumbent, by number."""
+        """Return the waiting trials that are worse than the incumbent."""
         incumbent = self._incumbent(history)
         if incumbent is None:
             return {}
@@ -92,12 +96,12 @@ class Folds(Paired):
         return {number: stop for number, stop in judged.items() if stop is not None}
 
     def promote(self, history: History) -> int | None:
-        """The best of those that wait, once there are enough of them, a trial is complete, or no other will come."""
+        """Return the best waiting trial, once enough trials wait, one is complete or no new one will start."""
         waiting, incumbent = self._waiting(history), self._incumbent(history)
         if not waiting or not (len(waiting) >= self.waiting or incumbent is not None or history.closing):
             return None
         if incumbent is None:
-            return self._first_to_go_on(history, waiting)
+            return self._first_to_resume(history, waiting)
         theirs = incumbent[1]
 
         def behind(number: int) -> tuple[float, int]:
@@ -105,9 +109,9 @@ class Folds(Paired):
 
         return min(waiting, key=behind)
 
-    def _first_to_go_on(self, history: History, waiting: Mapping[int, FoldLosses]) -> int | None:
-        """The best where nobody is complete; None while one that is better runs, by which it will be measured."""
-        # of those that tie so far the one with fewest folds: a beginning comes before the whole
+    def _first_to_resume(self, history: History, waiting: Mapping[int, FoldLosses]) -> int | None:
+        """The best waiting trial while none is complete; None if a better one runs, the likely incumbent."""
+        # of trials that tie so far, the one with the fewest folds comes first: a prefix sorts before the whole tuple
         standing, number = min((self._standing(mine), number) for number, mine in waiting.items())
         run = (self._folds(history, trial) for trial in history.open.values() if trial.state is State.RUNNING)
         better = any(self._standing(mine) < standing for mine in run if len(mine) >= self._first)
@@ -117,17 +121,17 @@ class Folds(Paired):
         return next(iter(self._best(history, 1)), None)
 
     def _waiting(self, history: History) -> dict[int, FoldLosses]:
-        """Number -> folds of the trials that wait; what another rule paused is not here."""
+        """Number -> folds of the trials that this rule paused."""
         paused = [trial for trial in history.open.values() if self.waiting and trial.state is State.PAUSED]
         return {t.number: self._folds(history, t) for t in paused if t.reason.startswith(_WAITS)}
 
     def _standing(self, mine: FoldLosses) -> tuple[float, ...]:
-        """The mean over the first ``min_folds`` folds, over those and the next one, and so on."""
+        """The mean over the first ``min_folds`` folds, over one fold more, and so on; less is better."""
         losses = [mine[fold] for fold in sorted(mine)]
         return tuple(_rounded(math.fsum(losses[:n]) / n) for n in range(self._first, len(losses) + 1))
 
     def _tied(self, history: History, trial: Trial, mine: FoldLosses) -> int | None:
-        """Another trial that has not ended and was as good before this one's last fold, if there is one."""
+        """The number of another open trial that was as good before this one's last fold; None if there is none."""
         before = self._standing(mine)[:-1]
         for other in history.open.values():
             if other.number != trial.number and self._standing(self._folds(history, other))[: len(before)] == before:
@@ -140,39 +144,40 @@ class Folds(Paired):
         number, theirs = incumbent
         if len(mine) < self._first or self._is_over(history, mine, theirs):
             return None
-        ask = {"gain": self._gain, "forgiving": self._forgiving}.get(self.test, self._tested)
-        said = ask(history, mine, incumbent)
-        if said is None:
+        test = {"gain": self._gain, "forgiving": self._forgiving}.get(self.test, self._significance)
+        verdict = test(history, mine, incumbent)
+        if verdict is None:
             return None
-        evidence = {"mean": self._value(history, mean_over(mine)), **said[1], "incumbent": number}
-        return self._stop(history, trial, said[0], evidence)
+        reason, numbers = verdict
+        evidence = {"mean": self._value(history, mean_over(mine)), **numbers, "incumbent": number}
+        return self._stop(history, trial, reason, evidence)
 
-    def _forgiving(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Said | None:
+    def _forgiving(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Verdict | None:
         mean, worst = mean_over(mine), max(incumbent[1].values())
         if not is_worse(mean, worst):
             return None
         value, limit = self._value(history, mean), self._value(history, worst)
-        said = f"mean {self._name(history)} = {value:g} over {len(mine)} folds is worse than the worst fold"
-        return f"{said}, {limit:g}, of trial {incumbent[0]}", {"limit": limit}
+        reason = f"mean {self._name(history)} = {value:g} over {len(mine)} folds is worse than the worst fold"
+        return f"{reason}, {limit:g}, of trial {incumbent[0]}", {"limit": limit}
 
-    def _gain(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Said | None:
+    def _gain(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Verdict | None:
         number, theirs = incumbent
         folds, common = history.steps or len(theirs), mine.keys() & theirs.keys()
         if not common or not is_worse(*(mean_over({fold: row[fold] for fold in common}) for row in (mine, theirs))):
             return None
         behind, own = _differences(mine, theirs), variance_of(list(theirs.values()))
         others = self._ranked(history, np.union1d(history.complete, history.stopped), _NEAR + 1, least=2)
-        rivals = [_differences(row, theirs) for _, row in others]  # the incumbent is one of them and says nothing
+        rivals = [_differences(row, theirs) for _, row in others]  # the incumbent's row is all zeros and is ignored
         variance = pooled_variance([*rivals, behind], own, _WEIGHT)
         left = max(0.0, 1 / len(behind) - 1 / folds)
         gain = expected_gain(math.fsum(behind) / len(behind), math.sqrt(left * variance))
         limit = self.share * (folds - len(behind)) / (folds - 1) * math.sqrt(max(variance, own) / folds)
         if gain > limit:
             return None
-        said = f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
-        return f"{said} and expected to gain {gain:.2g} on it, less than {limit:.2g}", {"gain": gain, "limit": limit}
+        reason = f"{self._worse_than(history, number, behind)}: its expected gain is {gain:.2g}, the limit {limit:.2g}"
+        return reason, {"gain": gain, "limit": limit}
 
-    def _tested(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Said | None:
+    def _significance(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Verdict | None:
         number, theirs = incumbent
         folds = history.steps or len(theirs)
         at, behind = looks(self._first, folds - 1), _differences(mine, theirs)
@@ -185,15 +190,18 @@ class Folds(Paired):
         limit = level(self.alpha, at)
         if p >= limit:
             return None
-        said = f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
-        return f"{said}: p = {p:.2g} < {limit:.2g} ({self.test})", {"p": p, "limit": limit}
+        reason = f"{self._worse_than(history, number, behind)}: p = {p:.2g} < {limit:.2g} ({self.test})"
+        return reason, {"p": p, "limit": limit}
+
+    def _worse_than(self, history: History, number: int, behind: list[float]) -> str:
+        return f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
 
 
 def _differences(mine: FoldLosses, theirs: FoldLosses) -> list[float]:
-    """How far a trial is behind on each fold that both have done."""
+    """How far a trial is behind on each fold that both trials have done."""
     return [mine[fold] - theirs[fold] for fold in sorted(mine.keys() & theirs.keys())]
 
 
 def _rounded(mean: float) -> float:
-    """A mean without its last digits, so that a tie is one in spite of rounding."""
+    """A mean without its last digits, so that rounding does not break a tie."""
     return float(f"{mean:.12g}")

@@ -19,10 +19,10 @@ __all__ = ["Friedman", "friedman"]
 
 @attrs.frozen(eq=False)
 class Friedman:
-    """The outcome.
+    """The result of Friedman's test.
 
     Attributes:
-        p: That all candidates are alike.
+        p: The p-value of the hypothesis that all candidates are equal.
         rank_sums: R, (k,); the lowest is the best.
         blocks: b.
         squares: A.
@@ -56,6 +56,6 @@ def friedman(losses: NDArray[np.float64]) -> Friedman:
     sums, squares = ranks.sum(axis=0), float(np.square(ranks).sum())
     spread = squares - b * k * (k + 1) ** 2 / 4
     if spread <= 0:
-        return Friedman(1.0, sums, b, squares)  # nothing but ties
+        return Friedman(1.0, sums, b, squares)  # all values are tied
     statistic = (k - 1) * float(np.square(sums - b * (k + 1) / 2).sum()) / spread
     return Friedman(float(chdtrc(k - 1, statistic)), sums, b, squares)

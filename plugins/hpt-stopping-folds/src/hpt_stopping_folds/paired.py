@@ -1,4 +1,4 @@
-"""What racing rules have in common: losses by fold, the best complete trials, a fair value for a stopped one."""
+"""Base of the racing rules: losses by fold, the best complete trials, the value of a stopped trial."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["FoldLosses", "Paired", "is_worse", "mean_over"]
 FoldLosses = Mapping[int, float]
 """Fold -> loss of one trial."""
 
-_SAME = 1e-12  # relative: means that differ by less differ by rounding
-_MOST = 1e100  # squares and sums of larger losses overflow
+_SAME = 1e-12  # relative: smaller differences of means are rounding
+_MOST = 1e100  # squares and sums of larger losses would overflow
 
 
 def mean_over(losses: FoldLosses) -> float:
-    """The mean over all folds of a trial, whatever their order."""
+    """The mean over all folds of a trial; it does not depend on their order."""
     return math.fsum(losses.values()) / len(losses)
 
 
@@ -36,12 +36,10 @@ class Paired:
     """A rule that compares trials fold by fold."""
 
     evidence: ClassVar[str] = "folds"
-    """The only kind that it can judge."""
+    """The kind of evidence that the rule needs."""
 
-    metric: str | None = option(
-        None, help="The objective or metric to compare, by name; without one the (first) objective."
-    )
-    maximize: bool = option(False, help="Whether more is better, for a metric that is no objective.")
+    metric: str | None = option(None, help="Name of the objective or metric to compare; default the first objective.")
+    maximize: bool = option(False, help="Whether larger is better; only for a metric that is not an objective.")
 
     def _folds(self, history: History, trial: Trial) -> FoldLosses:
         if history.evidence != "folds":
@@ -52,19 +50,19 @@ class Paired:
         return _finite(history.curve(trial, self.metric, maximize=self.maximize))
 
     def _best(self, history: History, count: int) -> list[tuple[int, FoldLosses]]:
-        """(number, losses) of the best feasible trials that have folds, the best first; of equals the earlier first."""
+        """(number, losses) of the best feasible trials that have folds, best first; of equals the earlier one first."""
         return self._ranked(history, history.feasible, count)
 
     def _ranked(
         self, history: History, numbers: NDArray[np.intp], count: int, *, least: int = 1
     ) -> list[tuple[int, FoldLosses]]:
-        """Likewise the best of these trials, which all have values, that have at least so many folds."""
+        """(number, losses) of the best of these trials that have at least ``least`` folds; all must have values."""
         names = history.objectives
         if self.metric is None or self.metric in names:
             losses = history.losses[numbers, 0 if self.metric is None else names.index(self.metric)]
             ranked = (int(numbers[i]) for i in np.argsort(losses, kind="stable"))
-            told = (number for number in ranked if len(history.trials[number].reports) >= least)
-            found = ((number, self._folds(history, history.trials[number])) for number in told)
+            reported = (number for number in ranked if len(history.trials[number].reports) >= least)
+            found = ((number, self._folds(history, history.trials[number])) for number in reported)
             enough = (item for item in found if len(item[1]) >= least)
             return [item for item, _ in zip(enough, range(count), strict=False)]
         folds = [(int(number), self._folds(history, history.trials[number])) for number in numbers]
@@ -72,11 +70,11 @@ class Paired:
         return sorted(enough, key=lambda item: (mean_over(item[1]), item[0]))[:count]
 
     def _is_over(self, history: History, mine: FoldLosses, theirs: FoldLosses) -> bool:
-        """Whether there is no fold left that could be saved."""
+        """Whether the trial has done all folds."""
         return len(mine) >= (history.steps or len(theirs))
 
     def _stop(self, history: History, trial: Trial, reason: str, evidence: Mapping[str, Any]) -> Stop:
-        """A stop with the trial's value adjusted for the folds that it has not done."""
+        """A stop whose value is adjusted for the folds that the trial has not done."""
         rows = [*history.complete.tolist(), *history.stopped.tolist()]
         others = [_values(history.trials[number]) for number in rows if number != trial.number]
         return Stop(reason, {"folds": len(trial.reports), **evidence}, value=adjusted_mean(_values(trial), others))
@@ -85,15 +83,11 @@ class Paired:
         return history.objectives[0] if self.metric is None else self.metric
 
     def _value(self, history: History, loss: float) -> float:
-        """A loss in the user's sign."""
-        name = self._name(history)
-        if name in history.objectives:
-            return float(history.value_of(loss, history.objectives.index(name)))
-        return -loss if self.maximize else loss
+        return history.value_of(loss, self.metric, maximize=self.maximize)
 
 
 def is_worse(loss: float, bound: float) -> bool:
-    """Whether a loss is above a bound by more than rounding: a tie never stops anything."""
+    """Whether a loss is above a bound by more than rounding, so that a tie never stops a trial."""
     return loss > bound and not math.isclose(loss, bound, rel_tol=_SAME)
 
 

@@ -1,4 +1,4 @@
-"""The rule `race`: a trial against the best few, as irace eliminates candidates."""
+"""The rule `race`: compares a trial with the best few complete trials, as irace eliminates candidates."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ __all__ = ["Race"]
 class Race(Paired):
     """Stops a trial that loses a race against the best complete trials over the folds so far.
 
-    From ``min_folds`` folds on and after each: Friedman's test over the elites and the trial, and if that finds a
-    difference, the post-hoc comparison of the trial with the best of them; with one elite the signed-rank test
+    After each fold from ``min_folds`` on, Friedman's test compares the elites and the trial. If it finds a difference,
+    a post-hoc test compares the trial with the best of them. With a single elite, the signed-rank test is used
     (Birattari et al. 2002, "A racing algorithm for configuring metaheuristics"; López-Ibáñez et al. 2016, "The irace
-    package", section 3). All looks together err with probability ``alpha`` (Pocock 1977). A stopped trial has the value
-    that it would have on all folds.
+    package", section 3). All looks together have the error probability ``alpha`` (Pocock 1977). The value of a stopped
+    trial is an estimate of its mean over all folds.
     """
 
-    elites: int = option(5, ge=1, help="How many of the best complete trials take part.")
-    min_folds: int = option(5, ge=2, help="Folds before it may act.")
-    alpha: float = option(0.05, gt=0, le=0.5, help="Probability that a race finds a difference where there is none.")
+    elites: int = option(5, ge=1, help="Number of the best complete trials that take part in the race.")
+    min_folds: int = option(5, ge=2, help="Folds before it may stop a trial.")
+    alpha: float = option(0.05, gt=0, le=0.5, help="Probability that a race finds a difference if there is none.")
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
-        """Stop when the trial is out of the race."""
+        """Stop when the trial has lost the race."""
         mine = self._folds(history, trial)
         if len(mine) < self.min_folds:
             return None
@@ -55,13 +55,17 @@ class Race(Paired):
         if best is None:
             return None
         number, value = rivals[best][0], self._value(history, mean_over(mine))
-        said = f"{self._name(history)} loses to trial {number} in a race of {len(losses)} over {len(folds)} folds"
+        reason = f"{self._name(history)} loses to trial {number} in a race of {len(losses)} over {len(folds)} folds"
         evidence = {"mean": value, "p": p, "limit": limit, "best": number, "rivals": [n for n, _ in rivals]}
-        return self._stop(history, trial, f"{said}: p = {p:.2g} < {limit:.2g}", evidence)
+        return self._stop(history, trial, f"{reason}: p = {p:.2g} < {limit:.2g}", evidence)
 
 
 def _lost(losses: NDArray[np.float64], limit: float) -> tuple[int | None, float]:
-    """Who beat the last row, (candidates, folds), at this level: (its index, or None; p)."""
+    """Test whether the last row of losses (candidates, folds) has lost at this level.
+
+    Returns:
+        The index of the row that beat it, None if none did; and the p-value.
+    """
     if len(losses) == 2:
         best, p = 0, signed_rank(losses[1] - losses[0])
         lost = p < limit

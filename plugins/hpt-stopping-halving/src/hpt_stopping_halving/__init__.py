@@ -1,4 +1,4 @@
-"""hpt plugin: stopping rules that give more resource to the better share of the trials, rung by rung."""
+"""hpt plugin: stopping rules of the successive-halving family."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_stopping_rules() -> dict[str, str]:
-    """Successive halving in four forms."""
+    """Name the rules of this plugin."""
     return {
         "asha": "hpt_stopping_halving.asha:Asha",
         "halving": "hpt_stopping_halving.halving:Halving",

@@ -1,4 +1,4 @@
-"""ASHA: successive halving without waiting."""
+"""The rule `asha`: asynchronous successive halving."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from hpt_core import option
-from hpt_stopping_halving.climb import Climb, Group
-from hpt_stopping_halving.competition import next_up
+from hpt_stopping_halving.promotion import next_asynchronous
+from hpt_stopping_halving.rung_rule import Group, RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
@@ -18,29 +18,23 @@ __all__ = ["Asha"]
 
 
 @attrs.define(kw_only=True)
-class Asha(Climb):
-    """ASHA: at each rung the better 1/eta of the trials that got there goes on, and nobody waits for anybody.
+class Asha(RungRule):
+    """ASHA: asynchronous successive halving. At each rung, the best 1/eta of the trials that have reached it continue.
 
-    Li et al. 2020, "A system for massively parallel hyperparameter tuning". With ``mode = "stop"`` a trial goes on if
-    it is no worse than the best floor(m / eta) of the m results at the rung when it gets there, itself included, and
-    always while m < eta; else it is stopped and keeps its last value. With ``mode = "promote"`` (the paper's
-    algorithm 2) it pauses at each rung and goes on once it is among the best floor(m / eta) of all; this needs an
-    evaluator that can resume, without one the rule stops. Where no new trial will come and nobody is to be promoted,
-    the best on the highest rung goes on, to the end.
+    Li et al. 2020, "A system for massively parallel hyperparameter tuning". With ``mode = "stop"``, a trial that
+    reaches a rung with m results (its own included) continues if m < eta or if it is no worse than the best
+    floor(m / eta) of them; else it is stopped and keeps its last value. With ``mode = "promote"`` (algorithm 2 of the
+    paper), a trial pauses at each rung and is promoted once it is among the best floor(m / eta). This mode needs an
+    evaluator that can resume; without one, trials are stopped as in the other mode. When no new trial will start and
+    none can be promoted, the best trial on the highest rung is run to the end.
     """
 
     mode: Literal["stop", "promote"] = option(
-        "stop", help="Stop trials that fall behind, or pause all at each rung and resume the good ones."
+        "stop", help="Stop trials that fall behind, or pause all trials at each rung and resume the best."
     )
 
     def _pauses(self, history: History) -> bool:
         return self.mode == "promote" and history.resumable
 
-    def _key(self, history: History, number: int) -> int:  # noqa: ARG002 - one group for all
-        return 0
-
-    def _group(self, history: History, key: int) -> Group:  # noqa: ARG002
-        return Group(0, range(history.next_number))
-
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:  # noqa: ARG002 - as any kind
-        return next_up(rungs, idle, self.eta, group.first, len(rungs) - 1)
+    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:  # noqa: ARG002
+        return next_asynchronous(rungs, idle, self.eta, group.first, len(rungs) - 1)

@@ -1,4 +1,4 @@
-"""How high a ladder has to be: while the two highest rungs disagree about the ranking, one higher."""
+"""The height of PASHA's ladder: it grows while the two highest rungs rank the trials differently."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PERCENTILE = 90.0
 def height(rungs: Sequence[Rung], tolerance: Callable[[int], float]) -> int:
     """Index of the highest rung that trials may be promoted to.
 
-    Two rungs at first. It is at least the highest rung on which there are two results, and one more while that rung and
-    the one below rank the trials that are on both differently (Bohdal et al. 2023, "PASHA", algorithm 1). So it never
-    falls behind what was granted before, though only what stands on the rungs is looked at.
+    The ladder has two rungs at first. Its top is the highest rung with at least two results, or the next one if that
+    rung and the one below rank the trials that are on both differently (Bohdal et al. 2023, "PASHA", algorithm 1). So
+    the height never decreases, although it is computed from the results on the rungs alone.
 
     Args:
         rungs: The results, of two rungs or more.
-        tolerance: Rung index -> difference of losses on the rung below that is none.
+        tolerance: Maps a rung's index to the difference of losses on the rung below that counts as a tie.
     """
     last = len(rungs) - 1
     top = max((index for index in range(1, last + 1) if len(rungs[index]) >= 2), default=1)
@@ -34,10 +34,10 @@ def height(rungs: Sequence[Rung], tolerance: Callable[[int], float]) -> int:
 
 
 def agree(lower: Rung, upper: Rung, tolerance: float) -> bool:
-    """Whether two rungs rank the trials that are on both alike, up to a tolerance.
+    """Whether two rungs rank the trials that are on both in the same order, up to a tolerance.
 
-    Soft ranking (Bohdal et al. 2023, section 4.1): the trial at each place of the upper ranking must have, on the lower
-    rung, a loss within the tolerance of the trial's at that place there.
+    Soft ranking (Bohdal et al. 2023, section 4.1): for each rank, the trial of that rank on the upper rung and the one
+    on the lower rung must have losses on the lower rung that differ by no more than the tolerance.
     """
     below = {number: loss for loss, number in lower}
     above = [number for _, number in upper if number in below]
@@ -48,10 +48,10 @@ def agree(lower: Rung, upper: Rung, tolerance: float) -> bool:
 
 
 def noise(curves: NDArray[np.float64]) -> float:
-    """How far apart learning curves are that differ by noise only.
+    """Estimate the distance between learning curves that differ only by noise.
 
     The 90th percentile, over the pairs of curves that cross at least twice, of their distance at the last step that
-    both have (Bohdal et al. 2023, section 4.2); 0 where no pair does.
+    both have (Bohdal et al. 2023, section 4.2); 0 if there is no such pair.
 
     Args:
         curves: Losses, (curves, steps); NaN where a curve has no report.

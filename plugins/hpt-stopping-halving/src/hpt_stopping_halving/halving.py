@@ -1,4 +1,4 @@
-"""Synchronous successive halving."""
+"""The rule `halving`: synchronous successive halving."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from hpt_core import State, option
-from hpt_stopping_halving.climb import Climb, Group, contenders
-from hpt_stopping_halving.competition import next_in_round
+from hpt_stopping_halving.promotion import next_synchronous
+from hpt_stopping_halving.rung_rule import Group, RungRule, rivals_in
 
 if TYPE_CHECKING:
     from hpt_core import History
@@ -22,29 +22,29 @@ _ENDED = frozenset({State.COMPLETE, State.STOPPED, State.FAILED})
 def next_of_group(
     history: History, group: Group, rungs: list[Rung], idle: set[int], eta: int
 ) -> tuple[int, int] | None:
-    """(rung, number) of the trial of a round to go on with; None while the round is not whole or a rung not done."""
+    """(rung, number) of the trial of a round to promote; None while the round or its current rung is incomplete."""
     if not group.whole and not history.closing:
         return None
-    # a trial that waits while nothing new is started was enqueued beyond the budget
+    # while no new trial is started, a waiting trial was enqueued beyond the budget
     out = _ENDED | {State.WAITING} if history.closing else _ENDED
-    rivals = contenders(history, group)
+    rivals = rivals_in(history, group)
     busy = {trial.number for trial in rivals if trial.state not in out}
-    return next_in_round(rungs, [trial.number for trial in rivals], idle, busy, eta, group.first)
+    return next_synchronous(rungs, [trial.number for trial in rivals], idle, busy, eta, group.first)
 
 
 @attrs.define(kw_only=True)
-class Halving(Climb):
-    """Successive halving in rounds: all trials of a round get to a rung, then the best 1/eta of them go on together.
+class Halving(RungRule):
+    """Successive halving in rounds: once all trials of a round have reached a rung, the best 1/eta continue.
 
     Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization", algorithm 1,
-    with the rungs of Hyperband. Trials pause at each rung. The first n trials are a round, the next n another; a worker
-    that has nothing to promote begins the next round. Where no new trial will come a round is played with the trials it
-    has. Needs an evaluator that can resume; without one a trial is stopped at a rung where it falls behind those of its
-    round that got there before it.
+    with the rungs of Hyperband. Trials pause at each rung. The first n trials form a round, the next n another one; a
+    worker with nothing to promote begins the next round. When no new trial will start, an incomplete round continues
+    with the trials it has. The rule needs an evaluator that can resume; without one, a trial is stopped at a rung if it
+    is behind the trials of its round that reached the rung before it.
     """
 
     trials: int | None = option(
-        None, ge=2, help="Trials in a round; default so many that one of them gets to the end: eta ** (rungs - 1)."
+        None, ge=2, help="Trials per round; default eta ** (rungs - 1), so that one of them gets to the end."
     )
 
     def _pauses(self, history: History) -> bool:

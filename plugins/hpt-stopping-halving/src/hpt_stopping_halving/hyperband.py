@@ -1,4 +1,4 @@
-"""Hyperband: halving from several first rungs, in case early results mislead."""
+"""The rule `hyperband`: successive halving in brackets, as early results may mislead."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from hpt_core import option
-from hpt_stopping_halving.climb import Climb, Group
-from hpt_stopping_halving.competition import next_up
 from hpt_stopping_halving.halving import next_of_group
 from hpt_stopping_halving.ladder import bracket_sizes, draw_bracket
+from hpt_stopping_halving.promotion import next_asynchronous
+from hpt_stopping_halving.rung_rule import Group, RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
@@ -22,26 +22,27 @@ __all__ = ["Hyperband"]
 
 
 @attrs.define(kw_only=True)
-class Hyperband(Climb):
-    """Hyperband: brackets of trials that are compared from their first, second, ... or only on the last rung on.
+class Hyperband(RungRule):
+    """Hyperband: brackets of trials whose first comparison is on the first, the second, ... or only the last rung.
 
-    Li et al. 2018, "Hyperband", JMLR 18. Bracket s is compared on the last s + 1 rungs of s_max + 1, and has n_s =
-    ceil((s_max + 1) * eta**s / (s + 1)) trials. Where a whole trial is no power of eta times `min_resource`, the last
-    rung is one more than the paper has, and so is s_max. With ``mode = "rounds"`` (the paper's algorithm 1) the first
-    n_s_max trials are that bracket, the next ones the bracket below and so on, round after round, and each is played as
-    by `halving`. With ``"stop"`` and ``"promote"`` a trial belongs to bracket s with a probability in proportion to
-    n_s, drawn from the study's seed and its number, and each bracket is an ASHA of its own (Li et al. 2020).
+    Li et al. 2018, "Hyperband", JMLR 18. The trials of bracket s are compared on the last s + 1 of s_max + 1 rungs, and
+    the bracket has n_s = ceil((s_max + 1) * eta**s / (s + 1)) trials. If a whole trial is not a power of eta times
+    `min_resource`, there is one rung more than in the paper, and s_max is larger by one. With ``mode = "rounds"``
+    (algorithm 1 of the paper), the first trials of the study form bracket s_max, the next ones bracket s_max - 1 and so
+    on, round after round; each bracket proceeds as by `halving`. With ``"stop"`` and ``"promote"``, a trial belongs to
+    bracket s with probability proportional to n_s, drawn from the study's seed and the trial's number, and each bracket
+    is an ASHA of its own (Li et al. 2020).
     """
 
     mode: Literal["stop", "promote", "rounds"] = option(
-        "stop", help="Stop trials that fall behind; pause all at each rung and resume the good ones; or in rounds."
+        "stop", help="Stop trials that fall behind; pause all at each rung and promote the best; or promote in rounds."
     )
 
     def _pauses(self, history: History) -> bool:
         return self.mode != "stop" and history.resumable
 
     def _key(self, history: History, number: int) -> int:
-        """The first trial of a round; else the brackets in the order of Hyperband, s_max is 0."""
+        """The first trial of the round; in the other modes s_max - s for bracket s."""
         sizes = self._sizes(history)
         if self.mode == "rounds":
             return _round_of(sizes, number)[0]
@@ -61,14 +62,14 @@ class Hyperband(Climb):
     def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
         if self.mode == "rounds":
             return next_of_group(history, group, rungs, idle, self.eta)
-        return next_up(rungs, idle, self.eta, group.first, len(rungs) - 1)
+        return next_asynchronous(rungs, idle, self.eta, group.first, len(rungs) - 1)
 
 
 def _round_of(sizes: tuple[int, ...], number: int) -> tuple[int, int, int]:
-    """The round of a trial where brackets follow each other s_max, ..., 1, 0, s_max, ...
+    """The round of a trial, where brackets follow each other in the order s_max, ..., 1, 0, s_max, ...
 
     Returns:
-        Its first trial, the one behind its last, and its first rung.
+        The first trial of the round, the first one after the round, and the first rung.
     """
     start = number - number % sum(sizes)
     ends = list(accumulate(reversed(sizes), initial=start))

@@ -1,4 +1,4 @@
-"""Rungs and brackets, in integers: a logarithm of floats loses a rung (log 243 / log 3 = 4.999...)."""
+"""Rungs and brackets in integer arithmetic: with float logarithms a rung is lost (log 243 / log 3 = 4.999...)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def make_ladder(eta: int, low: int | None, top: int | None) -> tuple[int, ...]:
     """The resources at which trials are compared, ascending.
 
     Args:
-        eta: The factor between neighbours, >= 2.
-        low: The first rung, >= 1; then they are low * eta**k (Li et al. 2020, "A system for massively parallel
+        eta: The factor between neighbouring rungs, >= 2.
+        low: The first rung, >= 1; the rungs are then low * eta**k (Li et al. 2020, "A system for massively parallel
             hyperparameter tuning", algorithm 2). None: ``top`` divided by eta three, two and one times, rounded.
-        top: The resource of a whole trial: the last rung, whatever the factor to the one before it. None: not known,
-            the rungs go on.
+        top: The last rung, the resource of a whole trial; it may be nearer to the rung before it than a factor of eta.
+            None: unknown, the rungs continue without a last one.
     """
     if top is None:
         rungs = [low or 1]
@@ -40,7 +40,7 @@ def make_ladder(eta: int, low: int | None, top: int | None) -> tuple[int, ...]:
 
 
 def bracket_sizes(eta: int, rungs: int) -> tuple[int, ...]:
-    """How many trials start in each bracket, ``n_s`` for s = 0 ... rungs - 1.
+    """The number of trials that start in each bracket, ``n_s`` for s = 0 ... rungs - 1.
 
     Bracket s has s + 1 rungs, the last ones of the ladder, and ``n_s = ceil((s_max + 1) * eta**s / (s + 1))`` trials
     with s_max = rungs - 1 (Li et al. 2018, "Hyperband", JMLR 18, algorithm 1; the earlier printing has
@@ -51,12 +51,12 @@ def bracket_sizes(eta: int, rungs: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=2**16)
 def draw_bracket(seed: int, number: int, sizes: tuple[int, ...]) -> int:
-    """The bracket of a trial: s with probability ``sizes[s] / sum(sizes)``, the same at each call.
+    """Draw the bracket of a trial: s with probability ``sizes[s] / sum(sizes)``, the same at each call.
 
     Args:
         seed: The study's seed.
         number: The trial's number.
-        sizes: As of `bracket_sizes`.
+        sizes: What `bracket_sizes` returns.
     """
     digest = hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=_BITS // 8, person=b"hyperband").digest()
     place = int.from_bytes(digest) * sum(sizes) >> _BITS

@@ -1,4 +1,4 @@
-"""What trials recorded at the rungs they reached."""
+"""The results of trials at the rungs that they have reached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Results", "Rung"]
 
 Rung = list[tuple[float, int]]
-"""(loss, trial number) of all that reached a rung, the best first; of equals the earlier trial first."""
+"""(loss, trial number) of all trials that have reached a rung, best first; of equals the earlier trial first."""
 
 
 @attrs.frozen
@@ -31,14 +31,14 @@ class _Entry:
 
 @attrs.define(eq=False)
 class Results:
-    """Reads rungs from a history.
+    """Reads the results at the rungs from a history.
 
-    Remembers what each trial recorded, which never changes an answer: an entry holds as long as the trial has the
-    same attempt and reports, and all are forgotten where a study or its meaning changed.
+    The results of each trial are cached, which never changes them: an entry is valid as long as the trial has the same
+    attempt and number of reports, and the cache is cleared when the study or its definition changes.
 
     Attributes:
         metric: The objective or metric to compare; None: the first objective.
-        maximize: Whether more is better, for a metric that is no objective.
+        maximize: Whether larger is better; only for a metric that is not an objective.
     """
 
     metric: str | None
@@ -48,10 +48,10 @@ class Results:
     _inside: dict[int, bool] = attrs.field(factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[type[Results], tuple[str | None, bool]]:
-        return Results, (self.metric, self.maximize)  # a copy finds out for itself
+        return Results, (self.metric, self.maximize)  # a copy starts with an empty cache
 
     def crossed(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> range:
-        """Indices of the rungs that the trial's last report reached and the one before it had not."""
+        """Indices of the rungs that the trial's last report has reached and the report before it had not."""
         reports = (report for report in islice(reversed(trial.reports), 1, None) if self._has_value(history, report))
         last = trial.reports[-1] if trial.reports else None
         if last is None or not self._has_value(history, last):
@@ -60,10 +60,10 @@ class Results:
         return range(bisect_right(ladder, before), bisect_right(ladder, last.step))
 
     def rungs(self, history: History, ladder: tuple[int, ...], numbers: Iterable[int]) -> list[Rung]:
-        """What the given trials recorded at each rung.
+        """The results of the given trials at each rung.
 
-        A trial is in every rung that it reached, with its loss at the first report there or beyond (folds: the mean up
-        to that report). Failed and invalid trials and those outside an amended space are in none.
+        A trial is in every rung that it has reached, with the loss of its first report at or beyond the rung (folds:
+        the mean up to that report). Failed trials, invalid trials and those outside an amended space are in no rung.
         """
         self._follow(history, ladder)
         found: list[Rung] = [[] for _ in ladder]
@@ -81,7 +81,7 @@ class Results:
 
     def _follow(self, history: History, ladder: tuple[int, ...]) -> None:
         meaning = (ladder, history.objectives, history.directions, history.evidence, history.space)
-        # another space object is another study or an amended one; comparing the contents of spaces would be slow
+        # a different space object means another study or an amended one; comparing the contents would be slow
         if not self._meaning or meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
             self._meaning = meaning
             self._entries.clear()
@@ -115,5 +115,5 @@ class Results:
 def _mean(losses: Sequence[float]) -> float:
     try:
         return math.fsum(losses) / len(losses)
-    except OverflowError:  # of a training that blew up
+    except OverflowError:  # losses of a diverged training
         return math.fsum(loss / len(losses) for loss in losses)

@@ -1,4 +1,4 @@
-"""hpt plugin: stopping rules that end a study when there is hardly anything left to gain."""
+"""hpt plugin: stopping rules that end a study when little is left to gain, judged by a model of the objective."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ hpt_api_version = 1
 
 @hookimpl
 def hpt_stopping_rules() -> dict[str, str]:
-    """Rules on the study that rest on a model of the objective."""
+    """Name the rules of this plugin."""
     return {
         "improvement": "hpt_stopping_regret.rules:Improvement",
         "regret": "hpt_stopping_regret.rules:Regret",

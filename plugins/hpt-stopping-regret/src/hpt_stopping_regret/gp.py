@@ -1,15 +1,15 @@
-"""A Gaussian process with a Matérn-5/2 kernel over mixed columns, its hyperparameters averaged.
+"""A Gaussian process with a Matérn-5/2 kernel over mixed columns, averaged over its hyperparameters.
 
 Notation: n points, p columns, m candidates. theta = (log l_1 ... log l_p, log s2, log v): length scales, variances of
-signal and noise. r2 = sum_j (x_j - x'_j)^2 / l_j^2, where the difference of two categories is 0 or 1: the distance of
-one-hot codes over sqrt 2.
+signal and noise. r2 = sum_j (x_j - x'_j)^2 / l_j^2, where the difference of two categories is 0 or 1, as of one-hot
+codes divided by sqrt 2.
 
 Priors: l ~ LogNormal(sqrt 2 + log(p) / 2, sqrt 3) (Hvarfner, Hellsten and Nardi 2024, "Vanilla Bayesian optimization
-performs great in high dimensions"), v ~ LogNormal(-6, 2), log s2 ~ N(0, 1). The density of l is one over l, so that its
-mode is exp(sqrt 2 + log(p) / 2 - 3): over log l the mode would be 20 times longer, and a parameter that hardly any
-result has varied (one of a branch seen once) would count as one that makes no difference.
-The maximum a posteriori alone is overconfident, so predictions average over it and some draws of the normal
-distribution that has the posterior's curvature there (Laplace).
+performs great in high dimensions"), v ~ LogNormal(-6, 2), log s2 ~ N(0, 1). The density of l is taken over l, so its
+mode is exp(sqrt 2 + log(p) / 2 - 3). Over log l, the mode would be 20 times longer, and a parameter that varies in
+hardly any result (one of a branch seen once) would be taken as irrelevant.
+The maximum a posteriori alone is overconfident. Predictions therefore average over it and some draws from the normal
+distribution with the posterior's curvature there (Laplace approximation).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 _ROOT5 = math.sqrt(5.0)
 _NOISE_MEAN, _NOISE_SD = -6.0, 2.0
 _LENGTHS, _SIGNALS, _NOISES = (math.log(0.03), math.log(30.0)), (-3.0, 3.0), (-14.0, 1.0)
-_STEP = 1e-3  # of the differences of gradients; theta is of order one
+_STEP = 1e-3  # of finite differences of the gradient; theta is of order one
 _JITTER = 1e-9
 
 
@@ -98,7 +98,7 @@ class GP:
     """A process conditioned on its points under one theta.
 
     Attributes:
-        theta: See the module.
+        theta: Hyperparameters, see the module's docstring.
         points: (n, p).
         categorical: Which columns hold categories, (p,).
         lower: Cholesky factor of the covariance, (n, n).
@@ -132,7 +132,7 @@ class GP:
         cross = _covariance(self.theta, self.points, at, self.categorical)
         half = solve_triangular(self.lower, cross, lower=True, check_finite=False)
         left = _covariance(self.theta, at, at, self.categorical) - half.T @ half
-        values, vectors = np.linalg.eigh(left)  # candidates lie close together: a Cholesky factor may not exist
+        values, vectors = np.linalg.eigh(left)  # candidates are close together, so Cholesky may fail
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         found: Array = (cross.T @ self.alpha)[:, None] + root @ normals
         return found
@@ -157,13 +157,13 @@ def bounds(p: int) -> tuple[Array, Array]:
 
 
 def fit(points: Array, y: Array, categorical: NDArray[np.bool_], normals: Array) -> list[Array]:
-    """Hyperparameters: the maximum a posteriori and draws around it.
+    """Fit the hyperparameters: the maximum a posteriori and draws around it.
 
     Args:
         points: (n, p).
         y: Standardised, (n,).
         categorical: (p,).
-        normals: Standard normals (k, p + 2), one row per draw wanted.
+        normals: Standard normals (k, p + 2), one row per draw.
 
     Returns:
         k + 1 vectors theta.
@@ -188,7 +188,7 @@ def fit(points: Array, y: Array, categorical: NDArray[np.bool_], normals: Array)
 
 
 def _curvature_root(best: Array, gaps: Array, y: Array) -> Array:
-    """A square root of the covariance that the curvature at the optimum stands for, never wider than the prior."""
+    """A square root of the covariance given by the curvature at the optimum, never wider than the prior."""
     size = len(best)
     here = negative_log_posterior(best, gaps, y)[1]
     hessian = np.empty((size, size))

@@ -1,4 +1,4 @@
-"""What the results so far cannot tell: differences below the noise of folds, and branches hardly ever tried."""
+"""Limits of the results so far: differences below the noise of folds, and branches with too few results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fold_error", "unexplored"]
 
-_SEEN = 3  # results below which a model knows next to nothing of a branch
+_SEEN = 3  # fewer results of a branch are too few for the model
 _CHALLENGERS = 10
 _LARGEST = 1e150  # differences beyond it would overflow when they are squared
 
@@ -23,19 +23,19 @@ Folds = Mapping[int, float]
 
 
 def fold_error(incumbent: Folds, others: Iterable[Folds]) -> float:
-    """The standard error of the difference of two cross-validated means: what is less, these folds cannot tell apart.
+    """The standard error of the difference of two cross-validated means; the folds cannot resolve smaller differences.
 
     sqrt((1/k + 1/(k-1)) v) for k folds, with the correction for overlapping training sets (Nadeau and Bengio 2003, as
-    in Makarova et al. 2022), and v the variance over folds of the differences between the incumbent and the best
-    others. The variance of the incumbent's own folds would be larger: much of it is folds that are hard for everyone.
+    in Makarova et al. 2022). v is the variance over folds of the differences between the incumbent and the best
+    others. The variance of the incumbent's own folds would be larger, mostly because some folds are hard for all.
 
     Args:
         incumbent: The best trial.
-        others: The others from the best on; the first ten count that have done all of its folds and differ from it
-            (by less than what has diverged beyond all measure does).
+        others: The other trials, best first. The first ten are used that have done all folds of the incumbent and
+            differ from it, by less than 1e150 on each fold.
 
     Returns:
-        0 where there is nothing to go by.
+        The standard error; 0 if there is no such trial.
     """
     k, variances = len(incumbent), []
     for other in others:
@@ -50,11 +50,11 @@ def fold_error(incumbent: Folds, others: Iterable[Folds]) -> float:
 def unexplored(space: Space, params: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any, int]]:
     """The branches of a space that have fewer than three results.
 
-    A branch is a value that a parameter of its own waits for. A model of one result far from all others takes its
-    neighbourhood for as bad as it is.
+    A branch is a value of a parameter that makes other parameters active. If a branch has a single bad result, far from
+    all others, the model expects all its neighbourhood to be as bad.
 
     Yields:
-        Parameter, value, and how many results it has.
+        Parameter, value, and the number of results with this value.
     """
     branches: dict[str, dict[int, None]] = {}
     for name in space.names:

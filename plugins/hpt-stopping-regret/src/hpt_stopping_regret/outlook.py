@@ -1,4 +1,4 @@
-"""What may still be gained: the model's joint draws at the incumbent and where something better may be."""
+"""What may still be gained, by joint draws of the model at the incumbent and at promising candidates."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Outlook", "look"]
 
 Array = NDArray[np.float64]
 
-_FITTED = 90  # points that the hyperparameters are fitted to
-_POINTS = 220  # points that the model is conditioned on
-_AROUND, _THETAS, _DRAWS = 400, 4, 64  # points all over the space; hyperparameters; draws under each
-_ROUNDS = ((0.15, 40), (0.04, 40), (0.01, 40))  # of the search for candidates: width, points
+_FITTED = 90  # points to fit the hyperparameters to
+_POINTS = 220  # points to condition the model on
+_AROUND, _THETAS, _DRAWS = 400, 4, 64  # points all over the space; hyperparameter vectors; draws under each
+_ROUNDS = ((0.15, 40), (0.04, 40), (0.01, 40))  # rounds of the search for candidates: width, points per centre
 _CENTRES, _CANDIDATES, _OBSERVED = 6, 110, 20
-_CONFIDENCE = 0.95  # that the probability of a small regret is as high as the draws say
-_SALT = 20240527  # any number: the draws are a fixed part of the rule, like nodes of a quadrature
+_CONFIDENCE = 0.95  # of the lower bound on the probability of a small regret
+_SALT = 20240527  # arbitrary: the draws are a fixed part of the rule, like the nodes of a quadrature
 
 
 @attrs.frozen(eq=False)
@@ -33,7 +33,7 @@ class Outlook:
     """What a study may still gain, in the objective's unit.
 
     Attributes:
-        improvement: The largest expected improvement that one more trial can bring.
+        improvement: The largest expected improvement by one more trial.
         regrets: Joint posterior draws of f(incumbent) - min f, ascending, each >= 0.
     """
 
@@ -42,7 +42,7 @@ class Outlook:
 
     @property
     def gain(self) -> float:
-        """The expected remaining gain: what the best of all points is expected to be better by."""
+        """The expected remaining gain: how much better the best of all points is expected to be."""
         return float(self.regrets.mean())
 
     def chance(self, epsilon: float) -> float:
@@ -57,7 +57,7 @@ class Outlook:
 
 @attrs.frozen
 class _Results:
-    """What an outlook rests on; equal where its bytes are."""
+    """The arguments of an outlook as a cache key, compared by ``key`` alone."""
 
     key: tuple[str, bytes, bytes, float]
     space: Space = attrs.field(eq=False)
@@ -67,16 +67,16 @@ class _Results:
 
 
 def look(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
-    """Judge what is left to gain.
+    """Estimate what is left to gain.
 
-    A pure function of the set of results: their order does not matter. The last ones are kept, so that both rules of a
-    study, and a judgement without a new result, share one.
+    A pure function of the set of results, whatever their order. The latest outlooks are cached, so both rules of a
+    study share one, and a judgement without a new result reuses it.
 
     Args:
         space: The space.
         unit: Unit coordinates of the results, (n, d); NaN where inactive.
         losses: Finite, (n,).
-        yardstick: How far losses usually are from the best, see `points.softened`; 0 if they are all the same.
+        yardstick: A typical distance of losses from the best, see `points.reach`; 0 if all losses are equal.
     """
     order = np.lexsort((*np.nan_to_num(unit, nan=-1.0).T, losses))
     unit, losses = unit[order], losses[order]
@@ -85,7 +85,7 @@ def look(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
 
 @lru_cache(maxsize=32)
 def _looked(results: _Results) -> Outlook:
-    with _controller().limit(limits=1, user_api="blas"):  # threads only cost time on matrices this small
+    with _controller().limit(limits=1, user_api="blas"):  # for matrices this small, threads only cost time
         return _judged(results)
 
 
@@ -99,7 +99,7 @@ def _judged(results: _Results) -> Outlook:
     gentle = softened(losses, results.yardstick)
     centre, scale = float(gentle.mean()), float(gentle.std())
     if not unit.shape[1] or scale <= 1e-12 * max(abs(centre), 1e-300):
-        return Outlook(0.0, np.zeros(_THETAS * _DRAWS))  # nothing to choose, or nothing that makes a difference
+        return Outlook(0.0, np.zeros(_THETAS * _DRAWS))  # there are no parameters, or all losses are equal
     categorical = categorical_columns(space)
     points, y = encoded(unit, categorical), (gentle - centre) / scale
     rng = np.random.default_rng([_SALT, unit.shape[1]])
@@ -114,7 +114,7 @@ def _judged(results: _Results) -> Outlook:
 
 
 def _spread(count: int, limit: int) -> NDArray[np.intp]:
-    """Indices of at most ``limit`` of ``count`` results in order of loss: the best half, and even steps of the rest."""
+    """Choose at most ``limit`` of ``count`` results in order of loss: half of them the best, the rest evenly spaced."""
     if count <= limit:
         return np.arange(count)
     head = limit // 2
@@ -129,10 +129,10 @@ def _candidates(
     incumbent: float,
     rng: np.random.Generator,
 ) -> tuple[Array, float]:
-    """Where something better may be: the points of highest expected improvement and of lowest confidence bound.
+    """Search for the points of highest expected improvement and of lowest confidence bound.
 
-    They are searched for in rounds around the best ones so far: with points all over the space alone, the minimum would
-    be thought higher, and the regret smaller, than it is.
+    The search proceeds in rounds around the best points so far. With points all over the space alone, the minimum would
+    be overestimated, and so the regret underestimated.
 
     Returns:
         Encoded points (m, p), and the highest expected improvement.
@@ -151,7 +151,7 @@ def _candidates(
 
 
 def _scores(models: list[gp.GP], at: Array, incumbent: float) -> tuple[Array, Array]:
-    """Expected improvement, averaged, and the lowest of the lower confidence bounds, both (m,)."""
+    """The expected improvement, averaged over the models, and their lowest confidence bound, both (m,)."""
     gains, bounds = np.zeros(len(at)), np.full(len(at), math.inf)
     for model in models:
         mean, sd = model.marginal(at)

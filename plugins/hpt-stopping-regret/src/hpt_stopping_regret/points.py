@@ -1,4 +1,4 @@
-"""A study's results as numbers for the model, and points of the space to ask the model about."""
+"""Encoding of a study's results for the model, and candidate points of the space."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
 __all__ = ["categorical_columns", "encoded", "near", "pool", "reach", "softened"]
 
 _MIDDLE, _NO_CATEGORY = 0.5, -1.0
-_HIGHEST = 5.0  # yardsticks: a loss above that is just bad
+_HIGHEST = 5.0  # largest loss above the median after compression, in yardsticks
 
 
 def categorical_columns(space: Space) -> NDArray[np.bool_]:
-    """Which columns hold categories without an order, (p,)."""
+    """Which columns hold unordered categories, (p,)."""
     return np.array([not space[name].ordered for name in space.columns], dtype=bool)
 
 
 def encoded(unit: Array, categorical: NDArray[np.bool_]) -> Array:
-    """Unit coordinates without NaN: what is inactive lies in the middle, or is a category of its own."""
+    """Unit coordinates without NaN: an inactive parameter is put in the middle, or is a category of its own."""
     filled = np.where(categorical, _NO_CATEGORY, _MIDDLE)
     found: Array = np.where(np.isnan(unit), filled, unit)
     return found
 
 
 def pool(space: Space, count: int, rng: np.random.Generator) -> Array:
-    """Unit coordinates of valid points all over the space, (count, p)."""
+    """Draw valid points all over the space, as unit coordinates (count, p)."""
     return _valid(space, rng.random((count, len(space.columns))))
 
 
 def near(space: Space, centres: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
-    """Valid points around others: each changes about half of the columns, and at least one.
+    """Draw valid points around others; each differs in about half of the columns, and in at least one.
 
     Args:
         space: The space.
         centres: Unit coordinates, (k, p); NaN where inactive.
         count: Points per centre.
-        scale: Standard deviation of the changes of ordered columns; categories are drawn anew.
-        rng: Where the changes come from.
+        scale: Standard deviation of the changes of ordered columns; categories are redrawn.
+        rng: The source of randomness.
 
     Returns:
         Unit coordinates, (k * count, p).
@@ -65,16 +65,16 @@ def _valid(space: Space, unit: Array) -> Array:
 
 
 def softened(losses: Array, yardstick: float) -> Array:
-    """The losses with the worse half compressed; the better half, and with it any regret, stays as it is.
+    """Compress the worse half of the losses; the better half, and so every regret, is unchanged.
 
-    With m the median and s the yardstick: y -> m + s min(log(1 + (y - m) / s), 5) above m, which is monotone and, but
-    for the bound, smooth. Without it one bad region (1e6 beside 0.1) would be all that the model sees. The yardstick
-    must not be the spread of the better half itself: when most results lie at the optimum that is next to nothing, and
-    the optimum would look like a needle in a plain.
+    With m the median and s the yardstick, y -> m + s min(log(1 + (y - m) / s), 5) above m, which is monotone and smooth
+    except at the bound. Otherwise, one bad region (1e6 beside 0.1) would dominate the model. The yardstick must not be
+    the spread of the better half itself: when most results are at the optimum, that spread is almost 0, and the optimum
+    would look like a needle in a plain.
 
     Args:
         losses: (n,).
-        yardstick: See `reach`.
+        yardstick: What `reach` returns.
     """
     if yardstick <= 0:
         return losses
@@ -85,9 +85,9 @@ def softened(losses: Array, yardstick: float) -> Array:
 
 
 def reach(losses: Array, best: float) -> float:
-    """The distance from a best loss to the median of others, to their mean where half of them are as good (ties).
+    """The distance from the best loss to the median of other losses, or their mean if half of them tie with the best.
 
-    Taken over the first results of a study it stays a yardstick: the median of all comes ever closer to the best while
-    a good sampler piles up its results there.
+    It is taken over the first results of a study: the median of all results would approach the best, as a good sampler
+    accumulates results there.
     """
     return max(0.0, float(np.median(losses)) - best or float(np.mean(losses)) - best)

@@ -1,4 +1,4 @@
-"""The rules: end a study when little is left to gain."""
+"""The rules `regret` and `improvement`: end a study when little is left to gain."""
 
 from __future__ import annotations
 
@@ -23,31 +23,29 @@ if TYPE_CHECKING:
 __all__ = ["Improvement", "Regret"]
 
 _LARGEST = 1e150  # losses beyond it would overflow when they are squared
-_WORTHLESS = 0.01  # of the way from a middling early result to the best: a gain that is not worth another trial
+_WORTHLESS = 0.01  # default epsilon, as a share of the distance from the median early result to the best
 
 
 @attrs.define(kw_only=True)
-class _Gainful(ABC):
-    """What both rules have in common: results, tolerance, and the way to ask the model."""
+class _RemainingGain(ABC):
+    """Base of both rules: selects the results, derives the tolerance and asks the model."""
 
     epsilon: float | None = option(
         None,
         gt=0,
-        help="A gain that is none, in the objective's unit; default what folds cannot tell apart (the standard error "
-        "of the difference between the best trials), else 1 % of the distance from the median of the first "
+        help="Largest gain that is not worth another trial, in the objective's unit; default for folds the standard "
+        "error of the difference between the best trials, else 1 % of the distance from the median of the first "
         "`min_trials` results to the best of all.",
     )
     min_trials: int | None = option(
-        None, ge=2, help="Complete trials before it may act; default max(20, 3 per parameter)."
+        None, ge=2, help="Complete trials before it may stop; default max(20, 3 per parameter)."
     )
-    completions: int = option(3, ge=1, help="Completions in a row after which it must want to stop.")
-    metric: str | None = option(
-        None, help="The objective or metric to watch, by name; without one the (first) objective."
-    )
-    maximize: bool = option(False, help="Whether more is better, for a metric that is no objective.")
+    completions: int = option(3, ge=1, help="Number of latest complete trials after each of which the rule must hold.")
+    metric: str | None = option(None, help="Name of the objective or metric to watch; default the first objective.")
+    maximize: bool = option(False, help="Whether larger is better; only for a metric that is not an objective.")
 
     def judge_study(self, history: History) -> Stop | None:
-        """Stop when little is left to gain after each of the last ``completions`` complete trials, by number."""
+        """Stop if little was left to gain after each of the last ``completions`` complete trials, by number."""
         numbers, losses = self._results(history)
         count = len(losses)
         least = max(self._least(history), self.completions + 1)
@@ -63,18 +61,18 @@ class _Gainful(ABC):
         return Stop(self._reason(last), last)
 
     def summary(self, history: History) -> Mapping[str, Any] | None:
-        """What is still to gain, told while the study goes on; None before there are results to go by."""
+        """Summarise what is left to gain while the study runs; None if there are fewer than four results."""
         numbers, losses = self._results(history)
         if len(losses) < 4:
             return None
         evidence = self._evidence(history, numbers, losses)
         evidence.pop("enough")
-        told = {name.replace("_", " "): value for name, value in evidence.items()}
-        waits = self._unexplored(history, numbers)
-        return {**told, "waits for": waits} if waits else told
+        summary = {name.replace("_", " "): value for name, value in evidence.items()}
+        awaited = self._unexplored(history, numbers)
+        return {**summary, "waits for": awaited} if awaited else summary
 
     def _unexplored(self, history: History, numbers: NDArray[np.intp]) -> str:
-        """The branches that it waits for, in words; empty if there are none."""
+        """The branches that still need results, as text; empty if there are none."""
         params = [history.trials[number].params for number in numbers]
         found = unexplored(history.space, params)
         return ", ".join(f"results of {name} = {value!r} ({count} so far)" for name, value, count in found)
@@ -112,7 +110,7 @@ class _Gainful(ABC):
         return error or _WORTHLESS * yardstick
 
     def _results(self, history: History) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The feasible trials that have what is watched: numbers ascending, and their losses."""
+        """The feasible trials that have the watched metric: numbers in ascending order, and their losses."""
         numbers = history.feasible
         name = history.objectives[0] if self.metric is None else self.metric
         if name in history.objectives:
@@ -125,13 +123,13 @@ class _Gainful(ABC):
 
 
 @attrs.define(kw_only=True)
-class Regret(_Gainful):
-    """Stops the study when the best trial so far is, very probably, nearly as good as anything there is.
+class Regret(_RemainingGain):
+    """Stops the study when the best trial so far is very probably within ``epsilon`` of the optimum.
 
-    With f the objective without noise and x the best trial so far: stop when P(f(x) - min f <= ``epsilon``) >= 1 -
-    ``delta`` (Wilson 2024, "Stopping Bayesian optimization with probabilistic regret bounds"), by 256 joint
-    draws of a Gaussian process at the best results and at the points where something better may be, with a confidence
-    bound on the draws' own error.
+    With f the objective without noise and x the best trial so far, it stops when P(f(x) - min f <= ``epsilon``) >= 1 -
+    ``delta`` (Wilson 2024, "Stopping Bayesian optimization with probabilistic regret bounds"). The probability is
+    estimated by 256 joint draws of a Gaussian process at the best results and at promising candidates; a lower
+    confidence bound accounts for the finite number of draws.
     """
 
     delta: float = option(0.05, gt=0, lt=1, help="Probability that more than `epsilon` is left to gain.")
@@ -146,15 +144,17 @@ class Regret(_Gainful):
 
 
 @attrs.define(kw_only=True)
-class Improvement(_Gainful):
-    """Stops the study when no single further trial is expected to bring much.
+class Improvement(_RemainingGain):
+    """Stops the study when no single further trial is expected to improve much on the best one.
 
-    Stops when the largest expected improvement over the best result is below ``share`` times ``epsilon`` (Nguyen et al.
-    2017, "Regret for expected improvement over the best-observed value and stopping condition"), by a
-    Gaussian process whose hyperparameters are averaged. Looks one trial ahead only, so it is bolder than `regret`.
+    It stops when the largest expected improvement over the best result is below ``share`` times ``epsilon`` (Nguyen et
+    al. 2017, "Regret for expected improvement over the best-observed value and stopping condition"), by a Gaussian
+    process averaged over its hyperparameters. It looks only one trial ahead, so it is less cautious than `regret`.
     """
 
-    share: float = option(0.1, gt=0, help="Share of `epsilon` below which an expected improvement is none.")
+    share: float = option(
+        0.1, gt=0, help="Share of `epsilon` below which an expected improvement is not worth a trial."
+    )
 
     def _is_enough(self, outlook: Outlook, epsilon: float) -> bool:
         return outlook.improvement < self.share * epsilon or outlook.improvement <= 0.0

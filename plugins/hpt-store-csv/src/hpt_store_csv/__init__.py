@@ -15,5 +15,5 @@ def hpt_stores() -> dict[str, str]:
 
 @hookimpl
 def hpt_store_for(location: str) -> str | None:
-    """Take CSV files, and what is written as a folder (``results/``)."""
+    """Claim locations that end with ``.csv``, and folders written with a slash (``results/``)."""
     return "csv" if location.lower().endswith((".csv", "/")) else None

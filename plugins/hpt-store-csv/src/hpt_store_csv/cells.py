@@ -1,13 +1,13 @@
-r"""Cells: JSON values as text that people read, that no spreadsheet runs, and that comes back exactly.
+r"""Cells: JSON values as readable text that no spreadsheet runs as a formula and that is read back exactly.
 
 =============================  ==============================================================================
 value                          cell
 =============================  ==============================================================================
-none there                     empty
-``1`` ``1.0`` ``true`` null    as in JSON; floats have all the digits that matter
-text                           as it is
-text that could be mistaken    behind an apostrophe: ``'1`` ``'null`` ``'=SUM(A1)`` ``'-x`` ``'`` (empty text)
-text with what does not print  as in JSON, in quotes: ``"two\nlines"``; so too ``"a\u003b=1"``
+no value                       empty
+``1`` ``1.0`` ``true`` null    as in JSON; floats with all significant digits
+text                           unchanged
+ambiguous text                 after an apostrophe: ``'1`` ``'null`` ``'=SUM(A1)`` ``'-x`` ``'`` (empty text)
+unprintable characters         as in JSON, in quotes: ``"two\nlines"``; so too ``"a\u003b=1"``
 lists and tables               as in JSON
 =============================  ==============================================================================
 """
@@ -26,9 +26,9 @@ __all__ = ["decode", "encode", "join", "split"]
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORDS = {"null": None, "true": True, "false": False}
 _MISTAKEN = frozenset("'\"[{ =+-@\uff1d\uff0b\uff0d\uff20")
-"""First characters of text that read as something else; with = + - @ (and their wide forms) a formula begins."""
+"""First characters of ambiguous text; a formula begins with = + - @ or their full-width forms."""
 _AFTER_SPLIT = re.compile(r'[;|]["\s]*[=+\-@\uff1d\uff0b\uff0d\uff20]')
-"""Where a formula would begin for a program that splits lines at semicolons or bars: then those are escaped."""
+"""A formula for a program that splits lines at semicolons or bars, which are then escaped."""
 _ESCAPES = {ord(";"): "\\u003b", ord("|"): "\\u007c"}
 
 
@@ -36,7 +36,7 @@ def encode(value: Any) -> str:
     """Write a JSON value as a cell, never an empty one.
 
     Raises:
-        TypeError: If it is no JSON value.
+        TypeError: If it is not a JSON value.
         ValueError: If it is a number that is not finite.
     """
     if isinstance(value, str):
@@ -64,7 +64,7 @@ def decode(cell: str) -> Any:
     """Read a cell.
 
     Raises:
-        ValueError: If `encode` writes no such cell.
+        ValueError: If `encode` never writes such a cell.
     """
     if not cell:
         msg = "a cell is empty"
@@ -79,13 +79,13 @@ def decode(cell: str) -> Any:
         if match:
             return float(cell) if match[1] or match[2] else int(cell)
         if first == "-":
-            msg = f"{cell!r} is no number"
+            msg = f"{cell!r} is not a number"
             raise ValueError(msg)
     return _WORDS.get(cell, cell)
 
 
 def _refuse(constant: str) -> float:
-    msg = f"{constant} is no number"
+    msg = f"{constant} is not a finite number"
     raise ValueError(msg)
 
 
@@ -93,7 +93,7 @@ _decode_json = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def join(cells: Iterable[str]) -> str:
-    """Make a line of cells, without its end."""
+    """Join cells to a line, without a line ending."""
     return ",".join([f'"{c.replace(_QUOTE, _TWO_QUOTES)}"' if "," in c or _QUOTE in c else c for c in cells])
 
 
@@ -101,13 +101,13 @@ _QUOTE, _TWO_QUOTES = '"', '""'
 
 
 def split(lines: Sequence[str]) -> Iterator[list[str]]:
-    """The cells of lines that `join` made.
+    """Split lines that `join` made into cells.
 
     Raises:
-        ValueError: If a line is no CSV.
+        ValueError: If a line is not valid CSV.
     """
     longest = max(map(len, lines), default=0)
-    if longest > csv.field_size_limit():  # a limit of the process, raised only where it is in the way
+    if longest > csv.field_size_limit():  # a limit of the whole process, raised only if necessary
         csv.field_size_limit(longest)
     try:
         yield from csv.reader(lines, strict=True)

@@ -1,4 +1,4 @@
-"""Reading and writing bytes so that they are on the disk, with errors that say what to do."""
+"""Reading bytes, and writing them durably, with errors that name a remedy."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PIECE = 1 << 16
 
 @contextmanager
 def opened(path: Path, flags: int) -> Iterator[int | None]:
-    """Open a file for a while; None where there is none.
+    """Open a file for the duration of a block; None if it does not exist.
 
     Raises:
-        StoreError: For any error of the system meanwhile.
+        StoreError: For any operating-system error within the block.
     """
     try:
         try:
@@ -38,7 +38,7 @@ def opened(path: Path, flags: int) -> Iterator[int | None]:
 
 
 def read(fd: int, offset: int, size: int) -> bytes:
-    """Read so many bytes from an offset, or up to the end of the file."""
+    """Read ``size`` bytes from an offset, or fewer at the end of the file."""
     os.lseek(fd, offset, os.SEEK_SET)
     pieces = []
     while size > 0:
@@ -51,10 +51,10 @@ def read(fd: int, offset: int, size: int) -> bytes:
 
 
 def write(fd: int, data: bytes, *, to_disk: bool = True) -> None:
-    """Write in one go, to the disk, or only so that the system has it.
+    """Write all data in one call, and wait for the disk if ``to_disk``.
 
     Raises:
-        OSError: If not all of it could be written.
+        OSError: If not all of the data could be written.
     """
     if os.write(fd, data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -63,7 +63,7 @@ def write(fd: int, data: bytes, *, to_disk: bool = True) -> None:
 
 
 def read_line(fd: int) -> bytes:
-    """The first line, with its end if it has one."""
+    """Read the first line, with its line ending if it has one."""
     os.lseek(fd, 0, os.SEEK_SET)
     line = b""
     while b"\n" not in line:
@@ -75,7 +75,7 @@ def read_line(fd: int) -> bytes:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Add to a file, which is made if need be, on the disk."""
+    """Append to a file durably; it is created if necessary."""
     with path.open("ab") as file:
         file.write(data)
         file.flush()
@@ -83,10 +83,10 @@ def append(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put a new file in the place of an old one: there is always one of the two, and whole.
+    """Replace a file atomically by one with new content.
 
     Raises:
-        StoreError: If that cannot be done; then the old one is there.
+        StoreError: If this fails; then the old file is kept.
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
@@ -104,7 +104,7 @@ def replace(path: Path, content: bytes) -> None:
 
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":
-        return  # Windows opens no folders
+        return  # Windows cannot open folders
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

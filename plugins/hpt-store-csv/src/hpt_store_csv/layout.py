@@ -1,8 +1,8 @@
-"""The columns of a file, and how a record lies in them.
+"""The columns of a file, and the mapping of records to rows.
 
-A line is one record. What people look at has columns of its own, the rest of the record is JSON in the column ``more``;
-the last column is the CRC-32 of all before it on the line, header included. ``last`` tells which records were written
-together: it is the position of the last one of them, on all others of them.
+Each line is one record. The keys that people look at have columns of their own; the rest of the record is JSON in the
+column ``more``. The last column, also of the header, is the CRC-32 of the line up to there. The column ``last`` marks
+records that were written together: all but the last of them have the position of the last one there.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "HEADER_MARK", "Layout", "defined", "finish", "is_whole"]
 
 FORMAT = 1
-"""Version of the file's format, in the header; a file with a higher one is refused."""
+"""Version of the file format, in the header; a file with a higher version is refused."""
 
 HEADER_MARK = re.compile(rb'""hpt-csv"":([0-9]+)')
-"""What every version has in its first line."""
+"""Present in the first line of every format version."""
 
 _CRC_LENGTH = 8
 _BEFORE = ("seq", "date", "event", "trial", "state", "step", "value")
@@ -43,12 +43,12 @@ def _checksum(line: bytes) -> bytes:
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a line (without its end) is as it was written."""
+    """Whether the checksum of a line (without its line ending) is correct."""
     return line[-_CRC_LENGTH:] == _checksum(line[:-_CRC_LENGTH])
 
 
 def finish(cells: Iterable[str]) -> bytes:
-    """Make a line of cells, with its checksum and its end."""
+    """Make a line of cells, with its checksum and line ending."""
     line = f"{join(cells)},".encode()
     return b"%b%b\n" % (line, _checksum(line))
 
@@ -59,7 +59,7 @@ class Layout:
 
     Attributes:
         study: The study's name, in the header.
-        created: When the file was made, Unix seconds.
+        created: Creation time of the file, in Unix seconds.
         objectives: Names that have a column ``values.<name>``.
         params: Names that have a column ``params.<name>``.
     """
@@ -88,10 +88,10 @@ class Layout:
 
     @classmethod
     def from_header(cls, line: bytes) -> Layout:
-        """Read what `header` made, without the line's end.
+        """Read a line that `header` made, without its line ending.
 
         Raises:
-            ValueError: If it is no such line.
+            ValueError: If it is not such a line.
         """
         (cells,) = split([line.decode()])
         *names, about_cell, _ = [cell if cell.startswith("more {") else decode(cell) for cell in cells]
@@ -104,7 +104,7 @@ class Layout:
         )
         is_sane = isinstance(layout.study, str) and type(layout.created) in (int, float)
         if not is_sane or layout.header() != line + b"\n":
-            msg = "it is no header of hpt's"
+            msg = "it is not a header of hpt"
             raise ValueError(msg)
         return layout
 
@@ -135,11 +135,12 @@ class Layout:
             record: The record.
             seq: Its position.
             last: The position of the last record that is written together with it.
-            objectives: The names of the objectives by now, in order.
-            views: A trial's cell -> its cells of parameters, for an end to show them again; they are not read there.
+            objectives: The current names of the objectives, in order.
+            views: Cell of a trial -> its parameter cells. A ``finished`` row repeats them for people; they are not
+                read back.
 
         Raises:
-            TypeError: If the record holds something that is no JSON.
+            TypeError: If the record holds a value that is not JSON.
             ValueError: If it holds a number that is not finite.
         """
         more = dict(record)
@@ -175,11 +176,11 @@ class Layout:
         return {f"{_PARAMS}{name}": cell for name, cell in shown.items()}
 
     def cell(self, row: Sequence[str], name: str) -> str:
-        """One cell of a row, by its column's name."""
+        """One cell of a row, by column name."""
         return row[self._at[name]]
 
     def view(self, row: Sequence[str]) -> dict[str, str]:
-        """The cells of parameters that a row has, by column."""
+        """The parameter cells of a row, by column name."""
         start = len(_BEFORE) + len(self.objectives)
         return {name: row[start + i] for i, name in enumerate(self._columns[start : start + len(self.params)])}
 
@@ -196,10 +197,10 @@ class Layout:
         return rows
 
     def record(self, row: Sequence[str]) -> Record:
-        """The record in a row.
+        """Decode the record of a row.
 
         Raises:
-            ValueError: If there is none in it.
+            ValueError: If the row is not a record.
         """
         middle = len(_BEFORE)
         end = middle + len(self.objectives)
@@ -215,7 +216,7 @@ class Layout:
         if more:
             others = decode(more)
             if not isinstance(others, dict):
-                msg = f"{more!r:.80} is no table"
+                msg = f"{more!r:.80} is not a table"
                 raise ValueError(msg)
             if "params" in record and "params" in others:
                 record["params"] |= others.pop("params")
@@ -223,13 +224,13 @@ class Layout:
         return record
 
     def moved(self, row: Sequence[str], new: Layout) -> list[str]:
-        """The cells of a row under a layout with more columns, without the checksum's."""
+        """The cells of a row in a layout with more columns, without the checksum's."""
         cells = dict(zip(self._columns, row, strict=False))
         return [cells.get(name, "") for name in new._columns]
 
 
 def defined(record: Record, part: str) -> list[str]:
-    """The names that a record which defines the study gives in one part of the definition; none in other records."""
+    """The names in one part of the definition in a ``created`` or ``amended`` record; none for other records."""
     if record.get("event") not in ("created", "amended"):
         return []
     definition = record.get("definition")
@@ -238,7 +239,7 @@ def defined(record: Record, part: str) -> list[str]:
 
 
 def _date(time: object) -> str:
-    """The time for people, to the second; empty where there is none."""
+    """The time as readable text, to the second; empty if there is none."""
     if not isinstance(time, (int, float)):
         return ""
     try:

@@ -1,7 +1,7 @@
-"""The file of one study: what a process knows of it, reading on from there, and adding to it.
+"""The file of one study: incremental reading, and appending.
 
-Whoever adds holds the file's lock; readers need none. A file grows in place by whole lines; only where columns are
-added it is written anew and put in the place of the old one.
+A process that appends holds the file's write lock; readers need no lock. A file grows in place by whole lines. It is
+replaced by a new file only when columns are added.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from hpt_core import Record, StoreError
+from hpt_store_csv.file_state import FileState, Progress, lines_of
 from hpt_store_csv.files import append, opened, read, read_line, replace, write
-from hpt_store_csv.known import Known, Progress, lines_of
 from hpt_store_csv.layout import Layout, finish
 from hpt_store_csv.problems import damaged
 from hpt_store_csv.scan import MARK_LENGTH, Piece, parse, read_header
@@ -28,7 +28,8 @@ _LOG = logging.getLogger("hpt")
 
 _SETTLING_SECONDS = 0.02
 _PAGE = 4096
-"""A power cut may keep one page and lose the one before it, which would look like damage: only one waits for it."""
+"""A power cut may keep a page and lose the one before it, which would look like damage. So at most one page of data may
+wait for the disk."""
 
 
 class Log:
@@ -36,12 +37,12 @@ class Log:
 
     Args:
         path: The file, absolute; it need not exist.
-        study: The study that it is to hold.
+        study: The study that it holds or will hold.
 
     Attributes:
         path: The file.
         study_lock: The lock file of the study.
-        write_lock: The lock file of whoever adds.
+        write_lock: The lock file for appending.
     """
 
     def __init__(self, path: Path, study: str) -> None:
@@ -51,12 +52,12 @@ class Log:
         )
         self._study = study
         self._mutex = threading.Lock()
-        self._known: Known | None = None
-        self._told: tuple[int, int] | None = None
+        self._known: FileState | None = None
+        self._warned: tuple[int, int] | None = None
         self._seen = 0
 
     def read(self, after: int) -> list[Record]:
-        """Read the records behind a position; none where the file is not there or holds another study.
+        """Read the records after a position; none if the file does not exist or holds another study.
 
         Raises:
             StoreError: If it is damaged or cannot be read.
@@ -74,17 +75,17 @@ class Log:
             return records[max(after, 0) - first :]
 
     def append(self, records: Sequence[Record], *, to_disk: bool = True) -> int:
-        """Add records; the file's lock must be held.
+        """Append records; the write lock must be held.
 
         Args:
             records: One or more.
-            to_disk: Whether to wait until they are on the disk, with all that is before them.
+            to_disk: Whether to wait until these and all earlier records are on disk.
 
         Returns:
-            The position of the last one.
+            The position of the last record.
 
         Raises:
-            StoreError: If they cannot be written; then none of them is there.
+            StoreError: If they cannot be written; then none of them is stored.
         """
         with self._mutex:
             with opened(self.path, os.O_RDWR | os.O_APPEND) as fd:
@@ -96,7 +97,7 @@ class Log:
                 if fd is not None and known is not None and known.layout.extended(records) is known.layout:
                     self._seen = self._extend(fd, known, records, to_disk=to_disk)
                     return self._seen
-                position, content = self._anew(fd, known, records)
+                position, content = self._rewritten(fd, known, records)
                 self._known = None
             replace(self.path, content)
             self._seen = position
@@ -104,8 +105,8 @@ class Log:
 
     # --- reading ------------------------------------------------------------------------------------------
 
-    def _look(self, fd: int) -> Known | None:
-        """What is known of the file: nothing but its header, if it is another one or its end has changed."""
+    def _look(self, fd: int) -> FileState | None:
+        """What is known of the file; only its header if the file was replaced or its known part has changed."""
         found = os.fstat(fd)
         known = self._known
         file = found.st_dev, found.st_ino
@@ -117,65 +118,65 @@ class Log:
         header = read_line(fd)
         if header:
             layout = read_header(header, self.path)
-            self._known = Known(file, layout, array("Q", [len(header)]), header[-MARK_LENGTH:])
+            self._known = FileState(file, layout, array("Q", [len(header)]), header[-MARK_LENGTH:])
         return self._known
 
-    def _settled(self, fd: int, known: Known, first: int) -> Piece:
-        """The rows behind a position. A torn tail is told once, unless somebody is writing it just now."""
+    def _settled(self, fd: int, known: FileState, first: int) -> Piece:
+        """The rows after a position. A torn tail is logged once, unless another process is still writing it."""
         piece = _parsed(fd, known, first, self.path)
-        while piece.torn and self._told != (piece.size, piece.torn):
+        while piece.torn and self._warned != (piece.size, piece.torn):
             time.sleep(_SETTLING_SECONDS)
             before, piece = piece, _parsed(fd, known, first, self.path)
             if piece.torn and (piece.size, piece.torn) == (before.size, before.torn):
-                self._told = piece.size, piece.torn
-                _LOG.warning("%s ends with %d bytes of a write that was cut off.", self.path, piece.torn)
+                self._warned = piece.size, piece.torn
+                _LOG.warning("%s ends with %d bytes of an interrupted write, which are ignored.", self.path, piece.torn)
         return piece
 
     def _records(self, layout: Layout, rows: Sequence[Sequence[str]], first: int) -> list[Record]:
         try:
             return [layout.record(row) for row in rows]
         except (TypeError, ValueError, RecursionError) as err:
-            raise damaged(self.path, first + 2, f"it or a line below is no record ({err})") from err
+            raise damaged(self.path, first + 2, f"this or a later line is not a valid record ({err})") from err
 
     # --- writing ------------------------------------------------------------------------------------------
 
     def _check_study(self, layout: Layout) -> None:
         if layout.study != self._study:
             msg = (
-                f"{self.path} holds the study {layout.study!r}, and a CSV file holds one. Give the store a folder (a "
-                f"path without .csv at its end) to keep several studies."
+                f"{self.path} holds the study {layout.study!r}, and a CSV file can hold only one. For several studies, "
+                f"give a folder: a path that does not end with .csv."
             )
             raise StoreError(msg)
 
-    def _check_seen(self, fd: int | None, known: Known | None) -> None:
-        """See that all is there that was; what is added rests on it, and would make no sense in a shorter log."""
+    def _check_seen(self, fd: int | None, known: FileState | None) -> None:
+        """Check that no record seen before is missing: new records refer to them and would corrupt a shorter log."""
         if fd is None and self._seen:
-            msg = f"{self.path} was moved or deleted while it was in use. Put it back, or start anew elsewhere."
+            msg = f"{self.path} was moved or deleted while it was in use. Restore it, or use another path."
             raise StoreError(msg)
         if (known.position if known else 0) < self._seen:
             msg = (
-                f"{self.path} lacks records that were there before: it was cut, or an older copy took its place, while "
-                f"it was in use. It was left alone; run again to go on from what is there, or put it back first."
+                f"{self.path} lacks records that it had before: while in use, it was truncated or replaced by an older "
+                f"copy. It was left unchanged. Restore it, or run again to continue from its present state."
             )
             raise StoreError(msg)
 
-    def _catch_up(self, fd: int, known: Known) -> None:
-        """Read what others added; what an interrupted write left is put right."""
+    def _catch_up(self, fd: int, known: FileState) -> None:
+        """Read what other processes appended, and clean up after an interrupted write."""
         piece = _parsed(fd, known, known.position, self.path)
         if piece.lacks_end:
             write(fd, b"\n")
         known.note(piece)
         if piece.torn:
-            self._set_aside(fd, known.end, piece.torn)
+            self._move_torn_tail(fd, known.end, piece.torn)
 
-    def _set_aside(self, fd: int, start: int, size: int) -> None:
+    def _move_torn_tail(self, fd: int, start: int, size: int) -> None:
         aside = self.path.with_name(f"{self.path.name}.torn")
         append(aside, read(fd, start, size))
         os.ftruncate(fd, start)
         os.fsync(fd)
-        _LOG.warning("%s ended with %d bytes of a write that was cut off; they are in %s.", self.path, size, aside)
+        _LOG.warning("%s ended with %d bytes of an interrupted write; they were moved to %s.", self.path, size, aside)
 
-    def _extend(self, fd: int, known: Known, records: Sequence[Record], *, to_disk: bool) -> int:
+    def _extend(self, fd: int, known: FileState, records: Sequence[Record], *, to_disk: bool) -> int:
         progress = known.progress.copied()
         lines = lines_of(records, known.layout, known.position, progress)
         data = b"".join(lines)
@@ -183,14 +184,14 @@ class Log:
         try:
             write(fd, data, to_disk=to_disk or not in_one_page)
         except OSError:
-            with suppress(OSError):  # if even that fails, the rest is a torn tail
+            with suppress(OSError):  # if this fails, too, a torn tail remains
                 os.ftruncate(fd, known.end)
             raise
         known.add(lines, progress)
         return known.position
 
-    def _anew(self, fd: int | None, known: Known | None, records: Sequence[Record]) -> tuple[int, bytes]:
-        """The content of the file with more columns and the records; of a first file, where there is none."""
+    def _rewritten(self, fd: int | None, known: FileState | None, records: Sequence[Record]) -> tuple[int, bytes]:
+        """The last position and the content of a file with more columns and the new records, or of a first file."""
         if fd is None or known is None:
             layout = Layout(self._study, time.time()).extended(records)
             old, position, progress = [], 0, Progress()
@@ -204,17 +205,17 @@ class Log:
 
 
 def layout_of(path: Path, *, strict: bool) -> Layout | None:
-    """The header of a file; None for one that is empty, not there, or (unless strict) something else than a store.
+    """The layout in the header of a file; None if it is empty, missing, or (unless strict) not a store.
 
     Raises:
-        StoreError: If it is damaged, of a newer format, or (if strict) no file of ours.
+        StoreError: If it is damaged, of a newer format, or (if strict) not a store.
     """
     with opened(path, os.O_RDONLY) as fd:
         header = b"" if fd is None else read_line(fd)
     return read_header(header, path) if header and (strict or b"hpt-csv" in header) else None
 
 
-def _parsed(fd: int, known: Known, first: int, path: Path) -> Piece:
+def _parsed(fd: int, known: FileState, first: int, path: Path) -> Piece:
     start = known.ends[first]
     size = os.fstat(fd).st_size - start
     return parse(read(fd, start, size), known.layout, first, path, offset=start) if size > 0 else Piece([], [])

@@ -1,4 +1,4 @@
-"""Names of studies as names of files: reversible, and nothing in them means anything to a file system."""
+"""File names of studies: reversible, and without characters that a file system treats specially."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _ENDING = ".csv"
 _EMPTY = "%"
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
 _MAX_LENGTH = 200
-"""File systems take 255 bytes; the lock and the temporary file beside it need some."""
+"""File systems allow 255 bytes; the names of lock files and temporary files are longer."""
 
 
 def file_name(study: str) -> str:
-    """The name of a study's file: letters, digits and ``_-~.`` stay, the rest is percent-encoded.
+    """The name of a study's file: letters, digits and ``_-~.`` are kept, the rest is percent-encoded.
 
     Raises:
         StoreError: If the name is too long for a file.
@@ -26,15 +26,13 @@ def file_name(study: str) -> str:
     if name.startswith(".") or _RESERVED.match(name):
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if len(name) > _MAX_LENGTH:
-        msg = (
-            f"The name of a study must be shorter to be the name of a file. Got {len(study)} characters: {study!r:.60}."
-        )
+        msg = f"The name of a study is too long for a file name. Got {len(study)} characters: {study!r:.60}."
         raise StoreError(msg)
     return (name or _EMPTY) + _ENDING
 
 
 def study_name(file: str) -> str | None:
-    """The study whose file is so named; None where `file_name` gives no such name."""
+    """The study with this file name; None if `file_name` never returns it."""
     stem = file.removesuffix(_ENDING)
     try:
         study = "" if stem == _EMPTY else unquote(stem, errors="surrogatepass")

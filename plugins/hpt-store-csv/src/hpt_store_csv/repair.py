@@ -1,7 +1,7 @@
-"""Takes back what an editor or git did to the ends of lines: ``python -m hpt_store_csv.repair runs.csv``.
+"""Restore line endings that an editor or git changed: ``python -m hpt_store_csv.repair runs.csv``.
 
-A byte order mark, Windows line ends and blank lines go. Each line's checksum tells whether anything else was changed;
-then the file is left as it is.
+A byte order mark, Windows line endings and blank lines are removed. If the checksum of a line shows that anything else
+was changed, the file is left unchanged.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["main", "repair"]
 
 
 def repair(path: Path) -> None:
-    """Give a file the ends of lines that it was written with.
+    """Restore the original line endings of a file.
 
     Raises:
-        StoreError: If more than those was changed, or the file cannot be written.
+        StoreError: If anything else was changed, or if the file cannot be written.
     """
     try:
         content = path.read_bytes()
@@ -33,9 +33,9 @@ def repair(path: Path) -> None:
     wrong = [str(number) for number, line in enumerate(lines, 1) if line.strip() and not is_whole(line)]
     if wrong:
         where = ", ".join(wrong[:10])
-        raise StoreError(f"{path} cannot be repaired: line {where} was changed before its end. Go back to a copy.")
+        raise StoreError(f"{path} cannot be repaired: the text was changed in line {where}. Restore a copy.")
     header, *rest = [line + b"\n" for line in lines if line.strip()]
-    # are all lines there, in their order?
+    # check that all lines are present and in order
     parse(b"".join(rest), read_header(header, path), 0, path, offset=len(header))
     replace(path, b"".join([header, *rest]))
 

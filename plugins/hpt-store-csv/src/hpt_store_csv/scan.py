@@ -1,8 +1,8 @@
-"""From bytes to rows, and how a write that was cut off is told from damage.
+"""Parsing of bytes to rows, and the distinction between an interrupted write and damage.
 
-A batch is appended in one write, so what a crash can leave is a beginning of it. Where the machine itself went down,
-any page of it may be missing: a hole of zero bytes up to the edge of a page, and behind it lines of that batch. Such a
-tail was never acknowledged and is set aside. All else that is not as it was written is damage: then nothing is read.
+A batch of records is appended in one write, so a crash of the process can leave only a prefix of it. After a crash of
+the machine, any page may be missing: there is a hole of zero bytes up to a page boundary, possibly followed by lines of
+the same batch. Such a tail was never acknowledged and is set aside. Any other deviation is damage: nothing is read.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from hpt_store_csv.problems import damaged, edited, not_ours
 __all__ = ["BYTE_ORDER_MARK", "MARK_LENGTH", "Piece", "parse", "read_header"]
 
 MARK_LENGTH = 9
-"""A line's checksum and its end: with them a file is known again."""
+"""Length of a line's checksum and line ending, by which an unchanged file is recognised."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HOLE = b"\0" * 16
 _ZEROS = re.compile(rb"\0+")
-_SECTOR = 512  # what a disk writes whole; a page is a number of them
+_SECTOR = 512  # bytes that a disk writes atomically; a page consists of several
 
 
 @attrs.define
 class Piece:
-    """The rows in a piece of a file that reaches to its end.
+    """The parsed end of a file.
 
     Attributes:
         rows: The cells of each record whose batch is complete.
-        ends: The offset behind the line of each, within the piece.
+        ends: End offset of the line of each row, within the piece.
         mark: The last bytes before the last of these offsets.
-        size: How many bytes there are.
-        torn: How many bytes of an unfinished write follow.
-        lacks_end: Whether the last row is whole but for the end of its line.
+        size: Number of bytes in the piece.
+        torn: Number of bytes of an interrupted write at its end.
+        lacks_end: Whether the last row is complete except for its line ending.
     """
 
     rows: list[list[str]]
@@ -49,20 +49,20 @@ class Piece:
 
 
 def read_header(line: bytes, path: Path) -> Layout:
-    """Read the first line of a file, its end included.
+    """Read the first line of a file, including its line ending.
 
     Raises:
-        StoreError: If it is no file of ours, of a newer format, or damaged.
+        StoreError: If the file is not a store, of a newer format, or damaged.
     """
     found = HEADER_MARK.search(line)
     if not found:
-        raise edited(path, "its header is another") if b"hpt-csv" in line else not_ours(path)
+        raise edited(path, "its header was changed") if b"hpt-csv" in line else not_ours(path)
     if line.startswith(BYTE_ORDER_MARK):
         raise edited(path, "it begins with a byte order mark")
     if int(found[1]) > FORMAT:
         msg = (
             f"{path} was written by a newer hpt-store-csv (format {int(found[1])}, known: {FORMAT}). Update that "
-            f"package; the file was left as it is."
+            f"package. The file was left unchanged."
         )
         raise StoreError(msg)
     if not line.endswith(b"\n") or not is_whole(line[:-1]):
@@ -74,17 +74,17 @@ def read_header(line: bytes, path: Path) -> Layout:
 
 
 def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int) -> Piece:
-    """Read the end of a file.
+    """Parse the end of a file.
 
     Args:
-        data: The bytes behind the record at ``position``, up to the end of the file.
+        data: The bytes after the record at ``position``, up to the end of the file.
         layout: The columns.
-        position: The position of the record before.
+        position: The position of the record before ``data``.
         path: The file, for messages.
-        offset: Where in the file ``data`` begins.
+        offset: Offset of ``data`` in the file.
 
     Raises:
-        StoreError: If a line is not as it was written.
+        StoreError: If the file is damaged.
     """
     *lines, rest = data.split(b"\n")
     whole = next((i for i, line in enumerate(lines) if not is_whole(line)), len(lines))
@@ -93,12 +93,12 @@ def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int
         raise _broken(lines[whole], path, position + 2 + whole)
     lacks_end = whole == len(lines) and is_whole(rest)
     if whole == len(lines) and is_whole(rest[:-1]):
-        raise damaged(path, position + 2 + whole, "it ends with another character than a line does")
+        raise damaged(path, position + 2 + whole, "its line ending was changed")
     lines = [*lines[:whole], *[rest] * lacks_end]
     try:
         rows = layout.rows(lines)
     except ValueError as err:
-        raise damaged(path, position + 2, f"it or a line below is no record ({err})") from err
+        raise damaged(path, position + 2, f"this or a later line is not a valid record ({err})") from err
     complete = _check_order(rows, layout, position, path)
     ends, end = [], 0
     for line in lines[:complete]:
@@ -111,12 +111,12 @@ def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int
 
 
 def _is_cut_off(lines: list[bytes], start: int, end: int, layout: Layout) -> bool:
-    """Whether the end of a file, from a line on that is not whole, is what a crash leaves of one write.
+    """Whether the end of a file, from an incomplete line on, may be the remains of one write after a crash.
 
     Args:
         lines: The lines.
-        start: Where in the file they begin.
-        end: Where the file ends.
+        start: Offset of the lines in the file.
+        end: Size of the file.
         layout: The columns.
     """
     whole = [line for line in lines if is_whole(line)]
@@ -134,23 +134,23 @@ def _is_cut_off(lines: list[bytes], start: int, end: int, layout: Layout) -> boo
 
 def _broken(line: bytes, path: Path, number: int) -> StoreError:
     if line.endswith(b"\r"):
-        return edited(path, f"line {number} ends as on Windows")
+        return edited(path, f"line {number} has a Windows line ending")
     if not line.strip():
         return edited(path, f"line {number} is blank")
     return damaged(path, number, "its checksum is wrong")
 
 
 def _check_order(rows: list[list[str]], layout: Layout, position: int, path: Path) -> int:
-    """How many rows belong to complete batches.
+    """The number of rows that belong to complete batches.
 
     Raises:
-        StoreError: If a record is missing, doubled or in the wrong place.
+        StoreError: If a record is missing, duplicated or in the wrong place.
     """
     complete, together = 0, ""
     for i, row in enumerate(rows):
         seq, last = layout.cell(row, "seq"), layout.cell(row, "last")
         if seq != str(position + i + 1):
-            raise damaged(path, position + i + 2, f"record {position + i + 1} is due, and it has {seq!r}")
+            raise damaged(path, position + i + 2, f"expected record {position + i + 1}, got {seq!r}")
         if together and (last or seq) != together:
             raise damaged(path, position + i + 2, "it was not written together with the record before it")
         together = last

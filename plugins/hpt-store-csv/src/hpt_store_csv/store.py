@@ -28,21 +28,21 @@ def _as_path(given: object) -> Path:
 
 @attrs.define(kw_only=True)
 class CsvStore:
-    """A study in a CSV file that opens in a spreadsheet, a column per parameter.
+    """A study in a CSV file that opens in a spreadsheet, with a column per parameter.
 
-    A path that ends with ``.csv`` is the file of one study; any other is a folder with a file for each study. Files
-    are made by the first write; what is not there reads as empty. A store may be used from any thread and after a
-    fork, and travels to other processes by pickle.
+    A path that ends with ``.csv`` is the file of one study; any other path is a folder with a file per study. The first
+    write creates a file; a file that does not exist reads as empty. A store can be used from any thread and after a
+    fork, and can be pickled to other processes.
     """
 
     path: Path = option(Path("hpt.csv"), help="A .csv file for one study, or a folder.", converter=_as_path)
-    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for one other process that is in the way.")
+    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for a lock that another process holds.")
     _place: Path = attrs.field(init=False, repr=False, eq=False)
     _is_file: bool = attrs.field(init=False, repr=False, eq=False)
     _logs: dict[tuple[int, str], Log] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._place = self.path.resolve()  # the process may change its folder later, and links share locks
+        self._place = self.path.resolve()  # the working folder may change later, and links must share locks
         self._is_file = self.path.suffix.lower() == ".csv"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -50,38 +50,38 @@ class CsvStore:
 
     @property
     def location(self) -> str:
-        """Where the store is, for people."""
+        """The path as it was given."""
         return str(self.path)
 
     @property
     def folder(self) -> Path:
-        """Where trials may keep files; not made by the store."""
+        """The folder for files of trials; the store does not create it."""
         return self._place.with_name(f"{self._place.name}.files") if self._is_file else self._place / "files"
 
     def append(self, study: str, records: Sequence[Record]) -> int:
-        """Write the records, all or none, durably, behind all that are there.
+        """Append the records durably, all or none of them.
 
         Returns:
-            The position of the last one.
+            The position of the last record.
 
         Raises:
-            StoreError: If they cannot be written; then none of them is there.
+            StoreError: If they cannot be written; then none of them is stored.
         """
         return self._append(study, records, to_disk=True)
 
     def append_lazily(self, study: str, records: Sequence[Record]) -> int:
-        """Write as `append` does, but without waiting for the disk: a power cut before the next `append` may cost them.
+        """Append without waiting for the disk: a power cut before the next `append` may lose the records.
 
         Returns:
-            The position of the last one.
+            The position of the last record.
 
         Raises:
-            StoreError: If they cannot be written; then none of them is there.
+            StoreError: If they cannot be written; then none of them is stored.
         """
         return self._append(study, records, to_disk=False)
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        """Read the records behind position ``after``, in order. A study that is not there has none.
+        """Read the records after position ``after``, in order. A study that does not exist has none.
 
         Raises:
             StoreError: If the file is damaged, of a newer format, or cannot be read.
@@ -89,20 +89,20 @@ class CsvStore:
         return self._log(study).read(after)
 
     def studies(self) -> Sequence[str]:
-        """Names of the studies that have records, in order of creation; files whose beginning is damaged come last.
+        """Names of the studies that have records, in order of creation; files with a damaged header come last.
 
         Raises:
-            StoreError: If the folder cannot be read, or the one file is damaged or of a newer format.
+            StoreError: If the folder cannot be read, or if the single file is damaged or of a newer format.
         """
         found = [study for path in self._files() if (study := self._study_in(path))]
         return [name for name, _ in sorted(found, key=lambda study: study[1])]
 
     @contextmanager
     def lock(self, study: str) -> Iterator[None]:
-        """Hold the study's lock between processes and threads; appends of others go on.
+        """Hold the study's lock against other processes and threads; they can still append.
 
         Raises:
-            StoreError: If one other holder keeps it for ``lock_timeout`` seconds.
+            StoreError: If another holder keeps the lock for ``lock_timeout`` seconds.
         """
         log = self._log(study)
         with ExitStack() as stack:
@@ -113,7 +113,7 @@ class CsvStore:
             yield
 
     def close(self) -> None:
-        """Forget what was read; no file is kept open."""
+        """Clear the cache; no file is kept open."""
         self._logs.clear()
 
     def _append(self, study: str, records: Sequence[Record], *, to_disk: bool) -> int:
@@ -127,14 +127,14 @@ class CsvStore:
             raise explain(err, log.path) from err
 
     def _study_in(self, path: Path) -> tuple[str, float] | None:
-        """The name of the study in a file, and when it was made; None where the file is not ours."""
+        """The name of the study in a file and its creation time; None if the file is not a store."""
         try:
             layout = layout_of(path, strict=self._is_file)
         except StoreError:
             name = study_name(path.name)
             if self._is_file or name is None:
                 raise
-            return name, math.inf  # who reads that study is told, and the others are there as ever
+            return name, math.inf  # reading this study raises the error; the others can still be read
         return (layout.study, layout.created) if layout and self._file(layout.study) == path else None
 
     def _file(self, study: str) -> Path:
@@ -152,7 +152,7 @@ class CsvStore:
         return [path for path in paths if study_name(path.name) is not None]
 
     def _log(self, study: str) -> Log:
-        key = os.getpid(), study  # a fork may leave the parent's in any state
+        key = os.getpid(), study  # after a fork, the parent's log may be in any state
         log = self._logs.get(key)
         if log is None:
             log = self._logs.setdefault(key, Log(self._file(study), study))

@@ -17,5 +17,5 @@ def hpt_stores() -> dict[str, str]:
 
 @hookimpl
 def hpt_store_for(location: str) -> str | None:
-    """Take the files that end like an SQLite database."""
+    """Claim files with the usual endings of an SQLite database."""
     return "sqlite" if location.lower().endswith(_ENDINGS) else None

@@ -1,13 +1,13 @@
-"""Records that wait beside the database for the next commit: a trial's start, and what it reports while it runs.
+"""Records that wait beside the database for the next commit: the start of a trial, and its reports.
 
-A commit waits for the disk several times, and no setting of SQLite that waits less rules out that a power cut damages
-the database. So these records are lines of a file of their own, ``hpt.db-late``. They outlive their process, as the
-system has them; the next commit takes them in, before its own records, and empties the file. A line counts if it is
-whole and goes on where the database ends: what a power cut leaves of the file is passed over, and so is what was taken
-in already.
+A commit waits for the disk several times, and with any faster setting of SQLite a power cut could damage the database.
+So these records are lines of a separate file, ``hpt.db-late``. They survive a killed process, as the operating system
+has them. The next commit inserts them before its own records and empties the file. A line counts if it is complete and
+directly follows the records of the database: the remains of a power cut are skipped, and so are lines that were already
+inserted.
 
-A process reads on behind the last line that it knows. While that line is in its place, and none behind it announces a
-commit, the database is as it was.
+A process reads only what follows the last line that it knows. As long as that line is in its place and no later line
+announces a commit, the database is unchanged.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from typing import NamedTuple
 __all__ = ["LATE_BYTES", "Late", "LateRecords"]
 
 LATE_BYTES = 64 * 1024
-"""It is time for a commit when the file has grown to this: who comes anew reads all of it, so it must stay small."""
+"""Size of the file that triggers a commit. A new process reads the whole file, so it must stay small."""
 
 _name = functools.lru_cache(json.loads)
 
 
 class Late(NamedTuple):
-    """A record that waits: of which study, at which position, and itself as JSON."""
+    """A waiting record: its study, its position, and its JSON."""
 
     study: str
     seq: int
@@ -40,18 +40,18 @@ class Late(NamedTuple):
 
 
 _COMMIT = Late("", 0, "null")
-"""Announces a commit; no record is at this position, so it is passed over as a record."""
+"""A line that announces a commit. No record has this position, so it is never inserted."""
 
 
 class LateRecords:
-    """The file of records that wait, as far as this process has read it. Whoever changes it holds the lock for writing.
+    """The file of waiting records, as far as this process has read it. To change it, hold the write lock.
 
     Args:
         path: The database.
 
     Attributes:
-        committed: Study -> position of its last record in the database, for those looked up since the last commit.
-        end: The offset behind the last whole line.
+        committed: Study -> position of its last record in the database, for studies looked up since the last commit.
+        end: The end offset of the last complete line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ class LateRecords:
         self._forget()
 
     def read(self) -> Sequence[Late]:
-        """All that are whole, in order; read them before the database, or a commit in between hides some."""
+        """All complete records, in order. Read them before the database, or a commit in between may hide some."""
         try:
             with FileIO(self._path) as file:
                 self._read_on(file)
@@ -68,15 +68,16 @@ class LateRecords:
         return self._found
 
     def add(self, study: str, bodies: Sequence[str], last: Callable[[], int | None]) -> int | None:
-        """Write further ones. The system has them then, the disk need not.
+        """Append records, without waiting for the disk.
 
         Args:
-            study: Whose.
+            study: The study of the records.
             bodies: The records.
-            last: Asked for the position to go on from, when all that others wrote is known; None: write nothing.
+            last: Returns the study's last position; called when all records of other processes are read. If it returns
+                None, nothing is written.
 
         Returns:
-            The position of the last one, if they were written.
+            The position of the last record; None if they were not written.
         """
         with FileIO(self._path, "a+") as file:
             self._read_on(file)
@@ -88,11 +89,11 @@ class LateRecords:
         return records[-1].seq
 
     def last(self, study: str) -> int:
-        """The position of a study's last record among those that wait; 0 where there is none."""
+        """The position of a study's last waiting record; 0 if there is none."""
         return next((record.seq for record in reversed(self._found) if record.study == study), 0)
 
     def take(self) -> Sequence[Late]:
-        """As `read`, for a commit. It is announced: this process may die before it empties the file."""
+        """Read the records for a commit, which is announced: this process may die before it empties the file."""
         try:
             with FileIO(self._path, "r+") as file:
                 self._read_on(file)
@@ -103,7 +104,7 @@ class LateRecords:
         return self._found
 
     def clear(self) -> None:
-        """Forget those that are in the database; where that fails, they are passed over by their positions."""
+        """Empty the file after a commit; if this fails, its records are skipped by their positions."""
         if self.end or self._is_torn:
             with suppress(OSError):
                 os.truncate(self._path, 0)
@@ -159,7 +160,7 @@ def _line(record: Late) -> bytes:
 
 
 def _parsed(line: bytes) -> Late | None:
-    """The record of a line; None if it is not as it was written."""
+    """The record of a line; None if the line is incomplete or damaged."""
     checksum, _, text = line.removesuffix(b"\n").partition(b"\t")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
         return None

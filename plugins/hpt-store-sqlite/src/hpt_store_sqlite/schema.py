@@ -1,13 +1,13 @@
-"""The tables of the file, and the views that people query.
+"""The tables of the file, and the views for queries.
 
-``events`` is the log: one row per record, ``body`` is the whole record as JSON, ``event`` and ``trial`` stand beside it
-for queries. The views tell the same story as the core's replay does, in SQL alone:
+``events`` is the log: one row per record. ``body`` is the whole record as JSON; ``event`` and ``trial`` are repeated
+beside it for queries. The views apply the rules of the core's replay in SQL:
 
-- a start counts if it is the first of its attempt and the trial was not declared invalid before; the attempt that
-  started last is the current one;
-- a report, pause, release or end counts if it comes from the current attempt, before which the trial was not parked
-  (paused or given up for lost) in that attempt; the first end is final;
-- what was reported before the trial was given up for lost is void, unless the evaluator can resume.
+- A start counts if it is the first of its attempt and the trial was not declared invalid before. The attempt that
+  started last is the current one.
+- A report, pause, release or end counts if it belongs to the current attempt and the trial was not parked (paused, or
+  released as lost) in that attempt before. The first end is final.
+- Reports before a trial was released as lost do not count, unless the evaluator can resume.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from __future__ import annotations
 __all__ = ["APPLICATION_ID", "FORMAT", "INSERT", "INSERT_LATE", "LAST", "TABLES", "VIEWS"]
 
 APPLICATION_ID = 0x68707431
-"""Says in the file's header that it is one of hpt's ("hpt1")."""
+"""Marks a file as a store of hpt in its header ("hpt1")."""
 
 FORMAT = 1
-"""Version of what is below, in the file's header; a file with a higher one is refused."""
+"""Version of the tables and views, in the file's header; a file with a higher version is refused."""
 
 TABLES = {
     "studies": "CREATE TABLE studies (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
@@ -32,14 +32,14 @@ INSERT = (
     "INSERT INTO events SELECT study, seq, json_extract(body, '$.event'), json_extract(body, '$.trial'), "
     "json_extract(body, '$.attempt'), body FROM (SELECT ? AS study, ? AS seq, ? AS body)"
 )
-"""For a study's id, a position and a record."""
+"""Arguments: a study's id, a position and a record."""
 
 INSERT_LATE = (
     "INSERT INTO events SELECT id, seq, json_extract(body, '$.event'), json_extract(body, '$.trial'), "
     "json_extract(body, '$.attempt'), body FROM (SELECT ? AS study, ? AS seq, ? AS body) JOIN studies ON name = study "
     "WHERE seq = 1 + (SELECT max(events.seq) FROM events WHERE study_id = id)"
 )
-"""For a study's name, a position and a record: puts it there if the study's records end right before."""
+"""Arguments: a study's name, a position and a record. Inserts it if it directly follows the study's last record."""
 
 LAST = "SELECT max(seq) FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?)"
 

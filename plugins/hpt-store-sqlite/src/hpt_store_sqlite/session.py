@@ -1,9 +1,8 @@
-"""The connections that one process has to the file.
+"""The connections of one process to the file.
 
-A commit is one short transaction with a rollback journal, on disk before it is acknowledged. Write-ahead
-logging is left alone: SQLite before 3.51.3 can damage such files when two processes write, and even a reader leaves
-files beside them. Writers queue at a lock file, which is fairer than SQLite's own waiting; readers hold a lock only
-while rows are fetched.
+A commit is one short transaction with a rollback journal, on disk before it is acknowledged. Write-ahead logging is not
+used: SQLite before 3.51.3 can damage such files when two processes write, and even a reader leaves files beside them.
+Writers queue at a lock file, which is fairer than SQLite's own waiting; readers hold a lock only while they fetch rows.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from hpt_store_sqlite.snapshot import JournalGoneError, Snapshot
 __all__ = ["Session"]
 
 _MAX_BYTES = 256 * 1024 * 1024
-"""No record or page of a result is larger; a file that says so is not ours."""
+"""No record or result is larger; a file that claims so is not a store of hpt."""
 
 _COMMIT_SECONDS = 5.0
-"""Records wait for a commit while the last one is younger: so queries see what is older, and a power cut leaves it."""
+"""A record waits only if the last commit is younger, which limits what queries miss and a power cut loses."""
 
-_HEADER = (  # one statement, so that all is read at one moment
+_HEADER = (  # one statement, for a consistent view
     "SELECT application_id, user_version, type, name, sql "
     "FROM pragma_application_id, pragma_user_version LEFT JOIN sqlite_master"
 )
@@ -43,7 +42,7 @@ _stopped: list[Session] = []
 
 
 def _before_fork() -> None:
-    """No child may inherit a transaction under way: closing its copy would roll back the parent's."""
+    """Wait for open transactions: if a child inherited one, closing its copy would roll back the parent's."""
     _registry.acquire()
     _stopped[:] = _sessions
     for session in _stopped:
@@ -62,14 +61,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class Session:
-    """One process's way to the file: a connection to read, and one to write once something was written.
+    """The connections of one process: one for reading, and after the first write one for both.
 
     Args:
         path: The file, absolute; it need not exist.
-        lock_timeout: Seconds to wait for others.
+        lock_timeout: Seconds to wait for other processes.
 
     Attributes:
-        pid: The process that it belongs to.
+        pid: The process that owns the session.
         mutex: Held while a connection is used.
     """
 
@@ -94,13 +93,13 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, and forget what was seen; the next use opens them again."""
+        """Close the connections and clear the cache; the next use reopens them."""
         with self.mutex:
             self._disconnect()
             self._seen = {}
 
     def select(self, sql: str, args: Sequence[Any] = ()) -> list[Any]:
-        """Run a query in a transaction of its own and fetch all its rows; without a file there are none.
+        """Run a query in a transaction of its own and fetch all rows; none if the file does not exist.
 
         Raises:
             StoreError: If the file cannot be read.
@@ -115,10 +114,10 @@ class Session:
         return rows
 
     def check(self) -> None:
-        """See, once, that the pages of the file fit together; a search in one that does not may end early, unnoticed.
+        """Check the pages of the file once: in a damaged file, a query may end early without an error.
 
         Raises:
-            StoreError: If they do not.
+            StoreError: If the file is damaged.
         """
         if self._is_sound:
             return
@@ -128,7 +127,7 @@ class Session:
         self._is_sound = bool(rows)
 
     def late(self, study: str) -> list[Late]:
-        """The records of a study that wait for the next commit; to be read before those that do not.
+        """The records of a study that wait for the next commit; read them before those in the database.
 
         Raises:
             StoreError: If they cannot be read.
@@ -140,10 +139,10 @@ class Session:
             raise explain(err, self._path) from err
 
     def add_late(self, study: str, bodies: Sequence[str]) -> int | None:
-        """Leave records to the next commit; the process may die then, not the machine.
+        """Leave records to the next commit; they survive a crash of the process, but not of the machine.
 
         Returns:
-            The position of the last one; None if they were not taken, as it is time for a commit.
+            The position of the last record; None if nothing was written, because a commit is due.
 
         Raises:
             StoreError: If they cannot be written.
@@ -160,21 +159,21 @@ class Session:
             raise explain(err, self._path) from err
 
     def saw(self, study: str, position: int) -> None:
-        """Note that this process knows the records of a study up to a position."""
+        """Note that this process has seen the records of a study up to a position."""
         self._seen[study] = max(position, self._seen.get(study, 0))
 
     def check_seen(self, study: str, last: int) -> None:
-        """See that all is there that was; what is added rests on it, and would make no sense in a shorter log.
+        """Check that no record seen before is missing: new records refer to them and would corrupt a shorter log.
 
         Raises:
-            StoreError: If the last position is before one that was there.
+            StoreError: If the last position is before one that was seen.
         """
         if last < self._seen.get(study, 0):
             raise shrunk(self._path)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction that writes; at the end it is committed and on disk, or nothing of it is there.
+        """Open a write transaction; at the end it is committed and on disk, or rolled back as a whole.
 
         Raises:
             StoreError: If the file cannot be written.
@@ -203,7 +202,7 @@ class Session:
         return file_lock(self._writers, f"{self._path} for writing", self._lock_timeout)
 
     def _last(self, study: str, file: tuple[int, int] | None) -> int | None:
-        """The position of a study's last record, committed or waiting; None where it is time for a commit."""
+        """The position of a study's last record, committed or waiting; None if a commit is due."""
         if self._late.end >= LATE_BYTES:
             return None
         committed = self._late.committed
@@ -227,7 +226,7 @@ class Session:
         self._snapshot.close()
 
     def _is_there(self) -> bool:
-        """Whether there is a file to read; connections to one that was replaced are given up."""
+        """Whether there is a file to read; connections to a replaced file are closed."""
         found = _identity(_stat(self._path))
         if found == self._file:
             return found is not None
@@ -259,7 +258,7 @@ class Session:
         self._disconnect()
         connection = self._connect("rwc")
         try:
-            # Another program may have switched the file to write-ahead logging.
+            # another program may have switched the file to write-ahead logging
             self._patiently(lambda: connection.execute("PRAGMA journal_mode = DELETE").fetchall())
             connection.execute("PRAGMA synchronous = EXTRA")
         except BaseException:
@@ -277,7 +276,7 @@ class Session:
             check_same_thread=False,
         )
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_BYTES)
-        # The file may come from a stranger: its views and triggers call nothing but harmless functions.
+        # an untrusted file: its views and triggers may call only harmless functions
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         return connection
@@ -285,7 +284,7 @@ class Session:
     # --- the file's format --------------------------------------------------------------------------------
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in a new file; the transaction that first writes is the one that makes them."""
+        """Create the tables in a new file, within the transaction of the first write."""
         if self._is_ours(connection):
             return
         for sql in (*TABLES.values(), *VIEWS):
@@ -294,7 +293,11 @@ class Session:
         connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Whether the file has our tables; an empty one has not, any other is refused."""
+        """Whether the file has the tables of hpt; False if it is empty.
+
+        Raises:
+            StoreError: If it is any other file.
+        """
         if self._known:
             return True
         rows = connection.execute(_HEADER).fetchall()
@@ -307,11 +310,11 @@ class Session:
         if version > FORMAT:
             msg = (
                 f"{self._path} was written by a newer hpt-store-sqlite (format {version}, known: {FORMAT}). Update "
-                f"that package; the file was left as it is."
+                f"that package. The file was left unchanged."
             )
             raise StoreError(msg)
         if any(found.get(name) != sql for name, sql in TABLES.items()):
-            raise damaged(self._path, "its tables are not those that hpt makes")
+            raise damaged(self._path, "its tables differ from those of hpt")
         if any(kind == "trigger" for _, _, kind, *_ in rows):
             raise damaged(self._path, "it has triggers, which could change what is written")
         self._known = True
@@ -320,7 +323,7 @@ class Session:
     # --- waiting ------------------------------------------------------------------------------------------
 
     def _patiently(self, action: Callable[[], Any]) -> Any:
-        """Do it, again and again while another connection is in the way."""
+        """Run an action, and repeat it while another connection holds a lock."""
         done: list[Any] = []
 
         def attempt() -> bool:
@@ -330,7 +333,7 @@ class Session:
                 if _code(err) & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
                 return False
-            except JournalGoneError:  # somebody has rolled it back: read the file itself
+            except JournalGoneError:  # another process has rolled the file back: read the file itself
                 return False
             return True
 
@@ -342,7 +345,7 @@ class Session:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            self._disconnect()  # what is half written is rolled back by whoever opens the file next
+            self._disconnect()  # the next connection rolls back what is half written
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -357,4 +360,4 @@ def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
 
 
 def _code(err: sqlite3.Error) -> int:
-    return getattr(err, "sqlite_errorcode", 0)  # the module's own complaints have none
+    return getattr(err, "sqlite_errorcode", 0)  # errors of the sqlite3 module itself have none

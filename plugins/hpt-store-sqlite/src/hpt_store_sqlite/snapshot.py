@@ -1,7 +1,7 @@
-"""Reading a file whose writer died in the middle of a commit, without touching it.
+"""Reading a file whose writer died during a commit, without changing it.
 
-Beside such a file lies a journal, and whoever may write rolls the file back with it before anything else. A reader must
-not: it works on a copy in memory instead.
+Such a file has a journal beside it. SQLite would roll the file back with the journal before anything else, which a
+reader must not do. It reads a copy in memory instead.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 __all__ = ["JournalGoneError", "Snapshot"]
 
 _never_closed: list[int] = []
-"""Closing a descriptor of a file gives up all locks that this process has on it (POSIX), SQLite's own included."""
+"""Descriptors kept open: closing one releases all POSIX locks of this process on the file, SQLite's included."""
 
 
 class JournalGoneError(Exception):
-    """There is no journal any more, so the file itself can be read."""
+    """The journal no longer exists, so the file itself can be read."""
 
 
 class Snapshot:
-    """A copy in memory of a file as it was before the commit that was cut off.
+    """A copy in memory of a file as it was before the interrupted commit.
 
     Args:
         path: The file.
@@ -37,10 +37,10 @@ class Snapshot:
         self._connection: sqlite3.Connection | None = None
 
     def connection(self) -> sqlite3.Connection:
-        """A connection to the copy, made anew whenever the file or its journal changed.
+        """A connection to the copy, which is renewed whenever the file or its journal changes.
 
         Raises:
-            JournalGoneError: If the journal is gone by now.
+            JournalGoneError: If the journal no longer exists.
         """
         state = self._look()
         if self._connection is None or state != self._state:
@@ -49,7 +49,7 @@ class Snapshot:
         return self._connection
 
     def close(self) -> None:
-        """Forget the copy."""
+        """Drop the copy."""
         if self._connection is not None:
             self._connection.close()
         self._connection = self._state = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore"]
 
 _CHUNK = 5000
-"""Rows fetched at once. A writer waits while rows are fetched, so that must be over in some milliseconds."""
+"""Rows fetched at once. A writer waits while rows are fetched, so a fetch must take only some milliseconds."""
 
 
 def _as_path(given: object) -> Path:
@@ -37,40 +37,39 @@ def _as_path(given: object) -> Path:
 class SqliteStore:
     """Many studies in one SQLite file, durable and shared by processes; the default on disk.
 
-    The file has the views ``trials`` and ``reports`` for queries. It is made by the first write; a file that is
-    not there reads as empty. A store may be used from any thread and after a fork, and travels to other processes
-    by pickle.
+    The file has the views ``trials`` and ``reports`` for queries. The first write creates it; a file that does not
+    exist reads as empty. A store can be used from any thread and after a fork, and can be pickled to other processes.
     """
 
-    path: Path = option(Path("hpt.db"), help="The file; made by the first study.", converter=_as_path)
-    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for one other process that is in the way.")
+    path: Path = option(Path("hpt.db"), help="The file; the first study creates it.", converter=_as_path)
+    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for a lock that another process holds.")
     _file: Path = attrs.field(init=False, repr=False, eq=False)
     _sessions: dict[int, Session] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._file = self.path.resolve()  # the process may change its folder later, and links share locks
+        self._file = self.path.resolve()  # the working folder may change later, and links must share locks
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(type(self), path=self._file, lock_timeout=self.lock_timeout), ()
 
     @property
     def location(self) -> str:
-        """Where the store is, for people."""
+        """The path as it was given."""
         return str(self.path)
 
     @property
     def folder(self) -> Path:
-        """Where trials may keep files, beside the file; not made by the store."""
+        """The folder for files of trials, beside the file; the store does not create it."""
         return self._file.with_name(f"{self._file.name}.files")
 
     def append(self, study: str, records: Sequence[Record]) -> int:
-        """Write the records, all or none, durably, behind all that are there.
+        """Append the records durably, all or none of them.
 
         Returns:
-            The position of the last one.
+            The position of the last record.
 
         Raises:
-            StoreError: If they cannot be written; then none of them is there.
+            StoreError: If they cannot be written; then none of them is stored.
         """
         bodies = [_encoded(record) for record in records]
         name = _checked_name(study)
@@ -86,20 +85,20 @@ class SqliteStore:
         return last + len(bodies)
 
     def append_lazily(self, study: str, records: Sequence[Record]) -> int:
-        """Write as `append` does, but without waiting for the disk: a power cut before the next `append` may cost them.
+        """Append without waiting for the disk: a power cut before the next `append` may lose the records.
 
         Returns:
-            The position of the last one.
+            The position of the last record.
 
         Raises:
-            StoreError: If they cannot be written; then none of them is there.
+            StoreError: If they cannot be written; then none of them is stored.
         """
         bodies = [_encoded(record) for record in records]
         position = self._session().add_late(_checked_name(study), bodies)
         return self.append(study, records) if position is None else position
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        """Read the records behind position ``after``, in order. A study that is not there has none.
+        """Read the records after position ``after``, in order. A study that does not exist has none.
 
         Raises:
             StoreError: If the file is damaged, of a newer format, or cannot be read.
@@ -131,10 +130,10 @@ class SqliteStore:
 
     @contextmanager
     def lock(self, study: str) -> Iterator[None]:
-        """Hold the study's lock between processes and threads; appends of others go on.
+        """Hold the study's lock against other processes and threads; they can still append.
 
         Raises:
-            StoreError: If one other holder keeps it for ``lock_timeout`` seconds.
+            StoreError: If another holder keeps the lock for ``lock_timeout`` seconds.
         """
         digest = hashlib.sha256(_checked_name(study).encode()).hexdigest()[:16]
         lock_file = self._session().lock_file(f"study-{digest}")
@@ -146,7 +145,7 @@ class SqliteStore:
             yield
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file; the next use reopens it."""
         session = self._sessions.pop(os.getpid(), None)
         if session is not None:
             session.close()
@@ -156,7 +155,7 @@ class SqliteStore:
         session = self._sessions.get(pid)
         if session is None:
             session = self._sessions.setdefault(pid, Session(self._file, self.lock_timeout))
-            for other in [p for p in self._sessions if p != pid]:  # a parent's, of no use after a fork
+            for other in [p for p in self._sessions if p != pid]:  # the parent's sessions, useless after a fork
                 self._sessions.pop(other, None)
         return session
 
@@ -181,7 +180,7 @@ def _encoded(record: Record) -> str:
 
 
 def _place(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
-    """The study's id, which is made for a new one, and its last position."""
+    """The study's id, which is created if necessary, and its last position."""
     sql = "SELECT id, (SELECT max(seq) FROM events WHERE study_id = id) FROM studies WHERE name = ?"
     found = connection.execute(sql, (name,)).fetchone()
     if found is None:
@@ -190,7 +189,7 @@ def _place(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
 
 
 def _refuse(constant: str) -> float:
-    msg = f"{constant} is no number"
+    msg = f"{constant} is not a finite number"
     raise ValueError(msg)
 
 
@@ -198,15 +197,15 @@ _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def _decoded(rows: Sequence[tuple[int, str]], after: int, path: Path) -> list[Record]:
-    """The records in rows of (position, body) that must go on without a gap behind ``after``."""
+    """Decode rows of (position, body), which must follow position ``after`` without a gap."""
     if not rows:
         return []
     if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
-        raise damaged(path, f"records are missing behind position {after}")
+        raise damaged(path, f"records are missing after position {after}")
     try:
         records: list[Record] = _decode(f"[{','.join(body for _, body in rows)}]")
     except (TypeError, ValueError, RecursionError) as err:
-        raise damaged(path, f"a record behind position {after} is no JSON: {err}") from err
+        raise damaged(path, f"a record after position {after} is not valid JSON: {err}") from err
     if len(records) != len(rows) or any(type(record) is not dict for record in records):
-        raise damaged(path, f"a record behind position {after} is no JSON object")
+        raise damaged(path, f"a record after position {after} is not a JSON object")
     return records

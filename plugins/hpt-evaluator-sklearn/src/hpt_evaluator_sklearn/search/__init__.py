@@ -1,4 +1,4 @@
-"""`SearchCV`: hpt as a scikit-learn estimator, a drop-in for GridSearchCV and RandomizedSearchCV."""
+"""`SearchCV`: hpt as a scikit-learn estimator, a drop-in replacement for GridSearchCV and RandomizedSearchCV."""
 
 from __future__ import annotations
 

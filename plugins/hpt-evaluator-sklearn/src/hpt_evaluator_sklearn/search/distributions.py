@@ -1,4 +1,4 @@
-"""Distributions of `scipy.stats` as parameters of a space."""
+"""Convert distributions of `scipy.stats` to parameters of a space."""
 
 from __future__ import annotations
 
@@ -14,44 +14,46 @@ __all__ = ["is_distribution", "parameter_of"]
 _LARGEST = np.finfo(np.float64).max / 4
 _LARGEST_INT = 2**52 - 1
 _SLACK = 1e-9
+"""Relative widening of a support, because draws may exceed it by a rounding error."""
 _TAIL = 0.005
+"""Probability of each tail that is cut off at an infinite end."""
 _LOG_SCALED = ("loguniform", "reciprocal")
 
 
 def is_distribution(value: Any) -> bool:
-    """Whether scikit-learn would draw from a value instead of choosing among its items."""
+    """Whether scikit-learn would draw from an object instead of choosing among its items."""
     return hasattr(value, "rvs")
 
 
-def parameter_of(distribution: Any, path: str, *, everything: bool, when: Any = None) -> Float | Int:
-    """The parameter whose range a distribution has.
+def parameter_of(distribution: Any, path: str, *, whole_support: bool, when: Any = None) -> Float | Int:
+    """The parameter with the range of a distribution.
 
     Args:
-        distribution: A frozen distribution; any other object with ``rvs`` that gives numbers where ``everything``
-            is asked for.
+        distribution: A frozen distribution. With ``whole_support``, also any other object whose ``rvs`` returns
+            numbers.
         path: Key path, for messages.
-        everything: Whether each value that could ever be drawn must lie in the range, because values are drawn from
-            the distribution itself. Else infinite ends are cut off beyond the outermost half per cent, because a
-            sampler is to search the range.
-        when: When the parameter is active.
+        whole_support: Whether the range must include every value that can be drawn, because values are drawn from the
+            distribution itself. If not, a sampler searches the range, and infinite ends are cut at the outermost half
+            per cent.
+        when: The condition under which the parameter is active.
 
     Raises:
-        UsageError: If the distribution says nothing of its range, or has none.
+        UsageError: If the distribution has no range, or does not reveal it.
     """
     if not (hasattr(distribution, "support") and hasattr(distribution, "ppf")):
-        return _unbounded(distribution, path, everything=everything, when=when)
+        return _unbounded(distribution, path, whole_support=whole_support, when=when)
     low, high = (float(end) for end in distribution.support())
     if math.isnan(low) or math.isnan(high):
         raise UsageError(
             Mistake(path, f"The distribution has no support with these arguments: {_shown(distribution)}.")
         )
-    if not everything:
+    if not whole_support:
         low = low if math.isfinite(low) else float(distribution.ppf(_TAIL))
         high = high if math.isfinite(high) else float(distribution.ppf(1 - _TAIL))
     if _is_discrete(distribution):
         return Int(int(max(low, -_LARGEST_INT)), int(min(high, _LARGEST_INT)), when=when)
     log = low > 0 and getattr(getattr(distribution, "dist", None), "name", "") in _LOG_SCALED
-    if everything:  # draws may exceed the ends by a rounding error
+    if whole_support:
         low, high = low - _SLACK * abs(low), high + _SLACK * abs(high)
     return Float(max(low, -_LARGEST), min(high, _LARGEST), log=log, when=when)
 
@@ -60,14 +62,14 @@ def _is_discrete(distribution: Any) -> bool:
     return hasattr(distribution, "pmf") or hasattr(getattr(distribution, "dist", None), "pmf")
 
 
-def _unbounded(distribution: Any, path: str, *, everything: bool, when: Any) -> Float | Int:
-    """For an object that can only be drawn from: all numbers of the kind that it draws."""
-    kind = np.asarray(distribution.rvs(random_state=0)).dtype.kind if everything else ""
+def _unbounded(distribution: Any, path: str, *, whole_support: bool, when: Any) -> Float | Int:
+    """The parameter of an object that has only ``rvs``: all numbers of the kind that it draws."""
+    kind = np.asarray(distribution.rvs(random_state=0)).dtype.kind if whole_support else ""
     if kind in ("i", "u"):
         return Int(-_LARGEST_INT, _LARGEST_INT, when=when)
     if kind == "f":
         return Float(-_LARGEST, _LARGEST, when=when)
-    msg = "Must be a list, or a distribution with `support` and `ppf` as those of scipy.stats."
+    msg = "Must be a list, or a distribution with `support` and `ppf` like those of scipy.stats."
     raise UsageError(Mistake(path, f"{msg} Got {_shown(distribution)}."))
 
 

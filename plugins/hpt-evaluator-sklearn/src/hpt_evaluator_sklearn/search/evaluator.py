@@ -1,4 +1,4 @@
-"""The evaluator behind `SearchCV`: a configuration, fold by fold."""
+"""The evaluator of `SearchCV`, which evaluates a configuration fold by fold."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import attrs
 
 from hpt_core import EvaluationError, Params, Report, TrialContext, option
+from hpt_evaluator_sklearn.search.fold_records import failure_of, report_of
 from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob, Result
-from hpt_evaluator_sklearn.search.outcomes import failure_of, report_of
 
 __all__ = ["SearchEvaluator", "run_here"]
 
 Run = Callable[[int, Mapping[str, Any], Sequence[int]], Generator[Result, None, None]]
-"""Tries a trial (its number, the estimator's parameters) on folds; gives a result for each, in order, as they come."""
+"""Fits a trial (its number, the estimator's parameters) on folds; yields results in order, as they become available."""
 
-Told = Callable[[Mapping[str, Any], int, Result], None]
-"""Hears of parameters, a fold from 0, and its result."""
+OnResult = Callable[[Mapping[str, Any], int, Result], None]
+"""Called with the parameters of the estimator, the index of a fold, and its result."""
 
 
 def run_here(job: FoldJob) -> Run:
-    """Try configurations in the thread that asks."""
+    """Make a `Run` that fits in the calling thread."""
 
     def run(
-        number: int,  # noqa: ARG001 - the pool needs it
+        number: int,  # noqa: ARG001 - only the pool needs it
         params: Mapping[str, Any],
         folds: Sequence[int],
     ) -> Generator[Result, None, None]:
@@ -38,49 +38,49 @@ def run_here(job: FoldJob) -> Run:
 
 @attrs.define(kw_only=True, eq=False)
 class SearchEvaluator:
-    """Evaluates for `SearchCV`. Its options only describe the search, so that another one is told apart from it."""
+    """The evaluator of `SearchCV`. Its options only identify the search, so that a store can refuse another one."""
 
-    estimator: str = option("", help="The estimator, in words.")
-    scoring: str = option("", help="The scorers, in words.")
-    data: str = option("", help="A digest of the data, of its folds and of what goes to fit and score.")
-    steps: int = option(1, ge=1, help="How many folds there are.")
-    return_train_score: bool = option(False, help="Whether training parts are scored too.")
+    estimator: str = option("", help="The estimator, as text.")
+    scoring: str = option("", help="The scorers, as text.")
+    data: str = option("", help="A digest of the data, its folds, and the arguments of fit and score.")
+    steps: int = option(1, ge=1, help="Number of folds.")
+    return_train_score: bool = option(False, help="Whether the training parts are scored as well.")
     evidence = "folds"
     resumable = True
 
     _decode: Callable[[Params], dict[str, Any]] = attrs.field(init=False, default=dict, repr=False)
     _run: Run | None = attrs.field(init=False, default=None, repr=False)
-    _told: Told | None = attrs.field(init=False, default=None, repr=False)
+    _on_result: OnResult | None = attrs.field(init=False, default=None, repr=False)
 
-    def connect(self, decode: Callable[[Params], dict[str, Any]], run: Run, told: Told | None) -> None:
-        """Give it what it works with.
+    def connect(self, decode: Callable[[Params], dict[str, Any]], run: Run, on_result: OnResult | None) -> None:
+        """Connect the evaluator to the data and the estimator.
 
         Args:
             decode: Configuration of the space -> parameters of the estimator.
-            run: Tries them on folds.
-            told: Hears of each result as it comes; None: nobody wants to.
+            run: Fits them on folds.
+            on_result: Called for each result as it becomes available, or None.
         """
-        self._decode, self._run, self._told = decode, run, told
+        self._decode, self._run, self._on_result = decode, run, on_result
 
     def disconnect(self) -> None:
-        """Let go of the data."""
+        """Release the data."""
         self._run = None
 
     def evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
-        """Try a configuration on all folds, or on those that are left.
+        """Evaluate a configuration on all folds, or on the remaining ones.
 
         Args:
-            trial: What to try.
+            trial: The trial to evaluate.
 
         Yields:
-            A report for each fold whose scores are finite and that is new.
+            A report for each new fold whose scores are finite.
 
         Returns:
-            The mean score, its standard deviation over the folds, and the mean time of a fit.
+            The mean score, its standard deviation over the folds, and the mean fit time.
 
         Raises:
-            AbortedError: If the search must not go on.
-            EvaluationError: At the end, if there is a fold without a report.
+            AbortedError: If an error ends the search.
+            EvaluationError: After the last fold, if any fold has no report.
         """
         objective = trial.objectives[0]
         params = self._decode(trial.params)
@@ -89,8 +89,8 @@ class SearchEvaluator:
         left = [i for i in range(self.steps) if i + 1 not in done]
         for i, result in self._results(trial.number, params, left):
             report = report_of(result, i + 1, objective)
-            if self._told is not None:
-                self._told(params, i, result)
+            if self._on_result is not None:
+                self._on_result(params, i, result)
             if report is None:
                 bad[i] = result
                 continue
@@ -105,7 +105,7 @@ class SearchEvaluator:
         self, number: int, params: Mapping[str, Any], left: Sequence[int]
     ) -> Generator[tuple[int, Result], None, None]:
         if self._run is None:
-            msg = "This search is over: its evaluator has no data any more."
+            msg = "This search has ended, and its evaluator has released the data."
             raise AbortedError(RuntimeError(msg))
         try:
             with closing(self._run(number, params, left)) as results:

@@ -1,7 +1,7 @@
-"""What happens to one configuration on one fold, wherever it happens: fit, score, and say how it went.
+"""Fit and score one configuration on one fold, in any thread or process.
 
-The results have the form that scikit-learn's own searches collect (`sklearn.model_selection._validation`), and scores
-are taken by the same function, so that errors in scoring and values that are no numbers come out alike.
+Results have the format that scikit-learn's searches use internally (`sklearn.model_selection._validation`). Scores are
+computed by the same function, so that scorer errors and values that are not finite are handled in the same way.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["AbortedError", "FoldJob", "Result"]
 
 Result = dict[str, Any]
 """``fit_time``, ``score_time``, ``fit_error`` (None or a traceback), ``test_scores`` (a number, or numbers by name) and
-``train_scores`` where they were asked for; the scores of a failed fit are missing."""
+``train_scores`` if requested. A failed fit has no scores."""
 
 
 class AbortedError(PluginError):
-    """Ends the whole search with an exception of the estimator's, the scorer's or scikit-learn's.
+    """Ends the whole search because of an exception in the estimator, the scorer or scikit-learn.
 
     Attributes:
         original: That exception.
@@ -48,16 +48,16 @@ class AbortedError(PluginError):
 
 @attrs.define(eq=False)
 class FoldJob:
-    """All that is needed to try configurations on folds.
+    """Everything needed to fit and score configurations on folds.
 
     Attributes:
         estimator: The estimator before a configuration is set.
         folds: The data and its folds.
-        scorer: A scorer, or one of scikit-learn's of several metrics.
-        routes: Arguments of fit and score; None: there are none.
-        error_score: What the score is where scoring fails; ``"raise"``: errors of fit and score are raised.
-        return_train_score: Whether to score on the training parts too.
-        cache: Fitted transformers that configurations share; None: none.
+        scorer: A scorer, or scikit-learn's scorer of several metrics.
+        routes: Arguments of fit and score, or None.
+        error_score: The score if scoring fails. With ``"raise"``, errors of fit and score are raised.
+        return_train_score: Whether to score on the training parts as well.
+        cache: Fitted transformers that configurations share, or None.
     """
 
     estimator: Any
@@ -72,7 +72,7 @@ class FoldJob:
         """The unfitted estimator of a configuration; parameters that are estimators are cloned.
 
         Raises:
-            ValueError: By scikit-learn, for a parameter that the estimator does not have.
+            ValueError: From scikit-learn, if the estimator does not have a parameter.
         """
         estimator = clone(self.estimator)
         if params:
@@ -80,11 +80,11 @@ class FoldJob:
         return estimator
 
     def run(self, prototype: Any, i: int) -> Result:
-        """Try the estimator of a configuration on fold ``i``."""
-        result: Result = fit_fold(prototype, self.folds, i, self._work, self.routes)
+        """Fit and score the estimator of a configuration on fold ``i``."""
+        result: Result = fit_fold(prototype, self.folds, i, self._fit_and_score, self.routes)
         return result
 
-    def _work(self, estimator: Any, fold: FoldData) -> Result:
+    def _fit_and_score(self, estimator: Any, fold: FoldData) -> Result:
         started = perf_counter()
         try:
             fit_estimator(estimator, fold, self.cache)

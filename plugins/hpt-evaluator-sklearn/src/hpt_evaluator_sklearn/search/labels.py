@@ -1,4 +1,4 @@
-"""Values of any kind as choices of a space, which holds plain data only: what is no plain value gets a label."""
+"""Represent objects of any kind as choices of a space. A space holds only plain values; other objects get labels."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ import numpy as np
 
 from hpt_core import Categorical, Ordinal
 
-__all__ = ["Listed", "Table", "listed", "meant", "plain_text"]
+__all__ = ["ChoiceParameter", "Table", "choice_parameter", "plain_text", "resolve_choices"]
 
-Listed = Categorical | Ordinal
+ChoiceParameter = Categorical | Ordinal
 Table = Mapping[Any, Any]
-"""Values of a parameter in the space -> what they stand for."""
+"""Value of a parameter in the space -> the object that it stands for."""
 
 _EXACT = 2**53
+"""Integers up to this are exact as floats."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_LONGEST = 80
+_MAX_LENGTH = 80
 
 
-def listed(
+def choice_parameter(
     values: Sequence[Any], *, when: Mapping[str, Any] | None = None, ordered: bool = False, default: Any = None
-) -> tuple[Listed, dict[Any, Any]]:
-    """Make a parameter of listed values.
+) -> tuple[ChoiceParameter, dict[Any, Any]]:
+    """Make a parameter whose values are listed.
 
     Args:
-        values: Numbers, strings, bools and None stay as they are where they are distinct; estimators, functions,
-            arrays, tuples and repeated values are given labels.
-        when: When the parameter is active.
-        ordered: Whether numbers that rise or fall make an `Ordinal`; the order is kept in any case.
-        default: Where a search begins: one of the values.
+        values: If all are distinct numbers, strings, bools or None, they stay as they are. Otherwise (estimators,
+            functions, arrays, tuples, repeated values) all get labels.
+        when: The condition under which the parameter is active.
+        ordered: Whether increasing or decreasing numbers make an `Ordinal`. The order is kept in any case.
+        default: The default: one of the values, or None if there is none.
 
     Returns:
-        The parameter, and its values in the space -> the values given.
+        The parameter, and a table from its values in the space to the given values.
     """
     natives = [_native(value) for value in values]
     plain = all(_is_plain(value) for value in natives) and len(set(natives)) == len(natives)
-    words = natives if plain else _labels(values)
-    table = dict(zip(words, values, strict=True))
-    start = None if default is None else next(word for word, value in table.items() if _same(value, default))
-    kind = Ordinal if ordered and plain and _is_monotone(words) else Categorical
-    return kind(*words, when=when, default=start), table
+    labels = natives if plain else _labels(values)
+    table = dict(zip(labels, values, strict=True))
+    start = None if default is None else next(label for label, value in table.items() if _same(value, default))
+    kind = Ordinal if ordered and plain and _is_monotone(labels) else Categorical
+    return kind(*labels, when=when, default=start), table
 
 
-def meant(tables: Mapping[str, Table], params: Mapping[str, Any]) -> dict[str, Any]:
-    """What the values of a configuration stand for, by the table of their parameter where it has one."""
+def resolve_choices(tables: Mapping[str, Table], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the values of a configuration by the objects that they stand for, for parameters that have a table."""
     return {name: tables[name][value] if name in tables else value for name, value in params.items()}
 
 
@@ -58,7 +59,7 @@ def _native(value: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a space can hold a value as it is."""
+    """Whether a space can hold the value itself."""
     if type(value) is int:
         return abs(value) <= _EXACT
     if type(value) is float:
@@ -77,7 +78,7 @@ def _same(value: Any, other: Any) -> bool:
 
 
 def _labels(values: Sequence[Any]) -> list[str]:
-    """A distinct text for each value: as short as tells them apart, the same in every process."""
+    """A distinct label for each value: as short as possible, and the same in every process."""
     short = [_name(value) for value in values]
     counts = Counter(short)
     texts = [name if counts[name] == 1 else plain_text(value) for name, value in zip(short, values, strict=True)]
@@ -95,13 +96,13 @@ def _name(value: Any) -> str:
     return getattr(value, "__qualname__", None) or plain_text(value)
 
 
-def plain_text(value: Any, limit: int = _LONGEST, *, is_text: bool = False) -> str:
+def plain_text(value: Any, limit: int = _MAX_LENGTH, *, is_text: bool = False) -> str:
     """The ``repr`` of a value on one line, without addresses in memory.
 
     Args:
         value: Anything.
-        limit: Most characters; what is longer is cut.
-        is_text: Whether the value is its ``repr`` already.
+        limit: Maximum length in characters; longer text is cut.
+        is_text: Whether the value is a ``repr`` already.
     """
     text = " ".join(_ADDRESS.sub("", value if is_text else repr(value)).split())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,4 +1,4 @@
-"""From what the user gives as a space to what a study searches, and back from its configurations to parameters."""
+"""Turn what the user gives as a space into the space of a study, and its configurations into estimator parameters."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from hpt_core import Params, Space
 from hpt_evaluator_sklearn.search.candidates import DrawnCandidates, GridCandidates
 from hpt_evaluator_sklearn.search.distributions import is_distribution, parameter_of
-from hpt_evaluator_sklearn.search.labels import Table, listed, meant, plain_text
-from hpt_evaluator_sklearn.search.union import Union
+from hpt_evaluator_sklearn.search.grid_union import GridUnion
+from hpt_evaluator_sklearn.search.labels import Table, choice_parameter, plain_text, resolve_choices
 
 __all__ = ["Plan", "plan_distributions", "plan_grid", "plan_space"]
 
 
 @attrs.frozen(eq=False)
 class Plan:
-    """What is searched.
+    """The space of a search, and its default sampler and number of candidates.
 
     Attributes:
         space: The space of the study.
         decode: Configuration of the space -> parameters of the estimator.
-        sampler: Who proposes where the user names no sampler; None: whoever is installed.
-        trials: How many trials there are at most; None: as many as there are.
+        sampler: The sampler to use if the user gives none. If None, the default sampler of hpt.
+        trials: Maximum number of trials; None if it is unlimited.
     """
 
     space: Space
@@ -41,13 +41,13 @@ def plan_grid(param_grid: Any) -> Plan:
     """Search all combinations, as `sklearn.model_selection.GridSearchCV` does.
 
     Args:
-        param_grid: A mapping of names to lists, or a list of such.
+        param_grid: A mapping of names to lists, or a list of such mappings.
 
     Raises:
-        TypeError: By scikit-learn, if it is no grid.
-        ValueError: By scikit-learn, if a list is empty or has several dimensions.
+        TypeError: From scikit-learn, if it is not a grid.
+        ValueError: From scikit-learn, if a list is empty or has several dimensions.
     """
-    union = Union.of(ParameterGrid(param_grid).param_grid)
+    union = GridUnion.of(ParameterGrid(param_grid).param_grid)
     return Plan(union.space, union.decode, sampler=GridCandidates())
 
 
@@ -55,20 +55,20 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
     """Draw candidates, as `sklearn.model_selection.RandomizedSearchCV` does.
 
     Args:
-        param_distributions: A mapping of names to lists or distributions, or a list of such.
-        n_iter: How many candidates; None: 10.
-        drawn: Whether they are drawn as scikit-learn draws them; else the ranges are for some sampler to search.
+        param_distributions: A mapping of names to lists or distributions, or a list of such mappings.
+        n_iter: Number of candidates; None means 10.
+        drawn: Whether candidates are drawn as scikit-learn draws them. If not, another sampler searches the ranges.
 
     Raises:
-        TypeError: By scikit-learn, if it is neither.
+        TypeError: From scikit-learn, if it is neither.
     """
     count = 10 if n_iter is None else n_iter
     grids = ParameterSampler(param_distributions, count).param_distributions
-    union = Union.of(grids, everything=drawn)
+    union = GridUnion.of(grids, whole_support=drawn)
     if not drawn:
         return Plan(union.space, union.decode, trials=count)
-    listed_only = not any(is_distribution(values) for grid in grids for values in grid.values())
-    if listed_only:
+    only_lists = not any(is_distribution(values) for grid in grids for values in grid.values())
+    if only_lists:
         size = len(ParameterGrid(grids))
         if size < count:
             message = f"The total space of parameters {size} is smaller than n_iter={count}. Running {size} iterations."
@@ -78,15 +78,15 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
     def draw(seed: int) -> list[Params]:
         return [union.encode(one) for one in ParameterSampler(grids, count, random_state=seed)]
 
-    sampler = DrawnCandidates.of(_in_words(grids), draw, distinct=listed_only)
+    sampler = DrawnCandidates.of(_describe(grids), draw, distinct=only_lists)
     return Plan(union.space, union.decode, sampler=sampler, trials=count)
 
 
-def _in_words(grids: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(", ".join(f"{name}: {_word(grid[name])}" for name in sorted(grid)) for grid in grids)
+def _describe(grids: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(", ".join(f"{name}: {_describe_values(grid[name])}" for name in sorted(grid)) for grid in grids)
 
 
-def _word(values: Any) -> str:
+def _describe_values(values: Any) -> str:
     if hasattr(values, "dist") and hasattr(values, "kwds"):
         given = [*map(repr, values.args), *(f"{key}={value!r}" for key, value in values.kwds.items())]
         return f"{values.dist.name}({', '.join(given)})"
@@ -97,8 +97,8 @@ def plan_space(space: Any) -> Plan:
     """Search a space of hpt.
 
     Args:
-        space: A `hpt_core.Space`; or its declaration, in which lists may hold any objects, ``choices`` may be a
-            mapping of labels to objects, and frozen distributions stand for their range.
+        space: A `hpt_core.Space` or its declaration. In a declaration, lists may hold any objects, ``choices`` may be
+            a mapping of labels to objects, and a frozen distribution stands for its range.
     """
     if isinstance(space, Space):
         return Plan(space, dict)
@@ -108,23 +108,23 @@ def plan_space(space: Any) -> Plan:
     tabled = {name for name, form in space.items() if isinstance(form, Mapping)}
     found = {name: _declared(name, form, tables) for name, form in space.items() if name not in tabled}
     found |= {name: _from_table(name, space[name], tables) for name in tabled}  # their conditions may name objects
-    return Plan(Space({name: found[name] for name in space}), partial(meant, tables))
+    return Plan(Space({name: found[name] for name in space}), partial(resolve_choices, tables))
 
 
 def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:
     if is_distribution(form):
-        return parameter_of(form, f"space.{name}", everything=False)
+        return parameter_of(form, f"space.{name}", whole_support=False)
     if isinstance(form, tuple) and len(form) == 2 and {type(value) for value in form} <= {int, float}:
-        return form  # the core refuses it: elsewhere a pair is a range
+        return form  # the core refuses it: it could be meant as a range
     several = isinstance(form, (list, tuple, range, np.ndarray))
     if (several and len(form)) or hasattr(form, "get_params") or isinstance(form, type):
-        parameter, tables[name] = listed(list(form) if several else [form])
+        parameter, tables[name] = choice_parameter(list(form) if several else [form])
         return parameter
     return form
 
 
 def _from_table(name: str, form: Mapping[str, Any], tables: dict[str, Table]) -> Any:
-    """A table; objects among its choices get labels, and objects in its conditions stand for theirs."""
+    """A table in which objects among the choices, and objects in the conditions, are replaced by their labels."""
     found = dict(form)
     if isinstance(found.get("when"), Mapping):
         found["when"] = {parent: _relabelled(values, tables.get(parent)) for parent, values in found["when"].items()}
@@ -133,7 +133,7 @@ def _from_table(name: str, form: Mapping[str, Any], tables: dict[str, Table]) ->
         tables[name] = dict(choices)
         found["choices"] = list(choices)
     elif isinstance(choices, (list, tuple)) and choices and set(found) <= {"choices", "when", "default"}:
-        parameter, tables[name] = listed(choices, when=found.get("when"), default=found.get("default"))
+        parameter, tables[name] = choice_parameter(choices, when=found.get("when"), default=found.get("default"))
         return parameter
     return found
 
@@ -142,5 +142,5 @@ def _relabelled(values: Any, table: Table | None) -> Any:
     if table is None:
         return values
     several = list(values) if isinstance(values, (list, tuple)) else [values]
-    words = [next((word for word, known in table.items() if known is value), value) for value in several]
-    return words if isinstance(values, (list, tuple)) else words[0]
+    labels = [next((label for label, known in table.items() if known is value), value) for value in several]
+    return labels if isinstance(values, (list, tuple)) else labels[0]

@@ -1,8 +1,8 @@
-"""Fits in other processes, of the kind that joblib uses, which are started once per program, not once per search.
+"""Fits in loky processes, as joblib uses them. They are started once per program, not once per search.
 
-The study's own loop stays in this process, in one thread per worker. The estimator and the data travel once per process
-through files: data is mapped into memory, estimators are pickled as joblib does it, so that classes of a notebook are
-fine.
+The loop of the study stays in this process, in one thread per worker. Each process receives the estimator and the data
+once, through files: the data is memory-mapped, and the estimator is pickled as joblib does, so classes that a notebook
+defines work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from concurrent.futures.process import BrokenProcessPool
@@ -41,40 +41,42 @@ if TYPE_CHECKING:
 
 __all__ = ["FitPool", "ThreadExecutor"]
 
-_SHORTEST_LOOK, _LOOK_SECONDS, _LONGER = 0.01, 0.5, 1.1
-"""Seconds between looks for idle processes and for a search that was ended; each is longer than the last by a tenth."""
+_MIN_POLL, _MAX_POLL, _POLL_GROWTH = 0.01, 0.5, 1.1
+"""Seconds between polls for idle processes and for the end of the search; each interval is a tenth longer than the
+last."""
 
 _IDLE_SECONDS = 300
+"""Seconds without work after which a pool process ends."""
+
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
-
 _NO_FOLDS = Folds(Data(np.empty((0, 0))), [])
-"""Stands for the folds of a job that travels."""
+"""Placeholder for the folds of a pickled job."""
 
 
 class FitPool:
-    """Tries configurations in other processes.
+    """Fits configurations in other processes.
 
     Args:
-        job: What to do.
-        workers: How many processes.
-        cache_bytes: For fitted transformers, in each process.
+        job: The job, with the data and the estimator.
+        workers: Number of processes.
+        cache_bytes: Memory for fitted transformers in each process.
     """
 
     def __init__(self, job: FoldJob, workers: int, cache_bytes: int) -> None:
         self._job, self._workers, self._cache_bytes = job, workers, cache_bytes
         self.halted = threading.Event()
-        """Set, it lets no further fit begin."""
-        self._alone = threading.Lock()
-        self._counting = threading.RLock()  # a trial that was abandoned ends wherever its generator is collected
+        """Once set, no further fit starts."""
+        self._retry_lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: an abandoned generator may be collected while this is held
         self._futures: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._begun: dict[int, dict[int, tuple[Any, Any]]] = {}  # number of a trial -> fold -> pool and future
-        self._runs, self._since = 0, time.monotonic()  # trials that have not ended; when one last began or ended
+        self._submitted: dict[int, dict[int, tuple[Any, Any]]] = {}  # trial number -> fold -> pool and future
+        self._active_trials, self._last_change = 0, time.monotonic()  # and when a trial last started or ended
 
     def __enter__(self) -> Self:
         job = self._job
-        rest = attrs.evolve(job, folds=_NO_FOLDS, routes=None, cache=None)
-        task = dumps(_Task(rest, self._cache_bytes, get_config(), warnings.filters))
+        without_data = attrs.evolve(job, folds=_NO_FOLDS, routes=None, cache=None)
+        task = dumps(_Task(without_data, self._cache_bytes, get_config(), warnings.filters))
         self._folder = tempfile.TemporaryDirectory(prefix="hpt-")
         Path(self._folder.name, "task").write_bytes(task)
         joblib.dump((job.folds.data, job.folds.splits, job.routes), Path(self._folder.name, "data"))
@@ -83,162 +85,161 @@ class FitPool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.halted.set()
         if error is None or isinstance(error, Exception):
-            _cancel(list(self._futures))
-        else:  # the user interrupts: fits may last hours
-            with _starting:
-                pool = _started.pop(self._workers, None)
+            for future in list(self._futures):
+                future.cancel()
+        else:  # interrupted by the user, and fits may last hours
+            with _pools_lock:
+                pool = _pools.pop(self._workers, None)
             if pool is not None:
-                _forget_waiting(pool)
-                pool.shutdown(wait=False, kill_workers=True)  # it fails to where futures were cancelled
+                _drop_queue(pool)
+                pool.shutdown(wait=False, kill_workers=True)  # would fail if futures had been cancelled
         self._folder.cleanup()
 
     def run(
         self, number: int, params: Mapping[str, Any], folds: Sequence[int], *, by_fold: bool = False
     ) -> Generator[Result, None, None]:
-        """Try the estimator's parameters on folds, each wherever there is room.
+        """Fit a trial on folds, in any free process.
 
         Args:
-            number: Of the trial; when it goes on after a pause, it has the folds that had been begun for it.
-            params: The parameters.
-            folds: In the order of the results.
-            by_fold: Begin one after the other, because the later ones may not be wanted, and several at once only
-                where processes have nothing else to do; else begin all.
+            number: Number of the trial. A trial that resumes after a pause uses the folds submitted before it.
+            params: Parameters of the estimator.
+            folds: Indices of the folds, in the order of the results.
+            by_fold: Whether to submit the folds one by one, because a rule may stop the trial before the last one;
+                further folds are then submitted only to idle processes. If False, all are submitted at once.
+
+        Yields:
+            The result of each fold, in order.
 
         Raises:
-            AbortedError: If the search must not go on.
-            EvaluationError: If a process died of it.
+            AbortedError: If the search has ended.
+            EvaluationError: If a fit kills its process.
         """
-        begun = self._begun.setdefault(number, {})
-        left = [i for i in folds if i not in begun]
+        submitted = self._submitted.setdefault(number, {})
+        left = [i for i in folds if i not in submitted]
 
-        def begin(count: int) -> None:
+        def submit(count: int) -> None:
             for i in left[:count]:
-                pool = _processes(self._workers)
-                begun[i] = pool, self._submit(pool, params, i)
+                pool = _get_pool(self._workers)
+                submitted[i] = pool, self._submit(pool, params, i)
             del left[:count]
 
-        def look() -> None:
+        def poll() -> None:
             if left:
-                begin(self._room())
+                submit(self._idle_processes())
 
-        self._count(1)
+        self._change_active_trials(1)
         try:
             for i in folds:
-                if i not in begun:
-                    begin(1 if by_fold else len(left))
-                pool, future = begun.pop(i)
+                if i not in submitted:
+                    submit(1 if by_fold else len(left))
+                pool, future = submitted.pop(i)
                 try:
-                    yield self._wait(future, look)
+                    yield self._wait(future, poll)
                 except BrokenProcessPool:
-                    yield self._again(pool, params, i)
+                    yield self._retry(pool, params, i)
         finally:
-            self._count(-1)
+            self._change_active_trials(-1)
             if not self.halted.is_set():
-                for i in [i for i, (_, future) in begun.items() if future.cancel()]:
-                    del begun[i]
+                for i in [i for i, (_, future) in submitted.items() if future.cancel()]:
+                    del submitted[i]
 
-    def _count(self, more: int) -> None:
-        with self._counting:
-            self._runs, self._since = self._runs + more, time.monotonic()
+    def _change_active_trials(self, difference: int) -> None:
+        with self._lock:
+            self._active_trials, self._last_change = self._active_trials + difference, time.monotonic()
 
-    def _room(self) -> int:
-        """How many processes have nothing to do, for more than the moment in which a worker takes its next trial."""
-        with self._counting:
-            if time.monotonic() - self._since < _SHORTEST_LOOK:
+    def _idle_processes(self) -> int:
+        """Number of idle processes; 0 just after a change, because a worker may be about to start its next trial."""
+        with self._lock:
+            if time.monotonic() - self._last_change < _MIN_POLL:
                 return 0
             busy = sum(not future.done() for future in self._futures)
-            return max(0, self._workers - max(busy, self._runs))
+            return max(0, self._workers - max(busy, self._active_trials))
 
-    def _again(self, broken: Any, params: Mapping[str, Any], fold: int) -> Result:
-        """All fits of a pool end when one of them kills its process; see, one by one, who does it again."""
-        with self._alone:
-            pool = _processes(self._workers, broken)
+    def _retry(self, broken: Any, params: Mapping[str, Any], fold: int) -> Result:
+        """Repeat a fit whose pool broke. Any of its fits may have broken it, so they are repeated one at a time."""
+        with self._retry_lock:
+            pool = _get_pool(self._workers, broken)
             try:
                 return self._wait(self._submit(pool, params, fold))
             except BrokenProcessPool as err:
-                _processes(self._workers, pool)
+                _get_pool(self._workers, pool)
                 raise EvaluationError(f"its process died: {err}", kind="killed") from err
 
     def _submit(self, pool: Any, params: Mapping[str, Any], fold: int) -> Any:
         try:
-            future = pool.submit(_try_there, self._folder.name, dict(params), fold)
-        except BrokenProcessPool as err:  # just now, by another one's fit
+            future = pool.submit(_fit_in_process, self._folder.name, dict(params), fold)
+        except BrokenProcessPool as err:  # another fit has just broken it
             future = Future()
             future.set_exception(err)
-        with self._counting:
+        with self._lock:
             self._futures.add(future)
         return future
 
-    def _wait(self, future: Any, look: Callable[[], None] = lambda: None) -> Result:
-        """The result once it is there; ``look`` is called now and then until it is."""
-        patience = _SHORTEST_LOOK
+    def _wait(self, future: Any, poll: Callable[[], None] = lambda: None) -> Result:
+        """Wait for a result, calling ``poll`` at intervals."""
+        wait = _MIN_POLL
         while not self.halted.is_set():
-            look()
+            poll()
             try:
-                result: Result = future.result(patience)
+                result: Result = future.result(wait)
             except NotYetError:
-                patience = min(_LONGER * patience, _LOOK_SECONDS)
+                wait = min(_POLL_GROWTH * wait, _MAX_POLL)
                 continue
             return result
         raise AbortedError(KeyboardInterrupt("another worker ended the search"))
 
 
-def _cancel(futures: Iterable[Any]) -> None:
-    for future in futures:
-        future.cancel()
-
-
-def _forget_waiting(pool: Any) -> None:
-    """Take back what no process has begun: killed with something waiting, loky's own thread fails and stays."""
+def _drop_queue(pool: Any) -> None:
+    """Empty the queue of a pool: if it is killed with queued work, loky's management thread fails and never ends."""
     with contextlib.suppress(queue.Empty):
         while True:
-            pool._work_ids.get_nowait()  # noqa: SLF001 - loky has no other way
+            pool._work_ids.get_nowait()  # noqa: SLF001 - loky has no public way
 
 
-_started: dict[int, Any] = {}
-"""How many processes -> a pool of so many, for this program's searches. joblib's own one is joblib's alone."""
-_starting = threading.Lock()
+_pools: dict[int, Any] = {}
+"""Number of processes -> the pool that all searches of this program share. joblib's own pool is separate."""
+_pools_lock = threading.Lock()
 
 
-def _processes(count: int, broken: Any = None) -> Any:
-    """The pool of ``count`` processes; one in place of that which is broken."""
-    with _starting:
-        pool = _started.get(count)
+def _get_pool(count: int, broken: Any = None) -> Any:
+    """The pool of ``count`` processes; a new one if there is none, or if it is the broken one."""
+    with _pools_lock:
+        pool = _pools.get(count)
         if pool is None or pool is broken:
-            # GridSearchCV's pool does the same: as many threads in all as there are cores.
+            # as in GridSearchCV's pool: the threads of all processes add up to the number of cores
             threads = str(max(1, joblib.cpu_count() // count))
             env = {name: os.environ.get(name, threads) for name in _THREAD_LIMITS}
-            pool = _started[count] = ProcessPoolExecutor(count, timeout=_IDLE_SECONDS, env=env)
+            pool = _pools[count] = ProcessPoolExecutor(count, timeout=_IDLE_SECONDS, env=env)
         return pool
 
 
 @attrs.frozen
 class _Task:
-    """What a process needs to know of a search.
+    """What a process needs to know about a search.
 
     Attributes:
-        rest: The job without its data.
-        cache_bytes: For fitted transformers.
-        config: scikit-learn's configuration where the search was called; elsewhere it is another.
-        filters: The filters of warnings there.
+        job: The job without its data.
+        cache_bytes: Memory for fitted transformers.
+        config: scikit-learn's configuration in the calling thread.
+        filters: The warning filters there.
     """
 
-    rest: FoldJob
+    job: FoldJob
     cache_bytes: int
     config: dict[str, Any]
     filters: Sequence[Any]
 
 
 _latest: dict[str, tuple[_Task, Run]] = {}
-"""In a process of the pool: the search that it works for, by the folder where its task and data lie."""
+"""In a process of the pool: folder with the task and the data of the current search -> the loaded task."""
 
 
-def _try_there(folder: str, params: Mapping[str, Any], fold: int) -> Result:
+def _fit_in_process(folder: str, params: Mapping[str, Any], fold: int) -> Result:
     if folder not in _latest:
         _latest.clear()
         _latest[folder] = _load(Path(folder))
     task, run = _latest[folder]
-    # what is parallel in a fit starts no processes of its own, as in joblib's processes
+    # nested parallelism in a fit uses threads, as in joblib's processes
     with config_context(**task.config), warnings.catch_warnings(), joblib.parallel_config(backend="threading"):
         warnings.filters = task.filters
         return next(run(0, params, [fold]))
@@ -247,24 +248,24 @@ def _try_there(folder: str, params: Mapping[str, Any], fold: int) -> Result:
 def _load(folder: Path) -> tuple[_Task, Run]:
     task: _Task = loads((folder / "task").read_bytes())
     data, splits, routes = joblib.load(folder / "data", mmap_mode="r")
-    plain = {name: _plain(part) for name in ("X", "y") if (part := getattr(data, name)) is not None}
+    plain = {name: _as_plain_array(part) for name in ("X", "y") if (part := getattr(data, name)) is not None}
     cache = TransformerCache(task.cache_bytes) if task.cache_bytes else None
     folds = Folds(attrs.evolve(data, **plain), splits)
-    return task, run_here(attrs.evolve(task.rest, folds=folds, routes=routes, cache=cache))
+    return task, run_here(attrs.evolve(task.job, folds=folds, routes=routes, cache=cache))
 
 
-def _plain(part: Any) -> Any:
-    """A mapped array as what it was: estimators look at the type."""
+def _as_plain_array(part: Any) -> Any:
+    """A memory-mapped array as a plain array, because estimators check the type."""
     return np.asarray(part) if isinstance(part, np.memmap) else part
 
 
 @attrs.define(kw_only=True)
 class ThreadExecutor:
-    """Runs a study's workers as threads of this process, which wait for fits elsewhere.
+    """Runs a study's workers as threads of this process, which wait for fits in other processes.
 
     Attributes:
-        name_of: Gives worker ``i`` its name.
-        halted: Told when the others have to end.
+        name_of: Returns the name of worker ``i``.
+        halted: Set when the other workers have to end.
     """
 
     name_of: Callable[[int], str]
@@ -273,13 +274,13 @@ class ThreadExecutor:
     def run(self, worker: Any, count: int, lost: Callable[[str, Failure], bool]) -> None:
         """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
         errors: list[BaseException] = []
-        config = get_config()  # each thread has its own
+        config = get_config()  # a new thread starts with the default configuration
 
         def work(name: str) -> None:
             try:
                 with config_context(**config):
                     worker(name)
-            except BaseException as err:  # noqa: BLE001 - the caller raises it
+            except BaseException as err:  # noqa: BLE001 - raised again in the calling thread
                 errors.append(err)
                 self.halted.set()
 
@@ -289,12 +290,12 @@ class ThreadExecutor:
             thread.start()
         try:
             for thread in threads:
-                while thread.is_alive():  # a signal that another thread is given does not wake this one
-                    thread.join(_LOOK_SECONDS)
+                while thread.is_alive():  # a signal delivered to another thread does not interrupt a join
+                    thread.join(_MAX_POLL)
         except KeyboardInterrupt:
             self.halted.set()
             for thread in threads:
-                thread.join(2 * _LOOK_SECONDS)
+                thread.join(2 * _MAX_POLL)
             for name in names:
                 lost(name, Failure("interrupted", "interrupted by the user"))
             raise

@@ -19,8 +19,8 @@ from sklearn.utils import get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_method_params
 
+from hpt_evaluator_sklearn.search.cv_results import collect, mark_partial
 from hpt_evaluator_sklearn.search.plan import Plan, plan_distributions, plan_grid, plan_space
-from hpt_evaluator_sklearn.search.results import collect, mark_partial
 from hpt_evaluator_sklearn.search.session import Session
 
 if TYPE_CHECKING:
@@ -32,57 +32,106 @@ _DEFAULT_TRIALS = 50
 
 
 class SearchCV(BaseSearchCV):
-    """Search the parameters of an estimator by cross-validation, with any sampler, stopping rules and store of hpt.
+    """Cross-validated search over the parameters of an estimator, with any sampler, stopping rule and store of hpt.
 
-    A drop-in for `sklearn.model_selection.GridSearchCV` (``param_grid``) and ``RandomizedSearchCV``
-    (``param_distributions``): the same candidates in the same order, the same folds, the same scores, the same
-    attributes. Beyond that it takes any space of hpt, stops what is hopeless, and goes on where it was interrupted.
+    A drop-in replacement for `sklearn.model_selection.GridSearchCV` (with ``param_grid``) and ``RandomizedSearchCV``
+    (with ``param_distributions``): the same candidates in the same order, the same folds, the same scores and the same
+    attributes. In addition, it searches any space of hpt, stops poor candidates between folds, and resumes an
+    interrupted search from its store.
+
+    Like GridSearchCV, it implements ``fit`` and ``score``, and also ``predict``, ``predict_proba``,
+    ``predict_log_proba``, ``decision_function``, ``score_samples``, ``transform`` and ``inverse_transform`` if the
+    estimator does. Give one of ``space``, ``param_grid`` and ``param_distributions``.
 
     Args:
-        estimator: What is tuned; it is cloned. Its parameters are named as in ``set_params``.
-        space: A `hpt_core.Space`, or its declaration ``{"C": Float(1e-3, 1e3, log=True)}``, in tables too
-            (``{"low": 1e-3, "high": 1e3, "log": True}``). A list is a choice among its items, which may be any objects
-            (estimators as steps of a pipeline); ``{"choices": {"svm": SVC(), ...}}`` gives them names, to which
-            ``when`` may refer. A frozen distribution stands for its range. A list of mappings is a ``param_grid``.
-        param_grid: As in GridSearchCV, instead of ``space``: all combinations, in scikit-learn's order.
-        param_distributions: As in RandomizedSearchCV, instead of ``space``: the draws that it makes from the same
-            ``random_state``, if that is an int.
-        n_iter: How many candidates the search has in all, those of earlier runs on the same store included. None: all
-            of a ``param_grid``, 10 draws from ``param_distributions``, 50 of a ``space``.
-        sampler: Who proposes: a name, a mapping ``{"use": name, ...}`` or an object. None: see ``param_grid`` and
-            ``param_distributions``; for a ``space`` the installed default. With one, lists and distributions are but
-            the ranges that it searches.
-        stop: Stopping rules, one or a list, likewise; ``"folds"`` for a race. A candidate that a rule stops keeps the
-            folds that it has, and its mean is the rule's estimate; it ranks behind all whole ones. ``cv_results_``
-            gets a column ``n_folds``.
-        store: Where the search is kept: a path, a URL (``sqlite:///search.db``), a name or an object. The same fit
-            goes on from there; one of other data, folds or settings is refused. None: in memory.
-        study_name: The name of the search in its store.
-        scoring: As in GridSearchCV: None (the estimator's own), a name, a callable, several as a list or mapping.
-        n_jobs: How many candidates are tried at once, each in a process of its own (in a thread, where joblib's backend
-            is ``threading``). None: 1; -1: as many as there are cores.
-        refit: Whether to fit the winner on all data; with several scores, which one it wins by. A callable is given
-            ``cv_results_`` and returns the index of the winner.
-        cv: As in GridSearchCV. The folds are made once.
-        verbose: As in GridSearchCV, from 0 (silent) to 3 (each fold with its score).
-        pre_dispatch: Taken for GridSearchCV's sake; candidates are handed out one by one, so it has no effect.
-        random_state: Decides what the sampler proposes.
-        error_score: What a fold scores whose fit fails; ``"raise"`` ends the search with the error.
-        return_train_score: Whether ``cv_results_`` has scores of the training parts.
-        max_failures: The search ends when its first so many candidates all fail with the same error. None: never for
-            ``param_grid`` and ``param_distributions``, which scikit-learn tries to the end, and 3 for a ``space``.
-        cache_mb: Megabytes (in each process) for fitted transformers of a pipeline that candidates share; 0: none.
+        estimator (estimator object): The estimator to tune. It is cloned for each fit. It must have a ``score`` method,
+            or ``scoring`` must be given.
+        space (hpt_core.Space, dict or list of dict, default=None): The space to search, keyed by ``set_params`` names:
+            a `hpt_core.Space` or its declaration, such as ``{"C": Float(1e-3, 1e3, log=True)}`` or
+            ``{"C": {"low": 1e-3, "high": 1e3, "log": True}}``. A list is a choice among its items, which may be any
+            objects, for example estimators as steps of a pipeline. ``{"choices": {"svm": SVC(), ...}}`` names the
+            items, so that the ``when`` of other parameters can refer to them. A frozen distribution of `scipy.stats`
+            stands for its range. A list of dicts is treated as ``param_grid``.
+        param_grid (dict or list of dict, default=None): Parameter names mapped to lists of values, as in GridSearchCV.
+            All combinations are tried, in scikit-learn's order.
+        param_distributions (dict or list of dict, default=None): Parameter names mapped to distributions or lists of
+            values, as in RandomizedSearchCV. If ``random_state`` is an int, the candidates are the same as there.
+        n_iter (int, default=None): Total number of candidates, including those of earlier runs with the same store.
+            None means all combinations of a ``param_grid``, 10 draws from ``param_distributions``, and 50 candidates
+            for a ``space``.
+        sampler (str, dict or Sampler, default=None): The sampler that suggests candidates: its name, its options
+            ``{"use": name, ...}``, or an object. None means scikit-learn's own candidates for ``param_grid`` and
+            ``param_distributions``, and the default sampler for a ``space``. If a sampler is given, ``param_grid`` and
+            ``param_distributions`` only define the space that it searches.
+        stop (str, dict, StoppingRule or list of these, default=()): Stopping rules, by name, options or object.
+            ``"folds"`` races the candidates. A candidate that a rule stops keeps the scores of its completed folds.
+            Its mean score is the estimate of the rule, and it ranks below all complete candidates.
+        store (str, path, dict or Store, default=None): Where the study is recorded: a path, a URL
+            (``sqlite:///search.db``), a name, options or an object. Fitting again with the same store resumes the
+            search. A search with other data, folds or settings under the same ``study_name`` is refused. None keeps
+            the study in memory.
+        study_name (str, default="search"): Name of the study in its store.
+        scoring (str, callable, list, tuple or dict, default=None): Strategy to evaluate the cross-validated model on
+            the test set. For a single score: a scorer name, or a callable ``(estimator, X, y)`` that returns a number.
+            For several: a list or tuple of names, a callable that returns a dict, or a dict of names to scorers. None
+            uses the estimator's ``score`` method.
+        n_jobs (int, default=None): Number of candidates to evaluate in parallel, in separate processes, or in threads
+            within ``joblib.parallel_config(backend="threading")``. None means 1 unless in a
+            ``joblib.parallel_config`` context; -1 means all processors.
+        refit (bool, str or callable, default=True): Whether to refit the best candidate on the whole data set. With
+            several scores it must be the name of the score that determines the best candidate, or False. A callable
+            receives ``cv_results_`` and returns ``best_index_``; ``best_score_`` is not available then.
+        cv (int, cross-validation generator or iterable, default=None): Determines the splitting strategy: None for
+            5-fold cross-validation, the number of folds of a ``(Stratified)KFold``, a splitter, or an iterable of
+            (train, test) index arrays. For an int or None, the folds are stratified if the estimator is a classifier
+            and ``y`` is binary or multiclass. The folds are made once and are the same for all candidates.
+        verbose (int, default=0): 0 prints nothing, 1 the number of fits, 2 also a line with the time of each fold,
+            3 also the fold number and the scores.
+        pre_dispatch (int or str, default="2*n_jobs"): Accepted for compatibility with GridSearchCV, but without effect:
+            candidates are dispatched one by one.
+        random_state (int, RandomState instance or None, default=None): Seed of the sampler. Pass an int for
+            reproducible candidates.
+        error_score ("raise" or numeric, default=np.nan): Score of a fold whose fit fails. With a number, a
+            FitFailedWarning is issued. With ``"raise"``, the error ends the search. It does not affect the refit, which
+            always raises.
+        return_train_score (bool, default=False): Whether ``cv_results_`` includes the scores on the training sets.
+        max_failures (int, default=None): End the search if its first ``max_failures`` candidates all fail with the same
+            error. None means 3 for a ``space``. It means no limit, as in scikit-learn, for a ``param_grid``, and for
+            ``param_distributions`` without a ``sampler``.
+        cache_mb (int, default=256): Megabytes per process for the fitted transformers of a pipeline that candidates
+            share; 0 disables sharing. The ``fit_time`` of a candidate does not include shared transformers.
 
     Attributes:
-        study_: The study, as long as this process lives; it does not travel when the search is pickled.
-        history_: What is known of it: every trial with its reports, and why those that ended early did.
-        cv_results_: As in GridSearchCV, a row per candidate in the order in which they began.
-        best_estimator_, best_params_, best_score_, best_index_, n_splits_, refit_time_, scorer_, multimetric_,
-            classes_, n_features_in_, feature_names_in_: As in GridSearchCV.
+        cv_results_ (dict of numpy (masked) ndarrays): One row per candidate, in the order in which they started; can be
+            loaded into a pandas DataFrame. The columns are those of GridSearchCV: ``params``, ``param_<name>``,
+            ``split<i>_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``, the same for
+            ``train`` with ``return_train_score``, and ``mean_`` and ``std_`` of ``fit_time`` and ``score_time`` in
+            seconds. With several scores, their names replace ``score``. If a rule stopped candidates before their last
+            fold, the column ``n_folds`` is the number of folds of each, and missing folds are NaN.
+        best_estimator_ (estimator): The best candidate, refitted on the whole data set. Not available if ``refit`` is
+            False.
+        best_score_ (float): Mean cross-validated score of the best candidate. Not available if ``refit`` is a callable,
+            or False with several scores.
+        best_params_ (dict): Parameters of the best candidate. Not available if ``refit`` is False with several scores.
+        best_index_ (int): Index of the best candidate in the arrays of ``cv_results_``. Not available if ``refit`` is
+            False with several scores.
+        scorer_ (callable or dict): The scorer applied to the test sets; with several scores, a dict of names to
+            scorers.
+        n_splits_ (int): The number of folds.
+        refit_time_ (float): Seconds for refitting the best candidate. Not available if ``refit`` is False.
+        multimetric_ (bool): Whether there are several scores.
+        classes_ (ndarray of shape (n_classes,)): The class labels. Only available if the search was refitted and the
+            estimator is a classifier.
+        n_features_in_ (int): Number of features seen during `fit`. Only available if ``best_estimator_`` has it.
+        feature_names_in_ (ndarray of shape (n_features_in_,)): Names of the features seen during `fit`. Only available
+            if ``best_estimator_`` has them.
+        study_ (hpt_core.Study): The study of the search. It is not pickled.
+        history_ (hpt_core.History): The state of the study: every trial with its parameters, its report of each fold,
+            and the reason if it was stopped. It is pickled.
 
     Raises:
-        hpt_core.UsageError: From `fit`, if space, sampler, rules or store are not what they should be.
-        hpt_core.DefinitionChangedError: From `fit`, if the store has another search of this name.
+        hpt_core.UsageError: By `fit`, if the space, the sampler, a rule or the store is invalid.
+        hpt_core.DefinitionChangedError: By `fit`, if the store has another search of this name.
 
     Example::
 
@@ -152,21 +201,24 @@ class SearchCV(BaseSearchCV):
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]  # sklearn ships no types
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Search, and fit the winner.
+        """Evaluate the candidates, and refit the best one.
 
         Args:
-            X: Rows of features: an array, a sparse matrix, a data frame, a list; or a kernel matrix.
-            y: Targets; None where there are none.
-            **params: Further arguments of ``fit``, of the scorer and of the splitter (``groups``). Those with an entry
-                for each row are divided into folds. With scikit-learn's metadata routing each goes where it was
-                requested.
+            X (array-like of shape (n_samples, n_features) or (n_samples, n_samples)): Training vectors: an array, a
+                sparse matrix, a data frame or a list. For a precomputed kernel or distance matrix, the shape is
+                (n_samples, n_samples).
+            y (array-like of shape (n_samples,) or (n_samples, n_output), default=None): Target relative to ``X``; None
+                for unsupervised learning.
+            **params (dict of str to object): Arguments of the estimator's ``fit``, the scorer, and the splitter
+                (``groups``). Those with one entry per sample are split into folds like ``X`` and ``y``. If
+                scikit-learn's metadata routing is enabled, each goes where it was requested.
 
         Returns:
-            This search.
+            This search, fitted.
         """
         if getattr(self, "_skl_callbacks", None):
-            said = "SearchCV does not call scikit-learn's callbacks; hpt's observing plugins are called."
-            warnings.warn(said, UserWarning, stacklevel=3)
+            message = "SearchCV does not call scikit-learn's callbacks. It calls the observing plugins of hpt."
+            warnings.warn(message, UserWarning, stacklevel=3)
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         if y is None and get_tags(self).target_tags.required:
@@ -175,8 +227,7 @@ class SearchCV(BaseSearchCV):
         routed = self._get_routed_params_for_fit(params)
         splits = self._splits(X, y, routed.splitter.split)
         plan = self._plan()
-        session = Session(self, plan, scorers, plan.trials)
-        self.study_: Study = session.run(X, y, splits, routed, params)
+        self.study_: Study = Session(self, plan, scorers).run(X, y, splits, routed, params)
         self.history_: History = self.study_.history
         refit_metric = self._take_results(plan, scorers, refit_metric)
         self._choose(refit_metric)
@@ -186,27 +237,27 @@ class SearchCV(BaseSearchCV):
         return self
 
     def _splits(self, X: Any, y: Any, params: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-        """The folds, made once; what goes wrong is scikit-learn's to say."""
+        """Make the folds; errors have scikit-learn's messages."""
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         self.n_splits_ = splitter.get_n_splits(X, y, **params)
         splits = [(np.asarray(train), np.asarray(test)) for train, test in splitter.split(X, y, **params)]
         if len(splits) != self.n_splits_:
-            said = f"Expected {self.n_splits_} splits, got {len(splits)}"
-            raise ValueError(f"cv.split and cv.get_n_splits return inconsistent results. {said}")
+            counts = f"Expected {self.n_splits_} splits, got {len(splits)}"
+            raise ValueError(f"cv.split and cv.get_n_splits return inconsistent results. {counts}")
         if not splits:
             raise ValueError("No fits were performed. Was the CV iterator empty? Were there no candidates?")
         return splits
 
     def _plan(self) -> Plan:
-        """What is searched."""
+        """Make the space and the sampler from ``space``, ``param_grid`` or ``param_distributions``."""
         given = {
             name: value
             for name in ("space", "param_grid", "param_distributions")
             if (value := getattr(self, name)) is not None
         }
         if len(given) != 1:
-            said = ", ".join(given) or "none of them"
-            raise ValueError(f"Give one of space, param_grid and param_distributions. Got {said}.")
+            got = ", ".join(given) or "none of them"
+            raise ValueError(f"Give one of space, param_grid and param_distributions. Got {got}.")
         ((name, value),) = given.items()
         if name == "param_distributions":
             return plan_distributions(value, self.n_iter, drawn=self.sampler is None)
@@ -216,7 +267,7 @@ class SearchCV(BaseSearchCV):
         return attrs.evolve(plan_space(value), trials=self.n_iter or _DEFAULT_TRIALS)
 
     def _take_results(self, plan: Plan, scorers: Any, refit_metric: Any) -> Any:
-        """Set ``cv_results_`` and ``multimetric_``; returns the score that decides."""
+        """Set ``cv_results_`` and ``multimetric_``; returns the score that determines the best candidate."""
         names = getattr(scorers, "_scorers", ())
         found = collect(
             self.history_,
@@ -227,7 +278,7 @@ class SearchCV(BaseSearchCV):
             train=self.return_train_score,
         )
         if not found.params:
-            raise ValueError(f"No candidate was tried to its end: {self.study_.stop_reason}.")
+            raise ValueError(f"No candidate was evaluated: {self.study_.stop_reason}.")
         _warn_or_raise_about_fit_failures(found.results, self.error_score)
         self.multimetric_ = found.multimetric
         if callable(self.scoring) and found.multimetric:
@@ -240,7 +291,7 @@ class SearchCV(BaseSearchCV):
         return refit_metric
 
     def _choose(self, refit_metric: Any) -> None:
-        """Set ``best_index_``, ``best_params_`` and ``best_score_``, where there is a best."""
+        """Set ``best_index_``, ``best_params_`` and ``best_score_``, unless ``refit`` is False with several scores."""
         if not self.refit and self.multimetric_:
             return
         self.best_index_ = self._select_best_index(self.refit, refit_metric, self.cv_results_)
@@ -258,7 +309,7 @@ class SearchCV(BaseSearchCV):
             self.feature_names_in_ = best.feature_names_in_
 
     def __sklearn_tags__(self) -> Any:
-        """The tags of the estimator where they say what data it takes."""
+        """The tags of a search, with the estimator's tags for its input and target."""
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.target_tags = deepcopy(inner.target_tags)
@@ -266,5 +317,5 @@ class SearchCV(BaseSearchCV):
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel with what is known, without the study, which holds an open store."""
+        """Everything but the study, which holds an open store."""
         return {name: value for name, value in super().__getstate__().items() if name != "study_"}

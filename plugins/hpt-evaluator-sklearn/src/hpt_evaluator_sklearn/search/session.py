@@ -1,4 +1,4 @@
-"""One fit of `SearchCV`: the study that it is, run here or with several workers."""
+"""One fit of `SearchCV` as a study, run in this process or with several workers."""
 
 from __future__ import annotations
 
@@ -23,41 +23,39 @@ from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob
 from hpt_evaluator_sklearn.search.labels import plain_text
 from hpt_evaluator_sklearn.search.plan import Plan
 from hpt_evaluator_sklearn.search.pool import FitPool, ThreadExecutor
-from hpt_evaluator_sklearn.search.talk import Teller
+from hpt_evaluator_sklearn.search.progress import ProgressPrinter
 from hpt_evaluator_sklearn.splits import Folds
 from hpt_evaluator_sklearn.transformers import TransformerCache
 
 __all__ = ["Session"]
 
-_NEVER = 10**9
-_PATIENCE = 3
-_LONGEST = 2_000
+_UNLIMITED = 10**9
+_MAX_FAILURES = 3
+_MAX_TEXT = 2_000
 
 
 @attrs.define(eq=False)
 class Session:
-    """One fit.
+    """One fit of a `SearchCV`.
 
     Attributes:
         search: The `SearchCV`.
-        plan: What is searched.
-        scorers: A scorer, or scikit-learn's of several metrics.
-        trials: How many candidates there are at most; None: as many as there are.
+        plan: The space, the sampler and the number of candidates.
+        scorers: A scorer, or scikit-learn's scorer of several metrics.
     """
 
     search: Any
     plan: Plan
     scorers: Any
-    trials: int | None
 
     def run(self, X: Any, y: Any, splits: Sequence[tuple[Any, Any]], routed: Any, params: Mapping[str, Any]) -> Study:
         """Create or resume the study, and run it to its end.
 
         Args:
             X: Rows of features.
-            y: Targets or None.
-            splits: Rows of each fold, to train on and to test on.
-            routed: scikit-learn's account of which argument goes where.
+            y: Targets, or None.
+            splits: Row numbers of the training and test part of each fold.
+            routed: The arguments as scikit-learn routed them.
             params: All arguments.
 
         Returns:
@@ -69,25 +67,25 @@ class Session:
         job = self._job(Folds(Data(X, y), splits), routed, alone=workers == 1)
         evaluator = SearchEvaluator(steps=len(splits), return_train_score=search.return_train_score)
         if search.store is not None:
-            evaluator = self._described(evaluator, [X, y, splits, *sorted(params.items())])
+            evaluator = self._describe(evaluator, [X, y, splits, *sorted(params.items())])
         with FitPool(job, workers, search.cache_mb * 10**6) if in_pool else nullcontext() as pool:
             halted = pool.halted if pool else threading.Event()
             study = self._study(evaluator, workers, halted)
             by_fold = any(hasattr(rule, "judge_trial") for rule in study.rules)
-            teller = Teller.of(search.verbose, len(splits), self.most(study))
+            printer = ProgressPrinter.start(search.verbose, len(splits), self._max_candidates(study))
             run = partial(pool.run, by_fold=by_fold) if pool else run_here(job)
-            evaluator.connect(self.plan.decode, run, teller)
+            evaluator.connect(self.plan.decode, run, printer)
             try:
                 self._run(study, workers)
             finally:
                 evaluator.disconnect()
-                if not hasattr(search.store, "append"):  # it was opened here
+                if not hasattr(search.store, "append"):  # the study opened its store itself
                     study.close()
         return study
 
-    def most(self, study: Study) -> int | None:
-        """How many candidates there will be at most; None: nobody knows."""
-        known = [count for count in (self.trials, study.space.size) if count is not None]
+    def _max_candidates(self, study: Study) -> int | None:
+        """The maximum number of candidates; None if it is unlimited."""
+        known = [count for count in (self.plan.trials, study.space.size) if count is not None]
         return min(known, default=None)
 
     def _job(self, folds: Folds, routed: Any, *, alone: bool) -> FoldJob:
@@ -105,25 +103,26 @@ class Session:
         )
 
     def _study(self, evaluator: SearchEvaluator, workers: int, halted: threading.Event) -> Study:
-        search, own = self.search, self.search.sampler is None and self.plan.sampler is not None
+        search = self.search
+        as_scikit_learn = search.sampler is None and self.plan.sampler is not None
         study = Study(
             self.plan.space,
             objective={self._objective(): "maximize"},
             name=search.study_name,
-            sampler=self.plan.sampler if own else search.sampler,
+            sampler=self.plan.sampler if as_scikit_learn else search.sampler,
             evaluator=evaluator,
             store=search.store,
             stop=search.stop,
             seed=_seed(search.random_state),
-            duplicates="allow" if own else "avoid",
-            max_failures=search.max_failures or (_NEVER if self.plan.sampler is not None else _PATIENCE),
+            duplicates="allow" if as_scikit_learn else "avoid",
+            max_failures=search.max_failures or (_MAX_FAILURES if self.plan.sampler is None else _UNLIMITED),
         )
         if workers > 1:
             study.executor = ThreadExecutor(name_of=lambda i: f"{_this_process(study)}/{i}", halted=halted)
         return study
 
     def _objective(self) -> str:
-        """What the study calls the score that decides."""
+        """Name of the study's objective: the score that determines the best candidate."""
         search = self.search
         if isinstance(search.scoring, str):
             return str(search.scoring)
@@ -132,30 +131,30 @@ class Session:
             return search.refit
         return next(iter(names)) if names else "score"
 
-    def _described(self, evaluator: SearchEvaluator, data: Sequence[Any]) -> SearchEvaluator:
-        """The evaluator with what tells this search from others: needed only where a store may have another one."""
+    def _describe(self, evaluator: SearchEvaluator, data: Sequence[Any]) -> SearchEvaluator:
+        """Set the options that identify this search; needed only if a store may hold another search of the name."""
         search = self.search
         return attrs.evolve(
             evaluator,
-            estimator=_in_words(search.estimator),
-            scoring=_in_words(search.scoring),
+            estimator=_full_repr(search.estimator),
+            scoring=_full_repr(search.scoring),
             data=joblib.hash([_digest(part) for part in data], hash_name="sha1"),
         )
 
     def _run(self, study: Study, workers: int) -> None:
         try:
-            study.run(trials=self.trials, workers=workers)
+            study.run(trials=self.plan.trials, workers=workers)
         except AbortedError as err:
             raise err.original from None
         except DefinitionChangedError as err:
-            err.add_note("The name of a search is its `study_name`; it cannot be amended.")
+            err.add_note("Give this search its own `study_name` or another store. A recorded search cannot be amended.")
             raise
         except NothingSucceededError:
-            return  # scikit-learn's own summary of the errors follows from the results
+            return  # the caller raises scikit-learn's summary of the errors
         tried, wanted = study.history.next_number, self.search.n_iter
         if wanted is not None and self.plan.sampler is None and tried < wanted and study.space.size == tried:
-            said = f"The space has {tried} candidates, fewer than n_iter={wanted}: all of them were tried."
-            warnings.warn(said, UserWarning, stacklevel=4)
+            message = f"The space has {tried} candidates, fewer than n_iter={wanted}. All of them were tried."
+            warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _seed(random_state: Any) -> int | None:
@@ -165,7 +164,7 @@ def _seed(random_state: Any) -> int | None:
 
 
 def _this_process(study: Study) -> str:
-    """The name under which this process joined the study."""
+    """The worker name of this process in the study."""
     me = str(os.getpid())
     return next(name for name in reversed(study.history.workers) if name.split(":")[-2] == me)
 
@@ -173,13 +172,13 @@ def _this_process(study: Study) -> str:
 def _digest(part: Any) -> str:
     try:
         return str(joblib.hash(part, hash_name="sha1"))
-    except Exception:  # noqa: BLE001 - a function among the arguments of fit, or the like, cannot be hashed
-        return plain_text(part, _LONGEST)
+    except Exception:  # noqa: BLE001 - some arguments, such as local functions, cannot be hashed
+        return plain_text(part, _MAX_TEXT)
 
 
-def _in_words(value: Any) -> str:
+def _full_repr(value: Any) -> str:
     try:
-        text = value.__repr__(N_CHAR_MAX=_LONGEST)  # scikit-learn's own would cut it
+        text = value.__repr__(N_CHAR_MAX=_MAX_TEXT)  # scikit-learn's repr is abbreviated by default
     except TypeError:
         text = repr(value)
-    return plain_text(text, _LONGEST, is_text=True)
+    return plain_text(text, _MAX_TEXT, is_text=True)

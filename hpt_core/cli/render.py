@@ -1,0 +1,121 @@
+"""Studies as text for people: spaces, components, configurations, results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.cli.text import number, table
+from hpt_core.export import outcome
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+    from hpt_core.space import Space
+    from hpt_core.trial import Trial
+
+__all__ = ["component", "constraints", "counts", "failures", "front_table", "objectives", "pairs", "params_table",
+           "size_of", "sources", "space_table", "trial_line"]  # fmt: skip
+
+_STATES = ("complete", "stopped", "failed", "running", "paused", "waiting")
+_STATE_WORDS = {"stopped": "stopped early"}
+
+
+def pairs(params: Mapping[str, Any]) -> str:
+    """A configuration on one line: ``C=12.3, model=svm``."""
+    return ", ".join(f"{name}={number(value)}" for name, value in params.items())
+
+
+def params_table(params: Mapping[str, Any]) -> str:
+    """A configuration, one parameter per line, floats in full precision."""
+    rows = [[name, repr(v) if isinstance(v, float) else number(v)] for name, v in params.items()]
+    return table(["parameter", "value"], rows, "  ")
+
+
+def objectives(directions: Mapping[str, str]) -> str:
+    """``accuracy (maximize), seconds (minimize)``."""
+    return ", ".join(f"{name} ({direction})" for name, direction in directions.items())
+
+
+def constraints(bounds: Mapping[str, str]) -> str:
+    """``latency_ms <= 50, size <= 1e+06``."""
+    return ", ".join(f"{metric} {bound}" for metric, bound in bounds.items())
+
+
+def counts(states: Mapping[str, int]) -> str:
+    """``52 complete, 6 stopped early, 2 failed``."""
+    return ", ".join(f"{states[s]} {_STATE_WORDS.get(s, s)}" for s in _STATES if states.get(s)) or "none"
+
+
+def failures(history: History) -> Iterator[str]:
+    """One line per kind of failure, with its count and an example."""
+    by_kind: dict[str, list[Trial]] = {}
+    for trial in history.trials:
+        if trial.failure is not None:
+            by_kind.setdefault(trial.failure.kind, []).append(trial)
+    for kind, trials in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+        last = trials[-1]
+        yield f"{len(trials)} {kind}; the last was trial {last.number}: {last.failure.message if last.failure else ''}"
+
+
+def trial_line(history: History, trial: Trial) -> str:
+    """A trial with its result and configuration on one line."""
+    result = outcome(history, trial) or trial.state.value
+    return f"{result} (trial {trial.number}: {pairs(trial.params)})"
+
+
+def front_table(history: History) -> str:
+    """The Pareto front as a table."""
+    bounded = [bound.metric for bound in history.constraints if bound.metric not in history.objectives]
+    rows = [
+        [str(t.number), *map(number, (*(t.values or ()), *(t.metrics[name] for name in bounded))), pairs(t.params)]
+        for t in history.front
+    ]
+    return table(["trial", *history.objectives, *bounded, "configuration"], rows)
+
+
+def component(described: Mapping[str, Any] | None) -> str:
+    """A recorded component on one line: its name and its non-empty options."""
+    if described is None:
+        return "none"
+    options = {k: v for k, v in described.items() if k != "use" and v not in (None, {}, [], "")}
+    options = {k: component(v) if isinstance(v, Mapping) and "use" in v else v for k, v in options.items()}
+    return str(described["use"]) + (f" ({pairs(options)})" if options else "")
+
+
+def sources(history: History) -> str:
+    """Trials per sampler and the last choice's reason: ``28 bayes, 12 tpe (in turn)``; empty for one sampler."""
+    counts = Counter(trial.source for trial in history.trials)
+    if not counts.keys() - {"sampler", "given", "fill"}:
+        return ""
+    why = history.trials[-1].info.get("why")
+    return ", ".join(f"{count} {source}" for source, count in counts.items()) + (f" ({why})" if why else "")
+
+
+def size_of(space: Space) -> str:
+    """The size of a space: ``3 parameters, 120 configurations``."""
+    conditional = sum(1 for parameter in space.parameters.values() if parameter.when)
+    parts = [f"{len(space)} parameter{'s' if len(space) > 1 else ''}"]
+    if conditional:
+        parts.append(f"{conditional} of them conditional")
+    parts.append("continuous" if space.size is None else f"{space.size:,} configurations")
+    return ", ".join(parts)
+
+
+def space_table(space: Space) -> str:
+    """The parameters of a space, one per line."""
+    rows = []
+    for name, form in space.to_json().items():
+        when = " and ".join(f"{p} is {' or '.join(map(number, v))}" for p, v in form.get("when", {}).items())
+        default = number(form["default"]) if "default" in form else ""
+        rows.append([name, form["type"], _range(form), default, when])
+    return table(["parameter", "type", "values", "default", "active when"], rows, "  ")
+
+
+def _range(form: Mapping[str, Any]) -> str:
+    if "low" in form:
+        step = f", step {number(form['step'])}" if form.get("step") not in (None, 1) else ""
+        return f"{number(form['low'])} to {number(form['high'])}{', log' if form.get('log') else ''}{step}"
+    if "choices" in form:
+        return (" < " if form["type"] == "ordinal" else ", ").join(map(number, form["choices"]))
+    return number(form["value"])

@@ -1,0 +1,52 @@
+"""Finds stopping rules that never had an effect, because no trial reported what they watch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from hpt_core.options import option_fields
+from hpt_core.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from hpt_core.history import History
+
+__all__ = ["unreported"]
+
+
+def unreported(rules: Sequence[tuple[str, Any]], history: History) -> Iterator[str]:
+    """Name the rules that no trial reported anything for, one sentence each.
+
+    Args:
+        rules: (name, stopping rule). A rule watches its option ``metric``, and what the rules in its options watch.
+        history: The history at the end of a run.
+    """
+    ended = [history.trials[number] for number in (*history.complete, *history.stopped)]
+    if not ended:
+        return
+    known = set(history.objectives)
+    for trial in ended:
+        known.update(trial.metrics, *(report.metrics for report in trial.reports))
+    no_reports = not any(trial.reports for trial in ended)
+    for name, rule in rules:
+        if no_reports and hasattr(rule, "judge_trial") and not hasattr(rule, "judge_study"):
+            yield f"The rule {name!r} judges trials by their reports, but no trial reported anything."
+            continue
+        for metric in dict.fromkeys(_watched(rule)):
+            if metric not in known:
+                others = ", ".join(sorted(known)[:20])
+                hint = did_you_mean(metric, sorted(known))
+                yield f"The rule {name!r} watches {metric!r}, which no trial reported.{hint} Reported: {others}."
+
+
+def _watched(rule: Any) -> Iterator[str]:
+    metric = getattr(rule, "metric", None)
+    if isinstance(metric, str):
+        yield metric
+    for field in option_fields(type(rule)):
+        value = getattr(rule, field.name)
+        for part in value if isinstance(value, (list, tuple)) else (value,):
+            if attrs.has(type(part)):
+                yield from _watched(part)

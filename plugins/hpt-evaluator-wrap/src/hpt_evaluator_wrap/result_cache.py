@@ -1,0 +1,127 @@
+"""A cache of finished evaluations, in memory or in a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hpt_core import Report, UsageError, file_lock
+
+__all__ = ["CachedResult", "ResultCache", "plain_result"]
+
+_LOG = logging.getLogger("hpt")
+_LOCK_TIMEOUT = 60.0  # seconds to wait while another process writes
+
+
+@attrs.frozen
+class CachedResult:
+    """A finished evaluation.
+
+    Attributes:
+        reports: Its reports, in order.
+        result: Its return value: a number, a mapping, a list, or None if the reports are the result.
+    """
+
+    reports: tuple[Report, ...]
+    result: Any
+
+
+def plain_result(result: Any) -> Any:
+    """A result as JSON-shaped data.
+
+    Raises:
+        TypeError: If it contains anything but numbers.
+        ValueError: If a number is not finite.
+    """
+    if isinstance(result, Mapping):
+        return {str(name): _plain_number(value) for name, value in result.items()}
+    if isinstance(result, (tuple, list)):
+        return [_plain_number(value) for value in result]
+    return None if result is None else _plain_number(result)
+
+
+def _plain_number(value: Any) -> float:
+    plain = value.item() if getattr(value, "shape", None) == () else value  # turns numpy's bool into Python's
+    if isinstance(plain, (bool, str, bytes)):
+        raise TypeError("not a number")
+    number = float(plain)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+class ResultCache:
+    """Finished evaluations by key, including those that other processes append to the file.
+
+    Args:
+        path: The file. If None, the cache is in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._cached: dict[str, CachedResult] = {}
+        self._offset = 0
+
+    def get(self, key: str) -> CachedResult | None:
+        """The evaluation under a key; None if there is none."""
+        if key not in self._cached:
+            self._read()
+        return self._cached.get(key)
+
+    def put(self, key: str, evaluation: CachedResult) -> None:
+        """Cache an evaluation, also in the file. An earlier one under the same key stays in use.
+
+        Raises:
+            UsageError: If the file cannot be written.
+        """
+        self._cached.setdefault(key, evaluation)
+        if self._path is None:
+            return
+        reports = [[report.step, report.value, dict(report.metrics)] for report in evaluation.reports]
+        line = json.dumps({"key": json.loads(key), "reports": reports, "result": evaluation.result}, allow_nan=False)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self._path.with_name(self._path.name + "-lock")
+            # without the lock, a line that another process is writing would look torn
+            with file_lock(lock, f"the cache {self._path}", _LOCK_TIMEOUT), self._path.open("ab+") as file:
+                torn = self._is_torn(file)
+                file.write(("\n" if torn else "").encode() + line.encode() + b"\n")  # one write: lines never mix
+        except OSError as err:
+            raise UsageError(f"The cache {self._path} cannot be written: {err.strerror}.") from err
+
+    @staticmethod
+    def _is_torn(file: Any) -> bool:
+        """Whether the last line has no line end because its writer was killed."""
+        if not file.seek(0, 2):
+            return False
+        file.seek(-1, 2)
+        return bool(file.read(1) != b"\n")
+
+    def _read(self) -> None:
+        if self._path is None or not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            try:
+                key, evaluation = _parse(line)
+            except (ValueError, KeyError, TypeError):
+                if line.strip():
+                    _LOG.warning("The cache %s has a damaged line, which is skipped: %.80r", self._path, line)
+                continue
+            self._cached.setdefault(key, evaluation)
+
+
+def _parse(line: bytes) -> tuple[str, CachedResult]:
+    row = json.loads(line)
+    reports = tuple(Report(step, value, metrics) for step, value, metrics in row["reports"])
+    return json.dumps(row["key"], sort_keys=True), CachedResult(reports, plain_result(row["result"]))

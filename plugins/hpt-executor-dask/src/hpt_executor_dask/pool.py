@@ -1,0 +1,314 @@
+"""The workers of one run, as the study's process sees them: it submits them as Dask tasks, serves and watches them."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import signal
+import socket
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from multiprocessing import AuthenticationError
+from multiprocessing import connection as connections
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import cloudpickle
+
+from hpt_core import Failure, HptError, Mistake, Peer, StoreServer, UsageError
+from hpt_executor_dask.task import VERSIONS
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from distributed import Client, Future
+
+    from hpt_core import WorkerCall
+
+__all__ = ["WorkerPool"]
+
+_LOG = logging.getLogger("hpt")
+
+_POLL_SECONDS = 0.1
+_EXIT_CODE_SECONDS = 1.0
+"""How long to wait for the exit code of a worker whose connection broke."""
+
+_END_SECONDS = 3.0
+"""How long to wait at the end until processes that were told to end have ended."""
+
+_IDLE_SECONDS = 10.0
+"""After how long without any connected worker to warn, or to end a run that needs none."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class _Worker(Peer):
+    """A connected worker.
+
+    Attributes:
+        dask_worker: The address of the Dask worker that runs it.
+        has_worked: Whether it has started a trial.
+    """
+
+    dask_worker: str
+    has_worked: bool = False
+
+    def trial_started(self) -> None:
+        """Its trial starts."""
+        super().trial_started()
+        self.has_worked = True
+
+
+class WorkerPool:
+    """Serves the store to the workers, one message at a time, and replaces workers that die.
+
+    Args:
+        client: A client of the cluster.
+        host: The address of this machine as workers reach it.
+        worker: What to run.
+        lost: What to call when a worker died; see `hpt_core.Executor`.
+
+    Raises:
+        UsageError: If the worker cannot be pickled, or ``host`` is not an address of this machine.
+    """
+
+    def __init__(self, client: Client, host: str, worker: WorkerCall, lost: Callable[[str, Failure], bool]) -> None:
+        self._client, self._worker, self._lost = client, worker, lost
+        self._scheduler = str(client.scheduler.addr)
+        self._pickled = _pickled(worker)
+        self._server = StoreServer(worker.store)
+        self._key = secrets.token_bytes(32)
+        self._listener = _listener(host)
+        self._arrivals: queue.SimpleQueue[tuple[str, str, str, Connection]] = queue.SimpleQueue()
+        self._tasks: dict[str, Future] = {}  # by key: of workers that are to come, and of those in _workers
+        self._workers: dict[str, _Worker] = {}  # by the key of its task
+        self._idle_since = time.monotonic()
+        self._any_ended, self._any_replaced = False, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the workers that still run (after an error or Ctrl-C), in the middle of their trials too."""
+        self._listener.close()
+        running = [self._tasks.pop(task) for task in self._workers]
+        self._cancel(self._tasks.values())
+        while not self._arrivals.empty():
+            self._arrivals.get()[-1].close()
+        for worker in self._workers.values():
+            self._server.forget(worker)  # it ends when its connection is closed
+        wait_until = time.monotonic() + _END_SECONDS
+        while not all(future.done() for future in running) and time.monotonic() < wait_until:
+            time.sleep(_POLL_SECONDS)
+        by_user = kind is not None and issubclass(kind, KeyboardInterrupt)
+        for worker in self._workers.values():
+            self._lost(worker.name, Failure("interrupted", f"interrupted by {'the user' if by_user else 'an error'}"))
+
+    def start_worker(self) -> None:
+        """Submit one more worker.
+
+        Raises:
+            HptError: If the scheduler is lost, and no worker is connected that could finish the study without it.
+        """
+        if self._client.status == "closed":  # it gave up reconnecting
+            if not self._workers:
+                raise HptError(f"The connection to the Dask scheduler at {self._scheduler} is lost.")
+            return
+        task = f"hpt-{secrets.token_hex(8)}"
+        arguments = (task, self._listener.getsockname(), self._key, str(Path.cwd()), _import_folders())
+        self._tasks[task] = self._client.submit(_task_function(), *arguments, key=task, pure=False, retries=0)
+
+    def serve(self) -> None:
+        """Serve until every worker has ended.
+
+        Raises:
+            Exception: Whatever a worker raised.
+        """
+        while self._tasks:
+            by_pipe: dict[Any, tuple[str, _Worker]] = {w.pipe: (task, w) for task, w in self._workers.items()}
+            for ready in connections.wait([self._listener, *by_pipe], _POLL_SECONDS):
+                if ready is self._listener:
+                    self._accept()
+                    continue
+                task, worker = by_pipe[ready]
+                if not self._server.answer(worker):
+                    self._worker_died(task)
+                elif worker.ended:
+                    self._worker_ended(task)
+            self._admit_arrivals()
+            self._end_late_trials()
+            self._check_tasks()
+            self._check_idle()
+
+    def _cancel(self, futures: Iterable[Future]) -> None:
+        if self._client.status != "closed":
+            self._client.cancel(list(futures), force=True)
+
+    # --- arrival of workers -----------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        """Accept a connection; a thread of its own authenticates it, so that a stranger who is silent blocks nobody."""
+        pipe = connections.Connection(self._listener.accept()[0].detach())
+        threading.Thread(target=self._authenticate, args=(pipe,), daemon=True, name="hpt-dask-arrival").start()
+
+    def _authenticate(self, pipe: Connection) -> None:
+        try:
+            connections.deliver_challenge(pipe, self._key)
+            connections.answer_challenge(pipe, self._key)
+            task, dask_worker, versions = pipe.recv()
+        except (AuthenticationError, OSError, EOFError):
+            pipe.close()  # a stranger, or a worker that died
+        else:
+            self._arrivals.put((task, dask_worker, versions, pipe))
+
+    def _admit_arrivals(self) -> None:
+        """Send those that arrived their name and the study."""
+        while not self._arrivals.empty():
+            task, dask_worker, versions, pipe = self._arrivals.get()
+            if versions != VERSIONS:
+                msg = f"The Dask worker {dask_worker} has {versions}, this process has {VERSIONS}. Both need the same."
+                raise HptError(msg)
+            if task in self._workers:  # Dask lost the worker that ran this task, and has started the task again
+                self._worker_died(task)
+            if task not in self._tasks:
+                pipe.close()  # no longer needed
+                continue
+            worker = self._workers[task] = _Worker(self._server.next_name(), pipe, dask_worker=dask_worker)
+            with suppress(OSError):  # it has died, as the next look at its pipe shows
+                pipe.send(worker.name)
+                pipe.send_bytes(self._pickled)
+
+    # --- end of workers ---------------------------------------------------------------------------------
+
+    def _worker_ended(self, task: str) -> None:
+        self._any_ended = True
+        self._server.forget(self._workers.pop(task))
+        del self._tasks[task]
+
+    def _worker_died(self, task: str, failure: Failure | None = None) -> None:
+        """Record the loss of a worker. Start another one unless this one died before its first trial."""
+        worker, future = self._workers.pop(task), self._tasks.pop(task)
+        self._server.forget(worker)
+        failure = failure or _death(future, worker)
+        self._cancel([future])  # or Dask would run it again
+        if self._lost(worker.name, failure) or worker.has_worked:
+            self._any_replaced = True
+            self.start_worker()
+        elif not self._tasks:
+            raise HptError(f"A worker died before it had a trial: {failure.message}.")
+
+    def _end_late_trials(self) -> None:
+        limit = self._worker.trial_timeout
+        for task, worker in list(self._workers.items()):
+            if worker.late(limit):
+                self._worker_died(task, Failure("timeout", f"the trial took longer than {limit:g} s"))
+
+    def _check_tasks(self) -> None:
+        """Replace tasks that ended before their worker was connected.
+
+        Raises:
+            HptError: If a Dask worker cannot run the task.
+        """
+        for task, future in list(self._tasks.items()):
+            if future.done() and task not in self._workers and self._arrivals.empty():
+                del self._tasks[task]
+                if future.status == "error":
+                    _raise_unless_given_up(future.exception())
+                self.start_worker()
+
+    def _check_idle(self) -> None:
+        """Warn if no worker is connected for long, or end the run if none is needed any more."""
+        now = time.monotonic()
+        if self._workers or not self._tasks:
+            self._idle_since = now
+        elif now - self._idle_since > _IDLE_SECONDS:
+            self._idle_since = float("inf")  # do this once
+            if self._any_ended and not self._any_replaced:  # workers end when there is no trial left to start
+                self._cancel(self._tasks.values())
+                self._tasks.clear()
+            else:
+                _LOG.warning("%s", _idle_warning(self._client, self._scheduler))
+
+
+def _task_function() -> Callable[..., int]:
+    """What Dask runs: pickled by value, being local. A Dask worker that cannot import a task's function exits."""
+
+    def run_worker(*arguments: Any) -> int:
+        from hpt_executor_dask import task
+
+        return task.run_worker(*arguments)
+
+    return run_worker
+
+
+def _listener(host: str) -> socket.socket:
+    try:
+        return socket.create_server((host, 0), backlog=64)
+    except OSError as err:
+        message = f"Must be a name or address of this machine. Got {host!r}: {err.strerror or err}"
+        raise UsageError(Mistake("executor.host", message)) from err
+
+
+def _pickled(worker: WorkerCall) -> bytes:
+    try:
+        return bytes(cloudpickle.dumps(worker))
+    except Exception as err:
+        msg = f"This study cannot be sent to Dask workers: {type(err).__name__}: {err}."
+        raise UsageError(msg) from err
+
+
+def _import_folders() -> tuple[str, ...]:
+    """The folders from which this process imports modules, without those of installed packages."""
+    library = sysconfig.get_path("stdlib")
+    installed = ("site-packages", "dist-packages")
+    folders = [str(Path(entry).resolve()) for entry in sys.path]
+    return tuple(f for f in folders if not f.startswith(library) and not f.endswith(installed))
+
+
+def _death(future: Future, worker: _Worker) -> Failure:
+    """The failure of a trial whose worker died, as far as its Dask worker knows why."""
+    err = None
+    with suppress(TimeoutError):
+        err = future.exception(timeout=_EXIT_CODE_SECONDS)
+    where = f"the Dask worker {worker.dask_worker}"
+    if future.status == "finished":
+        return Failure("worker-lost", f"{_ending(future.result())}; the log of {where} may say more")
+    if err is None or _given_up(err):
+        return Failure("worker-lost", f"{where} was lost")
+    return Failure("worker-lost", f"{where} could not run its process: {type(err).__name__}: {err}")
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"its process ended by itself with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"its process was killed by {name}{' (the system may have been out of memory)' if name == 'SIGKILL' else ''}"
+
+
+def _raise_unless_given_up(err: BaseException) -> None:
+    if _given_up(err):
+        return
+    if isinstance(err, HptError):
+        raise err
+    hint = "hpt-core and hpt-executor-dask must be installed where Dask workers run."
+    raise HptError(f"A Dask worker cannot run the study: {type(err).__name__}: {err}. {hint}")
+
+
+def _given_up(err: BaseException) -> bool:
+    """Whether Dask gave up a task because several Dask workers died while they held it, of whatever cause."""
+    return type(err).__name__ == "KilledWorker"
+
+
+def _idle_warning(client: Client, scheduler: str) -> str:
+    if client.status != "running":
+        state = "is not reachable"
+    elif client.scheduler_info(n_workers=-1)["workers"]:
+        state = "runs, but all its workers are busy"
+    else:
+        state = "runs, but it has no workers"
+    return f"No Dask worker has taken up the study: the cluster at {scheduler} {state}. Waiting."

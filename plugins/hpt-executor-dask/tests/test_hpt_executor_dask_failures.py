@@ -1,0 +1,175 @@
+"""Failures on the way between the study's process, Dask and a worker's process."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing.connection
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import dask
+import pytest
+from distributed import LocalCluster
+
+from hpt_core import Failure, Float, HptError, Params, State, Store, Study
+from hpt_executor_dask import executor
+from hpt_executor_dask.executor import DaskExecutor
+from hpt_executor_dask.pool import WorkerPool
+
+
+def study_on(address: str | None, **arguments: Any) -> Study:
+    use = {"use": "dask"} if address is None else {"use": "dask", "address": address}
+    return Study({"x": Float(-1.0, 1.0)}, sampler="random", seed=3, executor=use, **arguments)
+
+
+def quick(params: Params) -> float:
+    return float(params["x"])
+
+
+class DiesBetweenTrials:
+    """What an executor runs: the first worker starts and finishes a trial and then dies; the second one ends."""
+
+    trial_timeout: float | None = None
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder, self.store = folder, store
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        assert store is not None
+        (self.folder / name.rpartition("/")[2]).touch()
+        if len(list(self.folder.iterdir())) == 1:
+            for event in ("started", "finished"):
+                store.append("idle", [{"event": event, "time": 0.0, "trial": 0, "worker": name}])
+            os._exit(7)
+        return "done"
+
+
+def test_replaces_a_worker_that_dies_between_two_trials(tmp_path: Path) -> None:
+    failures: list[Failure] = []
+
+    def lost(_: str, failure: Failure) -> bool:
+        failures.append(failure)
+        return False  # it had no trial
+
+    DaskExecutor().run(DiesBetweenTrials(tmp_path, Study({"x": Float(0, 1)}).store), 1, lost)
+    assert ["exit code 7" in failure.message for failure in failures] == [True]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["connection closed", "connection open"])
+def test_replaces_a_worker_whose_dask_worker_is_lost(tmp_path: Path, stopped: bool) -> None:
+    """A stopped process keeps its connection open, as a machine does that loses its power."""
+    began = tmp_path / "began"
+
+    def loses_its_dask_worker_once(params: Params) -> float:
+        if not began.exists():
+            began.write_text(str(os.getpid()))
+            subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -KILL {os.getppid()}"], start_new_session=True)
+            if stopped:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(60)
+        return quick(params)
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        study = study_on(cluster.scheduler_address, retries=0)
+        try:
+            study.run(loses_its_dask_worker_once, trials=2, workers=1)
+        finally:
+            if stopped:
+                os.kill(int(began.read_text()), signal.SIGKILL)
+    lost, complete = study.trials
+    assert lost.failure is not None
+    assert re.fullmatch(r"the Dask worker tcp://\S+ was lost", lost.failure.message)
+    assert complete.state is State.COMPLETE
+
+
+def test_reports_why_a_process_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(HptError, match=r"could not run its process: FileNotFoundError: .*/nowhere/python"):
+        study_on(None).run(quick, trials=2, workers=2)
+
+
+def test_a_silent_stranger_keeps_no_worker_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    strangers: list[socket.socket] = []
+
+    class Visited(WorkerPool):
+        def start_worker(self) -> None:
+            strangers.append(socket.create_connection(self._listener.getsockname()))
+            super().start_worker()
+
+    monkeypatch.setattr(executor, "WorkerPool", Visited)
+    study = study_on(None)
+    try:
+        study.run(quick, trials=4, workers=2)
+    finally:
+        for stranger in strangers:
+            stranger.close()
+    assert [t.state for t in study.trials] == [State.COMPLETE] * 4
+
+
+def test_reports_that_workers_cannot_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(multiprocessing.connection, "Client", refuse)
+    with pytest.raises(HptError, match=r"cannot reach the process that runs the study at 127\.0\.0\.1:\d+: refused"):
+        study_on(None).run(quick, trials=2, workers=2)
+
+
+class OnlyHere:
+    """An objective whose module no worker has."""
+
+    def __call__(self, params: Params) -> float:
+        return quick(params)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, ("module_that_no_worker_has",)
+
+
+def test_reports_that_a_worker_cannot_import_the_study() -> None:
+    with pytest.raises(HptError, match=r"cannot load the study: ModuleNotFoundError: .*module_that_no_worker_has"):
+        study_on(None).run(OnlyHere(), trials=2, workers=2)
+
+
+def test_ends_when_the_scheduler_and_its_workers_are_lost(tmp_path: Path) -> None:
+    file, pid = tmp_path / "scheduler.json", tmp_path / "pid"
+    where = ["--no-dashboard", "--scheduler-file", str(file)]
+
+    def loses_the_cluster(params: Params) -> float:
+        for number in (int(pid.read_text()), os.getppid()):
+            os.kill(number, signal.SIGKILL)
+        time.sleep(60)
+        return quick(params)
+
+    def started(module: str, *options: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", module, *options, *where], stderr=subprocess.DEVNULL)
+
+    with started("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0") as scheduler:
+        pid.write_text(str(scheduler.pid))
+        deadline = time.monotonic() + 20
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with started("distributed.cli.dask_worker", "--no-nanny") as worker:
+            try:
+                address = json.loads(file.read_text())["address"]
+                study = study_on(address)
+                with (
+                    dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+                    pytest.raises(HptError, match=rf"The connection to the Dask scheduler at {address} is lost"),
+                ):
+                    study.run(loses_the_cluster, trials=1, workers=2)
+            finally:
+                worker.kill()
+                scheduler.kill()
+    assert [t.state for t in study.trials] == [State.WAITING]

@@ -1,0 +1,77 @@
+"""What the figures share: colours, names escaped for plotly, the trials that have values."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hpt_report_html.downsample import thinned
+
+if TYPE_CHECKING:
+    from hpt_core import History, Trial
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "OF_STATE",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SCALE",
+    "first_name",
+    "hover",
+    "label",
+    "safe",
+    "shown",
+    "valued",
+    "values_of",
+]
+
+# Okabe & Ito, Color Universal Design: told apart by readers who do not see all colours
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999"
+OF_STATE = {"complete": BLUE, "stopped": ORANGE, "failed": RED, "paused": PURPLE, "running": GREEN}
+SCALE = "Cividis"
+_LABEL = 24  # characters of a name beside an axis
+
+
+def safe(text: object) -> str:
+    """A name for plotly, which reads text as a kind of HTML but does not decode ``&quot;``."""
+    return html.escape(str(text), quote=False)
+
+
+def label(text: object) -> str:
+    """A name beside an axis, shortened: a long one would leave no room for the figure."""
+    full = str(text)
+    return safe(full if len(full) <= _LABEL else f"{full[: _LABEL - 1]}\u2026")
+
+
+def hover(history: History, trial: Trial) -> str:
+    """The text that appears when the pointer rests on a trial."""
+    values = () if trial.values is None else zip(history.objectives, trial.values, strict=True)
+    facts = [f"trial {trial.number}: {trial.state}"]
+    facts += [f"{name} = {value:.6g}" for name, value in values]
+    facts += [f"{name} = {shown(value)}" for name, value in trial.params.items()]
+    return "<br>".join(map(safe, facts))
+
+
+def shown(value: object) -> str:
+    """A value as text."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def valued(history: History) -> list[Trial]:
+    """Complete trials that count, thinned."""
+    numbers = [int(number) for number in history.complete]
+    return [history.trials[number] for number in thinned(numbers, history.losses[numbers, 0])]
+
+
+def first_name(history: History, cut: object = None) -> str:
+    """The first objective's name, with a remark if the axis leaves values out."""
+    return safe(history.objectives[0]) + (" (far-off values cut)" if cut else "")
+
+
+def values_of(trials: Iterable[Trial]) -> list[float | None]:
+    """The first objective of each."""
+    return [trial.value for trial in trials]

@@ -1,0 +1,201 @@
+"""Figures about the parameters, a function for each; it returns None if there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from hpt_core import Categorical, Ordinal, Trial
+from hpt_report_html.figure_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SCALE,
+    first_name,
+    hover,
+    label,
+    safe,
+    shown,
+    valued,
+    values_of,
+)
+from hpt_report_html.limits import keeps, span
+
+if TYPE_CHECKING:
+    from hpt_core import History
+    from hpt_report_html.importance import Importance
+
+__all__ = ["importance", "pair", "parallel", "slices"]
+
+_MOST_LINES = 200  # of parallel coordinates
+_COLUMNS = 3  # of the grid of slices
+_MOST_TICKS = 12  # choices named beside an axis
+
+
+def importance(shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
+    """Importances as shares of the variance, side by side for several objectives."""
+    figure = go.Figure()
+    for (objective, found), colour in zip(shares.items(), (BLUE, ORANGE, GREEN, PURPLE, RED), strict=False):
+        names = list(found)[::-1]
+        figure.add_bar(
+            orientation="h",
+            y=[safe(name) for name in names],
+            x=[found[name].mean for name in names],
+            error_x={"array": [found[name].sd for name in names], "color": "black"},
+            name=safe(objective),
+            marker={"color": colour},
+        )
+    if not figure.data:
+        return None
+    height = 140 + 28 * len(figure.data[0].y) * len(figure.data)
+    return figure.update_layout(xaxis_title="share of the variance that it explains alone", height=height)
+
+
+def _axis(history: History, name: str) -> dict[str, Any]:
+    """How a parameter's axis is drawn."""
+    parameter = history.space[name]
+    if isinstance(parameter, (Categorical, Ordinal)):
+        named = parameter.choices[:: -(-len(parameter.choices) // _MOST_TICKS)]
+        return {
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": [safe(choice) for choice in parameter.choices],
+            "tickvals": [safe(choice) for choice in named],
+            "ticktext": [label(choice) for choice in named],
+        }
+    return {"type": "log" if getattr(parameter, "log", False) else "linear"}
+
+
+def _on_axis(history: History, name: str, trials: Sequence[Trial]) -> list[Any]:
+    """Values of a parameter in the form that its axis needs."""
+    values = [trial.params[name] for trial in trials]
+    named = isinstance(history.space[name], (Categorical, Ordinal))
+    return [safe(value) for value in values] if named else values
+
+
+def slices(history: History) -> go.Figure | None:
+    """The first objective over each parameter; later trials are darker, those that violate a constraint grey."""
+    trials, names = valued(history), history.space.columns
+    if not trials or not names:
+        return None
+    rows = -(-len(names) // _COLUMNS)
+    figure = make_subplots(rows, _COLUMNS, shared_yaxes=True, vertical_spacing=0.35 / rows, horizontal_spacing=0.03)
+    for index, name in enumerate(names):
+        row, column = index // _COLUMNS + 1, index % _COLUMNS + 1
+        active = [trial for trial in trials if name in trial.params]
+        kept, broken = _split(history, active)
+        by_age = {"color": [trial.number for trial in kept], "colorscale": SCALE, "reversescale": True, "size": 5}
+        drawn = [(broken, {"color": GREY, "size": 5}), (kept, by_age)]
+        for some, marker in (one for one in drawn if one[0]):
+            figure.add_scatter(
+                row=row,
+                col=column,
+                x=_on_axis(history, name, some),
+                y=values_of(some),
+                mode="markers",
+                marker=marker,
+                text=[f"trial {trial.number}" for trial in some],
+                hoverinfo="text+x+y",
+                showlegend=False,
+            )
+        figure.update_xaxes(row=row, col=column, title={"text": label(name)}, **_axis(history, name))
+    limits = span(history, trials)
+    figure.update_yaxes(range=limits)
+    figure.update_yaxes(col=1, title={"text": first_name(history, limits)})
+    return figure.update_layout(height=80 + 260 * rows)
+
+
+def _split(history: History, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """The trials that satisfy the constraints, and those that do not."""
+    kept = keeps(history)
+    return [t for t in trials if kept[t.number]], [t for t in trials if not kept[t.number]]
+
+
+def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
+    """The first objective over two parameters, see `_together`."""
+    names = _together(history, list(shares.get(history.objectives[0], ())))
+    trials = [trial for trial in valued(history) if all(name in trial.params for name in names)]
+    if not names or not trials:
+        return None
+    kept, broken = _split(history, trials)
+    limits = span(history, trials) or (None, None)
+    by_value = {
+        "color": values_of(kept),
+        "colorscale": SCALE,
+        "cmin": limits[0],
+        "cmax": limits[1],
+        "size": 9,
+        "colorbar": {"title": {"text": first_name(history)}},
+    }
+    figure = go.Figure()
+    drawn = [(broken, "breaks a constraint", {"color": GREY, "size": 6}), (kept, "", by_value)]
+    for some, name, marker in (one for one in drawn if one[0]):
+        figure.add_scatter(
+            x=_on_axis(history, names[0], some),
+            y=_on_axis(history, names[1], some),
+            mode="markers",
+            marker=marker,
+            name=name,
+            showlegend=bool(name),
+            text=[hover(history, trial) for trial in some],
+            hoverinfo="text",
+        )
+    first, second = (_axis(history, name) | {"title": {"text": label(name)}} for name in names)
+    return figure.update_layout(xaxis=first, yaxis=second)
+
+
+def _together(history: History, names: Sequence[str]) -> tuple[str, ...]:
+    """The two first of ``names`` that both vary where both are active: not a choice and what is there with it only."""
+    unit = history.unit[history.complete]
+    for pair in combinations(names, 2):
+        both = unit[:, [history.space.columns.index(name) for name in pair]]
+        both = both[~np.isnan(both).any(axis=1)]
+        if len(both) and (both.min(axis=0) < both.max(axis=0)).all():
+            return pair
+    return ()
+
+
+def parallel(history: History) -> go.Figure | None:
+    """Parallel coordinates: a line per trial over all parameters. An inactive parameter leaves a gap."""
+    names = history.space.columns
+    numbers = history.complete
+    if len(numbers) < 2 or len(names) < 2:
+        return None
+    kept = keeps(history)[numbers]
+    order = numbers[np.lexsort((-history.losses[numbers, 0], kept))][-_MOST_LINES:]  # the best last, on top
+    count = min(int(kept.sum()), len(order))
+    half, tenth = len(order) - -(-count // 2), len(order) - -(-count // 10)
+    groups = {"others": order[:half], "best half": order[half:tenth], "best tenth": order[tenth:]}
+    figure = go.Figure()
+    for (name, some), colour in zip(groups.items(), (GREY, BLUE, RED), strict=True):
+        x: list[int | None] = []
+        y: list[float | None] = []
+        for number in some:
+            unit = history.unit[number]
+            x += [*range(len(names)), None]
+            y += [*(None if np.isnan(u) else round(float(u), 4) for u in unit), None]
+        opacity = 0.35 if name == "others" else 0.8
+        figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": colour}, opacity=opacity, hoverinfo="skip")
+    ticks = {
+        "range": [-0.2, len(names) - 0.8],
+        "tickvals": [*range(len(names))],
+        "ticktext": [_ends(history, name) for name in names],
+    }
+    return figure.update_layout(xaxis=ticks, yaxis={"showticklabels": False, "title": {"text": "low to high"}})
+
+
+def _ends(history: History, name: str) -> str:
+    parameter = history.space[name]
+    if isinstance(parameter, (Categorical, Ordinal)):
+        ends = f"{parameter.choices[0]} to {parameter.choices[-1]}"
+    else:
+        ends = f"{shown(parameter.from_unit(0.0))} to {shown(parameter.from_unit(1.0))}"
+    return f"<b>{label(name)}</b><br>{label(ends)}"

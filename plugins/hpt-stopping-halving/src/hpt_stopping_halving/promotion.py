@@ -1,0 +1,125 @@
+"""Which trials are stopped and which are promoted, given the results at the rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from hpt_stopping_halving.results import Rung
+
+__all__ = ["Place", "cut_at", "leader", "next_asynchronous", "next_synchronous"]
+
+
+@attrs.frozen
+class Place:
+    """A trial's place in the ranking of a rung.
+
+    Attributes:
+        rung: The rung's index.
+        loss: The trial's loss at the rung.
+        rank: The trial's rank among all results of the rung, from 1.
+        results: Number of results of the rung.
+    """
+
+    rung: int
+    loss: float
+    rank: int
+    results: int
+
+    @classmethod
+    def of(cls, rungs: Sequence[Rung], index: int, number: int) -> Place:
+        """The place of a trial that is in the rung."""
+        rung = rungs[index]
+        rank = next(i for i, (_, other) in enumerate(rung) if other == number)
+        return cls(index, rung[rank][0], rank + 1, len(rung))
+
+
+def cut_at(rungs: Sequence[Rung], crossed: Sequence[int], number: int, eta: int) -> Place | None:
+    """The place at which the stopping type of ASHA stops a trial; None if the trial continues.
+
+    A trial continues from a rung with m results (its own included) if m < eta, which is too few to judge, or if it is
+    no worse than the result of rank floor(m / eta). A tie never stops a trial.
+    """
+    for index in crossed:
+        place = Place.of(rungs, index, number)
+        if place.results >= eta and place.loss > rungs[index][place.results // eta - 1][0]:
+            return place
+    return None
+
+
+def next_asynchronous(
+    rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, first: int, last: int
+) -> tuple[int, int] | None:
+    """The next promotion of ASHA (Li et al. 2020, algorithm 2, ``get_job``).
+
+    Rungs are searched from the one below the top downwards. Of the best floor(m / eta) of *all* m results of a rung,
+    the best trial that is not in the next rung yet is promoted.
+
+    Args:
+        rungs: The results.
+        idle: Numbers of the trials that may be promoted.
+        eta: The reduction factor.
+        first: The lowest rung to promote from.
+        last: The highest rung to promote to.
+
+    Returns:
+        (rung, number) of the trial; None if no trial can be promoted.
+    """
+    for index in range(last - 1, first - 1, -1):
+        rung = rungs[index]
+        above = {number for _, number in rungs[index + 1]}
+        for _, number in rung[: len(rung) // eta]:
+            if number in idle and number not in above:
+                return index, number
+    return None
+
+
+def next_synchronous(
+    rungs: Sequence[Rung],
+    members: Collection[int],
+    idle: AbstractSet[int],
+    busy: AbstractSet[int],
+    eta: int,
+    first: int,
+) -> tuple[int, int] | None:
+    """The next promotion of successive halving (Jamieson and Talwalkar 2016, algorithm 1).
+
+    Of the n trials of a round, the best max(1, floor(n / eta**i)) continue from its i-th rung, once all trials that are
+    due there have a result. If a trial fails, the next best takes its place.
+
+    Args:
+        rungs: The results.
+        members: All trials of the round, failed ones included.
+        idle: Numbers of the trials that may be promoted.
+        busy: Numbers of the trials that may still get a result, idle ones included.
+        eta: The reduction factor.
+        first: The rung on which the round begins.
+
+    Returns:
+        (rung, number) of the trial; None if no trial can be promoted now.
+    """
+    field, places = set(members), len(members)
+    for index in range(first, len(rungs) - 1):
+        arrived = [number for _, number in rungs[index] if number in field]
+        if not field & busy <= set(arrived):
+            return None
+        places = max(1, places // eta)
+        field = set(arrived[:places])
+        above = {number for _, number in rungs[index + 1]}
+        for number in arrived[:places]:
+            if number in idle and number not in above:
+                return index, number
+    return None
+
+
+def leader(rungs: Sequence[Rung], out: AbstractSet[int]) -> tuple[int, int] | None:
+    """(rung, number) of the best trial on the highest rung that a trial has reached, ignoring the trials in ``out``."""
+    for index in range(len(rungs) - 1, -1, -1):
+        for _, number in rungs[index]:
+            if number not in out:
+                return index, number
+    return None

@@ -1,0 +1,150 @@
+"""Records with the wrong shape are reported when a store is read, each with its position in the log and the problem."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import Failure, Float, Report, StoreError, Study, events
+from hpt_core.builtin.memory import MemoryStore
+from hpt_core.loading import load_history
+from hpt_core.record_schema import record_problem
+
+if TYPE_CHECKING:
+    from hpt_core.events import Record
+
+DEFINITION = {
+    "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    "objectives": {"value": "minimize"},
+    "sampler": {"use": "random"},
+    "evaluator": None,
+    "evidence": {"kind": "curve", "steps": None, "resumable": False},
+    "stop": [],
+    "seed": 0,
+    "duplicates": "avoid",
+    "reproducible": 0,
+}
+PROVENANCE = {"python": "3.13", "platform": "x", "packages": {"hpt-core": "1"}}
+ALL: Sequence[Record] = [
+    events.created(0.0, DEFINITION, PROVENANCE),
+    events.amended(1.0, DEFINITION, ["seed: was 1"]),
+    events.joined(2.0, "w", PROVENANCE),
+    events.enqueued(3.0, 0, {"x": 0.5}, "told", {"a": 1}),
+    events.started(4.0, 0, {"x": 0.5}, "w", 1, 3, info={"a": 1}),
+    events.reported(5.0, 0, 1, Report(1, 0.5, {"ms": 3.0})),
+    events.paused(6.0, 0, 1, 4, "rule", "later", {}),
+    events.complete(7.0, 0, 1, [0.5], {"ms": 3.0}, "again"),
+    events.stopped_early(7.0, 0, 1, [0.5], 5, "rule", "bad", {}),
+    events.failed(7.0, 0, 1, Failure("error", "no", "trace")),
+    events.released(7.0, 0, 1, "worker-lost"),
+    events.invalidated(8.0, 0, "wrong data"),
+    events.heartbeat(9.0, "w"),
+    events.study_stopped(9.0, 9, "budget", "enough", {"n": 1}),
+    events.note(9.0, "conclusion", {"a": 1}),
+]
+NONSENSE: dict[str, list[Any]] = {
+    "float": ["1", None, True, [], 10**400],
+    "int": ["1", None, True, 1.5, -1],
+    "str": [1, None, ["x"], {}],
+    "Mapping": ["x", 1, None, [1]],
+    "Sequence": ["x", 1, {}, ["x"], [None], [10**400]],
+}
+UNREAD = {"seen", "differences", "kind"}
+"""Keys that only the audit, people or other programs use (`kind` is read for failed trials, see below)."""
+BUILDERS = [made for _, made in inspect.getmembers(events, inspect.isfunction) if made.__module__ == "hpt_core.events"]
+
+
+def wrong_kinds() -> list[tuple[Record, str, Any]]:
+    """Each record with each of its keys, and nonsense by the type that the builder's signature gives the key."""
+    found = []
+    by_event: dict[str, list[Any]] = {}
+    for made in BUILDERS:
+        names = {"study_stopped": "stopped", "stopped_early": "finished", "complete": "finished", "failed": "finished"}
+        by_event.setdefault(names.get(made.__name__, made.__name__), []).append(inspect.signature(made).parameters)
+    for record in ALL:
+        for signature in by_event[record["event"]]:
+            for name in [key for key in record if key in signature and key not in UNREAD]:
+                if record["event"] in {"paused", "finished"} and name == "evidence":
+                    continue
+                kind = re.split(r"[\[ ]", str(signature[name].annotation).replace("Params", "Mapping"))[0]
+                found += [(record, name, value) for value in NONSENSE[kind]]
+    return found
+
+
+def test_all_kinds_of_records_are_covered() -> None:
+    assert len(ALL) == len(BUILDERS)
+    assert [record_problem(record) for record in ALL] == [""] * len(ALL)
+
+
+@pytest.mark.parametrize(("record", "name", "value"), wrong_kinds())
+def test_a_value_of_the_wrong_type_is_reported(record: Record, name: str, value: Any) -> None:
+    assert f"its `{name}` must be " in record_problem({**record, name: value})
+
+
+@pytest.mark.parametrize("record", ALL, ids=lambda record: record["event"])
+def test_a_missing_key_is_reported(record: Record) -> None:
+    needed = set(record) - {"info", "metrics", "differences", "seen", "reason", "source", "values", "evidence", "kind"}
+    for name in needed:
+        assert "It is missing." in record_problem({key: value for key, value in record.items() if key != name})
+
+
+@pytest.mark.parametrize("name", sorted(DEFINITION))
+@pytest.mark.parametrize("value", ["x", 1.5, ["x"], {"x": 1}, {"use": 1}, -1, True])
+def test_a_definition_with_nonsense_cannot_be_read(name: str, value: Any) -> None:
+    if (name, value) == ("duplicates", "x") or (name in {"evidence", "space"} and isinstance(value, dict)):
+        return  # these make sense
+    store = MemoryStore()
+    store.append("s", [events.created(0.0, {**DEFINITION, name: value}, PROVENANCE)])
+    with pytest.raises(StoreError, match=r"The study 's' in memory cannot be read\. Record 1 of the log is damaged: "):
+        load_history(store)
+
+
+def test_what_hpt_writes_is_well_formed() -> None:
+    store = MemoryStore()
+    study = Study({"x": Float(0, 1)}, sampler="random", store=store, seed=0)
+    study.run(lambda params: params["x"], trials=2)
+    assert not any(map(record_problem, store.read("study")))
+
+
+@given(st.dictionaries(st.sampled_from(sorted({key for record in ALL for key in record})), st.none() | st.text()))
+def test_any_record_is_replayed_or_reported(change: dict[str, Any]) -> None:
+    for record in ALL[2:]:
+        store = MemoryStore()
+        store.append("s", [ALL[0], {**record, **change}])
+        try:
+            load_history(store)
+        except StoreError as err:
+            assert "Record 2 of the log is damaged: " in str(err)  # noqa: PT017 - it may also be read
+
+
+def without_a_beginning(records: list[Record]) -> list[Record]:
+    return records[1:]
+
+
+def with_a_later_format(records: list[Record]) -> list[Record]:
+    return [{**records[0], "format": 2}]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_a_beginning, r"Its log has no record that defines the study\. Go back to a copy of the store\.$"),
+        (with_a_later_format, r"It was written by a newer hpt \(log format 2, known: 1\): update hpt-core\. The log"),
+    ],
+)
+def test_a_log_that_cannot_be_read_is_reported(change: Callable[[list[Record]], list[Record]], said: str) -> None:
+    store = MemoryStore()
+    store.append("s", change([ALL[0], ALL[12]]))
+    with pytest.raises(StoreError, match=rf"^The study 's' in memory cannot be read\. {said}"):
+        load_history(store)
+
+
+def test_a_record_of_a_later_hpt_is_accepted() -> None:
+    assert record_problem({"event": "frobnicated", "time": 1.0, "trial": "x"}) == ""
+    assert record_problem({**ALL[12], "later": object()}) == ""
