@@ -128,7 +128,7 @@ def history_of(store: Store, name: str) -> History:
     """
     history = Ledger(store, name).sync()
     if not history.exists:
-        raise _unreadable(store, name, "Its log has no record that defines the study. Go back to a copy of the store.")
+        raise _unreadable(store, name, "Its log has no record that defines the study. Restore a backup of the store.")
     return history
 
 

@@ -129,9 +129,7 @@ _PARTS = {
 
 def damaged_record(position: int, problem: str) -> StoreError:
     """The error for the record at a position of a log."""
-    return StoreError(
-        f"Record {position} of the log is damaged: {problem.rstrip('.')}. Go back to a copy of the store."
-    )
+    return StoreError(f"Record {position} of the log is damaged: {problem.rstrip('.')}. Restore a backup of the store.")
 
 
 def record_problem(record: Mapping[str, Any]) -> str:

@@ -190,7 +190,7 @@ def test_show_prints_definition_state_and_software(one: Hpt) -> None:
     for words in (
         "Study one in hpt.db",
         "accuracy (maximize)",
-        "3 parameters, 2 of them conditional, continuous",
+        "3 parameters, 2 of them conditional, infinite",
         "random (",
         "seed=3",
         "4: 3 complete, 1 failed",

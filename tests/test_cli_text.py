@@ -94,7 +94,7 @@ def test_a_space_as_text() -> None:
             "fixed": Constant(3),
         }
     )
-    assert render.size_of(space) == "5 parameters, 2 of them conditional, continuous"
+    assert render.size_of(space) == "5 parameters, 2 of them conditional, infinite"
     assert render.space_table(space).splitlines() == [
         "  parameter  type         values              default  active when",
         "  model      categorical  svm, forest",

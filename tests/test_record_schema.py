@@ -134,7 +134,7 @@ def with_a_later_format(records: list[Record]) -> list[Record]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (without_a_beginning, r"Its log has no record that defines the study\. Go back to a copy of the store\.$"),
+        (without_a_beginning, r"Its log has no record that defines the study\. Restore a backup of the store\.$"),
         (with_a_later_format, r"It was written by a newer hpt \(log format 2, known: 1\): update hpt-core\. The log"),
     ],
 )

@@ -33,7 +33,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     The evaluator checks its options. To do so it may import the code and read the data that they name.
 
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
-    workers}; "size" is the number of configurations, null for a continuous space.
+    workers}; "size" is the number of configurations, null if it is infinite.
     """
     from hpt_core.config import make_study, read_study_file
 

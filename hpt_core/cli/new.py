@@ -61,6 +61,6 @@ def command(session: Session, kind: str, name: str, into: Path) -> None:
         say(f"Warning: {taken}. Studies cannot use the name while both are installed.")
     say(f"Wrote {folder} ({len(files)} files). Next:")
     say(f"  cd {shlex.quote(str(folder))}")
-    say("  pip install -e .[test]")
+    say("  pip install -e '.[test]'")
     say("  pytest                      run the conformance kit")
     say(f"  hpt plugins show {name}")

@@ -98,7 +98,7 @@ def size_of(space: Space) -> str:
     parts = [f"{len(space)} parameter{'s' if len(space) > 1 else ''}"]
     if conditional:
         parts.append(f"{conditional} of them conditional")
-    parts.append("continuous" if space.size is None else f"{space.size:,} configurations")
+    parts.append("infinite" if space.size is None else f"{space.size:,} configurations")
     return ", ".join(parts)
 
 

@@ -97,7 +97,7 @@ def test_what_it_cannot_be_given_is_told_beforehand() -> None:
         return float(config["x"])
 
     study = Study({"x": [1.0]}, evaluator=TorchEvaluator(train=train))
-    with pytest.raises(UsageError, match="train asks for 'config', which is neither of params, trial, device nor"):
+    with pytest.raises(UsageError, match="train requires 'config', which is neither of params, trial, device nor"):
         study.run(trials=1)
 
 

@@ -49,7 +49,7 @@ def test_of_several_objectives_it_says_which(tmp_path: Path) -> None:
     study.close()
     first = hpt("importance", "--store", place)
     assert first.stdout.startswith("x ")
-    assert first.stderr == "Of ms; --objective names another.\n"
+    assert first.stderr == "Importances for ms. Use --objective for another objective.\n"
     second = hpt("importance", "--store", place, "--objective", "accuracy")
     assert second.stdout.startswith("y ")
     assert second.stderr == ""
@@ -61,13 +61,13 @@ def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:
     told = hpt("report", "--store", store, "-o", str(page))
     assert told.exit_code == 0
     assert told.stdout == ""
-    assert f"30 trials are in {page}." in told.stderr
+    assert f"30 trials written to {page}." in told.stderr
     assert "<h1>The study in hpt.db</h1>" in page.read_text(encoding="utf-8")
     assert (tmp_path / "hpt.db").read_bytes() == before
 
     again = hpt("report", "--store", store, "-o", str(page))
     assert again.exit_code == 2
-    assert f"{page} is there already. --force replaces it." in again.stderr
+    assert f"{page} already exists. Use --force to overwrite it." in again.stderr
     assert hpt("report", "--store", store, "--study", "one", "-o", str(page), "--force").exit_code == 0
     assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
 
@@ -77,7 +77,7 @@ def test_force_replaces_pages_only(store: str, tmp_path: Path) -> None:
     before = database.read_bytes()
     refused = hpt("report", "--store", store, "-o", str(database), "--force")
     assert refused.exit_code == 2
-    assert f"{database} is no page of HTML, so --force does not replace it." in refused.stderr
+    assert f"{database} is not an HTML page, so --force does not overwrite it." in refused.stderr
     assert database.read_bytes() == before
 
 

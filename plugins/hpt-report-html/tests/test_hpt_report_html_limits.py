@@ -1,4 +1,4 @@
-"""What breaks a constraint never looks like the best, and one far-off or endless trial does not spoil a picture."""
+"""A violating trial never looks like the best, and an outlier or an endless trial does not spoil a figure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_table_begins_with_the_best_that_keeps_the_constraints() -> None:
     shown = rows(report(history))
     broken = [trial for trial in history.trials if trial.params["x"] < 0.3]
     assert broken
-    assert [row[1] for row in shown] == ["complete"] * (40 - len(broken)) + ["breaks a constraint"] * len(broken)
+    assert [row[1] for row in shown] == ["complete"] * (40 - len(broken)) + ["violates a constraint"] * len(broken)
     assert history.best is not None
     assert shown[0][0] == str(history.best.number)
 
@@ -118,7 +118,7 @@ def test_of_a_long_front_twenty_are_written_out() -> None:
     assert len(written) == 20
     assert written == sorted(written)  # from end to end of the front, not the first twenty of it
     assert (written[0], written[-1]) == (0.0, 1.0)
-    assert "30 more are on the front" in page
+    assert "30 more trials are on the front" in page
 
 
 def test_a_long_choice_has_a_short_label_of_its_own_place() -> None:

@@ -124,7 +124,7 @@ def test_what_breaks_a_constraint_is_told_apart() -> None:
     points = [({"x": x}, {"value": x, "ms": 100 * x}) for x in (0.2, 0.4, 0.9)]
     history = make_history({"x": Float(0, 1)}, points, constraints={"ms": ">= 30"})
     traces = {trace.name: trace for trace in figures(history)["Optimisation history"].data}
-    assert list(traces["breaks a constraint"].x) == [0]
+    assert list(traces["violates a constraint"].x) == [0]
     assert list(traces["best so far"].y) == [0.4, 0.4]
 
 

@@ -43,7 +43,7 @@ def test_each_two_of_three_objectives_are_drawn_with_the_front_of_all_three() ->
         for name, numbers in {"front": on_front, "trials": kept}.items():
             expected = sorted((losses[n] * signs)[[one, other]].tolist() for n in numbers)
             assert sorted(map(list, zip(traces[name].x, traces[name].y, strict=True))) == expected
-        assert len(traces["breaks a constraint"].x) == 60 - len(kept)
+        assert len(traces["violates a constraint"].x) == 60 - len(kept)
         axes = (
             figure.layout[f"xaxis{place + 1 or ''}".replace("axis1", "axis")],
             figure.layout[f"yaxis{place + 1}".replace("axis1", "axis")],
@@ -108,7 +108,7 @@ def test_how_far_predictions_hold_is_counted(direction: str) -> None:
         study.add_trial(Suggestion({"x": i / 10}, {"mean": 5.0, "sd": 2.0}), 5.0 + 2.0 * off)
     study.add_trial(Suggestion({"x": 0.9}, {"mean": [1.0, 2.0], "sd": 0.0}), 5.0)  # a stranger's, of another kind
     page = html.unescape(report(study.history))
-    assert "within one standard deviation 3 of 6 (of a normal distribution 68 %), within two 5 (95 %)." in page
+    assert "3 of 6 lie within one standard deviation (68 % if calibrated), 5 within two (95 %)." in page
 
 
 def test_each_picture_says_what_it_shows() -> None:
@@ -117,7 +117,8 @@ def test_each_picture_says_what_it_shows() -> None:
     assert len(sections) == len(figures(three_objectives()))
     said = {re.findall("<h2>(.*?)</h2>", part)[0]: re.findall("</h2>\n<p>(.*?)</p>", part) for part in sections}
     assert [title for title, words in said.items() if not words] == ["Parameter importances"]  # it says more, below
-    assert "it is value0 that counts here. What breaks a constraint is grey." in said["Each parameter"][0]
+    expected = "The value is that of the first objective, value0. Trials that violate a constraint are grey."
+    assert expected in said["Each parameter"][0]
 
 
 def test_invalid_trials_are_counted() -> None:
@@ -125,11 +126,11 @@ def test_invalid_trials_are_counted() -> None:
     study.run(lambda params: params["x"], trials=3)
     assert "<dt>invalid</dt>" not in report(study.history)
     study.invalidate(1, "a bug")
-    assert "<dt>invalid</dt><dd>1 of them, declared so by the user</dd>" in report(study.history)
+    assert "<dt>invalid</dt><dd>1 of them, marked by the user</dd>" in report(study.history)
 
 
 def test_it_is_said_where_the_pictures_show_a_part_of_the_trials() -> None:
-    said = "<dt>in the pictures</dt><dd>at most 800, the 200 best among them</dd>"
+    said = "<dt>in the figures</dt><dd>at most 800, including the 200 best</dd>"
     for count in (800, 801):
         history = make_history({"x": Float(0, 1)}, [({"x": x}, x) for x in np.linspace(0, 1, count).tolist()])
         assert (said in report(history)) == (count > 800)

@@ -62,7 +62,7 @@ class LightningRun:
         self._trainer.fit_loop.max_epochs = self.epochs
         self._trainer.callbacks.append(_listener(pl, self))
         self._loaders = _loaders(recipe, data, model)
-        self._told: queue.Queue[dict[str, float] | BaseException | None] = queue.Queue()
+        self._results: queue.Queue[dict[str, float] | BaseException | None] = queue.Queue()
         self._go_on = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._stopping = self._measured = self._taking = False
@@ -81,10 +81,10 @@ class LightningRun:
             self._thread.start()
         else:
             return None
-        told = self._told.get()
-        if isinstance(told, BaseException):
-            raise told
-        return None if told is None else aliases(told)
+        result = self._results.get()
+        if isinstance(result, BaseException):
+            raise result
+        return None if result is None else aliases(result)
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's own checkpoint, without the module's hyperparameters, and what that lacks."""
@@ -128,8 +128,8 @@ class LightningRun:
                     torch.save(self._state["lightning"], path)
                 self._trainer.fit(self.model, **self._loaders, ckpt_path=path)
         except BaseException as err:  # noqa: BLE001 - it is raised again where the generator waits
-            self._told.put(err)
-        self._told.put(None)
+            self._results.put(err)
+        self._results.put(None)
 
     def started(self) -> None:
         """Restore the random state of the checkpoint."""
@@ -168,7 +168,7 @@ class LightningRun:
     def epoch_ended(self) -> None:
         """Pass on what was logged, and wait."""
         self._last = {name: float(value) for name, value in self._trainer.callback_metrics.items()}
-        self._told.put(dict(self._last) if self._measured or not self._trainer.enable_validation else {})
+        self._results.put(dict(self._last) if self._measured or not self._trainer.enable_validation else {})
         self._measured = False
         if not self._stopping:
             self._go_on.acquire()

@@ -1,8 +1,8 @@
 """How a configuration becomes a training: which parameter of the space goes where.
 
-A parameter goes to what has an argument of its name: a setting of the loop, else the optimiser, the scheduler, the
-loss; and the model function is given each parameter that it asks for by name. ``optimizer__eps`` (so ``scheduler__``,
-``loss__`` and ``model__``) says where outright.
+A parameter goes to the part that has an argument of this name: a setting of the loop, else the optimiser, the
+scheduler or the loss. The model function receives each parameter that it names as an argument. ``optimizer__eps`` (also
+``scheduler__``, ``loss__`` and ``model__``) names the part explicitly.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
     built = {kind: part and part.given(arguments[kind]) for kind, part in parts.items()}
     make_model, taken = _bind_model(evaluator, params, arguments, extras, mistakes)
     left = [name for name in arguments[""] if name not in taken]
-    mistakes += [Mistake(f"space.{name}", _nobody(name, parts, evaluator)) for name in left]
+    mistakes += [Mistake(f"space.{name}", _unknown_parameter(name, parts, evaluator)) for name in left]
     for kind, part in built.items():
         mistakes += _argument_mistakes(kind, part, params)
     if mistakes:
@@ -149,17 +149,17 @@ def _bind_model(
 
 
 def bind(function: Callable[..., Any], offered: Mapping[str, Any], params: Params, path: str) -> dict[str, Any]:
-    """The arguments for a function of the user's: those of ``offered`` and of the parameters that it asks for by name.
+    """The arguments for a function of the user's: those of ``offered`` and of the parameters that it names.
 
     Raises:
-        UsageError: If it asks for something else.
+        UsageError: If it requires anything else.
     """
     signature = signature_of(function)
     given = {name: value for name, value in {**params, **offered}.items() if name in signature.names}
     missing = sorted(signature.required - given.keys())
     if missing:
         names = ", ".join(offered)
-        msg = f"{_name(function)} asks for {missing[0]!r}, which is neither of {names} nor a parameter of the space."
+        msg = f"{_name(function)} requires {missing[0]!r}, which is neither of {names} nor a parameter of the space."
         raise UsageError(Mistake(path, msg))
     return given
 
@@ -171,15 +171,15 @@ def _missing(function: Any, name: str) -> str:
     )
 
 
-def _nobody(name: str, parts: Mapping[str, Part | None], evaluator: TorchEvaluator) -> str:
-    """Say that nothing takes a parameter, and what would be taken."""
+def _unknown_parameter(name: str, parts: Mapping[str, Part | None], evaluator: TorchEvaluator) -> str:
+    """The message for a parameter that no part of the training has, listing those that exist."""
     function, _ = model_function(evaluator.model)
     takers: dict[str, tuple[str, ...]] = {"the training": SETTINGS}
     takers |= {part.name: part.signature.names for part in parts.values() if part is not None}
     takers[_name(function)] = signature_of(function).names
     hint = near(name, [known for names in takers.values() for known in names])
-    told = "; ".join(f"{taker} has {', '.join(names) or 'none'}" for taker, names in takers.items())
-    return f"Nothing here takes a parameter of this name.{hint} {told}."
+    known_names = "; ".join(f"{taker} has {', '.join(names) or 'none'}" for taker, names in takers.items())
+    return f"No part of the training has this parameter.{hint} {known_names}."
 
 
 def _argument_mistakes(kind: str, part: Part | None, params: Params) -> list[Mistake]:

@@ -13,33 +13,31 @@ __all__ = ["caption"]
 
 _SHOWS = {
     "Optimisation history": "The value of each trial, and the best so far.",
-    "Pareto front": "What is on the front no other trial beats in every objective.",
-    "Each parameter": "The value by each parameter on its own scale; the later a trial, the darker its point.",
+    "Pareto front": "Trials that no other trial dominates (as good in every objective and better in one).",
+    "Each parameter": "The value against each parameter, on the parameter's scale. Later trials are darker.",
     "The two that matter most": "The value over the two most important parameters that vary together.",
-    "Parallel coordinates": "A line for each trial over all parameters, each from its lowest to its highest.",
-    "Learning curves": "What the ten best trials reported, and in grey those that were stopped or are paused.",
-    "Folds": "What the ten best trials reported, and in grey those that were stopped or are paused.",
-    "Timeline": "Which process was at which trial, from the beginning of the first.",
+    "Parallel coordinates": "One line per trial over all parameters; each axis spans the parameter's values.",
+    "Learning curves": "The reports of the ten best trials; those of stopped and paused trials are grey.",
+    "Folds": "The reports of the ten best trials; those of stopped and paused trials are grey.",
+    "Timeline": "When each process evaluated which trial, from the start of the first.",
 }
 
 
 def caption(history: History, title: str) -> str:
-    """One sentence or two on a picture.
+    """One or two sentences about a figure.
 
     Args:
         history: The study.
-        title: The picture's, as `figures` has it.
+        title: The figure's title, as `figures` returns it.
     """
     said = _SHOWS.get(title, "")
     if title in ("Optimisation history", "Each parameter", "The two that matter most", "Parallel coordinates"):
         if len(history.objectives) > 1:
-            said += f" Of several objectives it is {history.objectives[0]} that counts here."
+            said += f" The value is that of the first objective, {history.objectives[0]}."
         if history.constraints:
-            said += " What breaks a constraint is grey."
+            said += " Trials that violate a constraint are grey."
     if title == "Predicted and found":
         count, one, two = coverage(history)
-        said = "What the sampler's model had said of each trial before it ran, and what came: "
-        said += (
-            f"within one standard deviation {one} of {count} (of a normal distribution 68 %), within two {two} (95 %)."
-        )
+        said = "The value that the sampler's model predicted for each trial before it ran, and the value found: "
+        said += f"{one} of {count} lie within one standard deviation (68 % if calibrated), {two} within two (95 %)."
     return said

@@ -48,7 +48,7 @@ def _file(place: str) -> str:
     show_default=True,
     help="The file to write.",
 )
-@click.option("--force", is_flag=True, help="Replace the page if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing page.")
 def report(store: str | None, study: str | None, output: Path, force: bool) -> None:
     """Write a study as one page of HTML: how it went, what matters, learning curves, all trials.
 
@@ -57,23 +57,23 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     from hpt_core import UsageError, load_history
 
     if output.exists() and not force:
-        raise UsageError(f"{output} is there already. --force replaces it.")
+        raise UsageError(f"{output} already exists. Use --force to overwrite it.")
     history = load_history(_place(store), study)
     from hpt_report_html.page import report as page
 
     try:
         if output.exists() and not output.read_bytes().startswith(_PAGE):
-            raise UsageError(f"{output} is no page of HTML, so --force does not replace it.")  # it may be the store
+            raise UsageError(f"{output} is not an HTML page, so --force does not overwrite it.")  # it may be the store
         output.write_text(page(history, study or f"The study in {_file(_place(store))}"), encoding="utf-8")
     except OSError as err:
         raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
-    click.echo(f"{len(history.trials)} trials are in {output}.", err=True)
+    click.echo(f"{len(history.trials)} trials written to {output}.", err=True)
 
 
 @click.command("importance", short_help="Show which parameters matter.")
 @_reading
 @click.option("--objective", metavar="NAME", help="The objective, if there are several. Default: the first.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def importance(store: str | None, study: str | None, objective: str | None, as_json: bool) -> None:
     """Show which share of the variance, over the whole space, each parameter explains on its own.
 
@@ -93,7 +93,7 @@ def importance(store: str | None, study: str | None, objective: str | None, as_j
         click.echo(json.dumps({**about, "importances": rows}, indent=2, allow_nan=False))
     else:
         if objective is None and len(history.objectives) > 1:
-            click.echo(f"Of {history.objectives[0]}; --objective names another.", err=True)
+            click.echo(f"Importances for {history.objectives[0]}. Use --objective for another objective.", err=True)
         click.echo("\n".join(_lines(found)))
 
 

@@ -85,7 +85,7 @@ def _hash(script: str) -> str:
 
 
 def _headline(history: History) -> Iterator[tuple[str, str]]:
-    """What and how much was tried, and what became of it."""
+    """Name and text of each line at the top of the page."""
     goals = ", ".join(f"{direction} {name}" for name, direction in history.definition["objectives"].items())
     yield "objective", goals
     if history.constraints:
@@ -94,11 +94,11 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield "trials", f"{len(history.trials)}: {counted}" if states else "none"
     if len(history.trials) > MOST:
-        yield "in the pictures", f"at most {MOST}, the {BEST} best among them"
-    yield "worked on for", f"{history.elapsed:.1f} s; processes: {len(history.workers)}"
+        yield "in the figures", f"at most {MOST}, including the {BEST} best"
+    yield "duration", f"{history.elapsed:.1f} s; processes: {len(history.workers)}"
     failures = Counter(trial.failure.kind for trial in history.trials if trial.failure is not None)
     if history.invalid_count:
-        yield "invalid", f"{history.invalid_count} of them, declared so by the user"
+        yield "invalid", f"{history.invalid_count} of them, marked by the user"
     if failures:
         yield "failures", ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
     if history.stop is not None:
@@ -161,7 +161,7 @@ def _rows(history: History) -> Iterator[list[str]]:
     def state(trial: Trial) -> str:
         if trial.invalid is not None:
             return "invalid"
-        return str(trial.state) if trial.state != "complete" or kept[trial.number] else "breaks a constraint"
+        return str(trial.state) if trial.state != "complete" or kept[trial.number] else "violates a constraint"
 
     def loss(trial: Trial) -> tuple[bool, bool, float]:
         counts = state(trial) == "complete"

@@ -136,7 +136,7 @@ def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go
         "colorbar": {"title": {"text": first_name(history)}},
     }
     figure = go.Figure()
-    drawn = [(broken, "breaks a constraint", {"color": GREY, "size": 6}), (kept, "", by_value)]
+    drawn = [(broken, "violates a constraint", {"color": GREY, "size": 6}), (kept, "", by_value)]
     for some, name, marker in (one for one in drawn if one[0]):
         figure.add_scatter(
             x=_on_axis(history, names[0], some),

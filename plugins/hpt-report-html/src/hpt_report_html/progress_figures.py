@@ -35,7 +35,7 @@ def progress(history: History) -> go.Figure | None:
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in thinned(known, [history.loss_of(_so_far(history, trial) or 0.0) for trial in known]):
         breaks = trial.state == "complete" and not kept[trial.number]
-        kind = ("breaks a constraint", GREY) if breaks else (str(trial.state), OF_STATE[trial.state])
+        kind = ("violates a constraint", GREY) if breaks else (str(trial.state), OF_STATE[trial.state])
         groups.setdefault(kind, []).append(trial)
     for (name, colour), trials in groups.items():
         marker = {"color": colour, "size": 6, "symbol": "circle" if name == "complete" else "diamond-open"}
@@ -91,7 +91,7 @@ def front(history: History) -> go.Figure | None:
         return None
     kept, best = keeps(history), thinned(best, [history.loss_of(trial.value or 0.0) for trial in best])
     groups = {
-        "breaks a constraint": ([t for t in trials if not kept[t.number]], {"color": GREY, "symbol": "diamond-open"}),
+        "violates a constraint": ([t for t in trials if not kept[t.number]], {"color": GREY, "symbol": "diamond-open"}),
         "trials": ([t for t in trials if kept[t.number]], {"color": GREY}),
         "front": (best, {"color": RED}),
     }
