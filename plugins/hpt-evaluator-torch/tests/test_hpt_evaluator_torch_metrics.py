@@ -165,7 +165,9 @@ def test_metrics_of_a_model_that_gives_a_tuple_say_what_would_be_right() -> None
 
     y = RNG.integers(0, 3, size=53)
     assert last(y, Pair(3), ("loss",), loss=loss).value > 0
-    with pytest.raises(EvaluationError, match=r"gives a tuple, and the metric 'accuracy' needs one tensor.*`metrics`"):
+    with pytest.raises(
+        EvaluationError, match=r"returns a tuple, but the metric 'accuracy' needs one tensor.*`metrics`"
+    ):
         last(y, Pair(3), ("accuracy",), loss=loss)
 
 
@@ -233,7 +235,9 @@ def test_batches_of_unlike_length_need_fit_together_only_where_a_metric_asks_for
     evaluator = TorchEvaluator(
         model=lambda: Sums(2), data=lambda: (loader, loader), epochs=1, device="cpu", metrics=[hits, longest]
     )
-    with pytest.raises(EvaluationError, match=r"the whole validation set at once, and its batches do not fit together"):
+    with pytest.raises(
+        EvaluationError, match=r"the whole validation set at once, but its batches have different shapes"
+    ):
         next(evaluator.evaluate(trial))
 
 

@@ -104,7 +104,7 @@ def test_what_a_net_does_not_take_is_told() -> None:
     with pytest.raises(EvaluationError, match="leave out the option `clip_norm`"):
         reports(evaluator(classifier, clip_norm=1.0), {})
     loader = DataLoader(TensorDataset(*data()[0]), 8)
-    with pytest.raises(EvaluationError, match="makes its batches by itself: `data` must give arrays or datasets"):
+    with pytest.raises(EvaluationError, match="makes its own batches: `data` must return arrays or datasets"):
         reports(evaluator(classifier, lambda: (loader, data()[1])), {})
 
 

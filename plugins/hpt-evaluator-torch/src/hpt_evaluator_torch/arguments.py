@@ -1,4 +1,4 @@
-"""Which arguments a function takes, and giving it those that there are."""
+"""Function signatures, and binding the available arguments to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 @attrs.frozen
 class Signature:
-    """What a function can be given by name.
+    """The arguments that a function accepts by name.
 
     Attributes:
         names: Its parameters, in order.
@@ -31,12 +31,12 @@ class Signature:
     takes_any: bool = False
 
     def accepts(self, name: str) -> bool:
-        """Whether the function can be given an argument of this name."""
+        """Whether the function accepts an argument of this name."""
         return self.takes_any or name in self.names
 
 
 def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
-    """Read what a function or class takes.
+    """Read the signature of a function or class.
 
     Args:
         function: Any callable.
@@ -44,7 +44,7 @@ def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
     """
     try:
         found = list(inspect.signature(function).parameters.values())[skip:]
-    except (TypeError, ValueError):  # a builtin tells nothing
+    except (TypeError, ValueError):  # a builtin may have no signature
         return Signature((), frozenset(), takes_any=True)
     named = [p for p in found if p.kind in _NAMED]
     return Signature(
@@ -55,7 +55,7 @@ def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
 
 
 def resolve_callable(spec: Any, path: str, known: Mapping[str, str] | None = None) -> tuple[Any, dict[str, Any]]:
-    """Find the function or class that an option names, and the arguments that stand beside it.
+    """Find the function or class that an option names, and the arguments given with it.
 
     Args:
         spec: A callable, ``"module:name"``, a name in ``known``, or a table ``{"use": any of these, **arguments}``.
@@ -85,6 +85,6 @@ def resolve_callable(spec: Any, path: str, known: Mapping[str, str] | None = Non
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """A hint like " Did you mean 'hidden'?", empty where nothing known is close."""
+    """A hint like " Did you mean 'hidden'?", empty if no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

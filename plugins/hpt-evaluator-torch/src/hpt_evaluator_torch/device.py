@@ -1,4 +1,4 @@
-"""The device: which one, mixed precision, memory given back, and what running out of it looks like."""
+"""The device: its choice, mixed precision, freeing memory, and recognising out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def scaler_of(device: Any, *, amp: bool) -> Any:
 
 @contextlib.contextmanager
 def settled(threads: int | None) -> Iterator[None]:
-    """Within it: so many CPU threads, and the deterministic kernels of cuDNN."""
+    """Context with the given number of CPU threads and the deterministic kernels of cuDNN."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark, torch.get_num_threads()
     cudnn.deterministic, cudnn.benchmark = True, False
@@ -76,7 +76,7 @@ def settled(threads: int | None) -> Iterator[None]:
 
 
 def free_memory(device: Any, model: weakref.ReferenceType[Any] | None) -> None:
-    """Give a trial's memory back.
+    """Free a trial's memory.
 
     Args:
         device: Where it was.
@@ -90,7 +90,7 @@ def free_memory(device: Any, model: weakref.ReferenceType[Any] | None) -> None:
 
 
 def out_of_memory(err: Exception) -> EvaluationError | None:
-    """Tell from an exception that memory ran out.
+    """Recognise an out-of-memory error.
 
     Returns:
         A failure of kind ``out-of-memory`` that holds the traceback as text, so that no frame keeps tensors alive; None

@@ -108,18 +108,18 @@ class LightningRun:
             self.model.load_state_dict(state["lightning"]["state_dict"])
 
     def close(self) -> None:
-        """Let the trainer end its training itself, and wait for it."""
+        """Make the trainer end its training, and wait for it."""
         self._stopping = True
         self._go_on.release()
         if self._thread is not None:
             self._thread.join()
         if "datamodule" in self._loaders:
-            self._loaders["datamodule"].trainer = None  # it outlives the trial, whose memory is to be given back
+            self._loaders["datamodule"].trainer = None  # it outlives the trial, whose memory must be freed
 
     # --- in the thread ----------------------------------------------------------------------------------
 
     def _fit(self) -> None:
-        """Train, and pass on what is raised."""
+        """Train, and pass on any exception."""
         try:
             with tempfile.TemporaryDirectory(prefix="hpt-") as folder, self._quietly(self._package):
                 path = None
@@ -127,7 +127,7 @@ class LightningRun:
                     path = Path(folder) / "checkpoint.ckpt"
                     torch.save(self._state["lightning"], path)
                 self._trainer.fit(self.model, **self._loaders, ckpt_path=path)
-        except BaseException as err:  # noqa: BLE001 - it is raised again where the generator waits
+        except BaseException as err:  # noqa: BLE001 - it is raised again in the waiting generator
             self._results.put(err)
         self._results.put(None)
 
@@ -142,7 +142,7 @@ class LightningRun:
             reseed(self._loaders["train_dataloaders"], self._seed + self._number)
 
     def epoch_started(self) -> None:
-        """Give the loader the order of this epoch, and do what Lightning leaves out behind a checkpoint."""
+        """Set the order of this epoch on the loader, and do what Lightning omits after a checkpoint."""
         self._reseed()
         if self._state:
             self._trainer.should_stop = self._state["stop"]  # wanted, but before its `min_epochs`
@@ -151,7 +151,7 @@ class LightningRun:
         self._state = {}
 
     def _step_on_plateaus(self, found: Mapping[str, float], epoch: int) -> None:
-        """Let schedulers hear of the epoch that the checkpoint was made behind: Lightning writes it before they do."""
+        """Step the schedulers for the epoch of the checkpoint, because Lightning writes it before they step."""
         for config in self._trainer.lr_scheduler_configs:
             due = config.interval == "epoch" and epoch % config.frequency == 0
             if config.reduce_on_plateau and due and config.monitor in found:
@@ -166,7 +166,7 @@ class LightningRun:
         self._measured = self._measured or not self._trainer.sanity_checking
 
     def epoch_ended(self) -> None:
-        """Pass on what was logged, and wait."""
+        """Pass on the logged values, and wait."""
         self._last = {name: float(value) for name, value in self._trainer.callback_metrics.items()}
         self._results.put(dict(self._last) if self._measured or not self._trainer.enable_validation else {})
         self._measured = False
@@ -177,7 +177,7 @@ class LightningRun:
             self._trainer.fit_loop.min_epochs = self._trainer.fit_loop.epoch_loop.min_steps = None
 
     def saving(self, checkpoint: dict[str, Any]) -> None:
-        """Take what Lightning puts into a checkpoint."""
+        """Keep what Lightning puts into a checkpoint."""
         if self._taking:
             self._taken = checkpoint
 
@@ -226,7 +226,7 @@ def _trainer(pl: Any, recipe: Recipe, device: Any) -> Any:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Within it Lightning does not tell which devices it found and how it ended: it would, for each trial."""
+    """Silence Lightning's log messages about devices and the end of training, which would come for each trial."""
     log = logging.getLogger(name)
     before = log.level
     log.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What is measured on the validation set: sums over batches, and functions of the user's on all outputs at once."""
+"""Metrics of the validation set: sums over batches, and custom functions of all outputs at once."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from hpt_evaluator_torch.data import rows_of, split_batch
 
 __all__ = ["Metric", "mean_loss", "measure"]
 
-_OF_LOSS: Mapping[str, Callable[[float], float]] = {
+_FROM_LOSS: Mapping[str, Callable[[float], float]] = {
     "bits": lambda loss: loss / math.log(2),
     "loss": lambda loss: loss,
     "perplexity": lambda loss: math.exp(loss) if loss < 700 else math.inf,
 }
 
 
-def _hits(outputs: Any, targets: Any) -> Any:
-    """Right answers: the largest of the class scores (dimension 1), or the sign of a single one; NaN among NaNs."""
+def _correct(outputs: Any, targets: Any) -> Any:
+    """Number of correct predictions: by the largest class score (dimension 1), or the sign of a single score.
+
+    NaN if any output is NaN.
+    """
     found = (outputs > 0) if outputs.shape == targets.shape else outputs.argmax(1)
     return (found == targets).sum().float().masked_fill(outputs.isnan().any(), math.nan)
 
 
 _SUMS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "accuracy": _hits,
-    "error": _hits,
+    "accuracy": _correct,
+    "error": _correct,
     "mae": lambda outputs, targets: (outputs - targets).abs().sum(),
     "mse": lambda outputs, targets: (outputs - targets).square().sum(),
     "rmse": lambda outputs, targets: (outputs - targets).square().sum(),
@@ -40,12 +43,12 @@ _FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - m
 
 @attrs.frozen
 class Metric:
-    """A function of the user's, or an object as those of torchmetrics, of the outputs for the whole validation set.
+    """A custom function, or an object such as those of torchmetrics, of the outputs for the whole validation set.
 
     Attributes:
         function: Called as ``function(outputs, targets)``, tensors or dicts and tuples of them as the model and the
-            data give, with ``inputs`` (a tuple) and ``model`` if it asks for those by name; returns a number.
-        signature: What it takes beside the first two.
+            data return, and with ``inputs`` (a tuple) and ``model`` if it has such arguments; returns a number.
+        signature: Its arguments after the first two.
     """
 
     function: Any
@@ -54,7 +57,7 @@ class Metric:
     )
 
     def __call__(self, outputs: Any, targets: Any, **offered: Any) -> float:
-        """Measure; what an object has gathered before is forgotten."""
+        """Compute the metric; an object is reset first."""
         getattr(self.function, "reset", lambda: None)()
         asked = {name: value for name, value in offered.items() if name in self.signature.names}
         return float(self.function(outputs, targets, **asked))
@@ -73,11 +76,11 @@ def measure(
     """Measure a model on a validation set.
 
     Args:
-        model: In whatever mode; it is put into evaluation mode.
+        model: The model; it is put into evaluation mode.
         batches: Lists (inputs ..., targets).
-        loss: Of outputs and targets; its mean is weighted by rows.
-        names: Metrics known by name that are wanted beside ``loss``.
-        functions: The user's own metrics, by name.
+        loss: Function of outputs and targets; its mean is weighted by rows.
+        names: Names of built-in metrics to compute besides ``loss``.
+        functions: Custom metrics by name.
         device: Where the model is.
         autocast: Makes the context for mixed precision.
 
@@ -97,7 +100,7 @@ def measure(
                 outputs = model(*inputs)
                 value = loss(outputs, targets)
             if summed:
-                _see_that_they_are_tensors(summed[0], outputs, targets)
+                _require_tensors(summed[0], outputs, targets)
                 entries += targets.numel()
             totals.append([value, *(_SUMS[name](outputs, targets) for name in summed)])
             rows.append(rows_of(targets))
@@ -106,9 +109,9 @@ def measure(
         if not sum(rows):
             raise EvaluationError("The validation data has no rows: nothing can be measured on it.")
         found = _means(totals, rows, entries, summed)
-        found |= {name: _OF_LOSS[name](found["loss"]) for name in names if name in _OF_LOSS}
+        found |= {name: _FROM_LOSS[name](found["loss"]) for name in names if name in _FROM_LOSS}
         if functions:
-            outputs, targets, given = map(_joined, zip(*kept, strict=True))
+            outputs, targets, given = map(_concatenated, zip(*kept, strict=True))
             for name, function in functions.items():
                 if isinstance(function.function, torch.nn.Module):
                     function.function.to(device)
@@ -116,30 +119,30 @@ def measure(
     return found
 
 
-def _see_that_they_are_tensors(name: str, outputs: Any, targets: Any) -> None:
-    for what, found in (("model gives", outputs), ("targets are", targets)):
+def _require_tensors(name: str, outputs: Any, targets: Any) -> None:
+    for what, found in (("model returns", outputs), ("targets are", targets)):
         if not isinstance(found, torch.Tensor):
-            msg = f"The {what} a {type(found).__name__}, and the metric {name!r} needs one tensor. "
-            raise EvaluationError(f"{msg}Functions of yours in `metrics` are given all of it.")
+            msg = f"The {what} a {type(found).__name__}, but the metric {name!r} needs one tensor. "
+            raise EvaluationError(f"{msg}Custom functions in `metrics` receive all of it.")
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    """What the batches gave, as one; tensors in dicts, tuples and lists each by itself."""
+def _concatenated(parts: Sequence[Any]) -> Any:
+    """The values of all batches, concatenated; tensors in dicts, tuples and lists one by one."""
     first = parts[0]
     if isinstance(first, Mapping):
-        return {key: _joined([part[key] for part in parts]) for key in first}
+        return {key: _concatenated([part[key] for part in parts]) for key in first}
     if isinstance(first, (list, tuple)):
-        return tuple(_joined(column) for column in zip(*parts, strict=True))
+        return tuple(_concatenated(column) for column in zip(*parts, strict=True))
     try:
         whole = torch.cat(list(parts))
     except RuntimeError as err:
-        msg = "Metrics of yours are given the whole validation set at once, and its batches do not fit together"
-        raise EvaluationError(f"{msg}: {err}. Pad all of them alike, or give it as one batch.") from err
+        msg = "Custom metrics receive the whole validation set at once, but its batches have different shapes"
+        raise EvaluationError(f"{msg}: {err}. Pad all batches to the same shape, or make it one batch.") from err
     return whole.float() if whole.dtype in {torch.float16, torch.bfloat16} else whole
 
 
 def mean_loss(losses: Sequence[Any], rows: Sequence[int]) -> float:
-    """The mean over rows of losses that are means over batches; read from the device once, added up exactly enough."""
+    """The mean over rows of losses that are means over batches; one transfer, summed in double precision."""
     values = torch.stack(list(losses)).double().tolist()
     total: float = sum(value * count for value, count in zip(values, rows, strict=True))
     return total / max(1, sum(rows))

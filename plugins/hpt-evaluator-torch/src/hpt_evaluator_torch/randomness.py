@@ -1,4 +1,4 @@
-"""All the random number generators that a training may draw from: seeded, kept, put back."""
+"""The random number generators that a training may use: seeding, capturing and restoring them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def seed_all(seed: int) -> None:
         seed: From 0 to 2**32 - 1.
     """
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the one that augmentations of the user's draw from
+    np.random.seed(seed)  # noqa: NPY002 - the one that custom augmentations use
     torch.manual_seed(seed)
 
 
 def capture(device: Any) -> dict[str, Any]:
-    """Where all generators stand, as plain values and tensors.
+    """The states of all generators, as plain values and tensors.
 
     Args:
         device: Whose own generator belongs to it.
@@ -42,7 +42,7 @@ def capture(device: Any) -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any], device: Any) -> None:
-    """Put all generators where `capture` found them."""
+    """Restore all generators to the states that `capture` returned."""
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy(), *rest))  # noqa: NPY002 - as above
     random.setstate(state["python"])
@@ -53,7 +53,7 @@ def restore(state: dict[str, Any], device: Any) -> None:
 
 @contextmanager
 def undisturbed(device: Any) -> Iterator[None]:
-    """Within it others may draw: afterwards all generators stand where they stood.
+    """Context in which others may draw; all generators are restored afterwards.
 
     Each epoch pays for it, so it makes nothing of their states.
     """

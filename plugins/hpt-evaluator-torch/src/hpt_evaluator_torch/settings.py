@@ -1,4 +1,4 @@
-"""The settings of one training that are plain values; a parameter of the space may set each of the first four."""
+"""The settings of one training: plain values, most of which a parameter of the space may set."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import attrs
 __all__ = ["PARTS", "SETTINGS", "Settings"]
 
 PARTS = ("optimizer", "scheduler", "loss")
-"""What of a training loop can be exchanged."""
+"""The exchangeable parts of a training loop."""
 
 SETTINGS: tuple[str, ...] = ("amp", "batch_size", "clip_norm", "epochs", "loss", "optimizer", "scheduler")
-"""What a parameter of the space of the same name sets."""
+"""The options that a parameter of the space with the same name sets."""
 
 
 @attrs.frozen
@@ -29,5 +29,5 @@ class Settings:
 
     @classmethod
     def of(cls, evaluator: Any, chosen: Mapping[str, Any]) -> Settings:
-        """Those that a configuration chose, the others as the evaluator has them."""
+        """The settings that a configuration chose, completed by the evaluator's options."""
         return cls(*(chosen.get(field.name, getattr(evaluator, field.name)) for field in attrs.fields(cls)))

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["SkorchRun"]
 
-_FORGETFUL = {"EpochScoring", "EpochTimer", "PassthroughScoring", "PrintLog", "ProgressBar"}
-_OF_THE_CLOCK = ("dur", "epoch")
+_STATELESS = {"EpochScoring", "EpochTimer", "PassthroughScoring", "PrintLog", "ProgressBar"}
+_NOT_METRICS = ("dur", "epoch")
 
 
 class SkorchRun:
     """A skorch net in training; see `hpt_evaluator_torch.epochs.Run`.
 
     Args:
-        net: Not initialised yet. Parameters that the model function did not take are set on it, if it has them.
+        net: The net, not initialised yet. Its parameters that the model function did not receive are set on it.
         recipe: The settings.
-        data: Its validation part takes the place of the net's own split.
+        data: The data; its validation part replaces the net's own split.
         trial: The trial.
         device: Where to train.
     """
@@ -38,7 +38,7 @@ class SkorchRun:
     def __init__(self, net: Any, recipe: Recipe, data: Data, *, trial: TrialContext, device: Any) -> None:
         self.device, self.epochs = device, recipe.settings.epochs
         if isinstance(data.train, DataLoader) or is_datamodule(data.train):
-            raise EvaluationError("A skorch net makes its batches by itself: `data` must give arrays or datasets.")
+            raise EvaluationError("A skorch net makes its own batches: `data` must return arrays or datasets.")
         left = not_for_the_model(recipe, trial.params, {"epochs"})
         own = {name: value for name, value in left.items() if name in net.get_params() or "__" in name}
         refuse({name: value for name, value in left.items() if name not in own}, "skorch net")
@@ -51,14 +51,14 @@ class SkorchRun:
         self._ended = self._broken = False
 
     def epoch(self, _number: int) -> dict[str, float] | None:
-        """Train one more epoch; the numbers in the net's history are what there is."""
+        """Train one more epoch and return the numbers in the net's history."""
         if self._ended:
             return None
         self._broken = True
         try:
             self._net.fit_loop(self._train, None, epochs=1)
         except KeyboardInterrupt as err:  # this is how a callback ends a training
-            if not _by_a_callback(err):
+            if not _raised_by_callback(err):
                 raise
             self._ended = True
         self._broken = False
@@ -66,13 +66,13 @@ class SkorchRun:
         return aliases(_numbers(row)) if "train_loss" in row else None
 
     def state_dict(self) -> dict[str, Any] | None:
-        """All that the next epoch depends on; None where something may keep more, as other callbacks do."""
+        """Everything that the next epoch depends on; None if callbacks or iterators may have further state."""
         if not _is_plain(self._net):
             return None
         return {name: part.state_dict() for name, part in self._parts()} | {"random": capture(self.device)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Resume from `state_dict`."""
         for name, part in self._parts():
             part.load_state_dict(state[name])
         restore(state["random"], self.device)
@@ -87,18 +87,18 @@ class SkorchRun:
 
 
 def _is_plain(net: Any) -> bool:
-    """Whether a net is of skorch's own classes, with nothing that remembers more than one epoch."""
+    """Whether a net is of skorch's own classes, without callbacks or iterators that keep state between epochs."""
     own = {f"iterator_train__{name}" for name in ("batch_sampler", "generator", "sampler")} & net.get_params().keys()
     kinds = [type(callback) for _, callback in net.callbacks_]
     return (
         not own
         and type(net).__module__.startswith("skorch.")
-        and all(kind.__module__.startswith("skorch.") and kind.__name__ in _FORGETFUL for kind in kinds)
+        and all(kind.__module__.startswith("skorch.") and kind.__name__ in _STATELESS for kind in kinds)
     )
 
 
-def _by_a_callback(err: BaseException) -> bool:
-    """Whether an exception was raised by a callback of skorch's or the user's."""
+def _raised_by_callback(err: BaseException) -> bool:
+    """Whether a callback raised the exception."""
     callback, trace = import_object("skorch.callbacks:Callback"), err.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -111,5 +111,5 @@ def _numbers(row: Any) -> dict[str, float]:
         for name, value in row.items()
         if isinstance(value, numbers.Real)
         and not name.endswith(("_best", "_batch_count"))
-        and not name.startswith(_OF_THE_CLOCK)
+        and not name.startswith(_NOT_METRICS)
     }
