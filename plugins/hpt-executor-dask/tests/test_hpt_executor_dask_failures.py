@@ -147,8 +147,9 @@ def test_ends_when_the_scheduler_and_its_workers_are_lost(tmp_path: Path) -> Non
     where = ["--no-dashboard", "--scheduler-file", str(file)]
 
     def loses_the_cluster(params: Params) -> float:
-        for number in (int(pid.read_text()), os.getppid(), os.getpid()):
+        for number in (int(pid.read_text()), os.getppid()):
             os.kill(number, signal.SIGKILL)
+        time.sleep(60)
         return quick(params)
 
     def started(module: str, *options: str) -> subprocess.Popen[bytes]:

@@ -115,9 +115,7 @@ class WorkerPool:
         Raises:
             HptError: If the scheduler is lost, and no worker is connected that could finish the study without it.
         """
-        if self._client.status == "closed":  # it gave up reconnecting
-            if not self._workers:
-                raise HptError(f"The connection to the Dask scheduler at {self._scheduler} is lost.")
+        if self._is_scheduler_lost():
             return
         task = f"hpt-{secrets.token_hex(8)}"
         arguments = (task, self._listener.getsockname(), self._key, str(Path.cwd()), _import_folders())
@@ -144,6 +142,14 @@ class WorkerPool:
             self._end_late_trials()
             self._check_tasks()
             self._check_idle()
+
+    def _is_scheduler_lost(self) -> bool:
+        """Whether the client gave up reconnecting; raises an `HptError` if no worker is connected either."""
+        if self._client.status != "closed":
+            return False
+        if not self._workers:
+            raise HptError(f"The connection to the Dask scheduler at {self._scheduler} is lost.")
+        return True
 
     def _cancel(self, futures: Iterable[Future]) -> None:
         if self._client.status != "closed":
@@ -226,7 +232,9 @@ class WorkerPool:
         now = time.monotonic()
         if self._workers or not self._tasks:
             self._idle_since = now
-        elif now - self._idle_since > _IDLE_SECONDS:
+            return
+        self._is_scheduler_lost()  # a task that was submitted while the client reconnected would never end
+        if now - self._idle_since > _IDLE_SECONDS:
             self._idle_since = float("inf")  # do this once
             if self._any_ended and not self._any_replaced:  # workers end when there is no trial left to start
                 self._cancel(self._tasks.values())
