@@ -115,7 +115,8 @@ class WorkerPool:
         Raises:
             HptError: If the scheduler is lost, and no worker is connected that could finish the study without it.
         """
-        if self._is_scheduler_lost():
+        self._raise_if_cluster_lost()
+        if self._client.status == "closed":
             return
         task = f"hpt-{secrets.token_hex(8)}"
         arguments = (task, self._listener.getsockname(), self._key, str(Path.cwd()), _import_folders())
@@ -143,13 +144,10 @@ class WorkerPool:
             self._check_tasks()
             self._check_idle()
 
-    def _is_scheduler_lost(self) -> bool:
-        """Whether the client gave up reconnecting; raises an `HptError` if no worker is connected either."""
-        if self._client.status != "closed":
-            return False
-        if not self._workers:
+    def _raise_if_cluster_lost(self) -> None:
+        """Raise an `HptError` if the client gave up reconnecting and no worker is connected."""
+        if self._client.status == "closed" and not self._workers:
             raise HptError(f"The connection to the Dask scheduler at {self._scheduler} is lost.")
-        return True
 
     def _cancel(self, futures: Iterable[Future]) -> None:
         if self._client.status != "closed":
@@ -228,12 +226,16 @@ class WorkerPool:
                 self.start_worker()
 
     def _check_idle(self) -> None:
-        """Warn if no worker is connected for long, or end the run if none is needed any more."""
+        """Warn if no worker is connected for long, or end the run if none is needed any more.
+
+        Raises:
+            HptError: If the scheduler is lost.
+        """
         now = time.monotonic()
         if self._workers or not self._tasks:
             self._idle_since = now
             return
-        self._is_scheduler_lost()  # a task that was submitted while the client reconnected would never end
+        self._raise_if_cluster_lost()  # a task that was submitted while the client reconnected would never end
         if now - self._idle_since > _IDLE_SECONDS:
             self._idle_since = float("inf")  # do this once
             if self._any_ended and not self._any_replaced:  # workers end when there is no trial left to start
