@@ -1,4 +1,4 @@
-"""The user's mistakes are found before the first trial, all at once, each with its place and what would be right."""
+"""Mistakes are found before the first trial and reported all at once, each with its path and a remedy."""
 
 # ruff: noqa: E501 - a row per case reads best
 
@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -31,24 +32,24 @@ def make_from_data(classes: int) -> Any:
     return torch.nn.Linear(3, classes)
 
 
-def make_from_all(params: Any) -> Any:
+def make_from_params(params: Any) -> Any:
     return torch.nn.Linear(3, params["anything"])
 
 
-def steps(model: Any, lr: float) -> Any:
+def optimizer_of_model(model: Any, lr: float) -> Any:
     return torch.optim.SGD(model.parameters(), lr)
 
 
-def share(outputs: Any, targets: Any, k: int = 1) -> float:
+def scaled_ratio(outputs: Any, targets: Any, k: int = 1) -> float:
     return k * len(outputs) / len(targets)
 
 
-class Gathering:
+class NeedsClasses:
     def __init__(self, classes: int) -> None:
         self.classes = classes
 
 
-def make_of_rest(classes: int, **rest: Any) -> Any:
+def make_with_kwargs(classes: int, **rest: Any) -> Any:
     return torch.nn.Linear(3, classes)
 
 
@@ -75,8 +76,8 @@ LR: dict[str, Any] = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}}
         (HIDDEN | {"optimizer__eps": [1e-8, 1e-6], "scheduler__gamma": [0.5, 0.9]}, {"scheduler": "exponential"}),
         ({"model__hidden": [2, 3], "dropout": 0.5}, {}),
         (LR, {"model": make_from_data}),
-        ({"anything": [1, 2]}, {"model": make_from_all}),
-        ({"whatever": [1, 2]}, {"model": make_of_rest}),
+        ({"anything": [1, 2]}, {"model": make_from_params}),
+        ({"whatever": [1, 2]}, {"model": make_with_kwargs}),
         ({}, {"model": {"use": make_model, "hidden": 3}}),
         (HIDDEN | {"optimizer": ["adam", "adamw"]}, {"optimizer": {"use": "adam", "lr": 0.1}}),
     ],
@@ -86,7 +87,7 @@ def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("space", "options", "said"),
+    ("space", "options", "message"),
     [
         (HIDDEN | {"hiden": 3}, {}, "space.hiden: No part of the training has this parameter. Did you mean 'hidden'?"),
         (LR, {}, "evaluator.model: make_model needs 'hidden', which is neither a parameter of the space nor an entry"),
@@ -103,40 +104,41 @@ def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str,
         (HIDDEN, {"model": "nowhere:make"}, "evaluator.model: Cannot import 'nowhere:make': there is no module 'nowhere'."),
         (HIDDEN, {"data": "nowhere:load"}, "evaluator.data: Cannot import 'nowhere:load'"),
         (HIDDEN, {"model": 3}, "evaluator.model: Must be a function, a class or its import path. Got 3."),
+        (LR, {"model": torch.nn.Linear(2, 2)}, "evaluator.model: Must be a function or class that makes a new model for each trial."),
         (HIDDEN, {"device": "gpu"}, "evaluator.device: Must be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'. Got 'gpu'."),
         (HIDDEN | {"epochs": {"low": 1, "high": 30}}, {}, "space.epochs: Goes up to 30; the `epochs` option says how long"),
         (HIDDEN | {"batch_size": [0, 8]}, {}, "space.batch_size: The `batch_size` option of TorchEvaluator must be an int >= 1"),
         (HIDDEN, {"metrics": [functools.partial(max)]}, "evaluator.metrics[0]: This has no name: write `metrics` as"),
         (HIDDEN, {"metrics": ["f1"]}, "evaluator.metrics[0]: There is no metric 'f1'."),
-        (HIDDEN, {"metrics": {"f1": {"use": share, "kk": 3}}}, "evaluator.metrics.f1.kk: share has no argument 'kk'."),
-        (HIDDEN, {"metrics": {"f1": {"use": Gathering}}}, "evaluator.metrics.f1: Gathering cannot be made: TypeError: "),
-        (HIDDEN, {"optimizer": steps}, "evaluator.optimizer: It is called as f(params, ...): make `params` the first"),
+        (HIDDEN, {"metrics": {"f1": {"use": scaled_ratio, "kk": 3}}}, "evaluator.metrics.f1.kk: scaled_ratio has no argument 'kk'."),
+        (HIDDEN, {"metrics": {"f1": {"use": NeedsClasses}}}, "evaluator.metrics.f1: NeedsClasses cannot be made: TypeError: "),
+        (HIDDEN, {"optimizer": optimizer_of_model}, "evaluator.optimizer: It is called as f(params, ...): make `params` the first"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_its_place(space: dict[str, Any], options: dict[str, Any], said: str) -> None:
+def test_a_mistake_is_reported_with_its_path(space: dict[str, Any], options: dict[str, Any], message: str) -> None:
     found = mistakes(space, **options)
     assert len(found) == 1
-    assert found[0].startswith(said)
+    assert found[0].startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("objectives", "said"),
+    ("objectives", "message"),
     [
         ({"acuracy": "maximize"}, "objective.acuracy: No metric has this name. Did you mean 'accuracy'?"),
         ({"accuracy": "minimize"}, "objective.accuracy: accuracy is better when it is large: minimize?"),
         ({"value": "maximize"}, "objective: Say which metric is meant"),
     ],
 )
-def test_objectives_must_be_measured(objectives: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objectives_must_be_measured(objectives: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "may_be_in_use", lambda: False)
     found = mistakes(HIDDEN, objectives)
     assert len(found) == 1
-    assert found[0].startswith(said)
+    assert found[0].startswith(message)
     assert mistakes(HIDDEN, {"value": "minimize"}) == mistakes(HIDDEN, {"val_accuracy": "maximize"}) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({}, "model: Give either `model`, which hpt trains, or `train`"),
         ({"model": make_model, "train": make_model}, "model: Give either `model`"),
@@ -146,13 +148,13 @@ def test_objectives_must_be_measured(objectives: dict[str, str], said: str, monk
         ({"model": make_model, "data": data, "clip_norm": 0.0}, "The `clip_norm` option of TorchEvaluator must be a number > 0"),
     ],
 )  # fmt: skip
-def test_options_that_do_not_fit_together(options: dict[str, Any], said: str) -> None:
+def test_options_that_do_not_fit_together_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         TorchEvaluator(**options)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
-def test_a_data_function_that_fails_is_told_with_its_reason() -> None:
+def test_a_data_function_that_fails_is_reported_with_its_error() -> None:
     def load() -> Any:
         raise FileNotFoundError("no folder x")
 
@@ -162,15 +164,20 @@ def test_a_data_function_that_fails_is_told_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"valid": (torch.ones(2, 2),)}, "gives no 'train' part. Got valid."),
         ((torch.ones(4, 2), torch.ones(3)), "gives arrays of 4 and 3 rows that belong together"),
         ((torch.ones(4, 2), torch.ones(3, 2)), r"without targets\? Then give \(\(train,\), \(valid,\)\)"),
         (3, "must give datasets, loaders or tuples of arrays"),
+        (
+            (np.ones((4, 2)), np.array(["a", "b"] * 2)),
+            "gives an array of <U1, which torch cannot hold: encode it as numbers",
+        ),
+        (np.array([[1, None]], dtype=object), "gives an array of object, which torch cannot hold"),
     ],
 )
-def test_data_that_is_none_is_told(given: Any, said: str) -> None:
+def test_data_in_no_accepted_form_is_refused(given: Any, message: str) -> None:
     evaluator = TorchEvaluator(model=make_model, data=lambda: given)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         _ = evaluator.loaded

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there, there are few of them, and reading one runs no code."""
+"""Checkpoints are written atomically, few are kept, and reading one runs no code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def loaded(made: Checkpoints, at_most: int = 99) -> tuple[int, float] | None:
     return None if found is None else (found[0], found[1]["weights"][0].item())
 
 
-def test_the_last_two_stay_and_the_newest_allowed_one_is_read(tmp_path: Path) -> None:
+def test_the_last_two_are_kept_and_the_newest_allowed_one_is_read(tmp_path: Path) -> None:
     made = filled(tmp_path, 4)
     assert names(made) == ["checkpoint-000003.pt", "checkpoint-000004.pt"]
     assert loaded(made) == (4, 4.0)
@@ -41,17 +41,17 @@ def test_the_last_two_stay_and_the_newest_allowed_one_is_read(tmp_path: Path) ->
     assert loaded(made, 2) is None
 
 
-def test_a_file_that_was_cut_off_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_truncated_file_is_skipped_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = filled(tmp_path)
     newest = made.folder / "checkpoint-000003.pt"
     whole = newest.read_bytes()
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         newest.write_bytes(whole[:length])
         assert loaded(made) == (2, 2.0)
-    assert "checkpoint-000003.pt cannot be read and is passed over" in caplog.text
+    assert "checkpoint-000003.pt cannot be read and is skipped" in caplog.text
 
 
-def test_a_half_written_temporary_file_is_ignored_and_swept(tmp_path: Path) -> None:
+def test_a_partial_temporary_file_is_ignored_and_removed(tmp_path: Path) -> None:
     made = filled(tmp_path)
     (made.folder / "checkpoint-000009.pt.tmp").write_bytes(b"PK half")
     assert loaded(made) == (3, 3.0)
@@ -59,7 +59,7 @@ def test_a_half_written_temporary_file_is_ignored_and_swept(tmp_path: Path) -> N
     assert names(made) == ["checkpoint-000003.pt", "checkpoint-000004.pt"]
 
 
-def test_a_writer_that_dies_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_the_old_file_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.pt"
     write_atomically({"a": 1}, path)
 
@@ -90,12 +90,12 @@ def test_reading_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_checkpoint_of_something_else_is_not_taken(tmp_path: Path) -> None:
+def test_a_checkpoint_with_another_identity_is_not_loaded(tmp_path: Path) -> None:
     filled(tmp_path)
     assert Checkpoints(tmp_path / "trial-0", {"params": "y", "seed": 1}).load(99) is None
 
 
-def test_clearing_removes_checkpoints_or_everything(tmp_path: Path) -> None:
+def test_clear_removes_the_checkpoints_or_the_whole_folder(tmp_path: Path) -> None:
     made = filled(tmp_path)
     (made.folder / "weights.pt").write_bytes(b"")
     made.clear(all_files=False)

@@ -1,4 +1,4 @@
-"""The conformance kit on the evaluator: a model that it trains, a loop of the user's own, Lightning and skorch."""
+"""The evaluator passes the conformance kit with a model, a `train` function, a Lightning module and a skorch net."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def train(lr: float, hidden: int, data: Any) -> Iterator[float]:
 
 
 class OnTorch(EvaluatorKit):
-    """A space of a model's size and its optimiser's rate."""
+    """A space of the size of a model and its learning rate."""
 
     @pytest.fixture
     def space(self) -> Space:
@@ -57,7 +57,7 @@ class TestModel(OnTorch):
         return partial(TorchEvaluator, model=make_model, data=data, epochs=3, batch_size=16, device="cpu", threads=1)
 
 
-class TestOwnLoop(OnTorch):
+class TestTrainFunction(OnTorch):
     @pytest.fixture
     def make_evaluator(self) -> Callable[[], TorchEvaluator]:
         return partial(TorchEvaluator, train=train, data=data, device="cpu", threads=1)

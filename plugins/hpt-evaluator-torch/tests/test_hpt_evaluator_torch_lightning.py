@@ -1,4 +1,4 @@
-"""Lightning modules train as they would by themselves and report what they logged, epoch by epoch."""
+"""Lightning modules train as with their own ``Trainer`` and report what they log, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def data() -> Any:
 
 
 class Module(pl.LightningModule):
-    """Draws as it trains (dropout), has a schedule, and logs at all the places where modules do."""
+    """Uses random numbers (dropout) and a scheduler, and logs in all the hooks that modules log in."""
 
     def __init__(self, lr: float, dropout: float = 0.3) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Module(pl.LightningModule):
 
 
 class Rows(pl.LightningDataModule):
-    """Splits at random where it is set up, and shuffles by the global generator."""
+    """Splits at random in ``setup``, and shuffles with the global generator."""
 
     def __init__(self, batch_size: int = 16) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Rows(pl.LightningDataModule):
 
 
 def with_trainer(**options: Any) -> Callable[[float], Any]:
-    """A model function that brings a ``Trainer`` of its own."""
+    """A model function that returns its own ``Trainer``."""
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     return lambda lr: (Module(lr), pl.Trainer(**{**quiet, "enable_checkpointing": False, **options}))
 
@@ -108,7 +108,7 @@ def reports(made: TorchEvaluator, folder: Path | None = None, upto: int | None =
     return found
 
 
-def test_a_module_trains_as_anybody_would_train_it() -> None:
+def test_a_module_trains_like_a_plain_torch_loop() -> None:
     found = reports(evaluator(lambda lr: Module(lr, dropout=0.0), epochs=3))
     (X, y), (V, w) = data()
     torch.manual_seed(3)
@@ -129,7 +129,7 @@ def test_a_module_trains_as_anybody_would_train_it() -> None:
         assert found[epoch - 1].metrics["hits"] == pytest.approx((outputs.argmax(1) == w).float().mean().item())
 
 
-def test_what_is_logged_at_the_end_of_an_epoch_belongs_to_it() -> None:
+def test_values_logged_at_the_end_of_an_epoch_are_reported_with_it() -> None:
     rates = [report.metrics["rate"] for report in reports(evaluator(Module))]
     steps = torch.optim.SGD([torch.zeros(1)], lr=0.03)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(steps, 6)
@@ -141,7 +141,7 @@ def test_what_is_logged_at_the_end_of_an_epoch_belongs_to_it() -> None:
     assert rates == pytest.approx(expected)
 
 
-def test_a_trainer_of_the_users_rules_and_epochs_without_validation_give_no_report() -> None:
+def test_a_custom_trainer_is_used_and_epochs_without_validation_give_no_report() -> None:
     made = evaluator(with_trainer(check_val_every_n_epoch=2, max_epochs=99, min_epochs=99, num_sanity_val_steps=2))
     assert [report.step for report in reports(made)] == [2, 4, 6]
     assert [report.step for report in reports(made, upto=1)] == [2]
@@ -157,7 +157,7 @@ def test_a_trainer_of_the_users_rules_and_epochs_without_validation_give_no_repo
 
 @pytest.mark.parametrize("source", [data, Rows])
 @pytest.mark.parametrize("greedy", [True, False])
-def test_memory_is_given_back_and_running_out_of_it_is_told(source: Any, greedy: bool) -> None:
+def test_memory_is_freed_and_running_out_of_it_is_reported(source: Any, greedy: bool) -> None:
     refs: list[Any] = []
 
     class Greedy(Module):
@@ -176,7 +176,7 @@ def test_memory_is_given_back_and_running_out_of_it_is_told(source: Any, greedy:
     assert [ref() for ref in refs] == [None]
 
 
-def test_a_batch_size_that_is_tuned_reaches_the_datamodule() -> None:
+def test_a_tuned_batch_size_is_set_on_the_datamodule() -> None:
     rows = Rows()
     reports(evaluator(Module, lambda: rows, epochs=1), params={"lr": 0.1, "batch_size": 8})
     assert rows.sizes == [8]
@@ -188,7 +188,7 @@ def test_a_batch_size_that_is_tuned_reaches_the_datamodule() -> None:
 
 
 class WithLoaders(Module):
-    """Brings its data itself, and shuffles by the global generator."""
+    """Has its own loaders, and shuffles with the global generator."""
 
     def __init__(self, lr: float, batch_size: int = 16) -> None:
         super().__init__(lr)
@@ -202,7 +202,7 @@ class WithLoaders(Module):
 
 
 @pytest.mark.parametrize("model", [WithLoaders, f"{__name__}:WithLoaders", {"use": WithLoaders}])
-def test_a_module_with_loaders_of_its_own_needs_no_data(tmp_path: Path, model: Any) -> None:
+def test_a_module_with_its_own_loaders_needs_no_data(tmp_path: Path, model: Any) -> None:
     made = evaluator(model, None, epochs=3)
     study = Study({"lr": [0.03], "batch_size": [8]}, objective={"val_loss": "minimize"}, seed=0, evaluator=made)
     study.run(trials=1)
@@ -217,7 +217,7 @@ def test_a_module_with_loaders_of_its_own_needs_no_data(tmp_path: Path, model: A
     assert reports(made, tmp_path / "t", upto=2) + reports(made, tmp_path / "t", resume_step=2) == whole
 
 
-def test_a_model_function_that_is_given_all_parameters_may_have_any() -> None:
+def test_a_model_function_with_an_argument_params_receives_all_parameters() -> None:
     found = reports(evaluator(lambda params: Module(params["lr"]), epochs=1))
     assert found == reports(evaluator(Module, epochs=1))
 
@@ -228,7 +228,7 @@ def test_a_module_without_loaders_needs_data() -> None:
             Study({"lr": [0.1]}, objective={"val_loss": "minimize"}, evaluator=evaluator(model, None)).run(trials=1)
 
 
-def test_mixed_precision_and_the_weights_that_stay(tmp_path: Path) -> None:
+def test_mixed_precision_is_used_and_the_best_weights_are_kept(tmp_path: Path) -> None:
     precisions: list[str] = []
 
     class Spy(Module):
@@ -242,7 +242,7 @@ def test_mixed_precision_and_the_weights_that_stay(tmp_path: Path) -> None:
     assert kept["model"].keys() == Module(0.1).state_dict().keys()
 
 
-def test_it_can_be_stopped_and_its_errors_are_told() -> None:
+def test_a_trial_can_be_stopped_and_errors_are_raised() -> None:
     assert len(reports(evaluator(Module, epochs=50), upto=1)) == 1
 
     class Broken(Module):
@@ -258,11 +258,11 @@ def test_it_can_be_stopped_and_its_errors_are_told() -> None:
             reports(evaluator(Module), params={"lr": 0.1, name: 0.1})
 
 
-def test_ctrl_c_ends_the_training_behind_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_ends_the_training_after_the_current_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     closing, steps = threading.Event(), []
     close = LightningRun.close
 
-    def told(self: LightningRun) -> None:
+    def close_and_signal(self: LightningRun) -> None:
         self._stopping = True
         closing.set()
         close(self)
@@ -275,13 +275,13 @@ def test_ctrl_c_ends_the_training_behind_its_batch(monkeypatch: pytest.MonkeyPat
                 closing.wait()
             return super().training_step(batch, number)
 
-    monkeypatch.setattr(LightningRun, "close", told)
+    monkeypatch.setattr(LightningRun, "close", close_and_signal)
     with pytest.raises(KeyboardInterrupt):
         reports(evaluator(Interrupts, batch_size=4))
     assert steps == [0, 1]
 
 
-def test_a_model_that_diverged_is_no_result() -> None:
+def test_a_training_that_diverges_fails() -> None:
     class Diverging(Module):
         def training_step(self, batch: Any, _: int) -> Any:
             loss = super().training_step(batch, _)
@@ -292,16 +292,16 @@ def test_a_model_that_diverged_is_no_result() -> None:
     assert caught.value.kind == "invalid-value"
 
 
-def test_the_package_is_that_of_the_module() -> None:
+def test_the_trainer_comes_from_the_package_of_the_module() -> None:
     other = pytest.importorskip("pytorch_lightning")
     names = [name for name in vars(Module) if not name.startswith("__") or name == "__init__"]
     body = {name: getattr(Module, name) for name in names if name != "__init__"}
 
-    def begin(self: Any, lr: float) -> None:
+    def init(self: Any, lr: float) -> None:
         other.LightningModule.__init__(self)
         self.save_hyperparameters({"lr": lr})
         self.net = torch.nn.Linear(4, 2)
 
-    module = type("Other", (other.LightningModule,), {**body, "__init__": begin})
+    module = type("Other", (other.LightningModule,), {**body, "__init__": init})
     assert importlib.import_module("lightning.pytorch").LightningModule not in module.__mro__
     assert len(reports(evaluator(module, epochs=2))) == 2

@@ -1,4 +1,4 @@
-"""Lightning modules that were killed or set aside go on from their checkpoints with the same bits."""
+"""Lightning modules that were killed or paused resume from their checkpoints bit for bit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data() -> Any:
 
 
 class Module(pl.LightningModule):
-    """Draws as it trains (dropout) and has a schedule."""
+    """Uses random numbers (dropout) and a scheduler."""
 
     def __init__(self, lr: float, schedule: str = "cosine") -> None:
         super().__init__()
@@ -65,15 +65,15 @@ class Module(pl.LightningModule):
         return {"optimizer": steps, "lr_scheduler": kinds.CosineAnnealingLR(steps, 6)}
 
 
-class Patient(Module):
-    """Ends by itself as soon as it gets no better by a lot."""
+class EndsEarly(Module):
+    """Ends early, as its loss never improves by ``min_delta``."""
 
     def configure_callbacks(self) -> Any:
         return [pl.callbacks.EarlyStopping("val_loss", min_delta=1.0, patience=3)]
 
 
 class TwoOptimizers(Module):
-    """Steps by itself."""
+    """Uses manual optimisation."""
 
     def __init__(self, lr: float) -> None:
         super().__init__(lr)
@@ -91,7 +91,7 @@ class TwoOptimizers(Module):
 
 
 class Rows(pl.LightningDataModule):
-    """Splits at random where it is set up, and shuffles by the global generator."""
+    """Splits at random in ``setup``, and shuffles with the global generator."""
 
     def __init__(self, batch_size: int = 16) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Rows(pl.LightningDataModule):
 
 
 def with_trainer(**options: Any) -> Callable[[float], Any]:
-    """A model function that brings a ``Trainer`` of its own."""
+    """A model function that returns its own ``Trainer``."""
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     return lambda lr: (Module(lr), pl.Trainer(**{**quiet, "enable_checkpointing": False, **options}))
 
@@ -144,7 +144,7 @@ def reports(made: TorchEvaluator, folder: Path | None = None, upto: int | None =
     ],
     ids=["cosine", "datamodule", "onecycle", "plateau", "two", "accumulated"],
 )
-def test_it_goes_on_from_its_checkpoint_with_the_same_bits(
+def test_a_trial_resumes_from_its_checkpoint_bit_for_bit(
     tmp_path: Path, model: Any, source: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained: list[int] = []
@@ -172,12 +172,12 @@ def test_it_goes_on_from_its_checkpoint_with_the_same_bits(
     assert not list(tmp_path.glob("**/*.pt"))
 
 
-def test_a_module_that_ends_early_completes_the_trial_also_behind_a_checkpoint(tmp_path: Path) -> None:
-    whole = reports(evaluator(Patient))
+def test_a_module_that_ends_early_completes_the_trial_with_and_without_a_resume(tmp_path: Path) -> None:
+    whole = reports(evaluator(EndsEarly))
     assert [report.step for report in whole] == [1, 2, 3, 4]
     kept = []
     for at in (2, 4):
-        made, folder = evaluator(Patient, keep="last"), tmp_path / f"t{at}"
+        made, folder = evaluator(EndsEarly, keep="last"), tmp_path / f"t{at}"
         begun = reports(made, folder, upto=at)
         assert begun + reports(made, folder, resume_step=at) == whole
         kept.append(torch.load(folder / "weights.pt", weights_only=True))
@@ -186,13 +186,13 @@ def test_a_module_that_ends_early_completes_the_trial_also_behind_a_checkpoint(t
 
 
 class StopsAtTwo(pl.Callback):
-    """Asks for the end once, which ``min_epochs`` puts off."""
+    """Requests a stop after the second epoch, which ``min_epochs`` postpones."""
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         trainer.should_stop = trainer.should_stop or pl_module.current_epoch == 1
 
 
-def test_an_end_that_was_put_off_is_not_forgotten(tmp_path: Path) -> None:
+def test_a_stop_postponed_by_min_epochs_survives_a_resume(tmp_path: Path) -> None:
     def made() -> TorchEvaluator:
         return evaluator(with_trainer(min_epochs=4, callbacks=[StopsAtTwo()]))
 
@@ -203,7 +203,7 @@ def test_an_end_that_was_put_off_is_not_forgotten(tmp_path: Path) -> None:
 
 @attrs.define(kw_only=True)
 class PauseAt:
-    """Sets the first two trials aside after two epochs, and promotes them, the later one first, before a third."""
+    """Pauses the first two trials after two epochs, and promotes them, the later one first, before a third starts."""
 
     def judge_trial(self, history: Any, trial: Any) -> Any:
         from hpt_core import Pause
@@ -216,17 +216,17 @@ class PauseAt:
         return paused[-1] if len(history.trials) == 2 and paused else None
 
 
-def test_pause_and_promotion_change_no_bit(tmp_path: Path) -> None:
+def test_pausing_and_promoting_give_bit_identical_reports(tmp_path: Path) -> None:
     def study(rules: Any = (), **where: Any) -> Study:
         space = {"lr": {"low": 1e-3, "high": 1e-1, "log": True}}
         objective = {"val_loss": "minimize"}
         return Study(space, objective=objective, seed=1, evaluator=evaluator(Module, Rows), stop=rules, **where)
 
-    calm, paused = study(), study([PauseAt()], store=f"sqlite:///{tmp_path / 'hpt.db'}")
-    for made in (calm, paused):
+    uninterrupted, paused = study(), study([PauseAt()], store=f"sqlite:///{tmp_path / 'hpt.db'}")
+    for made in (uninterrupted, paused):
         made.run(trials=3)
     assert [trial.attempt for trial in paused.trials] == [2, 2, 1]
-    assert [trial.reports for trial in paused.trials] == [trial.reports for trial in calm.trials]
+    assert [trial.reports for trial in paused.trials] == [trial.reports for trial in uninterrupted.trials]
     paused.close()
     assert not list(tmp_path.glob("**/*.pt"))
 
@@ -256,19 +256,19 @@ for trial in study.trials:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_trial_whose_process_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_trial_whose_process_was_killed_resumes_and_gives_the_same_reports(tmp_path: Path) -> None:
     def run(store: str) -> subprocess.CompletedProcess[str]:
         code = textwrap.dedent(RUN.format(module=Path(__file__).stem))
         command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / store)]
         return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
 
-    calm = run("calm.db")
-    assert calm.returncode == 0, calm.stderr
+    uninterrupted = run("uninterrupted.db")
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
     (tmp_path / "killed.db.fuse").touch()
     assert run("killed.db").returncode == -9
     left = sorted(path.name for path in tmp_path.glob("**/*.pt"))
     assert left == ["checkpoint-000002.pt", "checkpoint-000003.pt"]
     again = run("killed.db")
     assert again.returncode == 0, again.stderr
-    assert again.stdout == calm.stdout
+    assert again.stdout == uninterrupted.stdout
     assert not list(tmp_path.glob("**/*.pt"))

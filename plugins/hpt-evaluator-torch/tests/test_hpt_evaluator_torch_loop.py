@@ -1,6 +1,6 @@
-"""The training loop is the one that anybody would write: losses are equal to the bit on a CPU."""
+"""The training loop gives the losses of a hand-written one, bit for bit on a CPU."""
 
-# ruff: noqa: NPY002 - augmentations of the user's draw from the global generator
+# ruff: noqa: NPY002 - custom augmentations draw from the global generator
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -34,7 +35,7 @@ def make_model(hidden: int = 8, dropout: float = 0.3) -> Any:
 
 
 class Rows(torch.utils.data.Dataset):
-    """A dataset that is not made of tensors alone: it augments at random."""
+    """A dataset that augments its rows at random."""
 
     def __init__(self, X: Any, y: Any) -> None:
         self.X, self.y = X, y
@@ -57,7 +58,7 @@ def by_hand(
     dataset: Any = None,
     **model: Any,
 ) -> list[tuple[float, float, float]]:
-    """(training loss, validation loss, accuracy) by epoch of a loop that knows nothing of hpt."""
+    """(training loss, validation loss, accuracy) per epoch, from a loop without hpt."""
     (X, y), (V, w) = tensors()
     dataset = dataset or torch.utils.data.TensorDataset(X, y)
     random.seed(SEED)
@@ -67,7 +68,7 @@ def by_hand(
     steps = optimizer(net.parameters())
     rate = scheduler(steps) if scheduler else None
     criterion = torch.nn.CrossEntropyLoss()
-    told = []
+    results = []
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED + epoch)).tolist()
         loader = torch.utils.data.DataLoader(
@@ -87,10 +88,10 @@ def by_hand(
         with torch.no_grad():
             outputs = net(V)
             accuracy = (outputs.argmax(1) == w).double().mean().item()
-            told.append((total / len(dataset), criterion(outputs, w).item(), accuracy))
+            results.append((total / len(dataset), criterion(outputs, w).item(), accuracy))
         if rate is not None:
             rate.step()
-    return told
+    return results
 
 
 def by_hpt(params: dict[str, Any], seed: int = SEED, data: Any = tensors, **options: Any) -> list[Report]:
@@ -102,12 +103,12 @@ def numbers(reports: list[Report]) -> list[tuple[float, float, float]]:
     return [(r.metrics["train_loss"], r.metrics["loss"], r.value) for r in reports]
 
 
-def test_plain_adam_is_equal_to_the_bit() -> None:
+def test_plain_adam_equals_a_hand_written_loop_bit_for_bit() -> None:
     found = numbers(by_hpt({"lr": 0.02, "hidden": 5, "batch_size": 16}, epochs=3))
     assert found == by_hand(lambda p: torch.optim.Adam(p, lr=0.02), epochs=3, batch_size=16, hidden=5)
 
 
-def test_all_that_can_be_tuned_is_equal_to_the_bit() -> None:
+def test_all_tunable_settings_equal_a_hand_written_loop_bit_for_bit() -> None:
     params = {
         "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "scheduler": "cosine", "eta_min": 1e-3,
         "epochs": 4, "batch_size": 32, "clip_norm": 0.5, "dropout": 0.1,
@@ -123,13 +124,13 @@ def test_all_that_can_be_tuned_is_equal_to_the_bit() -> None:
     assert numbers(by_hpt(params, epochs=10)) == expected
 
 
-def test_a_dataset_with_random_augmentation_is_equal_to_the_bit() -> None:
+def test_a_dataset_with_random_augmentation_equals_a_hand_written_loop_bit_for_bit() -> None:
     (X, y), valid = tensors()
     found = numbers(by_hpt({"lr": 0.01}, data=lambda: (Rows(X, y), valid), epochs=2, batch_size=16))
     assert found == by_hand(lambda p: torch.optim.Adam(p, lr=0.01), epochs=2, batch_size=16, dataset=Rows(X, y))
 
 
-def test_a_loader_of_the_user_keeps_its_batches_and_gets_an_order_by_epoch() -> None:
+def test_a_custom_loader_keeps_its_batch_size_and_is_seeded_per_epoch() -> None:
     def data() -> tuple[Any, Any]:
         (X, y), valid = tensors()
         train = torch.utils.data.TensorDataset(X, y)
@@ -143,6 +144,20 @@ def test_a_loader_of_the_user_keeps_its_batches_and_gets_an_order_by_epoch() -> 
     assert first == again == list(TorchEvaluator(**options).evaluate(trial))
 
 
+def test_a_custom_sampler_of_batches_is_seeded_per_epoch() -> None:
+    def data() -> tuple[Any, Any]:
+        train, valid = tensors()
+        dataset = torch.utils.data.TensorDataset(*train)
+        rows = torch.utils.data.RandomSampler(dataset, generator=torch.Generator())
+        return torch.utils.data.DataLoader(dataset, batch_sampler=torch.utils.data.BatchSampler(rows, 8, False)), valid
+
+    evaluator = TorchEvaluator(model=make_model, data=data, epochs=2, device="cpu")
+    trial = TrialContext(params={"lr": 0.01}, seed=SEED, objectives=("accuracy",))
+    first = list(evaluator.evaluate(trial))
+    assert list(evaluator.evaluate(trial)) == first
+    assert list(evaluator.evaluate(attrs.evolve(trial, resume_step=1))) == first[1:]
+
+
 @pytest.mark.parametrize(
     "scheduler", ["cosine", "onecycle", "step", "linear", "plateau", {"use": "exponential", "gamma": 0.5}]
 )
@@ -154,14 +169,14 @@ def test_every_scheduler_runs_without_further_arguments(scheduler: Any) -> None:
 
 
 def warm_up(optimizer: Any, total_steps: int, share: float = 0.5) -> Any:
-    """A schedule of the user's: up in steps of one batch, then down."""
-    turn = max(1, int(share * total_steps))
+    """A custom schedule: it rises and then falls, one step per batch."""
+    peak = max(1, int(share * total_steps))
     return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: (i + 1) / turn if i < turn else (total_steps - i) / total_steps
+        optimizer, lambda i: (i + 1) / peak if i < peak else (total_steps - i) / total_steps
     )
 
 
-def test_a_schedule_of_the_users_that_asks_for_total_steps_steps_with_each_batch() -> None:
+def test_a_custom_scheduler_with_an_argument_total_steps_steps_once_per_batch() -> None:
     rates: list[float] = []
 
     class Noting(torch.optim.SGD):
@@ -173,7 +188,19 @@ def test_a_schedule_of_the_users_that_asks_for_total_steps_steps_with_each_batch
     assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, *((12 - i) / 12 for i in range(3, 12))])
 
 
-def test_a_plateau_of_what_shall_rise_is_one_of_the_objective() -> None:
+def test_a_custom_scheduler_keeps_its_defaults_and_gets_the_lengths_it_requires() -> None:
+    received = []
+
+    def custom(optimizer: Any, T_max: int, step_size: int = 77, total_iters: int = 78, max_lr: float = 79.0) -> Any:
+        received.append((T_max, step_size, total_iters, max_lr))
+        return torch.optim.lr_scheduler.ConstantLR(optimizer)
+
+    by_hpt({}, scheduler=custom, epochs=3)
+    by_hpt({}, scheduler={"use": custom, "step_size": 5}, epochs=3)
+    assert received == [(3, 77, 78, 79.0), (3, 5, 78, 79.0)]
+
+
+def test_a_plateau_scheduler_with_mode_max_watches_the_objective() -> None:
     rates: list[float] = []
     scores = iter([0.1, 0.2, 0.3, 0.3, 0.4, 0.4])
 
@@ -199,7 +226,7 @@ def test_a_plateau_of_what_shall_rise_is_one_of_the_objective() -> None:
         list(made.evaluate(TrialContext(params={"hidden": 3}, objectives=("loss",))))
 
 
-def test_an_optimizer_of_the_users_may_have_groups_of_parameters() -> None:
+def test_a_custom_optimizer_may_have_parameter_groups() -> None:
     seen: list[Any] = []
 
     def make(params: Any, lr: float, model: Any, weight_decay: float = 0.0) -> Any:
@@ -219,7 +246,7 @@ def test_an_optimizer_of_the_users_may_have_groups_of_parameters() -> None:
 
 
 class Stream(torch.utils.data.IterableDataset):
-    """Rows one after the other."""
+    """An iterable dataset without a length."""
 
     def __iter__(self) -> Iterator[Any]:
         (X, y), _ = tensors()
@@ -227,7 +254,7 @@ class Stream(torch.utils.data.IterableDataset):
 
 
 class SizedStream(Stream):
-    """Knows how many there are."""
+    """An iterable dataset with a length."""
 
     def __len__(self) -> int:
         return 70
@@ -242,7 +269,7 @@ def test_an_iterable_dataset_needs_no_length(scheduler: Any) -> None:
     assert [report.step for report in found] == [1, 2]
 
 
-def test_a_schedule_over_all_steps_needs_to_know_how_many_there_are() -> None:
+def test_a_scheduler_over_all_steps_needs_the_length_of_the_data() -> None:
     sgd = {"use": "sgd", "lr": 0.1}
     with pytest.raises(EvaluationError, match=r"OneCycleLR needs to know how many steps.*Give `total_steps`, or the"):
         by_hpt({}, data=lambda: (Stream(), tensors()[1]), scheduler="onecycle", optimizer=sgd)
@@ -251,7 +278,7 @@ def test_a_schedule_over_all_steps_needs_to_know_how_many_there_are() -> None:
     assert by_hpt({}, scheduler="onecycle", **options) == by_hpt({}, scheduler=total, **options)
 
 
-def test_a_batch_size_that_is_tuned_is_that_of_a_loader_of_the_users_too() -> None:
+def test_a_tuned_batch_size_replaces_that_of_a_custom_loader() -> None:
     sizes: list[int] = []
 
     def collate(rows: Any) -> Any:
@@ -277,19 +304,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     assert by_hpt({"lr": 0.01}, epochs=2) != by_hpt({"lr": 0.01}, seed=7, epochs=2)
 
 
-def test_what_others_draw_between_epochs_changes_nothing() -> None:
+def test_random_numbers_drawn_elsewhere_between_epochs_change_nothing() -> None:
     (X, y), valid = tensors()
     evaluator = TorchEvaluator(model=make_model, data=lambda: (Rows(X, y), valid), epochs=3, device="cpu")
     trial = TrialContext(params={"lr": 0.01}, seed=SEED, objectives=("accuracy",))
-    calm = list(evaluator.evaluate(trial))
+    undisturbed = list(evaluator.evaluate(trial))
     disturbed = []
     for report in evaluator.evaluate(trial):
         disturbed.append(report)
         torch.rand(3), np.random.random(5), random.random()
-    assert calm == disturbed
+    assert undisturbed == disturbed
 
 
-def test_the_generators_and_threads_of_the_process_are_left_as_they_were() -> None:
+def test_global_generators_and_the_number_of_threads_are_restored() -> None:
     def seeded_draws(between: Callable[[], Any]) -> list[float]:
         torch.manual_seed(5)
         np.random.seed(5)
@@ -303,7 +330,7 @@ def test_the_generators_and_threads_of_the_process_are_left_as_they_were() -> No
     assert torch.get_num_threads() == threads
 
 
-def test_data_is_loaded_once_per_process_and_always_from_the_same_seed() -> None:
+def test_data_is_loaded_once_per_process_with_a_fixed_seed() -> None:
     drawn: list[float] = []
 
     def data() -> tuple[Any, Any]:
@@ -318,7 +345,7 @@ def test_data_is_loaded_once_per_process_and_always_from_the_same_seed() -> None
     assert [trial.state for trial in study.trials] == ["complete"] * 3
 
 
-def test_mixed_precision_is_used_where_the_device_has_it() -> None:
+def test_mixed_precision_uses_the_half_type_of_the_device() -> None:
     seen: list[Any] = []
 
     class Spy(torch.nn.Module):
@@ -339,7 +366,7 @@ def test_mixed_precision_is_used_where_the_device_has_it() -> None:
     assert seen[-1] == torch.float32
 
 
-def test_the_last_small_batch_can_be_left_out() -> None:
+def test_drop_last_leaves_out_a_last_small_batch() -> None:
     sizes: list[int] = []
 
     class Spy(torch.nn.Linear):

@@ -1,4 +1,4 @@
-"""Memory that runs out is told as what it is, memory is given back, and torch loads no sooner than it is needed."""
+"""Out-of-memory errors are recognised, memory is freed, and torch is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data() -> Any:
 
 
 class Greedy(torch.nn.Linear):
-    """Asks for half an exabyte in its first step."""
+    """Allocates half an exabyte in its first step."""
 
     def forward(self, X: Any) -> Any:
         return super().forward(X) + torch.empty(2**57)
@@ -34,7 +34,7 @@ def evaluator(model: Any) -> TorchEvaluator:
     return TorchEvaluator(model=model, data=data, epochs=1, device="cpu")
 
 
-def test_a_real_allocation_that_fails_is_out_of_memory() -> None:
+def test_a_failed_allocation_is_reported_as_out_of_memory() -> None:
     study = Study({"lr": [0.1, 0.2]}, objective={"loss": "minimize"}, evaluator=evaluator(lambda: Greedy(3, 1)))
     study.run(trials=2)
     for trial in study.trials:
@@ -54,13 +54,13 @@ def test_a_real_allocation_that_fails_is_out_of_memory() -> None:
         (ValueError("out of memory"), None),
     ],
 )
-def test_which_errors_are_out_of_memory(err: Exception, kind: str | None) -> None:
+def test_out_of_memory_errors_are_recognised(err: Exception, kind: str | None) -> None:
     found = out_of_memory(err)
     assert (found and found.kind) == kind
     assert found is None or "\n" not in str(found)
 
 
-def test_nothing_of_a_trial_that_ran_out_of_memory_is_held_by_its_failure() -> None:
+def test_an_out_of_memory_failure_holds_no_reference_to_the_model() -> None:
     made: list[Any] = []
 
     def model() -> Any:
@@ -75,7 +75,7 @@ def test_nothing_of_a_trial_that_ran_out_of_memory_is_held_by_its_failure() -> N
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_models_are_gone_when_their_trial_ends(cyclic: bool) -> None:
+def test_a_model_is_freed_when_its_trial_ends(cyclic: bool) -> None:
     made: list[Any] = []
 
     def model() -> Any:

@@ -1,4 +1,4 @@
-"""Metrics agree with scikit-learn's on the whole validation set, however it is cut into batches."""
+"""Metrics equal scikit-learn's on the whole validation set, whatever the batch size."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(53, 4)).astype(np.float32)
 
 
-class Fixed(torch.nn.Module):
-    """Gives the first columns of its inputs back."""
+class FirstColumns(torch.nn.Module):
+    """Returns the first columns of its inputs."""
 
     def __init__(self, columns: int, *, squeeze: bool = False) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ def last(y: Any, model: Any, objectives: tuple[str, ...], **options: Any) -> Rep
     return list(evaluator.evaluate(TrialContext(params={}, objectives=objectives)))[-1]
 
 
-def test_classification() -> None:
+def test_classification_metrics_equal_those_of_scikit_learn() -> None:
     y = RNG.integers(0, 3, size=53)
-    report = last(y, Fixed(3), ("accuracy", "val_loss", "perplexity", "bits"), metrics=["error"])
+    report = last(y, FirstColumns(3), ("accuracy", "val_loss", "perplexity", "bits"), metrics=["error"])
     odds = np.exp(X[:, :3].astype(float))
     expected = log_loss(y, odds / odds.sum(1, keepdims=True))
     assert report.value == pytest.approx(accuracy_score(y, X[:, :3].argmax(1)), abs=1e-15)
@@ -54,22 +54,22 @@ def test_classification() -> None:
     assert report.metrics["error"] == pytest.approx(1 - report.value)
 
 
-def test_regression() -> None:
+def test_regression_metrics_equal_those_of_scikit_learn() -> None:
     y = RNG.normal(size=53)
-    report = last(y, Fixed(1, squeeze=True), ("rmse", "mae", "mse"))
+    report = last(y, FirstColumns(1, squeeze=True), ("rmse", "mae", "mse"))
     assert report.value == pytest.approx(math.sqrt(mean_squared_error(y, X[:, 0])), rel=1e-6)
     assert report.metrics["mae"] == pytest.approx(mean_absolute_error(y, X[:, 0]), rel=1e-6)
     assert report.metrics["mse"] == pytest.approx(mean_squared_error(y, X[:, 0]), rel=1e-6)
 
 
-def test_binary_classification_by_one_logit() -> None:
+def test_binary_classification_with_one_logit_equals_scikit_learn() -> None:
     y = (RNG.random(53) < 0.4).astype(np.float32)
-    report = last(y, Fixed(1, squeeze=True), ("accuracy", "loss"), loss="bce")
+    report = last(y, FirstColumns(1, squeeze=True), ("accuracy", "loss"), loss="bce")
     assert report.value == pytest.approx(accuracy_score(y, X[:, 0] > 0))
     assert report.metrics["loss"] == pytest.approx(log_loss(y, 1 / (1 + np.exp(-X[:, 0].astype(float)))), rel=1e-5)
 
 
-def test_a_function_of_the_user_sees_the_whole_set_at_once() -> None:
+def test_a_custom_function_receives_the_whole_validation_set_at_once() -> None:
     seen: list[Any] = []
 
     def spread(outputs: Any, targets: Any, inputs: Any, model: Any) -> Any:
@@ -77,13 +77,13 @@ def test_a_function_of_the_user_sees_the_whole_set_at_once() -> None:
         return (outputs[:, 0] - targets).abs().max()
 
     y = RNG.normal(size=(53, 1)).astype(np.float32)
-    report = last(y, Fixed(1), ("spread",), metrics={"spread": spread})
+    report = last(y, FirstColumns(1), ("spread",), metrics={"spread": spread})
     assert seen == [(53, 53, (53, 4), False)]
     assert report.value == pytest.approx(np.abs(X[:, :1] - y.T).max())
 
 
-class Gathered(torch.nn.Module):
-    """A metric as those of torchmetrics: what it was called with stays until it is reset."""
+class SummedPowers(torch.nn.Module):
+    """A metric like those of torchmetrics: it accumulates its inputs until it is reset."""
 
     def __init__(self, power: int) -> None:
         super().__init__()
@@ -98,16 +98,16 @@ class Gathered(torch.nn.Module):
         return (torch.cat(self.outputs)[:, 0] ** self.power).sum() + 0 * targets.sum()
 
 
-def moment(outputs: Any, targets: Any, power: int = 1) -> float:
+def sum_of_powers(outputs: Any, targets: Any, power: int = 1) -> float:
     return float((outputs[:, 0] ** power).sum() + 0 * targets.sum())
 
 
-@pytest.mark.parametrize("metric", [Gathered, Gathered(2), moment])
-def test_a_metric_may_be_a_class_an_object_or_a_function_with_arguments(metric: Any) -> None:
+@pytest.mark.parametrize("metric", [SummedPowers, SummedPowers(2), sum_of_powers])
+def test_a_custom_metric_may_be_a_class_an_object_or_a_function_with_arguments(metric: Any) -> None:
     entry = metric if isinstance(metric, torch.nn.Module) else {"use": metric, "power": 2}
     y = RNG.integers(0, 3, size=53)
     made = TorchEvaluator(
-        model=lambda: Fixed(3), data=lambda: ((X, y), (X, y)), epochs=3, device="cpu", metrics={"square": entry}
+        model=lambda: FirstColumns(3), data=lambda: ((X, y), (X, y)), epochs=3, device="cpu", metrics={"square": entry}
     )
     found = list(made.evaluate(TrialContext(params={}, objectives=("square",))))
     assert [report.value for report in found] == pytest.approx([(X[:, 0] ** 2).sum()] * 3)
@@ -115,12 +115,42 @@ def test_a_metric_may_be_a_class_an_object_or_a_function_with_arguments(metric: 
 
 def test_outputs_that_would_broadcast_are_refused() -> None:
     with pytest.raises(EvaluationError, match=r"outputs of shape \[32, 1\] for targets of shape \[32\]"):
-        last(RNG.normal(size=53), Fixed(1), ("loss",))
+        last(RNG.normal(size=53), FirstColumns(1), ("loss",))
 
 
-def test_the_training_loss_can_be_the_objective_where_there_is_no_validation_data() -> None:
+@pytest.mark.parametrize("metric", ["mae", "mse", "rmse", "accuracy", "error"])
+def test_builtin_metrics_refuse_outputs_that_would_broadcast(metric: str) -> None:
+    y = RNG.integers(0, 2, size=53)
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        return torch.nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], targets.float())
+
+    with pytest.raises(EvaluationError, match=rf"'{metric}' cannot compare outputs of shape \[10, 1\] with .* \[10\]"):
+        last(y, FirstColumns(1), (metric,), loss=loss)
+    assert last(y, FirstColumns(1), ("loss",), loss=loss).value > 0
+
+
+def test_the_accuracy_of_several_classes_per_row_equals_scikit_learn() -> None:
+    class Sequence(FirstColumns):
+        def forward(self, inputs: Any) -> Any:
+            return torch.stack([inputs[:, :2], inputs[:, 2:]], 2) + 0 * self.weight  # rows, classes, positions
+
+    y = RNG.integers(0, 2, size=(53, 2))
+    expected = accuracy_score(y.ravel(), np.stack([X[:, :2], X[:, 2:]], 2).argmax(1).ravel())
+    assert last(y, Sequence(2), ("accuracy",)).value == pytest.approx(expected)
+
+
+def test_a_perplexity_of_a_loss_that_is_nan_is_nan() -> None:
+    y = RNG.integers(0, 3, size=53)
+    ignored = np.full(53, -100)  # a batch in which all targets are ignored has the loss 0 / 0
+    made = TorchEvaluator(model=lambda: FirstColumns(3), data=lambda: ((X, y), (X, ignored)), epochs=1, device="cpu")
+    (report,) = made.evaluate(TrialContext(params={}, objectives=("perplexity",)))
+    assert math.isnan(report.value)
+
+
+def test_without_validation_data_the_training_loss_can_be_the_objective() -> None:
     evaluator = TorchEvaluator(
-        model=lambda: Fixed(3), data=lambda: {"train": (X, RNG.integers(0, 3, size=53))}, epochs=1, device="cpu"
+        model=lambda: FirstColumns(3), data=lambda: {"train": (X, RNG.integers(0, 3, size=53))}, epochs=1, device="cpu"
     )
     (report,) = evaluator.evaluate(TrialContext(params={}, objectives=("train_loss",)))
     assert report.value > 0
@@ -131,9 +161,9 @@ def test_the_training_loss_can_be_the_objective_where_there_is_no_validation_dat
 @pytest.mark.parametrize(
     "empty", [(X[:0], np.zeros(0, np.int64)), torch.utils.data.DataLoader([])], ids=["arrays", "loader"]
 )
-def test_validation_data_without_rows_gives_no_result(empty: Any) -> None:
+def test_validation_data_without_rows_fails_the_trial(empty: Any) -> None:
     data = {"train": (X, RNG.integers(0, 3, size=53)), "valid": empty}
-    evaluator = TorchEvaluator(model=lambda: Fixed(3), data=data, epochs=1, device="cpu")
+    evaluator = TorchEvaluator(model=lambda: FirstColumns(3), data=data, epochs=1, device="cpu")
     with pytest.raises(EvaluationError, match="validation data has no rows"):
         list(evaluator.evaluate(TrialContext(params={}, objectives=("accuracy",))))
 
@@ -141,22 +171,22 @@ def test_validation_data_without_rows_gives_no_result(empty: Any) -> None:
 @pytest.mark.parametrize(
     ("rows", "options"), [(0, {}), (53, {"batch_size": 100, "drop_last": True})], ids=["empty", "batch dropped"]
 )
-def test_an_epoch_without_a_batch_gives_no_result(rows: int, options: dict[str, Any]) -> None:
+def test_an_epoch_without_a_batch_fails_the_trial(rows: int, options: dict[str, Any]) -> None:
     y = RNG.integers(0, 3, size=53)
     data = {"train": (X[:rows], y[:rows]), "valid": (X, y)}
-    evaluator = TorchEvaluator(model=lambda: Fixed(3), data=data, epochs=1, device="cpu", **options)
+    evaluator = TorchEvaluator(model=lambda: FirstColumns(3), data=data, epochs=1, device="cpu", **options)
     with pytest.raises(EvaluationError, match="An epoch has no batch"):
         list(evaluator.evaluate(TrialContext(params={}, objectives=("accuracy",))))
 
 
 @pytest.mark.parametrize("model", [None, torch.nn.Linear], ids=["nothing", "class"])
-def test_a_model_function_that_gives_no_model_is_told_what_would_be_right(model: Any) -> None:
+def test_a_model_function_that_does_not_return_a_model_is_refused(model: Any) -> None:
     with pytest.raises(EvaluationError, match=r"must return a torch\.nn\.Module"):
         last(RNG.integers(0, 3, size=53), model, ("loss",))
 
 
-def test_metrics_of_a_model_that_gives_a_tuple_say_what_would_be_right() -> None:
-    class Pair(Fixed):
+def test_builtin_metrics_refuse_a_model_that_returns_a_tuple() -> None:
+    class Pair(FirstColumns):
         def forward(self, inputs: Any) -> Any:
             return super().forward(inputs), inputs
 
@@ -171,8 +201,8 @@ def test_metrics_of_a_model_that_gives_a_tuple_say_what_would_be_right() -> None
         last(y, Pair(3), ("accuracy",), loss=loss)
 
 
-class Tasks(torch.utils.data.Dataset[Any]):
-    """Two targets a row, by name."""
+class TwoTargets(torch.utils.data.Dataset[Any]):
+    """Two named targets per row."""
 
     def __init__(self, y: Any, z: Any) -> None:
         self.y, self.z = y, z
@@ -184,8 +214,8 @@ class Tasks(torch.utils.data.Dataset[Any]):
         return X[i], {"class": self.y[i], "amount": self.z[i]}
 
 
-def test_metrics_of_the_users_own_are_given_all_that_a_model_of_several_tasks_gives() -> None:
-    class Heads(Fixed):
+def test_custom_metrics_receive_all_outputs_and_targets_of_a_multi_task_model() -> None:
+    class Heads(FirstColumns):
         def forward(self, inputs: Any) -> Any:
             return {"class": super().forward(inputs), "rest": (inputs[:, 3],)}
 
@@ -200,9 +230,12 @@ def test_metrics_of_the_users_own_are_given_all_that_a_model_of_several_tasks_gi
         return mean_squared_error(targets["amount"], outputs["rest"][0])
 
     y, z = RNG.integers(0, 3, size=53), RNG.normal(size=53).astype(np.float32)
+    unset = TorchEvaluator(model=lambda: Heads(3), data=lambda: (TwoTargets(y, z),) * 2, epochs=1, device="cpu")
+    with pytest.raises(EvaluationError, match="no default loss for targets in a dict: give `loss`, a function of"):
+        list(unset.evaluate(TrialContext(params={}, objectives=("loss",))))
     evaluator = TorchEvaluator(
-        model=lambda: Heads(3), data=lambda: (Tasks(y, z), Tasks(y, z)), epochs=1, device="cpu", eval_batch_size=10,
-        batch_size=8, loss=loss, metrics=[hits, off],
+        model=lambda: Heads(3), data=lambda: (TwoTargets(y, z), TwoTargets(y, z)), epochs=1, device="cpu",
+        eval_batch_size=10, batch_size=8, loss=loss, metrics=[hits, off],
     )  # fmt: skip
     (report,) = evaluator.evaluate(TrialContext(params={"lr": 0.0}, objectives=("hits", "off", "loss")))
     assert report.value == pytest.approx(accuracy_score(y, X[:, :3].argmax(1)))
@@ -212,8 +245,8 @@ def test_metrics_of_the_users_own_are_given_all_that_a_model_of_several_tasks_gi
     assert report.metrics["train_loss"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_batches_of_unlike_length_need_fit_together_only_where_a_metric_asks_for_them() -> None:
-    class Sums(Fixed):
+def test_inputs_of_different_lengths_are_refused_only_if_a_metric_asks_for_inputs() -> None:
+    class Sums(FirstColumns):
         def forward(self, inputs: Any) -> Any:
             return super().forward(torch.stack([inputs.sum(1), inputs.mean(1)], 1))
 
@@ -242,8 +275,8 @@ def test_batches_of_unlike_length_need_fit_together_only_where_a_metric_asks_for
 
 
 @pytest.mark.parametrize("objective", ["accuracy", "error", "hits"])
-def test_a_model_that_diverged_is_no_result(objective: str) -> None:
-    """An accuracy could be had of weights that are NaN: that of guessing the first class."""
+def test_a_training_that_diverges_fails(objective: str) -> None:
+    """An accuracy can be computed with weights that are NaN: that of always predicting the first class."""
 
     def hits(outputs: Any, targets: Any) -> float:
         return float((outputs.argmax(1) == targets).float().mean())
@@ -259,11 +292,11 @@ def test_a_model_that_diverged_is_no_result(objective: str) -> None:
     assert caught.value.kind == "invalid-value"
 
 
-def test_a_loss_that_is_nan_for_another_reason_is_none_of_a_model_that_diverged() -> None:
+def test_a_nan_loss_with_finite_weights_is_not_divergence() -> None:
     y = RNG.integers(0, 3, size=53)
-    ignored = np.where(np.arange(53) < 40, -100, y)  # a batch of nothing but ignored targets has the loss 0 / 0
+    ignored = np.where(np.arange(53) < 40, -100, y)  # a batch in which all targets are ignored has the loss 0 / 0
     evaluator = TorchEvaluator(
-        model=lambda: Fixed(3), data=lambda: ((X, ignored), (X, y)), epochs=2, batch_size=4, device="cpu"
+        model=lambda: FirstColumns(3), data=lambda: ((X, ignored), (X, y)), epochs=2, batch_size=4, device="cpu"
     )
     reports = list(evaluator.evaluate(TrialContext(params={"lr": 0.1}, objectives=("accuracy",))))
     assert math.isnan(reports[-1].metrics["train_loss"])
@@ -271,7 +304,7 @@ def test_a_loss_that_is_nan_for_another_reason_is_none_of_a_model_that_diverged(
 
 
 def test_the_accuracy_of_outputs_that_are_nan_is_nan() -> None:
-    class Broken(Fixed):
+    class Broken(FirstColumns):
         def forward(self, inputs: Any) -> Any:
             found = super().forward(inputs)
             return found if self.training else found * math.nan
@@ -279,20 +312,34 @@ def test_the_accuracy_of_outputs_that_are_nan_is_nan() -> None:
     assert math.isnan(last(RNG.integers(0, 3, size=53), Broken(3), ("accuracy",)).value)
 
 
-def test_weights_of_classes_may_be_a_list_as_in_a_study_file() -> None:
+def test_class_weights_may_be_a_list() -> None:
     y = RNG.integers(0, 3, size=53)
     loss = {"use": "cross_entropy", "weight": [1, 2.0, 3.0], "reduction": "sum"}
-    report = last(y, Fixed(3), ("train_loss",), loss=loss, batch_size=53)
+    report = last(y, FirstColumns(3), ("train_loss",), loss=loss, batch_size=53)
     assert report.value == pytest.approx(sum((1 + y) * -np.log(softmax(X[:, :3], axis=1)[range(53), y])), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [bool, "int8", "int64"])
+@pytest.mark.parametrize("loss", ["bce", "mse", "l1", "huber"])
+def test_targets_of_an_elementwise_loss_may_be_integers(loss: str, kind: Any) -> None:
+    y = RNG.integers(0, 2, size=53)
+    floats, integers = y.astype(np.float32), y.astype(kind)
+    model, objectives = FirstColumns(1, squeeze=True), ("loss", "accuracy", "mae")
+    assert last(integers, model, objectives, loss=loss) == last(floats, model, objectives, loss=loss)
+
+
+def test_labels_may_be_booleans() -> None:
+    y = RNG.integers(0, 2, size=53)
+    assert last(y.astype(bool), FirstColumns(2), ("loss", "accuracy")) == last(y, FirstColumns(2), ("loss", "accuracy"))
+
+
 @pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint16"])
-def test_classes_may_be_integers_of_any_size(kind: str) -> None:
+def test_class_labels_may_be_integers_of_any_size(kind: str) -> None:
     y = RNG.integers(0, 3, size=53)
-    assert last(y.astype(kind), Fixed(3), ("loss", "accuracy")) == last(y, Fixed(3), ("loss", "accuracy"))
+    assert last(y.astype(kind), FirstColumns(3), ("loss", "accuracy")) == last(y, FirstColumns(3), ("loss", "accuracy"))
 
 
-def test_the_tensors_of_a_loss_are_where_the_model_is() -> None:
+def test_the_tensors_of_a_loss_are_on_the_device_of_the_model() -> None:
     for spec in ({"use": "bce", "pos_weight": [3.0]}, torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1))):
         part = find_part("loss", spec, "evaluator.loss")
         assert part is not None

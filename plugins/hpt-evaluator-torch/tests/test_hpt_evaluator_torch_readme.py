@@ -1,4 +1,4 @@
-"""The loop in the README runs as it stands there."""
+"""The training loop in the README runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data() -> Any:
     return (X[:150], y[:150]), (X[150:], y[150:])
 
 
-def test_the_loop_of_the_readme() -> None:
+def test_the_training_loop_in_the_readme_runs() -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(code, str(README), "exec"), names)

@@ -1,4 +1,4 @@
-"""A trial that was killed, interrupted or set aside goes on where it was, and ends as if nothing had happened."""
+"""A trial that was killed, interrupted or paused resumes, and gives the results of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def run(folder: Path, store: str, every: int | None = 1) -> subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a run tells that nobody disturbed."""
-    found = run(tmp_path_factory.mktemp("calm"), "calm.db")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The output of an uninterrupted run."""
+    found = run(tmp_path_factory.mktemp("uninterrupted"), "uninterrupted.db")
     assert found.returncode == 0, found.stderr
     return found.stdout
 
@@ -83,8 +83,8 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("every", "left"), [(1, [3, 4]), (4, [])])
-def test_a_trial_whose_process_was_killed_ends_as_if_nothing_had_happened(
-    tmp_path: Path, calm: str, every: int, left: list[int]
+def test_a_trial_whose_process_was_killed_resumes_and_gives_the_same_reports(
+    tmp_path: Path, uninterrupted: str, every: int, left: list[int]
 ) -> None:
     (tmp_path / "fuse").write_text("5" if every == 1 else "4")
     killed = run(tmp_path, "killed.db", every)
@@ -94,13 +94,13 @@ def test_a_trial_whose_process_was_killed_ends_as_if_nothing_had_happened(
     again = run(tmp_path, "killed.db", every)
     assert again.returncode == 0, again.stderr
     assert "complete 2" in again.stdout
-    assert again.stdout.replace("complete 2", "complete 1", 1) == calm
+    assert again.stdout.replace("complete 2", "complete 1", 1) == uninterrupted
     assert not list(tmp_path.glob("**/*.pt*"))
 
 
 @attrs.define(kw_only=True)
 class PauseAt:
-    """Sets the first two trials aside at a step, and promotes them, the later one first, before there is a third."""
+    """Pauses the first two trials at a step, and promotes them, the later one first, before a third starts."""
 
     step: int = 2
 
@@ -126,18 +126,18 @@ def study(folder: Path | None, rules: Any = ()) -> Study:
     return Study(space, objective={"loss": "minimize"}, seed=1, evaluator=evaluator, store=store, stop=rules)
 
 
-def told(made: Study) -> list[Any]:
+def reports_of(made: Study) -> list[Any]:
     return [[(r.step, r.value, dict(r.metrics)) for r in trial.reports] for trial in made.trials]
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
-def test_pause_and_promotion_change_no_bit(tmp_path: Path, on_disk: bool) -> None:
-    calm = study(None)
-    calm.run(trials=3)
+def test_pausing_and_promoting_give_bit_identical_reports(tmp_path: Path, on_disk: bool) -> None:
+    uninterrupted = study(None)
+    uninterrupted.run(trials=3)
     paused = study(tmp_path if on_disk else None, [PauseAt()])
     paused.run(trials=3)
     assert [trial.attempt for trial in paused.trials] == [2, 2, 1]
-    assert told(paused) == told(calm)
+    assert reports_of(paused) == reports_of(uninterrupted)
     paused.close()
     assert not list(tmp_path.glob("**/*.pt"))
 
@@ -190,7 +190,7 @@ def reports(evaluator: TorchEvaluator, trial: TrialContext, upto: int | None = N
     ],
     ids=str,
 )
-def test_every_part_goes_on_from_its_checkpoint(
+def test_every_optimizer_and_scheduler_resumes_from_its_checkpoint(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained: list[int] = []
@@ -210,7 +210,7 @@ def test_every_part_goes_on_from_its_checkpoint(
     assert not caplog.text
 
 
-def test_without_any_checkpoint_the_epochs_are_trained_again_unreported(tmp_path: Path) -> None:
+def test_without_a_checkpoint_earlier_epochs_are_trained_again_but_not_reported(tmp_path: Path) -> None:
     evaluator = study(None).evaluator
     params = {"hidden": 4, "lr": 0.01}
     whole = reports(evaluator, TrialContext(params, seed=9, objectives=("loss",)))
@@ -231,7 +231,7 @@ def test_checkpoints_take_a_quarter_percent_of_the_time(cost: float, monkeypatch
     assert written * cost / clock[0] == pytest.approx(0.0025, rel=0.1)
 
 
-def test_a_checkpoint_beyond_the_last_report_is_not_used(tmp_path: Path) -> None:
+def test_a_checkpoint_after_the_last_report_is_not_used(tmp_path: Path) -> None:
     evaluator = study(None).evaluator
     params = {"hidden": 4, "lr": 0.01}
     context: dict[str, Any] = {"params": params, "seed": 9, "objectives": ("loss",), "workdir": tmp_path / "t"}
@@ -241,7 +241,7 @@ def test_a_checkpoint_beyond_the_last_report_is_not_used(tmp_path: Path) -> None
     assert reports(evaluator, TrialContext(**context, resume_step=3)) == whole[3:]
 
 
-def test_what_others_drew_before_a_trial_was_set_aside_changes_nothing(tmp_path: Path) -> None:
+def test_random_numbers_drawn_elsewhere_before_a_pause_change_nothing(tmp_path: Path) -> None:
     evaluator = study(None).evaluator
     context: dict[str, Any] = {"params": {"hidden": 9, "lr": 0.01}, "seed": 9, "objectives": ("loss",)}
     whole = reports(evaluator, TrialContext(**context))
@@ -263,7 +263,7 @@ def test_a_checkpoint_of_another_configuration_is_not_used(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("keep", ["none", "last", "best"])
-def test_the_weights_that_stay_are_those_asked_for(tmp_path: Path, keep: str) -> None:
+def test_keep_selects_which_weights_are_kept(tmp_path: Path, keep: str) -> None:
     made = study(tmp_path)
     made.evaluator.keep = keep
     made.run(trials=2)

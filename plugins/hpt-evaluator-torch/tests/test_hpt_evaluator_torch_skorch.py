@@ -1,4 +1,4 @@
-"""skorch nets report epoch by epoch what they would have recorded by themselves."""
+"""skorch nets report after each epoch what their own ``fit`` records."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Net(torch.nn.Sequential):
 
 
 def classifier(hidden: int = 3, **options: Any) -> Any:
-    """A net as users make them."""
+    """A typical net."""
     chosen = {"module__hidden": hidden, "criterion": torch.nn.CrossEntropyLoss, "verbose": 0, **options}
     return skorch.NeuralNetClassifier(Net, **chosen)
 
@@ -59,13 +59,13 @@ def reports(made: TorchEvaluator, params: dict[str, Any], objective: str = "accu
 
 
 def by_skorch(net: Any, **params: Any) -> Any:
-    """The history of a training that knows nothing of hpt."""
+    """The history of a training without hpt."""
     train, valid = (TensorDataset(*part) for part in data())
     net.set_params(train_split=helper.predefined_split(valid), **params)
     return net.fit(train, None).history
 
 
-def test_a_net_trains_as_it_would_by_itself() -> None:
+def test_a_net_trains_as_with_its_own_fit() -> None:
     params = {"hidden": 5, "lr": 0.2, "batch_size": 8, "optimizer__weight_decay": 0.1}
     found = reports(evaluator(classifier), params)
     torch.manual_seed(3)
@@ -93,9 +93,9 @@ def test_a_net_is_given_as_an_object_and_copied_for_each_trial(model: Any) -> No
     assert not hasattr(NET, "module_")
 
 
-def test_what_a_net_does_not_take_is_told() -> None:
-    for name, told in [("hiden", "The net has no parameter 'hiden'"), ("max_epochs", "Is called `epochs` here")]:
-        with pytest.raises(UsageError, match=rf"space\.{name}: {told}"):
+def test_parameters_and_data_that_a_net_does_not_support_are_refused() -> None:
+    for name, message in [("hiden", "The net has no parameter 'hiden'"), ("max_epochs", "Is called `epochs` here")]:
+        with pytest.raises(UsageError, match=rf"space\.{name}: {message}"):
             Study({name: [1]}, objective={"accuracy": "maximize"}, evaluator=evaluator(NET)).run(trials=1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'nope'"):
         reports(evaluator(NET), {"module__nope": 1})
@@ -108,7 +108,7 @@ def test_what_a_net_does_not_take_is_told() -> None:
         reports(evaluator(classifier, lambda: (loader, data()[1])), {})
 
 
-def test_callbacks_are_heard_and_one_that_ends_the_training_completes_the_trial() -> None:
+def test_callbacks_run_and_one_that_ends_the_training_completes_the_trial() -> None:
     study = Study(
         {"lr": [0.1]}, objective={"f1_macro": "maximize"}, evaluator=evaluator(with_callbacks, epochs=9), seed=0
     )
@@ -122,7 +122,7 @@ def test_callbacks_are_heard_and_one_that_ends_the_training_completes_the_trial(
     assert [report.metrics["event_lr"] for report in trial.reports] == alone[:, "event_lr"]
 
 
-def test_ctrl_c_is_no_end_of_a_training() -> None:
+def test_a_keyboard_interrupt_does_not_complete_the_trial() -> None:
     class Interrupted(torch.nn.Linear):
         def forward(self, X: Any) -> Any:
             raise KeyboardInterrupt
@@ -132,7 +132,7 @@ def test_ctrl_c_is_no_end_of_a_training() -> None:
         reports(evaluator(lambda: net), {})
 
 
-def test_callbacks_hear_the_end_of_a_training_however_it_comes() -> None:
+def test_on_train_end_is_called_for_complete_and_stopped_trials() -> None:
     ended: list[int] = []
 
     class Ends(callbacks.Callback):
@@ -147,20 +147,20 @@ def test_callbacks_hear_the_end_of_a_training_however_it_comes() -> None:
     assert ended == [3, 1]
 
 
-def test_the_weights_that_stay(tmp_path: Path) -> None:
+def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     found = reports(evaluator(classifier, keep="best", epochs=5), {"lr": 0.3}, "valid_loss", workdir=tmp_path)
     kept = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert kept["epoch"] == min(found, key=lambda report: report.value).step
     assert kept["model"].keys() == Net().state_dict().keys()
 
 
-def test_a_net_that_diverged_is_no_result() -> None:
+def test_a_training_that_diverges_fails() -> None:
     with pytest.raises(EvaluationError, match=r"The training diverged: after epoch \d \w+ is nan") as caught:
         reports(evaluator(classifier), {"lr": 1e30})
     assert caught.value.kind == "invalid-value"
 
 
-def test_a_plain_net_goes_on_from_its_checkpoint_and_others_train_again(tmp_path: Path) -> None:
+def test_a_net_resumes_from_its_checkpoint_unless_its_callbacks_keep_state(tmp_path: Path) -> None:
     trained: list[int] = []
 
     class Drawing(Net):
@@ -179,12 +179,12 @@ def test_a_plain_net_goes_on_from_its_checkpoint_and_others_train_again(tmp_path
             iterator_train__shuffle=True, **options,
         )  # fmt: skip
 
-    def remembering() -> list[dict[str, Any]]:
+    def with_stateful_callbacks() -> list[dict[str, Any]]:
         schedule = callbacks.LRScheduler("StepLR", step_size=1)
         return [{"callbacks": [callbacks.EarlyStopping()]}, {"callbacks": [schedule]}]
 
     def epochs_trained(folder: Path, options: dict[str, Any]) -> float:
-        """Of a trial that goes on behind its second of three epochs."""
+        """The number of epochs trained when a trial resumes after the second of three."""
         made = evaluator(lambda: net(**options), checkpoint_every=1)
         whole = reports(made, {}, "valid_loss")
         begun = made.evaluate(TrialContext(params={}, seed=3, objectives=("valid_loss",), workdir=folder))
@@ -196,5 +196,5 @@ def test_a_plain_net_goes_on_from_its_checkpoint_and_others_train_again(tmp_path
 
     assert epochs_trained(tmp_path / "default", {}) == 1
     assert epochs_trained(tmp_path / "fewer", {"callbacks__valid_acc": None}) == 1
-    for i, options in enumerate(remembering()):
+    for i, options in enumerate(with_stateful_callbacks()):
         assert epochs_trained(tmp_path / str(i), options) == 3

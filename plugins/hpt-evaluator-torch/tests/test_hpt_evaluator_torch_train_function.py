@@ -1,4 +1,4 @@
-"""A training function of the user's own: given what it asks for, heard as it yields."""
+"""A `train` function receives the arguments that it names, and what it yields is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reports(function: Any, trial: TrialContext = TRIAL, **options: Any) -> list[
     return list(TorchEvaluator(train=function, device="cpu", **options).evaluate(trial))
 
 
-def test_it_is_given_what_it_asks_for_by_name() -> None:
+def test_arguments_are_passed_by_name() -> None:
     seen: list[Any] = []
 
     def train(params: Any, trial: Any, device: Any, data: Any, lr: float, extra: int = 5) -> float:
@@ -37,7 +37,7 @@ def test_it_is_given_what_it_asks_for_by_name() -> None:
     assert study.trials[0].value == 0.5
 
 
-def test_all_that_it_may_yield_becomes_reports() -> None:
+def test_values_pairs_mappings_and_reports_can_be_yielded() -> None:
     def train(n: int) -> Iterator[Any]:
         yield 0.1
         yield torch.tensor(0.2)
@@ -51,7 +51,7 @@ def test_all_that_it_may_yield_becomes_reports() -> None:
     assert found[3].metrics == {"loss": 9.0}
 
 
-def test_it_is_seeded_and_left_alone() -> None:
+def test_the_function_is_seeded_and_its_random_state_is_kept_between_reports() -> None:
     def train() -> Iterator[float]:
         for _ in range(3):
             yield float(torch.rand(()))
@@ -66,7 +66,7 @@ def test_it_is_seeded_and_left_alone() -> None:
 
 
 @pytest.mark.parametrize("resumable", [False, True])
-def test_going_on_behind_the_last_step(resumable: bool) -> None:
+def test_reports_continue_after_the_last_step(resumable: bool) -> None:
     def train(trial: Any) -> Iterator[float]:
         for epoch in range(trial.resume_step if resumable else 0, 4):
             yield epoch + 1.0
@@ -76,7 +76,7 @@ def test_going_on_behind_the_last_step(resumable: bool) -> None:
     assert [(r.step, r.value) for r in found] == [(3, 3.0), (4, 4.0)]
 
 
-def test_it_is_closed_when_the_trial_is_stopped() -> None:
+def test_the_generator_is_closed_when_the_trial_is_stopped() -> None:
     ended: list[bool] = []
 
     def train() -> Iterator[float]:
@@ -92,7 +92,7 @@ def test_it_is_closed_when_the_trial_is_stopped() -> None:
     assert ended == [True]
 
 
-def test_what_it_cannot_be_given_is_told_beforehand() -> None:
+def test_a_required_argument_that_is_not_offered_is_refused() -> None:
     def train(config: Any) -> float:
         return float(config["x"])
 
@@ -101,7 +101,7 @@ def test_what_it_cannot_be_given_is_told_beforehand() -> None:
         study.run(trials=1)
 
 
-def test_a_loss_may_be_yielded_with_its_gradient(recwarn: pytest.WarningsRecorder) -> None:
+def test_a_loss_that_requires_a_gradient_may_be_yielded(recwarn: pytest.WarningsRecorder) -> None:
     def train(lr: float) -> Any:
         loss = torch.nn.Linear(2, 1)(torch.ones(1, 2)).sum() * lr
         yield loss

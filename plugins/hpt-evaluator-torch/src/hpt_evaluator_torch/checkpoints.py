@@ -24,8 +24,8 @@ class Checkpoints:
 
     Args:
         folder: Made when the first one is saved.
-        identity: Plain values that a checkpoint must carry to be taken for one of this trial.
-        keep: How many stay.
+        identity: Plain values that identify the trial; checkpoints with other values are ignored.
+        keep: How many checkpoints are kept.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], keep: int = 2) -> None:
@@ -34,20 +34,20 @@ class Checkpoints:
         self._keep = keep
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write the state after a step, durably, and remove what is older than the last few."""
+        """Write the state after a step durably, and remove all but the newest checkpoints."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"checkpoint-{step:06d}.pt"
         write_atomically({"identity": self._identity, "step": step, "state": dict(state)}, path)
         self.prune(self._keep)
 
     def load(self, at_most: int) -> tuple[int, dict[str, Any]] | None:
-        """Read the newest whole checkpoint of this trial.
+        """Read the newest intact checkpoint of this trial.
 
         Args:
             at_most: The last step that may be in it.
 
         Returns:
-            Its step and state; None where there is none. A broken one is passed over with a warning.
+            Its step and state; None if there is none. A broken checkpoint is skipped with a warning.
         """
         for step, path in reversed(self.steps()):
             if step > at_most:
@@ -57,7 +57,7 @@ class Checkpoints:
                 if found["identity"] == self._identity and found["step"] == step:
                     return step, found["state"]
             except Exception as err:  # noqa: BLE001 - a broken file may raise anything
-                _LOG.warning("The checkpoint %s cannot be read and is passed over: %s", path, err)
+                _LOG.warning("The checkpoint %s cannot be read and is skipped: %s", path, err)
         return None
 
     def steps(self) -> list[tuple[int, Path]]:

@@ -24,7 +24,7 @@ __all__ = ["find_mistakes", "option_mistakes"]
 
 _NO_DATA = (
     "A model needs data to train on: a function, its import path, or the data. "
-    "Only the class of a Lightning module with a `train_dataloader` of its own does without."
+    "Only the class of a Lightning module with its own `train_dataloader` needs none."
 )
 _MOST_CONFIGURATIONS = 1000
 
@@ -89,7 +89,7 @@ def _check_data_path(evaluator: TorchEvaluator, attempt: Callable[[Callable[[], 
 
 def _check_train(evaluator: TorchEvaluator, space: Space) -> None:
     function, fixed = resolve_callable(evaluator.train, "evaluator.train")
-    bind(function, {**fixed, **evaluator.offered()}, space.default() | dict.fromkeys(space.names), "evaluator.train")
+    bind(function, {**fixed, **evaluator.offered()}, dict.fromkeys(space.names), "evaluator.train")
 
 
 def _setting_mistakes(evaluator: TorchEvaluator, space: Space) -> list[Mistake]:
@@ -121,7 +121,7 @@ def _ends(space: Space, name: str) -> list[Any]:
 
 
 def _configurations(space: Space) -> Iterator[Params]:
-    """A configuration for each combination of the values that conditions and parts hang on."""
+    """A configuration for each combination of values of the parameters that conditions or parts depend on."""
     middle = {name: _middle(space, name) for name in space.names}
     parents = [parent for name in space.names for parent in space[name].when]
     branching = list(dict.fromkeys([*parents, *(name for name in PARTS if name in space.names)]))

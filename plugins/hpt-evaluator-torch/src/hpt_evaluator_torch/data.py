@@ -37,7 +37,7 @@ _OF_LOADERS = (
     "timeout",
     "worker_init_fn",
 )
-_SMALL_INTEGERS = {torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32}
+_LABELS = {torch.bool, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32}
 _VALID = ("valid", "validation", "val", "test")
 
 
@@ -47,7 +47,7 @@ class Data:
 
     Attributes:
         train: A dataset, a `DataLoader`, or a Lightning datamodule, which has everything; None: the model has.
-        valid: The same, or None where there is none.
+        valid: The same; None if there is none.
         extras: Further entries of the data, by name; the model function may ask for them.
     """
 
@@ -96,9 +96,9 @@ def _from_mapping(source: Mapping[str, Any], name: str) -> Data:
 
 def _part(part: Any, name: str) -> Any:
     if isinstance(part, (tuple, list)) and part and all(_is_array(item) for item in part):
-        tensors = [_tensor(item) for item in part]
-        if len(tensors) > 1 and tensors[-1].dtype in _SMALL_INTEGERS:
-            tensors[-1] = tensors[-1].long()  # cross entropy takes no others
+        tensors = [_tensor(item, name) for item in part]
+        if len(tensors) > 1 and tensors[-1].dtype in _LABELS:
+            tensors[-1] = tensors[-1].long()  # cross entropy takes labels of no other type
         rows = [len(tensor) for tensor in tensors]
         if len(set(rows)) > 1:
             msg = (
@@ -108,7 +108,7 @@ def _part(part: Any, name: str) -> Any:
             raise UsageError(Mistake(_PATH, msg))
         return TensorDataset(*tensors)
     if _is_array(part):
-        return TensorDataset(_tensor(part))
+        return TensorDataset(_tensor(part, name))
     usable = hasattr(part, "__getitem__") or hasattr(part, "__iter__") or is_datamodule(part)
     if isinstance(part, (tuple, list)) or not usable:
         msg = f"{name} must give datasets, loaders or tuples of arrays for training and validation. Got {part!r:.80}."
@@ -125,10 +125,15 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or (hasattr(value, "__array__") and hasattr(value, "shape"))
 
 
-def _tensor(value: Any) -> Any:
+def _tensor(value: Any, name: str) -> Any:
     if isinstance(value, torch.Tensor):
         return value
-    tensor = torch.from_numpy(np.ascontiguousarray(value))
+    array = np.ascontiguousarray(value)
+    try:
+        tensor = torch.from_numpy(array)
+    except TypeError as err:
+        msg = f"{name} gives an array of {array.dtype}, which torch cannot hold: encode it as numbers."
+        raise UsageError(Mistake(_PATH, msg)) from err
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 
@@ -209,13 +214,14 @@ def resized(loader: DataLoader[Any], batch_size: int) -> DataLoader[Any]:
 
 def reseed(loader: Any, seed: int) -> None:
     """Set a loader's order to this epoch's, if its order can be seeded."""
-    sampler = loader.sampler
-    for holder in (loader, sampler):
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    samplers = (loader.sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
+    for holder in (loader, *samplers):
         generator = getattr(holder, "generator", None)
         if generator is not None:
             generator.manual_seed(seed)
-    if hasattr(sampler, "set_epoch"):
-        sampler.set_epoch(seed)
+    for sampler in samplers:
+        getattr(sampler, "set_epoch", lambda _: None)(seed)
 
 
 def valid_batches(source: Any, batch_size: int) -> Iterator[Any]:

@@ -81,7 +81,7 @@ def free_memory(device: Any, model: weakref.ReferenceType[Any] | None) -> None:
     Args:
         device: Where it was.
         model: If something still holds it (a cycle), the garbage is collected, which takes long; else there is none.
-            While an exception is under way its frames hold it, and collecting would be in vain.
+            While an exception is being handled, its frames hold the model, so collecting would have no effect.
     """
     if model is not None and model() is not None and sys.exc_info()[1] is None:
         gc.collect()

@@ -108,7 +108,7 @@ def run_epochs(run: Run, trial: TrialContext, folder: Path, wanted: Wanted) -> G
             epoch += 1
             if not found:
                 continue
-            _see_that_it_converges(run.model, epoch, found)
+            _check_divergence(run.model, epoch, found)
             report = report_of(epoch, found, wanted.objectives)
             weights.keep(epoch, report.value, run.model)
             save = partial(_save, run, epoch, checkpoints, weights)
@@ -149,14 +149,14 @@ def _save(run: Run, epoch: int, checkpoints: Checkpoints, weights: _Weights) -> 
         checkpoints.save(epoch, {"training": state, "weights": weights.best})
 
 
-def _see_that_it_converges(model: Any, epoch: int, found: Mapping[str, float]) -> None:
-    """Fail where a number is NaN because weights are: what such a model guesses is no result.
+def _check_divergence(model: Any, epoch: int, found: Mapping[str, float]) -> None:
+    """Raise an error if a metric is NaN because weights are: the predictions of such a model mean nothing.
 
     A loss alone may be NaN for other reasons (a batch all of whose targets are ignored).
     """
     bad = [name for name, value in found.items() if math.isnan(value)]
     if bad and not all(bool(weights.isfinite().all()) for weights in model.parameters()):
-        msg = f"The training diverged: after epoch {epoch} {bad[0]} is nan and weights are no finite numbers."
+        msg = f"The training diverged: after epoch {epoch} {bad[0]} is nan and weights are not finite."
         raise EvaluationError(msg, kind="invalid-value")
 
 

@@ -35,11 +35,11 @@ class LightningRun:
 
     Args:
         model: The module, with its own ``training_step``, ``validation_step`` and ``configure_optimizers``.
-        trainer: A ``Trainer`` of the user's, or None.
+        trainer: The user's own ``Trainer``, or None.
         recipe: The settings.
         data: The data.
         trial: The trial.
-        device: Where to train; a ``Trainer`` of the user's knows that itself.
+        device: Where to train; the user's own ``Trainer`` determines this itself.
     """
 
     def __init__(
@@ -66,7 +66,9 @@ class LightningRun:
         self._go_on = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._stopping = self._measured = self._taking = False
+        self._number = 0
         self._last: dict[str, float] = {}
+        self._taken: dict[str, Any] = {}
         self._state: Mapping[str, Any] = {}
 
     # --- as the evaluator sees it -----------------------------------------------------------------------

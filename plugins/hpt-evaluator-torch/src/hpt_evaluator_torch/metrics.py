@@ -18,7 +18,7 @@ __all__ = ["Metric", "mean_loss", "measure"]
 _FROM_LOSS: Mapping[str, Callable[[float], float]] = {
     "bits": lambda loss: loss / math.log(2),
     "loss": lambda loss: loss,
-    "perplexity": lambda loss: math.exp(loss) if loss < 700 else math.inf,
+    "perplexity": lambda loss: math.inf if loss > 700 else math.exp(loss),
 }
 
 
@@ -99,9 +99,9 @@ def measure(
             with autocast():
                 outputs = model(*inputs)
                 value = loss(outputs, targets)
-            if summed:
-                _require_tensors(summed[0], outputs, targets)
-                entries += targets.numel()
+            for name in summed:
+                _require_comparable(name, outputs, targets)
+            entries += targets.numel() if summed else 0
             totals.append([value, *(_SUMS[name](outputs, targets) for name in summed)])
             rows.append(rows_of(targets))
             if functions:
@@ -119,11 +119,21 @@ def measure(
     return found
 
 
-def _require_tensors(name: str, outputs: Any, targets: Any) -> None:
+def _require_comparable(name: str, outputs: Any, targets: Any) -> None:
+    """Raise an error if a built-in metric is not defined for these outputs, or would broadcast them.
+
+    Raises:
+        EvaluationError: If they are not one tensor each, or their shapes do not fit.
+    """
     for what, found in (("model returns", outputs), ("targets are", targets)):
         if not isinstance(found, torch.Tensor):
             msg = f"The {what} a {type(found).__name__}, but the metric {name!r} needs one tensor. "
             raise EvaluationError(f"{msg}Custom functions in `metrics` receive all of it.")
+    scores = name in {"accuracy", "error"} and outputs.ndim > 1 and outputs.shape[1] > 1
+    fitting = [outputs.shape, outputs.shape[:1] + outputs.shape[2:]] if scores else [outputs.shape]
+    if targets.shape not in fitting:
+        msg = f"The metric {name!r} cannot compare outputs of shape {list(outputs.shape)} with targets of shape "
+        raise EvaluationError(f"{msg}{list(targets.shape)}.")
 
 
 def _concatenated(parts: Sequence[Any]) -> Any:

@@ -43,7 +43,7 @@ def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
             table ``{"use": any of these, **arguments}``.
 
     Raises:
-        UsageError: If one is no function or class, has no name, or cannot be made with its arguments.
+        UsageError: If one is not a function or class, has no name, or cannot be made with its arguments.
     """
     found = {}
     named = metrics.items() if isinstance(metrics, Mapping) else enumerate(metrics)

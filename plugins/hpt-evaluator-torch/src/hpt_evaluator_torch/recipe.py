@@ -65,7 +65,7 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
     parts: dict[str, Part | None] = {}
     if net is None:
         parts = {kind: _part(kind, evaluator, chosen, mistakes) for kind in PARTS}
-    else:  # all is its own
+    else:  # a net has its own parts
         mistakes += net_mistakes(net, params)
     if mistakes:
         raise UsageError(*mistakes)
@@ -88,7 +88,7 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
 
 
 def _place(name: str, parts: Mapping[str, Part | None]) -> tuple[str, str]:
-    """What takes a parameter, a part or (where outright) the model, and as which argument; ``""`` if no part does."""
+    """The part (or, for ``model__x``, the model) that takes a parameter, and its argument; ``""`` if none takes it."""
     owner, separator, argument = name.partition("__")
     if separator and owner in {*parts, "model"}:
         return owner, argument
@@ -111,7 +111,14 @@ def _part(kind: str, evaluator: TorchEvaluator, chosen: Params, mistakes: list[M
 def model_function(spec: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     """What makes models, and the arguments that the option gives it; see `resolve_callable`."""
     net = net_of(spec)
-    return (copies_of(net), {}) if net is not None else resolve_callable(spec, "evaluator.model")
+    if net is not None:
+        return copies_of(net), {}
+    function, arguments = resolve_callable(spec, "evaluator.model")
+    if hasattr(function, "state_dict") and not isinstance(function, type):  # calling a module would run it
+        name = type(function).__name__
+        msg = f"Must be a function or class that makes a new model for each trial. Got a model, a {name}."
+        raise UsageError(Mistake("evaluator.model", msg))
+    return function, arguments
 
 
 def _bind_model(
@@ -149,7 +156,7 @@ def _bind_model(
 
 
 def bind(function: Callable[..., Any], offered: Mapping[str, Any], params: Params, path: str) -> dict[str, Any]:
-    """The arguments for a function of the user's: those of ``offered`` and of the parameters that it names.
+    """The arguments of a user's function: those of ``offered`` and of the parameters that it names.
 
     Raises:
         UsageError: If it requires anything else.

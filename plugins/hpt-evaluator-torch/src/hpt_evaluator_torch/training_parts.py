@@ -120,7 +120,9 @@ def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -
         "max_lr": optimizer.param_groups[0]["lr"],
         "total_iters": epochs,
     }
-    taken = {name: value for name, value in defaults.items() if name in part.signature.names}
+    torchs = str(getattr(part.make, "__module__", "")).startswith("torch.")
+    fillable = part.signature.names if torchs else part.signature.required  # a user's function keeps its defaults
+    taken = {name: value for name, value in defaults.items() if name in fillable}
     if _TOTAL in part.signature.names and not {_TOTAL, "steps_per_epoch"} & part.arguments.keys():
         taken[_TOTAL] = epochs * _count(batches, part)
     per_batch = part.name == "CyclicLR" or _TOTAL in part.signature.names
@@ -136,11 +138,11 @@ def _count(batches: Sized, part: Part) -> int:
 
 
 def make_loss(part: Part, device: Any) -> Any:
-    """Make a loss, a function of outputs and targets; lists for the tensors of torch's own become these.
+    """Make a loss, a function of outputs and targets; lists for tensor arguments of torch's losses become tensors.
 
     Args:
         part: Which one.
-        device: Where its tensors are to be.
+        device: The device of its tensors.
     """
     import torch
 
@@ -158,9 +160,16 @@ def make_loss(part: Part, device: Any) -> Any:
 
 
 def default_loss(targets: Any) -> Any:
-    """The loss for these targets: cross entropy for integers (classes), the squared error for anything else."""
+    """The loss for these targets: cross entropy for integers (classes), the squared error for floats.
+
+    Raises:
+        EvaluationError: If the targets are not one tensor.
+    """
     import torch
 
+    if not isinstance(targets, torch.Tensor):
+        msg = f"There is no default loss for targets in a {type(targets).__name__}: give `loss`, a function of outputs"
+        raise EvaluationError(f"{msg} and targets.")
     if targets.dtype.is_floating_point:
         return _SameShape(torch.nn.MSELoss())
     return torch.nn.CrossEntropyLoss()
@@ -176,4 +185,5 @@ class _SameShape:
         if outputs.shape != targets.shape:
             msg = f"The model gives outputs of shape {list(outputs.shape)} for targets of shape {list(targets.shape)}."
             raise EvaluationError(msg)
-        return self._loss(outputs, targets)
+        # these losses need floats, and the labels of two classes are often integers
+        return self._loss(outputs, targets if targets.is_floating_point() else targets.to(outputs.dtype))
