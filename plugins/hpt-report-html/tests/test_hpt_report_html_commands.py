@@ -1,4 +1,4 @@
-"""``hpt report`` and ``hpt importance`` as they are typed."""
+"""The commands ``hpt report`` and ``hpt importance``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hpt(*words: str) -> Result:
     return CliRunner().invoke(group, words, prog_name="hpt")
 
 
-def test_importance_is_a_table_and_json(store: str) -> None:
+def test_importance_prints_a_table_or_json(store: str) -> None:
     table = hpt("importance", "--store", store)
     assert table.exit_code == 0
     first, second = table.stdout.splitlines()
@@ -41,7 +41,7 @@ def test_importance_is_a_table_and_json(store: str) -> None:
     assert table.stderr == ""
 
 
-def test_of_several_objectives_it_says_which(tmp_path: Path) -> None:
+def test_importance_names_the_objective_if_there_are_several(tmp_path: Path) -> None:
     place = f"sqlite:///{tmp_path / 'two.db'}"
     objective = {"ms": "minimize", "accuracy": "maximize"}
     study = Study({"x": Float(0, 1), "y": Float(0, 1)}, objective=objective, sampler="random", seed=0, store=place)
@@ -55,13 +55,13 @@ def test_of_several_objectives_it_says_which(tmp_path: Path) -> None:
     assert second.stderr == ""
 
 
-def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:
+def test_an_existing_report_is_overwritten_only_with_force(store: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     before = (tmp_path / "hpt.db").read_bytes()
-    told = hpt("report", "--store", store, "-o", str(page))
-    assert told.exit_code == 0
-    assert told.stdout == ""
-    assert f"30 trials written to {page}." in told.stderr
+    first = hpt("report", "--store", store, "-o", str(page))
+    assert first.exit_code == 0
+    assert first.stdout == ""
+    assert f"30 trials written to {page}." in first.stderr
     assert "<h1>The study in hpt.db</h1>" in page.read_text(encoding="utf-8")
     assert (tmp_path / "hpt.db").read_bytes() == before
 
@@ -72,7 +72,7 @@ def test_a_report_is_written_once(store: str, tmp_path: Path) -> None:
     assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
 
 
-def test_force_replaces_pages_only(store: str, tmp_path: Path) -> None:
+def test_force_overwrites_only_html_pages(store: str, tmp_path: Path) -> None:
     database = tmp_path / "hpt.db"
     before = database.read_bytes()
     refused = hpt("report", "--store", store, "-o", str(database), "--force")
@@ -90,7 +90,9 @@ def test_force_replaces_pages_only(store: str, tmp_path: Path) -> None:
         (["importance", "--objective", "valu"], 2, "The study has no objective 'valu'. It has: value."),
     ],
 )
-def test_mistakes_are_one_sentence(store: str, tmp_path: Path, words: list[str], code: int, message: str) -> None:
+def test_mistakes_are_reported_without_a_traceback(
+    store: str, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
     words = [word.format(here=tmp_path) for word in words]
     result = hpt(*words, *(() if "--store" in words else ("--store", store)))
     assert result.exit_code == code
@@ -98,7 +100,7 @@ def test_mistakes_are_one_sentence(store: str, tmp_path: Path, words: list[str],
     assert "Traceback" not in result.stderr
 
 
-def test_too_few_trials_are_said(tmp_path: Path) -> None:
+def test_importance_refuses_too_few_trials(tmp_path: Path) -> None:
     place = f"sqlite:///{tmp_path / 'few.db'}"
     study = Study({"x": Float(0, 1)}, sampler="random", store=place)
     study.run(lambda params: params["x"], trials=3)

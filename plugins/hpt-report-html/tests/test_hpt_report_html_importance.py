@@ -29,7 +29,7 @@ def shares(history: History) -> dict[str, float]:
     return {name: found.mean for name, found in importances(history).items()}
 
 
-def test_a_linear_function_is_shared_out_by_its_squared_slopes() -> None:
+def test_importances_of_a_linear_function_are_its_squared_slopes() -> None:
     found = shares(sampled(SQUARE | {"c": Float(0, 1)}, lambda p: 3 * p["a"] + p["b"], 500))
     assert list(found) == ["a", "b", "c"]
     assert found["a"] == pytest.approx(0.9, abs=0.05)
@@ -37,12 +37,12 @@ def test_a_linear_function_is_shared_out_by_its_squared_slopes() -> None:
     assert found["c"] < 0.01
 
 
-def test_what_parameters_do_together_belongs_to_neither() -> None:
+def test_an_interaction_counts_for_neither_parameter() -> None:
     found = shares(sampled(SQUARE, lambda p: (p["a"] - 0.5) * (p["b"] - 0.5), 500))
     assert sum(found.values()) < 0.2  # of a pure interaction no parameter explains anything alone
 
 
-def test_ishigami() -> None:
+def test_importances_of_the_ishigami_function() -> None:
     """First-order Sobol indices of Ishigami & Homma's function, a = 7, b = 0.1: 0.314, 0.442 and 0."""
 
     def ishigami(p: Any) -> float:
@@ -51,17 +51,17 @@ def test_ishigami() -> None:
 
     found = shares(sampled({name: Float(0, 1) for name in "xyz"}, ishigami, 2000))
     assert found["x"] == pytest.approx(0.314, abs=0.05)
-    assert found["y"] == pytest.approx(0.442, abs=0.12)  # a forest gives less of its two waves, Optuna's does, too
+    assert found["y"] == pytest.approx(0.442, abs=0.12)  # forests underestimate it; Optuna's does, too
     assert found["z"] < 0.03
 
 
-def test_a_log_parameter_counts_in_its_logarithm() -> None:
+def test_the_logarithm_of_a_log_parameter_is_uniform() -> None:
     space = {"lr": Float(1e-6, 1, log=True), "x": Float(0, 1)}
     found = shares(sampled(space, lambda p: math.log10(p["lr"]) / 6 + p["x"], 500))
     assert found["lr"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_choices_take_equal_shares_of_the_space() -> None:
+def test_choices_have_equal_shares_of_the_space() -> None:
     # 3 choices with values 0, 0, 3: variance 2; an int from 0 to 1: values 0 and 1, variance 1/4
     space = {"c": Categorical("r", "s", "t"), "i": Int(0, 1)}
     found = shares(sampled(space, lambda p: 3 * (p["c"] == "t") + p["i"], 300))
@@ -77,8 +77,8 @@ def test_an_inactive_parameter_has_no_effect_in_the_other_branches() -> None:
     assert found["u"] == pytest.approx(0.1875 / 1.9375, abs=0.03)
 
 
-def test_where_a_parameter_is_active_is_not_its_own_doing() -> None:
-    # only "on" is 1, whatever u is there: that u has a value tells as much as m does, and must not count for u
+def test_the_effect_of_a_condition_does_not_count_for_the_conditional_parameter() -> None:
+    # the loss is 1 for "on", whatever u is. Whether u is active tells as much as m does, and must not count for u
     space = {"m": Categorical("p", "on", "q", "r"), "u": Float(0, 1, when={"m": "on"})}
     found = shares(sampled(space, lambda p: float(p["m"] == "on"), 200))
     assert found == pytest.approx({"m": 1.0, "u": 0.0}, abs=0.05)
@@ -86,8 +86,8 @@ def test_where_a_parameter_is_active_is_not_its_own_doing() -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 12))
 @settings(max_examples=50)
-def test_marginals_of_boxes_are_exact(seed: int, d: int, cuts: int) -> None:
-    """Against the analysis of variance of the same function on the grid of all its edges."""
+def test_main_effects_of_boxes_equal_brute_force(seed: int, d: int, cuts: int) -> None:
+    """Compares with an analysis of variance of the same function on the grid of all edges."""
     rng = np.random.default_rng(seed)
     low, high = np.zeros((1, d)), np.ones((1, d))
     for _ in range(cuts):  # split a box at random, as a tree does
@@ -113,8 +113,8 @@ def test_marginals_of_boxes_are_exact(seed: int, d: int, cuts: int) -> None:
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_marginals_of_a_forest_are_those_of_what_it_predicts(d: int) -> None:
-    """Against its own predictions, on the grid of all thresholds."""
+def test_main_effects_of_a_tree_equal_those_of_its_predictions(d: int) -> None:
+    """Compares with the tree's own predictions on the grid of all thresholds."""
     rng = np.random.default_rng(d)
     x = rng.random((40, d))
     tree: Any = DecisionTreeRegressor(random_state=0).fit(x, rng.normal(size=40))
@@ -135,7 +135,7 @@ def test_marginals_of_a_forest_are_those_of_what_it_predicts(d: int) -> None:
     assert main_effects(*_leaves(tree.tree_, d)) == pytest.approx(expected, abs=1e-10)
 
 
-def test_names_and_their_order_are_none_of_its_business() -> None:
+def test_the_order_of_parameters_does_not_matter() -> None:
     history = sampled(SQUARE | {"c": Float(0, 1)}, lambda p: 3 * p["a"] + 2 * p["b"] ** 2 + p["c"] * p["a"], 400)
     other = make_history(
         {"c": Float(0, 1), "b": Float(0, 1), "a": Float(0, 1)}, [(t.params, t.value) for t in history.trials]
@@ -143,7 +143,7 @@ def test_names_and_their_order_are_none_of_its_business() -> None:
     assert shares(other) == pytest.approx(shares(history), abs=0.02)
 
 
-def test_the_order_of_choices_is_none_of_its_business() -> None:
+def test_the_order_of_choices_does_not_matter() -> None:
     # of six choices of effects 0 to 5, variance 35/12, beside 5 x, variance 25/12
     effects = dict(zip("uvwxyz", range(6), strict=True))
     for choices in ("uvwxyz", "zxvywu"):
@@ -160,12 +160,12 @@ def test_only_complete_trials_count() -> None:
 
 
 @pytest.mark.parametrize(("offset", "unit"), [(1e9, 1.0), (0.0, 1e-200), (0.0, 1e200)])
-def test_where_the_objective_lies_is_none_of_its_business(offset: float, unit: float) -> None:
+def test_offset_and_unit_of_the_objective_do_not_matter(offset: float, unit: float) -> None:
     found = shares(sampled(SQUARE, lambda p: offset + unit * (3 * p["a"] + p["b"]), 200))
     assert found == pytest.approx({"a": 0.9, "b": 0.1}, abs=0.06)
 
 
-def test_a_diverged_trial_is_cut_where_most_losses_are_one_and_the_same() -> None:
+def test_a_diverged_trial_is_clipped_if_most_losses_are_equal() -> None:
     history = sampled(SQUARE, lambda p: max(p["a"] - 0.8, 0.0), 200)
     points = [(trial.params, trial.value) for trial in history.trials]
     points[0] = ({"a": 0.5, "b": 0.123}, 1e9)
@@ -181,39 +181,38 @@ def test_a_diverged_trial_is_cut_where_most_losses_are_one_and_the_same() -> Non
         ({"m": Categorical("on", "off"), "u": Float(0, 1, when={"m": "on"})}, {"m": "off"}),
     ],
 )
-def test_of_one_configuration_nothing_is_explained(space: Any, point: Any) -> None:
+def test_a_single_configuration_is_refused(space: Any, point: Any) -> None:
     history = make_history(space, [(point, float(n)) for n in range(20)])
     with pytest.raises(UsageError, match="the same configuration"):
         importances(history)
 
 
-def test_points_too_near_to_be_told_apart_explain_nothing() -> None:
+def test_points_closer_than_rounding_have_importance_zero() -> None:
     history = make_history({"a": Float(0, 1)}, [({"a": 0.5 + n * 1e-10}, float(n)) for n in range(20)])
     assert shares(history) == {"a": 0.0}
 
 
-def test_of_many_trials_it_learns_from_some() -> None:
+def test_more_than_two_thousand_trials_are_subsampled() -> None:
     found = shares(sampled(SQUARE, lambda p: 3 * p["a"] + p["b"], 2500))
     assert found == pytest.approx({"a": 0.9, "b": 0.1}, abs=0.04)
 
 
-def test_one_diverged_trial_is_not_all_there_is() -> None:
+def test_one_diverged_trial_does_not_dominate() -> None:
     history = sampled(SQUARE, lambda p: p["a"], 100)
     points = [(trial.params, trial.value) for trial in history.trials]
     points[0] = ({"a": 0.5, "b": 0.123}, 1e9)
     assert shares(make_history(SQUARE, points))["a"] > 0.8
 
 
-def test_after_a_search_that_converged_the_trials_before_still_count() -> None:
-    rng = np.random.default_rng(
-        0
-    )  # 40 trials anywhere, 160 in the best corner, where b makes nearly all the difference
+def test_early_trials_still_count_after_the_search_has_converged() -> None:
+    rng = np.random.default_rng(0)
+    # 40 trials anywhere, and 160 in the best corner, where b makes nearly all the difference
     points = [*rng.random((40, 2)).tolist(), *(rng.random((160, 2)) * (1e-4, 1e-2)).tolist()]
     found = shares(make_history(SQUARE, [({"a": a, "b": b}, 3 * a + b) for a, b in points]))
     assert found == pytest.approx({"a": 0.9, "b": 0.1}, abs=0.1)
 
 
-def test_it_is_the_same_each_time_and_the_unit_of_the_objective_is_none_of_its_business() -> None:
+def test_importances_are_deterministic_and_independent_of_the_unit() -> None:
     history = sampled(SQUARE, lambda p: p["a"] + 0.3 * p["b"], 60)
     assert importances(history) == importances(history)
     scaled = make_history(SQUARE, [(t.params, 4.0 * (t.value or 0.0)) for t in history.trials])
@@ -231,7 +230,7 @@ def test_the_objective_is_chosen_by_name() -> None:
 @pytest.mark.parametrize(
     ("count", "value", "message"), [(9, None, "need 10 complete trials; the study has 9"), (20, 1.0, "the same value")]
 )
-def test_it_says_what_is_missing(count: int, value: float | None, message: str) -> None:
+def test_too_few_trials_or_equal_values_are_refused(count: int, value: float | None, message: str) -> None:
     history = sampled(SQUARE, lambda p: p["a"] if value is None else value, count)
     with pytest.raises(UsageError, match=message):
         importances(history)

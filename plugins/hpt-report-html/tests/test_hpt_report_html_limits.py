@@ -1,4 +1,4 @@
-"""A violating trial never looks like the best, and an outlier or an endless trial does not spoil a figure."""
+"""An infeasible trial is never shown as the best, and neither an outlier nor a long curve spoils a figure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, History, Study, load_history
+from hpt_core import Categorical, Float, History, Stop, Study, Suggestion, load_history
 from hpt_core.testing import make_history
 from hpt_report_html import figures, report
-from hpt_report_html.limits import keeps, span
+from hpt_report_html.limits import is_feasible, span
 
 CUBE = {"x": Float(0, 1), "y": Float(0, 1)}
 
 
 def constrained(bound: str = ">= 30", count: int = 40) -> History:
-    """The lower the value, the more surely it breaks the constraint."""
+    """A study whose lowest values violate the constraint."""
     points = np.random.default_rng(0).random((count, 2))
     return make_history(
         CUBE, [({"x": x, "y": y}, {"value": x, "ms": 100 * x}) for x, y in points], constraints={"ms": bound}
@@ -28,7 +28,7 @@ def rows(page: str) -> list[list[str]]:
     return [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(<td>.*?)</tr>", page)]
 
 
-def test_the_table_begins_with_the_best_that_keeps_the_constraints() -> None:
+def test_the_table_begins_with_the_best_feasible_trial() -> None:
     history = constrained()
     shown = rows(report(history))
     broken = [trial for trial in history.trials if trial.params["x"] < 0.3]
@@ -38,7 +38,7 @@ def test_the_table_begins_with_the_best_that_keeps_the_constraints() -> None:
     assert shown[0][0] == str(history.best.number)
 
 
-def test_where_none_keeps_the_constraints_the_nearest_is_shown_as_that() -> None:
+def test_without_a_feasible_trial_the_nearest_one_is_shown() -> None:
     history = constrained(">= 300")
     page = report(history)
     assert "<h2>Nearest to the constraints</h2>" in page
@@ -48,7 +48,7 @@ def test_where_none_keeps_the_constraints_the_nearest_is_shown_as_that() -> None
     assert "<dt>constraints</dt><dd>ms &gt;= 300</dd>" in page
 
 
-def test_the_best_lines_keep_the_constraints() -> None:
+def test_the_best_lines_are_of_feasible_trials() -> None:
     history = constrained()
     traces = {trace.name: trace for trace in figures(history)["Parallel coordinates"].data}
     for name in ("best half", "best tenth"):
@@ -59,8 +59,8 @@ def test_the_best_lines_keep_the_constraints() -> None:
     assert [len(trace.x) for trace in unfit] == [3 * 40, 0, 0]
 
 
-@pytest.mark.parametrize("title", ["Each parameter", "The two that matter most"])
-def test_what_breaks_a_constraint_is_grey(title: str) -> None:
+@pytest.mark.parametrize("title", ["Each parameter", "Two most important parameters"])
+def test_trials_that_violate_a_constraint_are_grey(title: str) -> None:
     history = constrained()
     grey, coloured = figures(history)[title].data[:2]
     assert grey.marker.color == "#999999"
@@ -80,17 +80,37 @@ def test_a_diverged_value_is_cut_and_all_others_are_shown(direction: str) -> Non
     assert "cut" in figures(history)["Optimisation history"].layout.yaxis.title.text
 
 
+def test_stopped_trials_do_not_flatten_the_complete_ones() -> None:
+    rng = np.random.default_rng(0)
+    complete = [({"x": x}, x) for x in rng.uniform(0.1, 0.2, 20)]
+    stopped = [({"x": x}, Stop("hopeless", {}, 5 + x)) for x in rng.random(30)]
+    low, high = figures(make_history({"x": Float(0, 1)}, [*complete, *stopped]))[
+        "Optimisation history"
+    ].layout.yaxis.range
+    assert 0.0 < low < 0.11
+    assert 0.19 < high < 0.3
+
+
+def test_predictions_are_shown_although_a_trial_diverged() -> None:
+    study = Study({"x": Float(0, 1)}, seed=0)
+    for i in range(20):
+        study.add_trial(Suggestion({"x": i / 20}, {"mean": i / 20, "sd": 0.1}), 1e9 if i == 7 else i / 20)
+    axis = figures(study.history)["Predicted and observed"].layout.yaxis
+    assert max(axis.range) < 2
+    assert "cut" in axis.title.text
+
+
 @pytest.mark.parametrize("values", [[], [1.0], [0.0, 0.1, 0.2, 1.0], [*np.linspace(0, 1, 40), -1e9], [1.0] * 9 + [2.0]])
-def test_nothing_else_is_cut(values: list[float]) -> None:
+def test_values_that_have_not_diverged_are_not_cut(values: list[float]) -> None:
     history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, y) for y in values])
     assert span(history, history.trials) is None
 
 
-def test_without_constraints_all_are_kept() -> None:
-    assert keeps(make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)])).tolist() == [True]
+def test_without_constraints_every_trial_is_feasible() -> None:
+    assert is_feasible(make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)])).tolist() == [True]
 
 
-def test_a_long_curve_is_thinned_to_its_end() -> None:
+def test_a_long_curve_is_thinned_and_keeps_its_last_report() -> None:
     reports = [float(step % 7) for step in range(5001)]
     history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)], reports={0: reports})
     (curve,) = figures(history)["Learning curves"].data
@@ -99,19 +119,19 @@ def test_a_long_curve_is_thinned_to_its_end() -> None:
     assert [reports[step - 1] for step in curve.x] == list(curve.y)
 
 
-def test_the_best_curves_keep_the_constraints() -> None:
+def test_the_best_curves_are_of_feasible_trials() -> None:
     trials = [({"x": x}, {"value": x, "ms": 100 * x}) for x in (0.1, 0.9)]
     reports = {0: [5.0, 0.1], 1: [6.0, 0.9]}
     history = make_history({"x": Float(0, 1)}, trials, reports=reports, constraints={"ms": ">= 30"})
     assert [list(curve.y) for curve in figures(history)["Learning curves"].data] == [[6.0, 0.9]]
 
 
-def test_curves_of_trials_that_still_run_are_no_empty_picture() -> None:
+def test_there_is_no_figure_of_curves_if_all_trials_are_running() -> None:
     history = make_history({"x": Float(0, 1)}, reports={0: [3.0, 2.0]}, running=[{"x": 0.5}])
     assert "Learning curves" not in figures(history)
 
 
-def test_of_a_long_front_twenty_are_written_out() -> None:
+def test_twenty_trials_of_a_long_front_are_listed() -> None:
     points = [({"x": x}, (x, 1 - x)) for x in np.linspace(0, 1, 50)]
     page = report(make_history({"x": Float(0, 1)}, points[::-1], directions=("minimize", "minimize")))
     written = [float(row[1]) for row in rows(page.partition("<h2>Front</h2>")[2].partition("<h2>")[0])]
@@ -121,7 +141,7 @@ def test_of_a_long_front_twenty_are_written_out() -> None:
     assert "30 more trials are on the front" in page
 
 
-def test_a_long_choice_has_a_short_label_of_its_own_place() -> None:
+def test_long_choices_have_short_labels_at_distinct_positions() -> None:
     choices = ["a" * 60 + "1", "a" * 60 + "2"]
     history = make_history({"c": Categorical(*choices)}, [({"c": c}, 1.0) for c in choices])
     axis = figures(history)["Each parameter"].layout.xaxis
@@ -129,7 +149,7 @@ def test_a_long_choice_has_a_short_label_of_its_own_place() -> None:
     assert max(map(len, axis.ticktext)) == 24
 
 
-def test_a_trial_outside_a_changed_space_breaks_no_constraint_and_can_be_the_best(tmp_path: Path) -> None:
+def test_a_trial_outside_an_amended_space_violates_no_constraint_and_can_be_the_best(tmp_path: Path) -> None:
     place = f"sqlite:///{tmp_path / 'hpt.db'}"
     for low, trials in ((0.0, 10), (0.5, 20)):
         study = Study({"x": Float(low, 1)}, sampler="random", seed=0, name="one", store=place, amend=low > 0)

@@ -1,4 +1,4 @@
-"""The page: what is in it against the history, what a real browser makes of it, and that names stay names."""
+"""The page agrees with the history, a real browser draws it, and all names are escaped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mixed(count: int = 30) -> History:
 
 
 class Page(HTMLParser):
-    """Texts of a page by the element that they stand in."""
+    """The texts of a page by element."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ def drawn(source: str) -> dict[str, Any]:
     return found
 
 
-def test_the_pictures_of_the_page_are_those_of_figures() -> None:
+def test_the_page_contains_the_figures_of_figures() -> None:
     history = mixed()
     page = report(history, "study")
     assert [figure["layout"] for figure in drawn(page).values()] == [
@@ -87,13 +87,20 @@ def test_the_best_so_far_is_the_running_minimum() -> None:
     assert trace.y[-1] == history.best.value if history.best else False
 
 
-def test_of_a_score_the_best_so_far_rises() -> None:
+def test_the_best_so_far_of_a_maximised_objective_rises() -> None:
     history = make_history({"x": Float(0, 1)}, [({"x": x}, x) for x in (0.2, 0.1, 0.7, 0.4)], directions=("maximize",))
     trace = {trace.name: trace for trace in figures(history)["Optimisation history"].data}["best so far"]
     assert list(zip(trace.x, trace.y, strict=True)) == [(0, 0.2), (2, 0.7), (3, 0.7)]
 
 
-def test_each_parameter_has_its_scale_and_only_trials_that_have_it() -> None:
+def test_the_best_so_far_of_huge_values() -> None:
+    values = [1.7e308, -1.7e308, 1.0, -1.75e308]
+    history = make_history({"x": Float(0, 1)}, [({"x": i / 4}, value) for i, value in enumerate(values)])
+    trace = {trace.name: trace for trace in figures(history)["Optimisation history"].data}["best so far"]
+    assert list(zip(trace.x, trace.y, strict=True)) == [(0, 1.7e308), (1, -1.7e308), (3, -1.75e308), (3, -1.75e308)]
+
+
+def test_each_parameter_has_its_own_scale_and_only_the_trials_where_it_is_active() -> None:
     history = mixed()
     figure = figures(history)["Each parameter"]
     axes = [figure.layout.xaxis.type, figure.layout.xaxis2.type, figure.layout.xaxis3.type]
@@ -104,7 +111,7 @@ def test_each_parameter_has_its_scale_and_only_trials_that_have_it() -> None:
     assert list(figure.data[place].y) == [trial.value for trial in with_units]
 
 
-def test_folds_are_not_called_a_curve() -> None:
+def test_reports_of_folds_are_not_called_a_learning_curve() -> None:
     trials = [({"x": x}, x) for x in (0.1, 0.9)]
     history = make_history({"x": Float(0, 1)}, trials, reports={0: [0.0, 0.2], 1: [1.0, 0.8]}, evidence="folds")
     assert "Learning curves" not in figures(history)
@@ -112,15 +119,15 @@ def test_folds_are_not_called_a_curve() -> None:
     assert (list(best.x), list(best.y), list(worse.y)) == ([1, 2], [0.0, 0.2], [1.0, 0.8])
 
 
-def test_the_front_is_shown_of_two_objectives() -> None:
+def test_the_front_of_two_objectives_is_shown() -> None:
     points = [({"x": x}, (x, (x - 0.5) ** 2)) for x in (0.1, 0.3, 0.5, 0.7, 0.9)]
     history = make_history({"x": Float(0, 1)}, points, directions=("minimize", "minimize"))
     traces = {trace.name: trace for trace in figures(history)["Pareto front"].data}
-    assert list(traces["front"].x) == [0.1, 0.3, 0.5]  # those beyond 0.5 are beaten in both
+    assert list(traces["front"].x) == [0.1, 0.3, 0.5]  # those beyond 0.5 are dominated
     assert "<h2>Front</h2>" in report(history)
 
 
-def test_what_breaks_a_constraint_is_told_apart() -> None:
+def test_trials_that_violate_a_constraint_are_distinguished() -> None:
     points = [({"x": x}, {"value": x, "ms": 100 * x}) for x in (0.2, 0.4, 0.9)]
     history = make_history({"x": Float(0, 1)}, points, constraints={"ms": ">= 30"})
     traces = {trace.name: trace for trace in figures(history)["Optimisation history"].data}
@@ -128,16 +135,16 @@ def test_what_breaks_a_constraint_is_told_apart() -> None:
     assert list(traces["best so far"].y) == [0.4, 0.4]
 
 
-def test_predictions_stand_beside_what_was_found() -> None:
+def test_predictions_are_drawn_against_results() -> None:
     study = Study({"x": Float(0, 1)}, sampler="bayes", seed=0)
     study.run(lambda params: params["x"] ** 2, trials=8)
-    trace = figures(study.history)["Predicted and found"].data[0]
+    trace = figures(study.history)["Predicted and observed"].data[0]
     predicted = [trial for trial in study.trials if "mean" in trial.info]
     assert list(trace.x) == [trial.info["mean"] for trial in predicted]
     assert list(trace.y) == [trial.value for trial in predicted]
 
 
-def test_importances_stand_in_the_page_in_words_too() -> None:
+def test_importances_are_also_listed_as_text() -> None:
     points = [({"x": x, "y": y}, (x, y)) for x in np.linspace(0, 1, 6) for y in np.linspace(0, 1, 6)]
     history = make_history({"x": Float(0, 1), "y": Float(0, 1)}, points, directions=("minimize", "maximize"))
     texts = " ".join(Page(report(history)).found["dd"])
@@ -146,7 +153,7 @@ def test_importances_stand_in_the_page_in_words_too() -> None:
             assert f"{objective}: {share.mean:.1%} \u00b1 {share.sd:.1%}" in texts
 
 
-def test_the_table_has_the_trials_best_first() -> None:
+def test_the_table_lists_the_best_trials_first() -> None:
     history = mixed()
     header, *rows = Page(report(history)).rows
     assert not header
@@ -156,7 +163,7 @@ def test_the_table_has_the_trials_best_first() -> None:
     assert {row[3 + list(history.space.columns).index("act")] for row in rows} == {"relu", EVIL}
 
 
-def test_a_choice_that_is_none_is_told_from_an_inactive_parameter() -> None:
+def test_a_choice_none_differs_from_an_inactive_parameter() -> None:
     space = {"a": Categorical(None, "some"), "b": Float(0, 1, when={"a": "some"})}
     _, row = Page(report(make_history(space, [({"a": None}, 1.5)]))).rows
     assert row == ["0", "complete", "1.5", "None", ""]
@@ -168,7 +175,7 @@ def test_an_empty_study_has_a_page() -> None:
     assert "No trial has succeeded." in page
 
 
-def test_of_many_points_the_best_are_kept() -> None:
+def test_thinning_keeps_the_best_points() -> None:
     losses = np.random.default_rng(0).random(5000)
     kept = thinned(range(5000), losses)
     assert len(kept) == 800
@@ -177,7 +184,7 @@ def test_of_many_points_the_best_are_kept() -> None:
     assert thinned(range(5), losses[:5]) == [0, 1, 2, 3, 4]
 
 
-def test_no_name_is_markup() -> None:
+def test_names_are_escaped() -> None:
     page = report(mixed(), EVIL)
     own = page.index('<script type="application/json"')
     assert "<script" not in page[:own]
@@ -188,7 +195,7 @@ def test_no_name_is_markup() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-def test_a_browser_draws_all_pictures_and_runs_nothing_else(tmp_path: Path) -> None:
+def test_a_browser_draws_all_figures_and_runs_no_other_script(tmp_path: Path) -> None:
     history = mixed()
     page = tmp_path / "report.html"
     page.write_text(report(history, "a study"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the pictures show of studies of several objectives, of conditional ones, of short trials and odd names."""
+"""Figures of studies with several objectives, conditional spaces, short trials and unusual names."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import attrs
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, History, Report, Study, Suggestion, TrialContext
+from hpt_core import Categorical, Float, History, Int, Report, Study, Suggestion, TrialContext
 from hpt_core.testing import make_history
 from hpt_report_html import figures, report
 
 
 def three_objectives(count: int = 60) -> History:
-    """Two of three objectives never say which trials are on the front; some trials break a constraint."""
+    """No two of the three objectives determine the front; some trials violate a constraint."""
     points = np.random.default_rng(1).random((count, 3))
     trials = [
         ({"x": x, "y": y, "z": z}, {"value0": x, "value1": (1 - x) * (1 + y), "value2": abs(z - 0.5) + y, "mem": x})
@@ -28,7 +28,7 @@ def three_objectives(count: int = 60) -> History:
     return make_history(space, trials, directions=directions, constraints={"mem": "<= 0.7"})
 
 
-def test_each_two_of_three_objectives_are_drawn_with_the_front_of_all_three() -> None:
+def test_each_pair_of_three_objectives_is_drawn_with_the_front_of_all_three() -> None:
     history = three_objectives()
     figure = figures(history)["Pareto front"]
     signs = np.array([-1, 1, 1])
@@ -51,7 +51,7 @@ def test_each_two_of_three_objectives_are_drawn_with_the_front_of_all_three() ->
         assert [axis.title.text for axis in axes] == [history.objectives[one], history.objectives[other]]
 
 
-def test_what_a_constraint_is_on_stands_beside_the_trials() -> None:
+def test_metrics_that_have_constraints_are_listed_with_the_trials() -> None:
     page = report(three_objectives())
     header = re.findall("<th scope=.col.>(.*?)</th>", page.partition("<h2>Trials</h2>")[2])
     assert header == ["trial", "state", "value0", "value1", "value2", "mem", "x", "y", "z"]
@@ -61,7 +61,7 @@ def test_what_a_constraint_is_on_stands_beside_the_trials() -> None:
     assert "<dt>rows</dt><dd>7</dd>" in page
 
 
-def test_the_two_that_matter_most_vary_together() -> None:
+def test_the_two_most_important_parameters_are_two_that_vary_together() -> None:
     space = {
         "model": Categorical("svm", "forest"),
         "C": Float(0, 1, when={"model": "svm"}),
@@ -71,12 +71,12 @@ def test_the_two_that_matter_most_vary_together() -> None:
     points = [make_history(space).space.sample(rng) for _ in range(80)]
     trials = [(p, 10 * (p["model"] == "svm") + 3 * p.get("C", 0) + p["noise"] / 10) for p in points]
     history = make_history(space, trials)
-    figure = figures(history)["The two that matter most"]
+    figure = figures(history)["Two most important parameters"]
     assert [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text] == ["model", "noise"]
     assert sum(len(trace.x) for trace in figure.data) == 80
 
 
-def test_of_many_choices_some_are_named_and_all_are_drawn() -> None:
+def test_an_axis_with_many_choices_labels_some_and_draws_all() -> None:
     choices = [f"number {i}" for i in range(60)]
     history = make_history({"c": Categorical(*choices)}, [({"c": c}, float(i)) for i, c in enumerate(choices)])
     figure = figures(history)["Each parameter"]
@@ -84,7 +84,69 @@ def test_of_many_choices_some_are_named_and_all_are_drawn() -> None:
     assert list(figure.layout.xaxis.categoryarray) == list(figure.data[0].x) == choices
 
 
-def test_short_trials_are_not_hidden_by_their_edges() -> None:
+def test_parallel_lines_pass_below_the_axes_of_inactive_parameters() -> None:
+    space = {"a": Categorical("on", "off"), "b": Float(0, 1, when={"a": "on"}), "c": Float(0, 1)}
+    points = [{"a": "on", "b": 0.25, "c": 0.5}, {"a": "off", "c": 0.75}]
+    figure = figures(make_history(space, [(point, i) for i, point in enumerate(points)]))["Parallel coordinates"]
+    lines = {trace.name: list(trace.y) for trace in figure.data}
+    below = figure.layout.yaxis.tickvals[list(figure.layout.yaxis.ticktext).index("inactive")]
+    assert below < 0
+    assert lines["best tenth"] == [0.25, 0.25, 0.5, None]
+    assert lines["others"] == [0.75, below, 0.75, None]
+    whole = figures(make_history({"b": Float(0, 1), "c": Float(0, 1)}, [({"b": x, "c": x}, x) for x in (0.1, 0.2)]))
+    assert list(whole["Parallel coordinates"].layout.yaxis.ticktext) == ["low", "high"]
+
+
+def test_a_long_name_of_an_objective_is_shortened_beside_every_axis() -> None:
+    names = ["validation_accuracy_of_the_first_task", "validation_accuracy_of_the_second_task"]
+    study = Study(
+        {"x": Float(0, 1), "y": Float(0, 1)}, objective=dict.fromkeys(names, "maximize"), sampler="random", seed=0
+    )
+    study.run(lambda params: {names[0]: params["x"], names[1]: params["y"] - params["x"]}, trials=20)
+    drawn = figures(study.history)
+    shown = "validation_\u2026e_first_task"
+    assert [drawn[title].layout.yaxis.title.text for title in ("Optimisation history", "Each parameter")] == [shown] * 2
+    axes = drawn["Pareto front"].layout
+    assert [axes.xaxis.title.text, axes.yaxis.title.text] == [shown, "validation_\u2026_second_task"]
+    assert drawn["Two most important parameters"].data[0].marker.colorbar.title.text == shown
+
+
+def test_axes_of_few_whole_numbers_have_no_ticks_between_them() -> None:
+    space = {"n": Int(1, 5), "many": Int(1, 500)}
+    points = [({"n": n, "many": 100 * n}, float(n)) for n in range(1, 6)]
+    drawn = figures(make_history(space, points, reports={0: [1.0, 2.0, 3.0]}))
+    axes = [drawn[title].layout.xaxis for title in ("Optimisation history", "Each parameter", "Learning curves")]
+    assert [axis.dtick for axis in axes] == [1, 1, 1]
+    assert drawn["Each parameter"].layout.xaxis2.dtick is None
+    assert figures(three_objectives())["Optimisation history"].layout.xaxis.dtick is None
+
+
+def test_all_parameters_are_drawn_on_one_scale_of_the_objective() -> None:
+    space = {"m": Categorical("a", "b"), **{name: Float(0, 1) for name in "xyz"}, "u": Float(0, 1, when={"m": "b"})}
+    rng = np.random.default_rng(0)
+    points = [make_history(space).space.sample(rng) for _ in range(30)]
+    figure = figures(make_history(space, [(p, p["x"] + 9 * (p["m"] == "a")) for p in points]))["Each parameter"]
+    axes = [figure.layout[f"yaxis{n}".removesuffix("1")] for n in range(1, 7)]
+    assert [axis.matches for axis in axes].count(None) == 1
+    assert {axis.matches for axis in axes} == {None, "y4"}  # all take the range of one
+
+
+def test_importances_of_all_objectives_are_drawn() -> None:
+    points = np.random.default_rng(0).random((20, 6))
+    trials = [({"x": float(point[0])}, tuple(point.tolist())) for point in points]
+    history = make_history({"x": Float(0, 1)}, trials, directions=("minimize",) * 6)
+    assert [bars.name for bars in figures(history)["Parameter importances"].data] == list(history.objectives)
+
+
+def test_the_error_bars_of_importances_end_at_zero() -> None:
+    rows = np.random.default_rng(0).random((12, 3))
+    trials = [({"x": x, "y": y}, y + 0.3 * noise) for x, y, noise in rows]
+    (bars,) = figures(make_history({"x": Float(0, 1), "y": Float(0, 1)}, trials))["Parameter importances"].data
+    assert max(np.array(bars.error_x.array) - bars.x) > 0  # some deviation is larger than its share
+    assert np.allclose(bars.error_x.arrayminus, np.minimum(bars.x, bars.error_x.array))
+
+
+def test_short_trials_in_the_timeline_have_no_white_edge() -> None:
     study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
     study.run(lambda params: params["x"], trials=20)
     history = study.history
@@ -94,29 +156,29 @@ def test_short_trials_are_not_hidden_by_their_edges() -> None:
     assert edges == ["white"] + [bars.marker.color] * 19
 
 
-def test_a_quotation_mark_stays_one() -> None:
+def test_a_quotation_mark_in_a_name_is_kept() -> None:
     name = 'the "rate" <b>'
     history = make_history({name: Float(0, 1)}, [({name: x}, x) for x in (0.1, 0.2)])
     assert figures(history)["Each parameter"].layout.xaxis.title.text == 'the "rate" &lt;b&gt;'
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_how_far_predictions_hold_is_counted(direction: str) -> None:
+def test_the_caption_counts_predictions_within_one_and_two_deviations(direction: str) -> None:
     study = Study({"x": Float(0, 1)}, objective=direction, seed=0)
     offs = [0.5, -0.5, 1.0, 1.5, -1.5, 3.0]
     for i, off in enumerate(offs):
         study.add_trial(Suggestion({"x": i / 10}, {"mean": 5.0, "sd": 2.0}), 5.0 + 2.0 * off)
-    study.add_trial(Suggestion({"x": 0.9}, {"mean": [1.0, 2.0], "sd": 0.0}), 5.0)  # a stranger's, of another kind
+    study.add_trial(Suggestion({"x": 0.9}, {"mean": [1.0, 2.0], "sd": 0.0}), 5.0)  # another form
     page = html.unescape(report(study.history))
     assert "3 of 6 lie within one standard deviation (68 % if calibrated), 5 within two (95 %)." in page
 
 
-def test_each_picture_says_what_it_shows() -> None:
+def test_each_figure_has_a_caption() -> None:
     page = report(three_objectives())
     sections = page.split("<section>")[1:]
     assert len(sections) == len(figures(three_objectives()))
     said = {re.findall("<h2>(.*?)</h2>", part)[0]: re.findall("</h2>\n<p>(.*?)</p>", part) for part in sections}
-    assert [title for title, words in said.items() if not words] == ["Parameter importances"]  # it says more, below
+    assert [title for title, words in said.items() if not words] == ["Parameter importances"]  # its text is below
     expected = "The value is that of the first objective, value0. Trials that violate a constraint are grey."
     assert expected in said["Each parameter"][0]
 
@@ -129,7 +191,7 @@ def test_invalid_trials_are_counted() -> None:
     assert "<dt>invalid</dt><dd>1 of them, marked by the user</dd>" in report(study.history)
 
 
-def test_it_is_said_where_the_pictures_show_a_part_of_the_trials() -> None:
+def test_the_page_states_if_the_figures_show_only_some_of_the_trials() -> None:
     said = "<dt>in the figures</dt><dd>at most 800, including the 200 best</dd>"
     for count in (800, 801):
         history = make_history({"x": Float(0, 1)}, [({"x": x}, x) for x in np.linspace(0, 1, count).tolist()])
@@ -138,7 +200,7 @@ def test_it_is_said_where_the_pictures_show_a_part_of_the_trials() -> None:
 
 @attrs.define
 class Descent:
-    """Goes on where it was paused."""
+    """Reports a falling curve, and can resume."""
 
     evidence = "curve"
     resumable = True
@@ -149,7 +211,7 @@ class Descent:
             yield Report(step, trial.params["x"] + 1 / step)
 
 
-def test_paused_trials_are_seen_with_what_they_reported() -> None:
+def test_paused_trials_are_drawn_with_their_reported_values() -> None:
     rule = {"use": "asha", "mode": "promote"}
     study = Study({"x": Float(0, 1)}, sampler="random", seed=0, stop=rule)
     study.run(Descent(), trials=12)
@@ -162,6 +224,6 @@ def test_paused_trials_are_seen_with_what_they_reported() -> None:
     assert [list(trace.y) for trace in curves] == [[r.value for r in t.reports] for t in paused if len(t.reports) > 1]
 
 
-def test_dark_words_bring_their_light_ground() -> None:
+def test_the_page_sets_both_text_and_background_colour() -> None:
     style = report(three_objectives()).partition("<style>")[2].partition("</style>")[0]
     assert "color: #222; background: #fff;" in style  # a reader's own colours may be light words on a dark ground

@@ -15,7 +15,7 @@ _SHOWS = {
     "Optimisation history": "The value of each trial, and the best so far.",
     "Pareto front": "Trials that no other trial dominates (as good in every objective and better in one).",
     "Each parameter": "The value against each parameter, on the parameter's scale. Later trials are darker.",
-    "The two that matter most": "The value over the two most important parameters that vary together.",
+    "Two most important parameters": "The value over the two most important parameters that vary together.",
     "Parallel coordinates": "One line per trial over all parameters; each axis spans the parameter's values.",
     "Learning curves": "The reports of the ten best trials; those of stopped and paused trials are grey.",
     "Folds": "The reports of the ten best trials; those of stopped and paused trials are grey.",
@@ -31,13 +31,13 @@ def caption(history: History, title: str) -> str:
         title: The figure's title, as `figures` returns it.
     """
     said = _SHOWS.get(title, "")
-    if title in ("Optimisation history", "Each parameter", "The two that matter most", "Parallel coordinates"):
+    if title in ("Optimisation history", "Each parameter", "Two most important parameters", "Parallel coordinates"):
         if len(history.objectives) > 1:
             said += f" The value is that of the first objective, {history.objectives[0]}."
         if history.constraints:
             said += " Trials that violate a constraint are grey."
-    if title == "Predicted and found":
+    if title == "Predicted and observed":
         count, one, two = coverage(history)
-        said = "The value that the sampler's model predicted for each trial before it ran, and the value found: "
+        said = "The value that the sampler's model predicted for each trial before it ran, and the observed value: "
         said += f"{one} of {count} lie within one standard deviation (68 % if calibrated), {two} within two (95 %)."
     return said

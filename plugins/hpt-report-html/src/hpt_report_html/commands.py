@@ -23,8 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _reading(command: F) -> F:
     """Add the options that select a study."""
-    store = "Where the study is: a path or URL. Default: $HPT_STORE, else hpt.db here."
-    study = "The study's name; may be left out where there is one."
+    store = "Path or URL of the store. Default: $HPT_STORE, else hpt.db in the current directory."
+    study = "Name of the study. Not needed if the store has only one."
     command = click.option("--study", metavar="NAME", help=study)(command)
     return click.option("--store", metavar="PATH|URL", help=store)(command)
 
@@ -72,7 +72,7 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
 
 @click.command("importance", short_help="Show which parameters matter.")
 @_reading
-@click.option("--objective", metavar="NAME", help="The objective, if there are several. Default: the first.")
+@click.option("--objective", metavar="NAME", help="Objective to explain. Default: the first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def importance(store: str | None, study: str | None, objective: str | None, as_json: bool) -> None:
     """Show which share of the variance, over the whole space, each parameter explains on its own.

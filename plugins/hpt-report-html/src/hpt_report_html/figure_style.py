@@ -1,10 +1,10 @@
-"""What the figures share: colours, names escaped for plotly, the trials that have values."""
+"""Colours, labels and trials, as all figures use them."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpt_report_html.downsample import thinned
 
@@ -27,13 +27,15 @@ __all__ = [
     "shown",
     "valued",
     "values_of",
+    "whole_ticks",
 ]
 
-# Okabe & Ito, Color Universal Design: told apart by readers who do not see all colours
+# Okabe & Ito, Color Universal Design: distinguishable with any kind of colour vision
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999"
 OF_STATE = {"complete": BLUE, "stopped": ORANGE, "failed": RED, "paused": PURPLE, "running": GREEN}
 SCALE = "Cividis"
 _LABEL = 24  # characters of a name beside an axis
+_FEW = 10  # whole numbers on an axis, each of which gets a tick
 
 
 def safe(text: object) -> str:
@@ -42,9 +44,17 @@ def safe(text: object) -> str:
 
 
 def label(text: object) -> str:
-    """A name beside an axis, shortened: a long one would leave no room for the figure."""
-    full = str(text)
-    return safe(full if len(full) <= _LABEL else f"{full[: _LABEL - 1]}\u2026")
+    """A name beside an axis, shortened in the middle: a long one would leave no room for the figure.
+
+    Both ends are kept, as names of nested parameters and import paths differ in either.
+    """
+    full, head = str(text), (_LABEL - 1) // 2
+    return safe(full if len(full) <= _LABEL else f"{full[:head]}\u2026{full[head + 1 - _LABEL :]}")
+
+
+def whole_ticks(distance: float) -> dict[str, Any]:
+    """Settings of an axis of whole numbers over this distance: with few of them, plotly would put ticks in between."""
+    return {"dtick": 1} if distance <= _FEW else {}
 
 
 def hover(history: History, trial: Trial) -> str:
@@ -62,16 +72,16 @@ def shown(value: object) -> str:
 
 
 def valued(history: History) -> list[Trial]:
-    """Complete trials that count, thinned."""
+    """The valid complete trials, thinned."""
     numbers = [int(number) for number in history.complete]
     return [history.trials[number] for number in thinned(numbers, history.losses[numbers, 0])]
 
 
 def first_name(history: History, cut: object = None) -> str:
     """The first objective's name, with a remark if the axis leaves values out."""
-    return safe(history.objectives[0]) + (" (far-off values cut)" if cut else "")
+    return label(history.objectives[0]) + ("<br>(far-off values cut)" if cut else "")
 
 
 def values_of(trials: Iterable[Trial]) -> list[float | None]:
-    """The first objective of each."""
+    """The first objective's value of each trial."""
     return [trial.value for trial in trials]

@@ -43,8 +43,8 @@ __all__ = ["LEAST_TRIALS", "Importance", "importances", "main_effects", "of_each
 LEAST_TRIALS = 10
 _MOST_TRIALS = 2000  # that a forest learns from
 _TREES = 32
-_FENCE = 10.0  # times from the median to the ninth decile: quartiles would be those of the end of a search alone
-_ROUNDING = 1e-25  # of a variance, where losses span 1: a tree with less has one value
+_FENCE = 10.0  # distances of the ninth decile from the median; quartiles would describe only the end of a search
+_ROUNDING = 1e-25  # a variance below it is rounding, as losses span 1
 
 
 @attrs.frozen
@@ -52,8 +52,8 @@ class Importance:
     """How much of a study's variance one parameter explains on its own.
 
     Attributes:
-        mean: The share, 0 to 1; what the shares of all parameters lack to 1 lies in parameters acting together.
-        sd: Its standard deviation over the trees of the forest; too small where no trial has been.
+        mean: The share, 0 to 1. The difference between the sum over all parameters and 1 is due to interactions.
+        sd: Its standard deviation over the trees of the forest, which does not cover regions without trials.
     """
 
     mean: float
@@ -63,9 +63,9 @@ class Importance:
 def importances(history: History, objective: str | None = None) -> dict[str, Importance]:
     """Share of the variance of an objective, over the whole space, that each parameter explains on its own.
 
-    Complete trials count, of more than 2,000 a random choice; constants are left out. Losses beyond the
-    ninth decile by ten times its distance from the median count as the worst of the others, so that a few diverged
-    trials are not all that there is to explain. The forest is the same each time.
+    Only complete trials count, at most 2,000 of them, chosen at random. Constants are left out. Losses beyond the ninth
+    decile by ten times its distance from the median count as the worst of the others, so that a few diverged trials do
+    not dominate the variance. The result is deterministic.
 
     Args:
         history: The study, see `hpt_core.load_history`.
@@ -81,7 +81,7 @@ def importances(history: History, objective: str | None = None) -> dict[str, Imp
     from sklearn.ensemble import RandomForestRegressor
 
     rng = np.random.default_rng(0)
-    x, y = _learnt_from(history, _index(history, objective), rng)
+    x, y = _training_data(history, _index(history, objective), rng)
     forest: Any = RandomForestRegressor(_TREES, random_state=0).fit(x, y)
     shares = np.array([_shares(tree.tree_, x.shape[1]) for tree in forest.estimators_])
     names = history.space.columns
@@ -92,7 +92,7 @@ def importances(history: History, objective: str | None = None) -> dict[str, Imp
 
 
 def of_each_objective(history: History) -> dict[str, dict[str, Importance]]:
-    """Objective -> `importances`; those that there is too little to learn from are left out."""
+    """Objective -> `importances`; objectives without enough results are left out."""
     found = {}
     for objective in history.objectives:
         with contextlib.suppress(UsageError):
@@ -109,8 +109,8 @@ def _index(history: History, objective: str | None) -> int:
     return names.index(objective)
 
 
-def _learnt_from(history: History, objective: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Points of the unit cube (n, d) and losses, scaled (n,)."""
+def _training_data(history: History, objective: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """The points of the unit cube (n, d) and the scaled losses (n,) that a forest is fitted to."""
     numbers = history.complete
     if len(numbers) < LEAST_TRIALS:
         msg = f"Importances need {LEAST_TRIALS} complete trials; the study has {len(numbers)}."
@@ -126,9 +126,9 @@ def _learnt_from(history: History, objective: int, rng: np.random.Generator) -> 
 
 
 def _scaled(y: FloatArray) -> FloatArray:
-    """Losses (n,), not all the same, as numbers from 0 to 1: scikit-learn takes a variance of 2e-16 for none.
+    """Scale losses (n,), not all the same, to [0, 1]: scikit-learn treats a variance below 2e-16 as 0.
 
-    The fence is that of the distinct losses, as those of most trials may be one and the same.
+    The fence is computed from the distinct losses, because most trials may have the same loss.
     """
     y = y / np.abs(y).max()  # the range itself may be beyond the largest float
     median, ninth = np.quantile(np.unique(y), (0.5, 0.9))
@@ -138,7 +138,7 @@ def _scaled(y: FloatArray) -> FloatArray:
 
 
 def _shares(tree: Any, d: int) -> FloatArray:
-    """V_j / V of each parameter of a fitted tree of scikit-learn, (d,); a constant one explains nothing: 0."""
+    """V_j / V of each parameter of a fitted tree of scikit-learn, (d,); 0 for a tree with a single value."""
     low, high, v = _leaves(tree, d)
     p = (high - low).prod(axis=1)
     variance = p @ (v - p @ v) ** 2
@@ -175,7 +175,7 @@ def main_effects(low: FloatArray, high: FloatArray, v: FloatArray) -> FloatArray
     mean = p @ v
     found = np.empty(low.shape[1])
     for j in range(low.shape[1]):
-        weight = (v - mean) * p / sides[:, j]  # what a leaf adds to the marginal wherever it lies on axis j
+        weight = (v - mean) * p / sides[:, j]  # the contribution of a leaf to the marginal over its interval of axis j
         edges, where = np.unique(np.concatenate([low[:, j], high[:, j]]), return_inverse=True)
         steps = np.bincount(where, weights=np.concatenate([weight, -weight]), minlength=len(edges))
         marginal = np.cumsum(steps)[:-1]

@@ -1,4 +1,4 @@
-"""Which trials satisfy the constraints, and which values fit into a figure."""
+"""Which trials satisfy the constraints, and which values the axis of a figure shows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from hpt_core import History, Trial
 
-__all__ = ["keeps", "span"]
+__all__ = ["is_feasible", "span"]
 
 _FENCE = 10.0  # beyond the third quartile, in interquartile ranges
 
 
-def keeps(history: History) -> NDArray[np.bool_]:
+def is_feasible(history: History) -> NDArray[np.bool_]:
     """Whether each trial is known to satisfy every constraint, (n,)."""
     return np.asarray((history.excess <= 0.0).all(axis=1))
 
@@ -25,18 +25,22 @@ def keeps(history: History) -> NDArray[np.bool_]:
 def span(history: History, trials: Iterable[Trial]) -> list[float] | None:
     """The range of an axis of the first objective, such that a diverged trial does not flatten the others.
 
+    Complete trials decide what is far off: the values of stopped trials are those of an early step.
+
     Args:
         history: The study.
-        trials: Those in the picture, all with a value.
+        trials: Those in the figure; those without a value are ignored.
 
     Returns:
         Two values, the lower first; None where no value lies far off on the bad side: the axis may show all.
     """
-    losses = np.array([history.loss_of(trial.value) for trial in trials if trial.value is not None])
-    if not len(losses):
+    known = [trial for trial in trials if trial.value is not None]
+    if not known:
         return None
+    losses = np.array([history.loss_of(trial.value or 0.0) for trial in known])
+    complete = np.array([trial.state == "complete" for trial in known])
     with np.errstate(over="ignore", invalid="ignore"):
-        first, third = np.quantile(losses, (0.25, 0.75))
+        first, third = np.quantile(losses[complete] if complete.any() else losses, (0.25, 0.75))
         fence = third + _FENCE * (third - first)
     if first == third or not losses.max() > fence:
         return None

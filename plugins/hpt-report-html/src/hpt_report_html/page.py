@@ -18,7 +18,7 @@ from hpt_report_html.captions import caption
 from hpt_report_html.downsample import BEST, MOST
 from hpt_report_html.figure_style import shown
 from hpt_report_html.importance import of_each_objective
-from hpt_report_html.limits import keeps
+from hpt_report_html.limits import is_feasible
 from hpt_report_html.pictures import drawn
 
 if TYPE_CHECKING:
@@ -39,14 +39,15 @@ for (const [id, figure] of Object.entries(figures))
 
 
 def report(history: History, name: str = "study") -> str:
-    """The page.
+    """Write a study as one page of HTML.
 
     Args:
         history: The study, see `hpt_core.load_history`.
         name: What the study is called.
 
     Returns:
-        HTML. All that the study says is text in it: a policy forbids any script but those that draw the pictures.
+        HTML. All texts of the study are escaped, and a content security policy forbids all scripts but those that draw
+        the figures.
     """
     shares = of_each_objective(history)
     figures, front = drawn(history, shares), _front(history)
@@ -121,13 +122,13 @@ def _best(history: History) -> dict[str, Any] | None:
 
 
 def _front(history: History) -> list[Trial]:
-    """Of several objectives the trials on the front, from the best in the first to the worst."""
+    """The trials on the front of several objectives, in order of the first objective, best first."""
     found = history.front if len(history.objectives) > 1 else ()
     return sorted(found, key=lambda trial: history.loss_of(trial.value or 0.0))
 
 
 def _spread(trials: Sequence[Trial]) -> list[Trial]:
-    """At most 20 of them, from end to end."""
+    """At most 20 of these trials, evenly spaced from the first to the last."""
     count = min(len(trials), _MOST_BEST)
     return [trials[i * (len(trials) - 1) // max(1, count - 1)] for i in range(count)]
 
@@ -155,8 +156,8 @@ def _in_words(shares: Mapping[str, Mapping[str, Importance]]) -> dict[str, dict[
 
 
 def _rows(history: History) -> Iterator[list[str]]:
-    """The best trials first, then those that do not count, then those without a value."""
-    kept = keeps(history)
+    """The best trials first, then infeasible, invalid and stopped ones, then those without a value."""
+    kept = is_feasible(history)
 
     def state(trial: Trial) -> str:
         if trial.invalid is not None:
@@ -172,7 +173,7 @@ def _rows(history: History) -> Iterator[list[str]]:
 
 
 def _made(history: History) -> Iterator[tuple[str, str]]:
-    """With what the study was run, to do it again."""
+    """The definition of the study and the software that it was run with, by which it can be repeated."""
     definition, provenance = history.definition, history.provenance
     for part in ("space", "seed", "sampler", "evaluator", "stop"):
         if definition[part] not in (None, []):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpt_core import Categorical, Ordinal, Trial
+from hpt_core import Categorical, Int, Ordinal, Trial
 from hpt_report_html.figure_style import (
     BLUE,
     GREEN,
@@ -26,8 +26,9 @@ from hpt_report_html.figure_style import (
     shown,
     valued,
     values_of,
+    whole_ticks,
 )
-from hpt_report_html.limits import keeps, span
+from hpt_report_html.limits import is_feasible, span
 
 if TYPE_CHECKING:
     from hpt_core import History
@@ -36,27 +37,32 @@ if TYPE_CHECKING:
 __all__ = ["importance", "pair", "parallel", "slices"]
 
 _MOST_LINES = 200  # of parallel coordinates
-_COLUMNS = 3  # of the grid of slices
+_COLUMNS = 3  # of the grid of slices, at most
 _MOST_TICKS = 12  # choices named beside an axis
+_ONE_LINE = 20  # characters of the ends of an axis
+_INACTIVE = -0.15  # height of an inactive parameter in parallel coordinates, where active ones are from 0 to 1
 
 
 def importance(shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
     """Importances as shares of the variance, side by side for several objectives."""
     figure = go.Figure()
-    for (objective, found), colour in zip(shares.items(), (BLUE, ORANGE, GREEN, PURPLE, RED), strict=False):
+    for (objective, found), colour in zip(shares.items(), cycle((BLUE, ORANGE, GREEN, PURPLE, RED)), strict=False):
         names = list(found)[::-1]
+        means, sds = [found[name].mean for name in names], [found[name].sd for name in names]
+        down = list(map(min, means, sds))  # no share is below 0
         figure.add_bar(
             orientation="h",
             y=[safe(name) for name in names],
-            x=[found[name].mean for name in names],
-            error_x={"array": [found[name].sd for name in names], "color": "black"},
+            x=means,
+            error_x={"array": sds, "arrayminus": down, "symmetric": False, "color": "black"},
             name=safe(objective),
             marker={"color": colour},
         )
     if not figure.data:
         return None
     height = 140 + 28 * len(figure.data[0].y) * len(figure.data)
-    return figure.update_layout(xaxis_title="share of the variance that it explains alone", height=height)
+    axis = {"title": {"text": "share of the variance that it explains alone"}, "tickformat": ".0%"}
+    return figure.update_layout(xaxis=axis, height=height)
 
 
 def _axis(history: History, name: str) -> dict[str, Any]:
@@ -71,7 +77,9 @@ def _axis(history: History, name: str) -> dict[str, Any]:
             "tickvals": [safe(choice) for choice in named],
             "ticktext": [label(choice) for choice in named],
         }
-    return {"type": "log" if getattr(parameter, "log", False) else "linear"}
+    if getattr(parameter, "log", False):
+        return {"type": "log", "exponentformat": "e"}  # else plotly writes 1e-4 as 100\u03bc
+    return {"type": "linear", **(whole_ticks(parameter.high - parameter.low) if isinstance(parameter, Int) else {})}
 
 
 def _on_axis(history: History, name: str, trials: Sequence[Trial]) -> list[Any]:
@@ -86,10 +94,11 @@ def slices(history: History) -> go.Figure | None:
     trials, names = valued(history), history.space.columns
     if not trials or not names:
         return None
-    rows = -(-len(names) // _COLUMNS)
-    figure = make_subplots(rows, _COLUMNS, shared_yaxes=True, vertical_spacing=0.35 / rows, horizontal_spacing=0.03)
+    columns = min(len(names), _COLUMNS)
+    rows = -(-len(names) // columns)
+    figure = make_subplots(rows, columns, shared_yaxes="all", vertical_spacing=0.35 / rows, horizontal_spacing=0.03)
     for index, name in enumerate(names):
-        row, column = index // _COLUMNS + 1, index % _COLUMNS + 1
+        row, column = index // columns + 1, index % columns + 1
         active = [trial for trial in trials if name in trial.params]
         kept, broken = _split(history, active)
         by_age = {"color": [trial.number for trial in kept], "colorscale": SCALE, "reversescale": True, "size": 5}
@@ -115,7 +124,7 @@ def slices(history: History) -> go.Figure | None:
 
 def _split(history: History, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     """The trials that satisfy the constraints, and those that do not."""
-    kept = keeps(history)
+    kept = is_feasible(history)
     return [t for t in trials if kept[t.number]], [t for t in trials if not kept[t.number]]
 
 
@@ -153,7 +162,7 @@ def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go
 
 
 def _together(history: History, names: Sequence[str]) -> tuple[str, ...]:
-    """The two first of ``names`` that both vary where both are active: not a choice and what is there with it only."""
+    """The first two of ``names`` that both vary where both are active; never a choice and a parameter of its branch."""
     unit = history.unit[history.complete]
     for pair in combinations(names, 2):
         both = unit[:, [history.space.columns.index(name) for name in pair]]
@@ -164,38 +173,43 @@ def _together(history: History, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def parallel(history: History) -> go.Figure | None:
-    """Parallel coordinates: a line per trial over all parameters. An inactive parameter leaves a gap."""
+    """Parallel coordinates: a line per trial over all parameters, which passes below the axis of an inactive one."""
     names = history.space.columns
     numbers = history.complete
     if len(numbers) < 2 or len(names) < 2:
         return None
-    kept = keeps(history)[numbers]
+    kept = is_feasible(history)[numbers]
     order = numbers[np.lexsort((-history.losses[numbers, 0], kept))][-_MOST_LINES:]  # the best last, on top
     count = min(int(kept.sum()), len(order))
     half, tenth = len(order) - -(-count // 2), len(order) - -(-count // 10)
     groups = {"others": order[:half], "best half": order[half:tenth], "best tenth": order[tenth:]}
+    inactive = np.isnan(history.unit)
+    heights = np.where(inactive, _INACTIVE, history.unit).round(4)
     figure = go.Figure()
     for (name, some), colour in zip(groups.items(), (GREY, BLUE, RED), strict=True):
         x: list[int | None] = []
         y: list[float | None] = []
         for number in some:
-            unit = history.unit[number]
             x += [*range(len(names)), None]
-            y += [*(None if np.isnan(u) else round(float(u), 4) for u in unit), None]
+            y += [*heights[number].tolist(), None]
         opacity = 0.35 if name == "others" else 0.8
         figure.add_scatter(x=x, y=y, mode="lines", name=name, line={"color": colour}, opacity=opacity, hoverinfo="skip")
-    ticks = {
-        "range": [-0.2, len(names) - 0.8],
+    columns = {
+        "range": [-0.5, len(names) - 0.5],
         "tickvals": [*range(len(names))],
         "ticktext": [_ends(history, name) for name in names],
     }
-    return figure.update_layout(xaxis=ticks, yaxis={"showticklabels": False, "title": {"text": "low to high"}})
+    levels = {0: "low", 1: "high"} | ({_INACTIVE: "inactive"} if inactive[order].any() else {})
+    return figure.update_layout(
+        xaxis=columns, yaxis={"tickvals": [*levels], "ticktext": [*levels.values()], "zeroline": False}
+    )
 
 
 def _ends(history: History, name: str) -> str:
     parameter = history.space[name]
     if isinstance(parameter, (Categorical, Ordinal)):
-        ends = f"{parameter.choices[0]} to {parameter.choices[-1]}"
+        low, high = parameter.choices[0], parameter.choices[-1]
     else:
-        ends = f"{shown(parameter.from_unit(0.0))} to {shown(parameter.from_unit(1.0))}"
-    return f"<b>{label(name)}</b><br>{label(ends)}"
+        low, high = parameter.from_unit(0.0), parameter.from_unit(1.0)
+    ends = [label(shown(low)), label(shown(high))]
+    return f"<b>{label(name)}</b><br>{(' to ' if sum(map(len, ends)) < _ONE_LINE else ' to<br>').join(ends)}"

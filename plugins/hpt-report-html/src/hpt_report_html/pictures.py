@@ -38,11 +38,11 @@ def drawn(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> d
         "Pareto front": progress_figures.front(history),
         "Parameter importances": parameter_figures.importance(shares),
         "Each parameter": parameter_figures.slices(history),
-        "The two that matter most": parameter_figures.pair(history, shares),
+        "Two most important parameters": parameter_figures.pair(history, shares),
         "Parallel coordinates": parameter_figures.parallel(history),
         "Folds" if history.evidence == "folds" else "Learning curves": progress_figures.curves(history),
         "Timeline": progress_figures.timeline(history),
-        "Predicted and found": progress_figures.calibration(history),
+        "Predicted and observed": progress_figures.calibration(history),
     }
     return {title: _finished(figure) for title, figure in found.items() if figure is not None}
 

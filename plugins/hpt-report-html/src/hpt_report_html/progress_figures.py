@@ -10,8 +10,19 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpt_report_html.downsample import thinned
-from hpt_report_html.figure_style import BLUE, GREY, OF_STATE, RED, first_name, hover, safe, valued, values_of
-from hpt_report_html.limits import keeps, span
+from hpt_report_html.figure_style import (
+    BLUE,
+    GREY,
+    OF_STATE,
+    RED,
+    first_name,
+    hover,
+    label,
+    valued,
+    values_of,
+    whole_ticks,
+)
+from hpt_report_html.limits import is_feasible, span
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -31,7 +42,7 @@ def progress(history: History) -> go.Figure | None:
     if not known:
         return None
     figure = go.Figure()
-    kept, limits = keeps(history), span(history, known)
+    kept, limits = is_feasible(history), span(history, known)
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in thinned(known, [history.loss_of(_so_far(history, trial) or 0.0) for trial in known]):
         breaks = trial.state == "complete" and not kept[trial.number]
@@ -53,7 +64,8 @@ def progress(history: History) -> go.Figure | None:
     _add_best(history, figure)
     _add_failed(history, figure, limits[0] if limits else min(min(trace.y) for trace in figure.data))
     return figure.update_layout(
-        xaxis_title="trial", yaxis={"title": {"text": first_name(history, limits)}, "range": limits}
+        xaxis={"title": {"text": "trial"}, **whole_ticks(len(history.trials))},
+        yaxis={"title": {"text": first_name(history, limits)}, "range": limits},
     )
 
 
@@ -65,12 +77,12 @@ def _so_far(history: History, trial: Trial) -> float | None:
 
 def _add_best(history: History, figure: go.Figure) -> None:
     """The best value so far: a step at each trial that was better than all before it, up to the last trial."""
-    kept = keeps(history)
+    kept = is_feasible(history)
     done = [trial.number for trial in history.trials if trial.state == "complete" and trial.invalid is None]
     numbers = np.array([number for number in done if kept[number]], dtype=np.intp)
     if len(numbers):
         best = np.minimum.accumulate(history.losses[numbers, 0])
-        at = [*np.flatnonzero(np.diff(best, prepend=np.inf)), -1]
+        at = [0, *np.flatnonzero(best[1:] < best[:-1]) + 1, -1]
         y = [history.value_of(loss) for loss in best[at].tolist()]
         line = {"color": "black", "shape": "hv"}
         figure.add_scatter(x=numbers[at].tolist(), y=y, mode="lines", name="best so far", line=line)
@@ -81,7 +93,8 @@ def _add_failed(history: History, figure: go.Figure, low: float) -> None:
     failed = [trial.number for trial in history.trials if trial.state == "failed"]
     if failed:
         marker = {"color": RED, "symbol": "x"}
-        figure.add_scatter(x=failed, y=[low] * len(failed), mode="markers", name="failed", marker=marker)
+        y = [low] * len(failed)
+        figure.add_scatter(x=failed, y=y, mode="markers", name="failed", marker=marker, cliponaxis=False)
 
 
 def front(history: History) -> go.Figure | None:
@@ -89,7 +102,7 @@ def front(history: History) -> go.Figure | None:
     trials, best = [trial for trial in valued(history) if trial.values], [*history.front]
     if len(history.objectives) < 2 or not trials:
         return None
-    kept, best = keeps(history), thinned(best, [history.loss_of(trial.value or 0.0) for trial in best])
+    kept, best = is_feasible(history), thinned(best, [history.loss_of(trial.value or 0.0) for trial in best])
     groups = {
         "violates a constraint": ([t for t in trials if not kept[t.number]], {"color": GREY, "symbol": "diamond-open"}),
         "trials": ([t for t in trials if kept[t.number]], {"color": GREY}),
@@ -107,8 +120,8 @@ def front(history: History) -> go.Figure | None:
                 x, y, text = zip(*points, strict=True)
                 shape = {"mode": "markers", "marker": marker, "name": name, "legendgroup": name}
                 figure.add_scatter(x=x, y=y, text=text, hoverinfo="text", showlegend=index == 0, **shape, **at)
-        figure.update_xaxes(title={"text": safe(history.objectives[first])}, **at)
-        figure.update_yaxes(title={"text": safe(history.objectives[second])}, **at)
+        figure.update_xaxes(title={"text": label(history.objectives[first])}, **at)
+        figure.update_yaxes(title={"text": label(history.objectives[second])}, **at)
     return figure.update_layout(height=100 + 280 * rows)
 
 
@@ -131,7 +144,7 @@ def timeline(history: History) -> go.Figure | None:
                 base=[(trial.started or begin) - begin for trial in trials],
                 x=[trial.duration for trial in trials],
                 name=state,
-                # an edge tells trials one behind the other apart, and would be all that is seen of a short one
+                # a white edge separates consecutive trials; it would hide a short one
                 marker={
                     "color": colour,
                     "line": {"color": ["white" if (t.duration or 0.0) > short else colour for t in trials], "width": 1},
@@ -147,7 +160,7 @@ def timeline(history: History) -> go.Figure | None:
 def curves(history: History) -> go.Figure | None:
     """Reports of the best trials, and of some that were stopped or are paused."""
     several = [trial for trial in history.trials if len(trial.reports) > 1 and trial.invalid is None]
-    kept = keeps(history)
+    kept = is_feasible(history)
     done = [trial for trial in several if trial.state == "complete" and kept[trial.number]]
     done.sort(key=lambda trial: history.loss_of(trial.value or 0.0))
     stopped = [trial for trial in several if trial.state in ("stopped", "paused")]
@@ -157,7 +170,7 @@ def curves(history: History) -> go.Figure | None:
     for trial in [*stopped[-_MOST_CURVES:], *reversed(done[:_BEST_CURVES])]:
         best = trial.state == "complete"
         every = -(-len(trial.reports) // _MOST_STEPS)
-        reports = trial.reports[::-every][::-1]  # the last one always
+        reports = trial.reports[::-every][::-1]  # always includes the last one
         figure.add_scatter(
             x=[report.step for report in reports],
             y=[report.value for report in reports],
@@ -170,9 +183,9 @@ def curves(history: History) -> go.Figure | None:
             text=hover(history, trial),
             hoverinfo="text+y",
         )
-    return figure.update_layout(
-        xaxis_title="fold" if history.evidence == "folds" else "step", yaxis_title=first_name(history)
-    )
+    last = max(trial.reports[-1].step for trial in [*stopped, *done])
+    title = "fold" if history.evidence == "folds" else "step"
+    return figure.update_layout(xaxis={"title": {"text": title}, **whole_ticks(last)}, yaxis_title=first_name(history))
 
 
 def _predicted(trial: Trial) -> bool:
@@ -190,7 +203,7 @@ def coverage(history: History) -> tuple[int, int, int]:
 def calibration(history: History) -> go.Figure | None:
     """The predictions of the sampler's model, with one standard deviation, and the results."""
     predicted = [trial for trial in valued(history) if _predicted(trial)]
-    if not predicted or len(history.objectives) > 2:  # of more a scalarisation is predicted
+    if not predicted or len(history.objectives) > 2:  # with more, samplers predict a scalarisation
         return None
     figure = go.Figure()
     mean = [float(trial.info["mean"]) for trial in predicted]
@@ -206,4 +219,8 @@ def calibration(history: History) -> go.Figure | None:
     )
     ends = [min(mean), max(mean)]
     figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": "black", "dash": "dot"}, name="as predicted")
-    return figure.update_layout(xaxis_title=f"predicted {first_name(history)}, with its sd", yaxis_title="found")
+    limits = span(history, predicted)
+    return figure.update_layout(
+        xaxis_title=f"predicted {first_name(history)}, with its sd",
+        yaxis={"title": {"text": "observed" + ("<br>(far-off values cut)" if limits else "")}, "range": limits},
+    )
