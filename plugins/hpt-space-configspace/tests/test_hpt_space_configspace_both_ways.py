@@ -203,6 +203,13 @@ def test_spaces_without_an_equivalent_in_hpt_are_rejected(made: Any, message: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("noted", [3, "x", {"x": 1}, [["x"]], [1], ["x", "y", "z"], ["x", "x"]])
+def test_a_record_of_another_kind_in_the_meta_of_a_space_is_ignored(noted: Any) -> None:
+    parts = [cs.Constant("x", 1), cs.Constant("y", 2)]
+    there = cs.ConfigurationSpace(parts, meta={"hpt": noted})
+    assert from_configspace(there) == from_configspace(cs.ConfigurationSpace(parts))
+
+
 def test_the_example_of_the_readme_runs() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     exec(readme.partition("```python\n")[2].partition("```")[0], {})

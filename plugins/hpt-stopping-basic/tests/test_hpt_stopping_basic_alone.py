@@ -86,6 +86,11 @@ def test_patience_grows_with_the_length_of_a_trial() -> None:
     assert judge(Patience(reports=2), [1] * 3, steps=100) is not None
 
 
+def test_patience_does_not_stop_a_trial_at_its_last_step() -> None:
+    assert judge(Patience(reports=2), [1] * 7, steps=8) is not None
+    assert judge(Patience(reports=2), [1] * 8, steps=8) is None
+
+
 def test_patience_does_not_judge_folds() -> None:
     assert judge(Patience(reports=1), [1] * 10, evidence="folds") is None
 

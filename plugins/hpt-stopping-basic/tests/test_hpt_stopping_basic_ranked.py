@@ -272,6 +272,16 @@ def test_one_rule_serves_two_studies_in_turn() -> None:
         assert judge(rule, bad) is None
 
 
+def test_a_rule_that_saw_a_study_also_serves_one_with_fewer_trials() -> None:
+    """The first complete trial of the one has the number that would follow in the other."""
+    rule = Median(min_trials=1, min_step=1)
+    trials: list[tuple[dict[str, Any], Any]] = [({"x": i / 10}, Failure("error", "no")) for i in range(2)]
+    later = make_history(SPACE, [*trials, ({"x": 0.5}, 1.0), ({"x": 0.6}, None)], reports={2: [1.0], 3: [2.0]})
+    assert judge(rule, later) is not None
+    assert judge(rule, study([[3.0]], [2.0])) is None
+    assert judge(rule, study([[1.0]], [2.0])) is not None
+
+
 def test_a_used_rule_is_pickled_without_its_cache() -> None:
     rule = Median()
     judge(rule, study(TABLE, [9, 9]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from hpt_core import Float, History, Report, Stop, Study
+from hpt_core import Float, History, Report, Stop, Study, events
 from hpt_core.plugins import default_plugins
 from hpt_core.testing import make_history
 from hpt_core.verify import verify
@@ -80,6 +80,25 @@ def test_a_trial_that_violates_a_constraint_is_not_a_false_stop() -> None:
         assert (found.stops, found.false) == (1, false)
 
 
+def test_a_curve_between_the_incumbent_and_the_other_trials_is_stopped() -> None:
+    stop = asked(Extrapolation(audit=0), study([falling(0.3), falling(0.5)], falling(0.45, 20)))
+    assert stop is not None
+    assert stop.evidence["step"] == 20
+
+
+def test_a_curve_that_was_below_the_incumbent_once_continues() -> None:
+    now = falling(0.9, 20)
+    for lowest, stops in ((now[4], True), (0.2, False)):
+        now[4] = lowest
+        assert (asked(Extrapolation(audit=0, chance=0.49), study([falling(0.3)], now)) is not None) is stops
+
+
+def test_the_fifth_report_is_enough_if_no_share_of_the_steps_is_asked_for() -> None:
+    rule = Extrapolation(audit=0, min_share=0)
+    stops = [asked(rule, study([falling(0.3)], falling(0.9, steps))) is not None for steps in range(1, 8)]
+    assert stops == [steps >= 5 for steps in range(1, 8)]
+
+
 @pytest.mark.parametrize("end", [0.1, 0.29, 0.3])
 def test_a_curve_that_would_end_at_the_incumbent_or_below_continues(end: float) -> None:
     others = [falling(0.3), falling(0.5)]
@@ -120,6 +139,14 @@ def test_the_number_of_steps_may_be_unknown() -> None:
     assert asked(Extrapolation(audit=0), study([falling(0.1)], falling(0.9, 20), steps=None)) is not None
 
 
+def test_a_complete_trial_without_reports_is_no_measure_of_the_steps() -> None:
+    trials = [({"x": float(i)}, outcome) for i, outcome in enumerate([0.1, 0.2, None])]
+    history = make_history(SPACE, trials, reports={0: falling(0.1), 2: falling(0.9, 20)})
+    stop = asked(Extrapolation(audit=0), history)
+    assert stop is not None
+    assert stop.evidence["horizon"] == STEPS
+
+
 def test_a_metric_can_be_watched() -> None:
     def curve(end: float, steps: int) -> list[Report]:
         return [Report(i, 0.0, {"accuracy": -loss}) for i, loss in enumerate(falling(end, steps), start=1)]
@@ -144,6 +171,15 @@ def test_a_diverging_curve_is_stopped_by_the_spread_of_the_others() -> None:
         assert (stop is not None) is stops
     assert stop is not None
     assert stop.evidence["times"] == pytest.approx(5 * 1.01)
+
+
+def test_the_spread_counts_from_five_complete_trials_on() -> None:
+    """With fewer, ten times its gain of 0.84 counts."""
+    others = [falling(0.1 * i) for i in range(5)]  # median absolute deviation 0.1 at every step
+    late = falling(0.2, 10)[-1] + 1.01 * 5 * 1.4826 * 0.1
+    for count, stops in ((4, False), (5, True)):
+        found = asked(Divergence(audit=0), study(others[:count], [*falling(0.2, 10), late, late]))
+        assert (found is not None) is stops
 
 
 def test_a_spike_that_passes_is_not_divergence() -> None:
@@ -203,6 +239,27 @@ def test_a_trial_is_compared_with_those_that_had_ended_when_it_started() -> None
     first_is_best = [falling(0.1), falling(0.9)]
     assert false_stop_rate(study(first_is_best), Extrapolation(audit=1.0)).stops == 1
     assert false_stop_rate(study(first_is_best[::-1]), Extrapolation(audit=1.0))[:3] == (0, 0, None)
+
+
+def test_the_interval_of_a_rate_of_one_reaches_one() -> None:
+    found = false_stop_rate(study([falling(0.3), [*falling(0.9, 20), *([0.05] * 10)]]), Extrapolation(audit=1.0))
+    assert found[:3] == (1, 1, 1.0)
+    exact = binomtest(1, 1).proportion_ci(method="exact")
+    assert found.interval == pytest.approx((exact.low, exact.high))
+
+
+def test_a_trial_that_still_ran_when_another_started_is_no_incumbent_for_it() -> None:
+    """Trial 0 is the best. Trial 2, which looks hopeless beside it, starts before or after trial 0 ends."""
+    for ended, stops in ((100.0, 0), (40.0, 1)):
+        history = make_history(SPACE, steps=STEPS)
+        for number, started in ((0, 0.0), (1, 1.0), (2, 50.0)):
+            history.apply(events.started(started, number, {"x": float(number)}, "w", 1, 0))
+        for number, end in ((0, 0.1), (1, 0.95), (2, 0.9)):
+            for step, loss in enumerate(falling(end), start=1):
+                history.apply(events.reported(60.0, number, 1, Report(step, loss)))
+        for number, end, time in ((0, 0.1, ended), (1, 0.95, 30.0), (2, 0.9, 110.0)):
+            history.apply(events.complete(time, number, 1, [end], {}))
+        assert false_stop_rate(history, Extrapolation(audit=1.0)).stops == stops
 
 
 def test_the_summary_has_the_rate() -> None:

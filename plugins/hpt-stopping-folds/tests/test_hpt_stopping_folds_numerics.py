@@ -229,6 +229,11 @@ def test_nearer_trials_have_more_weight() -> None:
     assert nearness({1: 0.4}, [{1: 0.4, 2: 0.4}]) == [0.0]  # constant: nothing to learn
 
 
+def test_a_trial_of_one_fold_says_nothing_about_the_spread_within_trials() -> None:
+    own, several = {1: 0.71, 2: 0.93}, [{1: 0.70, 2: 0.95, 3: 0.96}, {1: 0.72, 2: 0.97, 3: 0.95}]
+    assert nearness(own, [*several, {1: 0.9}])[:2] == nearness(own, several)
+
+
 @pytest.mark.parametrize("big", [1e3, 1e30, 1e100])
 def test_a_fit_that_diverged_on_a_fold_hardly_counts(big: float) -> None:
     rng = np.random.default_rng(0)

@@ -168,6 +168,18 @@ def test_a_further_objective_or_a_metric_may_be_compared() -> None:
                 assert stop.value == 99.0  # the value is the first objective's, whatever was compared
 
 
+def test_a_metric_with_the_values_of_the_objective_leads_to_the_same_decision() -> None:
+    """The stopped trial has just enough folds to show how much differences vary."""
+    folds = [[0.20, 0.30, 0.25, 0.25, 0.20], [0.25, 0.30, 0.30, 0.35, 0.20], [0.4, 0.7], [0.5, 0.6]]
+    trials = [({"x": i / 10}, outcome) for i, outcome in enumerate([0.24, 0.28, Stop("worse", value=0.5), None])]
+    reports = {i: [Report(step, v, {"same": v}) for step, v in enumerate(row, 1)] for i, row in enumerate(folds)}
+    history = make_history(SPACE, trials, reports=reports, evidence="folds", steps=5)
+    plain, by_metric = judge(Folds(), history), judge(Folds(metric="same"), history)
+    assert plain is not None
+    assert by_metric is not None
+    assert (by_metric.evidence, by_metric.value) == (plain.evidence, plain.value)
+
+
 @pytest.mark.parametrize("rule", [Folds(), Race()])
 def test_curves_are_refused(rule: Rule) -> None:
     with pytest.raises(PluginError, match=r"compares trials fold by fold, but this evaluator reports a curve\. Use"):
@@ -233,6 +245,22 @@ def test_a_race_of_two_is_a_signed_rank_test() -> None:
     stop = judge(Race(), study([incumbent], [v + 0.01 * (i + 1) for i, v in enumerate(incumbent[:8])]))
     assert stop is not None
     assert stop.evidence["p"] == 2.0**-8
+
+
+def test_a_race_is_lost_to_the_elite_with_the_lowest_rank_sum() -> None:
+    """Trial 0 has the lowest mean due to one fold; on all others trial 1 is better."""
+    elites = [[0.21] * 5 + [0.0] + [0.21] * 4, [0.2] * 10]
+    stop = judge(Race(), study(elites, [0.5] * 6, steps=10))
+    assert stop is not None
+    assert stop.evidence["rivals"] == [0, 1]
+    assert stop.evidence["best"] == 1
+
+
+def test_a_trial_with_an_equal_mean_does_not_lose_a_race() -> None:
+    """Worse by 1 on sixteen folds, better by 16 on one."""
+    running = [11.0] * 16 + [-6.0]
+    assert stats.wilcoxon(np.array(running) - 10, alternative="greater").pvalue < level(0.5, looks(5, 19))
+    assert judge(Race(alpha=0.5), study([[10.0] * 20], running)) is None
 
 
 def test_a_race_of_equals_is_seldom_lost() -> None:
@@ -319,3 +347,9 @@ def test_rules_have_no_state(rule: Rule) -> None:
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Folds(**options)
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 0.6}, {"elites": 0}, {"min_folds": 1}])
+def test_bad_options_of_a_race_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Race(**options)

@@ -73,6 +73,12 @@ def test_trials_that_tie_for_the_best_do_one_fold_more_each_until_one_is_ahead()
     assert Folds(waiting=2, min_folds=2).promote(study_of([[0.3, 0.5], [0.1, 0.7]], [WAITS] * 2)) == 0
 
 
+def test_a_tie_ends_on_the_first_fold_on_which_the_trials_differ() -> None:
+    for other, pauses in (([0.2, 0.4], True), ([0.2, 0.9], False)):
+        history = study_of([other, [0.2, 0.4, 0.5]], [WAITS, None])
+        assert isinstance(Folds().judge_trial(history, history.trials[1]), Pause) is pauses
+
+
 def test_the_best_is_resumed_when_enough_trials_wait_or_no_new_one_will_start() -> None:
     history = waiting(0.5, 0.2, 0.4)
     assert Folds(waiting=4).promote(history) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, events
+from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, UsageError, events
 from hpt_core.testing import make_history
 from hpt_stopping_halving.asha import Asha
 from hpt_stopping_halving.halving import Halving
 from hpt_stopping_halving.hyperband import Hyperband
+from hpt_stopping_halving.ladder import draw_bracket
 from hpt_stopping_halving.pasha import Pasha
 
 SPACE = Space({"x": Float(0, 1)})
@@ -80,6 +83,13 @@ def test_the_stopping_type_by_hand() -> None:
     assert last.value is None
 
 
+def test_the_stopping_type_stops_trials_that_could_be_resumed() -> None:
+    history = rung_of(Asha(), [1.0, 2.0, 3.0])
+    start(history, 3)
+    report(history, 3, 1, 4.0)
+    assert isinstance(Asha().judge_trial(history, history.trials[3]), Stop)
+
+
 def test_a_report_is_recorded_in_every_rung_that_it_passes() -> None:
     """Rungs 1, 3, 9, 27: trials that report at 5 only are compared at 3 with one that reported at 3."""
     history = make_history(SPACE, steps=27)
@@ -106,6 +116,17 @@ def test_a_trial_at_the_top_is_never_cut() -> None:
         start(history, number)
         report(history, number, 9, float(number))
         assert Asha().judge_trial(history, history.trials[number]) is None
+
+
+def test_both_ends_of_the_ladder_may_be_given() -> None:
+    """Rungs 1, 3 and 9 for trials of 27 steps."""
+    for step, stops in ((1, True), (3, True), (9, False), (27, False)):
+        history = make_history(SPACE, steps=27)
+        for number, loss in enumerate([1.0, 2.0, 3.0]):
+            start(history, number)
+            report(history, number, step, loss)
+        decision = Asha(min_resource=1, max_resource=9).judge_trial(history, history.trials[2])
+        assert isinstance(decision, Stop) is stops
 
 
 def test_failed_and_invalid_trials_are_not_compared() -> None:
@@ -300,6 +321,13 @@ def test_a_round_waits_for_all_of_it() -> None:
     assert promote_all(rule, history) == [1, 3]
 
 
+def test_a_round_has_two_trials_or_more() -> None:
+    rule = Halving(trials=2, min_resource=1)
+    assert promote_all(rule, rung_of(rule, [2.0, 1.0])) == [1]
+    with pytest.raises(UsageError):
+        Halving(trials=1)
+
+
 def test_the_next_best_takes_the_place_of_a_failed_trial() -> None:
     rule = Halving(trials=6, min_resource=1)
     history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
@@ -364,6 +392,27 @@ def test_at_the_end_the_best_on_the_highest_rung_is_run_to_the_end() -> None:
     assert promote_all(rule, history) == [1]
 
 
+def test_at_the_end_the_best_of_the_others_is_resumed_if_the_leader_was_stopped() -> None:
+    rule = Asha(mode="promote")
+    history = rung_of(rule, [5.0, 1.0])
+    start(history, 1, 2)
+    report(history, 1, 3, 1.0)
+    follow(history, 1, Stop("another rule stopped it"))
+    history.closing = True
+    assert promote_all(rule, history) == [0]
+
+
+@pytest.mark.parametrize("rule", [Asha(mode="promote"), Halving(), Hyperband(mode="promote"), Pasha()], ids=repr)
+def test_on_a_single_rung_there_is_nothing_to_promote_to(rule: Rule) -> None:
+    """The evaluator's trials have one step, and another rule has paused them."""
+    history = make_history(SPACE, [({"x": 0.1}, Pause("is behind"))] * 3, steps=1, resumable=True)
+    for number in range(3):
+        start(history, number, 2)
+        report(history, number, 1, 0.1 * number)
+        follow(history, number, Pause("is behind"))
+    assert rule.promote(history) is None
+
+
 # --- growth ---------------------------------------------------------------------------------------
 
 
@@ -387,6 +436,89 @@ def test_a_ladder_grows_while_its_two_highest_rungs_disagree() -> None:
     assert rule.promote(swapped) == 1
     assert Pasha(min_resource=1, tolerance=0.1 + 1e-9).promote(swapped) is None
     assert Pasha(min_resource=1, tolerance=0.09).promote(swapped) == 1
+
+
+def test_the_noise_is_estimated_from_the_curves_up_to_the_rung() -> None:
+    """Two curves cross twice and are 0.5 apart at the rung; then one of them diverges."""
+    history = make_history(SPACE, steps=9, resumable=True)
+    for number, losses in enumerate([[1.0, 2.0, 1.0, 99.0], [2.0, 1.0, 1.5, 1.0]]):
+        start(history, number)
+        for step, loss in enumerate(losses, 1):
+            report(history, number, step, loss)
+    rule = Pasha(min_resource=1)
+    rungs = rule._results.rungs(history, (1, 3, 9), range(2))
+    assert rule._tolerance(history, rungs, 1) == 0.5
+
+
+# --- brackets -------------------------------------------------------------------------------------
+
+LADDER = (1, 3, 9)
+
+
+def bracket_of(seed: int, number: int) -> int:
+    """The index of the first rung of a trial's bracket. With three rungs, 9, 5 and 3 trials start in the brackets."""
+    return 2 - draw_bracket(seed, number, (3, 5, 9))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hyperband_stops_by_the_results_of_the_same_bracket(seed: int) -> None:
+    rule, losses = Hyperband(min_resource=1), random.Random(seed)
+    history = make_history(SPACE, steps=9, resumable=True, seed=seed)
+    stopped = set()
+    for number in range(60):
+        first = bracket_of(seed, number)
+        start(history, number)
+        for step in LADDER:
+            loss = losses.random()
+            report(history, number, step, loss)
+            decision = rule.judge_trial(history, history.trials[number])
+            rivals = [found for found, other in standing(history, step) if bracket_of(seed, other) == first]
+            many, compared = len(rivals), step in LADDER[first:-1]
+            assert isinstance(decision, Stop) is (compared and many >= 3 and loss > rivals[many // 3 - 1])
+            if decision is not None:
+                stopped.add((first, step))
+                follow(history, number, decision)
+                break
+    assert stopped == {(0, 1), (0, 3), (1, 3)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hyperband_promotes_by_the_results_of_the_same_bracket(seed: int) -> None:
+    rule, losses = Hyperband(mode="promote", min_resource=1), random.Random(seed)
+    history = make_history(SPACE, steps=9, resumable=True, seed=seed)
+
+    def train(number: int) -> None:
+        """Train a trial until it pauses or is complete."""
+        attempt = history.trials[number].attempt + 1 if number < len(history.trials) else 1
+        start(history, number, attempt)
+        done = history.trials[number].reports[-1].step if history.trials[number].reports else 0
+        for step in LADDER[bisect(LADDER, done) :]:
+            report(history, number, step, losses.random())
+            decision = rule.judge_trial(history, history.trials[number])
+            if decision is not None:
+                follow(history, number, decision)
+                return
+        history.apply(events.complete(float(history.position), number, attempt, [0.0], {}))
+
+    def due() -> int | None:
+        """Highest rung first; on the same rung, the bracket that begins lowest."""
+        for rung, first in ((1, 0), (1, 1), (0, 0)):
+            ranking = [n for _, n in standing(history, LADDER[rung]) if bracket_of(seed, n) == first]
+            for number in ranking[: len(ranking) // 3]:
+                trial = history.trials[number]
+                if trial.state is State.PAUSED and recorded(trial, LADDER[rung + 1]) is None:
+                    return number
+        return None
+
+    promoted = set()
+    for new in range(60):
+        train(new)
+        while (number := rule.promote(history)) is not None:
+            assert number == due()
+            promoted.add((bracket_of(seed, number), history.trials[number].reports[-1].step))
+            train(number)
+        assert due() is None
+    assert promoted == {(0, 1), (0, 3), (1, 3)}
 
 
 # --- any interleaving -----------------------------------------------------------------------------

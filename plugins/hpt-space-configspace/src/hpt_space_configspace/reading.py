@@ -35,7 +35,7 @@ def from_configspace(configspace: ConfigSpace.ConfigurationSpace) -> Space:
         raise UsageError(msg)
     names = list(configspace)
     noted = (configspace.meta or {}).get(NOTE)
-    order = noted if noted is not None and sorted(noted) == sorted(names) else names
+    order = noted if isinstance(noted, list) and sorted(map(repr, noted)) == sorted(map(repr, names)) else names
     tables = {name: parameter_of(configspace[name]).to_json() for name in order}
     for condition in configspace.conditions:
         tables[condition.child.name]["when"] = _when(condition)

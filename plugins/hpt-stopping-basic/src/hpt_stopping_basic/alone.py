@@ -46,8 +46,9 @@ class Patience(Watching):
     """Stops a trial whose curve no longer improves.
 
     The best of the last ``reports`` reports is compared with the best report before them. The trial is stopped if it
-    did not improve by at least ``min_gain`` times the magnitude of that earlier best. Folds are not judged, as they
-    have no order. A stopped trial keeps the value of its last report.
+    did not improve by at least ``min_gain`` times the magnitude of that earlier best. A trial is not stopped at its
+    last step, as nothing would be saved. Folds are not judged, as they have no order. A stopped trial keeps the value
+    of its last report.
     """
 
     reports: int | None = option(
@@ -65,8 +66,8 @@ class Patience(Watching):
             return None
         before, now = min(losses[:-patience]), min(losses[-patience:])
         gain = before - now
-        if gain > 0 and gain >= self.min_gain * abs(before):
-            return None
         step = trial.reports[-1].step
+        if (gain > 0 and gain >= self.min_gain * abs(before)) or step == history.steps:
+            return None
         evidence = {"step": step, "before": self._value(history, before), "since": self._value(history, now)}
         return Stop(f"no gain of {self.min_gain:g} in the last {patience} reports", evidence)
