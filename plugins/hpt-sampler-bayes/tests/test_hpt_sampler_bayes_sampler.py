@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import threadpoolctl  # type: ignore[import-untyped] # ships no types
 
 from hpt_core import Categorical, Constant, Failure, Float, History, Int, Params, Space
 from hpt_core.testing import make_history
+from hpt_sampler_bayes import sampler as module
 from hpt_sampler_bayes.sampler import BayesSampler
+from hpt_sampler_bayes.strategy import model_and_acquisition
 
 MIXED = Space(
     {
@@ -247,3 +250,21 @@ def test_thousands_of_trials_are_handled() -> None:
     suggestion = BayesSampler().suggest(history, rng())
     assert MIXED.contains(suggestion.params)
     assert loss(suggestion.params) < np.median([v for _, v in tried(100)])
+
+
+def test_blas_has_one_thread_during_a_suggestion_and_as_many_as_before_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+    seen: list[set[int]] = []
+
+    def watched(*args: object) -> object:
+        seen.append(threads())
+        return model_and_acquisition(*args)  # type: ignore[arg-type] # passes its arguments on
+
+    monkeypatch.setattr(module, "model_and_acquisition", watched)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        suggest(make_history(MIXED, tried(8)))
+        assert (seen, threads()) == ([{1}], {2})

@@ -147,6 +147,7 @@ def test_it_is_a_pure_function_of_the_history() -> None:
         (["random", {"use": "random", "metod": 1}], "sampler[1].metod", "Did you mean 'method'"),
         ([{"use": "random", "trials": 0}], "sampler[0].trials", "an int >= 1. Got 0"),
         ([{"use": "random", "name": "a/b"}], "sampler[0].name", "without '/'"),
+        ([{"use": "random", "name": "given"}], "sampler[0].name", "other than fill, given, sampler"),
         (
             [{"use": "random", "name": "a"}, {"use": "defaults", "name": "a"}],
             "sampler[1].name",

@@ -36,6 +36,28 @@ def test_suggestions_are_valid_new_and_reproducible(space: Space, seed: int, n: 
         trials.append((first.params, Failure("error", "no") if generator.random() < 0.2 else generator.normal()))
 
 
+def test_the_first_points_are_the_default_and_a_sobol_sequence() -> None:
+    """Any eight successive points of a Sobol sequence have one coordinate in each eighth."""
+    space, running = Space({"x": Float(0, 1, default=0.125), "y": Float(0, 1)}), list[Params]()
+    for index in range(8):
+        found = ForestSampler(n_initial=8).suggest(make_history(space, running=running), np.random.default_rng(0))
+        assert found.info == {"model": "initial", "index": index}
+        running.append(found.params)
+    assert running[0] == {"x": 0.125, "y": 0.5}
+    for name in ("x", "y"):
+        assert len({int(8 * params[name]) for params in running[1:]}) == 7
+
+
+def test_if_all_initial_points_failed_the_next_one_is_random_and_new() -> None:
+    trials: list[tuple[Params, object]] = []
+    for index in (0, 1, 2, None):
+        history = make_history(Space({"x": Float(0, 1)}), trials)
+        found = ForestSampler(n_initial=3).suggest(history, np.random.default_rng(0))
+        assert found.info == {"model": "initial", "index": index}
+        assert found.params not in [params for params, _ in trials]
+        trials.append((found.params, Failure("error", "no")))
+
+
 def test_suggestions_concentrate_where_losses_are_low_and_avoid_crashes() -> None:
     space = Space({"x": Float(0, 1), "c": Categorical(*"abcdef")})
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import optuna
@@ -277,6 +278,13 @@ class Pickling(optuna.samplers.RandomSampler):
         return {"k": optuna.distributions.IntDistribution(1, 9)}
 
 
+class Needing(optuna.samplers.RandomSampler):
+    """Imports a package that is not installed when it is first used, as `GPSampler` imports torch."""
+
+    def sample_independent(self, *args: Any, **kwargs: Any) -> Any:
+        import_module("no_such_package")
+
+
 def test_pickles_are_not_stored_but_can_be_recreated() -> None:
     with pytest.raises(PluginError, match="replay = true"):
         study(OptunaSampler(sampler=Pickling)).ask()
@@ -302,6 +310,12 @@ def test_pickles_are_not_stored_but_can_be_recreated() -> None:
 def test_a_wrong_sampler_is_reported_before_the_first_trial(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         study({"use": "optuna", **options}).run(value_of, trials=1)
+
+
+def test_a_package_that_the_sampler_needs_is_named() -> None:
+    found = study({"use": "optuna", "sampler": Needing})
+    with pytest.raises(PluginError, match="needs the package 'no_such_package', which is not installed"):
+        found.run(value_of, trials=1)
 
 
 def test_one_sampler_can_be_used_by_two_studies() -> None:

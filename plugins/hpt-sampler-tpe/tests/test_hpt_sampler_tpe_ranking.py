@@ -102,6 +102,13 @@ def test_crowding_equals_a_worked_example() -> None:
     assert found.tolist() == [np.inf, pytest.approx(3 / 4 + 3 / 4), pytest.approx(3 / 4 + 2 / 4), np.inf]
 
 
+@pytest.mark.filterwarnings("error")
+def test_crowding_of_the_largest_floats_equals_that_of_moderate_losses() -> None:
+    losses = np.array([[-4.0, 4.0], [-2.0, 1.0], [1.0, -1.0], [4.0, -4.0]])
+    front, largest = np.zeros(4, dtype=np.intp), np.finfo(np.float64).max
+    np.testing.assert_allclose(crowding(losses * (largest / 4.0), front), crowding(losses, front))
+
+
 def test_several_objectives_rank_by_front_then_by_crowding() -> None:
     outcomes = [(5.0, 5.0), (0.0, 4.0), (1.0, 2.0), (3.0, 1.0), (4.0, 0.0)]
     found = ranked(history(outcomes, directions=["minimize", "minimize"]))

@@ -66,6 +66,15 @@ def test_the_first_points_are_the_default_and_a_latin_hypercube() -> None:
     assert {params["c"] for params in running[1:]} == set("abcde")
 
 
+def test_if_all_initial_points_failed_the_next_one_is_random_and_new() -> None:
+    trials: list[tuple[Params, object]] = []
+    for index in (0, 1, 2, None):
+        found = TpeSampler(n_initial=3).suggest(make_history(LINE, trials), np.random.default_rng(0))
+        assert found.info == {"model": "initial", "index": index}
+        assert found.params not in [params for params, _ in trials]
+        trials.append((found.params, Failure("error", "no")))
+
+
 @pytest.mark.parametrize("rules", ["hpt", "optuna"])
 def test_a_space_with_conditions_has_ten_initial_points(rules: Literal["hpt", "optuna"]) -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})

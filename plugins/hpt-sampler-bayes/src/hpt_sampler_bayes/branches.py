@@ -24,7 +24,7 @@ _SAME = 1e-12  # coordinates closer than this are the same value
 
 def top_parents(encoding: Encoding) -> list[int]:
     """Columns that other columns depend on and that have no conditions themselves."""
-    parents = {parent for needs in encoding.conditions for parent, _ in needs if parent >= 0}
+    parents = {parent for needs in encoding.conditions for parent, _ in needs}
     return [j for j in sorted(parents) if not encoding.conditions[j]]
 
 

@@ -109,11 +109,8 @@ class Encoding:
         active = np.ones(u.shape, dtype=bool)
         for j in self.order:
             for parent, allowed in self.conditions[j]:
-                if parent < 0:
-                    active[:, j] = False
-                else:
-                    held = (np.abs(u[:, parent, None] - allowed) < _SAME).any(axis=1)
-                    active[:, j] &= held & active[:, parent]
+                held = (np.abs(u[:, parent, None] - allowed) < _SAME).any(axis=1)
+                active[:, j] &= held & active[:, parent]
         return active
 
     def encode(self, u: FloatArray, active: BoolArray | None = None) -> FloatArray:
@@ -169,19 +166,14 @@ def _table(parameter: Any) -> FloatArray | None:
 
 
 def _conditions(space: Space, name: str) -> tuple[tuple[int, FloatArray], ...]:
-    """Conditions of column ``name`` as (parent column, allowed coordinates); parent -1 is never satisfied."""
+    """Conditions of column ``name`` as (parent column, allowed coordinates)."""
     needs: list[tuple[int, FloatArray]] = []
-    columns = space.columns
-    for parent, values in (space[name].when or {}).items():
-        accepted = [space[parent].accept(value)[0] for value in values]
-        valid = [value for value in accepted if space[parent].contains(value)]
-        if parent in columns:
-            allowed = np.array([space[parent].to_unit(v) for v in valid])
-            needs.append((columns.index(parent), allowed))
-        elif valid:  # a parent with a single value, which is allowed; the parent itself may be conditional
+    for parent, values in space[name].when.items():
+        if parent in space.columns:
+            accepted = [space[parent].accept(value)[0] for value in values]
+            needs.append((space.columns.index(parent), np.array([space[parent].to_unit(value) for value in accepted])))
+        else:  # a parent with a single value, which is allowed; the parent itself may be conditional
             needs.extend(_conditions(space, parent))
-        else:
-            needs.append((-1, np.empty(0)))
     return tuple(needs)
 
 

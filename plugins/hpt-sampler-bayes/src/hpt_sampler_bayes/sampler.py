@@ -86,8 +86,8 @@ class BayesSampler:
     Every suggestion carries ``info`` with ``model`` (``"initial"``, ``"gp"`` or ``"random"``). A suggestion of the
     model adds ``mean`` and ``sd`` of the predicted value (in the user's units and sign; with two objectives those of
     the first, with more those of the warped scalarisation), ``acquisition`` (log acquisition value, on the warped
-    scale), ``results`` (number of results that the model was fitted to) and ``theta`` (log inverse squared
-    lengthscales, log variance, log noise), from which the next fit starts.
+    scale), ``results`` (number of results, failed trials included, that the model learned from) and ``theta`` (log
+    inverse squared lengthscales, log variance, log noise), from which the next fit starts.
     """
 
     n_initial: int = option(5, ge=1, help="Number of results before the model takes over from the initial design.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core import Mistake, Space, SpaceExhausted, Suggestion, UsageError, import_object, option
+from hpt_core import Mistake, PluginError, Space, SpaceExhausted, Suggestion, UsageError, import_object, option
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -63,6 +63,7 @@ class OptunaSampler:
 
         Raises:
             SpaceExhausted: If the sampler has stopped the study.
+            PluginError: If the sampler needs a package that is not installed.
             UsageError: As `check`.
         """
         from hpt_sampler_optuna.replica import Replica, seed_of
@@ -70,7 +71,12 @@ class OptunaSampler:
         if self._replica is None:
             replay = self._keeps_pickles() if self.replay is None else self.replay
             self._replica = Replica(self._make, replay=replay)
-        found = self._replica.suggest(history, seed_of(rng))
+        try:
+            found = self._replica.suggest(history, seed_of(rng))
+        except ModuleNotFoundError as err:  # Optuna imports torch, cmaes and others when they are first used
+            self._replica = None
+            msg = f"The Optuna sampler {self.sampler} needs the package {err.name!r}, which is not installed."
+            raise PluginError(msg) from None
         if found is None:
             raise SpaceExhausted("the Optuna sampler has stopped the search")
         params, stored = found

@@ -83,7 +83,7 @@ def crowding(losses: FloatArray, front: IntArray) -> FloatArray:
     found = np.zeros(len(losses))
     for level in np.unique(front):
         members = np.flatnonzero(front == level)
-        for column in losses[members].T:
+        for column in 0.5 * losses[members].T:  # halved, as differences of the largest floats overflow
             order = np.argsort(column, kind="stable")
             span = column[order[-1]] - column[order[0]]
             ends = np.full(len(members), np.inf)
