@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Report, Stop, Study, TrialContext
+from hpt_core import Categorical, Report, Stop, Study, TrialContext, UsageError
 from hpt_evaluator_wrap.cache import CacheEvaluator
 
 SPACE = {"x": Categorical(1, 2, 3), "c": Categorical("a", [1, 2])}
@@ -162,6 +162,13 @@ def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
     assert [process.wait(50) for process in processes] == [0, 0]
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert sorted(row["key"]["params"]["x"] for row in rows) == list(range(400))
+
+
+def test_a_file_that_cannot_be_read_is_reported_before_the_first_trial(tmp_path: Path) -> None:
+    inner = Counting()
+    with pytest.raises(UsageError, match=r"evaluator\.path: Cannot read .*: Is a directory"):
+        run(inner, tmp_path)
+    assert inner.calls == 0
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

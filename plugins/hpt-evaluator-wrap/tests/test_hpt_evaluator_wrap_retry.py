@@ -50,7 +50,10 @@ def run(inner: Any, **options: Any) -> Any:
     return study.trials[0]
 
 
-@pytest.mark.parametrize(("failures", "times", "complete"), [(0, 1, True), (2, 2, True), (3, 2, False), (1, 1, True)])
+@pytest.mark.parametrize(
+    ("failures", "times", "complete"),
+    [(0, 1, True), (2, 2, True), (3, 2, False), (1, 1, True), (1101, 1100, False)],  # 2**1100 exceeds any float
+)
 def test_the_number_of_tries(failures: int, times: int, complete: bool) -> None:
     inner = Scripted(tries=[*[fail(OSError("busy"))] * failures, lambda trial: 0.5])
     trial = run(inner, times=times)

@@ -67,6 +67,30 @@ def test_replaces_a_worker_that_dies_between_two_trials(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+class DiesAfterTheOther(DiesBetweenTrials):
+    """What an executor runs: the first worker ends; the second one has no trial, and then dies."""
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        first = self.folder / "1"
+        if name.endswith("/1"):
+            first.write_text(str(os.getpid()))
+            return "done"
+        while not first.exists() or Path(f"/proc/{first.read_text()}").exists():
+            time.sleep(0.05)
+        os._exit(7)
+
+
+def test_a_run_that_has_ended_does_not_fail_because_an_idle_worker_dies(tmp_path: Path) -> None:
+    failures: list[Failure] = []
+
+    def lost(_: str, failure: Failure) -> bool:
+        failures.append(failure)
+        return False  # it had no trial
+
+    DaskExecutor().run(DiesAfterTheOther(tmp_path, Study({"x": Float(0, 1)}).store), 2, lost)
+    assert ["exit code 7" in failure.message for failure in failures] == [True]
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["connection closed", "connection open"])
 def test_replaces_a_worker_whose_dask_worker_is_lost(tmp_path: Path, stopped: bool) -> None:
     """A stopped process keeps its connection open, as a machine does that loses its power."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import hpt_store_csv
 from hpt_core import Categorical, Float, Int, Record, Space, Store, StoreError, UsageError
+from hpt_store_csv import log, scan
 from hpt_store_csv.store import CsvStore
 
 JSON = st.recursive(
@@ -279,6 +280,59 @@ def test_readers_see_what_others_write(store: CsvStore) -> None:
     assert store.read("s", 2) == [{"n": 2}, {"n": 3}]
 
 
+def test_what_is_appended_lazily_does_not_wait_for_the_disk(file: CsvStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.append("s", [{"event": "reported", "step": 0}])
+    waits: list[int] = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    for step in (1, 2, 3):
+        file.append_lazily("s", [{"event": "reported", "step": step}])
+    assert not waits
+    file.append("s", [{"event": "reported", "step": 4}])
+    assert len(waits) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open folders")
+def test_a_new_file_is_on_disk_before_it_takes_its_name_and_its_name_after(
+    file: CsvStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave an empty file in the place of a study."""
+    steps: list[tuple[str, int, int]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(fd: int) -> None:
+        steps.append(("synced", os.fstat(fd).st_ino, os.fstat(fd).st_size))
+        fsync(fd)
+
+    def replaced(path: Path, target: Path) -> Path:
+        steps.append(("renamed", path.stat().st_ino, path.stat().st_size))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    for record in (created(), created(space=Space({"depth": Int(1, 9)}), event="amended")):  # it has a new column
+        steps.clear()
+        file.append("s", [record])
+        written, folder = file.path.stat(), file.path.parent.stat()
+        assert steps[:2] == [("synced", written.st_ino, written.st_size), ("renamed", written.st_ino, written.st_size)]
+        assert steps[2][:2] == ("synced", folder.st_ino)
+
+
+def test_a_store_does_not_parse_again_what_it_wrote(file: CsvStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.append("s", [{"event": "reported", "step": 0}])
+    list(file.read("s"))
+    parsed: list[int] = []
+
+    def counted(data: bytes, *args: Any, **options: Any) -> Any:
+        parsed.append(len(data))
+        return scan.parse(data, *args, **options)
+
+    monkeypatch.setattr(log, "parse", counted)
+    for step in (1, 2, 3):
+        assert file.append("s", [{"event": "reported", "step": step}]) == step + 1
+        assert list(file.read("s", step + 1)) == []
+    assert sum(parsed) == 0
+
+
 def test_a_file_that_is_replaced_is_read_afresh(file: CsvStore, tmp_path: Path) -> None:
     file.append("s", [{"n": 1}, {"n": 2}])
     other = CsvStore(path=tmp_path / "other.csv")
@@ -345,8 +399,9 @@ def test_a_folder_in_the_place_of_a_file_is_reported(file: CsvStore) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_reported(folder: CsvStore) -> None:
     folder.path.write_text("x")
-    for action in (folder.studies, lambda: folder.append("s", [{}])):
-        with pytest.raises(StoreError, match="runs"):
+    inside = CsvStore(path=folder.path / "s.csv")
+    for action in (folder.studies, lambda: folder.append("s", [{}]), lambda: inside.append("s", [{}])):
+        with pytest.raises(StoreError, match="runs is a file, not a folder"):
             action()
 
 

@@ -210,6 +210,17 @@ def test_the_remedy_for_other_line_ends_works(path: Path, change: object, capsys
     assert path.read_bytes() == changed.replace(b"\n", CRLF)
 
 
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"number,value\n"])
+def test_a_file_that_is_no_store_is_not_repaired(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.csv"
+    path.write_bytes(content)
+    assert main([str(path)]) == 4
+    assert str(path) in capsys.readouterr().err
+    assert path.read_bytes() == content
+
+
 def test_the_remedy_for_damage_works(path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:7], b"x" + lines[7], *lines[8:]]))

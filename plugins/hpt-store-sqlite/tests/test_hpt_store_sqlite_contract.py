@@ -8,7 +8,7 @@ import os
 import pickle
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +289,21 @@ def test_pages_that_were_overwritten_are_reported(store: SqliteStore) -> None:
         store.read("s")
 
 
+def test_the_pages_are_checked_once_and_not_at_each_read(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append("s", [{"n": 1}])
+    store.close()
+    select, checks = session_module.Session.select, []
+
+    def counted(self: session_module.Session, sql: str, args: Sequence[Any] = ()) -> list[Any]:
+        checks.extend([sql] if "quick_check" in sql else [])
+        return select(self, sql, args)
+
+    monkeypatch.setattr(session_module.Session, "select", counted)
+    for _ in range(3):
+        assert list(store.read("s")) == [{"n": 1}]
+    assert len(checks) == 1
+
+
 def test_a_file_that_is_taken_away_is_missed(store: SqliteStore, tmp_path: Path) -> None:
     store.append("s", [{"n": 1}])
     store.path.rename(tmp_path / "elsewhere.db")
@@ -350,6 +365,14 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"The folder .*no of the store hpt\.db does not exist\. Create it"):
             action()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_its_folder_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "no").touch()
+    store = SqliteStore(path=tmp_path / "no" / "hpt.db")
+    for action in (lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(StoreError, match=r"no is a file, so the store hpt\.db cannot be in it"):
+            action()
 
 
 def test_a_folder_in_its_place_is_reported(tmp_path: Path) -> None:

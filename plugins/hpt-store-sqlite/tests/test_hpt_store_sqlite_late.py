@@ -54,6 +54,12 @@ def test_the_database_is_not_touched(path: Path) -> None:
     assert [numbers(path, after=after) for after in (0, 3, 4, 6)] == [[1, 2, 3, 4, 5, 6], [4, 5, 6], [5, 6], []]
 
 
+def test_the_first_record_of_a_new_file_is_committed(tmp_path: Path) -> None:
+    with contextlib.closing(SqliteStore(path=tmp_path / "new.db")) as store:
+        assert store.append_lazily("s", [{"n": 1}]) == 1
+        assert committed(store.path) == 1
+
+
 def test_the_next_commit_takes_them_in_before_its_own(path: Path) -> None:
     with contextlib.closing(SqliteStore(path=path)) as store:
         assert store.append("s", [{"n": 6}]) == 6
@@ -86,6 +92,14 @@ def test_whatever_a_power_cut_leaves_of_them_no_other_record_is_touched(path: Pa
             assert store.append_lazily("s", [{"n": 99}]) == len(found) + 1
             assert numbers(path) == [*found, 99]
         late(path).write_bytes(b"")
+
+
+def test_a_damaged_line_and_what_is_behind_it_give_way_to_the_next_record(path: Path) -> None:
+    content = late(path).read_bytes()
+    late(path).write_bytes(b"?" + content[1:])
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        assert store.append_lazily("s", [{"n": 99}]) == 4
+    assert numbers(path) == [1, 2, 3, 99]
 
 
 def test_those_that_were_taken_in_count_once_if_the_file_could_not_be_emptied(path: Path) -> None:

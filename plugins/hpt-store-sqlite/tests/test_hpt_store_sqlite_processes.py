@@ -119,6 +119,16 @@ def test_an_error_under_the_lock_passes_unchanged_and_frees_it(tmp_path: Path) -
         pass
 
 
+def test_appending_lazily_waits_for_the_writer_of_another_process(tmp_path: Path) -> None:
+    """Else both could give their records the same positions."""
+    path = tmp_path / "hpt.db"
+    writes = "store.append('s', [{}]); writing = store._session().writing(); writing.__enter__()"
+    with contextlib.closing(SqliteStore(path=path, lock_timeout=0.2)) as store:
+        with holder(path, writes), pytest.raises(StoreError, match=r"Waited 0\.2 s for .*hpt\.db for writing"):
+            store.append_lazily("s", [{}])
+        assert store.append_lazily("s", [{}]) == 2
+
+
 def test_waiting_is_logged_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,6 +201,26 @@ def test_a_forked_child_opens_the_file_anew_and_holds_no_lock(tmp_path: Path) ->
     assert os.waitpid(child, 0)[1] == 0
     assert sorted(r["n"] for r in store.read("s")) == [1, 2, 3]
     store.close()
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_waits_for_the_transaction_of_another_thread(tmp_path: Path) -> None:
+    """If a child inherited an open transaction, closing its copy would roll it back."""
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    thread = threading.Thread(target=fork)
+    with contextlib.closing(SqliteStore(path=tmp_path / "hpt.db")) as store:
+        with store._session().writing():
+            thread.start()
+            thread.join(0.3)
+            assert thread.is_alive()
+        thread.join()
 
 
 @posix

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from hpt_core import Report, TrialContext, option
+from hpt_core import Report, Space, TrialContext, option
 from hpt_evaluator_wrap.result_cache import CachedResult, ResultCache, plain_result
 from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
 
@@ -33,6 +33,19 @@ class CacheEvaluator(Wrapper):
         super().__attrs_post_init__()
         self._results = ResultCache(self.path)
 
+    def check(self, space: Space, objectives: Mapping[str, str]) -> None:
+        """Let the inner evaluator check the study, and read the file.
+
+        Args:
+            space: The space of the study.
+            objectives: Name -> direction.
+
+        Raises:
+            UsageError: From the inner evaluator, or if the file cannot be read.
+        """
+        super().check(space, objectives)
+        self._results.get("")
+
     def evaluate(self, trial: TrialContext) -> Evaluation:
         """Return the cached result, or evaluate the trial and cache its result.
 
@@ -46,7 +59,7 @@ class CacheEvaluator(Wrapper):
             The result.
 
         Raises:
-            UsageError: If the file cannot be written.
+            UsageError: If the file cannot be read or written.
         """
         if trial.resume_step:
             return (yield from self._run(trial, []))

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Report, UsageError, file_lock
+from hpt_core import Mistake, Report, UsageError, file_lock
 
 __all__ = ["CachedResult", "ResultCache", "plain_result"]
 
@@ -69,9 +69,16 @@ class ResultCache:
         self._offset = 0
 
     def get(self, key: str) -> CachedResult | None:
-        """The evaluation under a key; None if there is none."""
+        """The evaluation under a key; None if there is none.
+
+        Raises:
+            UsageError: If the file cannot be read.
+        """
         if key not in self._cached:
-            self._read()
+            try:
+                self._read()
+            except OSError as err:
+                raise UsageError(Mistake("evaluator.path", f"Cannot read {self._path}: {err.strerror}.")) from err
         return self._cached.get(key)
 
     def put(self, key: str, evaluation: CachedResult) -> None:

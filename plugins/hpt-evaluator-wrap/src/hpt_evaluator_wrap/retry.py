@@ -53,14 +53,16 @@ class RetryEvaluator(Wrapper):
             Exception: From the last try of the inner evaluator.
         """
         reported: list[Report] = []
-        for attempt in range(self.times):
+        wait = self.wait
+        for _ in range(self.times):
             try:
                 return (yield from self._try(trial, reported, strict="invalid-value" in self.kinds))
             except Exception as err:
                 if _kind(err) not in self.kinds:
                     raise
                 _LOG.warning("Trial %d is retried after %s: %s", trial.number, type(err).__name__, err)
-            time.sleep(self.wait * 2**attempt)
+            time.sleep(wait)
+            wait *= 2
         return (yield from self._try(trial, reported, strict=False))
 
     def _try(self, trial: TrialContext, reported: list[Report], *, strict: bool) -> Evaluation:

@@ -203,8 +203,8 @@ class WorkerPool:
         if self._lost(worker.name, failure) or worker.has_worked:
             self._any_replaced = True
             self.start_worker()
-        elif not self._tasks:
-            raise HptError(f"A worker died before it had a trial: {failure.message}.")
+        elif not self._tasks and not self._any_ended:
+            raise HptError(f"A worker ended before it started a trial: {failure.message}.")
 
     def _end_late_trials(self) -> None:
         limit = self._worker.trial_timeout
@@ -295,7 +295,7 @@ def _death(future: Future, worker: _Worker) -> Failure:
 
 def _ending(code: int) -> str:
     if code >= 0:
-        return f"its process ended by itself with exit code {code}"
+        return f"its process ended with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     return f"its process was killed by {name}{' (the system may have been out of memory)' if name == 'SIGKILL' else ''}"
 

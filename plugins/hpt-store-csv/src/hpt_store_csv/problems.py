@@ -23,6 +23,11 @@ def explain(err: OSError, path: Path) -> StoreError:
             f"{path} cannot be used ({err.strerror}). Allow this user to read and write it and its folder, or give "
             f"another path."
         )
+    if path.parent.is_file() or err.errno == errno.ENOTDIR:
+        file = path.parent if path.parent.is_file() else path
+        return StoreError(
+            f"{file} is a file, not a folder. Give another path; one that does not end with .csv is a folder."
+        )
     if not path.parent.is_dir():
         return StoreError(
             f"The folder {path.parent} of the store {path.name} does not exist. Create it or give another path."

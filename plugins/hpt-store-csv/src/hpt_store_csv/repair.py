@@ -34,7 +34,7 @@ def repair(path: Path) -> None:
     if wrong:
         where = ", ".join(wrong[:10])
         raise StoreError(f"{path} cannot be repaired: the text was changed in line {where}. Restore a copy.")
-    header, *rest = [line + b"\n" for line in lines if line.strip()]
+    header, *rest = [line + b"\n" for line in lines if line.strip()] or [b""]
     # check that all lines are present and in order
     parse(b"".join(rest), read_header(header, path), 0, path, offset=len(header))
     replace(path, b"".join([header, *rest]))

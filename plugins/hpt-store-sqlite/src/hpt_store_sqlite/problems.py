@@ -33,6 +33,8 @@ def explain(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreErr
     if number == errno.ENAMETOOLONG:
         return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
     refused = number in (errno.EACCES, errno.EPERM, errno.EROFS)  # access to the folder may be denied, too
+    if not refused and path.parent.is_file():
+        return StoreError(f"{path.parent} is a file, so the store {path.name} cannot be in it. Give another path.")
     if not refused and not path.parent.is_dir():
         return StoreError(
             f"The folder {path.parent} of the store {path.name} does not exist. Create it or give another path."

@@ -65,7 +65,9 @@ class SearchCV(BaseSearchCV):
             ``param_distributions`` only define the space that it searches.
         stop (str, dict, StoppingRule or list of these, default=()): Stopping rules, by name, options or object.
             ``"folds"`` races the candidates. A candidate that a rule stops keeps the scores of its completed folds.
-            Its mean score is the estimate of the rule, and it ranks below all complete candidates.
+            Its mean score is the estimate of the rule, and it ranks below all complete candidates. Of several scores, a
+            rule watches the one that determines the best candidate, or the one that it names, with the prefix
+            ``test_``: ``{"use": "folds", "metric": "test_f1", "maximize": True}``.
         store (str, path, dict or Store, default=None): Where the study is recorded: a path, a URL
             (``sqlite:///search.db``), a name, options or an object. Fitting again with the same store resumes the
             search. A search with other data, folds or settings under the same ``study_name`` is refused. None keeps
