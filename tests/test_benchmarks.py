@@ -163,6 +163,61 @@ def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
     assert out.read_bytes() == before
 
 
+def failing(*args: object) -> str:
+    """What a script that fails prints on stderr."""
+    done = subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode
+    return done.stderr
+
+
+def test_runs_with_several_workers_alone_give_no_tables(tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    command = ["--problems", "branin", "--optimisers", "random", "--seeds", 1, "--trials", 4, "--workers", 2]
+    printed = python(BENCHMARKS / "optimisers" / "run.py", *command, "--out", out)
+    assert "There are no tables yet" in printed
+    assert "holds no runs with one worker" in failing(BENCHMARKS / "optimisers" / "report.py", out)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--problems", "branin", "no-such-problem"], "--list prints: no-such-problem\n"),
+        (["--seeds", 0], "argument --seeds: must be at least 1, got 0"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_runs(options: list[Any], told: str, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    printed = failing(BENCHMARKS / "optimisers" / "run.py", *options, "--out", out)
+    assert told in printed
+    assert "Traceback" not in printed
+    assert not out.exists()
+
+
+def test_a_page_with_a_table_that_the_rows_do_not_give_is_left_as_it_is(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table: runs -->\n<!-- end -->\n<!-- table: speed -->\n<!-- end -->\n", encoding="utf-8")
+    before = page.read_bytes()
+    rows = PAGES / "optimisers-rows.csv.gz"
+    assert "has a table 'speed'" in failing(BENCHMARKS / "optimisers" / "report.py", rows, "--page", page)
+    assert page.read_bytes() == before
+
+
+def test_a_missing_package_is_named(module: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setitem(sys.modules, "cocoex", None)
+    assert list(module("problems").bbob()) == []
+    assert capsys.readouterr().err == "Left out: bbob, as coco-experiment is not installed.\n"
+
+
+def test_cpu_times_under_a_limit_are_finer_than_a_tick_of_the_kernel() -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS / 'optimisers')!r})\n"
+        "import resource, speed\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (120, 120))  # as speed.py does for each figure\n"
+        "print(len({speed.cpu_seconds() for _ in range(10000)}))\n"
+    )
+    assert int(python("-c", program)) > 1000
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

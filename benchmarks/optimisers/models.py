@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from problems import Problem
+from problems import Problem, left_out
 
 from hpt_core import Categorical, Float, Int, Params
 
@@ -136,6 +136,7 @@ def models() -> Iterator[Problem]:
     try:
         import sklearn  # noqa: F401 - is it there?
     except ImportError:
+        left_out("models", "scikit-learn is not installed")
         return
     known = {
         "svc": (_SVC, _svc),

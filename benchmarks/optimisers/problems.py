@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from hpt_core import Categorical, Float, Int, Params
 
-__all__ = ["Problem", "analytic", "bbob", "mixed"]
+__all__ = ["Problem", "analytic", "bbob", "left_out", "mixed"]
 
 
 @attrs.frozen
@@ -32,6 +33,11 @@ class Problem:
     space: dict[str, Any]
     function: Callable[[Params], float]
     optimum: float | None = None
+
+
+def left_out(family: str, missing: str) -> None:
+    """Say on stderr that a family is left out, and what is missing."""
+    print(f"Left out: {family}, as {missing}.", file=sys.stderr)
 
 
 # --- analytic functions --------------------------------------------------------------------------------
@@ -181,6 +187,7 @@ def bbob() -> Iterator[Problem]:
     try:
         import cocoex  # type: ignore[import-untyped,import-not-found,unused-ignore] # optional
     except ImportError:
+        left_out("bbob", "coco-experiment is not installed")
         return
     suite = cocoex.Suite("bbob", "", "dimensions: 5 instance_indices: 3")
     for number in (3, 6, 8, 12, 15, 17, 20, 22):

@@ -231,7 +231,9 @@ def blocks(rows: Rows, speeds: Path | None) -> dict[str, str]:
 
 
 def tables(rows: Rows, speeds: Path | None = None) -> str:
-    """All tables, one below the other."""
+    """All tables, one below the other; a sentence if there are no runs that they could compare."""
+    if not regrets(rows):
+        return "There are no tables yet: they compare runs with one worker, and there are none."
     return "\n\n".join(f"## {name}\n\n{text}" for name, text in blocks(rows, speeds).items())
 
 
@@ -239,6 +241,8 @@ def fill(page: Path, found: dict[str, str]) -> None:
     """Insert each table between ``<!-- table: NAME -->`` and ``<!-- end -->``."""
 
     def filled(match: re.Match[str]) -> str:
+        if match[2] not in found:
+            raise SystemExit(f"{page} has a table {match[2]!r}, but there are no runs or measurements for it.")
         return f"{match[1]}\n\n{found[match[2]]}\n\n<!-- end -->"
 
     place = re.compile(r"(<!-- table: ([\w ]+) -->).*?<!-- end -->", re.DOTALL)
@@ -255,8 +259,8 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, help="write the rows, sorted and compressed, to this .csv.gz")
     options = parser.parse_args()
     rows = read(options.rows)
-    if not rows:
-        parser.error(f"{options.rows} holds no runs: give the file written by run.py.")
+    if not regrets(rows):
+        parser.error(f"{options.rows} holds no runs with one worker: give the file written by run.py.")
     if options.pack:
         write(options.pack, rows)
     if options.plots:

@@ -74,6 +74,14 @@ def scale(problem: Problem, first: str) -> Row:
     return Row(problem.family, problem.name, SCALE, "", 0, 1, first, 0.0, ends)
 
 
+def count(text: str) -> int:
+    """A number of seeds, trials or workers, at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
 def main() -> None:
     """Run the command line."""
     known = optimisers()
@@ -84,16 +92,21 @@ def main() -> None:
     )
     parser.add_argument("--problems", nargs="+", help="only these problems of the suite")
     parser.add_argument("--optimisers", nargs="+", choices=known, default=list(known))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=1, help="simulated; only optimisers that can run in parallel")
+    parser.add_argument("--seeds", type=count, default=3)
+    parser.add_argument("--trials", type=count, default=60)
+    parser.add_argument("--workers", type=count, default=1, help="simulated; only optimisers that can run in parallel")
     parser.add_argument(
         "--first", choices=["default", "none"], default="default", help="the first point: see README.md"
     )
     parser.add_argument("--out", type=Path, default=Path("optimisers.csv"))
     parser.add_argument("--list", action="store_true", help="list the problems and optimisers")
     options = parser.parse_args()
-    chosen = [p for p in problems(options.families, options.suite) if p.name in (options.problems or [p.name])]
+    chosen = problems(options.families, options.suite)
+    if options.problems is not None:
+        unknown = sorted(set(options.problems) - {problem.name for problem in chosen})
+        if unknown:
+            parser.error(f"argument --problems: not among the problems that --list prints: {', '.join(unknown)}")
+        chosen = [problem for problem in chosen if problem.name in options.problems]
     names = [name for name in options.optimisers if options.workers == 1 or known[name].parallel]
     if options.list:
         print("problems:  ", *(problem.name for problem in chosen))

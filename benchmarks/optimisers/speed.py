@@ -16,7 +16,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +41,12 @@ def value_of(params: hpt.Params) -> float:
     return float(bowl + (params["k"] - 20) ** 2 / 900 + {"a": 0.2, "b": 0.0, "c": 0.4}[params["c"]])
 
 
+def cpu_seconds() -> float:
+    """CPU seconds of this process. Under a limit of CPU time, Linux updates ``time.process_time`` only every 4 ms."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def one(name: str, trials: int) -> tuple[float, float]:
     """CPU milliseconds of a suggestion, and peak memory in MB."""
     space = hpt.Space(SPACE)
@@ -50,10 +55,10 @@ def one(name: str, trials: int) -> tuple[float, float]:
         optimiser.tell(optimiser.add_point(params), value_of(params))
     spent = []
     for _ in range(4):
-        start = time.process_time()
+        start = cpu_seconds()
         token, params = optimiser.ask()
         optimiser.tell(token, value_of(params))
-        spent.append(1e3 * (time.process_time() - start))
+        spent.append(1e3 * (cpu_seconds() - start))
     return statistics.median(spent[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -61,7 +66,7 @@ def main() -> None:
     """Run the command line."""
     known = [name for name in optimisers() if name not in ("smac", "hebo", "ax")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--optimisers", nargs="+", default=known)
+    parser.add_argument("--optimisers", nargs="+", choices=list(optimisers()), default=known)
     parser.add_argument("--trials", nargs="+", type=int, default=[100, 500, 1000, 5000])
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--out", type=Path, default=Path("speed.csv"))

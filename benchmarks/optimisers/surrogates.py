@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from problems import Problem
+from problems import Problem, left_out
 
 from hpt_core import Categorical, Float, Int, Params
 
@@ -107,7 +106,7 @@ def _there(scenario: _Scenario) -> bool:
     elif not (_DATA / scenario.name / "model.onnx").exists():
         missing = f"shared/data/yahpo/{scenario.name}/model.onnx is missing"
     if missing:
-        print(f"Left out: {scenario.name}, as {missing}.", file=sys.stderr)
+        left_out(scenario.name, missing)
     return not missing
 
 
