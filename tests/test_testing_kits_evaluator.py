@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,6 +222,14 @@ class TrustsItsCheckpoint(Honest):
         return int(file.read_text()) + 1 if file and file.exists() and trial.resume_step else trial.resume_step + 1
 
 
+class DiscardsOnce(Honest):
+    """Removes the directory of a trial that is gone, even if it is gone already."""
+
+    def discard(self, trial: TrialContext) -> None:
+        if trial.workdir is not None:
+            shutil.rmtree(trial.workdir)
+
+
 @attrs.define(kw_only=True)
 class WithoutHelp(Honest):
     """Has an option without a help text."""
@@ -263,6 +274,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_evaluates_after_a_journey": KeepsAGenerator,
     "test_can_be_closed_midway": GoesOn,
     "test_works_after_it_was_closed": StaysBusy,
+    "test_discards_one_trial": DiscardsOnce,
     "test_resumes_where_it_was": BeginsAnew,
     "test_resumes_without_its_checkpoint": NeedsItsCheckpoint,
     "test_resumes_where_its_checkpoint_is_ahead": TrustsItsCheckpoint,
@@ -341,3 +353,41 @@ class Numbered(Honest):
 
 def test_the_trial_number_is_not_a_seed() -> None:
     assert list(broken(Numbered)) == ["test_uses_the_seed_of_the_trial"]
+
+
+class Forgets(Honest):
+    """Does not end the process that it trains in when it is closed."""
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        stdin = process.stdin
+        KEPT.append(stdin)
+        yield from super().evaluate(trial)
+        assert stdin is not None
+        stdin.close()
+        process.wait()
+
+
+KEPT: list[Any] = []
+
+
+def test_a_process_that_goes_on_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_core.testing.evaluator._PATIENCE", 0.2)
+    try:
+        with pytest.raises(AssertionError, match=r"the process that it started is still running: .*input"):
+            KIT().test_can_be_closed_midway(Forgets, examples.FLOATS, tmp_path)
+    finally:
+        KEPT.pop().close()
+
+
+class DiscardsAll(Honest):
+    """Removes the directories of all trials."""
+
+    def discard(self, trial: TrialContext) -> None:
+        if trial.workdir is not None:
+            shutil.rmtree(trial.workdir.parent, ignore_errors=True)
+
+
+def test_the_files_of_another_trial_must_stay(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"discard\(\) changed the files of another trial"):
+        KIT().test_discards_one_trial(DiscardsAll, examples.FLOATS, tmp_path)

@@ -155,6 +155,15 @@ class OneAfterTheOther(Honest):
         return 2 if count == 3 else count
 
 
+class SpendsItself(Honest):
+    """Counts its workers in itself, and so starts fewer in a second run."""
+
+    def wanted(self, count: int) -> int:
+        used: int = self.__dict__.get("used", 0)
+        self.__dict__["used"] = 1
+        return count - used
+
+
 class SameName(Honest):
     """Gives the second and third worker the same name."""
 
@@ -259,6 +268,7 @@ class HoldsALambda(Honest):
 
 WRONG: dict[str, type[Honest]] = {
     "test_runs_all_workers_at_once": OneAfterTheOther,
+    "test_runs_again": SpendsItself,
     "test_names_each_worker": SameName,
     "test_waits_until_all_have_ended": ReturnsEarly,
     "test_tells_of_a_death": SwallowsDeaths,
@@ -306,3 +316,47 @@ def test_workers_in_the_calling_process_do_not_pass(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError, match="so its death would end that process"):
         KIT().test_tells_of_a_death(Here, tmp_path)
+
+
+class NoticesDeathsAtTheEnd(Honest):
+    """Replaces dead workers after the others have ended."""
+
+    def died(self, child: Child, worker: Any, lost: Lost) -> bool:
+        late = time.monotonic() + 5
+        while worker.task == "die_twice" and not worker.traces("ended") and time.monotonic() < late:
+            time.sleep(self.pause)
+        return super().died(child, worker, lost)
+
+
+class WaitsForTheOthers(Honest):
+    """Raises the exception of a worker after the others have ended by themselves."""
+
+    def end(self, children: list[Child]) -> None:
+        for child in children:
+            child.process.join()
+
+
+class ReplacesOnce(Honest):
+    """Replaces a dead worker only once."""
+
+    def tell(self, lost: Lost, name: str, failure: Failure) -> bool:
+        again: bool = self.__dict__.get("replaced", False)
+        self.__dict__["replaced"] = True
+        return lost(name, failure) and not again
+
+
+@pytest.mark.parametrize(
+    ("executor", "check", "message"),
+    [
+        (NoticesDeathsAtTheEnd, "test_replaces_a_dead_worker", "replaced only after another one had ended"),
+        (ReplacesOnce, "test_replaces_a_dead_worker", "3 workers were started, expected 4"),
+        (WaitsForTheOthers, "test_ends_the_others_after_an_error", "waited until another worker had ended by itself"),
+    ],
+)
+def test_slow_reactions_are_rejected(
+    executor: type[Honest], check: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.crew._PATIENCE", 1.0)
+    monkeypatch.setattr("hpt_core.testing.executor._PATIENCE", 0.3)
+    with pytest.raises(AssertionError, match=message):
+        getattr(KIT(), check)(executor, tmp_path)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import re
 import time
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -13,7 +17,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from hpt_core import Float, History, Params, State, Suggestion, UsageError, option
-from hpt_core.testing import SamplerKit, checks
+from hpt_core.testing import SamplerKit, checks, examples
 from hpt_core.testing.checks import broken_rules
 
 KIT = SamplerKit
@@ -100,8 +104,8 @@ class TakesAskingAgainForRefusal(Honest):
     last: Any = None
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
-        now = (history.space.hash, history.position)
-        again = self.last == now
+        now = (history, history.position)
+        again = self.last is not None and self.last[0] is history and self.last[1] == history.position
         self.last = None if again else now
         return super().suggest(history, default_rng([int(rng.integers(2**31)), again]))
 
@@ -119,12 +123,19 @@ class NeverForgets(Honest):
     """Keeps the best result that it ever saw in a study."""
 
     def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
-        known: dict[Any, float] = self.__dict__.setdefault("known", {})
+        known, before = self.__dict__.get("known", (None, np.inf))
         losses = history.losses[history.complete, 0]
-        best = min([known.get(history.space.hash, np.inf), *losses.tolist()])
-        known[history.space.hash] = best
+        best = min([before if known is history else np.inf, *losses.tolist()])
+        self.__dict__["known"] = (history, best)
         gone = bool(len(losses) and best < losses.min())
         return super().suggest(history, default_rng([int(rng.integers(2**31)), gone]))
+
+
+class OrdersASet(Honest):
+    """Depends on the order of a set of strings."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), hash("x") % 2**31]))
 
 
 class KeepsTheFirstSpace(Honest):
@@ -278,6 +289,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_ignores_the_clock": Clock,
     "test_asking_again_changes_nothing": TakesAskingAgainForRefusal,
     "test_goes_on_the_same_after_a_resume": CountsFromItsBirth,
+    "test_suggests_the_same_in_another_process": OrdersASet,
     "test_follows_what_is_taken_back": NeverForgets,
     "test_keeps_studies_apart": KeepsTheFirstSpace,
     "test_leaves_the_history_alone": WritesIntoTheHistory,
@@ -309,8 +321,81 @@ class TestHonest(SamplerKit):
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_sampler_is_rejected_by_its_check_alone(name: str) -> None:
+def test_a_wrong_sampler_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reach_this_module(monkeypatch)
     assert list(broken(WRONG[name])) == [name]
+
+
+def reach_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let new processes import this module, which pytest does not."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[__name__.count(".")])
+
+
+@attrs.define(kw_only=True)
+class Reads(Honest):
+    """Depends on what a function returns."""
+
+    source: str = option("", help="Which function.")
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), SOURCES[self.source]()]))
+
+
+SOURCES: dict[str, Any] = {
+    "hour of the day": lambda: int(time.time() // 3600) % 24,
+    "nanoseconds": lambda: time.time_ns() // 3_600_000_000_000,
+    "imported by name": lambda: int(monotonic() // 3600),
+    "datetime": lambda: datetime.now(UTC).hour,
+    "date": lambda: date.today().toordinal(),  # noqa: DTZ011 - a plugin's mistake
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_way_to_read_the_clock_is_noticed(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssertionError, match="a day later a suggestion is different"):
+        KIT().test_ignores_the_clock(partial(Reads, source=source), examples.MIXED, monkeypatch)
+
+
+MEMORY: dict[Any, Any] = {}
+
+
+class RemembersByLength(Honest):
+    """Looks up its model by the number of trials in a cache of the module."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        best = MEMORY.setdefault(len(history.complete), None if history.best is None else history.best.number)
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), best or 0]))
+
+
+def test_a_cache_of_the_module_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reach_this_module(monkeypatch)
+    MEMORY.clear()
+    with pytest.raises(AssertionError, match="in another process"):
+        KIT().test_suggests_the_same_in_another_process(RemembersByLength, examples.MIXED)
+
+
+class RemembersInItself(Honest):
+    """Looks up its model by the number of trials in a cache of its own."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        known = self.__dict__.setdefault("known", {})
+        best = known.setdefault(len(history.complete), None if history.best is None else history.best.number)
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), best or 0]))
+
+
+def test_a_cache_by_the_number_of_trials_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="of the same space, seed and length"):
+        KIT().test_keeps_studies_apart(RemembersInItself)
+
+
+def test_a_sampler_that_a_new_process_cannot_import_is_not_compared() -> None:
+    class Local(Honest):
+        """Is defined in a function."""
+
+    Local.__qualname__ = "Local"
+    globals()["Local"] = Local  # so that it can be pickled here
+    with pytest.raises(pytest.skip.Exception, match="cannot import the component"):
+        KIT().test_suggests_the_same_in_another_process(Local, examples.MIXED)
 
 
 def test_a_failing_check_states_the_rule_and_the_reason() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -230,6 +231,14 @@ class NeverForgets(Honest):
         return list(trials.values())
 
 
+class OrdersASet(Honest):
+    """Depends on the order of a set of strings."""
+
+    def promote(self, history: History) -> int | None:
+        found = self.waiting(history)
+        return min(found, key=lambda trial: hash((trial.number, "x"))).number if found else None
+
+
 class KeepsTheFirstSteps(Honest):
     """Remembers the number of steps of the first study, and acts up to that step."""
 
@@ -329,6 +338,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_ignores_the_order_of_other_trials": ComparesWithTheLast,
     "test_asking_again_changes_nothing": AnswersOnce,
     "test_goes_on_the_same_after_a_resume": CountsFromItsBirth,
+    "test_decides_the_same_in_another_process": OrdersASet,
     "test_follows_what_is_taken_back": NeverForgets,
     "test_keeps_studies_apart": KeepsTheFirstSteps,
     "test_uses_no_global_randomness": Draws,
@@ -351,7 +361,8 @@ class TestHonest(StoppingRuleKit):
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_rule_is_rejected_by_its_check_alone(name: str) -> None:
+def test_a_wrong_rule_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[__name__.count(".")])  # for new processes; pytest does not
     assert list(broken(WRONG[name])) == [name]
 
 
@@ -366,3 +377,15 @@ def test_a_value_with_the_wrong_sign_is_reported() -> None:
     found = broken(GivesTheLoss)
     assert list(found) == ["test_minimizes_and_maximizes_alike"]
     assert "is not in the user's sign" in found["test_minimizes_and_maximizes_alike"]
+
+
+class RanksByValue(Honest):
+    """Promotes by the values of reports at step 3, without regard to the direction."""
+
+    def waiting(self, history: History) -> list[Trial]:
+        found = [trial for trial in super().waiting(history) if len(trial.reports) >= 3]
+        return sorted(found, key=lambda trial: trial.reports[2].value)[:1]
+
+
+def test_a_rule_that_promotes_from_a_later_step_is_examined_too() -> None:
+    assert list(broken(RanksByValue)) == ["test_minimizes_and_maximizes_alike"]

@@ -308,9 +308,19 @@ class OneThread(Honest):
 class ReadersWait(Honest):
     """Reads under the study's lock."""
 
+    holder: ClassVar[int | None] = None
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        with super().lock(study):
+            ReadersWait.holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                ReadersWait.holder = None
+
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        name = f"{self.path.name}.study {zlib.crc32(study.encode())}.lock"
-        if threading.current_thread() is threading.main_thread() or not self.path.with_name(name).exists():
+        if self.holder in (None, threading.get_ident()):
             return super().read(study, after)
         with self.lock(study):
             return super().read(study, after)
@@ -506,3 +516,34 @@ def test_a_store_whose_keys_collide_is_rejected(tmp_path: Path) -> None:
         folder.mkdir()
         with pytest.raises(AssertionError, match="whatever the names of the studies are"):
             KIT().test_keeps_studies_apart(make, folder)
+
+
+class AppendsToATornLine(Honest):
+    """Does not remove what a killed writer left at the end of the file."""
+
+    def write(self, line: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def test_a_write_that_is_cut_off_is_examined(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="each batch is there whole or not at all"):
+        KIT().test_a_batch_is_whole_or_not_there_after_kill_9(lambda path: AppendsToATornLine(path=path), tmp_path)
+
+
+class LocksTwice(Honest):
+    """Has one lock for the study and for writing, which its holder waits for."""
+
+    def exclusive(self, name: str) -> Any:
+        return super().exclusive("all")
+
+
+@pytest.mark.parametrize(
+    "name", ["test_the_lock_is_there_before_the_first_record", "test_the_lock_keeps_no_append_out"]
+)
+def test_a_store_that_waits_for_itself_does_not_hang_the_kit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 0.3)
+    with pytest.raises(AssertionError, match=r"a call has not returned within 0\.3 s"):
+        getattr(KIT(), name)(lambda path: LocksTwice(path=path), tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import random
+import sys
 import tempfile
 import threading
 import time
@@ -34,7 +36,8 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_DAY = 86_400.0
+_LATER = dt.timedelta(days=1, hours=5, minutes=7, seconds=11.3)
+"""No whole number of days, hours, minutes or seconds: the time of day is another one, too."""
 
 
 def check(function: Callable[P, None]) -> Callable[P, None]:
@@ -130,14 +133,29 @@ def drawn_from(before: tuple[object, ...]) -> str:
     return "random" if now[0] != before[0] else "numpy.random" if now != before else ""
 
 
-def another_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Advance every clock of the process by a day."""
+class _LaterDatetime(dt.datetime):
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> _LaterDatetime:
+        return super().now(tz) + _LATER
+
+
+def another_day(monkeypatch: pytest.MonkeyPatch, component: object) -> None:
+    """Advance all clocks by more than a day, also those that the component's package has imported by name."""
+    later: dict[int, Any] = {id(dt.datetime): _LaterDatetime}
     for name in ("time", "monotonic", "perf_counter"):
-        monkeypatch.setattr(time, name, _a_day_later(getattr(time, name)))
+        seconds, nanoseconds = getattr(time, name), getattr(time, f"{name}_ns")
+        later[id(seconds)] = _advanced(seconds, _LATER.total_seconds())
+        later[id(nanoseconds)] = _advanced(nanoseconds, int(_LATER.total_seconds() * 1e9))
+    package = type(component).__module__.partition(".")[0]
+    own = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
+    for module in (time, dt, *own):
+        for name, value in list(vars(module).items()):
+            if id(value) in later:
+                monkeypatch.setattr(module, name, later[id(value)])
 
 
-def _a_day_later(clock: Callable[[], float]) -> Callable[[], float]:
-    return lambda: clock() + _DAY
+def _advanced(clock: Callable[[], float], by: float) -> Callable[[], float]:
+    return lambda: clock() + by
 
 
 def within(seconds: float, *functions: Callable[[], T]) -> list[T]:

@@ -72,10 +72,13 @@ class Crew:
 
     def meet(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002 - the arguments of all tasks
         """Wait until all workers have started."""
+        self._meet(me, name, self.count)
+
+    def _meet(self, me: str, name: str, started: int) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while len(self.traces("started")) < self.count and time.monotonic() < deadline:
+        while len(self.traces("started")) < started and time.monotonic() < deadline:
             time.sleep(_BEAT)
-        if len(self.traces("started")) >= self.count:
+        if len(self.traces("started")) >= started:
             self._leave("met", me, name)
 
     def last_one_late(self, me: str, name: str, store: Store | None) -> None:
@@ -87,11 +90,22 @@ class Crew:
     def die(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
         """The first worker dies; the others return."""
         if self._first("death"):
-            self._leave("died", me, name)
-            if os.getpid() == self.home:
-                msg = "the worker runs in the process that called run(), so its death would end that process"
-                raise RuntimeError(msg)
-            os._exit(7)
+            self._die(me, name)
+
+    def die_twice(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
+        """The first and the third worker die; the others wait until two more have started."""
+        if self._first("death"):
+            self._die(me, name)
+        if not self._first("survivor") and self._first("second death"):
+            self._die(me, name)
+        self._meet(me, name, self.count + 2)
+
+    def _die(self, me: str, name: str) -> None:
+        self._leave("died", me, name)
+        if os.getpid() == self.home:
+            msg = "the worker runs in the process that called run(), so its death would end that process"
+            raise RuntimeError(msg)
+        os._exit(7)
 
     def fail(self, me: str, name: str, store: Store | None) -> None:
         """Wait until all workers have started; the first one raises, the others keep working."""

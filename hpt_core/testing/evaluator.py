@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
+import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluatorKit"]
 
+_PATIENCE = 2.0
 _OTHER_END = "the resumed trial ends with another result than an uninterrupted one"
 
 
@@ -203,7 +207,7 @@ class EvaluatorKit(EvaluatorBase):
 
     @check
     def test_can_be_closed_midway(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
-        """If the generator is closed after its first report, it ends immediately and without an error.
+        """If the generator is closed after its first report, it ends at once, with its processes and without an error.
 
         Why: this is how a rule stops a trial. An evaluation that continues wastes a machine.
         """
@@ -211,7 +215,8 @@ class EvaluatorKit(EvaluatorBase):
         if isinstance(running, Iterator):
             for _ in running:
                 break
-            running.close()  # type: ignore[attr-defined] # raises RuntimeError if the generator yields again
+            with _no_process_left():
+                running.close()  # type: ignore[attr-defined] # raises RuntimeError if the generator yields again
             assert next(running, None) is None, "the evaluator still reports after it was closed"
 
     @check
@@ -229,6 +234,27 @@ class EvaluatorKit(EvaluatorBase):
                 running.close()  # type: ignore[attr-defined] # other iterators may have no close()
         found = self.evaluated(evaluator, trial)
         assert found == alone or not self.repeatable, "after a closed trial the result is different"
+
+    @check
+    def test_discards_one_trial(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
+        """The optional ``discard`` may be called twice, also without a work directory, and touches no other trial.
+
+        Why: each run calls it for all trials that were stopped or failed so far. Paused trials still need their files.
+        """
+        evaluator: Any = make_evaluator()
+        if getattr(evaluator, "discard", None) is None:
+            pytest.skip("this evaluator has no `discard`")
+        paused, stopped = (self.trial(space, tmp_path, number) for number in (6, 7))
+        for trial in (paused, stopped):
+            running = self.start(evaluator, trial)
+            if isinstance(running, Iterator):
+                with contextlib.suppress(StopIteration), pinned():
+                    next(running)
+                    running.close()  # type: ignore[attr-defined] # other iterators may have no close()
+        before = _files(paused.workdir)
+        for trial in (stopped, stopped, attrs.evolve(stopped, workdir=None)):
+            evaluator.discard(trial)
+        assert _files(paused.workdir) == before, "discard() changed the files of another trial"
 
     @check
     def test_resumes_where_it_was(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
@@ -300,3 +326,23 @@ class EvaluatorKit(EvaluatorBase):
         if self.repeatable:
             assert rest.reports == whole.reports[known:], "the resumed trial reports other values"
             assert rest.values == whole.values, _OTHER_END
+
+
+@contextlib.contextmanager
+def _no_process_left() -> Iterator[None]:
+    """Check that no subprocess that is given up inside the context continues to run."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+        gc.collect()
+    for process in (warning.source for warning in caught if isinstance(warning.source, subprocess.Popen)):
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            pytest.fail(f"the process that it started is still running: {process.args!r:.80}")
+
+
+def _files(folder: Path | None) -> list[str] | None:
+    return None if folder is None or not folder.exists() else sorted(str(path) for path in folder.rglob("*"))

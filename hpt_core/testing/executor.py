@@ -74,6 +74,20 @@ class ExecutorKit(ComponentKit):
         assert len(crew.traces("met")) == 3, "the workers did not run at the same time"
 
     @check
+    def test_runs_again(self, make_executor: Make, tmp_path: Path) -> None:
+        """An executor can be used for another run.
+
+        Why: a program may run its study again with more trials, or several studies with one executor.
+        """
+        executor = make_executor()
+        for count in (2, 4):
+            crew = Crew(tmp_path, "leave", count=2)
+            executor.run(crew, 2, Losses())
+            _wait_for(lambda: len(crew.traces("ended")) >= count)  # noqa: B023 - called here
+            started = len(crew.traces("started"))
+            assert started == count, f"after {count // 2} runs of 2 workers, {started} workers were started"
+
+    @check
     def test_names_each_worker(self, make_executor: Make, tmp_path: Path) -> None:
         """Each worker gets a unique, non-empty name.
 
@@ -111,13 +125,15 @@ class ExecutorKit(ComponentKit):
 
     @check
     def test_replaces_a_dead_worker(self, make_executor: Make, tmp_path: Path) -> None:
-        """If ``lost`` returns True, another worker is started in place of the dead one.
+        """If ``lost`` returns True, another worker is started immediately in place of the dead one.
 
         Why: otherwise a study loses one worker with every crash, and in the end has none.
         """
-        crew = Crew(tmp_path, "die", count=2)
-        self._after_a_death(make_executor, crew, replace=1)
-        assert len(crew.traces("started")) == 3, f"{len(crew.traces('started'))} workers started, expected 3"
+        crew = Crew(tmp_path, "die_twice", count=2)
+        self._after_a_death(make_executor, crew, replace=2)
+        started = len(crew.traces("started"))
+        assert started == 4, f"a worker and its replacement died, and {started} workers were started, expected 4"
+        assert len(crew.traces("met")) == 2, "a dead worker was replaced only after another one had ended"
 
     @check
     def test_replaces_nobody_unasked(self, make_executor: Make, tmp_path: Path) -> None:
@@ -150,6 +166,7 @@ class ExecutorKit(ComponentKit):
         before = crew.traces("beat")
         time.sleep(0.1)  # several beats
         assert crew.traces("beat") == before, "another worker is still running after run() has raised"
+        assert not crew.traces("ended"), "run() waited until another worker had ended by itself"
 
     @check
     def test_gives_workers_the_store(self, make_executor: Make, tmp_path: Path) -> None:
@@ -181,7 +198,7 @@ class ExecutorKit(ComponentKit):
         losses = Losses(replace)
         with contextlib.suppress(HptError):  # it may raise if no worker is left
             make_executor().run(crew, crew.count, losses)
-        _wait_for(lambda: len(crew.traces("ended")) >= crew.count - 1 + replace)
+        _wait_for(lambda: len(crew.traces("ended")) >= crew.count - len(losses.calls) + replace)
         return losses
 
 

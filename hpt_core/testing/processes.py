@@ -1,19 +1,24 @@
-"""A child process that the kits can exchange messages with, and kill."""
+"""Other processes: one that the kits can exchange messages with, and kill; and one for a single call."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Self
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Self, TypeVar, cast
 
 import pytest
 
-__all__ = ["Channel", "Child"]
+__all__ = ["Channel", "Child", "in_new_process"]
+
+T = TypeVar("T")
 
 _PATIENCE = 30.0
 
@@ -108,3 +113,29 @@ def _run(work: Callable[[Channel], None], channel: Channel) -> int:
         return 1
     channel.send("done")
     return 0
+
+
+def in_new_process(function: Callable[..., T], component: object, *arguments: object) -> T:
+    """Call ``function(component, *arguments)`` in a new process, in which the hashes of strings are others.
+
+    Skips the check if the component cannot be sent there; `ComponentKit.test_travels_to_workers` says why.
+    """
+    try:
+        sent = pickle.dumps(component)
+    except Exception:  # noqa: BLE001 - a plugin's code may raise anything
+        pytest.skip("the component cannot be pickled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONHASHSEED", "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1")
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            importable, result = pool.submit(_called_there, function, sent, arguments).result()
+    if not importable:
+        pytest.skip(f"a new process cannot import the component: {result}")
+    return cast("T", result)
+
+
+def _called_there(function: Callable[..., T], sent: bytes, arguments: tuple[object, ...]) -> tuple[bool, Any]:
+    try:
+        component = pickle.loads(sent)  # noqa: S301 - pickled by `in_new_process`
+    except (AttributeError, ImportError) as err:  # such as a class in a test module
+        return False, str(err)
+    return True, function(component, *arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,9 +14,11 @@ from hpt_core.components import Sampler, Suggestion
 from hpt_core.history import History
 from hpt_core.testing import examples
 from hpt_core.testing.checks import another_day, check, drawn_from, global_state, pinned
-from hpt_core.testing.component import ComponentKit
+from hpt_core.testing.component import ComponentKit, pickled
+from hpt_core.testing.processes import in_new_process
 
 if TYPE_CHECKING:
+    from hpt_core.events import Record
     from hpt_core.space import Space
     from hpt_core.trial import Params
 
@@ -99,10 +101,10 @@ class SamplerPurityKit(ComponentKit):
 
         Why: `hpt verify` recomputes every decision of a published study, even years later.
         """
-        history = examples.studied(space, 8)
-        now = text(ask(make_sampler(), history))
-        another_day(monkeypatch)
-        assert text(ask(make_sampler(), history)) == now, "a day later the suggestion is different"
+        logs = [examples.studied_log(space, count) for count in (0, 3, 8, 13)]
+        now = _suggestions(make_sampler(), logs)
+        another_day(monkeypatch, make_sampler())
+        assert _suggestions(make_sampler(), logs) == now, "a day later a suggestion is different"
 
     @check
     def test_asking_again_changes_nothing(self, make_sampler: Make, space: Space) -> None:
@@ -132,6 +134,21 @@ class SamplerPurityKit(ComponentKit):
             history.apply(record)
 
     @check
+    def test_suggests_the_same_in_another_process(self, make_sampler: Make, space: Space) -> None:
+        """A copy of the sampler in another process makes the same suggestions.
+
+        Why: a study is resumed by another process, and each worker is one. There, strings have other hashes, so a set
+            of strings has another order, and what the module remembers is gone.
+        """
+        logs = [examples.studied_log(space, count) for count in (0, 3, 8, 13)]
+        logs += [_upside_down(log) for log in logs]
+        # the module remembers what it saw first, so the other order brings it to light
+        there = in_new_process(_separate_suggestions, make_sampler(), logs[::-1])[::-1]
+        here = _separate_suggestions(make_sampler(), logs)
+        for found, expected in zip(there, here, strict=True):
+            assert found == expected, f"here {expected}, in another process {found}"
+
+    @check
     def test_follows_what_is_taken_back(self, make_sampler: Make, space: Space) -> None:
         """The result of an invalidated trial has no influence on suggestions.
 
@@ -157,12 +174,15 @@ class SamplerPurityKit(ComponentKit):
 
         Why: one sampler object may serve several studies of a program, or a study whose space was amended.
         """
-        sampler = make_sampler()
-        ask(sampler, examples.studied(examples.SMALL, 4))
-        history = examples.studied(examples.FLOATS, 8)
-        assert text(ask(sampler, history)) == text(ask(make_sampler(), history)), (
-            "the sampler remembers the other study"
-        )
+        log = examples.studied_log(examples.FLOATS, 8)
+        (alone,) = _suggestions(make_sampler(), [log])
+        others = {
+            "of another space": examples.studied_log(examples.SMALL, 4),
+            "of the same space, seed and length": _upside_down(log),
+        }
+        for name, other in others.items():
+            _, found = _suggestions(make_sampler(), [other, log])
+            assert found == alone, f"the sampler remembers the other study, {name}"
 
     @check
     def test_leaves_the_history_alone(self, make_sampler: Make, space: Space) -> None:
@@ -174,3 +194,23 @@ class SamplerPurityKit(ComponentKit):
         before = examples.snapshot(history)
         ask(make_sampler(), history)
         assert examples.snapshot(history) == before, "the sampler changed the history"
+
+
+def _suggestions(sampler: Sampler, logs: Sequence[Sequence[Record]]) -> list[str]:
+    """A sampler's suggestion for the history of each log."""
+    found = []
+    for log in logs:
+        history = History()
+        history.extend(log)
+        found.append(text(ask(sampler, history)))
+    return found
+
+
+def _separate_suggestions(sampler: Sampler, logs: Sequence[Sequence[Record]]) -> list[str]:
+    """The suggestions of separate copies of a sampler, one for each log."""
+    return [_suggestions(pickled(sampler), [log])[0] for log in logs]
+
+
+def _upside_down(log: Sequence[Record]) -> list[Record]:
+    """The log of a study with the same configurations and the opposite values."""
+    return [{**record, "values": [-record["values"][0]]} if "values" in record else record for record in log]

@@ -249,13 +249,14 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
         Why: the next worker must get another trial.
         """
         rule: Any = make_rule()
-        history = self.study([self.series(0.1 * n)[:1] for n in range(9)], [Pause("wait")] * 9)
-        for _ in range(9):
-            number = promoted(rule, history)
-            if number is None:
-                break
-            assert history.trials[number].state is not State.RUNNING, f"it promotes trial {number}, which is running"
-            self.start_again(history, number)
+        for history in (self.paused(1), self.paused(3)):
+            for _ in range(9):
+                number = promoted(rule, history)
+                if number is None:
+                    break
+                running = history.trials[number].state is State.RUNNING
+                assert not running, f"it promotes trial {number}, which is running"
+                self.start_again(history, number)
 
     @check
     def test_pauses_only_what_can_go_on(self, make_rule: Make) -> None:

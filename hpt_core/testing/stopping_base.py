@@ -115,19 +115,20 @@ class StoppingBase(ComponentKit):
         return self.study(signed, [*(sign * value for value in values), None], **options)
 
     def histories(self, **options: Any) -> Iterator[History]:
-        """Studies of each supported evidence with a good, medium or bad running trial, and one of paused trials."""
+        """Studies of each supported evidence with a good, medium or bad running trial, and two of paused trials."""
         for evidence in self.evidence:
             make = _MAKERS[evidence]
             complete = [make(0.1 * (number * 7 % 10)) for number in range(10)]
             for quality in (0.0, 0.45, 3.0):
                 for steps in (1, 3, 4, 9, 11):
                     yield self.with_running(complete, make(quality)[:steps], evidence=evidence, **options)
-        yield self.paused(**options)
+        yield self.paused(1, **options)
+        yield self.paused(3, **options)
 
-    def paused(self, **options: Any) -> History:
-        """A study of nine trials that are paused after their first step."""
+    def paused(self, steps: int = 1, **options: Any) -> History:
+        """A study of nine trials that are paused after this many steps."""
         sign = -1.0 if options.get("directions") == ["maximize"] else 1.0
-        series = [[sign * value for value in self.series(0.1 * (n * 4 % 9))[:1]] for n in range(9)]
+        series = [[sign * value for value in self.series(0.1 * (n * 4 % 9))[:steps]] for n in range(9)]
         return self.study(series, [Pause("wait")] * 9, **options)
 
     def start_again(self, history: History, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from hpt_core.components import Stop
 from hpt_core.history import History
 from hpt_core.testing import examples
 from hpt_core.testing.checks import another_day, check, drawn_from, global_state, pinned
+from hpt_core.testing.component import pickled
 from hpt_core.testing.histories import make_records
+from hpt_core.testing.processes import in_new_process
 from hpt_core.testing.stopping_base import Make, StoppingBase, called, decisions, judged, kind_of
 
 __all__ = ["StoppingPurityKit"]
@@ -30,7 +33,7 @@ class StoppingPurityKit(StoppingBase):
             ``history.elapsed``.
         """
         now = [decisions(make_rule(), history) for history in self.histories()]
-        another_day(monkeypatch)
+        another_day(monkeypatch, make_rule())
         assert [decisions(make_rule(), history) for history in self.histories()] == now, (
             "a day later the decisions are different"
         )
@@ -97,6 +100,20 @@ class StoppingPurityKit(StoppingBase):
                 assert decisions(rule, history) == decisions(make_rule(), history), (
                     f"they differ at position {history.position}"
                 )
+
+    @check
+    def test_decides_the_same_in_another_process(self, make_rule: Make) -> None:
+        """A copy of the rule in another process makes the same decisions.
+
+        Why: a study is resumed by another process, and each worker is one. There, strings have other hashes, so a set
+            of strings has another order, and what the module remembers is gone.
+        """
+        histories = list(self.histories())
+        # the module remembers what it saw first, so the other order brings it to light
+        there = in_new_process(_separate_decisions, make_rule(), histories[::-1])[::-1]
+        here = _separate_decisions(make_rule(), histories)
+        for found, expected in zip(there, here, strict=True):
+            assert found == expected, f"here {expected}, in another process {found}"
 
     @check
     def test_follows_what_is_taken_back(self, make_rule: Make) -> None:
@@ -169,6 +186,11 @@ class StoppingPurityKit(StoppingBase):
             assert minimized == maximized, f"minimizing: {minimized}, maximizing: {maximized}"
             given, turned = (_values(make_rule(), study) for study in (history, mirrored))
             assert given == [-value for value in turned], "the value of a Stop is not in the user's sign"
+
+
+def _separate_decisions(rule: Any, histories: Sequence[History]) -> list[list[str]]:
+    """The decisions of separate copies of a rule, one for each history."""
+    return [decisions(pickled(rule), history) for history in histories]
 
 
 def _values(rule: Any, history: History) -> list[float]:

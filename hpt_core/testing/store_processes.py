@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import pytest
 from hpt_core.testing.checks import check, within
 from hpt_core.testing.processes import Channel, Child
 from hpt_core.testing.store_base import Make, StoreBase, notes, numbers
+from hpt_core.testing.store_kills import BATCH, cut_off, killed_after
 
 if TYPE_CHECKING:
     from hpt_core.components import Store
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["StoreProcessesKit"]
 
 _PATIENCE = 20.0
-_WRITERS, _EACH = 3, 25
-_BATCH = 20
+_WRITERS, _EACH = 3, 49
+_CUTS = (1, 100, 1000)
 
 
 class StoreProcessesKit(StoreBase):
@@ -87,16 +88,20 @@ class StoreProcessesKit(StoreBase):
         Why: a torn record makes a study unreadable. Half a batch is a state that the study never had.
         """
         self.on_disk(tmp_path)
-        for number, seconds in enumerate((0.0, 0.005, 0.02)):
+        kills = [
+            *(partial(killed_after, seconds) for seconds in (0.0, 0.005, 0.02)),
+            *(partial(cut_off, cut) for cut in _CUTS),
+        ]
+        for number, killed in enumerate(kills):
             folder = tmp_path / f"round {number}"
             folder.mkdir()
-            appended = _killed_while_writing(partial(make_store, self.place(folder)), seconds)
+            appended = killed(partial(make_store, self.place(folder)), folder)
             with self.open(make_store, folder) as store:
                 found = numbers(store.read("s"))
                 assert found == list(range(len(found))), f"records are missing or damaged: {found}"
                 assert len(found) >= appended, f"{appended} records were appended, {len(found)} are there"
-                assert len(found) % _BATCH == 0, f"a batch of {_BATCH} records is there in part"
-                position = store.append("s", notes([len(found)]))
+                assert len(found) % BATCH == 0, f"a batch of {BATCH} records is there in part"
+                (position,) = within(_PATIENCE, partial(store.append, "s", notes([len(found)])))
                 assert position == len(found) + 1, f"append() returned {position}, expected {len(found) + 1}"
                 _check_records(store, range(len(found) + 1))
 
@@ -137,8 +142,9 @@ class StoreProcessesKit(StoreBase):
         """
         path = self.on_disk(tmp_path)
 
-        def work(_: Channel, me: int) -> None:
+        def work(channel: Channel, me: int) -> None:
             with contextlib.closing(make_store(path)) as store:
+                channel.receive()
                 lazily = getattr(store, "append_lazily", store.append)
                 for number in range(0, _EACH, me + 1):  # in batches of one, two and three records
                     batch = range(100 * me + number, 100 * me + min(number + me + 1, _EACH))
@@ -146,6 +152,8 @@ class StoreProcessesKit(StoreBase):
 
         with contextlib.ExitStack() as stack:
             children = [stack.enter_context(Child(partial(work, me=me))) for me in range(_WRITERS)]
+            for child in children:
+                child.send("go")
             assert [child.receive() for child in children] == ["done"] * _WRITERS
         with self.open(make_store, tmp_path) as store:
             found = numbers(store.read("s"))
@@ -189,14 +197,18 @@ class StoreProcessesKit(StoreBase):
         Why: reports of running trials must not wait for a sampler that computes.
         """
         path = self.place(tmp_path)
-        with self.open(make_store, tmp_path) as store:
-            store.append("s", notes([0]))
-            with store.lock("s"):
-                position = store.append("s", notes([1]))
-                assert position == 2, f"append() of the holder returned {position}, expected 2"
-                other = self.another(make_store, path, store)
-                (position,) = within(_PATIENCE, lambda: other.append("s", notes([2])))
-                assert position == 3, f"append() of another object returned {position}, expected 3"
+
+        def work() -> None:
+            with self.open(make_store, tmp_path) as store:
+                store.append("s", notes([0]))
+                with store.lock("s"):
+                    position = store.append("s", notes([1]))
+                    assert position == 2, f"append() of the holder returned {position}, expected 2"
+                    other = self.another(make_store, path, store)
+                    (position,) = within(_PATIENCE, lambda: other.append("s", notes([2])))
+                    assert position == 3, f"append() of another object returned {position}, expected 3"
+
+        within(_PATIENCE, work)
 
     # --- the lock ---------------------------------------------------------------------------------------
 
@@ -206,10 +218,14 @@ class StoreProcessesKit(StoreBase):
 
         Why: every study begins like this. Its creator checks under the lock whether another process has created it.
         """
-        with self.open(make_store, tmp_path) as store, store.lock("s"):
-            assert not store.read("s"), "the new study has records"
-            position = store.append("s", notes([0]))
-            assert position == 1, f"the first append returned {position}, expected 1"
+
+        def work() -> None:
+            with self.open(make_store, tmp_path) as store, store.lock("s"):
+                assert not store.read("s"), "the new study has records"
+                position = store.append("s", notes([0]))
+                assert position == 1, f"the first append returned {position}, expected 1"
+
+        within(_PATIENCE, work)
 
     @check
     def test_the_lock_excludes_threads(self, make_store: Make, tmp_path: Path) -> None:
@@ -281,24 +297,6 @@ class StoreProcessesKit(StoreBase):
         with Child(work) as child, self.open(make_store, folder) as store:
             assert child.receive() == "held"
             yield child, store
-
-
-def _killed_while_writing(make: Callable[[], Store], seconds: float) -> int:
-    """Let a process append batch after batch, and kill it this many seconds after the fourth.
-
-    Returns:
-        How many records it had appended by then.
-    """
-
-    def work(channel: Channel) -> None:
-        store = make()
-        for first in range(0, 100_000, _BATCH):
-            channel.send(store.append("s", notes(range(first, first + _BATCH))))
-
-    with Child(work) as child:
-        appended = [int(child.receive()) for _ in range(4)]
-        time.sleep(seconds)
-    return appended[-1]
 
 
 def _check_records(store: Store, expected: Iterable[int], after: int = 0) -> None:
