@@ -94,7 +94,7 @@ class Decisions:
             return stop
         for trial in waiting:
             if trial.attempt:  # a rerun of a lost trial, which the budget already counts
-                return self._start(trial, worker)
+                return self._rerun(trial, worker) or self._claim(worker, budget, judge=judge)
         if budget is not None and number - history.invalid_count - len(waiting) >= budget:
             return self._wind_up(view, decided_on, worker, "budget", Stop(f"all {budget} trials were started"))
         if waiting:
@@ -147,6 +147,20 @@ class Decisions:
     def _start(self, trial: Trial, worker: str) -> Trial:
         self.ledger.write(self._started(trial.number, trial.params, worker, trial.attempt + 1, trial.source))
         return trial
+
+    def _rerun(self, trial: Trial, worker: str) -> Trial | None:
+        """Start a lost trial again. Returns None if a rule ends it at once.
+
+        Its last report is judged again, as its worker may have been lost before a decision on it was recorded.
+        """
+        self._start(trial, worker)
+        if trial.number not in self.ledger.history.undecided or not trial.reports:  # one that starts over has none
+            return trial
+        try:
+            return trial if self._judge(trial) is None else None
+        except BaseException:
+            self.fail(trial, Failure("interrupted", "a plugin or the store failed while its last report was judged"))
+            raise
 
     def _started(
         self,
@@ -253,15 +267,21 @@ class Decisions:
         checked = check_report(report, last)
         with self.ledger.mutex:
             self.ledger.write(events.reported(self.ledger.now(), trial.number, attempt, checked))
-            if not self.rules or trial.attempt != attempt or trial.state is not State.RUNNING:
+            if trial.attempt != attempt or trial.state is not State.RUNNING:
                 return None  # another process declared this attempt lost
-            seen = self.ledger.history.position
-            view = self._view(self.ledger.history, trial.number)
-            for name, rule in self.rules:
-                decision: Stop | Pause | None = ask(name, rule, "judge_trial", (Stop, Pause), view, trial)
-                if decision is not None:
-                    self._record(trial, name, decision, seen)
-                    return decision
+            return self._judge(trial)
+
+    def _judge(self, trial: Trial) -> Stop | Pause | None:
+        """Ask the rules about a trial's last report, and record their decision."""
+        if not self.rules:
+            return None
+        seen = self.ledger.history.position
+        view = self._view(self.ledger.history, trial.number)
+        for name, rule in self.rules:
+            decision: Stop | Pause | None = ask(name, rule, "judge_trial", (Stop, Pause), view, trial)
+            if decision is not None:
+                self._record(trial, name, decision, seen)
+                return decision
         return None
 
     def _record(self, trial: Trial, rule: str, decision: Stop | Pause, seen: int) -> None:
@@ -340,7 +360,8 @@ class Decisions:
     def fail(self, trial: Trial, failure: Failure, attempt: int | None = None) -> None:
         """Record that a trial failed; or, if it was interrupted or may be retried, that it waits for a rerun."""
         now, attempt = self.ledger.now(), attempt or trial.attempt
-        may_retry = failure.kind == "worker-lost" and attempt <= self.retries
+        times_lost = self.ledger.history.times_lost.get(trial.number, 0)  # attempts also count promotions
+        may_retry = failure.kind == "worker-lost" and times_lost < self.retries
         if may_retry or failure.kind == "interrupted":
             record = events.released(now, trial.number, attempt, failure.kind)
         else:

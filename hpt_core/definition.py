@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from hpt_core.constraints import Constraint, read_constraints
 from hpt_core.errors import Mistake, UsageError
+from hpt_core.importing import is_import_path
 from hpt_core.spelling import did_you_mean
 
 __all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_code", "with_later_options"]
 
 _DIRECTIONS = ("minimize", "maximize")
-_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 # The columns that each row of trials has besides its objectives (see `hpt_core.export`).
 _COLUMNS = frozenset(
     ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
@@ -168,7 +167,7 @@ def refuse_code(spec: object, path: str) -> None:
     Raises:
         UsageError: If any part of it is such a path.
     """
-    if isinstance(spec, str) and _IMPORT_PATH.fullmatch(spec):
+    if isinstance(spec, str) and is_import_path(spec):
         message = (
             f"The log names the code {spec!r}. hpt does not import code that a log names: pass the component yourself."
         )

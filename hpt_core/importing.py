@@ -10,7 +10,13 @@ from typing import Any
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["import_object"]
+__all__ = ["import_object", "is_import_path"]
+
+
+def is_import_path(text: str) -> bool:
+    """Whether `import_object` imports a module for this text, whether or not there is one: it may have any name."""
+    module, _, attribute = text.partition(":")
+    return bool(module and attribute) and not module.startswith(".")
 
 
 def import_object(path: str, where: str = "") -> Any:
@@ -25,7 +31,7 @@ def import_object(path: str, where: str = "") -> Any:
             during its import, or ends the program, that error is the ``__cause__``.
     """
     module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute or module_name.startswith("."):
+    if not is_import_path(path):
         hint = _nearest_form(module_name, attribute)
         raise UsageError(Mistake(where, f"Must be an import path 'module:name'. Got {path!r}.{hint}"))
     try:

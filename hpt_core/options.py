@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import attrs
 
-from hpt_core.errors import Mistake, PluginError, UsageError
+from hpt_core.errors import HptError, Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
 from hpt_core.structure import Structure, invalid_value
 from hpt_core.values import native
@@ -92,7 +92,7 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
 
     Raises:
         UsageError: With every mistake found.
-        PluginError: If the class itself is defined wrongly.
+        PluginError: If the class itself is defined wrongly, or raises an error that is not about its options.
     """
     fields = {field.name: field for field in option_fields(cls)}
     hints, part = annotations_of(cls), partial(_part, resolve)
@@ -190,9 +190,14 @@ def _instance(cls: type, values: Mapping[str, Any], path: str) -> Any:
         return cls(**values)
     except UsageError as err:
         raise UsageError(*(Mistake(_join(path, m.path), m.message) for m in err.mistakes)) from err
-    except Exception as err:
+    except (TypeError, ValueError, OSError) as err:
         message = f"{cls.__name__} cannot be created from these options: {type(err).__name__}: {err}"
         raise UsageError(Mistake(path, message)) from err
+    except HptError:
+        raise
+    except Exception as err:  # no validation of options: the author needs the traceback
+        msg = f"{path}: {cls.__name__} failed while it was created: {type(err).__name__}: {err}"
+        raise PluginError(msg) from err
 
 
 def _join(path: str, rest: str) -> str:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -40,8 +41,8 @@ class PluginManager:
         self.disabled = frozenset(disabled)
         self._manager = pluggy.PluginManager("hpt")
         self._manager.add_hookspecs(hookspecs)
-        self._names: dict[int, str] = {}  # id of a plugin's info -> its name in pluggy's manager
-        self._silenced: set[str] = set()  # names of plugins that raised in a hook
+        self._in_use: dict[str, PluginInfo] = {}  # by the plugin's name in pluggy's manager
+        self._silenced: set[str] = set()  # names in pluggy's manager of plugins that raised in a hook
 
     def discover(self) -> None:
         """Load the installed plugins (entry-point group ``hpt``).
@@ -76,10 +77,14 @@ class PluginManager:
         return info
 
     def unregister(self, plugin: object) -> None:
-        """Remove a plugin that was added by `register`."""
+        """Remove a plugin that was added by `register`; see `hpt_core.Plugins.unregister`."""
         name = self._manager.get_name(plugin)
+        if name is None:
+            raise UsageError(f"The plugin {plugin!r:.80} is not registered.")
         self._manager.unregister(plugin)
-        self.plugins[:] = [info for info in self.plugins if info.name != name]
+        removed = self._in_use.pop(name)
+        self.plugins[:] = [info for info in self.plugins if info is not removed]
+        self._silenced.discard(name)
 
     def _add(self, plugin: Any, info: PluginInfo) -> None:
         """Register a plugin with pluggy, or set ``info.problem``."""
@@ -88,8 +93,8 @@ class PluginManager:
         if wanted != hookspecs.API_VERSION:
             info.problem = f"requires plugin API {wanted!r}; this hpt-core has {hookspecs.API_VERSION}"
             return
-        taken = self._manager.has_plugin(info.name)
-        name = f"{info.distribution}:{info.name}" if taken else info.name
+        names = chain((info.name, str(info)), (f"{info.name} {number}" for number in count(2)))
+        name = next(name for name in names if not self._manager.has_plugin(name))
         known_already = self._manager.is_registered(plugin)
         try:
             self._manager.register(plugin, name)
@@ -98,18 +103,19 @@ class PluginManager:
             if not known_already and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)  # pluggy leaves the hooks before the bad one in place
             return
-        self._names[id(info)] = name
         callers = self._manager.get_hookcallers(plugin) or []
         info.hooks = sorted(caller.name for caller in callers)
         faults = (unmarked_hooks(plugin), *(hook_fault(plugin, caller) for caller in callers))
         info.problem = next(filter(None, faults), "")
         if info.problem:
             self._manager.unregister(plugin)
+        else:
+            self._in_use[name] = info
 
     def declarations(self, info: PluginInfo, hook: str) -> Iterator[Any]:
         """What the implementations of a declaring hook in one plugin return. Their errors are raised."""
         for impl in getattr(self._manager.hook, hook).get_hookimpls():
-            if impl.plugin_name == self._names.get(id(info)):
+            if self._in_use.get(impl.plugin_name) is info:
                 yield impl.function()
 
     def evaluate(self, study: Study, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:

@@ -80,7 +80,11 @@ class Plugins:
         return self._manager.register(plugin, name)
 
     def unregister(self, plugin: object) -> None:
-        """Remove a plugin that was added by `register`."""
+        """Remove a plugin that was added by `register`.
+
+        Raises:
+            UsageError: If it is not registered.
+        """
         self._offers = None
         self._manager.unregister(plugin)
 

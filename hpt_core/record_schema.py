@@ -17,7 +17,7 @@ from hpt_core.errors import StoreError
 __all__ = ["damaged_record", "record_problem"]
 
 _LARGEST = sys.float_info.max
-_LAST_TIME = 253_402_300_800  # the year 10000, which Python's dates cannot represent
+_FIRST_TIME, _LAST_TIME = -62_135_596_800, 253_402_300_800  # the years 1 to 9999, which Python's dates can represent
 _ABSENT = object()
 
 
@@ -70,7 +70,7 @@ def _is_evidence(value: Any) -> bool:
 _TEXT = _Kind("text", lambda value: isinstance(value, str), str)
 _COUNT = _Kind("an int >= 0", _is_count)
 _NUMBER = _Kind("a finite number", _is_number)
-_TIME = _Kind("Unix seconds", lambda value: _is_number(value) and -_LAST_TIME < value < _LAST_TIME)
+_TIME = _Kind("Unix seconds", lambda value: _is_number(value) and _FIRST_TIME <= value < _LAST_TIME)
 _TABLE = _Kind("a table", _is_table, dict)
 _TEXTS = _Kind("a table of texts", _holds(lambda value: isinstance(value, str)))
 _NUMBERS = _Kind("a table of finite numbers", _holds(_is_number))

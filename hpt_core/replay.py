@@ -32,6 +32,8 @@ class Replayed(Defined):
         self.definition = {}
         self.provenance: Mapping[str, Any] = {}
         self.workers: dict[str, float] = {}
+        self.times_lost: dict[int, int] = {}  # trial -> how often in a row it was released as its worker was lost
+        self.undecided: set[int] = set()  # trials whose last report no recorded decision followed
         self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
         self.stop: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}
@@ -165,16 +167,22 @@ class Replayed(Defined):
         trial = self._current(record)
         if trial is not None:
             trial.reports.append(Report(record["step"], record["value"], record.get("metrics", {})))
+            self.undecided.add(trial.number)
+            if self.resumable:
+                self.times_lost.pop(trial.number, None)  # it has advanced, so its next loss is the first again
 
     def _paused(self, record: Record) -> None:
         trial = self._current(record)
         if trial is not None:
             trial.reason, trial.rule = record["reason"], record["rule"]
+            self.undecided.discard(trial.number)
             self._set_aside(trial, State.PAUSED)
 
     def _released(self, record: Record) -> None:
         trial = self._current(record)
         if trial is not None:
+            if record.get("kind") == "worker-lost":
+                self.times_lost[trial.number] = self.times_lost.get(trial.number, 0) + 1
             self._set_aside(trial, State.WAITING)
 
     def _set_aside(self, trial: Trial, state: State) -> None:
@@ -200,6 +208,7 @@ class Replayed(Defined):
             self._columns.set_results(trial)
         self._columns.set_state(trial)
         self.open.pop(trial.number, None)
+        self.undecided.discard(trial.number)
         self.session.append(trial)
         self._update_best(trial)
 

@@ -24,7 +24,7 @@ class Settings:
     seed: int | None = option(None, ge=0, lt=2**63, help="An int >= 0. If not given, it is drawn once and recorded.")
     duplicates: Literal["avoid", "reuse", "allow"] = option("avoid", help="What to do with a repeated point.")
     reproducible: bool = option(False, help="Make the trials of several workers independent of timing.")
-    retries: int = option(1, ge=0, help="How often a trial is rerun if its worker was lost.")
+    retries: int = option(1, ge=0, help="How often in a row a trial is rerun if its worker was lost.")
     max_failures: int = option(3, ge=1, help="A run ends if this many trials at its start all fail alike.")
     trial_timeout: float | None = option(None, gt=0, help="The most seconds that a trial may take.")
 

@@ -56,7 +56,8 @@ class Study:
         duplicates: ``"avoid"`` exact repeats of a point, ``"reuse"`` the earlier result, or ``"allow"`` them.
         reproducible: With k workers, decide on trial t from the results of trials <= t - k only, so that the trials do
             not depend on timing.
-        retries: How often a trial is rerun if its worker was lost (not if the trial itself failed).
+        retries: How often in a row a trial is rerun if its worker was lost (not if the trial itself failed). If the
+            evaluator resumes trials, each report starts the count again.
         max_failures: A run ends if its first ``max_failures`` trials all fail with the same error.
         trial_timeout: The most seconds that a trial may take. Trials then run in other processes, which are killed
             when they exceed it.

@@ -24,7 +24,7 @@ def unreported(rules: Sequence[tuple[str, Any]], history: History) -> Iterator[s
         history: The history at the end of a run.
     """
     ended = [history.trials[number] for number in (*history.complete, *history.stopped)]
-    if not ended:
+    if not rules or not ended:
         return
     known = set(history.objectives)
     for trial in ended:

@@ -39,7 +39,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     decisions = study.decisions
     run_checks((study.evaluator, study.sampler, *study.rules), study.space, study.objectives)
     before = decisions.ledger.history.position
-    reason = "ended"
+    reason = ""
     study.plugins.study_started(study)
     decisions.ledger.observer = _Observer(study)
     worker = Worker(study, budget)
@@ -63,6 +63,9 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     except KeyboardInterrupt:
         reason = "interrupted"
         decisions.lost(liveness.this_process(), Failure("interrupted", "interrupted by the user"))
+        raise
+    except BaseException as err:
+        reason = f"{type(err).__name__}: {err}"
         raise
     finally:
         decisions.ledger.observer = None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Never
 
@@ -100,6 +101,38 @@ def test_version_imports_neither_plugins_nor_attrs(tmp_path: Path) -> None:
 def test_version_is_the_package_version(shell: Shell) -> None:
     run = shell("--version")
     assert (run.returncode, run.stdout) == (0, f"hpt, version {hpt_core.__version__}\n")
+
+
+LOUD = """
+    print("welcome")
+    from hpt_core import hookimpl
+
+    class Loud:
+        "Samples."
+
+        def suggest(self, history, rng):
+            return history.space.sample(rng)
+
+    @hookimpl
+    def hpt_samplers():
+        return {"loud": "loud_sampler:Loud"}
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["plugins"], ["plugins", "show", "loud"], ["plugins", "doctor"], ["completion", "bash"]]
+)
+def test_a_plugin_that_prints_when_it_is_imported_does_not_mix_with_results(
+    command: list[str], shell: Shell, tmp_path: Path
+) -> None:
+    install(tmp_path, "loud", LOUD)
+    (tmp_path / "site" / "loud_sampler.py").write_text(textwrap.dedent(LOUD))
+    others = ",".join(point.name for point in entry_points(group="hpt") if point.name != "builtin")
+    run = shell(*command, *(["--json"] if command[0] == "plugins" else []), HPT_DISABLE_PLUGINS=others)
+    assert "welcome" not in run.stdout
+    if command[0] == "plugins":
+        assert "welcome" in run.stderr
+        json.loads(run.stdout)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -399,6 +432,7 @@ def test_an_unknown_command_or_option_suggests_the_nearest(shell: Shell) -> None
     run = shell("bets")
     assert run.returncode == 2
     assert "No such command 'bets'. Did you mean 'best'?" in run.stderr
+    assert "Some commands come with plugins" in run.stderr
     run = shell("xyzzy")
     assert "Known: init, check, run," in run.stderr
     assert shell("best", "--jsn").returncode == 2

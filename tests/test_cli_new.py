@@ -85,6 +85,12 @@ def test_no_placeholder_of_the_templates_is_left(kind: str) -> None:
             compile(text, path, "exec")
 
 
+def test_a_new_plugin_requires_the_minor_version_of_a_pre_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_core.cli.scaffold.__version__", "1.4.0.dev2")
+    project = tomllib.loads(scaffold("sampler", "new")[1]["pyproject.toml"])["project"]
+    assert "hpt-core>=1.4,<1.5" in project["dependencies"]
+
+
 @pytest.mark.parametrize("name", ["My-Idea", "my_idea", "-x", "x-", "a--b", "1st", "a/b", ""])
 def test_an_invalid_plugin_name_is_rejected(name: str, tmp_path: Path) -> None:
     result = call("new", "sampler", "--into", str(tmp_path), "--", name)
@@ -127,6 +133,33 @@ class Rival:
     @hookimpl
     def hpt_stores(self) -> dict[str, str]:
         return {"memory": "hpt_core.builtin.memory:MemoryStore"}
+
+
+class Remote:
+    """Runs workers on another machine."""
+
+    elsewhere = True
+
+    def run(self, worker: object, count: int, lost: object) -> None: ...
+
+    def check(self, space: object, objectives: object) -> None:
+        """Is never called: the core calls it of samplers, evaluators and rules only."""
+
+
+class OffersRemote:
+    """A plugin with an executor."""
+
+    @hookimpl
+    def hpt_executors(self) -> dict[str, type]:
+        return {"remote": Remote}
+
+
+def test_the_doctor_lists_what_the_core_uses_of_an_executor() -> None:
+    plugins = Plugins(discover=False)
+    plugins.register(OffersRemote(), "remote")
+    result = call("plugins", "doctor", "--json", plugins=plugins)
+    ((component,),) = (plugin["components"] for plugin in json.loads(result.stdout)["plugins"])
+    assert component["capabilities"] == ["elsewhere"]
 
 
 def test_the_doctor_loads_everything() -> None:
@@ -230,6 +263,13 @@ def test_an_untestable_component_is_reported(arguments: list[str], says: str, co
     result = call("plugins", "test", *arguments)
     assert result.exit_code == code
     assert says in result.stderr
+
+
+def test_a_study_file_without_a_space_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").touch()
+    result = call("plugins", "test", "memory", "--study", str(tmp_path / "empty.toml"))
+    assert result.exit_code == 2
+    assert result.stderr == "Error: space: must have 1 to 1,000 parameters. Got 0.\n"
 
 
 def test_missing_pytest_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

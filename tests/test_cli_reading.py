@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -242,6 +243,22 @@ def test_a_rule_with_an_import_path_is_not_imported(cli: Hpt, tmp_path: Path, mo
     assert "cli_rule_trap" not in sys.modules
 
 
+def test_show_leaves_out_the_options_of_rules_at_their_defaults(cli: Hpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = ["plateau", {"use": "any", "rules": [{"use": "trials", "limit": 8}, {"use": "target", "value": 0.5}]}]
+    space = {"x": [1, 2]}
+    study = Study(space, objective="maximize", name="s", sampler="grid", store="hpt.db", stop=rules, seed=0)
+    study.tell(study.ask(), 1.0)
+    study.close()
+    shown = cli("show").stdout
+    assert "\nstopping rule plateau\n" in shown
+    assert "\nstopping rule any (rules=[trials (limit=8), target (value=0.5)])\n" in shown
+    recorded = answer(cli("show", "--json"), "show")["definition"]["stop"]
+    assert recorded[0]["maximize"] is False
+    monkeypatch.setenv("HPT_DISABLE_PLUGINS", "stopping-basic")
+    default_plugins.cache_clear()
+    assert "\nstopping rule plateau (maximize=false" in cli("show").stdout  # as recorded: the defaults are unknown
+
+
 def test_summaries_of_rules_are_shown_and_failing_ones_skipped(cli: Hpt) -> None:
     def tell(rule: Any, history: Any) -> Any:
         if rule.limit == 7:
@@ -423,6 +440,23 @@ def test_a_file_is_overwritten_only_with_force(one: Hpt, tmp_path: Path) -> None
     assert one("export", "-o", "out.csv", "--force").exit_code == 0
     assert (tmp_path / "out.csv").read_text().startswith("number,state,accuracy")
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_export_writes_to_a_pipe_and_through_a_link(one: Hpt, tmp_path: Path) -> None:
+    content = one("export").stdout
+    (tmp_path / "out.csv").write_text("mine")
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    assert one("export", "-o", "link.csv", "--force").exit_code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "out.csv").read_text() == content
+    os.mkfifo(tmp_path / "pipe.csv")
+    reader = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert one("export", "-o", "pipe.csv", "--force").exit_code == 0
+        assert os.read(reader, 1 << 16).decode() == content
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe.csv").is_fifo()
 
 
 def test_a_file_that_cannot_be_written_is_reported(one: Hpt) -> None:

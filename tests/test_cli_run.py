@@ -122,6 +122,17 @@ def test_running_again_does_nothing_and_more_trials_resume(cli: Hpt, tmp_path: P
     assert "continues the study" not in end.stderr
 
 
+@pytest.mark.parametrize("rule", ['{ use = "trials", limit = 2 }', '{ use = "time", limit = 1e-9 }'])
+def test_the_same_command_is_not_recommended_after_a_rule_has_ended_the_study(
+    cli: Hpt, tmp_path: Path, rule: str
+) -> None:
+    """Rules count earlier runs, too, so the study would end at once."""
+    write(tmp_path)
+    override = f"stop=[{rule}]"
+    assert "continues the study" not in cli("run", "s.toml", override).stderr
+    assert "Nothing to do" in cli("run", "s.toml", override, "trials=5").stderr
+
+
 def test_a_trial_running_elsewhere_is_not_counted_as_interrupted(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     assert cli("run", "s.toml", "trials=1").exit_code == 0
@@ -183,6 +194,7 @@ def test_a_study_in_memory_prints_a_hint(cli: Hpt, tmp_path: Path) -> None:
     result = cli("run", "s.toml", "--store", "memory")
     assert result.exit_code == 0
     assert "kept in memory only" in result.stderr
+    assert "resumes" not in result.stderr
     assert "hpt best" not in result.stderr
 
 
@@ -299,6 +311,44 @@ def test_a_failing_sampler_has_exit_code_3_and_its_own_traceback(cli: Hpt, tmp_p
     assert "in deeper" in result.stderr
     assert "hpt_core/guard.py" not in result.stderr
     assert "Traceback" in cli("--debug", "run", "s.toml").stderr
+
+
+def test_a_sampler_that_cannot_be_created_has_exit_code_3_and_its_own_traceback(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    def train(params):
+        return 1.0
+
+    class Sampler:
+        def __init__(self):
+            raise LookupError("no licence")
+
+        def suggest(self, history, rng):
+            return {}
+    """
+    write(tmp_path, GRID.replace('use = "grid"', 'use = "MODULE:Sampler"'), code)
+    result = cli("run", "s.toml")
+    assert result.exit_code == 3
+    assert "Sampler failed while it was created: LookupError: no licence" in result.stderr
+    assert "in __init__" in result.stderr
+    assert "hpt_core/options.py" not in result.stderr
+
+
+def test_the_reading_commands_are_not_recommended_for_a_store_that_they_cannot_open(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    import attrs
+    from hpt_store_sqlite.store import SqliteStore
+
+    def train(params):
+        return 1.0
+
+    @attrs.define(kw_only=True)
+    class Own(SqliteStore):
+        pass
+    """
+    module = write(tmp_path, code=code)
+    ended = cli("run", "s.toml", f'store={{ use = "{module}:Own", path = "own.db" }}')
+    assert ended.exit_code == 0, ended.stderr
+    assert "hpt best" not in ended.stderr
 
 
 def test_a_disabled_plugin_is_disabled_in_worker_processes(tmp_path: Path) -> None:

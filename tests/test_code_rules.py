@@ -44,6 +44,9 @@ ALLOWED = {
     (f"{DASK}/task.py", "multiprocessing"): "a worker talks to the study's process, which knows the key of the run",
     ("hpt_core/testing/component.py", "pickle"): "a check that a component can travel to workers",
     ("hpt_core/testing/component.py", "pickle.loads"): "reads what it has just written",
+    ("hpt_core/testing/processes.py", "multiprocessing"): "a kit talks to a process that it started itself",
+    ("hpt_core/testing/processes.py", "pickle"): "a check that a component decides the same in another process",
+    ("hpt_core/testing/processes.py", "pickle.loads"): "reads what the process that started it has written",
     (POOL, "joblib.load"): "reads what the parent process wrote, in a folder of its own",
 }
 """(file, module or call) -> why this one place is safe."""

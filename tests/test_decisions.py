@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from hpt_core import (
     Space,
     State,
     Stop,
+    Suggestion,
     Trial,
     UsageError,
     events,
@@ -35,6 +36,8 @@ from hpt_core.decisions import Decisions
 from hpt_core.ledger import Ledger
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.random import Generator
 
 
@@ -102,6 +105,41 @@ class Rule:
         return self._say("retire", history)
 
 
+# --- several processes ----------------------------------------------------------------------------
+
+
+class Contended(MemoryStore):
+    """Another process holds the lock first, and adds trial 0 with ``x`` = 0.5."""
+
+    def lock(self, study: str) -> AbstractContextManager[object]:
+        if not any(record["event"] == "enqueued" for record in self.read(study)):
+            now, taken = 0.0, {"x": 0.5}
+            self.append(study, [events.enqueued(now, 0, taken), events.started(now, 0, taken, "other", 1, 1)])
+        return super().lock(study)
+
+
+@pytest.mark.parametrize(
+    ("act", "number"),
+    [
+        (take, 1),
+        (lambda decisions: decisions.add("w", Suggestion({"x": 0.5})), 1),
+        (lambda decisions: decisions.enqueue(Suggestion({"x": 0.5})), 0),  # the same point as the other's
+        (lambda decisions: decisions.invalidate(0, "a bug") or decisions.ledger.history.trials[0], 0),
+    ],
+    ids=["claim", "add", "enqueue", "invalidate"],
+)
+def test_what_another_process_wrote_before_the_lock_was_acquired_counts(
+    act: Callable[[Decisions], Trial], number: int
+) -> None:
+    decisions = decisions_of()
+    store = Contended()
+    store.append("s", log_of(decisions))
+    decisions.ledger = Ledger(store, "s")
+    decisions.ledger.sync()
+    assert act(decisions).number == number
+    assert decisions.ledger.history.trials[0].worker == "other"
+
+
 # --- which trial is started -----------------------------------------------------------------------
 
 
@@ -146,6 +184,89 @@ def test_a_lost_trial_is_rerun_as_often_as_allowed(retries: int, attempts: int) 
     assert first.failure == Failure("worker-lost", "gone")
     assert decisions.ledger.history.failed.tolist() == []  # a lost trial says nothing about its point
     assert not decisions.lost("a", Failure("worker-lost", "gone"))
+
+
+def test_interruptions_and_promotions_do_not_use_up_the_retries() -> None:
+    rule = Rule(trial=Pause("later"), promote=lambda h: 0 if h.open and h.open[0].state is State.PAUSED else None)
+    decisions = decisions_of(rules=[("r", rule)])
+    trial = take(decisions, "a")
+    decisions.fail(trial, Failure("interrupted", "Ctrl-C"))
+    assert take(decisions, "a") is trial
+    assert decisions.report(trial, Report(1, 0.5)) == Pause("later")
+    assert take(decisions, "a") is trial
+    assert trial.attempt == 3
+    assert decisions.lost("a", Failure("worker-lost", "gone"))
+    assert (trial.state, trial.failure) == (State.WAITING, None)
+    assert take(decisions, "a") is trial
+    assert decisions.lost("a", Failure("worker-lost", "gone"))
+    assert trial.failure == Failure("worker-lost", "gone")
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_trial_that_resumes_and_advances_is_rerun_after_each_loss(resumable: bool) -> None:
+    decisions = decisions_of(retries=1)
+    decisions.ledger.history.definition["evidence"]["resumable"] = resumable
+    trial = take(decisions, "a")
+    while not trial.failure and trial.attempt < 4:
+        decisions.report(trial, Report(trial.attempt if resumable else 1, 0.5))
+        decisions.lost("a", Failure("worker-lost", "gone"))
+        if not trial.failure:
+            take(decisions, "a")
+    assert (trial.state, trial.attempt) == ((State.RUNNING, 4) if resumable else (State.FAILED, 2))
+
+
+def lose_before_a_decision(decisions: Decisions, trial: Trial, step: int) -> None:
+    """Record a report of a worker that is lost before the rules have judged it."""
+    report = Report(step, 0.5)
+    decisions.ledger.write(events.reported(float(step), trial.number, trial.attempt, report))
+    decisions.lost(trial.worker, Failure("worker-lost", "gone"))
+
+
+@pytest.mark.parametrize("decision", [Pause("rung"), Stop("bad")])
+def test_a_report_whose_worker_was_lost_before_the_decision_is_judged_when_the_trial_is_rerun(
+    decision: Stop | Pause,
+) -> None:
+    rule = Rule(trial=lambda h: decision if len(h.trials) == 1 else None)
+    decisions = decisions_of(rules=[("r", rule)])
+    trial = take(decisions, "a")
+    lose_before_a_decision(decisions, trial, 1)
+    assert take(decisions, "b").number == 1
+    assert trial.state is (State.PAUSED if isinstance(decision, Pause) else State.STOPPED)
+    assert (trial.attempt, trial.reason) == (2, decision.reason)
+
+
+def test_a_trial_that_continues_is_rerun_and_one_that_starts_over_is_not_judged() -> None:
+    rule = Rule()
+    decisions = decisions_of(rules=[("r", rule)])
+    trial = take(decisions, "a")
+    lose_before_a_decision(decisions, trial, 1)
+    assert take(decisions, "b") is trial
+    assert [method for method, *_ in rule.saw].count("judge_trial") == 1
+    decisions.ledger.history.definition["evidence"]["resumable"] = False
+    decisions.lost("b", Failure("interrupted", "Ctrl-C"))
+    assert take(decisions, "c") is trial
+    assert [method for method, *_ in rule.saw].count("judge_trial") == 1
+
+
+def test_a_promoted_trial_is_not_paused_again_for_the_report_that_paused_it() -> None:
+    rule = Rule(trial=Pause("rung"), promote=lambda h: 0 if h.open and h.open[0].state is State.PAUSED else None)
+    decisions = decisions_of(rules=[("r", rule)])
+    trial = take(decisions, "a")
+    decisions.report(trial, Report(1, 0.5))
+    assert take(decisions, "a") is trial
+    decisions.lost("a", Failure("worker-lost", "gone"))
+    assert take(decisions, "b") is trial
+    assert trial.state is State.RUNNING
+
+
+def test_a_rule_that_fails_on_the_report_of_a_lost_trial_leaves_the_trial_waiting() -> None:
+    decisions = decisions_of(rules=[("r", Rule(trial=lambda _: 1 / 0))])
+    trial = take(decisions, "a")
+    lose_before_a_decision(decisions, trial, 1)
+    for _ in range(3):
+        with pytest.raises(PluginError, match="'r' failed in judge_trial: ZeroDivisionError"):
+            take(decisions, "b")
+        assert trial.state is State.WAITING
 
 
 @pytest.mark.parametrize("kind", ["killed", "timeout", "out-of-memory", "error", "invalid-value"])
@@ -359,6 +480,19 @@ def test_the_next_rule_sees_the_retired_trials(lag: int, stopped: int) -> None:
     assert sampler.stopped == stopped
     records = [record for record in log_of(decisions) if record.get("state") == "stopped"]
     assert [record["rule"] for record in records] == ["first"] * stopped
+
+
+def test_at_the_end_of_a_reproducible_study_a_trial_is_promoted_after_another_was_retired() -> None:
+    """The rules are told again that no new trial will start when the history for them is made anew."""
+    first = Rule(trial=Pause("wait"), retire=lambda h: {0: Stop("no")} if h.closing and 0 in h.open else {})
+    second = Rule(promote=lambda h: 1 if h.closing else None)
+    decisions = decisions_of(rules=[("first", first), ("second", second)], lag=2)
+    for _ in range(3):
+        decisions.report(take(decisions), Report(1, 1.0))
+    assert take(decisions).number == 3  # it runs, so the study cannot end yet
+    promoted = take(decisions, budget=4)
+    assert (promoted.number, promoted.attempt) == (1, 2)
+    assert decisions.ledger.history.trials[0].state is State.STOPPED
 
 
 def test_retiring_a_trial_without_a_stop_is_refused() -> None:

@@ -448,6 +448,7 @@ def test_joining_with_a_clock_that_is_behind_adds_no_work() -> None:
     history.apply(events.created(year, definition_of(0, 0), {}))
     history.apply(events.joined(year, "ahead:1:1", {}))
     history.apply(events.started(year, 0, {"x": 0.5}, "ahead:1:1", 1, 0))
+    history.apply(events.enqueued(year, 1, {"x": 0.6}))  # while one trial waits, the other one runs
     for second in (1, 2, 3):
         history.apply(events.joined(second, f"behind:{second}:1", {}))
         history.apply(events.heartbeat(year + second, "ahead:1:1"))
@@ -494,6 +495,27 @@ def test_the_result_of_an_invalidated_trial_changes_nothing() -> None:
     assert history.best is history.trials[0]
     assert history.complete.tolist() == [0]
     assert not history.open
+
+
+def test_a_trial_that_misses_a_constraint_by_little_does_not_become_the_best() -> None:
+    limit, first = {"ms": "<= 50"}, (POINTS[0], {"value": 5.0, "ms": 40.0})
+    history = make_history(WIDE, [first], constraints=limit, running=[POINTS[1], POINTS[2]])
+    assert history.best is history.trials[0]
+    history.apply(events.complete(9.0, 1, 1, [1.0], {"ms": 50.5}))
+    assert history.best is history.trials[0]
+    history.apply(events.complete(9.0, 2, 1, [2.0], {"ms": 50.0}))
+    assert history.best is history.trials[2]
+
+
+def test_the_point_of_an_invalid_trial_is_still_free_after_an_amendment() -> None:
+    history = History()
+    history.apply(events.created(0.0, definition_of(0, 0), {}))
+    for number in (1, 2):  # both lie inside the amended space
+        history.apply(events.started(0.0, number - 1, POINTS[number], "w", 1, 1))
+        history.apply(events.complete(0.0, number - 1, 1, [1.0], {}))
+    history.apply(events.invalidated(0.0, 0, "wrong data"))
+    history.apply(events.amended(0.0, definition_of(1, 0), ["space"]))
+    assert history.keys == {history.space.key(POINTS[2]): 1}
 
 
 def test_a_finished_trial_is_never_changed() -> None:

@@ -170,10 +170,13 @@ def test_a_sampler_that_is_always_outside_is_named(proposed: Any) -> None:
     assert not study.trials
 
 
-def test_a_sampler_that_is_sometimes_outside_is_asked_again() -> None:
-    answers = iter([{"n": 9}, None, {"n": 2, "c": "a"}])
+def test_a_sampler_that_is_sometimes_outside_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    answers = iter([{"n": 9, "c": "a"}, None, {"n": 2, "c": "a"}])
     study = Study(SMALL, sampler=Says(lambda *_: next(answers)), seed=0)
     assert study.ask().params == {"n": 2, "c": "a"}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # one per trial
+    assert "Says suggested a point outside the space" in caplog.text
+    assert "Got 9" in caplog.text
 
 
 def test_a_sampler_that_fails_is_named_and_the_study_can_continue() -> None:

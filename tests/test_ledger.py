@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from hpt_core import Float, Study, UsageError, events, load_history
+from hpt_core import Float, Record, StoreError, Study, UsageError, events, load_history
 from hpt_core.builtin.memory import MemoryStore
+from hpt_core.ledger import Ledger
+from hpt_core.testing.histories import make_records
 
 SLEPT = 8 * 3600.0
 
@@ -26,8 +30,85 @@ def test_suspended_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_setting_the_wall_clock_back_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Study({"x": Float(0, 1)}, sampler="random").ledger
     before = ledger.now()
+    assert abs(before - time.time()) < 60.0
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert before <= ledger.now() < before + 60.0
+
+
+def test_only_heartbeats_reports_and_starts_are_written_lazily() -> None:
+    """A power cut may lose what is written lazily: never a result, a decision or what the user did."""
+    lazy, durable = set[str](), set[str]()
+
+    class TwoSpeeds(MemoryStore):
+        def append(self, study: str, records: Sequence[Record]) -> int:
+            durable.update(record["event"] for record in records)
+            return super().append(study, records)
+
+        def append_lazily(self, study: str, records: Sequence[Record]) -> int:
+            lazy.update(record["event"] for record in records)
+            return super().append(study, records)
+
+    study = Study({"x": Float(0, 1)}, sampler="random", store=TwoSpeeds(), seed=0)
+    study.enqueue({"x": 0.5})
+    study.run(lambda params: (params["x"] for _ in range(3)), trials=2)
+    study.invalidate(0, "a bug")
+    study.ledger.write(events.heartbeat(study.ledger.now(), "w"))
+    assert lazy == {"heartbeat", "reported", "started"}
+    assert durable == {"amended", "created", "joined", "enqueued", "finished", "stopped", "invalidated"}
+    study.ledger.write(events.started(9.0, 2, {"x": 0.1}, "w", 1, 0), events.complete(9.0, 2, 1, [0.1], {}))
+    assert "started" in durable  # as the result that it is written with
+
+
+def stored() -> MemoryStore:
+    """A store with a study ``s`` that has no trials."""
+    store = MemoryStore()
+    store.append("s", make_records({"x": Float(0, 1)}))
+    return store
+
+
+def test_a_write_also_replays_what_another_process_wrote_before() -> None:
+    store = stored()
+    ledger, theirs = Ledger(store, "s"), Ledger(store, "s")
+    ledger.sync()
+    theirs.sync()
+    theirs.write(events.started(1.0, 0, {"x": 0.5}, "theirs", 1, 0))
+    ledger.write(events.started(2.0, 1, {"x": 0.6}, "ours", 1, 0))
+    assert [trial.worker for trial in ledger.history.trials] == ["theirs", "ours"]
+    assert ledger.history.position == len(store.read("s"))
+
+
+def test_threads_that_share_a_ledger_read_and_write_one_at_a_time() -> None:
+    """While one of them reads or appends, another one cannot acquire the mutex."""
+    free = dict[str, bool]()
+
+    class Watched(MemoryStore):
+        def append(self, study: str, records: Sequence[Record]) -> int:
+            watch("append")
+            return store.append(study, records)
+
+        def read(self, study: str, after: int = 0) -> Sequence[Record]:
+            watch("read")
+            return store.read(study, after)
+
+    def watch(act: str) -> None:
+        with ThreadPoolExecutor(1) as other:
+            free[act] = other.submit(ledger.mutex.acquire, blocking=False).result()
+
+    store, ledger = stored(), Ledger(Watched(), "s")
+    ledger.sync()
+    ledger.write(events.started(1.0, 0, {"x": 0.5}, "w", 1, 0))
+    assert free == {"append": False, "read": False}
+
+
+def test_a_log_that_cannot_be_replayed_is_refused_each_time_it_is_read() -> None:
+    """Trials 0 to 6 were never started, so trial 7 cannot follow; the record behind it is fine."""
+    store = stored()
+    store.append("s", [events.started(1.0, 7, {"x": 0.5}, "w", 1, 0), events.started(2.0, 0, {"x": 0.6}, "w", 1, 0)])
+    ledger = Ledger(store, "s")
+    for _ in range(3):
+        with pytest.raises(StoreError, match="Record 2 of the log is damaged"):
+            ledger.sync()
+        assert ledger.history.trials == []
 
 
 @pytest.mark.parametrize("reason", [None, 5, {"a": 1}, b"x"])

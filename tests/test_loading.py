@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from hpt_core import Float, Params, StoreError, Study, UsageError, load_history
+from hpt_core import Float, Params, StoreError, Study, UsageError, hookimpl, load_history
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.components import location_of
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins import Plugins, default_plugins
+from hpt_core.testing.histories import make_records
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
 
@@ -68,6 +69,31 @@ def test_a_store_passed_open_stays_open(tmp_path: Path) -> None:
     run(store, "another")
     with pytest.raises(UsageError, match=r"There are 2 studies in .*; name one: study, another"):
         load_history(store)
+
+
+def test_a_store_opened_to_read_is_closed_even_if_the_study_is_missing() -> None:
+    closed = []
+
+    class Kept(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.append("s", make_records({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)]))
+
+        def close(self) -> None:
+            closed.append(self)
+
+    class Plugin:
+        @hookimpl
+        def hpt_stores(self) -> dict[str, type]:
+            return {"kept": Kept}
+
+    plugins = Plugins(discover=False)
+    plugins.register(Plugin())
+    assert len(load_history("kept", plugins=plugins).trials) == 1
+    assert len(closed) == 1
+    with pytest.raises(StoreError, match="There is no study 'other'"):
+        load_history("kept", "other", plugins=plugins)
+    assert len(closed) == 2
 
 
 def test_a_missing_store_or_study_is_reported_and_not_created(tmp_path: Path) -> None:

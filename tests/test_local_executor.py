@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import connection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,23 @@ def until(reached: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     return False
 
 
+def test_pipes_may_be_of_another_class_as_on_windows(
+    evaluators: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = vars(connection)["_ConnectionBase"]
+    other: Any = type("OtherConnection", (base,), dict(vars(connection.Connection)))
+
+    def pipe() -> tuple[Any, Any]:
+        ours, theirs = multiprocessing.Pipe()
+        with ours:
+            return other(os.dup(ours.fileno())), theirs
+
+    monkeypatch.setattr(local._CONTEXT, "Pipe", pipe)
+    study = study_of(3, evaluator=evaluators("fine"))
+    assert study.run(workers=2) == "space exhausted"
+    assert [t.value for t in study.trials] == [0.0, 1.0, 2.0]
+
+
 # --- dying workers --------------------------------------------------------------------------------
 
 
@@ -163,8 +181,8 @@ def test_a_worker_that_dies_loses_only_its_own_trial(evaluators: Callable[[str],
     assert study.run(workers=2) == "space exhausted"
     failed = {t.number: t.failure for t in study.trials if t.failure is not None}
     said = {
-        1: ("killed", "ended by itself with exit code 0"),
-        2: ("killed", "ended by itself with exit code 3"),
+        1: ("killed", "ended with exit code 0"),
+        2: ("killed", "ended with exit code 3"),
         3: ("killed", "SIGKILL"),
         4: ("killed", "SIGSEGV"),
         5: ("killed", "SIGABRT"),
@@ -251,7 +269,7 @@ def test_a_process_that_a_trial_forked_does_not_hide_the_end_of_its_worker(
     assert outcome == ["space exhausted"]
     assert [t.state is State.COMPLETE for t in study.trials] == [True, False, True, True]
     assert study.trials[1].failure is not None
-    assert study.trials[1].failure.message == "its process ended by itself with exit code 5"
+    assert study.trials[1].failure.message == "its process ended with exit code 5"
     left = int((tmp_path / "left.pid").read_text())
     assert until(lambda: not is_running(left))
 
@@ -361,8 +379,42 @@ class DiesOnArrival(Counting):
 
 def test_workers_that_die_before_their_first_trial_are_not_replaced_forever(evaluators: Callable[[str], Any]) -> None:
     study = Study({"x": Int(0, 2)}, sampler=DiesOnArrival(), evaluator=evaluators("fine"), seed=0)
-    with pytest.raises(HptError, match="died before it had a trial: its process ended by itself with exit code 7"):
+    with pytest.raises(HptError, match="A worker ended before it started a trial: its process ended with exit code 7"):
         study.run(workers=2)
+
+
+class OneDies(Counting):
+    """Of two workers, the second one dies on arrival: before the first one starts, or after that one has ended."""
+
+    def __init__(self, folder: Path, order: str) -> None:
+        self.folder, self.order = folder, order
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        first, second = self.folder / "first.pid", self.folder / "second.pid"
+        own, other = (second, first) if first.exists() else (first, second)
+        try:
+            own.touch(exist_ok=False)
+        except FileExistsError:  # both looked at the same time
+            own, other = second, first
+        own.write_text(str(os.getpid()))
+        if (own == second) == (self.order == "late"):
+            assert until(lambda: other.exists() and bool(other.read_text()))
+            assert until(lambda: not is_running(int(other.read_text())))
+        if own == second:
+            os._exit(9)
+
+
+@pytest.mark.parametrize("order", ["early", "late"])
+def test_a_run_goes_on_without_a_worker_that_dies_before_its_first_trial_and_warns(
+    evaluators: Callable[[str], Any], tmp_path: Path, order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = Study({"x": Int(0, 2)}, sampler=OneDies(tmp_path, order), evaluator=evaluators("fine"), seed=0)
+    assert study.run(workers=2) == "space exhausted"
+    assert [t.value for t in study.trials] == [0.0, 1.0, 2.0]
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert warning.startswith("Workers that ended before they started a trial, and so were not replaced: 1.")
+    assert warning.endswith("its process ended with exit code 9.")
 
 
 class DiesBetween(Counting):

@@ -229,6 +229,11 @@ class Checked:
             raise ValueError("empty")
 
 
+class Broken:
+    def __init__(self) -> None:
+        raise LookupError("no GPU")
+
+
 class WithoutOptions:
     """No attrs class: it has no options."""
 
@@ -242,6 +247,12 @@ def test_an_error_raised_by_the_class_gets_the_path() -> None:
     assert refusal(Checked, {"low": 3}) == ["sampler: `low` must not be above `high`."]
     assert refusal(Checked, {"low": 1}) == ["sampler: Checked cannot be created from these options: ValueError: empty"]
     assert "TypeError" in refusal(NeedsArguments, {})[0]
+
+
+def test_an_error_that_is_not_about_options_is_that_of_the_plugin() -> None:
+    with pytest.raises(PluginError, match="sampler: Broken failed while it was created: LookupError: no GPU") as raised:
+        build(Broken, {}, "sampler")
+    assert isinstance(raised.value.__cause__, LookupError)
 
 
 def test_a_class_that_is_not_an_attrs_class_has_no_options() -> None:

@@ -376,6 +376,50 @@ def test_a_program_may_register_and_unregister_a_plugin() -> None:
     assert refused.value.exit_code == 3
 
 
+class Named:
+    """Offers a sampler under a name of its own; observes runs, and fails if ``broken``."""
+
+    def __init__(self, name: str, *, broken: bool = False) -> None:
+        self.name, self.broken = name, broken
+        self.runs = 0
+
+    @hookimpl
+    def hpt_samplers(self) -> dict[str, Any]:
+        return {self.name: Constant}
+
+    @hookimpl
+    def hpt_study_started(self) -> None:
+        self.runs += 1
+        if self.broken:
+            raise RuntimeError("as asked")
+
+
+def test_plugins_of_one_name_are_registered_and_unregistered_one_by_one() -> None:
+    plugins = bare()
+    several = [Named(name) for name in ("a", "b", "c")]
+    assert [plugins.register(plugin).name for plugin in several] == ["Named"] * 3
+    assert plugins.names("sampler") == ["a", "b", "c"]
+    plugins.unregister(several[0])
+    assert plugins.names("sampler") == ["b", "c"]
+    plugins.unregister(several[2])
+    assert [info.components.get("sampler", []) for info in plugins.plugins] == [[], ["b"]]
+    with pytest.raises(UsageError, match="is not registered"):
+        plugins.unregister(several[2])
+
+
+def test_a_plugin_that_replaces_one_that_failed_is_called() -> None:
+    plugins = bare()
+    broken, mended = Named("a", broken=True), Named("a")
+    plugins.register(broken)
+    study = Study({"x": [1]}, sampler="a", plugins=plugins)
+    for _ in range(2):
+        plugins.study_started(study)
+    plugins.unregister(broken)
+    plugins.register(mended)
+    plugins.study_started(study)
+    assert (broken.runs, mended.runs) == (1, 1)
+
+
 class Misspelt:
     @hookimpl
     def hpt_samplrs(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,6 +86,13 @@ def test_all_kinds_of_records_are_covered() -> None:
 @pytest.mark.parametrize(("record", "name", "value"), wrong_kinds())
 def test_a_value_of_the_wrong_type_is_reported(record: Record, name: str, value: Any) -> None:
     assert f"its `{name}` must be " in record_problem({**record, name: value})
+
+
+@pytest.mark.parametrize("time", [-62_135_596_801.0, 253_402_300_800.0])
+def test_a_time_that_is_no_date_is_reported(time: float) -> None:
+    with pytest.raises(ValueError, match="year"):
+        datetime.fromtimestamp(time, UTC)
+    assert "its `time` must be Unix seconds" in record_problem({**ALL[0], "time": time})
 
 
 @pytest.mark.parametrize("record", ALL, ids=lambda record: record["event"])

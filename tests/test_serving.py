@@ -74,3 +74,47 @@ def test_an_error_of_the_store_is_raised_in_the_worker() -> None:
 
     serve(Broken(), work)
     assert told == [[]]
+
+
+def connected(server: StoreServer) -> tuple[Peer, Any]:
+    """A worker as its server sees it, and the worker's end of the connection."""
+    ours, theirs = multiprocessing.Pipe()
+    return Peer(server.next_name(), ours), theirs
+
+
+@pytest.mark.parametrize("end", ["finished", "paused", "released"])
+def test_a_worker_runs_a_trial_from_its_start_to_its_end(end: str) -> None:
+    server = StoreServer(MemoryStore())
+    peer, worker = connected(server)
+    for event, runs in (("joined", False), ("started", True), ("reported", True), (end, False)):
+        worker.send(("append", "s", [{"event": event}]))
+        assert server.answer(peer)
+        assert (peer.trial_since is not None) is runs
+    assert not peer.late(0.0)
+
+
+def test_the_answer_to_a_worker_that_died_is_dropped() -> None:
+    server = StoreServer(MemoryStore())
+    peer, worker = connected(server)
+    worker.send(("read", "s", 0))
+    worker.close()
+    assert server.answer(peer)
+    assert not server.answer(peer)
+
+
+def test_a_worker_that_died_frees_the_lock_only_if_it_held_it() -> None:
+    server = StoreServer(MemoryStore())
+    (holder, first), (waiting, second), (idle, _) = (connected(server) for _ in range(3))
+    for peer, worker in ((holder, first), (waiting, second)):
+        worker.send(("lock", "s"))
+        assert server.answer(peer)
+    assert first.poll(1)
+    server.forget(idle)
+    assert not second.poll()
+    server.forget(holder)
+    assert second.poll(1)
+
+
+def test_each_worker_has_a_name_of_its_own() -> None:
+    server = StoreServer(MemoryStore())
+    assert len({server.next_name() for _ in range(3)}) == 3

@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -329,6 +330,22 @@ def test_a_point_of_an_exhausted_sampler_is_found() -> None:
     study.run(lambda p: p["n"], trials=1)
     (found,) = verify(study.store, study.name, PLUGINS, sampler=Enough(), rules=[]).differences
     assert found == "trial 0: the sampler has nothing left, the log has x=1, n=2"
+
+
+@pytest.mark.parametrize("module", ["trap", "trap-1", "ätrap", "package.ätrap", " trap"])
+def test_no_module_that_a_log_names_is_imported_whatever_its_name(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "package").mkdir()
+    place = tmp_path / f"{module.replace('.', '/')}.py"
+    place.write_text("raise AssertionError('the log ran code')\n")
+    study = study_of()
+    study.ask()
+    created = study.store.read("study")[0]
+    created["definition"]["sampler"] = {"use": f"{module}:Sampler"}
+    with pytest.raises(UsageError, match="The log names the code"):
+        verify(study.store, "study", study.plugins)
 
 
 def test_a_sampler_that_cannot_be_created_by_name_must_be_given() -> None:

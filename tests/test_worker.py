@@ -637,6 +637,18 @@ def test_observers_are_called_in_order_and_may_read_the_study() -> None:
     ]
 
 
+def test_an_observer_is_told_which_error_ended_a_run() -> None:
+    plugins = Plugins()
+    study = study_of(plugins=plugins)
+    watcher = Watcher(lambda: study)
+    plugins.register(watcher)
+    with pytest.raises(NothingSucceededError):
+        study.run(lambda _: 1 / 0, trials=9)
+    what, reason = watcher.saw[-1]
+    assert what == "end"
+    assert reason.startswith("NothingSucceededError: the first 3 trials of this run all failed in the same way (error)")
+
+
 def test_a_long_wait_takes_the_lock_rarely_and_ends_promptly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reproducible study with two workers, of which the other one runs a trial for a minute."""
     study = study_of(reproducible=True)

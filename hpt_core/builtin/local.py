@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from hpt_core.components import WorkerCall
 
 __all__ = ["LocalExecutor"]
+
+_LOG = logging.getLogger("hpt")
 
 _CONTEXT = multiprocessing.get_context("spawn")
 _STDERR_TAIL = 8_000
@@ -90,6 +93,8 @@ class _Supervisor:
         self._worker, self._lost, self._folder = worker, lost, folder
         self._server = StoreServer(worker.store)
         self._children: list[_Child] = []
+        self._any_ended = False
+        self._not_replaced: list[Failure] = []  # of workers that died before their first trial
 
     def start(self) -> None:
         """Start one more worker."""
@@ -138,16 +143,17 @@ class _Supervisor:
             Exception: The exception of a worker.
         """
         while self._children:
-            by_handle: dict[Any, _Child] = {child.pipe: child for child in self._children}
-            by_handle |= {child.process.sentinel: child for child in self._children}
-            ready = wait(list(by_handle), self._timeout())
-            for handle in ready:
-                if isinstance(handle, Connection):
-                    self._server.answer(by_handle[handle])
+            by_pipe: dict[Any, _Child] = {child.pipe: child for child in self._children}
+            by_sentinel: dict[Any, _Child] = {child.process.sentinel: child for child in self._children}
+            ready = wait([*by_pipe, *by_sentinel], self._timeout())
+            for pipe in ready:
+                if pipe in by_pipe:
+                    self._server.answer(by_pipe[pipe])
             ended = {child for child in self._children if has_ended(child.process)}
-            for child in ended | {by_handle[handle] for handle in ready if not isinstance(handle, Connection)}:
+            for child in ended | {by_sentinel[sentinel] for sentinel in ready if sentinel in by_sentinel}:
                 self._remove(child)
             self._kill_late_children()
+            self._warn_of_missing()
 
     def _timeout(self) -> float:
         """Seconds until the supervisor has to act, at most."""
@@ -175,14 +181,25 @@ class _Supervisor:
         wait_or_kill(child.process)
         child.process.join()
         if child.ended:
+            self._any_ended = True
             return
         failure = self._death(child)
         if self._lost(child.name, failure) or child.has_worked:
             self.start()
-        elif not self._children:
+        elif self._children or self._any_ended:
+            self._not_replaced.append(failure)
+        else:
             hint = f"Its output is above. {_IMPORT_HINT if _main_is_interactive() else _SCRIPT_HINT}"
-            msg = f"A worker died before it had a trial: {failure.message}.\n{failure.detail or hint}"
+            msg = f"A worker ended before it started a trial: {failure.message}.\n{failure.detail or hint}"
             raise HptError(msg)
+
+    def _warn_of_missing(self) -> None:
+        """Warn of workers that were not replaced, once another one works: if none does, the run ends with an error."""
+        if self._not_replaced and (self._any_ended or any(child.has_worked for child in self._children)):
+            count, last = len(self._not_replaced), self._not_replaced[-1]
+            head = f"Workers that ended before they started a trial, and so were not replaced: {count}. The last one:"
+            _LOG.warning("%s", f"{head} {last.message}.\n{last.detail}".rstrip())
+            self._not_replaced = []
 
     def _death(self, child: _Child) -> Failure:
         tail = _tail(child.stderr)
@@ -194,7 +211,7 @@ class _Supervisor:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             hint = " (the system may have been out of memory)" if name == "SIGKILL" else ""
             return Failure("killed", f"its process was killed by {name}{hint}", tail)
-        return Failure("killed", f"its process ended by itself with exit code {code}", tail)
+        return Failure("killed", f"its process ended with exit code {code}", tail)
 
 
 class _ByValue:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.reading import json_option
-from hpt_core.cli.text import data, emit_json, say
+from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -26,7 +26,7 @@ _OPTIONAL = {
     "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
     "stopping rule": ("check", "evidence", "judge_study", "judge_trial", "promote", "retire", "summary"),
     "store": ("append_lazily", "folder", "location"),
-    "executor": ("check",),
+    "executor": ("elsewhere",),
 }
 
 
@@ -44,7 +44,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     "capabilities" are the optional methods and attributes that a component has.
     """
     session: Session = ctx.obj
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, stdout_to_stderr(as_json):
         warnings.simplefilter("always", DeprecationWarning)  # hidden by default, meant for plugin authors
         found = examined(session.plugins)
     if as_json:

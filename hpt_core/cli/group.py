@@ -79,7 +79,9 @@ class HptGroup(click.Group):
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
             from hpt_core.spelling import nearest_or_known
 
-            ctx.fail(f"No such command {name!r}. {nearest_or_known(name, self.list_commands(ctx))}")
+            nearest = nearest_or_known(name, self.list_commands(ctx))
+            hint = "Some commands come with plugins; 'hpt plugins' lists those installed."
+            ctx.fail(f"No such command {name!r}. {nearest} {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

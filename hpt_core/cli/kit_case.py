@@ -77,6 +77,6 @@ def case_of(
         from hpt_core.config import read_study_file
         from hpt_core.space import Space
 
-        space = Space(read_study_file(study, [])["space"])
+        space = Space(read_study_file(study).get("space", {}))
         body["space"] = pytest.fixture(name="space")(lambda self: space)  # noqa: ARG005 - a method
     return lambda: type(f"Test_{name}", (getattr(import_module("hpt_core.testing"), kit_name),), body)

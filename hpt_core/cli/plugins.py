@@ -10,7 +10,7 @@ from hpt_core.cli.doctor import doctor
 from hpt_core.cli.kit import test
 from hpt_core.cli.reading import json_option
 from hpt_core.cli.session import Session
-from hpt_core.cli.text import data, emit_json, say, table
+from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr, table
 
 if TYPE_CHECKING:
     from hpt_core.plugins import PluginInfo, Plugins
@@ -92,7 +92,8 @@ def show(session: Session, name: str, as_json: bool) -> None:
     """
     from hpt_core.cli.options import described, matching, page
 
-    found = [described(session.plugins, kind, component) for kind, component in matching(session.plugins, name)]
+    with stdout_to_stderr(as_json):  # modules of plugins may print when they are imported
+        found = [described(session.plugins, kind, component) for kind, component in matching(session.plugins, name)]
     if as_json:
         emit_json("plugins-show", {"components": found})
     else:

@@ -78,9 +78,17 @@ def component(described: Mapping[str, Any] | None) -> str:
     """A recorded component on one line: its name and its non-empty options."""
     if described is None:
         return "none"
-    options = {k: v for k, v in described.items() if k != "use" and v not in (None, {}, [], "")}
-    options = {k: component(v) if isinstance(v, Mapping) and "use" in v else v for k, v in options.items()}
+    options = {k: _option(v) for k, v in described.items() if k != "use" and v not in (None, {}, [], "")}
     return str(described["use"]) + (f" ({pairs(options)})" if options else "")
+
+
+def _option(value: object) -> object:
+    """The value of an option; components in it are text like the outer one."""
+    if isinstance(value, Mapping) and "use" in value:
+        return component(value)
+    if isinstance(value, list) and any(isinstance(item, Mapping) and "use" in item for item in value):
+        return f"[{', '.join(number(_option(item)) for item in value)}]"
+    return value
 
 
 def sources(history: History) -> str:

@@ -99,10 +99,10 @@ def _greet(study: Study, before: int) -> None:
     where = f"study {study.name!r} in {location_of(study.store)}"
     if before:
         again = f", {lost} of them to be run again" if lost else ""
-        count = "1 trial" if before == 1 else f"{before} trials"
-        say(f"Resuming the {where} with {count}{again}.")
+        say(f"Resuming the {where} with {before} trial{'s' * (before != 1)}{again}.")
     else:
-        say(f"Running the {where}. Ctrl-C stops it cleanly; the same command resumes it.")
+        resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
+        say(f"Running the {where}. Ctrl-C stops it cleanly{resumes}.")
 
 
 @contextmanager

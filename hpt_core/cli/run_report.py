@@ -128,43 +128,55 @@ class RunReport:
             yield 'The study was kept in memory only. To keep it, set use = "sqlite" in [store].'
             return
         yield f"The results are in {where}. Next:"
-        options = self._store_options(where)
-        if complete:
+        yield from self._reading_commands(where)
+        stop = self._history.stop
+        if self._interrupted or stop is None or stop["rule"] == "budget":
+            yield f"  {self._resume_command()}    continues the study"
+
+    def _reading_commands(self, where: str) -> Iterator[str]:
+        """The commands that show this study; none if its store was named by an import path: they open no such store."""
+        address = self._address(where)
+        if address is None:
+            return
+        options = self._options(where, address)
+        if self._summary["states"].get("complete", 0):
             yield f"  hpt best{options}    hpt trials{options}    hpt show{options}"
         failed = next((t for t in reversed(self._history.trials) if t.failure is not None and t.failure.detail), None)
         if failed is not None:
             yield f"  hpt best --trial {failed.number}{options}    shows its error"
-        stop = self._history.stop
-        if self._interrupted or stop is None or stop["rule"] in ("budget", "trials", "time"):
-            yield f"  {self._resume_command()}    continues the study"
 
     def _resume_command(self) -> str:
         """The command that continues the study: the same one, with a larger budget if that was used up."""
         arguments = list(self._arguments)
         stop = self._history.stop
-        if stop is not None and stop["rule"] in ("budget", "trials") and not self._interrupted:
+        if stop is not None and stop["rule"] == "budget" and not self._interrupted:
             arguments = [word for word in arguments if not word.startswith(("trials=", "--trials="))]
             arguments.append(f"trials={2 * len(self._history.trials)}")
         return shlex.join(["hpt", "run", *arguments])
 
-    def _store_options(self, where: str) -> str:
+    def _options(self, where: str, address: str) -> str:
         """The options with which the reading commands find this study."""
         found = ""
         if os.path.abspath(where) != os.path.abspath(default_store()):  # noqa: PTH100 - may be a URL
-            found += f" --store {shlex.quote(self._address(where))}"
+            found += f" --store {shlex.quote(address)}"
         if len(self._study.store.studies()) > 1:
             found += f" --study {shlex.quote(self._study.name)}"
         return found
 
-    def _address(self, where: str) -> str:
-        """The store as ``--store`` accepts it: a URL if the location alone does not identify the kind of store."""
+    def _address(self, where: str) -> str | None:
+        """The store as ``--store`` accepts it: a URL if the location alone does not identify the kind of store.
+
+        None if ``--store`` cannot name it, as no installed plugin has it.
+        """
         store, plugins = self._study.store, self._study.plugins
         try:
             identified = type(plugins.make_store(where)) is type(store)
         except HptError:
             identified = False
         name = plugins.name_of(type(store))
-        return where if identified or name is None else f"{name}:///{where}"
+        if identified:
+            return where
+        return None if name is None else f"{name}:///{where}"
 
 
 def _conclusion(content: Mapping[str, Any]) -> Iterator[str]:

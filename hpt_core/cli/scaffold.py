@@ -96,7 +96,7 @@ def scaffold(kind: str, name: str) -> tuple[str, dict[str, str]]:
 def _placeholders(kind: str, name: str, distribution: str, package: str) -> dict[str, str]:
     about = _KINDS[kind]
     kit, fixture = KIT_OF[about.title]
-    major, minor, _ = __version__.split(".")
+    major, minor = __version__.split(".")[:2]
     return {
         # replaced in this order: a placeholder before those that its name or its value contains
         "IMPORTS": about.imports,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,7 +52,8 @@ class Session:
         from hpt_core.spelling import did_you_mean
 
         self._show_log()
-        plugins = self._given or default_plugins()
+        with redirect_stdout(sys.stderr):  # modules of plugins may print when they are imported
+            plugins = self._given or default_plugins()
         known = {name for info in plugins.plugins for name in (info.name, info.distribution) if name}
         for name in self._disabled:
             if name not in known:

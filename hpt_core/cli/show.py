@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpt_core.cli import render
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
-from hpt_core.cli.summaries import summaries
+from hpt_core.cli.summaries import summaries, without_defaults
 from hpt_core.cli.text import data, duration, emit_json, paragraph
 from hpt_core.export import shortfall
 
@@ -45,10 +45,11 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
             recorded = {"definition": opened.history.definition, "provenance": opened.history.provenance}
             emit_json("show", {**opened.head, **recorded, **about})
         else:
-            data("\n".join([*_definition(opened), *_state(opened.history, about), *_provenance(opened.history)]))
+            rules = [without_defaults(session.plugins, spec) for spec in opened.history.definition["stop"]]
+            data("\n".join([*_definition(opened, rules), *_state(opened.history, about), *_provenance(opened.history)]))
 
 
-def _definition(opened: Opened) -> Iterator[str]:
+def _definition(opened: Opened, rules: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     definition, space = opened.history.definition, opened.history.space
     yield f"Study {opened.name} in {opened.head['store']}"
     yield paragraph("objective", render.objectives(definition["objectives"]))
@@ -58,7 +59,7 @@ def _definition(opened: Opened) -> Iterator[str]:
     yield render.space_table(space)
     for key in ("sampler", "evaluator"):
         yield paragraph(key, render.component(definition[key]))
-    for rule in definition["stop"]:
+    for rule in rules:
         yield paragraph("stopping rule", render.component(rule))
     settings = {key: definition[key] for key in _SETTINGS if definition.get(key) or key == "seed"}
     yield paragraph("settings", render.pairs(settings))

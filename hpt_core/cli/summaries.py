@@ -1,4 +1,7 @@
-"""The summaries of a study's stopping rules."""
+"""What is known of a study's recorded stopping rules once they are made: which options were set, and their summaries.
+
+No code that the log names by an import path is run: reading a study runs code of installed plugins only.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,36 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from hpt_core.definition import refuse_code
+
 if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.plugins import Plugins
 
-__all__ = ["summaries"]
+__all__ = ["summaries", "without_defaults"]
+
+
+def without_defaults(plugins: Plugins, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recorded rule without the options at their defaults; unchanged if it cannot be made here."""
+    with suppress(Exception):
+        return plugins.describe(_made(plugins, spec), brief=True)
+    return spec
 
 
 def summaries(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
-    """The summaries of the rules that have one (see `StoppingRule`), nested rules included.
-
-    A rule that names code by an import path is skipped: reading a study runs code of installed plugins only.
-    """
+    """The summaries of the rules that have one (see `StoppingRule`), nested rules included."""
     for spec in _nested(history.definition["stop"]):
-        if isinstance(spec, Mapping) and not any(isinstance(text, str) and ":" in text for text in _nested(spec)):
+        if isinstance(spec, Mapping):
             with suppress(Exception):  # a rule that cannot be made here, or fails, has no summary
-                rule = plugins.make("stopping rule", spec)
+                rule = _made(plugins, spec)
                 content = rule.summary(history) if hasattr(rule, "summary") else None
                 if content:
                     yield {"rule": spec["use"], "summary": json.loads(json.dumps(content, allow_nan=False))}
+
+
+def _made(plugins: Plugins, spec: Mapping[str, Any]) -> Any:
+    refuse_code(spec, "stop")
+    return plugins.make("stopping rule", spec)
 
 
 def _nested(value: object) -> Iterator[object]:

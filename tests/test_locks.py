@@ -1,0 +1,100 @@
+"""The file lock: whoever holds it excludes all others, also after its file was deleted or its process forked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from hpt_core import StoreError, file_lock, locks
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")
+forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def is_free(path: Path, timeout: float = 0.0) -> bool:
+    try:
+        with file_lock(path, "the test", timeout):
+            return True
+    except StoreError:
+        return False
+
+
+def test_a_holder_excludes_everyone_else_until_it_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with file_lock(path, "the test", 1.0):
+        assert not is_free(path)
+    assert is_free(path)
+
+
+@posix
+def test_a_lock_on_a_file_that_was_deleted_meanwhile_is_acquired_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, try_lock = tmp_path / "a.lock", locks._try_lock
+
+    def deleted_first(fd: int) -> bool:
+        monkeypatch.setattr(locks, "_try_lock", try_lock)
+        path.unlink()
+        return try_lock(fd)
+
+    monkeypatch.setattr(locks, "_try_lock", deleted_first)
+    with file_lock(path, "the test", 1.0):
+        assert not is_free(path)
+
+
+@posix
+def test_a_released_lock_is_free_although_a_child_that_is_being_forked_has_a_copy(tmp_path: Path) -> None:
+    path, before = tmp_path / "a.lock", set(locks._open_files)
+    with file_lock(path, "the test", 1.0):
+        (held,) = locks._open_files - before
+        copy = os.dup(held)
+    try:
+        assert is_free(path)
+    finally:
+        os.close(copy)
+
+
+@posix
+@forks
+def test_a_forked_child_can_leave_the_block_and_its_parent_keeps_the_lock(tmp_path: Path) -> None:
+    path, process = tmp_path / "a.lock", os.getpid()
+    with file_lock(path, "the test", 1.0):
+        try:
+            with file_lock(tmp_path / "b.lock", "the test", 1.0):
+                child = os.fork()
+        except BaseException:  # noqa: BLE001 - it must not reach the test runner in the child
+            os._exit(1)
+        if os.getpid() != process:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not is_free(path)
+
+
+@posix
+def test_the_lock_of_a_killed_process_is_free_while_a_child_of_it_lives(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    code = """
+        import os, sys
+        from pathlib import Path
+        from hpt_core import file_lock
+
+        with file_lock(Path(sys.argv[1]), "the test", 1.0):
+            child = os.fork()
+            if child:
+                print("forked", flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "forked\n"
+        assert not is_free(path)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        assert is_free(path, timeout=5.0)  # the child ends when the pipe is closed
