@@ -120,8 +120,8 @@ def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -
         "max_lr": optimizer.param_groups[0]["lr"],
         "total_iters": epochs,
     }
-    torchs = str(getattr(part.make, "__module__", "")).startswith("torch.")
-    fillable = part.signature.names if torchs else part.signature.required  # a user's function keeps its defaults
+    of_torch = str(getattr(part.make, "__module__", "")).startswith("torch.")
+    fillable = part.signature.names if of_torch else part.signature.required  # a user's function keeps its defaults
     taken = {name: value for name, value in defaults.items() if name in fillable}
     if _TOTAL in part.signature.names and not {_TOTAL, "steps_per_epoch"} & part.arguments.keys():
         taken[_TOTAL] = epochs * _count(batches, part)
