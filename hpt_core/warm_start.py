@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WarmStart", "earlier_of", "warm_start"]
 
+_LISTED = 3  # configurations that were passed over, in the summary
+
 
 @attrs.define
 class WarmStart:
@@ -46,7 +48,9 @@ class WarmStart:
             facts = ["none of its configurations fits" if self.passed_over else "it has no complete trial"]
         facts += [f"dropped: {', '.join(self.dropped)}"] if self.dropped else []
         facts += [f"set to their defaults: {', '.join(self.filled)}"] if self.filled else []
-        facts += self.passed_over
+        facts += self.passed_over[:_LISTED]
+        more = len(self.passed_over) - _LISTED
+        facts += [f"{more} more do not fit"] if more > 0 else []
         return "; ".join(facts) + "."
 
 

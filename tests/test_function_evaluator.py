@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from hpt_core import Float, NothingSucceededError, Params, Report, Space, Study, TrialContext, UsageError
+from hpt_core import (
+    EvaluationError,
+    Float,
+    NothingSucceededError,
+    Params,
+    Report,
+    Space,
+    Study,
+    TrialContext,
+    UsageError,
+)
 from hpt_core.builtin.function import FunctionEvaluator
 
 TRIAL = TrialContext({"x": 2.0}, number=3, objectives=("loss", "time"), resume_step=0)
@@ -152,6 +162,14 @@ def gives(*items: Any, result: Any = None) -> Any:
 )
 def test_what_a_generator_yields_becomes_reports(items: tuple[Any, ...], reports: list[Report]) -> None:
     assert list(evaluate(gives(*items))) == reports
+
+
+def test_a_report_without_the_objective_names_it_and_what_was_given() -> None:
+    with pytest.raises(
+        EvaluationError, match=r"The report lacks the objective 'loss'\. Got \['acc', 'step'\]\."
+    ) as err:
+        list(evaluate(gives({"acc": 0.5, "step": 1})))
+    assert err.value.kind == "invalid-value"
 
 
 def test_steps_continue_where_the_trial_resumes() -> None:

@@ -87,6 +87,13 @@ def test_configurations_are_fitted_to_the_space() -> None:
     assert "dropped: gone; set to their defaults: lr, depth; trial 0 does not fit: x: " in str(found)
 
 
+def test_the_summary_lists_three_of_many_configurations_that_do_not_fit() -> None:
+    found = study({"x": Float(5, 6)}).enqueue_from(earlier(SPACE, *LINE))
+    assert len(found.passed_over) == len(LINE) > 4
+    assert str(found).count("does not fit") == 3
+    assert str(found).endswith(f"; {len(LINE) - 3} more do not fit.")
+
+
 def test_a_second_warm_start_adds_nothing() -> None:
     old, made = earlier(SPACE, *LINE), study()
     first = [trial.number for trial in made.enqueue_from(old, top=3).trials]

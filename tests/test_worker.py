@@ -274,7 +274,7 @@ def test_a_generator_yields_reports_and_returns_a_result(
         (yielding((2, 1.0), (1, 1.0)), "The step of a report must be an int above the last one (2)"),
         (yielding(1.0, "x"), "The value reported at step 2 must be a number"),
         (yielding({"step": "a", "value": 1.0}), "The step of a report must be"),
-        (yielding({"other": 1.0}), "must be a number. Got None"),
+        (yielding({"other": 1.0}), "The report lacks the objective 'value'. Got ['other']"),
         (yielding((1, 2, 3)), "must be a number. Got tuple"),
     ],
 )

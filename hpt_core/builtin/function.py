@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from hpt_core.errors import Mistake, UsageError
+from hpt_core.errors import EvaluationError, Mistake, UsageError
 from hpt_core.importing import import_object
 from hpt_core.options import option
 from hpt_core.trial import Report, TrialContext
@@ -145,6 +145,9 @@ def _report(item: Any, step: int, objective: str) -> Report:
     if isinstance(item, tuple) and len(item) == 2:
         return Report(item[0], item[1])
     if isinstance(item, Mapping):
+        if objective not in item:
+            msg = f"The report lacks the objective {objective!r}. Got {sorted(map(str, item))}."
+            raise EvaluationError(msg, kind="invalid-value")
         rest = {name: value for name, value in item.items() if name not in (objective, "step")}
-        return Report(item.get("step", step), item.get(objective), rest)  # type: ignore[arg-type]
+        return Report(item.get("step", step), item[objective], rest)
     return Report(step, item)

@@ -55,14 +55,20 @@ class DiesBetweenTrials:
         return "done"
 
 
-def test_replaces_a_worker_that_dies_between_two_trials(tmp_path: Path) -> None:
+def losses_of(worker: DiesBetweenTrials, workers: int) -> list[Failure]:
+    """Run workers that have no trial when they die; return the losses that the executor reports."""
     failures: list[Failure] = []
 
     def lost(_: str, failure: Failure) -> bool:
         failures.append(failure)
-        return False  # it had no trial
+        return False
 
-    DaskExecutor().run(DiesBetweenTrials(tmp_path, Study({"x": Float(0, 1)}).store), 1, lost)
+    DaskExecutor().run(worker, workers, lost)
+    return failures
+
+
+def test_replaces_a_worker_that_dies_between_two_trials(tmp_path: Path) -> None:
+    failures = losses_of(DiesBetweenTrials(tmp_path, Study({"x": Float(0, 1)}).store), 1)
     assert ["exit code 7" in failure.message for failure in failures] == [True]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -81,13 +87,7 @@ class DiesAfterTheOther(DiesBetweenTrials):
 
 
 def test_a_run_that_has_ended_does_not_fail_because_an_idle_worker_dies(tmp_path: Path) -> None:
-    failures: list[Failure] = []
-
-    def lost(_: str, failure: Failure) -> bool:
-        failures.append(failure)
-        return False  # it had no trial
-
-    DaskExecutor().run(DiesAfterTheOther(tmp_path, Study({"x": Float(0, 1)}).store), 2, lost)
+    failures = losses_of(DiesAfterTheOther(tmp_path, Study({"x": Float(0, 1)}).store), 2)
     assert ["exit code 7" in failure.message for failure in failures] == [True]
 
 
