@@ -197,3 +197,24 @@ def test_ends_when_the_scheduler_and_its_workers_are_lost(tmp_path: Path) -> Non
                 worker.kill()
                 scheduler.kill()
     assert [t.state for t in study.trials] == [State.WAITING]
+
+
+def test_ends_when_the_client_closes_while_a_worker_is_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is closed by a thread of its own, at any time: here after all checks before the submission."""
+
+    class Closes(WorkerPool):
+        def start_worker(self) -> None:
+            submit = self._client.submit
+
+            def late(*arguments: Any, **options: Any) -> Any:
+                self._client.close()
+                return submit(*arguments, **options)
+
+            monkeypatch.setattr(self._client, "submit", late)
+            super().start_worker()
+
+    monkeypatch.setattr(executor, "WorkerPool", Closes)
+    study = study_on(None)
+    with pytest.raises(HptError, match=r"The connection to the Dask scheduler at \S+ is lost"):
+        study.run(quick, trials=2, workers=2)
+    assert [t.state for t in study.trials] == []

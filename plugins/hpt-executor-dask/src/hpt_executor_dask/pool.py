@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import cloudpickle
+from distributed.client import ClosedClientError
 
 from hpt_core import Failure, HptError, Mistake, Peer, StoreServer, UsageError
 from hpt_executor_dask.task import VERSIONS
@@ -115,12 +116,12 @@ class WorkerPool:
         Raises:
             HptError: If the scheduler is lost, and no worker is connected that could finish the study without it.
         """
-        self._raise_if_cluster_lost()
-        if self._client.status == "closed":
-            return
         task = f"hpt-{secrets.token_hex(8)}"
         arguments = (task, self._listener.getsockname(), self._key, str(Path.cwd()), _import_folders())
-        self._tasks[task] = self._client.submit(_task_function(), *arguments, key=task, pure=False, retries=0)
+        try:
+            self._tasks[task] = self._client.submit(_task_function(), *arguments, key=task, pure=False, retries=0)
+        except ClosedClientError:  # caught, not checked before: a thread of the client may close it at any time
+            self._raise_if_cluster_lost()
 
     def serve(self) -> None:
         """Serve until every worker has ended.
@@ -150,7 +151,7 @@ class WorkerPool:
             raise HptError(f"The connection to the Dask scheduler at {self._scheduler} is lost.")
 
     def _cancel(self, futures: Iterable[Future]) -> None:
-        if self._client.status != "closed":
+        with suppress(ClosedClientError):
             self._client.cancel(list(futures), force=True)
 
     # --- arrival of workers -----------------------------------------------------------------------------
