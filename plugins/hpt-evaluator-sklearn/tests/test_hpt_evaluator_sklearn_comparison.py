@@ -247,3 +247,28 @@ def test_nested_optimism_of_a_loss_is_positive_if_the_inner_loss_is_smaller() ->
         nested_score(evaluator, space, objective={"rmse": "minimize", "r2": "maximize"}, sampler=sampler)
     with pytest.raises(UsageError, match="needs a score as its objective"):
         nested_score(evaluator, space, objective={"fit_time": "minimize"}, sampler=sampler)
+
+
+def test_nested_scores_with_metadata_routing_equal_grid_search_in_a_loop() -> None:
+    """Enabled by the option alone: the winner's fit must not receive the weights that only the scorer requests."""
+    weights = {"sample_weight": WEIGHTS, "importance": WEIGHTS[::-1] ** 2}
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = SVC(random_state=0).set_fit_request(sample_weight=True)
+        scorer = make_scorer(accuracy_score).set_score_request(sample_weight="importance")
+        expected = []
+        for train, test in StratifiedKFold(3).split(X, y):
+            search = GridSearchCV(estimator, {"C": [0.001, 0.01, 1.0]}, cv=3, scoring=scorer)
+            search.fit(X[train], y[train], **{name: values[train] for name, values in weights.items()})
+            expected.append(scorer(search.best_estimator_, X[test], y[test], sample_weight=weights["importance"][test]))
+    evaluator = SklearnEvaluator(
+        estimator=estimator, X=X, y=y, cv=3, scoring={"acc": scorer}, fit_params=weights, metadata_routing=True
+    )
+    found = nested_score(evaluator, SPACE, objective={"acc": "maximize"}, outer=3, trials=3, sampler=Listed(), seed=0)
+    assert found.scores == tuple(expected)
+
+
+def test_nested_cross_validation_refuses_inner_folds_of_row_numbers() -> None:
+    rows = [(np.arange(60), np.arange(60, 90))]  # would be rows of the outer training part, without an error
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, cv=rows)
+    with pytest.raises(UsageError, match=r"evaluator\.cv: Row numbers refer to all rows, but each search has only"):
+        nested_score(evaluator, SPACE, sampler=Listed(), seed=0)

@@ -12,15 +12,16 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import GroupKFold, StratifiedKFold, TimeSeriesSplit, train_test_split
+from sklearn.model_selection import GroupKFold, PredefinedSplit, StratifiedKFold, TimeSeriesSplit, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import TrialContext
+from hpt_core import Ordinal, Space, Study, TrialContext, UsageError
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 
 X, y = load_iris(return_X_y=True)
@@ -68,6 +69,49 @@ def test_the_holdout_consists_of_whole_groups() -> None:
     assert aside is not None
     assert not set(aside.groups) & set(evaluator.split_data.folds.data.groups)
     assert aside.rows == 30
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [
+        [(np.arange(60), np.arange(60, 100))],  # all of them exist beside the holdout, but would be other rows
+        ((np.arange(90), np.arange(90, 150)),),
+        PredefinedSplit(np.arange(150) % 3),
+        (split for split in [(np.arange(60), np.arange(60, 100))]),
+    ],
+    ids=["list", "tuple", "predefined", "generator"],
+)
+def test_folds_of_row_numbers_are_refused_with_a_holdout(cv: Any) -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, holdout=0.2, cv=cv)
+    with pytest.raises(UsageError, match=r"evaluator\.cv: Row numbers refer to all rows, but the holdout takes some"):
+        evaluator.check(Space({"C": [1.0, 2.0]}), {"accuracy": "maximize"})
+
+
+def test_a_continued_study_says_for_which_winners_the_holdout_was_scored_before() -> None:
+    """Each depth is better than the last one, so a run with one more trial has a new winner."""
+    tree = DecisionTreeClassifier(random_state=0)
+    digits, labels = load_digits(return_X_y=True)
+    rows, held_out = map(np.sort, train_test_split(np.arange(1797), test_size=0.2, random_state=0, stratify=labels))
+    models = [clone(tree).set_params(max_depth=depth).fit(digits[rows], labels[rows]) for depth in (1, 2, 4)]
+    scores = [model.score(digits[held_out], labels[held_out]) for model in models]
+    study = Study(
+        {"max_depth": Ordinal(1, 2, 4)},
+        objective={"accuracy": "maximize"},
+        evaluator=SklearnEvaluator(estimator=tree, X=digits, y=labels, holdout=0.2),
+        sampler="grid",
+    )
+    notes = []
+    for trials in (1, 1, 2, 3, 3):
+        study.run(trials=trials)
+        notes.append(study.history.notes["conclusion"])
+    assert [note["trial"] for note in notes] == [0, 0, 1, 2, 2]
+    assert [note["holdout_accuracy"] for note in notes] == [scores[i] for i in (0, 0, 1, 2, 2)]
+    assert [note.get("holdout_before") for note in notes] == [None, None, [0], [0, 1], [0, 1]]
+    assert "holdout_use" not in notes[1]
+    assert notes[2]["holdout_use"].startswith(
+        "The holdout was scored before, for trial 0, so its score is unbiased only"
+    )
+    assert notes[3]["holdout_use"].startswith("The holdout was scored before, for trials 0 and 1, so")
 
 
 def test_without_refit_nothing_is_fitted_again() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -277,6 +279,35 @@ def test_error_score_raise_raises_the_original_error() -> None:
         search.fit(X, Y)
 
 
+class Nested(Moody):
+    """Its fit fails because of another error, which it names as the cause or not."""
+
+    def fit(self, X: Any, y: Any) -> Nested:
+        known: dict[str, Nested] = {}
+        try:
+            return known["missing"]
+        except KeyError as err:
+            if self.fails == "with cause":
+                raise ValueError("not today") from err
+            raise ValueError("not today")  # noqa: B904 - the implicit context is tested
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("fails", ["with cause", "with context"])
+def test_a_raised_error_keeps_its_cause_and_its_traceback(fails: str, n_jobs: int) -> None:
+    """As with GridSearchCV, the traceback has the lines of the estimator, also of a fit in another process."""
+    given = {"cv": KFold(3), "error_score": "raise", "n_jobs": n_jobs}
+    for search in (
+        SearchCV(Nested(), param_grid={"fails": [fails]}, **given),
+        GridSearchCV(Nested(), {"fails": [fails]}, **given),
+    ):
+        with pytest.raises(ValueError, match=r"^not today$") as caught:
+            search.fit(X, Y)
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "KeyError: 'missing'" in shown
+        assert 'return known["missing"]' in shown
+
+
 def test_an_unknown_parameter_has_scikit_learns_message() -> None:
     with pytest.raises(ValueError, match="Invalid parameter 'depth' for estimator DecisionTreeClassifier"):
         SearchCV(TREE, param_grid={"depth": [1]}).fit(X, Y)
@@ -313,5 +344,22 @@ def test_verbose_prints_the_progress(capsys: pytest.CaptureFixture[str]) -> None
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Fitting 3 folds for each of 2 candidates, totalling 6 fits"
     assert len(lines) == 7
-    assert lines[1].startswith("[CV 1/3] END max_depth=1;")
+    assert re.match(r"\[CV 1/3\] END \.*max_depth=1;", lines[1])
     assert "score=(train=" in lines[1]
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2, 3])
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("scoring", [None, ["accuracy", "recall_macro"]])
+def test_the_printed_progress_is_that_of_grid_search_cv(
+    scoring: Any, train: bool, verbose: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"scoring": scoring, "refit": False, "return_train_score": train, "verbose": verbose, "cv": 3}
+    printed = []
+    for search in (
+        SearchCV(TREE, param_grid={"max_depth": [1, 2]}, **given),
+        GridSearchCV(TREE, {"max_depth": [1, 2]}, **given),
+    ):
+        search.fit(X, Y)
+        printed.append(re.sub(r"total time= *\d+\.\ds", "total time=", capsys.readouterr().out))
+    assert printed[0] == printed[1]

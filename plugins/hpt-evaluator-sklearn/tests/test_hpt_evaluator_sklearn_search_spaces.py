@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import Categorical, Constant, Float, Int, Ordinal, Space, SpaceExhausted, UsageError
+from hpt_core import Categorical, Constant, Float, Int, Ordinal, Space, SpaceError, SpaceExhausted, UsageError
 from hpt_core.testing import make_history
 from hpt_evaluator_sklearn import SearchCV
 from hpt_evaluator_sklearn.search.candidates import DrawnCandidates
@@ -208,3 +209,16 @@ def test_a_longer_list_of_draws_continues_with_unused_ones() -> None:
         with pytest.raises(SpaceExhausted):
             plan.sampler.suggest(make_history(plan.space, [(params, 0.0) for params in taken], seed=0), rng)
     assert sorted(params["max_depth"] for params in taken) == list(range(1, 9))
+
+
+@pytest.mark.parametrize("names", [None, ("svm", "tree")])
+def test_the_default_of_a_table_may_be_an_object_or_its_label(names: Any) -> None:
+    svm, tree = SVC(), DecisionTreeClassifier()
+    choices = [svm, tree] if names is None else dict(zip(names, (svm, tree), strict=True))
+    label = names[1] if names else "DecisionTreeClassifier"
+    for default in (tree, label):
+        plan = plan_space({"model": {"choices": choices, "default": default}})
+        assert plan.decode(plan.space.default()) == {"model": tree}
+    for wrong in (LogisticRegression(), "logistic"):
+        with pytest.raises(SpaceError, match=r"^space\.model\.default: must be one of '(SVC|svm)', "):
+            plan_space({"model": {"choices": choices, "default": wrong}})

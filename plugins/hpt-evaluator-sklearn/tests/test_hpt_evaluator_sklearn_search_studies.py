@@ -201,6 +201,8 @@ def test_fitting_again_with_the_same_store_resumes(tmp_path: Path, kind: str) ->
         {"search": {"scoring": "f1_macro"}},
         {"search": {"estimator__min_samples_split": 3}},
         {"search": {"return_train_score": True}},
+        {"search": {"param_grid": None, "space": {"max_depth": [1, 2]}}},
+        {"search": {"param_grid": {"max_depth": [1, 3]}}},
     ],
     ids=str,
 )
@@ -209,9 +211,13 @@ def test_a_store_with_another_search_is_refused(tmp_path: Path, change: dict[str
     clone(search).fit(X, Y)
     other = clone(search).set_params(**change.get("search", {}))
     params = {name: change[name] for name in ("sample_weight",) if name in change}
-    with pytest.raises(DefinitionChangedError, match="recorded with another definition") as refused:
+    advice = "The store has another search named 'search'. Give this one its own `study_name` or store."
+    with pytest.raises(DefinitionChangedError) as refused:
         other.fit(change.get("X", X), change.get("y", Y), **params)
-    assert "its own `study_name`" in refused.value.__notes__[0]
+    head, *differences = str(refused.value).splitlines()
+    assert head == advice
+    assert len(differences) >= 1
+    assert "amend" not in str(refused.value)  # SearchCV has no such option
     other.set_params(study_name="another").fit(change.get("X", X), change.get("y", Y), **params)
 
 
@@ -388,3 +394,14 @@ def test_an_interrupted_search_keeps_finished_candidates_and_requeues_the_rest(
     for thread in set(threading.enumerate()) - before:
         thread.join(20)  # of the pool: an exception in it fails this test
         assert not thread.is_alive()
+
+
+def test_warns_if_a_grid_given_as_space_is_not_tried_as_a_whole() -> None:
+    grid = {"max_depth": list(range(1, 11)), "min_samples_leaf": [1, 2, 3, 4, 5, 6]}
+    with pytest.warns(UserWarning, match="At most 50 of the 60 configurations.*pass them as `param_grid`") as caught:
+        SearchCV(TREE, grid, cv=2).fit(X, Y)
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(SearchCV(TREE, grid, cv=2, n_iter=3).fit(X, Y).cv_results_["params"]) == 3
+        assert len(SearchCV(TREE, param_grid=grid, cv=2).fit(X, Y).cv_results_["params"]) == 60

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 import warnings
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 
 from hpt_core import Categorical, Float, NothingSucceededError
+from hpt_core.cli.group import hpt
 from hpt_core.config import make_study, read_study_file
 from hpt_evaluator_sklearn import SearchCV
 
@@ -25,6 +29,13 @@ PLAIN = LogisticRegression(solver="liblinear")
 WRAPPED = OneVsRestClassifier(PLAIN)
 CS = [0.1, 1, 10, 100]
 GRID = {"estimator__C": CS}
+PLAIN_EVALUATOR = """
+[evaluator]
+use = "sklearn"
+data = "sklearn.datasets:load_iris"
+estimator = { use = "sklearn.linear_model:LogisticRegression", solver = "liblinear" }
+cv = 5
+"""
 REFUSED = "The 'liblinear' solver does not support multiclass classification"
 
 
@@ -74,6 +85,23 @@ def test_the_plain_solver_ends_the_study_with_the_message_of_scikit_learn(
     with pytest.raises(NothingSucceededError, match=REFUSED):
         study.run(trials=settings.trials)
     assert len(study.trials) == 3
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--json"], ["--workers", "2"]])
+@pytest.mark.parametrize("name", ["grid", "random", "bayes"])
+def test_the_command_shows_the_message_of_scikit_learn_once(
+    name: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (EXAMPLES / f"{name}.toml").read_text()
+    plain = text[: text.index("[evaluator]")].replace('["liblinear", "lbfgs"]', '["liblinear"]') + PLAIN_EVALUATOR
+    Path("plain.toml").write_text(plain)
+    checked = CliRunner().invoke(hpt, ["check", "plain.toml"])
+    assert checked.exit_code == 0
+    result = CliRunner().invoke(hpt, ["run", "plain.toml", f"sampler.use={name}", *options])
+    assert result.exit_code == 1
+    assert result.output.count(REFUSED) == 1
+    assert "the first 3 trials of this run all failed in the same way" in result.output
 
 
 def test_the_three_files_tune_the_same_model() -> None:
@@ -135,3 +163,21 @@ def test_search_cv_with_the_plain_solver_shows_the_message_once(form: Form) -> N
     assert str(caught.value).count(REFUSED) == 1
     with pytest.raises(ValueError, match=REFUSED):
         search.set_params(error_score="raise").fit(X, Y)
+
+
+WHOLE_OUTPUT = """
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from hpt_core import Float
+from hpt_evaluator_sklearn import SearchCV
+
+search = SearchCV(LogisticRegression(solver="liblinear"), {"C": Float(0.1, 100.0, log=True)}, sampler="random")
+search.fit(*load_iris(return_X_y=True))
+"""
+
+
+def test_a_program_with_search_cv_prints_the_message_once() -> None:
+    """Together with everything that is logged or warned of."""
+    ran = subprocess.run([sys.executable, "-c", WHOLE_OUTPUT], capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 1
+    assert (ran.stdout + ran.stderr).count(REFUSED) == 1

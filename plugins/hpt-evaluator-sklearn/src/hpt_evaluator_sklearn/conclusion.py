@@ -61,7 +61,9 @@ def conclude(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
     Returns:
         JSON-shaped data. With ``compare``: ``comparison`` in words, ``default_<objective>``, ``gain`` (positive if the
         winner is better) and, with several folds, ``gain_low`` and ``gain_high``. With ``refit``: ``refit_rows`` and
-        ``refit_seconds``; with a holdout ``holdout_rows`` and ``holdout_<score>``; with ``save`` the path as ``saved``.
+        ``refit_seconds``; with a holdout ``holdout_rows`` and ``holdout_<score>``, and if it was scored for other
+        trials before, ``holdout_before`` (their numbers) and ``holdout_use`` in words; with ``save`` the path as
+        ``saved``.
     """
     shared = evaluator.shared(best.objectives)
     found = _comparison(evaluator, best) if evaluator.compare else {}
@@ -73,9 +75,22 @@ def conclude(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
         if holdout is not None:
             scores = score_rows(model, shared, holdout)
             found |= {"holdout_rows": holdout.rows, **{f"holdout_{name}": s for name, s in scores.items()}}
+            found |= _earlier_use(best)
         if evaluator.save is not None:
             found["saved"] = str(save_estimator(model, evaluator.save))
     return found
+
+
+def _earlier_use(best: TrialContext) -> dict[str, Any]:
+    """The other trials for which the holdout was scored before, in numbers and in words; empty if there are none."""
+    last = best.concluded
+    scored = [*last.get("holdout_before", ()), *([last["trial"]] if "holdout_rows" in last else [])]
+    before = [number for number in scored if number != best.number]
+    if not before:
+        return {}
+    which = f"trial{'s' * (len(before) > 1)} {' and '.join(map(str, before))}"
+    unless = "so its score is unbiased only if that was no reason to continue the study."
+    return {"holdout_before": before, "holdout_use": f"The holdout was scored before, for {which}, {unless}"}
 
 
 def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:

@@ -143,17 +143,25 @@ def call_or_clone(found: Any, arguments: dict[str, Any], path: str, *, failed: s
             msg = f"Takes no arguments, because it is an object already. Got {', '.join(arguments)}."
             raise UsageError(Mistake(path, msg))
         return clone(found) if hasattr(found, "get_params") else found
+    refuse_unknown_arguments(found, arguments, path)
     name, known = getattr(found, "__name__", repr(found)), parameters_of(found)
-    if known is not None and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
-        hints = {key: did_you_mean(key, known) for key in arguments if key not in known}
-        if hints:
-            raise UsageError(*(Mistake(f"{path}.{k}", f"{name} has no parameter {k!r}.{h}") for k, h in hints.items()))
     tuples = [key for key, p in (known or {}).items() if isinstance(p.default, tuple)]
     try:
         return found(**{k: tuple(v) if k in tuples and isinstance(v, list) else v for k, v in arguments.items()})
     except Exception as err:  # the user's own function may fail in any way
         message = f"{name} {failed}: {type(err).__name__}: {err}".rstrip(".")
         raise UsageError(Mistake(path, f"{message}.")) from err
+
+
+def refuse_unknown_arguments(function: Any, names: Iterable[str], path: str) -> None:
+    """Raise a `UsageError` if a callable does not have all of these parameters, as far as its signature tells."""
+    known = parameters_of(function)
+    if known is None or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
+        return
+    name = getattr(function, "__name__", repr(function))
+    hints = {key: did_you_mean(key, known) for key in names if key not in known}
+    if hints:
+        raise UsageError(*(Mistake(f"{path}.{k}", f"{name} has no parameter {k!r}.{h}") for k, h in hints.items()))
 
 
 def parameters_of(function: Any) -> Mapping[str, inspect.Parameter] | None:

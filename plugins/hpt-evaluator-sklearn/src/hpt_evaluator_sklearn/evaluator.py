@@ -130,7 +130,7 @@ class SklearnEvaluator:
     )
 
     best_estimator: Any = attrs.field(default=None, init=False, repr=False)
-    """The refitted winner after a run, otherwise None."""
+    """The refitted winner after a run that ended with a new best trial, otherwise None."""
     _space: Space | None = attrs.field(default=None, init=False, repr=False)
     _objectives: Mapping[str, str] = attrs.field(factory=dict, init=False, repr=False)
     _shared: Shared | None = attrs.field(default=None, init=False, repr=False)
@@ -163,6 +163,11 @@ class SklearnEvaluator:
     def steps(self) -> int:
         """The step of the last report: the number of folds or levels."""
         return len(self.split_data.folds) if self.resource == "folds" else self.levels
+
+    @property
+    def sources(self) -> list[Any]:
+        """The options that may name code and data of the user."""
+        return [self.estimator, self.pipeline, self.choices, self.data, self.cv, self.scoring]
 
     # --- state shared by all trials ---------------------------------------------------------------------
 
@@ -221,7 +226,7 @@ class SklearnEvaluator:
         return routing_context(self.metadata_routing)
 
     @contextmanager
-    def _fitting_context(self) -> Iterator[None]:
+    def fitting_context(self) -> Iterator[None]:
         """The context for fitting and scoring, with threads and metadata routing as the options say."""
         _ = self.recipe  # imports the libraries whose threads are limited
         with self._context(), self._threads.limit(limits=self.threads or None):
@@ -269,7 +274,7 @@ class SklearnEvaluator:
         Returns:
             Means over the folds, see `hpt_evaluator_sklearn.reports.summary`.
         """
-        return in_context(self._evaluate(trial), self._fitting_context)
+        return in_context(self._evaluate(trial), self.fitting_context)
 
     def _evaluate(self, trial: TrialContext) -> Generator[Report, None, dict[str, float]]:
         shared, estimator = self.shared(trial.objectives), self.configured(trial)
@@ -300,7 +305,7 @@ class SklearnEvaluator:
             JSON-shaped data, see `hpt_evaluator_sklearn.conclusion.conclude`. The fitted estimator is kept as
             ``best_estimator``.
         """
-        with self._fitting_context():
+        with self.fitting_context():
             return conclude(self, best)
 
     # --- used by conclude -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hpt_core import Params, Space, Study, UsageError
 from hpt_evaluator_sklearn.conclusion import refit, score_rows
 from hpt_evaluator_sklearn.fitting import TIMES
 from hpt_evaluator_sklearn.scoring import required
-from hpt_evaluator_sklearn.splits import resolve_folds
+from hpt_evaluator_sklearn.splits import refuse_row_numbers, resolve_cv, resolve_folds
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.data import Data
@@ -86,10 +86,14 @@ def nested_score(
         The scores on the outer folds.
 
     Raises:
-        UsageError: If there is more than one objective, the objective is a time, or a study has no successful trial.
+        UsageError: If there is more than one objective, the objective is a time, the inner folds are row numbers, or a
+            study has no successful trial.
     """
-    data, template = evaluator.loaded, evaluator.recipe.template
-    splits = resolve_folds(outer, data, classifier=is_classifier(template), seed=evaluator.seed)
+    data, classifier = evaluator.loaded, is_classifier(evaluator.recipe.template)
+    inner_splitter = resolve_cv(evaluator.cv, data.y, classifier=classifier)
+    refuse_row_numbers(inner_splitter, "each search has only those of its outer training part")
+    with evaluator.fitting_context():
+        splits = resolve_folds(outer, data, classifier=classifier, seed=evaluator.seed)
     name = study.pop("name", "nested")
     found: list[tuple[float, float, Params]] = []
     direction = ""
@@ -110,7 +114,8 @@ def nested_score(
         with closing(Study(space, objective=objective, evaluator=inner, name=f"{name}-{i}", **study)) as search:
             direction = _only_direction(search.objectives)
             search.run(trials=trials, workers=workers)
-            found.append(_outer_score(search, inner, data.take(test)))
+            with inner.fitting_context():
+                found.append(_outer_score(search, inner, data.take(test)))
     scores, beliefs, params = zip(*found, strict=True)
     return NestedScore(scores, beliefs, params, direction)
 

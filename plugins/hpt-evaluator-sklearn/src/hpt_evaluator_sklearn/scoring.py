@@ -14,7 +14,7 @@ import attrs
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names, make_scorer
 
 from hpt_core import EvaluationError, Mistake, UsageError, import_object
-from hpt_evaluator_sklearn.estimators import did_you_mean
+from hpt_evaluator_sklearn.estimators import did_you_mean, parameters_of, refuse_unknown_arguments
 from hpt_evaluator_sklearn.fitting import TIMES
 
 __all__ = ["Scorers", "resolve_scorers"]
@@ -108,7 +108,7 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     mistakes: list[Mistake] = []
     for name, spec in specifications.items():
         try:
-            found[name], better = _make_scorer(spec, name, estimator, by_objective=scoring is None)
+            found[name], better = _make_scorer(spec, _path(scoring, name, spec), estimator)
         except UsageError as err:
             mistakes += err.mistakes
             continue
@@ -160,6 +160,15 @@ def _score_table(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
     return {objectives[0]: scoring}
 
 
+def _path(scoring: Any, name: str, spec: Any) -> str:
+    """The key path of a score's specification."""
+    if scoring is None:
+        return f"objective.{name}"
+    if isinstance(scoring, Mapping) and scoring is not spec:
+        return f"{_PATH}.{next((key for key, given in scoring.items() if given is spec), name)}"
+    return _PATH
+
+
 def _by_name(name: str) -> tuple[Any, str] | None:
     """The scorer of a name and its better direction; None if there is no such scorer."""
     names = get_scorer_names()
@@ -169,11 +178,10 @@ def _by_name(name: str) -> tuple[Any, str] | None:
     return (get_scorer(negated), "minimize") if negated in names else None
 
 
-def _make_scorer(spec: Any, name: str, estimator: Any, *, by_objective: bool) -> tuple[Any, str | None]:
+def _make_scorer(spec: Any, path: str, estimator: Any) -> tuple[Any, str | None]:
     """Make one scorer; returns it with its better direction, or None if that is unknown."""
-    path = f"objective.{name}" if by_objective else _PATH
     if isinstance(spec, Mapping):
-        return _from_metric(dict(spec), f"{path}.{name}"), "maximize"
+        return _from_metric(dict(spec), path), "maximize"
     if isinstance(spec, str) and ":" in spec:
         spec = import_object(spec, path)
     if isinstance(spec, str):
@@ -183,7 +191,7 @@ def _make_scorer(spec: Any, name: str, estimator: Any, *, by_objective: bool) ->
         if spec in _OWN_SCORE:
             return _own_score(estimator, path), "maximize"
         hint = did_you_mean(spec, [*get_scorer_names(), *_SHORT])
-        given = " or give `evaluator.scoring`" if by_objective else ""
+        given = "" if path.startswith(_PATH) else " or give `evaluator.scoring`"
         msg = f"There is no scorer {spec!r}.{hint} See sklearn.metrics.get_scorer_names(){given}."
         raise UsageError(Mistake(path, msg))
     if not callable(spec):
@@ -210,6 +218,8 @@ def _from_metric(table: dict[str, Any], path: str) -> Any:
     metric = table.pop("use")
     if isinstance(metric, str):
         metric = import_object(metric, f"{path}.use")
+    own = parameters_of(make_scorer) or ()
+    refuse_unknown_arguments(metric, [name for name in table if name not in own], path)
     try:
         return make_scorer(metric, **table)
     except (TypeError, ValueError) as err:

@@ -59,16 +59,16 @@ def make_split_data(
         UsageError: If the data cannot be split in this way.
     """
     classifier = is_classifier(recipe.template)
-    held_out = None
-    if holdout:
-        rows, held_out_rows = split_holdout(data, holdout, cv, classifier=classifier, seed=seed)
-        data, held_out = data.take(rows), data.take(held_out_rows)
     if cv is None and single:
         kind = ShuffleSplit if data.groups is None else GroupShuffleSplit
         if data.groups is None and class_labels(data, classifier=classifier) is not None:
             kind = StratifiedShuffleSplit
         cv = kind(n_splits=1, test_size=_VALIDATION_SHARE, random_state=seed)
     splitter = resolve_cv(cv, data.y, classifier=classifier, seed=seed)
+    held_out = None
+    if holdout:
+        rows, held_out_rows = split_holdout(data, holdout, splitter, classifier=classifier, seed=seed)
+        data, held_out = data.take(rows), data.take(held_out_rows)
     splits = resolve_folds(splitter, data, classifier=classifier)
     return SplitData(Folds(data, splits), splitter, held_out)
 

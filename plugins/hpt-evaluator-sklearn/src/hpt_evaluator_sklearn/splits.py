@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, TimeSeriesSplit, check_cv, train_test_split
+from sklearn.model_selection import GroupShuffleSplit, PredefinedSplit, TimeSeriesSplit, check_cv, train_test_split
+from sklearn.model_selection._split import _CVIterableWrapper
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import type_of_target
@@ -20,7 +21,7 @@ from hpt_evaluator_sklearn.data import Data, rows_of
 from hpt_evaluator_sklearn.estimators import build
 from hpt_evaluator_sklearn.routing import Routes, split_params
 
-__all__ = ["FoldData", "Folds", "Split", "resolve_cv", "resolve_folds", "split_holdout"]
+__all__ = ["FoldData", "Folds", "Split", "refuse_row_numbers", "resolve_cv", "resolve_folds", "split_holdout"]
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Row numbers of the training part and of the test part."""
@@ -126,7 +127,22 @@ def _check_rows(fold: Split, i: int, n: int) -> None:
             raise UsageError(Mistake(f"evaluator.cv[{i}]", msg))
 
 
-def split_holdout(data: Data, share: float, cv: Any, *, classifier: bool, seed: int = 0) -> Split:
+def refuse_row_numbers(splitter: Any, why: str) -> None:
+    """Refuse folds that are given as row numbers, because these would mean other rows.
+
+    Args:
+        splitter: A splitter.
+        why: What takes rows away.
+
+    Raises:
+        UsageError: If it is a `PredefinedSplit` or a list of (train, test) pairs.
+    """
+    if isinstance(splitter, (PredefinedSplit, _CVIterableWrapper)):
+        msg = f"Row numbers refer to all rows, but {why}. Give a splitter instead, such as GroupKFold with `groups`."
+        raise UsageError(Mistake("evaluator.cv", msg))
+
+
+def split_holdout(data: Data, share: float, splitter: Any, *, classifier: bool, seed: int = 0) -> Split:
     """Choose the rows of the holdout.
 
     If there are groups, whole groups are held out. With a `TimeSeriesSplit`, the last rows are. Otherwise the rows are
@@ -135,7 +151,7 @@ def split_holdout(data: Data, share: float, cv: Any, *, classifier: bool, seed: 
     Args:
         data: All the data.
         share: A fraction if below 1, otherwise a number of rows (of groups, if there are groups).
-        cv: The splitter option, see `resolve_cv`.
+        splitter: The splitter of the folds.
         classifier: Whether the estimator is a classifier.
         seed: Determines the random rows.
 
@@ -143,15 +159,16 @@ def split_holdout(data: Data, share: float, cv: Any, *, classifier: bool, seed: 
         Row numbers of the search data and of the holdout, both ascending.
 
     Raises:
-        UsageError: If one of the two would have no rows.
+        UsageError: If one of the two would have no rows, or the folds are row numbers.
     """
+    refuse_row_numbers(splitter, "the holdout takes some away")
     size = float(share) if share < 1 else int(share)
     rows = np.arange(data.rows)
     try:
         if data.groups is not None:
-            splitter = GroupShuffleSplit(n_splits=1, test_size=size, random_state=seed)
-            search, holdout = next(splitter.split(rows, groups=data.groups))
-        elif isinstance(resolve_cv(cv, data.y, classifier=classifier), TimeSeriesSplit):
+            by_group = GroupShuffleSplit(n_splits=1, test_size=size, random_state=seed)
+            search, holdout = next(by_group.split(rows, groups=data.groups))
+        elif isinstance(splitter, TimeSeriesSplit):
             search, holdout = train_test_split(rows, test_size=size, shuffle=False)
         else:
             labels = class_labels(data, classifier=classifier)

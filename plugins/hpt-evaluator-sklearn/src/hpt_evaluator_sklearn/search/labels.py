@@ -13,7 +13,7 @@ import numpy as np
 
 from hpt_core import Categorical, Ordinal
 
-__all__ = ["ChoiceParameter", "Table", "choice_parameter", "plain_text", "resolve_choices"]
+__all__ = ["ChoiceParameter", "Table", "choice_parameter", "label_of", "plain_text", "resolve_choices"]
 
 ChoiceParameter = Categorical | Ordinal
 Table = Mapping[Any, Any]
@@ -26,7 +26,7 @@ _MAX_LENGTH = 80
 
 
 def choice_parameter(
-    values: Sequence[Any], *, when: Mapping[str, Any] | None = None, ordered: bool = False, default: Any = None
+    values: Sequence[Any], *, when: Mapping[str, Any] | None = None, ordered: bool = False
 ) -> tuple[ChoiceParameter, dict[Any, Any]]:
     """Make a parameter whose values are listed.
 
@@ -35,7 +35,6 @@ def choice_parameter(
             functions, arrays, tuples, repeated values) all get labels.
         when: The condition under which the parameter is active.
         ordered: Whether increasing or decreasing numbers make an `Ordinal`. The order is kept in any case.
-        default: The default: one of the values, or None if there is none.
 
     Returns:
         The parameter, and a table from its values in the space to the given values.
@@ -44,14 +43,22 @@ def choice_parameter(
     plain = all(_is_plain(value) for value in natives) and len(set(natives)) == len(natives)
     labels = natives if plain else _labels(values)
     table = dict(zip(labels, values, strict=True))
-    start = None if default is None else next(label for label, value in table.items() if _same(value, default))
     kind = Ordinal if ordered and plain and _is_monotone(labels) else Categorical
-    return kind(*labels, when=when, default=start), table
+    return kind(*labels, when=when), table
 
 
 def resolve_choices(tables: Mapping[str, Table], params: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the values of a configuration by the objects that they stand for, for parameters that have a table."""
     return {name: tables[name][value] if name in tables else value for name, value in params.items()}
+
+
+def label_of(value: Any, table: Table) -> Any:
+    """The label of one of a table's objects; any other value, such as a label, as it is."""
+    return next((label for label, known in table.items() if _is_same(known, value)), value)
+
+
+def _is_same(known: Any, value: Any) -> bool:
+    return known is value or (_is_plain(_native(known)) and type(known) is type(value) and bool(known == value))
 
 
 def _native(value: Any) -> Any:
@@ -71,10 +78,6 @@ def _is_monotone(values: Sequence[Any]) -> bool:
     if len(values) < 2 or any(type(value) not in (int, float) for value in values):
         return False
     return all(a < b for a, b in pairwise(values)) or all(a > b for a, b in pairwise(values))
-
-
-def _same(value: Any, other: Any) -> bool:
-    return value is other or (_is_plain(_native(value)) and type(value) is type(other) and bool(value == other))
 
 
 def _labels(values: Sequence[Any]) -> list[str]:

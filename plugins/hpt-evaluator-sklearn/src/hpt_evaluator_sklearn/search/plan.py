@@ -15,7 +15,7 @@ from hpt_core import Params, Space
 from hpt_evaluator_sklearn.search.candidates import DrawnCandidates, GridCandidates
 from hpt_evaluator_sklearn.search.distributions import is_distribution, parameter_of
 from hpt_evaluator_sklearn.search.grid_union import GridUnion
-from hpt_evaluator_sklearn.search.labels import Table, choice_parameter, plain_text, resolve_choices
+from hpt_evaluator_sklearn.search.labels import Table, choice_parameter, label_of, plain_text, resolve_choices
 
 __all__ = ["Plan", "plan_distributions", "plan_grid", "plan_space"]
 
@@ -124,23 +124,22 @@ def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:
 
 
 def _from_table(name: str, form: Mapping[str, Any], tables: dict[str, Table]) -> Any:
-    """A table in which objects among the choices, and objects in the conditions, are replaced by their labels."""
+    """A table in which objects (among the choices, as the default, in the conditions) are replaced by their labels."""
     found = dict(form)
     if isinstance(found.get("when"), Mapping):
         found["when"] = {parent: _relabelled(values, tables.get(parent)) for parent, values in found["when"].items()}
     choices = found.get("choices")
-    if isinstance(choices, Mapping) and choices:
-        tables[name] = dict(choices)
-        found["choices"] = list(choices)
-    elif isinstance(choices, (list, tuple)) and choices and set(found) <= {"choices", "when", "default"}:
-        parameter, tables[name] = choice_parameter(choices, when=found.get("when"), default=found.get("default"))
-        return parameter
+    if isinstance(choices, (Mapping, list, tuple)) and choices:
+        tables[name] = dict(choices) if isinstance(choices, Mapping) else choice_parameter(choices)[1]
+        found["choices"] = list(tables[name])
+        if "default" in found:
+            found["default"] = label_of(found["default"], tables[name])
     return found
 
 
 def _relabelled(values: Any, table: Table | None) -> Any:
     if table is None:
         return values
-    several = list(values) if isinstance(values, (list, tuple)) else [values]
-    labels = [next((label for label, known in table.items() if known is value), value) for value in several]
-    return labels if isinstance(values, (list, tuple)) else labels[0]
+    return (
+        [label_of(value, table) for value in values] if isinstance(values, (list, tuple)) else label_of(values, table)
+    )

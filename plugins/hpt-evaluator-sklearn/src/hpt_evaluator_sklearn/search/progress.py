@@ -54,19 +54,19 @@ class ProgressPrinter:
         """
         place = f" {fold + 1}/{self.folds}" if self.verbose > 2 else ""
         shown = ", ".join(f"{name}={params[name]}" for name in sorted(params))
-        head = f"[CV{place}] END {shown}{';' if shown else ''}"
-        tail = f"{self._scores(result)} total time={short_format_time(result['fit_time'] + result['score_time'])}"
-        dots = "." * max(0, 79 - len(head) - len(tail))
-        print(f"{head}{dots}{tail}")  # noqa: T201 - asked for by verbose
+        head = f"[CV{place}] END "
+        seconds = result["fit_time"] + result["score_time"]
+        tail = f"{shown}{';' if shown else ''}{self._scores(result)} total time={short_format_time(seconds)}"
+        print(f"{head}{'.' * (80 - len(head) - len(tail))}{tail}")  # noqa: T201 - asked for by verbose
 
     def _scores(self, result: Result) -> str:
         if self.verbose <= 2 or result["fit_error"] is not None:
             return ""
         test, train = result["test_scores"], result.get("train_scores")
-        if not isinstance(test, Mapping):
-            return f" score={_format_score(test, train)}"
-        return "".join(f" {name}: {_format_score(test[name], train and train[name])}" for name in sorted(test))
+        if isinstance(test, Mapping):
+            return "".join(f" {name}: ({_pair(test[name], train and train[name])})" for name in sorted(test))
+        return f", score={test:.3f}" if train is None else f", score=({_pair(test, train)})"
 
 
-def _format_score(test: float, train: float | None) -> str:
-    return f"{test:.3f}" if train is None else f"(train={train:.3f}, test={test:.3f})"
+def _pair(test: float, train: float | None) -> str:
+    return f"test={test:.3f}" if train is None else f"train={train:.3f}, test={test:.3f}"

@@ -266,7 +266,14 @@ class SearchCV(BaseSearchCV):
         is_grid = name == "param_grid" or (isinstance(value, (list, tuple)) and len(value) > 0)
         if is_grid:
             return attrs.evolve(plan_grid(value), trials=self.n_iter)
-        return attrs.evolve(plan_space(value), trials=self.n_iter or _DEFAULT_TRIALS)
+        plan = plan_space(value)
+        if self.n_iter is None and self.sampler is None and (plan.space.size or 0) > _DEFAULT_TRIALS:
+            message = (
+                f"At most {_DEFAULT_TRIALS} of the {plan.space.size:,} configurations of the space are tried. "
+                "To try all, as GridSearchCV does, pass them as `param_grid`. To choose the number, set `n_iter`."
+            )
+            warnings.warn(message, UserWarning, stacklevel=4)
+        return attrs.evolve(plan, trials=self.n_iter or _DEFAULT_TRIALS)
 
     def _take_results(self, plan: Plan, scorers: Any, refit_metric: Any) -> Any:
         """Set ``cv_results_`` and ``multimetric_``; returns the score that determines the best candidate."""

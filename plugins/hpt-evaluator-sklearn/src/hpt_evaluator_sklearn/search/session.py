@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -117,6 +118,8 @@ class Session:
             duplicates="allow" if as_scikit_learn else "avoid",
             max_failures=search.max_failures or (_MAX_FAILURES if self.plan.sampler is None else _UNLIMITED),
         )
+        if study.sampler is None:  # a study without one would take the recorded sampler
+            study.sampler = study.plugins.make("sampler", study.plugins.default("sampler"))
         if workers > 1:
             study.executor = ThreadExecutor(name_of=lambda i: f"{_this_process(study)}/{i}", halted=halted)
         return study
@@ -142,19 +145,38 @@ class Session:
         )
 
     def _run(self, study: Study, workers: int) -> None:
+        aborted = None
         try:
-            study.run(trials=self.plan.trials, workers=workers)
+            with _failures_not_logged():
+                study.run(trials=self.plan.trials, workers=workers)
         except AbortedError as err:
-            raise err.original from None
+            aborted = err.original
         except DefinitionChangedError as err:
-            err.add_note("Give this search its own `study_name` or another store. A recorded search cannot be amended.")
-            raise
+            head = f"The store has another search named {study.name!r}. Give this one its own `study_name` or store."
+            raise DefinitionChangedError(head, *err.mistakes[1:]) from None
         except NothingSucceededError:
             return  # the caller raises scikit-learn's summary of the errors
+        if aborted is not None:
+            raise aborted  # outside of the except block, which would replace its context
         tried, wanted = study.history.next_number, self.search.n_iter
         if wanted is not None and self.plan.sampler is None and tried < wanted and study.space.size == tried:
             message = f"The space has {tried} candidates, fewer than n_iter={wanted}. All of them were tried."
             warnings.warn(message, UserWarning, stacklevel=4)
+
+
+@contextmanager
+def _failures_not_logged() -> Iterator[None]:
+    """Keep hpt from logging failed trials as warnings: scikit-learn's warning or error tells of all of them at once."""
+    log = logging.getLogger("hpt.trials")
+
+    def is_no_warning(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.WARNING
+
+    log.addFilter(is_no_warning)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_no_warning)
 
 
 def _seed(random_state: Any) -> int | None:
