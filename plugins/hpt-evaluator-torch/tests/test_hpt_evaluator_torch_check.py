@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from hpt_core import Space, UsageError
+from hpt_core import NothingSucceededError, Space, Study, UsageError
 from hpt_evaluator_torch import checks
 from hpt_evaluator_torch.evaluator import TorchEvaluator
 
@@ -72,6 +72,9 @@ LR: dict[str, Any] = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}}
         (HIDDEN | LR, {}),
         (HIDDEN | LR | {"optimizer": ["adam", "sgd"], "momentum": {"low": 0.0, "high": 0.9, "when": {"optimizer": "sgd"}}}, {}),
         (HIDDEN | {"batch_size": [8, 16], "epochs": {"low": 1, "high": 10}, "clip_norm": [0.5, 1.0], "amp": [True, False]}, {}),
+        (HIDDEN | {"clip_norm": [None, 1.0]}, {}),
+        (HIDDEN | {"optimizer": ["adam", "sgd"], "epochs": {"low": 2, "high": 5, "when": {"optimizer": "sgd"}}}, {}),
+        (HIDDEN, {"metrics": {"val_accuracy": "accuracy", "rmse": "val_rmse"}}),
         (HIDDEN | {"scheduler": ["none", "cosine"], "label_smoothing": [0.0, 0.1]}, {"loss": "cross_entropy"}),
         (HIDDEN | {"optimizer__eps": [1e-8, 1e-6], "scheduler__gamma": [0.5, 0.9]}, {"scheduler": "exponential"}),
         ({"model__hidden": [2, 3], "dropout": 0.5}, {}),
@@ -107,8 +110,10 @@ def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str,
         (LR, {"model": torch.nn.Linear(2, 2)}, "evaluator.model: Must be a function or class that makes a new model for each trial."),
         (HIDDEN, {"device": "gpu"}, "evaluator.device: Must be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'. Got 'gpu'."),
         (HIDDEN | {"epochs": {"low": 1, "high": 30}}, {}, "space.epochs: Goes up to 30; the `epochs` option says how long"),
+        (HIDDEN | {"epochs": [2, 9]}, {}, "space.epochs: Goes up to 9; the `epochs` option says how long a trial can be: 10. Make them equal"),
         (HIDDEN | {"batch_size": [0, 8]}, {}, "space.batch_size: The `batch_size` option of TorchEvaluator must be an int >= 1"),
         (HIDDEN, {"metrics": [functools.partial(max)]}, "evaluator.metrics[0]: This has no name: write `metrics` as"),
+        (HIDDEN, {"metrics": {"acc": "accuracy"}}, "evaluator.metrics.acc: 'accuracy' keeps its name: write `accuracy` for the key"),
         (HIDDEN, {"metrics": ["f1"]}, "evaluator.metrics[0]: There is no metric 'f1'."),
         (HIDDEN, {"metrics": {"f1": {"use": scaled_ratio, "kk": 3}}}, "evaluator.metrics.f1.kk: scaled_ratio has no argument 'kk'."),
         (HIDDEN, {"metrics": {"f1": {"use": NeedsClasses}}}, "evaluator.metrics.f1: NeedsClasses cannot be made: TypeError: "),
@@ -169,6 +174,7 @@ def test_a_data_function_that_fails_is_reported_with_its_error() -> None:
         ({"valid": (torch.ones(2, 2),)}, "gives no 'train' part. Got valid."),
         ((torch.ones(4, 2), torch.ones(3)), "gives arrays of 4 and 3 rows that belong together"),
         ((torch.ones(4, 2), torch.ones(3, 2)), r"without targets\? Then give \(\(train,\), \(valid,\)\)"),
+        ((torch.ones(4, 2), torch.ones(3, 2), torch.ones(4), torch.ones(3)), r"validation: \(\(X, y\), \(V, w\)\)\."),
         (3, "must give datasets, loaders or tuples of arrays"),
         (
             (np.ones((4, 2)), np.array(["a", "b"] * 2)),
@@ -181,3 +187,22 @@ def test_data_in_no_accepted_form_is_refused(given: Any, message: str) -> None:
     evaluator = TorchEvaluator(model=make_model, data=lambda: given)
     with pytest.raises(UsageError, match=message):
         _ = evaluator.loaded
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "detail"),
+    [
+        (lambda: {"train": data()["train"]}, "objective.accuracy: There is no validation data", ""),
+        (lambda: 1 / 0, "evaluator.data: <lambda> failed: ZeroDivisionError", "lambda: 1 / 0"),
+    ],
+)
+def test_a_mistake_in_the_data_fails_the_trial_without_our_traceback(given: Any, message: str, detail: str) -> None:
+    evaluator = TorchEvaluator(model=make_model, data=given)
+    study = Study({"hidden": [2, 3, 4]}, objective={"accuracy": "maximize"}, evaluator=evaluator)
+    with pytest.raises(NothingSucceededError):
+        study.run(trials=3)
+    failure = study.trials[0].failure
+    assert failure is not None
+    assert failure.message.startswith(message)
+    assert detail in failure.detail
+    assert bool(failure.detail) == bool(detail)

@@ -82,12 +82,14 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-def test_reading_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+def test_reading_a_checkpoint_runs_no_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = filled(tmp_path, 1)
     bomb = {"identity": IDENTITY, "step": 2, "state": Bomb(tmp_path / "exploded")}
     torch.save(bomb, made.folder / "checkpoint-000002.pt")
     assert loaded(made) == (1, 1.0)
     assert not (tmp_path / "exploded").exists()
+    (line,) = caplog.text.splitlines()  # torch's whole message recommends to run the code
+    assert "checkpoint-000002.pt cannot be read and is skipped: it is damaged, or holds more than" in line
 
 
 def test_a_checkpoint_with_another_identity_is_not_loaded(tmp_path: Path) -> None:

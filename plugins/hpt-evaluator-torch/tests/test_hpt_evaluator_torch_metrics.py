@@ -16,7 +16,6 @@ import torch
 
 from hpt_core import EvaluationError, Report, TrialContext
 from hpt_evaluator_torch.evaluator import TorchEvaluator
-from hpt_evaluator_torch.training_parts import find_part, make_loss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(53, 4)).astype(np.float32)
@@ -274,6 +273,20 @@ def test_inputs_of_different_lengths_are_refused_only_if_a_metric_asks_for_input
         next(evaluator.evaluate(trial))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": {"use": "cross_entropy", "reduction": "none"}}, r"must be one number.* shape \[32\]\."),
+        ({"loss": lambda outputs, _: outputs.mean().item()}, r"must be one number, .* Got -?\d\.\d+\."),
+        ({"metrics": {"hits": lambda *_: [0.5, 0.7]}}, r"The metric 'hits' must be one number\. Got \[0\.5, 0\.7\]\."),
+        ({"metrics": {"hits": lambda outputs, _: outputs}}, r"The metric 'hits' must be one number\. Got tensor"),
+    ],
+)
+def test_losses_and_metrics_must_be_numbers(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        last(RNG.integers(0, 3, size=53), FirstColumns(3), ("loss",), **options)
+
+
 @pytest.mark.parametrize("objective", ["accuracy", "error", "hits"])
 def test_a_training_that_diverges_fails(objective: str) -> None:
     """An accuracy can be computed with weights that are NaN: that of always predicting the first class."""
@@ -310,39 +323,3 @@ def test_the_accuracy_of_outputs_that_are_nan_is_nan() -> None:
             return found if self.training else found * math.nan
 
     assert math.isnan(last(RNG.integers(0, 3, size=53), Broken(3), ("accuracy",)).value)
-
-
-def test_class_weights_may_be_a_list() -> None:
-    y = RNG.integers(0, 3, size=53)
-    loss = {"use": "cross_entropy", "weight": [1, 2.0, 3.0], "reduction": "sum"}
-    report = last(y, FirstColumns(3), ("train_loss",), loss=loss, batch_size=53)
-    assert report.value == pytest.approx(sum((1 + y) * -np.log(softmax(X[:, :3], axis=1)[range(53), y])), rel=1e-5)
-
-
-@pytest.mark.parametrize("kind", [bool, "int8", "int64"])
-@pytest.mark.parametrize("loss", ["bce", "mse", "l1", "huber"])
-def test_targets_of_an_elementwise_loss_may_be_integers(loss: str, kind: Any) -> None:
-    y = RNG.integers(0, 2, size=53)
-    floats, integers = y.astype(np.float32), y.astype(kind)
-    model, objectives = FirstColumns(1, squeeze=True), ("loss", "accuracy", "mae")
-    assert last(integers, model, objectives, loss=loss) == last(floats, model, objectives, loss=loss)
-
-
-def test_labels_may_be_booleans() -> None:
-    y = RNG.integers(0, 2, size=53)
-    assert last(y.astype(bool), FirstColumns(2), ("loss", "accuracy")) == last(y, FirstColumns(2), ("loss", "accuracy"))
-
-
-@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint16"])
-def test_class_labels_may_be_integers_of_any_size(kind: str) -> None:
-    y = RNG.integers(0, 3, size=53)
-    assert last(y.astype(kind), FirstColumns(3), ("loss", "accuracy")) == last(y, FirstColumns(3), ("loss", "accuracy"))
-
-
-def test_the_tensors_of_a_loss_are_on_the_device_of_the_model() -> None:
-    for spec in ({"use": "bce", "pos_weight": [3.0]}, torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1))):
-        part = find_part("loss", spec, "evaluator.loss")
-        assert part is not None
-        nowhere = torch.device("meta")
-        outputs = torch.ones(4, device=nowhere)
-        assert make_loss(part, nowhere)(outputs, outputs).device == nowhere

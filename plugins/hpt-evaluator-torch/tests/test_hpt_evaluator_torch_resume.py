@@ -187,6 +187,7 @@ def reports(evaluator: TorchEvaluator, trial: TrialContext, upto: int | None = N
         *({"optimizer": name} for name in sorted(OPTIMIZERS)),
         *({"scheduler": name} for name in sorted(set(SCHEDULERS) - {"exponential"})),
         {"scheduler": {"use": "exponential", "gamma": 0.5}, "optimizer": {"use": "torch.optim:ASGD"}},
+        {"optimizer": {"use": "torch.optim:LBFGS", "max_iter": 3}},
     ],
     ids=str,
 )

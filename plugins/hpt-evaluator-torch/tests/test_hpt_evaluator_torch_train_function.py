@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,3 +115,24 @@ def test_a_loss_that_requires_a_gradient_may_be_yielded(recwarn: pytest.Warnings
     assert len(reports) == 3
     assert len({*(report.value for report in reports), reports[2].metrics["other"]}) == 1
     assert not [warning for warning in recwarn if "requires_grad" in str(warning.message)]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"loss": 0.5}, r"The report lacks the objective 'value'\. Got \['loss'\]\."),
+        ((0, 0.5), r"step of a report must be an int from 1 on\. Got int 0\."),
+    ],
+)
+def test_a_yielded_item_that_is_no_report_of_the_objective_fails_the_trial(item: Any, message: str) -> None:
+    def train() -> Iterator[Any]:
+        yield item
+        yield 1, 0.5
+
+    study = Study({"lr": [0.5]}, evaluator=TorchEvaluator(train=train))
+    study.run(trials=1)
+    failure = study.trials[0].failure
+    assert failure is not None
+    assert failure.kind == "invalid-value"
+    assert re.search(message, failure.message)
+    assert not failure.detail

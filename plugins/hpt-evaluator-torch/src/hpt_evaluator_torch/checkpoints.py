@@ -57,7 +57,10 @@ class Checkpoints:
                 if found["identity"] == self._identity and found["step"] == step:
                     return step, found["state"]
             except Exception as err:  # noqa: BLE001 - a broken file may raise anything
-                _LOG.warning("The checkpoint %s cannot be read and is skipped: %s", path, err)
+                # torch's own message recommends to run the code in it
+                unsafe = type(err).__name__ == "UnpicklingError"
+                reason = "it is damaged, or holds more than tensors and plain values" if unsafe else err
+                _LOG.warning("The checkpoint %s cannot be read and is skipped: %s", path, reason)
         return None
 
     def steps(self) -> list[tuple[int, Path]]:

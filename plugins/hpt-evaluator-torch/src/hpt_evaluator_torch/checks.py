@@ -105,10 +105,17 @@ def _setting_mistakes(evaluator: TorchEvaluator, space: Space) -> list[Mistake]:
         except UsageError as err:
             mistakes.append(Mistake(f"space.{name}", str(err)))
             continue
-        if name == "epochs" and max(values) > evaluator.epochs:
-            msg = f"Goes up to {max(values)}; the `epochs` option says how long a trial can be: {evaluator.epochs}."
-            mistakes.append(Mistake("space.epochs", msg))
+        if name == "epochs":
+            mistakes += _length_mistakes(max(values), evaluator.epochs, always=not space[name].when)
     return mistakes
+
+
+def _length_mistakes(longest: int, option: int, *, always: bool) -> list[Mistake]:
+    """What is wrong if trials are longer than the option says, or never as long; without ``epochs``, they are."""
+    if longest == option or (longest < option and not always):
+        return []
+    msg = f"Goes up to {longest}; the `epochs` option says how long a trial can be: {option}. "
+    return [Mistake("space.epochs", f"{msg}Make them equal, since stopping rules go by the option.")]
 
 
 def _ends(space: Space, name: str) -> list[Any]:

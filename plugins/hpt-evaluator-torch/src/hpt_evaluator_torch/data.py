@@ -101,10 +101,10 @@ def _part(part: Any, name: str) -> Any:
             tensors[-1] = tensors[-1].long()  # cross entropy takes labels of no other type
         rows = [len(tensor) for tensor in tensors]
         if len(set(rows)) > 1:
-            msg = (
-                f"{name} gives arrays of {' and '.join(map(str, rows))} rows that belong together. "
-                "Are they parts without targets? Then give ((train,), (valid,))."
-            )
+            hint = "Are they parts without targets? Then give ((train,), (valid,))."
+            if len(rows) > 2:
+                hint = "Give a tuple of arrays for training and one for validation: ((X, y), (V, w))."
+            msg = f"{name} gives arrays of {' and '.join(map(str, rows))} rows that belong together. {hint}"
             raise UsageError(Mistake(_PATH, msg))
         return TensorDataset(*tensors)
     if _is_array(part):

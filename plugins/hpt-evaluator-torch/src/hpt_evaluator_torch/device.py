@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,11 +24,15 @@ _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory",
 
 
 def pick_device(name: str) -> Any:
-    """The device of that name; ``auto`` is the first there is of CUDA, MPS and the CPU."""
+    """The device of that name; ``auto`` is the first there is of CUDA, MPS and the CPU.
+
+    Several local workers share several CUDA devices evenly, by the number that each has in ``HPT_WORKER``.
+    """
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        worker = os.environ.get("HPT_WORKER")
+        return torch.device("cuda" if worker is None else f"cuda:{int(worker) % torch.cuda.device_count()}")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from hpt_core import Report, Space, TrialContext, UsageError, option
+from hpt_core import EvaluationError, Report, Space, TrialContext, UsageError, option
 from hpt_evaluator_torch.arguments import resolve_callable
 from hpt_evaluator_torch.checks import find_mistakes, option_mistakes
 from hpt_evaluator_torch.frameworks import kind_of, refuse_options, split_made
@@ -119,6 +119,11 @@ class TorchEvaluator:
         """The last report's step: the number of epochs; unknown for a `train` function."""
         return self.epochs if self.train is None else None
 
+    @property
+    def sources(self) -> list[Any]:
+        """The options that may name code and data of the user."""
+        return [self.model, self.data, self.train, self.optimizer, self.scheduler, self.loss, self.metrics]
+
     # --- what all trials share --------------------------------------------------------------------------
 
     @cached_property
@@ -172,7 +177,7 @@ class TorchEvaluator:
             What a `train` function returned; else None, and the last report is the result.
 
         Raises:
-            EvaluationError: Of kind ``out-of-memory``, on any device.
+            EvaluationError: Of kind ``out-of-memory``, on any device; or for a mistake that no check could find.
         """
         from hpt_evaluator_torch import device as devices
         from hpt_evaluator_torch.randomness import undisturbed
@@ -183,6 +188,8 @@ class TorchEvaluator:
         try:
             with undisturbed(device), devices.settled(self.threads):
                 result = yield from self._reports(trial, device)
+        except UsageError as err:  # what only loading the data or making the model brought to light
+            raise EvaluationError(str(err)) from err.__cause__
         except Exception as err:
             failure = devices.out_of_memory(err)
             if failure is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
@@ -12,6 +12,9 @@ import torch
 from hpt_core import EvaluationError
 from hpt_evaluator_torch.arguments import Signature, signature_of
 from hpt_evaluator_torch.data import rows_of, split_batch
+
+if TYPE_CHECKING:
+    from hpt_evaluator_torch.losses import Loss
 
 __all__ = ["Metric", "mean_loss", "measure"]
 
@@ -22,21 +25,17 @@ _FROM_LOSS: Mapping[str, Callable[[float], float]] = {
 }
 
 
-def _correct(outputs: Any, targets: Any) -> Any:
-    """Number of correct predictions: by the largest class score (dimension 1), or the sign of a single score.
-
-    NaN if any output is NaN.
-    """
-    found = (outputs > 0) if outputs.shape == targets.shape else outputs.argmax(1)
-    return (found == targets).sum().float().masked_fill(outputs.isnan().any(), math.nan)
+def _hits(outputs: Any, targets: Any) -> Any:
+    """Which predictions are correct: by the largest class score (dimension 1), or the sign of a single score."""
+    return ((outputs > 0) if outputs.shape == targets.shape else outputs.argmax(1)) == targets
 
 
-_SUMS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "accuracy": _correct,
-    "error": _correct,
-    "mae": lambda outputs, targets: (outputs - targets).abs().sum(),
-    "mse": lambda outputs, targets: (outputs - targets).square().sum(),
-    "rmse": lambda outputs, targets: (outputs - targets).square().sum(),
+_ENTRIES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "accuracy": _hits,
+    "error": _hits,
+    "mae": lambda outputs, targets: (outputs - targets).abs(),
+    "mse": lambda outputs, targets: (outputs - targets).square(),
+    "rmse": lambda outputs, targets: (outputs - targets).square(),
 }
 _FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - mean, "rmse": math.sqrt}
 
@@ -56,17 +55,17 @@ class Metric:
         init=False, default=attrs.Factory(lambda self: signature_of(self.function, 2), takes_self=True)
     )
 
-    def __call__(self, outputs: Any, targets: Any, **offered: Any) -> float:
+    def __call__(self, outputs: Any, targets: Any, **offered: Any) -> Any:
         """Compute the metric; an object is reset first."""
         getattr(self.function, "reset", lambda: None)()
         asked = {name: value for name, value in offered.items() if name in self.signature.names}
-        return float(self.function(outputs, targets, **asked))
+        return self.function(outputs, targets, **asked)
 
 
 def measure(
     model: Any,
     batches: Iterable[Any],
-    loss: Callable[[Any, Any], Any],
+    loss: Loss,
     names: Sequence[str],
     functions: Mapping[str, Metric],
     *,
@@ -78,7 +77,7 @@ def measure(
     Args:
         model: The model; it is put into evaluation mode.
         batches: Lists (inputs ..., targets).
-        loss: Function of outputs and targets; its mean is weighted by rows.
+        loss: The loss. Targets that it ignores count for neither ``accuracy`` nor ``error``.
         names: Names of built-in metrics to compute besides ``loss``.
         functions: Custom metrics by name.
         device: Where the model is.
@@ -87,11 +86,10 @@ def measure(
     Returns:
         Every metric by name; always ``loss``.
     """
-    summed = [name for name in names if name in _SUMS]
+    means = _Means(loss, [name for name in names if name in _ENTRIES])
     asked = any("inputs" in function.signature.names for function in functions.values())
     kept: list[tuple[Any, ...]] = []
-    totals: list[list[Any]] = []
-    rows, entries = [], 0
+    rows = 0
     model.eval()
     with torch.no_grad():
         for batch in batches:
@@ -99,24 +97,60 @@ def measure(
             with autocast():
                 outputs = model(*inputs)
                 value = loss(outputs, targets)
-            for name in summed:
-                _require_comparable(name, outputs, targets)
-            entries += targets.numel() if summed else 0
-            totals.append([value, *(_SUMS[name](outputs, targets) for name in summed)])
-            rows.append(rows_of(targets))
+            means.add(value, outputs, targets)
+            rows += rows_of(targets)
             if functions:
                 kept.append((outputs, targets, inputs if asked else ()))
-        if not sum(rows):
+        if not rows:
             raise EvaluationError("The validation data has no rows: nothing can be measured on it.")
-        found = _means(totals, rows, entries, summed)
+        found = means.found()
         found |= {name: _FROM_LOSS[name](found["loss"]) for name in names if name in _FROM_LOSS}
         if functions:
             outputs, targets, given = map(_concatenated, zip(*kept, strict=True))
             for name, function in functions.items():
                 if isinstance(function.function, torch.nn.Module):
                     function.function.to(device)
-                found[name] = function(outputs, targets, inputs=given, model=model)
+                found[name] = _number(name, function(outputs, targets, inputs=given, model=model))
     return found
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (RuntimeError, TypeError, ValueError) as err:  # torch raises the first of these
+        raise EvaluationError(f"The metric {name!r} must be one number. Got {value!r:.80}.") from err
+
+
+class _Means:
+    """The loss, and metrics that are means over all targets that it does not ignore, added up batch by batch."""
+
+    def __init__(self, loss: Loss, names: Sequence[str]) -> None:
+        self._loss, self._values, self._sizes = loss, list[Any](), list[Any]()
+        self._sums: dict[str, list[Any]] = {name: [] for name in names}
+        self._counts: list[Any] = []
+
+    def add(self, value: Any, outputs: Any, targets: Any) -> None:
+        """Add a batch, whose loss is ``value``."""
+        self._values.append(value)
+        self._sizes.append(self._loss.size(targets))
+        if not self._sums:
+            return
+        for name in self._sums:
+            _require_comparable(name, outputs, targets)
+        counted = self._loss.counted(targets)
+        self._counts.append(targets.numel() if counted is None else counted.sum())
+        for name, sums in self._sums.items():
+            entries = _ENTRIES[name](outputs, targets)
+            total = (entries if counted is None else entries * counted).sum().float()
+            sums.append(total.masked_fill(outputs.isnan().any(), math.nan))
+
+    def found(self) -> dict[str, float]:
+        """The means by name."""
+        found = {"loss": mean_loss(self._values, self._sizes)}
+        for name, sums in self._sums.items():
+            count = sum(_numbers(self._counts))
+            found[name] = _FINISH.get(name, float)(sum(_numbers(sums)) / count if count else math.nan)
+        return found
 
 
 def _require_comparable(name: str, outputs: Any, targets: Any) -> None:
@@ -151,19 +185,13 @@ def _concatenated(parts: Sequence[Any]) -> Any:
     return whole.float() if whole.dtype in {torch.float16, torch.bfloat16} else whole
 
 
-def mean_loss(losses: Sequence[Any], rows: Sequence[int]) -> float:
-    """The mean over rows of losses that are means over batches; one transfer, summed in double precision."""
-    values = torch.stack(list(losses)).double().tolist()
-    total: float = sum(value * count for value, count in zip(values, rows, strict=True))
-    return total / max(1, sum(rows))
+def mean_loss(losses: Sequence[Any], sizes: Sequence[Any]) -> float:
+    """The mean of losses that are means over batches, weighted by the sizes of the batches; NaN if all are empty."""
+    pairs = [(value, size) for value, size in zip(_numbers(losses), _numbers(sizes), strict=True) if size]
+    size = sum(size for _, size in pairs)
+    return sum(value * size for value, size in pairs) / size if size else math.nan
 
 
-def _means(
-    totals: Sequence[Sequence[Any]], rows: Sequence[int], entries: int, summed: Sequence[str]
-) -> dict[str, float]:
-    columns = list(zip(*totals, strict=True))
-    found = {"loss": mean_loss(columns[0], rows)}
-    for name, column in zip(summed, columns[1:], strict=True):
-        mean = sum(torch.stack(column).tolist()) / max(1, entries)
-        found[name] = _FINISH.get(name, float)(mean)
-    return found
+def _numbers(values: Sequence[Any]) -> list[float]:
+    """Scalar tensors of one device, or numbers, as numbers: one transfer."""
+    return torch.stack([torch.as_tensor(value) for value in values]).tolist() if values else []

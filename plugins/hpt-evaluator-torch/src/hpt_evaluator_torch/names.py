@@ -48,9 +48,12 @@ def metric_functions(metrics: list[Any] | Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     named = metrics.items() if isinstance(metrics, Mapping) else enumerate(metrics)
     for key, spec in named:
-        if isinstance(spec, str) and source_of(spec) in BUILTIN:
-            continue
         path = f"evaluator.metrics.{key}" if isinstance(key, str) else f"evaluator.metrics[{key}]"
+        if isinstance(spec, str) and source_of(spec) in BUILTIN:
+            if isinstance(key, str) and source_of(key) != source_of(spec):
+                msg = f"{spec!r} keeps its name: write `{source_of(spec)}` for the key, and as an objective."
+                raise UsageError(Mistake(path, msg))
+            continue
         if isinstance(spec, str) and ":" not in spec:
             known = ", ".join(sorted(BUILTIN))
             msg = f"There is no metric {spec!r}.{near(spec, BUILTIN)} Known: {known}; or give 'module:function'."

@@ -37,7 +37,7 @@ def capture(device: Any) -> dict[str, Any]:
         "torch": torch.get_rng_state(),
     }
     if device.type != "cpu":
-        state["device"] = torch.get_device_module(device).get_rng_state()
+        state["device"] = _state_of(device)
     return state
 
 
@@ -48,7 +48,7 @@ def restore(state: dict[str, Any], device: Any) -> None:
     random.setstate(state["python"])
     torch.set_rng_state(state["torch"])
     if "device" in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state["device"])
+        _set_state(state["device"], device)
 
 
 @contextmanager
@@ -58,13 +58,25 @@ def undisturbed(device: Any) -> Iterator[None]:
     Each epoch pays for it, so it makes nothing of their states.
     """
     python, legacy, own = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - as above
-    module = None if device.type == "cpu" else torch.get_device_module(device)
-    state = module and module.get_rng_state()
+    state = None if device.type == "cpu" else _state_of(device)
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002 - as above
         torch.set_rng_state(own)
-        if module is not None:
-            module.set_rng_state(state)
+        if state is not None:
+            _set_state(state, device)
+
+
+def _state_of(device: Any) -> Any:
+    return torch.get_device_module(device).get_rng_state(*_which(device))
+
+
+def _set_state(state: Any, device: Any) -> None:
+    torch.get_device_module(device).set_rng_state(state, *_which(device))
+
+
+def _which(device: Any) -> tuple[Any, ...]:
+    """The argument that selects a device's generator, instead of the current device's; there is one MPS device."""
+    return () if device.type == "mps" else (device,)

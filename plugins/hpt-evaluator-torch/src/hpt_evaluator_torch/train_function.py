@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from hpt_core import Report, TrialContext
+from hpt_core import EvaluationError, Report, TrialContext
 from hpt_evaluator_torch.randomness import undisturbed
 
 __all__ = ["own_reports"]
@@ -28,6 +28,9 @@ def own_reports(
 
     Returns:
         What the function returned.
+
+    Raises:
+        EvaluationError: If it yields a mapping without the first objective.
     """
     if not isinstance(result, Iterator):
         return result  # type: ignore[no-any-return]
@@ -40,7 +43,7 @@ def own_reports(
                 return end.value  # type: ignore[no-any-return]
             report = _report(item, step + 1, trial.objectives[0])
             step = report.step
-            if report.step > trial.resume_step or resumable:
+            if resumable or not 0 < report.step <= trial.resume_step:  # the core refuses step 0
                 with undisturbed(device):
                     yield report
     finally:
@@ -53,9 +56,12 @@ def _report(item: Any, step: int, objective: str) -> Report:
     if isinstance(item, tuple) and len(item) == 2:
         return Report(item[0], _detached(item[1]))
     if isinstance(item, Mapping):
+        if objective not in item:
+            msg = f"The report lacks the objective {objective!r}. Got {sorted(map(str, item))}."
+            raise EvaluationError(msg, kind="invalid-value")
         values = {name: _detached(value) for name, value in item.items()}
         rest = {name: value for name, value in values.items() if name not in {objective, "step"}}
-        return Report(values.get("step", step), values.get(objective), rest)  # type: ignore[arg-type]
+        return Report(values.get("step", step), values[objective], rest)
     return Report(step, _detached(item))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,14 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from hpt_core import EvaluationError
+from hpt_evaluator_torch.arguments import signature_of
 from hpt_evaluator_torch.data import Data, is_datamodule, reseed, rows_of, split_batch, train_batches, valid_batches
 from hpt_evaluator_torch.device import autocast_of, scaler_of
 from hpt_evaluator_torch.epochs import Wanted, report_of
+from hpt_evaluator_torch.losses import default_loss, make_loss
 from hpt_evaluator_torch.metrics import mean_loss, measure
 from hpt_evaluator_torch.randomness import capture, restore
-from hpt_evaluator_torch.training_parts import Part, default_loss, make_loss, make_scheduler
+from hpt_evaluator_torch.training_parts import Part, make_scheduler
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.recipe import Recipe
@@ -47,6 +50,7 @@ class Training:
         loss = recipe.parts["loss"]
         self._loss: Any = None if loss is None else make_loss(loss, device)
         self._optimizer = self._made_optimizer(recipe.parts["optimizer"])
+        self._by_closure = "closure" in signature_of(self._optimizer.step).required  # LBFGS
         self._scheduler, self._per_batch = self._made_scheduler(recipe.parts["scheduler"])
 
     def _made_optimizer(self, part: Part | None) -> Any:
@@ -103,17 +107,26 @@ class Training:
     def _step(self, inputs: tuple[Any, ...], targets: Any) -> Any:
         if self._loss is None:
             self._loss = default_loss(targets)
-        optimizer, scaler, norm = self._optimizer, self._scaler, self._settings.clip_norm
-        optimizer.zero_grad(set_to_none=True)
+        closure = functools.partial(self._backward, inputs, targets)
+        if self._by_closure:
+            loss = self._scaler.step(self._optimizer, closure)
+        else:
+            loss = closure()
+            self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach()
+
+    def _backward(self, inputs: tuple[Any, ...], targets: Any) -> Any:
+        """Compute the gradient of the loss of a batch; returns the loss."""
+        scaler, norm = self._scaler, self._settings.clip_norm
+        self._optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             loss = self._loss(self.model(*inputs), targets)
         scaler.scale(loss).backward()  # no effect without half precision
         if norm is not None:
-            scaler.unscale_(optimizer)
+            scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), norm)
-        scaler.step(optimizer)
-        scaler.update()
-        return loss.detach()
+        return loss
 
     def measure(self) -> dict[str, float]:
         """Return the metrics on the validation data; none if there is no such data."""

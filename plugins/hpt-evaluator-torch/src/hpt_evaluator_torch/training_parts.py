@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Mapping, Sized
 from typing import Any
@@ -12,7 +11,7 @@ import attrs
 from hpt_core import EvaluationError, Mistake, UsageError
 from hpt_evaluator_torch.arguments import Signature, resolve_callable, signature_of
 
-__all__ = ["LOSSES", "OPTIMIZERS", "SCHEDULERS", "Part", "default_loss", "find_part", "make_loss", "make_scheduler"]
+__all__ = ["LOSSES", "OPTIMIZERS", "SCHEDULERS", "Part", "find_part", "make_scheduler"]
 
 OPTIMIZERS = {
     "adadelta": "torch.optim:Adadelta",
@@ -43,9 +42,7 @@ LOSSES = {
 }
 _KNOWN = {"optimizer": OPTIMIZERS, "scheduler": SCHEDULERS, "loss": LOSSES}
 _BY_POSITION = {"optimizer": 1, "scheduler": 1, "loss": 2}  # parameters; optimizer; outputs and targets
-_ELEMENTWISE = {"BCEWithLogitsLoss", "HuberLoss", "L1Loss", "MSELoss"}
 _TOTAL = "total_steps"  # a scheduler with this argument steps once per batch
-_TENSORS = {"weight", "pos_weight"}  # arguments of torch's losses, which a study file can only give as lists
 
 
 @attrs.frozen
@@ -135,55 +132,3 @@ def _count(batches: Sized, part: Part) -> int:
     except TypeError as err:
         msg = f"{part.name} needs to know how many steps there will be, and the training data has no length. "
         raise EvaluationError(f"{msg}Give `{_TOTAL}`, or the dataset a method __len__.") from err
-
-
-def make_loss(part: Part, device: Any) -> Any:
-    """Make a loss, a function of outputs and targets; lists for tensor arguments of torch's losses become tensors.
-
-    Args:
-        part: Which one.
-        device: The device of its tensors.
-    """
-    import torch
-
-    loss, arguments, is_class = part.make, dict(part.arguments), inspect.isclass(part.make)
-    if is_class and loss.__module__.startswith("torch."):
-        lists = [name for name in _TENSORS & arguments.keys() if isinstance(arguments[name], list)]
-        arguments |= {name: torch.tensor(arguments[name], dtype=torch.get_default_dtype()) for name in lists}
-    if is_class:
-        loss = loss(**arguments)
-    elif arguments:
-        loss = functools.partial(loss, **arguments)
-    if isinstance(loss, torch.nn.Module):
-        loss = loss.to(device)
-    return _SameShape(loss) if is_class and part.name in _ELEMENTWISE else loss
-
-
-def default_loss(targets: Any) -> Any:
-    """The loss for these targets: cross entropy for integers (classes), the squared error for floats.
-
-    Raises:
-        EvaluationError: If the targets are not one tensor.
-    """
-    import torch
-
-    if not isinstance(targets, torch.Tensor):
-        msg = f"There is no default loss for targets in a {type(targets).__name__}: give `loss`, a function of outputs"
-        raise EvaluationError(f"{msg} and targets.")
-    if targets.dtype.is_floating_point:
-        return _SameShape(torch.nn.MSELoss())
-    return torch.nn.CrossEntropyLoss()
-
-
-class _SameShape:
-    """An elementwise loss that refuses to broadcast: (n, 1) against (n,) would train on all n * n pairs."""
-
-    def __init__(self, loss: Any) -> None:
-        self._loss = loss
-
-    def __call__(self, outputs: Any, targets: Any) -> Any:
-        if outputs.shape != targets.shape:
-            msg = f"The model gives outputs of shape {list(outputs.shape)} for targets of shape {list(targets.shape)}."
-            raise EvaluationError(msg)
-        # these losses need floats, and the labels of two classes are often integers
-        return self._loss(outputs, targets if targets.is_floating_point() else targets.to(outputs.dtype))
