@@ -84,6 +84,13 @@ def test_an_axis_with_many_choices_labels_some_and_draws_all() -> None:
     assert list(figure.layout.xaxis.categoryarray) == list(figure.data[0].x) == choices
 
 
+def test_choices_of_the_same_text_have_positions_of_their_own() -> None:
+    choices = [1, "1", "one"]
+    history = make_history({"c": Categorical(*choices)}, [({"c": c}, float(i)) for i, c in enumerate(choices)])
+    figure = figures(history)["Each parameter"]
+    assert list(figure.layout.xaxis.ticktext) == list(figure.data[0].x) == ["1", "'1'", "'one'"]
+
+
 def test_parallel_lines_pass_below_the_axes_of_inactive_parameters() -> None:
     space = {"a": Categorical("on", "off"), "b": Float(0, 1, when={"a": "on"}), "c": Float(0, 1)}
     points = [{"a": "on", "b": 0.25, "c": 0.5}, {"a": "off", "c": 0.75}]

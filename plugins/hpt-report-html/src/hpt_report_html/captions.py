@@ -14,7 +14,7 @@ __all__ = ["caption"]
 _SHOWS = {
     "Optimisation history": "The value of each trial, and the best so far.",
     "Pareto front": "Trials that no other trial dominates (as good in every objective and better in one).",
-    "Each parameter": "The value against each parameter, on the parameter's scale. Later trials are darker.",
+    "Each parameter": "The value against each parameter, on the parameter's scale. Earlier trials are fainter.",
     "Two most important parameters": "The value over the two most important parameters that vary together.",
     "Parallel coordinates": "One line per trial over all parameters; each axis spans the parameter's values.",
     "Learning curves": "The reports of the ten best trials; those of stopped and paused trials are grey.",

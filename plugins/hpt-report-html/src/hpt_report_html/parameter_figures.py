@@ -69,13 +69,14 @@ def _axis(history: History, name: str) -> dict[str, Any]:
     """How a parameter's axis is drawn."""
     parameter = history.space[name]
     if isinstance(parameter, (Categorical, Ordinal)):
-        named = parameter.choices[:: -(-len(parameter.choices) // _MOST_TICKS)]
+        names = _names(parameter)
+        named = names[:: -(-len(names) // _MOST_TICKS)]
         return {
             "type": "category",
             "categoryorder": "array",
-            "categoryarray": [safe(choice) for choice in parameter.choices],
-            "tickvals": [safe(choice) for choice in named],
-            "ticktext": [label(choice) for choice in named],
+            "categoryarray": [safe(name) for name in names],
+            "tickvals": [safe(name) for name in named],
+            "ticktext": [label(name) for name in named],
         }
     if getattr(parameter, "log", False):
         return {"type": "log", "exponentformat": "e"}  # else plotly writes 1e-4 as 100\u03bc
@@ -84,13 +85,21 @@ def _axis(history: History, name: str) -> dict[str, Any]:
 
 def _on_axis(history: History, name: str, trials: Sequence[Trial]) -> list[Any]:
     """Values of a parameter in the form that its axis needs."""
-    values = [trial.params[name] for trial in trials]
-    named = isinstance(history.space[name], (Categorical, Ordinal))
-    return [safe(value) for value in values] if named else values
+    parameter, values = history.space[name], [trial.params[name] for trial in trials]
+    if isinstance(parameter, (Categorical, Ordinal)):
+        names = _names(parameter)
+        return [safe(names[parameter.index_of(value)]) for value in values]
+    return values
+
+
+def _names(parameter: Categorical | Ordinal) -> list[str]:
+    """The choices as text, which tells 1 from "1"."""
+    texts = [str(choice) for choice in parameter.choices]
+    return texts if len(set(texts)) == len(texts) else [repr(choice) for choice in parameter.choices]
 
 
 def slices(history: History) -> go.Figure | None:
-    """The first objective over each parameter; later trials are darker, those that violate a constraint grey."""
+    """The first objective over each parameter; earlier trials are fainter, those that violate a constraint grey."""
     trials, names = valued(history), history.space.columns
     if not trials or not names:
         return None
