@@ -118,6 +118,17 @@ def test_a_trial_at_the_top_is_never_cut() -> None:
         assert Asha().judge_trial(history, history.trials[number]) is None
 
 
+@pytest.mark.parametrize("resumable", [False, True])
+def test_a_trial_at_its_last_step_is_not_judged_if_the_ladder_is_longer(resumable: bool) -> None:
+    for step, judged in ((9, True), (27, False)):
+        history = make_history(SPACE, steps=27, resumable=resumable)
+        for number, loss in enumerate([1.0, 2.0, 3.0]):
+            start(history, number)
+            report(history, number, step, loss)
+        decision = Asha(mode="promote", min_resource=1, max_resource=81).judge_trial(history, history.trials[2])
+        assert (decision is not None) is judged
+
+
 def test_both_ends_of_the_ladder_may_be_given() -> None:
     """Rungs 1, 3 and 9 for trials of 27 steps."""
     for step, stops in ((1, True), (3, True), (9, False), (27, False)):

@@ -47,6 +47,9 @@ def test_height_by_hand() -> None:
     assert height([low, same, swapped, []], lambda _: 0.0) == 3
     assert height([low, same, same, swapped], lambda _: 0.0) == 3
     assert height([low, swapped], lambda _: 0.0) == 1
+    assert height([low], lambda _: 0.0) == 0
+    assert height([low, same, swapped, same], lambda _: 0.0, {0, 1}) == 1  # both were the best of a run that ended
+    assert height([low, swapped, same, []], lambda _: 0.0, {0}) == 2
 
 
 def direct(curves: list[list[float]]) -> float:

@@ -208,6 +208,17 @@ def test_growth_spends_less_where_the_ranking_is_settled() -> None:
     assert spent["asha"] > spent["pasha"]
 
 
+def test_each_run_of_an_extended_study_takes_its_best_trial_to_the_end() -> None:
+    """The ranking is settled, so the ladder keeps its two rungs, and those that went beyond it do not make it grow."""
+    study = study_of([float(-i) for i in range(90)], 81, {"use": "pasha", "min_resource": 1}, [])
+    for trials in (30, 60, 90):
+        study.run(trials=trials)
+        assert study.best is not None
+        assert study.best.number == trials - 1
+    assert reached(study) == {1: 90, 3: 88, 81: 3}  # the first two at rung 1 were not promoted
+    audited(study)
+
+
 # --- several workers ------------------------------------------------------------------------------
 
 

@@ -92,8 +92,23 @@ def test_it_must_hold_after_each_of_the_last_completions(rule: Any) -> None:
     assert rule().judge_study(history_of(values, points)) is not None
     assert rule().judge_study(history_of([*values, -0.2], [*points, (0.9, 0.9)])) is None
     before = [rule(completions=1).judge_study(history_of(values[:n], points[:n])) is not None for n in range(20, 31)]
-    three = [rule().judge_study(history_of(values[:n], points[:n])) is not None for n in range(22, 31)]
+    three = [rule(completions=3).judge_study(history_of(values[:n], points[:n])) is not None for n in range(22, 31)]
     assert three == [all(before[i : i + 3]) for i in range(9)]
+
+
+def test_by_default_regret_must_hold_ten_times_if_nothing_tells_the_tolerance() -> None:
+    """Three times if the folds do, or the user; `improvement` always three times."""
+    history = history_of([0.1 * i for i in range(25)])
+    folds = {i: [0.1 * i, 0.1 * i + 0.01 * (i % 3)] for i in range(25)}
+    measured = history_of([0.1 * i for i in range(25)], evidence="folds", reports=folds)
+    for rule, given, expected in (
+        (Regret(), history, 10),
+        (Regret(), measured, 3),
+        (Regret(epsilon=0.1), history, 3),
+        (Regret(completions=7), history, 7),
+        (Improvement(), history, 3),
+    ):
+        assert rule._completions(given, *rule._results(given)) == expected
 
 
 def test_a_finite_space_of_categories_that_is_all_known_has_no_regret() -> None:
@@ -167,14 +182,15 @@ def test_the_yardstick_reaches_from_the_best_to_the_median_else_to_the_mean() ->
 # --- tolerance, evidence, summary -----------------------------------------------------------------------
 
 
-def test_the_tolerance_is_the_users_else_the_folds_else_a_hundredth_of_the_way_so_far() -> None:
+def test_the_tolerance_is_the_users_else_the_folds_else_a_share_of_the_way_so_far() -> None:
     values = [0.1 * (i + 1) for i in range(25)]
     folds = {0: [0.0, 0.2, 0.1, 0.1, 0.1], 1: [0.3, 0.3, 0.2, 0.1, 0.1], 2: [0.0, 0.2, 0.1, 0.1, 0.1], 3: [0.3]}
     by_folds = Regret().summary(history_of(values, evidence="folds", reports=folds))
     assert by_folds is not None
     differences = [0.3, 0.1, 0.1, 0.0, 0.0]  # trial 2 is the same as the best, trial 3 has not done all folds
     assert by_folds["epsilon"] == pytest.approx(math.sqrt((1 / 5 + 1 / 4) * np.var(differences, ddof=1)))
-    for rule, epsilon in ((Regret(epsilon=0.3), 0.3), (Regret(), 0.01 * (1.05 - 0.1))):
+    way = 1.05 - 0.1
+    for rule, epsilon in ((Regret(epsilon=0.3), 0.3), (Regret(), 0.05 * way), (Improvement(), 0.01 * way)):
         told = rule.summary(history_of(values))
         assert told is not None
         assert told["epsilon"] == pytest.approx(epsilon)

@@ -18,7 +18,7 @@ from typing import Literal
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import minimize_scalar
 from scipy.special import stdtr
 
 __all__ = ["Fit", "Forecast", "Law", "fit", "forecast"]
@@ -142,32 +142,15 @@ def fit(steps: NDArray[np.float64], losses: NDArray[np.float64], law: Law) -> Fi
     t = steps / unit
     grid = _POWERS if law == "power" else _RATES
 
-    def part(c: float) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = t**-c if law == "power" else np.exp(-c * t)
-        return found
+    def solved(c: float) -> tuple[float, float, float]:
+        """The RSS, a and b of the linear regression for a given shape."""
+        design = np.column_stack([np.ones_like(t), t**-c if law == "power" else np.exp(-c * t)])
+        ab = np.linalg.lstsq(design, losses, rcond=None)[0]
+        return float(np.sum((design @ ab - losses) ** 2)), float(ab[0]), float(ab[1])
 
-    def linear(c: float) -> tuple[float, NDArray[np.float64]]:
-        design = np.column_stack([np.ones_like(t), part(c)])
-        found: NDArray[np.float64] = np.linalg.lstsq(design, losses, rcond=None)[0].astype(np.float64)
-        return float(np.sum((design @ found - losses) ** 2)), found
-
-    def residuals(at: NDArray[np.float64]) -> NDArray[np.float64]:
-        off: NDArray[np.float64] = at[0] + at[1] * part(at[2]) - losses
-        return off
-
-    def slopes(at: NDArray[np.float64]) -> NDArray[np.float64]:
-        falling = part(at[2])
-        along = -np.log(t) if law == "power" else -t
-        return np.column_stack([np.ones_like(t), falling, at[1] * falling * along])
-
-    start = min(grid, key=lambda c: linear(float(c))[0])
-    a, b = linear(float(start))[1]
-    low, high = [-np.inf, -np.inf, grid[0]], [np.inf, np.inf, grid[-1]]
-    first = [a, b, float(np.clip(start, grid[0] * (1 + 1e-9), grid[-1] * (1 - 1e-9)))]
-    tight = 1e-15
-    found = least_squares(
-        residuals, first, slopes, bounds=(low, high), x_scale="jac", xtol=tight, ftol=tight, gtol=tight
-    )
-    a, b, c = map(float, found.x)
-    rss = float(2 * found.cost)
+    best = int(np.argmin([solved(c)[0] for c in grid]))
+    between = float(grid[max(0, best - 1)]), float(grid[min(len(grid) - 1, best + 1)])
+    found = minimize_scalar(lambda c: solved(c)[0], bounds=between, method="bounded", options={"xatol": 1e-10})
+    c = float(found.x)
+    rss, a, b = solved(c)
     return Fit(law, a, b * unit**c, c, rss) if law == "power" else Fit(law, a, b, c / unit, rss)

@@ -142,7 +142,7 @@ class Folds(Paired):
 
     def _judged(self, history: History, trial: Trial, mine: FoldLosses, incumbent: Incumbent) -> Stop | None:
         number, theirs = incumbent
-        if len(mine) < self._first or self._is_over(history, mine, theirs):
+        if not self._first <= len(mine) < (history.steps or len(theirs)):
             return None
         test = {"gain": self._gain, "forgiving": self._forgiving}.get(self.test, self._significance)
         verdict = test(history, mine, incumbent)

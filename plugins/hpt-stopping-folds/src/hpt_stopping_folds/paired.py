@@ -69,10 +69,6 @@ class Paired:
         enough = (item for item in folds if len(item[1]) >= least)
         return sorted(enough, key=lambda item: (mean_over(item[1]), item[0]))[:count]
 
-    def _is_over(self, history: History, mine: FoldLosses, theirs: FoldLosses) -> bool:
-        """Whether the trial has done all folds."""
-        return len(mine) >= (history.steps or len(theirs))
-
     def _stop(self, history: History, trial: Trial, reason: str, evidence: Mapping[str, Any]) -> Stop:
         """A stop whose value is adjusted for the folds that the trial has not done."""
         rows = [*history.complete.tolist(), *history.stopped.tolist()]

@@ -38,24 +38,20 @@ class Race(Paired):
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the trial has lost the race."""
-        mine = self._folds(history, trial)
-        if len(mine) < self.min_folds:
+        mine, best = self._folds(history, trial), self._best(history, self.elites)
+        rivals = [(number, theirs) for number, theirs in best if mine.keys() <= theirs.keys()]
+        if not rivals:
             return None
-        found = self._best(history, self.elites)
-        rivals = [(number, theirs) for number, theirs in found if mine.keys() <= theirs.keys()]
-        if not rivals or self._is_over(history, mine, rivals[0][1]):
-            return None
-        folds = sorted(mine)
-        losses = np.array([[losses[fold] for fold in folds] for losses in (*(theirs for _, theirs in rivals), mine)])
-        at = looks(self.min_folds, (history.steps or len(rivals[0][1])) - 1)
+        at = looks(self.min_folds, (history.steps or len(rivals[0][1])) - 1)  # the last fold is too late to stop
         if len(mine) not in at:
             return None
+        losses = np.array([[row[fold] for fold in sorted(mine)] for row in (*(theirs for _, theirs in rivals), mine)])
         limit = level(self.alpha, at)
-        best, p = _lost(losses, limit)
-        if best is None:
+        winner, p = _lost(losses, limit)
+        if winner is None:
             return None
-        number, value = rivals[best][0], self._value(history, mean_over(mine))
-        reason = f"{self._name(history)} loses to trial {number} in a race of {len(losses)} over {len(folds)} folds"
+        number, value = rivals[winner][0], self._value(history, mean_over(mine))
+        reason = f"{self._name(history)} loses to trial {number} in a race of {len(losses)} over {len(mine)} folds"
         evidence = {"mean": value, "p": p, "limit": limit, "best": number, "rivals": [n for n, _ in rivals]}
         return self._stop(history, trial, f"{reason}: p = {p:.2g} < {limit:.2g}", evidence)
 

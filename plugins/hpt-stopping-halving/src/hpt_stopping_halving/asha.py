@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from hpt_core import option
-from hpt_stopping_halving.promotion import next_asynchronous
-from hpt_stopping_halving.rung_rule import Group, RungRule
+from hpt_stopping_halving.rung_rule import RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
-    from hpt_stopping_halving.results import Rung
 
 __all__ = ["Asha"]
 
@@ -35,6 +33,3 @@ class Asha(RungRule):
 
     def _pauses(self, history: History) -> bool:
         return self.mode == "promote" and history.resumable
-
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:  # noqa: ARG002
-        return next_asynchronous(rungs, idle, self.eta, group.first, len(rungs) - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,19 +18,23 @@ __all__ = ["agree", "height", "noise"]
 _PERCENTILE = 90.0
 
 
-def height(rungs: Sequence[Rung], tolerance: Callable[[int], float]) -> int:
+def height(rungs: Sequence[Rung], tolerance: Callable[[int], float], complete: AbstractSet[int] = frozenset()) -> int:
     """Index of the highest rung that trials may be promoted to.
 
     The ladder has two rungs at first. Its top is the highest rung with at least two results, or the next one if that
-    rung and the one below rank the trials that are on both differently (Bohdal et al. 2023, "PASHA", algorithm 1). So
-    the height never decreases, although it is computed from the results on the rungs alone.
+    rung and the one below rank the trials that are on both differently (Bohdal et al. 2023, "PASHA", algorithm 1). As
+    this is computed from the results alone, a rung that was added is dropped again if further results agree within the
+    tolerance before two trials have reached it; in the paper it stays.
 
     Args:
-        rungs: The results, of two rungs or more.
+        rungs: The results.
         tolerance: Maps a rung's index to the difference of losses on the rung below that counts as a tie.
+        complete: Trials that do not count as results when the top is sought: at the end of each run, the best trial
+            is run to the end, without the ladder having grown.
     """
     last = len(rungs) - 1
-    top = max((index for index in range(1, last + 1) if len(rungs[index]) >= 2), default=1)
+    climbing = [sum(number not in complete for _, number in rung) for rung in rungs]
+    top = max((index for index in range(1, last + 1) if climbing[index] >= 2), default=min(1, last))
     return top if top == last or agree(rungs[top - 1], rungs[top], tolerance(top)) else top + 1
 
 

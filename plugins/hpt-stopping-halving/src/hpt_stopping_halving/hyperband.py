@@ -11,7 +11,6 @@ import attrs
 from hpt_core import option
 from hpt_stopping_halving.halving import next_of_group
 from hpt_stopping_halving.ladder import bracket_sizes, draw_bracket
-from hpt_stopping_halving.promotion import next_asynchronous
 from hpt_stopping_halving.rung_rule import Group, RungRule
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Hyperband(RungRule):
     def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
         if self.mode == "rounds":
             return next_of_group(history, group, rungs, idle, self.eta)
-        return next_asynchronous(rungs, idle, self.eta, group.first, len(rungs) - 1)
+        return super()._next(history, group, rungs, idle)
 
 
 def _round_of(sizes: tuple[int, ...], number: int) -> tuple[int, int, int]:

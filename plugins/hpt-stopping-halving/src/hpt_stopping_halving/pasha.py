@@ -9,8 +9,7 @@ import numpy as np
 
 from hpt_core import option
 from hpt_stopping_halving.growth import height, noise
-from hpt_stopping_halving.promotion import next_asynchronous
-from hpt_stopping_halving.rung_rule import Group, RungRule
+from hpt_stopping_halving.rung_rule import RungRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +27,8 @@ class Pasha(RungRule):
     """PASHA: promotes as `asha` does, on two rungs at first; adds a rung while the two highest rank trials differently.
 
     Bohdal et al. 2023, "PASHA: efficient HPO and NAS with progressive resource allocation". When no new trial will
-    start, the best trial is run to the end of the whole ladder. The rule needs an evaluator that can resume; without
-    one it acts like `asha` in mode "stop", on the whole ladder.
+    start, the best trial on these rungs is run to the end of the whole ladder. The rule needs an evaluator that can
+    resume; without one it acts like `asha` in mode "stop", on the whole ladder.
     """
 
     tolerance: float | None = option(
@@ -41,10 +40,9 @@ class Pasha(RungRule):
     def _pauses(self, history: History) -> bool:
         return history.resumable
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
-        last = len(rungs) - 1
-        top = min(last, height(rungs, lambda index: self._tolerance(history, rungs, index)) if last else 0)
-        return next_asynchronous(rungs, idle, self.eta, group.first, top)
+    def _top(self, history: History, rungs: list[Rung]) -> int:
+        complete = frozenset(history.complete.tolist())
+        return height(rungs, lambda index: self._tolerance(history, rungs, index), complete)
 
     def _tolerance(self, history: History, rungs: list[Rung], index: int) -> float:
         if self.tolerance is not None:

@@ -51,25 +51,22 @@ def cut_at(rungs: Sequence[Rung], crossed: Sequence[int], number: int, eta: int)
     return None
 
 
-def next_asynchronous(
-    rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, first: int, last: int
-) -> tuple[int, int] | None:
+def next_asynchronous(rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, first: int) -> tuple[int, int] | None:
     """The next promotion of ASHA (Li et al. 2020, algorithm 2, ``get_job``).
 
     Rungs are searched from the one below the top downwards. Of the best floor(m / eta) of *all* m results of a rung,
     the best trial that is not in the next rung yet is promoted.
 
     Args:
-        rungs: The results.
+        rungs: The results, up to the highest rung to promote to.
         idle: Numbers of the trials that may be promoted.
         eta: The reduction factor.
         first: The lowest rung to promote from.
-        last: The highest rung to promote to.
 
     Returns:
         (rung, number) of the trial; None if no trial can be promoted.
     """
-    for index in range(last - 1, first - 1, -1):
+    for index in range(len(rungs) - 2, first - 1, -1):
         rung = rungs[index]
         above = {number for _, number in rungs[index + 1]}
         for _, number in rung[: len(rung) // eta]:

@@ -21,19 +21,11 @@ Rung = list[tuple[float, int]]
 """(loss, trial number) of all trials that have reached a rung, best first; of equals the earlier trial first."""
 
 
-@attrs.frozen
-class _Entry:
-    trial: Trial
-    attempt: int
-    reports: int
-    losses: tuple[float, ...]
-
-
 @attrs.define(eq=False)
 class Results:
     """Reads the results at the rungs from a history.
 
-    The results of each trial are cached, which never changes them: an entry is valid as long as the trial has the same
+    The results of each trial are cached, which never changes them: they are valid as long as the trial has the same
     attempt and number of reports, and the cache is cleared when the study or its definition changes.
 
     Attributes:
@@ -44,8 +36,7 @@ class Results:
     metric: str | None
     maximize: bool
     _meaning: tuple[Any, ...] = ()
-    _entries: dict[int, _Entry] = attrs.field(factory=dict, repr=False)
-    _inside: dict[int, bool] = attrs.field(factory=dict, repr=False)
+    _known: dict[int, tuple[tuple[Trial, int, int], tuple[float, ...]]] = attrs.field(factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[type[Results], tuple[str | None, bool]]:
         return Results, (self.metric, self.maximize)  # a copy starts with an empty cache
@@ -82,24 +73,17 @@ class Results:
     def _follow(self, history: History, ladder: tuple[int, ...]) -> None:
         meaning = (ladder, history.objectives, history.directions, history.evidence, history.space)
         # a different space object means another study or an amended one; comparing the contents would be slow
-        if not self._meaning or meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
+        if meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
             self._meaning = meaning
-            self._entries.clear()
-            self._inside.clear()
+            self._known.clear()
 
     def _losses(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
-        entry = self._entries.get(trial.number)
-        now = (trial.attempt, len(trial.reports))
-        if entry is None or entry.trial is not trial or (entry.attempt, entry.reports) != now:
-            losses = self._recorded(history, trial, ladder) if self._is_inside(history, trial) else ()
-            entry = self._entries[trial.number] = _Entry(trial, *now, losses)
-        return entry.losses
-
-    def _is_inside(self, history: History, trial: Trial) -> bool:
-        known = self._inside.get(trial.number)
-        if known is None:
-            known = self._inside[trial.number] = history.space.contains(trial.params)
-        return known
+        now = (trial, trial.attempt, len(trial.reports))
+        before, losses = self._known.get(trial.number, (None, ()))
+        if before is None or before[0] is not trial or before[1:] != now[1:]:
+            losses = self._recorded(history, trial, ladder) if history.space.contains(trial.params) else ()
+            self._known[trial.number] = (now, losses)
+        return losses
 
     def _recorded(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
         curve = history.curve(trial, self.metric, maximize=self.maximize)

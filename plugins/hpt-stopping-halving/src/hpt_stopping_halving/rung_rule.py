@@ -10,7 +10,7 @@ import attrs
 
 from hpt_core import Mistake, Pause, PluginError, State, Stop, UsageError, option
 from hpt_stopping_halving.ladder import make_ladder
-from hpt_stopping_halving.promotion import Place, cut_at, leader
+from hpt_stopping_halving.promotion import Place, cut_at, leader, next_asynchronous
 from hpt_stopping_halving.results import Results, Rung
 
 if TYPE_CHECKING:
@@ -79,9 +79,13 @@ class RungRule(ABC):
         """A group by its key; by default all trials of the study."""
         return Group(0, range(history.next_number))
 
-    @abstractmethod
+    def _top(self, history: History, rungs: list[Rung]) -> int:  # noqa: ARG002
+        """Index of the highest rung that trials may be promoted to; by default the last one."""
+        return len(rungs) - 1
+
     def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
-        """(rung, number) of the paused trial of a group to promote; None if there is none."""
+        """(rung, number) of the paused trial of a group to promote; None if there is none. By default as in ASHA."""
+        return next_asynchronous(rungs[: self._top(history, rungs) + 1], idle, self.eta, group.first)
 
     # --- the contract -----------------------------------------------------------------------------------
 
@@ -89,8 +93,8 @@ class RungRule(ABC):
         """Stop or pause a trial whose last report reached a rung, unless it is good enough to continue."""
         ladder = self._ladder(history)
         crossed = self._results.crossed(history, trial, ladder)
-        if not crossed or trial.reports[-1].step >= ladder[-1]:
-            return None
+        if not crossed or trial.reports[-1].step >= min(ladder[-1], history.steps or ladder[-1]):
+            return None  # at its last step, there is nothing to save
         group = self._group(history, self._key(history, trial.number))
         crossed = crossed[max(0, group.first - crossed.start) :]
         rungs = self._rungs(history, group)
@@ -140,12 +144,15 @@ class RungRule(ABC):
         return found
 
     def _finalist(self, history: History, idle: set[int]) -> int | None:
-        """The best trial on the highest rung, if nothing runs and no new trial will start: it is run to the end."""
+        """The best trial on the highest rung up to `_top`, if nothing runs and no new trial will start.
+
+        It is run to the end of the ladder. A trial beyond `_top` was the best one when an earlier run ended.
+        """
         if not history.closing or any(history.trials[i].state is State.RUNNING for i in history.pending):
             return None
         rungs = self._rungs(history, Group(0, range(history.next_number)))
         stopped = {trial.number for trial in history.trials if trial.state is State.STOPPED}
-        found = leader(rungs, stopped)
+        found = leader(rungs[: self._top(history, rungs) + 1], stopped)
         return found[1] if found is not None and found[1] in idle else None
 
     # --- for subclasses ---------------------------------------------------------------------------------

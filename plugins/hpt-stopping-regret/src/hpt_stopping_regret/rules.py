@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
@@ -23,36 +23,46 @@ if TYPE_CHECKING:
 __all__ = ["Improvement", "Regret"]
 
 _LARGEST = 1e150  # losses beyond it would overflow when they are squared
-_WORTHLESS = 0.01  # default epsilon, as a share of the distance from the median early result to the best
+_COMPLETIONS = 3  # default where epsilon is given or estimated from folds
 
 
 @attrs.define(kw_only=True)
 class _RemainingGain(ABC):
     """Base of both rules: selects the results, derives the tolerance and asks the model."""
 
+    _worthless: ClassVar[float] = 0.01
+    """Default epsilon, as a share of the distance from the median early result to the best."""
+    _steady: ClassVar[int] = _COMPLETIONS
+    """Default of ``completions`` with this epsilon."""
+
     epsilon: float | None = option(
         None,
         gt=0,
         help="Largest gain that is not worth another trial, in the objective's unit; default for folds the standard "
-        "error of the difference between the best trials, else 1 % of the distance from the median of the first "
-        "`min_trials` results to the best of all.",
+        "error of the difference between the best trials, else a share (`regret` 5 %, `improvement` 1 %) of the "
+        "distance from the median of the first `min_trials` results to the best of all.",
     )
     min_trials: int | None = option(
         None, ge=2, help="Complete trials before it may stop; default max(20, 3 per parameter)."
     )
-    completions: int = option(3, ge=1, help="Number of latest complete trials after each of which the rule must hold.")
+    completions: int | None = option(
+        None,
+        ge=1,
+        help="Number of latest complete trials after each of which the rule must hold; default 3, but 10 for `regret` "
+        "if `epsilon` is a share of the distance.",
+    )
     metric: str | None = option(None, help="Name of the objective or metric to watch; default the first objective.")
     maximize: bool = option(False, help="Whether larger is better; only for a metric that is not an objective.")
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop if little was left to gain after each of the last ``completions`` complete trials, by number."""
         numbers, losses = self._results(history)
-        count = len(losses)
-        least = max(self._least(history), self.completions + 1)
-        if count < least or self._unexplored(history, numbers[: count - self.completions + 1]):
+        count, completions = len(losses), self._completions(history, numbers, losses)
+        least = max(self._least(history), completions + 1)
+        if count < least or self._unexplored(history, numbers[: count - completions + 1]):
             return None
         last = None
-        for end in range(count, count - self.completions, -1):
+        for end in range(count, count - completions, -1):
             evidence = self._evidence(history, numbers[:end], losses[:end])
             if not evidence.pop("enough"):
                 return None
@@ -80,7 +90,7 @@ class _RemainingGain(ABC):
     def _evidence(self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]) -> dict[str, Any]:
         yardstick = reach(losses[: self._least(history)], float(losses.min()))
         outlook = look(history.space, history.unit[numbers], losses, yardstick)
-        epsilon = self._tolerance(history, numbers[np.argsort(losses, kind="stable")], yardstick)
+        epsilon = self.epsilon or self._fold_error(history, numbers, losses) or self._worthless * yardstick
         return {
             "enough": self._is_enough(outlook, epsilon),
             "expected_remaining_gain": outlook.gain,
@@ -99,15 +109,19 @@ class _RemainingGain(ABC):
     @abstractmethod
     def _reason(self, evidence: Mapping[str, Any]) -> str: ...
 
-    def _tolerance(self, history: History, ranked: NDArray[np.intp], yardstick: float) -> float:
-        if self.epsilon is not None:
-            return self.epsilon
-        error = 0.0
-        if history.evidence == "folds":
-            trials = (history.trials[number] for number in ranked)
-            folds = (dict(history.curve(trial, self.metric, maximize=self.maximize)) for trial in trials)
-            error = fold_error(next(folds), folds)
-        return error or _WORTHLESS * yardstick
+    def _completions(self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]) -> int:
+        if self.completions is not None:
+            return self.completions
+        measured = self.epsilon is not None or self._fold_error(history, numbers, losses) > 0
+        return _COMPLETIONS if measured else self._steady
+
+    def _fold_error(self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]) -> float:
+        """The `fold_error` of the best of these trials; 0 if the folds do not tell it."""
+        if history.evidence != "folds" or not len(numbers):
+            return 0.0
+        trials = (history.trials[number] for number in numbers[np.argsort(losses, kind="stable")])
+        folds = (dict(history.curve(trial, self.metric, maximize=self.maximize)) for trial in trials)
+        return fold_error(next(folds), folds)
 
     def _results(self, history: History) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """The feasible trials that have the watched metric: numbers in ascending order, and their losses."""
@@ -131,6 +145,9 @@ class Regret(_RemainingGain):
     estimated by 256 joint draws of a Gaussian process at the best results and at promising candidates; a lower
     confidence bound accounts for the finite number of draws.
     """
+
+    _worthless: ClassVar[float] = 0.05  # a model that is wrong is rarely sure ten times in a row, whatever epsilon is
+    _steady: ClassVar[int] = 10
 
     delta: float = option(0.05, gt=0, lt=1, help="Probability that more than `epsilon` is left to gain.")
 
