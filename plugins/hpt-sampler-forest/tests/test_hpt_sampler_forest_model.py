@@ -15,7 +15,7 @@ from hpt_core import Categorical, Failure, Float, Int, Space
 from hpt_core.components import Pause, Stop
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
-from hpt_sampler_forest.model import Encoder, Forest, log_expected_improvement
+from hpt_sampler_forest.model import Encoder, Forest, log_expected_improvement, tree_sizes
 from hpt_sampler_forest.observations import half_rank, observe
 
 TREE = Space({"m": Categorical("a", "b"), "x": Float(0, 1, when={"m": "a"}), "n": Int(0, 3)})
@@ -58,6 +58,27 @@ def test_mean_and_variance_are_those_of_a_mixture_of_leaves() -> None:
     each = np.array([tree.predict(asked) for tree in forest.forest.estimators_])
     inside = np.array([tree.tree_.impurity[tree.apply(asked)] for tree in forest.forest.estimators_])
     np.testing.assert_allclose(variance, each.var(axis=0) + inside.mean(axis=0), atol=1e-12)
+
+
+@given(st.integers(1, 1200), st.integers(1, 80))
+def test_trees_of_an_ordinary_size_use_all_rows_and_four_fifths_of_the_columns(n: int, p: int) -> None:
+    assert tree_sizes(n, p) == (n, max(1, int(0.8 * p)))
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**6))
+def test_a_level_of_a_tree_searches_a_bounded_number_of_cells(n: int, p: int) -> None:
+    rows, columns = tree_sizes(n, p)
+    assert 1 <= rows <= n
+    assert 1 <= columns <= p
+    assert rows * columns <= 80_000
+
+
+def test_a_wide_forest_is_fitted_with_the_bounded_sizes() -> None:
+    rng = np.random.default_rng(1)
+    forest = Forest.fit(rng.random((1200, 125)), rng.random(1200), 2, rng)
+    for tree in forest.forest.estimators_:
+        assert tree.tree_.weighted_n_node_samples[0] == 1000
+        assert tree.max_features_ == 80
 
 
 def test_the_encoding_equals_a_worked_example() -> None:

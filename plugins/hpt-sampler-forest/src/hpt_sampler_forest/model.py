@@ -28,12 +28,14 @@ from sklearn.ensemble import RandomForestRegressor
 if TYPE_CHECKING:
     from hpt_core import Space
 
-__all__ = ["Encoder", "FloatArray", "Forest", "log_expected_improvement"]
+__all__ = ["Encoder", "FloatArray", "Forest", "log_expected_improvement", "tree_sizes"]
 
 FloatArray = NDArray[np.float64]
 
 _INACTIVE = -1.0
 _SAME = 1e-12
+_MAX_CELLS = 80_000  # rows times columns that a level of a tree searches, which bounds the time of a fit to about 1 s
+_MIN_ROWS = 1000
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _MIN_VARIANCE = 1e-10  # below it, an improvement is practically certain or impossible
 
@@ -43,31 +45,38 @@ class Encoder:
     """The encoding of the configurations of one space, built by `Encoder.of`.
 
     Attributes:
-        column: The column of the unit cube that each encoded column is derived from. (p,)
-        level: Unit coordinate of the category that a one-hot column stands for, NaN for an ordered one. (p,)
+        ordered: (column of the unit cube, encoded column) of each ordered parameter. (d', 2)
+        choices: (column of the unit cube, first encoded column, unit coordinates of the choices) of each categorical.
+        width: The number of encoded columns, p.
     """
 
-    column: NDArray[np.intp]
-    level: FloatArray
+    ordered: NDArray[np.intp]
+    choices: list[tuple[int, int, FloatArray]]
+    width: int
 
     @classmethod
     def of(cls, space: Space) -> Encoder:
         """Build the encoding of ``space``."""
-        column, level = [], []
+        ordered, choices, width = [], [], 0
         for j, name in enumerate(space.columns):
             parameter: Any = space[name]
-            units = [math.nan]
-            if not parameter.ordered:
-                units = [parameter.to_unit(parameter.value_at(i)) for i in range(parameter.size)]
-            column += [j] * len(units)
-            level += units
-        return cls(np.array(column, dtype=np.intp), np.array(level, dtype=np.float64))
+            if parameter.ordered:
+                ordered.append((j, width))
+                width += 1
+            else:
+                levels = [parameter.to_unit(parameter.value_at(i)) for i in range(parameter.size)]
+                choices.append((j, width, np.array(levels)))
+                width += len(levels)
+        return cls(np.array(ordered, dtype=np.intp).reshape(-1, 2), choices, width)
 
-    def encode(self, unit: FloatArray) -> FloatArray:
-        """Encode unit rows (n, d), which have NaN where inactive. (n, p)."""
-        found = unit[:, self.column]
-        hot = np.abs(found - self.level) < _SAME  # False where either is NaN
-        return np.where(np.isnan(self.level), np.nan_to_num(found, nan=_INACTIVE), hot)
+    def encode(self, unit: FloatArray) -> NDArray[np.float32]:
+        """Encode unit rows (n, d), which have NaN where inactive. (n, p), of the type that scikit-learn trees use."""
+        found = np.zeros((len(unit), self.width), dtype=np.float32)
+        found[:, self.ordered[:, 1]] = np.nan_to_num(unit[:, self.ordered[:, 0]], nan=_INACTIVE)
+        for j, first, levels in self.choices:
+            active = np.flatnonzero(~np.isnan(unit[:, j]))
+            found[active, first + np.searchsorted(levels, unit[active, j] - _SAME)] = 1.0
+        return found
 
 
 @attrs.frozen(eq=False)
@@ -77,21 +86,34 @@ class Forest:
     forest: Any
 
     @classmethod
-    def fit(cls, x: FloatArray, y: FloatArray, trees: int, rng: np.random.Generator) -> Forest:
+    def fit(cls, x: NDArray[np.floating], y: FloatArray, trees: int, rng: np.random.Generator) -> Forest:
         """Fit ``trees`` trees to ``x`` (n, p) and ``y`` (n,)."""
-        seed = int(rng.integers(2**31))
-        made = RandomForestRegressor(trees, max_features=0.8, min_samples_split=3, random_state=seed, n_jobs=1)
+        seed, (rows, features) = int(rng.integers(2**31)), tree_sizes(*x.shape)
+        made = RandomForestRegressor(
+            trees, max_samples=rows, max_features=features, min_samples_split=3, random_state=seed, n_jobs=1
+        )
         return cls(made.fit(x, y))
 
-    def predict(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, x: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]:
         """Mean and variance at ``x`` (n, p). (n,) each."""
-        single = np.ascontiguousarray(x, dtype=np.float32)  # the type that scikit-learn trees use
+        single = np.ascontiguousarray(x, dtype=np.float32)
         means, variances = np.empty((2, len(self.forest.estimators_), len(x)))
         for k, estimator in enumerate(self.forest.estimators_):
             leaf = estimator.tree_.apply(single)
             means[k] = estimator.tree_.value[leaf, 0, 0]
             variances[k] = estimator.tree_.impurity[leaf]
         return means.mean(axis=0), means.var(axis=0) + variances.mean(axis=0)
+
+
+def tree_sizes(n: int, p: int) -> tuple[int, int]:
+    """Rows that a tree is fitted to, and columns that each split chooses from.
+
+    All rows and 0.8 of the columns, unless these are more than `_MAX_CELLS`: then fewer rows, and from `_MIN_ROWS` on
+    fewer columns.
+    """
+    features = max(1, int(0.8 * p))
+    rows = min(n, max(_MIN_ROWS, _MAX_CELLS // features))
+    return rows, min(features, _MAX_CELLS // rows)
 
 
 def log_expected_improvement(target: float, mean: FloatArray, variance: FloatArray) -> FloatArray:
