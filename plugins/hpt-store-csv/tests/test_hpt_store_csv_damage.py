@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpt_core import Record, StoreError
-from hpt_store_csv import log, scan
+from hpt_store_csv import files, log, repair, scan
 from hpt_store_csv.layout import Layout, finish
 from hpt_store_csv.repair import main
 from hpt_store_csv.store import CsvStore
@@ -210,6 +210,21 @@ def test_the_remedy_for_other_line_ends_works(path: Path, change: object, capsys
     assert path.read_bytes() == changed.replace(b"\n", CRLF)
 
 
+def test_nothing_is_appended_while_a_file_is_repaired(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a study appended after the file was read would be lost."""
+    replace, store = files.replace, CsvStore(path=path, lock_timeout=0)
+
+    def late(path: Path, content: bytes) -> None:
+        with pytest.raises(StoreError, match=rf"runs\.csv for writing: process {os.getpid()} holds it"):
+            store.append(STUDY, [{"n": 1}])
+        replace(path, content)
+
+    monkeypatch.setattr(repair, "replace", late)
+    assert main([str(path)]) == 0
+    assert store.append(STUDY, [{"n": 1}]) == len(RECORDS) + 1
+    assert read(path) == [*RECORDS, {"n": 1}]
+
+
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"number,value\n"])
 def test_a_file_that_is_no_store_is_not_repaired(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
@@ -243,6 +258,26 @@ def test_a_line_with_a_right_checksum_must_still_be_a_record(path: Path) -> None
             read(path)
     path.write_bytes(whole + finish(row[:-1]))
     with pytest.raises(StoreError, match="another number of cells than the header"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "said"),
+    [
+        ("trial", "-x", "'-x' is not a number"),
+        ("more", "[1]", "is not a table"),
+        ("more", None, "another number of cells"),
+    ],
+)
+def test_the_line_that_is_no_record_is_named(path: Path, column: str, cell: str | None, said: str) -> None:
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    layout = Layout.from_header(header[:-1])
+    (row,) = layout.rows([lines[4][:-1]])
+    cells = row[:-1]
+    cells[layout._at[column]] = cell or ""
+    lines[4] = finish(cells if cell else cells[:-1])
+    path.write_bytes(b"".join([header, *lines]))
+    with pytest.raises(StoreError, match=rf"is damaged in line 6: it is not a valid record \(.*{said}"):
         read(path)
 
 

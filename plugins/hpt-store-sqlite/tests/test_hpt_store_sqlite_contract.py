@@ -6,6 +6,7 @@ import copy
 import errno
 import os
 import pickle
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -254,16 +255,45 @@ def test_a_newer_format_is_refused_and_left_unchanged(store: SqliteStore) -> Non
 
 
 @pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("DELETE FROM events WHERE seq = 2", "record 2 of the study 's': it is missing"),
+        ("DELETE FROM events WHERE study_id = 1 AND seq = 1", "record 1 of the study 's': it is missing"),
+        ("UPDATE events SET body = '{\"n\":1' WHERE seq = 2", "record 2 of the study 's': it is not valid JSON"),
+        (
+            'UPDATE events SET body = \'{"n":1},{"n":2}\' WHERE seq = 2',
+            "record 2 of the study 's': it is not valid JSON",
+        ),
+        ("UPDATE events SET body = '[1]' WHERE seq = 2", "record 2 of the study 's': it is not a JSON object"),
+        ("UPDATE events SET body = '{\"n\":NaN}' WHERE seq = 2", "record 2 of the study 's': it is not valid JSON"),
+        ("UPDATE events SET body = x'ff' WHERE seq = 2", "record 2 of the study 's': it is not valid JSON"),
+    ],
+)
+def test_a_damaged_record_is_reported_with_its_position_and_a_remedy_that_works(
+    store: SqliteStore, damage: str, said: str
+) -> None:
+    store.append("s", [{"n": 1}, {"n": 2}, {"n": 3}])
+    store.append("other", [{"n": 4}])
+    store.close()
+    connection = sqlite3.connect(store.path)
+    connection.executescript(damage)
+    with pytest.raises(StoreError, match=rf"hpt\.db is damaged in {re.escape(said)}.* from its table `events`") as told:
+        store.read("s")
+    assert store.read("other") == [{"n": 4}]
+    bad = int(re.search(r"record (\d)", str(told.value))[1])  # type: ignore[index]  # found above
+    connection.execute(
+        "DELETE FROM events WHERE study_id = (SELECT id FROM studies WHERE name = 's') AND seq >= ?", [bad]
+    )
+    connection.commit()
+    connection.close()
+    assert store.read("s") == [{"n": 1}, {"n": 2}][: bad - 1]
+
+
+@pytest.mark.parametrize(
     "damage",
     [
-        "DELETE FROM events WHERE seq = 2",
-        "DELETE FROM events WHERE seq = 1",
-        "UPDATE events SET body = '{\"n\":1' WHERE seq = 2",
-        'UPDATE events SET body = \'{"n":1},{"n":2}\' WHERE seq = 2',
-        "UPDATE events SET body = '[1]' WHERE seq = 2",
-        "UPDATE events SET body = '{\"n\":NaN}' WHERE seq = 2",
-        "UPDATE events SET body = x'ff' WHERE seq = 2",
         "UPDATE events SET body = CAST(x'ff' AS TEXT) WHERE seq = 2",
+        "UPDATE studies SET name = x'73'",
         "DROP TABLE events",
         "ALTER TABLE studies ADD COLUMN x",
         "CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM events; END",
@@ -276,7 +306,17 @@ def test_damage_is_reported_with_the_file_and_a_remedy(store: SqliteStore, damag
     connection.executescript(damage)
     connection.close()
     with pytest.raises(StoreError, match=r"hpt\.db is damaged .*\.recover"):
-        store.read("s")
+        [*store.studies(), *store.read("s")]
+
+
+def test_a_study_that_was_deleted_from_one_table_only_is_reported(store: SqliteStore) -> None:
+    store.append("s", [{"n": 1}])
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("DELETE FROM studies")
+    connection.close()
+    with pytest.raises(StoreError, match=r"hpt\.db is damaged .*UNIQUE constraint failed: events\.study_id"):
+        store.append("s", [{"n": 2}])
 
 
 def test_pages_that_were_overwritten_are_reported(store: SqliteStore) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from hpt_core import Float, Record, StoreError, Study
 from hpt_store_sqlite import session
-from hpt_store_sqlite.late import LATE_BYTES
+from hpt_store_sqlite.late import LATE_BYTES, LateRecords
 from hpt_store_sqlite.store import SqliteStore
 
 
@@ -154,6 +155,46 @@ def test_processes_that_take_turns_agree_on_the_order(steps: list[tuple[str, int
 
 def cannot(*_: object) -> None:
     raise OSError
+
+
+def test_a_file_that_is_emptied_and_begun_anew_while_it_is_read_is_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new lines are as long as the old ones, so the read goes on at the beginning of a line."""
+    late(path).write_bytes(b"")
+    reader, writer = SqliteStore(path=path), SqliteStore(path=path)
+    writer.append_lazily("s", [{"n": 4}])
+    writer.append_lazily("s", [{"n": 5}])
+    readall, moments = FileIO.readall, iter([1])
+
+    class Interrupted(FileIO):
+        def readall(self) -> bytes:
+            found = readall(self)
+            for n in (6, 7, 8, 9) if next(moments, None) else ():
+                (writer.append if n == 6 else writer.append_lazily)("s", [{"n": n}])
+            return found + readall(self)
+
+    monkeypatch.setattr("hpt_store_sqlite.late.FileIO", Interrupted)
+    assert [record["n"] for record in reader.read("s")] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert reader.append("s", [{"n": 10}]) == 10
+    assert numbers(path) == list(range(1, 11))
+    for store in (reader, writer):
+        store.close()
+
+
+def test_the_announcement_of_another_commit_in_the_same_place_is_not_taken_for_the_first(path: Path) -> None:
+    """Both processes that announced a commit died before it."""
+    late(path).write_bytes(b"")
+    reader, writer = SqliteStore(path=path), SqliteStore(path=path)
+    for first in (4, 7):
+        writer.append_lazily("s", [{"n": first}])
+        writer.append_lazily("s", [{"n": first + 1}])
+        LateRecords(path).take()
+        assert [record["n"] for record in reader.read("s")] == list(range(1, first + 2))
+        assert (writer if first == 4 else reader).append("s", [{"n": first + 2}]) == first + 2
+    assert numbers(path) == list(range(1, 10))
+    for store in (reader, writer):
+        store.close()
 
 
 def test_those_of_another_database_are_passed_over(path: Path) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -132,6 +133,11 @@ def test_appending_lazily_waits_for_the_writer_of_another_process(tmp_path: Path
 def test_waiting_is_logged_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    now = [0.0]
+    clock = SimpleNamespace(
+        monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds), time_ns=time.time_ns
+    )
+    monkeypatch.setattr(locks, "time", clock)
     monkeypatch.setattr(locks, "_NOTICE_SECONDS", 0.1)
     path = tmp_path / "hpt.db"
     held_up = SqliteStore(path=path, lock_timeout=0.35)
@@ -181,7 +187,7 @@ def test_a_deleted_lock_file_is_not_trusted(tmp_path: Path) -> None:
 @posix
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_opens_the_file_anew_and_holds_no_lock(tmp_path: Path) -> None:
-    store = SqliteStore(path=tmp_path / "hpt.db", lock_timeout=1)
+    store = SqliteStore(path=tmp_path / "hpt.db", lock_timeout=20)
     store.append("s", [{"n": 1}])
     with store.lock("s"):
         read_end, write_end = os.pipe()

@@ -133,10 +133,13 @@ class Log:
         return piece
 
     def _records(self, layout: Layout, rows: Sequence[Sequence[str]], first: int) -> list[Record]:
-        try:
-            return [layout.record(row) for row in rows]
-        except (TypeError, ValueError, RecursionError) as err:
-            raise damaged(self.path, first + 2, f"this or a later line is not a valid record ({err})") from err
+        records = []
+        for line, row in enumerate(rows, first + 2):
+            try:
+                records.append(layout.record(row))
+            except (TypeError, ValueError, RecursionError) as err:
+                raise damaged(self.path, line, f"it is not a valid record ({err})") from err
+        return records
 
     # --- writing ------------------------------------------------------------------------------------------
 

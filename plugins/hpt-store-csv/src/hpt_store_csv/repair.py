@@ -6,17 +6,21 @@ was changed, the file is left unchanged.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpt_core import StoreError
+from hpt_core import StoreError, file_lock
 from hpt_store_csv.files import replace
 from hpt_store_csv.layout import is_whole
+from hpt_store_csv.log import Log
 from hpt_store_csv.problems import explain
 from hpt_store_csv.scan import BYTE_ORDER_MARK, parse, read_header
 
 __all__ = ["main", "repair"]
+
+_LOCK_SECONDS = 60.0
 
 
 def repair(path: Path) -> None:
@@ -25,10 +29,15 @@ def repair(path: Path) -> None:
     Raises:
         StoreError: If anything else was changed, or if the file cannot be written.
     """
+    lock_file = Log(Path(os.path.realpath(path)), "").write_lock
     try:
-        content = path.read_bytes()
+        with file_lock(lock_file, f"{path} for writing", _LOCK_SECONDS):  # or what a study appends now would be lost
+            replace(path, _repaired(path.read_bytes(), path))
     except OSError as err:
         raise explain(err, path) from err
+
+
+def _repaired(content: bytes, path: Path) -> bytes:
     lines = [line.removesuffix(b"\r") for line in content.removeprefix(BYTE_ORDER_MARK).split(b"\n")]
     wrong = [str(number) for number, line in enumerate(lines, 1) if line.strip() and not is_whole(line)]
     if wrong:
@@ -37,7 +46,7 @@ def repair(path: Path) -> None:
     header, *rest = [line + b"\n" for line in lines if line.strip()] or [b""]
     # check that all lines are present and in order
     parse(b"".join(rest), read_header(header, path), 0, path, offset=len(header))
-    replace(path, b"".join([header, *rest]))
+    return b"".join([header, *rest])
 
 
 def main(arguments: Sequence[str]) -> int:

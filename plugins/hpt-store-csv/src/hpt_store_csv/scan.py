@@ -8,6 +8,7 @@ the same batch. Such a tail was never acknowledged and is set aside. Any other d
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -95,10 +96,7 @@ def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int
     if whole == len(lines) and is_whole(rest[:-1]):
         raise damaged(path, position + 2 + whole, "its line ending was changed")
     lines = [*lines[:whole], *[rest] * lacks_end]
-    try:
-        rows = layout.rows(lines)
-    except ValueError as err:
-        raise damaged(path, position + 2, f"this or a later line is not a valid record ({err})") from err
+    rows = _rows(lines, layout, position, path)
     complete = _check_order(rows, layout, position, path)
     ends, end = [], 0
     for line in lines[:complete]:
@@ -108,6 +106,23 @@ def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int
     mark = lines[complete - 1][1 - MARK_LENGTH :] + b"\n" if complete else b""
     torn = 0 if lacks_end else len(data) - end
     return Piece(rows[:complete], ends, mark, len(data), torn, lacks_end)
+
+
+def _rows(lines: list[bytes], layout: Layout, position: int, path: Path) -> list[list[str]]:
+    """The cells of the lines after a position, whose checksums are right.
+
+    Raises:
+        StoreError: If a line is not a record; names the first such line.
+    """
+    with suppress(ValueError):
+        return layout.rows(lines)
+    rows = []
+    for number, line in enumerate(lines, position + 2):
+        try:
+            rows += layout.rows([line])
+        except ValueError as err:
+            raise damaged(path, number, f"it is not a valid record ({err})") from err
+    return rows
 
 
 def _is_cut_off(lines: list[bytes], start: int, end: int, layout: Layout) -> bool:

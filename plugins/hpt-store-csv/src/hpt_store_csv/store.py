@@ -42,7 +42,7 @@ class CsvStore:
     _logs: dict[tuple[int, str], Log] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._place = self.path.resolve()  # the working folder may change later, and links must share locks
+        self._place = Path(os.path.realpath(self.path))  # the working folder may change, and links must share locks
         self._is_file = self.path.suffix.lower() == ".csv"
 
     def __reduce__(self) -> tuple[Any, ...]:

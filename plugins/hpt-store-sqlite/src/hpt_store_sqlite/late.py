@@ -117,14 +117,12 @@ class LateRecords:
 
     def _read_on(self, file: FileIO) -> None:
         known = self._last_line
-        file.seek(self.end - len(known))
-        data = file.readall()
+        data = _read_from(file, self.end - len(known))
         if known and data.startswith(known):
             data = data[len(known) :]
         else:
             if self.end:
-                file.seek(0)
-                data = file.readall()
+                data = _read_from(file, 0)
             self._forget()
         size = self.end + len(data)
         for line in data.splitlines(keepends=True):
@@ -152,6 +150,18 @@ class LateRecords:
         self._last_line = line
         if record.seq == _COMMIT.seq:
             self.committed.clear()
+            self._last_line = b""  # all these lines are alike, so one in its place proves nothing
+
+
+def _read_from(file: FileIO, start: int) -> bytes:
+    """Read to the end. If another process has emptied the file meanwhile and begun anew, read again."""
+    while True:
+        file.seek(start)
+        data = file.readall()
+        first = data[: data.find(b"\n") + 1]
+        file.seek(start)
+        if file.read(len(first)) == first:
+            return data
 
 
 def _line(record: Late) -> bytes:

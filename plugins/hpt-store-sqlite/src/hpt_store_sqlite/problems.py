@@ -8,12 +8,13 @@ from pathlib import Path
 
 from hpt_core import StoreError
 
-__all__ = ["damaged", "explain", "foreign", "replaced", "shrunk"]
+__all__ = ["damaged", "damaged_record", "explain", "foreign", "replaced", "shrunk"]
 
 _FULL = frozenset({sqlite3.SQLITE_FULL})
 _NO_DATABASE = frozenset(
     {
         0,  # an error of the sqlite3 module itself, about text that is not Unicode
+        sqlite3.SQLITE_CONSTRAINT,  # a study was deleted from one table only
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_ERROR,  # a table or a column is missing
         sqlite3.SQLITE_FORMAT,
@@ -61,6 +62,14 @@ def damaged(path: Path, cause: str) -> StoreError:
     return StoreError(
         f"{path} is damaged or not a store of hpt ({cause}). Restore a copy of it, or recover what is readable into a "
         f"new file: sqlite3 {path.name} .recover | sqlite3 saved.db"
+    )
+
+
+def damaged_record(path: Path, study: str, position: int, cause: str) -> StoreError:
+    """The error for a record that differs from what hpt wrote, in a file that SQLite can read."""
+    return StoreError(
+        f"{path} is damaged in record {position} of the study {study!r}: {cause}. Restore a copy of the file, or "
+        f"delete this and all later rows of the study from its table `events` to keep the earlier ones."
     )
 
 

@@ -7,14 +7,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core import Mistake, Record, StoreError, UsageError, file_lock, option
-from hpt_store_sqlite.problems import damaged, explain
+from hpt_store_sqlite.problems import damaged, damaged_record, explain
 from hpt_store_sqlite.schema import INSERT
 from hpt_store_sqlite.session import Session
 
@@ -47,7 +47,7 @@ class SqliteStore:
     _sessions: dict[int, Session] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._file = self.path.resolve()  # the working folder may change later, and links must share locks
+        self._file = Path(os.path.realpath(self.path))  # the working folder may change, and links must share locks
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(type(self), path=self._file, lock_timeout=self.lock_timeout), ()
@@ -114,19 +114,22 @@ class SqliteStore:
                 "ORDER BY seq LIMIT ?",
                 (name, after + len(found), _CHUNK),
             )
-            found += _decoded(rows, after + len(found), self._file)
+            found += _decoded(rows, after + len(found), name, self._file)
             if len(rows) < _CHUNK:
                 break
         for _, seq, body in late:
             if seq == after + len(found) + 1:
-                found += _decoded([(seq, body)], seq - 1, self._file)
+                found += _decoded([(seq, body)], seq - 1, name, self._file)
         if found:
             session.saw(name, after + len(found))
         return found
 
     def studies(self) -> Sequence[str]:
         """Names of the studies that have records, in order of creation."""
-        return [name for (name,) in self._session().select("SELECT name FROM studies ORDER BY id")]
+        names = [name for (name,) in self._session().select("SELECT name FROM studies ORDER BY id")]
+        if not all(isinstance(name, str) for name in names):
+            raise damaged(self._file, "the name of a study is not text")
+        return names
 
     @contextmanager
     def lock(self, study: str) -> Iterator[None]:
@@ -196,16 +199,26 @@ def _refuse(constant: str) -> float:
 _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
-def _decoded(rows: Sequence[tuple[int, str]], after: int, path: Path) -> list[Record]:
+def _decoded(rows: Sequence[tuple[int, str]], after: int, study: str, path: Path) -> list[Record]:
     """Decode rows of (position, body), which must follow position ``after`` without a gap."""
     if not rows:
         return []
     if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
-        raise damaged(path, f"records are missing after position {after}")
-    try:
+        missing = next(position for position, (seq, _) in enumerate(rows, after + 1) if seq != position)
+        raise damaged_record(path, study, missing, "it is missing")
+    with suppress(TypeError, ValueError, RecursionError):
         records: list[Record] = _decode(f"[{','.join(body for _, body in rows)}]")
+        if len(records) == len(rows) and all(type(record) is dict for record in records):
+            return records
+    return [_decoded_alone(seq, body, study, path) for seq, body in rows]
+
+
+def _decoded_alone(seq: int, body: str, study: str, path: Path) -> Record:
+    """Decode one row, so that an error names the row that is damaged."""
+    try:
+        record = _decode(body)
     except (TypeError, ValueError, RecursionError) as err:
-        raise damaged(path, f"a record after position {after} is not valid JSON: {err}") from err
-    if len(records) != len(rows) or any(type(record) is not dict for record in records):
-        raise damaged(path, f"a record after position {after} is not a JSON object")
-    return records
+        raise damaged_record(path, study, seq, f"it is not valid JSON ({err})") from err
+    if not isinstance(record, dict):
+        raise damaged_record(path, study, seq, "it is not a JSON object")
+    return record
