@@ -139,6 +139,29 @@ def test_a_torn_or_damaged_line_loses_only_that_line(tmp_path: Path, caplog: pyt
     assert again.calls == 0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"result": 10**400},
+        {"reports": [[1, "x", {}]]},
+        {"reports": [["1", 0.5, {}]]},
+        {"reports": [[1, 0.5, "x"]]},
+        {"reports": [[1, 0.5, {"m": None}]]},
+        "[" * 5000,
+    ],
+)
+def test_a_line_with_wrong_values_is_evaluated_again(tmp_path: Path, change: Any) -> None:
+    path = tmp_path / "cache.jsonl"
+    run(Counting(), path)
+    first, *others = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    bad = change if isinstance(change, str) else json.dumps({**json.loads(first), **change})
+    path.write_text(f"{bad}\n{''.join(others)}", encoding="utf-8")
+    inner = Counting()
+    study = run(inner, path)
+    assert inner.calls == 1
+    assert all(trial.value == trial.params["x"] for trial in study.trials)
+
+
 WRITER = """
 import sys
 from pathlib import Path

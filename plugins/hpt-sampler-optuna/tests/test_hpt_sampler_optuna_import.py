@@ -154,9 +154,11 @@ def test_several_objectives_and_several_studies() -> None:
         study.set_metric_names(["loss", "speed"])
     study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), trial.suggest_int("n", 1, 3)), n_trials=4)
     optuna.create_study(storage="sqlite:///optuna.db", study_name="empty")
-    assert "Cannot read" in run("optuna.db", code=2)
+    for given in ([], ["--from", "other"]):
+        assert "Cannot read an Optuna study in optuna.db: name one with --from. It has: " in run(
+            "optuna.db", *given, code=2
+        )
     assert "no trials to infer its space from" in run("optuna.db", "--from", "empty", code=2)
-    assert "Cannot read an Optuna study" in run("optuna.db", "--from", "other", code=2)
     run("optuna.db", "--from", "two", "--store", "own.db")
     history = imported("two", "own.db")
     assert dict(history.definition["objectives"]) == {"loss": "minimize", "speed": "maximize"}
@@ -176,9 +178,42 @@ def test_a_file_that_is_not_an_optuna_storage_is_rejected_and_unchanged() -> Non
         assert Path(name).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"epoch": 1}\n', "it is not a journal of Optuna."),
+        ("[1]\n", "it is not a journal of Optuna."),
+        ("Epoch 1\n", "it has none."),  # Optuna takes it for an interrupted write
+    ],
+)
+def test_a_log_of_another_program_is_rejected_and_unchanged(text: str, said: str) -> None:
+    Path("train.log").write_text(text)
+    assert f"Cannot read an Optuna study in train.log: {said}" in run("train.log", code=2)
+    assert Path("train.log").read_text() == text
+
+
+def test_a_damaged_storage_is_rejected() -> None:
+    searched("sqlite:///optuna.db")
+    with closing(sqlite3.connect("optuna.db")) as connection, connection:
+        connection.execute("UPDATE trials SET datetime_start = 'yesterday'")
+    assert "Cannot read an Optuna study in optuna.db: " in run("optuna.db", code=2)
+
+
+def test_choices_that_hpt_cannot_tell_apart_are_refused_with_the_parameter() -> None:
+    study = optuna.create_study(storage="sqlite:///optuna.db")
+    study.optimize(lambda trial: float(trial.suggest_categorical("layers", [1, True])), n_trials=3)
+    assert "space.layers: choices[1]: must differ from choice 0, 1." in run("optuna.db", code=2)
+
+
+@pytest.mark.parametrize("source", ["nosuchdatabase://host/name", "x" * 300])
+def test_a_storage_that_cannot_be_opened_is_rejected(source: str) -> None:
+    said = run(source, code=2)
+    assert f"Cannot read an Optuna study in {source}: " in said or f"There is no file {source}." in said
+
+
 def test_optunas_log_messages_are_silenced() -> None:
     searched("sqlite:///optuna.db")
-    command = [sys.executable, "-m", "hpt_core.cli", "import", "optuna.db"]
+    command = [sys.executable, "-m", "hpt_core", "import", "optuna.db"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "study_name" not in done.stdout + done.stderr
 
@@ -292,11 +327,12 @@ def test_a_given_space_leaves_out_what_does_not_fit() -> None:
     assert [trial.params for trial in imported("rows").trials] == [{"a": 1}, {"a": 2}]
     Path("no.toml").write_text("[spice]\n")
     assert "has no [space]" in run("rows.json", "--space", "no.toml", code=2)
-    Path("bad.toml").write_text("[space\n")
-    assert "is not valid TOML" in run("rows.json", "--space", "bad.toml", code=2)
+    for text in ("[space\n", f"a = {'[' * 5000}\n"):
+        Path("bad.toml").write_text(text)
+        assert "is not valid TOML" in run("rows.json", "--space", "bad.toml", code=2)
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "params,mean_test_score\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "params,mean_test_score\n", "param_a,mean_test_score\n1,2,3\n"])
 def test_a_file_that_is_not_a_table_is_rejected(text: str) -> None:
     Path("t.csv").write_text(text)
     assert "is not a table of cv_results_" in run("t.csv", code=2)

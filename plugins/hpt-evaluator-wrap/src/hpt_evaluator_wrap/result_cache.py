@@ -121,7 +121,7 @@ class ResultCache:
         for line in whole.splitlines():
             try:
                 key, evaluation = _parse(line)
-            except (ValueError, KeyError, TypeError):
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
                 if line.strip():
                     _LOG.warning("The cache %s has a damaged line, which is skipped: %.80r", self._path, line)
                 continue
@@ -130,5 +130,11 @@ class ResultCache:
 
 def _parse(line: bytes) -> tuple[str, CachedResult]:
     row = json.loads(line)
-    reports = tuple(Report(step, value, metrics) for step, value, metrics in row["reports"])
+    reports = tuple(_report(*report) for report in row["reports"])
     return json.dumps(row["key"], sort_keys=True), CachedResult(reports, plain_result(row["result"]))
+
+
+def _report(step: Any, value: Any, metrics: Any) -> Report:
+    if type(step) is not int:
+        raise TypeError("not a step")
+    return Report(step, _plain_number(value), {name: _plain_number(item) for name, item in metrics.items()})

@@ -46,6 +46,11 @@ class Wrapper:
         return bool(getattr(self.evaluator, "resumable", False))
 
     @property
+    def sources(self) -> list[Evaluator]:
+        """The inner evaluator, whose code and data are those of this one."""
+        return [self.evaluator]
+
+    @property
     def conclude(self) -> Callable[[TrialContext], Mapping[str, Any] | None] | None:
         """The inner evaluator's ``conclude``; None if it has none."""
         return getattr(self.evaluator, "conclude", None)

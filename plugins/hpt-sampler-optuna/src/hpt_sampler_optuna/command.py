@@ -74,8 +74,10 @@ def _space(path: Path) -> Space:
     from hpt_core import Space, UsageError
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as err:
+        raise UsageError(f"Cannot read {path}: {err.strerror}.") from err
+    except (RecursionError, ValueError) as err:
         raise UsageError(f"{path} is not valid TOML: {err}") from err
     if "space" not in data:
         raise UsageError(f"{path} has no [space].")

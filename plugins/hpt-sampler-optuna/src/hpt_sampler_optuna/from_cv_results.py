@@ -54,13 +54,16 @@ def _rows(path: Path) -> list[Row]:
     try:
         text = path.read_text(encoding="utf-8")
         data: Any = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
-    except (OSError, ValueError, csv.Error) as err:
-        raise UsageError(f"Cannot read {path}: {err}") from err
+    except (OSError, RecursionError, ValueError, csv.Error) as err:
+        reason = err.strerror if isinstance(err, OSError) else err
+        raise UsageError(f"Cannot read {path}: {reason}.") from err
     if isinstance(data, Mapping):
         columns = {name: values for name, values in data.items() if isinstance(values, list)}
         count = min((len(values) for values in columns.values()), default=0)
         data = [{name: values[i] for name, values in columns.items()} for i in range(count)]
     rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
+    if any(None in row for row in rows):  # the key of csv.DictReader for further cells
+        raise UsageError(f"{path} is not a table of cv_results_: a row has more cells than the header.")
     if not rows or not _metrics(rows):
         raise UsageError(f"{path} is not a table of cv_results_: it has no rows with a column 'mean_test_...'.")
     return rows
@@ -149,7 +152,7 @@ def _fitting(space: Space, name: str, value: Any) -> Any:
 
 
 def _result(row: Row, metric: str) -> Mapping[str, float] | Failure:
-    value = _number(row[f"mean_test_{metric}"])
+    value = _number(row.get(f"mean_test_{metric}"))
     if value is None:
         return Failure("error", "the fit failed in scikit-learn")
     others = {name: _number(cell) for name, cell in row.items() if name.startswith(("mean_", "std_"))}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpt_core import Failure, Space, Stop, UsageError
+from hpt_core import Failure, Mistake, Space, Stop, UsageError
 from hpt_sampler_optuna.attributes import limits_of, metrics_of, non_metrics
 from hpt_sampler_optuna.convert import axes, parameter_of, params_of
 from hpt_sampler_optuna.imported import ImportedSearch, ImportedTrial, conditions
@@ -39,8 +39,7 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Imp
     Raises:
         UsageError: If there is no such study, or its space cannot be inferred.
     """
-    study = _open(source, name)
-    trials = study.get_trials(deepcopy=False)
+    study, trials = _open(source, name)
     if space is None:
         space = _space_of(trials)
     known = axes(space)
@@ -60,23 +59,36 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Imp
     return ImportedSearch(study.study_name, space, _objective(study), told, waiting, left_out, limits_of(trials))
 
 
-def _open(source: str, name: str | None) -> optuna.Study:
+def _open(source: str, name: str | None) -> tuple[optuna.Study, Sequence[FrozenTrial]]:
     path = Path(source.removeprefix("sqlite:///"))
-    if ("://" not in source or source.startswith("sqlite:///")) and not path.is_file():
+    is_file = "://" not in source or source.startswith("sqlite:///")
+    if is_file and not os.path.isfile(path):  # noqa: PTH113 - Path raises for a long name
         raise UsageError(f"There is no file {path}.")
     storage: Any = source
     if "://" not in source and path.suffix in (".log", ".journal"):
-        backend = optuna.storages.journal.JournalFileBackend(str(path))
-        storage = optuna.storages.JournalStorage(backend)
-    elif "://" not in source or source.startswith("sqlite:///"):
+        storage = _journal(path)
+    elif is_file:
         _check_tables(path)
         storage = f"sqlite:///{path}"
     try:
-        with quiet():  # Optuna logs which study it loads if no name is given
-            return optuna.load_study(study_name=name, storage=storage)
-    except (KeyError, ValueError, RuntimeError, StorageInternalError) as err:
-        reason = str(err).strip("'\"") or f"there is no study {name!r}"
-        raise UsageError(f"Cannot read an Optuna study in {source}: {reason}") from err
+        with quiet():
+            names = optuna.get_all_study_names(storage)
+            if name is None and len(names) == 1:
+                (name,) = names
+            if name in names:
+                study = optuna.load_study(study_name=name, storage=storage)
+                return study, study.get_trials(deepcopy=False)
+    except Exception as err:  # a driver, or Optuna on a damaged storage, may raise anything
+        raise UsageError(f"Cannot read an Optuna study in {source}: {err}") from err
+    reason = f"name one with --from. It has: {', '.join(names)}." if names else "it has none."
+    raise UsageError(f"Cannot read an Optuna study in {source}: {reason}")
+
+
+def _journal(path: Path) -> optuna.storages.JournalStorage:
+    try:
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    except Exception as err:  # among others AssertionError
+        raise UsageError(f"Cannot read an Optuna study in {path}: it is not a journal of Optuna.") from err
 
 
 def _check_tables(path: Path) -> None:
@@ -133,7 +145,14 @@ def _space_of(trials: Sequence[FrozenTrial]) -> Space:
     spread = {name: range(dist.low, dist.high + 1, dist.step) for name, dist in whole_numbers.items()}
     when = conditions(rows, parents, {name: values for name, values in spread.items() if len(values) <= _MOST_COUNTED})
     order = dict.fromkeys(name for row in rows for name in row)
-    return Space({name: parameter_of(joined[name], when.get(name)) for name in order})
+    return Space({name: _parameter(name, joined[name], when.get(name)) for name in order})
+
+
+def _parameter(name: str, distribution: BaseDistribution, when: Mapping[str, Any] | None) -> Any:
+    try:
+        return parameter_of(distribution, when)
+    except UsageError as err:
+        raise UsageError(*(Mistake(f"space.{name}", str(mistake)) for mistake in err.mistakes)) from err
 
 
 def _joined(name: str, found: Sequence[Any]) -> Any:
