@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from hpt_core.builtin.callbacks import as_generator
 from hpt_core.errors import EvaluationError, Mistake, UsageError
 from hpt_core.importing import import_object
 from hpt_core.options import option
@@ -26,6 +28,9 @@ class FunctionEvaluator:
     The function takes the params as a dict and, if it has a second required positional parameter, the `TrialContext`.
     It returns a number or a mapping by objective, or yields numbers (the value after each step), ``(step, value)``
     pairs, mappings by name, or `Report` objects.
+
+    Where a library calls back instead, the last required parameter may be called ``report``: the function passes to
+    it what a generator would yield, and runs in a thread. To stop the trial, ``report`` raises `GeneratorExit`.
     """
 
     call: str | Callable[..., Any] = option(help="The function, or its import path 'module:function'.")
@@ -34,11 +39,16 @@ class FunctionEvaluator:
     resumable: bool = option(False, help="Whether it resumes from trial.resume_step.")
     _function: Any = attrs.field(init=False, default=None, repr=False, eq=False)
 
+    @property
+    def sources(self) -> list[Any]:
+        """The function."""
+        return [self.call]
+
     def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:
         """Call the function. The items of a generator become reports."""
-        function = self._function or self._resolve()
+        self._function = self._function or self._resolve()
         try:
-            result = function(trial)
+            result = self._function(trial)
         except TypeError as err:
             _note_form(err)
             raise
@@ -57,6 +67,11 @@ class FunctionEvaluator:
                 f"Got f{_signature(call)}. If it takes the parameters by name, wrap it: `lambda params: f(**params)`."
             )
             raise UsageError(Mistake("evaluator.call", message))
+        if inspect.iscoroutinefunction(call):
+            message = "Must not be async. Wrap it: `lambda params: asyncio.run(f(params))`."
+            raise UsageError(Mistake("evaluator.call", message))
+        if _takes_report(call) and inspect.isgeneratorfunction(call):
+            raise UsageError(Mistake("evaluator.call", "Must either yield its reports or take `report`, not both."))
 
     def _find(self) -> Any:
         call = import_object(self.call, "evaluator.call") if isinstance(self.call, str) else self.call
@@ -64,13 +79,14 @@ class FunctionEvaluator:
             raise UsageError(Mistake("evaluator.call", f"Must be a function. Got {call!r:.80}."))
         return call
 
-    def _resolve(self) -> Any:
-        call = self._find()
-        if _takes_trial(call):
-            self._function = lambda trial: call(trial.params, trial)
-        else:
-            self._function = lambda trial: call(trial.params)
-        return self._function
+    def _resolve(self) -> Callable[[TrialContext], Any]:
+        """The function as a function of the trial."""
+        call, with_trial = self._find(), _takes_trial(self._find())
+
+        def function(trial: TrialContext, *report: Any) -> Any:
+            return call(trial.params, *([trial] if with_trial else []), *report)
+
+        return (lambda trial: as_generator(partial(function, trial))) if _takes_report(call) else function
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the options only: the worker looks up the function again."""
@@ -96,15 +112,22 @@ def _positional(function: Any) -> list[inspect.Parameter]:
     return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
+def _required_after_params(function: Any) -> list[str]:
+    return [p.name for p in _positional(function)[1:] if p.default is p.empty]
+
+
+def _takes_report(function: Any) -> bool:
+    return _required_after_params(function)[-1:] == ["report"]
+
+
 def _takes_trial(function: Any) -> bool:
-    positional = _positional(function)
-    return len(positional) >= 2 and positional[1].default is positional[1].empty
+    return len(_required_after_params(function)) > _takes_report(function)
 
 
 def _accepts_params(function: Any) -> bool:
     """Whether the function can be called as hpt calls it."""
     try:
-        _signature(function).bind(*([None] * (1 + _takes_trial(function))))
+        _signature(function).bind(*([None] * (1 + _takes_trial(function) + _takes_report(function))))
     except ValueError:  # a builtin without a signature
         return True
     except TypeError:
