@@ -78,7 +78,7 @@ def main(repeats: int) -> None:
     place = Path(tempfile.mkdtemp(prefix="hpt-start-"))
     try:
         python = str(make_environment(place / "venv"))
-        hpt = [python, "-m", "hpt_core.cli"]
+        hpt = [python, "-m", "hpt_core"]
         commands = {
             "interpreter": [python, "-c", "pass"],
             "hpt --version": [*hpt, "--version"],

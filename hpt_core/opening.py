@@ -32,13 +32,13 @@ def open_study(study: Study) -> None:
         DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
     """
     ledger = study.ledger
-    with ledger.mutex, ledger.lock():
+    with ledger.lock():
         history = ledger.sync()
         records: list[events.Record] = []
         if history.exists:
             _adopt(study, history)
             records += _amendments(study, history)
-            _warn_of_other_software(study, history)
+            _warn_of_differences(study, history)
         else:
             study.sampler = study.sampler or study.plugins.make("sampler", study.plugins.default("sampler"))
             if study.settings.seed is None:
@@ -93,17 +93,34 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
         raise DefinitionChangedError(head, *found)
     if found:
         changes = "; ".join(str(mistake).removesuffix(".") for mistake in found)
-        _LOG.warning("The study %r is resumed with an amended definition: %s.", study.name, changes)
+        text = f"The study {study.name!r} is resumed with an amended definition: {changes}."
+        _LOG.warning("%s", text + _outside(study, history))
     if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []
+
+
+def _outside(study: Study, history: History) -> str:
+    """How many results the amended space leaves out, in words."""
+    values = history.complete
+    count = sum(not study.space.contains(history.trials[number].params) for number in values)
+    if not count:
+        return ""
+    return (
+        f" {count} of {len(values)} complete trials lie outside the new space: "
+        "samplers no longer see them, but one of them may still be the best."
+    )
 
 
 def _provenance(study: Study) -> dict[str, Any]:
     return provenances.provenance([study.sampler, study.evaluator, study.store, study.executor, *study.rules])
 
 
-def _warn_of_other_software(study: Study, history: History) -> None:
+def _warn_of_differences(study: Study, history: History) -> None:
     found = provenances.differences(history.provenance, _provenance(study))
     if found:
-        _LOG.warning("The study %r was last run with different software: %s.", study.name, "; ".join(found))
+        _LOG.warning(
+            "The study %r was last run with other software or files, and its results so far still count: %s.",
+            study.name,
+            "; ".join(found),
+        )

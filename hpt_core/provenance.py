@@ -1,4 +1,4 @@
-"""The provenance of a study: the software that it was run with, recorded and compared when the study is resumed."""
+"""The provenance of a study: what it was run with, recorded and compared when the study is resumed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from hpt_core.options import option_fields
+from hpt_core.sources import digests
 
 __all__ = ["differences", "provenance"]
 
@@ -21,11 +22,13 @@ _DEVELOPMENT = re.compile(r"""extra\s*==\s*["'](dev|docs?|lint|tests?|testing|ty
 
 
 def provenance(components: Iterable[object]) -> dict[str, Any]:
-    """Describe the software that a study is run with, as JSON-shaped data.
+    """Describe the software and the files that a study is run with, as JSON-shaped data.
 
     Args:
-        components: The study's components. Their distributions and the installed requirements of those are recorded.
+        components: The study's components. Their distributions and the installed requirements of those are recorded,
+            and digests of the files that their ``sources`` name.
     """
+    components = list(components)
     packages = set(_ALWAYS)
     for component in components:
         for cls in _classes(component):
@@ -36,6 +39,7 @@ def provenance(components: Iterable[object]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: number for name, number in versions.items() if number},
+        "files": digests([component for component in components if hasattr(component, "sources")]),
     }
 
 
@@ -62,7 +66,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    return found
+    was, files = before.get("files", {}), now.get("files", {})
+    return found + [f"{name} has changed" for name in sorted(was.keys() & files.keys()) if was[name] != files[name]]
 
 
 @cache

@@ -443,13 +443,14 @@ def test_a_result_that_lost_its_values_is_not_reused() -> None:
     assert [trial.values for trial in amended.trials] == [None, (3.0,)]
 
 
-def test_after_an_amendment_the_trials_inside_the_space_are_used() -> None:
+def test_after_an_amendment_the_trials_inside_the_space_are_used(caplog: pytest.LogCaptureFixture) -> None:
     store = MemoryStore()
     study_on(store, sampler=Uniform()).run(loss, trials=30)
     narrow = {"x": Float(0, 0.5), "n": Int(1, 3)}
     amended = study_on(store, space=narrow, amend=True, sampler=Uniform())
     inside = [t.number for t in amended.trials if t.params["x"] <= 0.5 and t.params["n"] <= 3]
     assert amended.history.complete.tolist() == inside
+    assert f"{30 - len(inside)} of 30 complete trials lie outside the new space" in caplog.text
     amended.run(loss, trials=40)
     assert all(t.params["x"] <= 0.5 and t.params["n"] <= 3 for t in amended.trials[30:])
     assert amended.best is not None

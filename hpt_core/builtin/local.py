@@ -52,7 +52,11 @@ _IMPORT_HINT = (
 
 @attrs.define(kw_only=True)
 class LocalExecutor:
-    """Runs workers as processes on this machine and replaces those that die."""
+    """Runs workers as processes on this machine and replaces those that die.
+
+    Each process has the environment variable ``HPT_WORKER``, a number from 0 to the number of workers - 1 that no
+    other running worker has, to choose one of several GPUs, for example.
+    """
 
     def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
         """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
@@ -74,6 +78,7 @@ class _Child(Peer):
     """A worker process as seen by its supervisor."""
 
     process: BaseProcess
+    slot: int
     stderr: Path
     has_worked: bool = False
     timed_out: bool = False
@@ -100,12 +105,13 @@ class _Supervisor:
         """Start one more worker."""
         name = self._server.next_name()
         stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
+        slot = min(set(range(len(self._children) + 1)) - {child.slot for child in self._children})
         try:
-            with ctrl_c_blocked():
+            with ctrl_c_blocked(), _environment("HPT_WORKER", str(slot)):
                 ours, theirs = _CONTEXT.Pipe()
                 process = self._process(name, theirs, str(stderr))
                 theirs.close()
-                self._children.append(_Child(name, ours, process=process, stderr=stderr))
+                self._children.append(_Child(name, ours, process=process, slot=slot, stderr=stderr))
         except OSError as err:
             remedy = "Use fewer workers, or raise the limits on open files and processes (ulimit -n, ulimit -u)."
             raise UsageError(f"A worker process cannot be started: {err.strerror}. {remedy}") from err
@@ -233,6 +239,20 @@ def _main_is_interactive() -> bool:
 
 
 @contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Start processes with an environment variable, which they have before they import anything."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
 def _without_interactive_main() -> Iterator[None]:
     """Keep new processes from looking for a main program ``<stdin>``, which multiprocessing takes for a file."""
     main = vars(sys.modules["__main__"])
@@ -250,6 +270,8 @@ def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) ->
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # processes that a trial starts may need it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=pipe.close)  # else what a trial forked would keep a dead worker's pipe open
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # so that processes that a trial starts are killed with this one
     handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,4 +1,4 @@
-"""``python -m hpt_core.cli`` runs ``hpt``."""
+"""``python -m hpt_core`` runs ``hpt``."""
 
 from __future__ import annotations
 
