@@ -103,8 +103,8 @@ def _check_choices(found: list[Mistake], given: tuple[Any, ...]) -> tuple[Any, .
         found.append(Mistake("choices", f"must be at most {MAX_CHOICES:,}. Got {len(given):,}."))
         return ()
     if len(given) == 1 and isinstance(given[0], (list, tuple)):
-        advice = "must be separate arguments, as in Categorical('a', 'b'); a single fixed list is a Constant"
-        found.append(Mistake("choices", f"{advice}. Got the single choice {shown(given[0])}."))
+        advice = "write Categorical('a', 'b'), or ['a', 'b'] in a file; a single fixed list is a Constant"
+        found.append(Mistake("choices", f"must not be one list: {advice}. Got the single choice {shown(given[0])}."))
         return ()
     frozen = tuple(map(_plain, given))
     first: dict[Any, int] = {}

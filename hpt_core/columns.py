@@ -25,6 +25,14 @@ _LOST = frozenset({"worker-lost", "interrupted"})
 _FIRST_ROWS = 64
 
 
+class _Points:
+    """The unit-cube points computed so far: ``rows`` (>= count, d), of which the first ``count`` are in use."""
+
+    def __init__(self) -> None:
+        self.rows = np.empty((0, 0))
+        self.count = 0
+
+
 class Columns:
     """Losses, states and unit-cube points of the trials; row i is trial i.
 
@@ -42,8 +50,7 @@ class Columns:
         self.excess = np.full((max(_FIRST_ROWS, count), len(constraints)), np.nan)
         self.codes = np.zeros(max(_FIRST_ROWS, count), dtype=np.int8)
         self._inside: NDArray[np.bool_] | None = None
-        self._unit = np.empty((0, 0))
-        self._encoded = 0
+        self._points = _Points()
         self._version = 0
         self._numbers: dict[tuple[int, ...], tuple[int, NDArray[np.intp]]] = {}
 
@@ -75,22 +82,22 @@ class Columns:
     def restrict(self, inside: NDArray[np.bool_]) -> None:
         """Set which of the trials so far lie inside an amended space; the encoded points are discarded."""
         self._inside = inside
-        self._unit, self._encoded = np.empty((0, 0)), 0
+        self._points = _Points()
         self._version += 1
 
     def unit(self, space: Space, trials: Sequence[Trial]) -> NDArray[np.float64]:
         """The unit-cube points of the trials, (count, d). A point never changes, so only new rows are computed."""
-        d = len(space.columns)
-        if len(self._unit) < self.count or self._unit.shape[1] != d:
+        points, d = self._points, len(space.columns)
+        if len(points.rows) < self.count or points.rows.shape[1] != d:
             grown = np.full((max(_FIRST_ROWS, 2 * self.count), d), np.nan)
-            if self._encoded:
-                grown[: self._encoded] = self._unit[: self._encoded]
-            self._unit = grown
-        new = [trial for trial in trials[self._encoded :] if self._is_inside(trial.number)]
+            if points.count:
+                grown[: points.count] = points.rows[: points.count]
+            points.rows = grown
+        new = [trial for trial in trials[points.count :] if self._is_inside(trial.number)]
         if new:
-            self._unit[[trial.number for trial in new]] = space.to_unit([trial.params for trial in new])
-        self._encoded = self.count
-        return read_only(self._unit[: self.count])
+            points.rows[[trial.number for trial in new]] = space.to_unit([trial.params for trial in new])
+        points.count = max(points.count, self.count)
+        return read_only(points.rows[: self.count])
 
     def numbers(self, *codes: int, anywhere: bool = False) -> NDArray[np.intp]:
         """The numbers of the trials that have one of the codes, ascending.
@@ -127,7 +134,7 @@ class Columns:
         view.losses, view.codes = self.losses[:count].copy(), self.codes[:count].copy()
         view.excess = self.excess[:count].copy()
         view._inside = self._inside
-        view._unit, view._encoded = self._unit, min(self._encoded, count)
+        view._points = self._points  # shared, else each view would compute all of them again
         return view
 
     def _is_inside(self, number: int) -> bool:

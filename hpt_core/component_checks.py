@@ -51,7 +51,7 @@ def check_component(kind: str, component: object, path: str) -> object:
     missing = missing_methods(kind, component)
     if missing:
         message = (
-            f"Must be {with_article(kind)}: a name, a mapping with 'use', "
+            f"Must be {with_article(kind)}: {'a path, a URL, ' * (kind == 'store')}a name, a mapping with 'use', "
             f"or an object with {missing}(). Got {type(component).__name__} {component!r:.80}."
         )
         raise UsageError(Mistake(path, message))

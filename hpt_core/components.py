@@ -131,8 +131,12 @@ class Evaluator(Protocol):
     - ``resumable``: whether a trial can resume after ``trial.resume_step``. It then must, whatever it finds in
       ``trial.workdir``: a checkpoint, a checkpoint of a later step (whose report was not recorded), or none. Default
       False.
-    - ``conclude(best: TrialContext) -> Mapping``: called once when a run ends with a best trial, for example to refit
-      and save it and to score a holdout. The JSON-shaped result is recorded and shown.
+    - ``sources``: the options that name the user's code and data: functions, import paths, paths of files, command
+      lines and other evaluators, in any lists and mappings. Digests of those files are recorded, and a changed file is
+      reported when the study is resumed.
+    - ``conclude(best: TrialContext) -> Mapping``: called once when a run ends with a new best trial, for example to
+      refit and save it and to score a holdout. The JSON-shaped result is recorded and shown; the next call in this
+      study receives it as ``best.concluded``.
     - ``discard(trial: TrialContext)``: called, perhaps more than once, for a trial that was stopped or failed. The
       trial is never resumed, so its checkpoints may be deleted.
     """

@@ -21,6 +21,7 @@ from hpt_core.settings import Settings
 from hpt_core.space import Space
 from hpt_core.spelling import did_you_mean
 from hpt_core.study import Study
+from hpt_core.values import shown
 
 __all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
 
@@ -91,8 +92,10 @@ def put_over(data: dict[str, Any], override: str) -> None:
         table = table.setdefault(step, {}) if isinstance(table, dict) else table
         if not isinstance(table, dict):
             place = ".".join(steps[: depth + 1])
-            remedy = f" It is a list; set it as a whole: {place}=[...]." if isinstance(table, list) else ""
-            raise UsageError(f"Cannot set {key}: {place} is not a table.{remedy}")
+            found, form = ("a list", "[...]") if isinstance(table, list) else (shown(table), "{...}")
+            raise UsageError(
+                f"Cannot set {key}: {place} is not a table. It is {found}; set it as a whole: {place}={form}."
+            )
     table[steps[-1]] = value
 
 
@@ -162,7 +165,7 @@ class _Parts:
         for key in data:
             if key not in _KEYS:
                 hint = did_you_mean(key, _KEYS)
-                self.mistakes.add(key, f"A study file has no such key.{hint} Known: {', '.join(_KEYS)}.")
+                self.mistakes.add(key or '""', f"A study file has no such key.{hint} Known: {', '.join(_KEYS)}.")
 
     def components(self, store: str | None) -> dict[str, Any]:
         """The arguments of `Study` other than its plain settings."""

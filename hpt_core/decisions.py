@@ -31,7 +31,7 @@ OWN_REASONS = frozenset({"budget", "max_failures", "space"})
 """The ``rule`` of a ``stopped`` record that the core decided, and no stopping rule of the study."""
 
 _MAX_REPEATS = 1_000
-_NUMBER = re.compile(r"0x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"[0.]x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 @attrs.define
@@ -70,7 +70,7 @@ class Decisions:
             The trial, now running; a `Stop`; or None: try again when more results are in. None occurs in a reproducible
             study, and if only the result of a running trial can still lead to a promotion.
         """
-        with self.ledger.mutex, self.ledger.lock():
+        with self.ledger.lock():
             if liveness.owner_of(worker) in self.ledger.sync().outdated:
                 head = f"Another process amended the study {self.ledger.name!r}, and this one has the old definition"
                 raise DefinitionChangedError(f"{head}: open the study again to continue.")
@@ -196,7 +196,7 @@ class Decisions:
 
     def add(self, worker: str, given: Suggestion) -> Trial:
         """Record a trial that the user suggested, at any point of the space, as running."""
-        with self.ledger.mutex, self.ledger.lock():
+        with self.ledger.lock():
             number, info = self.ledger.sync().next_number, plain(given.info)
             self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
             return self._start(self.ledger.history.trials[number], worker)
@@ -317,7 +317,7 @@ class Decisions:
 
     def enqueue(self, given: Suggestion) -> Trial:
         """Queue a point ahead of the sampler. Returns its trial: the earlier one if the point was tried before."""
-        with self.ledger.mutex, self.ledger.lock():
+        with self.ledger.lock():
             history = self.ledger.sync()
             known = history.keys.get(history.space.key(given.params))
             if known is None:
@@ -332,7 +332,7 @@ class Decisions:
         Raises:
             UsageError: If there is no such trial.
         """
-        with self.ledger.mutex, self.ledger.lock():
+        with self.ledger.lock():
             number, known = _number_of(number), self.ledger.sync().next_number
             if not 0 <= number < known:
                 raise UsageError(f"There is no trial {number}; the study has {known}.")

@@ -10,6 +10,7 @@ from hpt_core.constraints import Constraint, read_constraints
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.importing import is_import_path
 from hpt_core.spelling import did_you_mean
+from hpt_core.values import shown
 
 __all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_code", "with_later_options"]
 
@@ -91,12 +92,12 @@ def parse_objectives(objective: object) -> dict[str, str]:
     for name, direction in objective.items():
         path = f"objective.{name}"
         if not isinstance(name, str) or not name.isprintable() or not name:
-            mistakes.append(Mistake(path, f"The name of an objective must be printable text. Got {name!r}."))
+            mistakes.append(Mistake(path, f"The name of an objective must be printable text. Got {shown(name)}."))
         if name in _COLUMNS or str(name).startswith(_COLUMN_GROUPS):
             mistakes.append(Mistake(path, f"An objective cannot be named {name!r}: every trial has that column."))
         if direction not in _DIRECTIONS:
             hint = did_you_mean(str(direction), _DIRECTIONS)
-            mistakes.append(Mistake(path, f"Must be 'minimize' or 'maximize'. Got {direction!r}.{hint}"))
+            mistakes.append(Mistake(path, f"Must be 'minimize' or 'maximize'. Got {shown(direction)}.{hint}"))
     if mistakes:
         raise UsageError(*mistakes)
     return dict(objective)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import UsageError
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.trial import Trial
 
-__all__ = ["ending", "outcome", "row", "rows", "shortfall", "summary", "to_dataframe"]
+__all__ = ["ending", "outcome", "repeated_failure", "row", "rows", "shortfall", "summary", "to_dataframe"]
 
 
 def outcome(history: History, trial: Trial) -> str:
@@ -30,6 +32,30 @@ def ending(history: History, trial: Trial) -> str:
     result = "; ".join(filter(None, (outcome(history, trial), why)))
     best = "" if history.best is None else f" The best is trial {history.best.number}."
     return f"Trial {trial.number} {trial.state}: {result or 'no value'}, with {trial.params}.{best}"
+
+
+def repeated_failure(history: History, shown: Mapping[str, int] | None = None) -> str:
+    """The failure that ended a run at its start, with its traceback. Empty if the run did not end so.
+
+    Args:
+        history: The history of the study.
+        shown: Messages that the reader has seen already, with the trial that each was shown for. They are not repeated.
+    """
+    stop = history.stop
+    failure = history.trials[stop["evidence"]["trials"][0]].failure if stop and stop["rule"] == "max_failures" else None
+    if stop is None or failure is None:
+        return ""
+    message, detail, reason = failure.message, failure.detail.strip(), str(stop["reason"])
+    head = reason.removesuffix(f": {message}")
+    # a traceback ends with the message, after the module or the whole name of the exception
+    in_detail = re.search(rf"^[\w.]*(: )?{re.escape(message)}", detail, re.MULTILINE) if message else None
+    seen_at = (shown or {}).get(message)
+    if seen_at is None:
+        return f"{head}:\n\n{detail}" if in_detail else f"{reason}\n\n{detail}".strip()
+    if in_detail:
+        detail = (detail[: in_detail.start()].rstrip() + detail[in_detail.end() :]).strip()
+    head = f"{head}, see trial {seen_at} above"
+    return f"{head}:\n\n{detail}" if detail else f"{head}."
 
 
 def shortfall(history: History) -> str:
@@ -116,6 +142,12 @@ def default_trial(history: History) -> Trial | None:
     return next((trial for trial in trials if trial.state == "complete"), None)
 
 
+def _encodable(value: Any) -> Any:
+    """A value, if it is text in a form that pandas and Parquet can store: the name of a file may not be Unicode."""
+    is_plain = not isinstance(value, str) or value.isascii()
+    return value if is_plain else value.encode(errors="backslashreplace").decode()
+
+
 def to_dataframe(history: History) -> Any:
     """The rows as a pandas data frame, with times as UTC timestamps.
 
@@ -126,7 +158,7 @@ def to_dataframe(history: History) -> Any:
         import pandas as pd
     except ImportError as err:
         raise UsageError("A data frame needs pandas: pip install pandas.") from err
-    frame = pd.DataFrame(rows(history))
+    frame = pd.DataFrame([{_encodable(key): _encodable(value) for key, value in row.items()} for row in rows(history)])
     for column in ("started", "ended"):
         if column in frame:
             frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,8 +203,11 @@ class History(Replayed):
             view._columns.set_state(view.trials[number])
             view._columns.set_results(view.trials[number])
         view.open = {n: view.trials[n] for n in sorted({*self.open, *hidden}) if n < known}
-        view.session = sorted((t for t in self.session if t.number <= trial - lag), key=lambda t: t.number)
-        view._keys = self._keys.copy()  # copying is fast, filtering 100,000 keys in Python is not
-        if known < len(self.trials):
-            view._keys = {key: number for key, number in self._keys.items() if number < known}
+        end = bisect_right(self._session_by_number, trial - lag, key=attrgetter("number"))
+        view.session, view._session_by_number = self._session_by_number[:end], self._session_by_number[:end]
+        view._keys = self._keys.copy()
+        for later in self.trials[known:]:
+            key = self.space.key(later.params)
+            if view._keys.get(key) == later.number:
+                del view._keys[key]
         return view

@@ -1,16 +1,22 @@
-"""Import paths: ``"module:name"``."""
+"""Import paths, ``"module:name"``, and what went wrong in an import."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
 
-__all__ = ["import_object", "is_import_path"]
+__all__ = ["error_with_place", "import_object", "is_import_path"]
+
+_MACHINERY = ("<frozen", str(Path(__file__).parent))
+_INSTALLED = (str(Path(os.__file__).parent), "site-packages", "dist-packages")
 
 
 def is_import_path(text: str) -> bool:
@@ -38,7 +44,7 @@ def import_object(path: str, where: str = "") -> Any:
         found = importlib.import_module(module_name)
     except (Exception, SystemExit) as err:
         missing = isinstance(err, ModuleNotFoundError) and f"{module_name}.".startswith(f"{err.name}.")
-        problem = f"there is no module {module_name!r}" if missing else f"{type(err).__name__}: {err}"
+        problem = f"there is no module {module_name!r}" if missing else error_with_place(err)
         hint = ""
         if missing:
             hint = _nearest_form(module_name, attribute) or _nearest_module(str(getattr(err, "name", "")))
@@ -49,6 +55,22 @@ def import_object(path: str, where: str = "") -> Any:
             raise UsageError(Mistake(where, f"Cannot import {path!r}: {module_name!r} has no {part!r}.{hint}"))
         found = getattr(found, part)
     return found
+
+
+def error_with_place(err: BaseException) -> str:
+    """An exception in one line, with the place that raised it: in the user's own code if it has a part in it."""
+    message = " ".join(f"{type(err).__name__}: {err}".split()).removesuffix(":")
+    frames = [frame for frame in traceback.extract_tb(err.__traceback__) if not _is_machinery(frame.filename)]
+    if not frames or isinstance(err, SyntaxError):  # a SyntaxError names its place itself
+        return message
+    own = [frame for frame in frames if not any(place in frame.filename for place in _INSTALLED)]
+    place = (own or frames)[-1]
+    return f"{message} ({place.filename}, line {place.lineno})"
+
+
+def _is_machinery(filename: str) -> bool:
+    """Whether a file belongs to Python's import system or to the core."""
+    return filename.startswith(_MACHINERY) or Path(filename).parent.name in ("importlib", "metadata")
 
 
 def _nearest_form(module: str, attribute: str) -> str:

@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hpt_core.components import location_of
@@ -15,8 +16,6 @@ from hpt_core.history import History
 from hpt_core.record_schema import damaged_record, record_problem
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from hpt_core.components import Store
     from hpt_core.events import Record
 
@@ -50,6 +49,7 @@ class Ledger:
         self.observer: Callable[[Record], None] | None = None
         self._history = History()
         self._queue: deque[Record] = deque()  # read but not yet replayed
+        self._told = 0  # position up to which the observer was called
         self._start_time, self._start_tick = time.time(), _ticks()
 
     @property
@@ -90,9 +90,14 @@ class Ledger:
             return int(append_lazily(self.name, records))
         return self.store.append(self.name, records)
 
-    def lock(self) -> AbstractContextManager[object]:
-        """The study's lock, which excludes other processes."""
-        return self.store.lock(self.name)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study's lock, which excludes other processes, and then the mutex.
+
+        In this order, as a supervisor of workers holds the lock for one of them while it writes, which needs the mutex.
+        """
+        with self.store.lock(self.name), self.mutex:
+            yield
 
     def now(self) -> float:
         """Unix seconds that never jump back: the wall clock at the start, advanced by a monotonic clock."""
@@ -108,10 +113,12 @@ class Ledger:
                     self._history.apply(record)
                 except StoreError as err:
                     raise _unreadable(self.store, self.name, str(err)) from err
-                if self.observer is not None:
+                told, self._told = self._told, max(self._told, self._history.position)
+                if self.observer is not None and self._told > told:
                     self.observer(record)
-        except BaseException:
-            self._queue.clear()  # the next sync reads them from the store again
+        except BaseException:  # Ctrl-C, perhaps in the middle of a record: the next sync reads all from the store again
+            self._history = History()
+            self._queue.clear()
             raise
 
 

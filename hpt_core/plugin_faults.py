@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "checked_answer",
     "checked_components",
-    "error_with_place",
     "hook_fault",
     "traceback_in_plugin",
     "unmarked_hooks",
@@ -28,20 +26,6 @@ _HOOKS = tuple(name for name in dir(hookspecs) if name.startswith("hpt_"))
 _CORE = str(Path(hookspecs.__file__).parent)
 _STRINGS = {"hpt_default": 1, "hpt_store_for": 1, "hpt_compose": 2}
 """Hook -> number of strings in its answer, for the hooks that return strings or None."""
-
-
-def error_with_place(err: BaseException) -> str:
-    """An exception in one line, with the place in the plugin that raised it."""
-    message = " ".join(f"{type(err).__name__}: {err}".split()).removesuffix(":")
-    frames = traceback.extract_tb(err.__traceback__)
-    own = [frame for frame in frames if not _is_import_machinery(frame.filename)]
-    if not own or isinstance(err, SyntaxError):  # a SyntaxError names its place itself
-        return message
-    return f"{message} ({own[-1].filename}, line {own[-1].lineno})"
-
-
-def _is_import_machinery(filename: str) -> bool:
-    return filename.startswith(("<frozen", _CORE)) or Path(filename).parent.name in ("importlib", "metadata")
 
 
 def traceback_in_plugin(trace: TracebackType | None) -> TracebackType | None:

@@ -16,7 +16,8 @@ import pluggy
 
 from hpt_core import hookspecs
 from hpt_core.errors import EvaluationError, PluginError, UsageError
-from hpt_core.plugin_faults import checked_answer, error_with_place, hook_fault, traceback_in_plugin, unmarked_hooks
+from hpt_core.importing import error_with_place
+from hpt_core.plugin_faults import checked_answer, hook_fault, traceback_in_plugin, unmarked_hooks
 from hpt_core.plugin_info import PluginInfo
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class PluginManager:
         """Add a plugin from a program; see `hpt_core.Plugins.register`."""
         info = PluginInfo(name or getattr(plugin, "__name__", type(plugin).__name__))
         self._add(plugin, info)
+        if not (info.hooks or info.problem):  # an installed plugin may offer other things than hooks
+            self.unregister(plugin)
+            info.problem = "it implements no hook of hpt"
         if info.problem:
             raise PluginError(f"The plugin {info} cannot be used: {info.problem}")
         return info

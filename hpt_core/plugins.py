@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ from hpt_core import components
 from hpt_core.component_checks import check_component, with_article
 from hpt_core.component_data import describe
 from hpt_core.errors import Mistake, PluginError, UsageError
-from hpt_core.importing import import_object
+from hpt_core.importing import error_with_place, import_object
 from hpt_core.options import build
-from hpt_core.plugin_faults import checked_components, error_with_place
+from hpt_core.plugin_faults import checked_components
 from hpt_core.plugin_info import PluginInfo
 from hpt_core.plugin_manager import PluginManager
 from hpt_core.spelling import did_you_mean
+from hpt_core.values import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +76,7 @@ class Plugins:
         It is added in this process only: workers in other processes have the installed plugins.
 
         Raises:
-            PluginError: If a hook implementation does not match its specification.
+            PluginError: If a hook implementation does not match its specification, or there is none.
         """
         self._offers = None
         return self._manager.register(plugin, name)
@@ -179,7 +181,7 @@ class Plugins:
         name = self._manager.first("hpt_store_for", location=text)
         if name is None:
             names = ", ".join(self.names("store"))
-            message = f"No store handles {text!r}. To choose a store, write NAME:///PATH. Installed: {names}."
+            message = f"No store handles {shown(text)}. To choose a store, write NAME:///PATH. Installed: {names}."
             raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()])))
         return self.make("store", {"use": name, "path": text}, path)
 
@@ -256,9 +258,9 @@ class Plugins:
     def _unknown(self, kind: str, name: str, path: str) -> Mistake:
         known = self.names(kind)
         hint = did_you_mean(name, known)
-        parts = [f"There is no {kind} {name!r}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
+        parts = [f"There is no {kind} {shown(name)}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
         broken = self._not_in_use()
-        if name and not hint and not broken:
+        if re.fullmatch(r"[\w-]{1,40}", name, re.ASCII) and not hint and not broken:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
         return Mistake(path, " ".join([*parts, *broken]), plugin=True)
 

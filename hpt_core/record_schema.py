@@ -10,6 +10,7 @@ from __future__ import annotations
 import reprlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 from hpt_core.errors import StoreError
@@ -46,6 +47,10 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST
 
 
+def _has_infinity(table: Mapping[str, Any]) -> bool:
+    return any(type(value) is float and not isfinite(value) for value in table.values())
+
+
 def _is_component(value: Any) -> bool:
     return value is None or (isinstance(value, Mapping) and isinstance(value.get("use"), str))
 
@@ -72,6 +77,7 @@ _COUNT = _Kind("an int >= 0", _is_count)
 _NUMBER = _Kind("a finite number", _is_number)
 _TIME = _Kind("Unix seconds", lambda value: _is_number(value) and _FIRST_TIME <= value < _LAST_TIME)
 _TABLE = _Kind("a table", _is_table, dict)
+_CONFIGURATION = _Kind("a table without infinite numbers", lambda value: _is_table(value) and not _has_infinity(value))
 _TEXTS = _Kind("a table of texts", _holds(lambda value: isinstance(value, str)))
 _NUMBERS = _Kind("a table of finite numbers", _holds(_is_number))
 _VALUES = _Kind("a list of finite numbers", lambda value: isinstance(value, list) and all(map(_is_number, value)))
@@ -79,7 +85,7 @@ _STATE = _Kind("complete, stopped or failed", bool)
 _COMPONENT = _Kind("a table with `use`", _is_component)
 
 _TRIAL, _ATTEMPT, _REASON = _Key("trial", _COUNT), _Key("attempt", _COUNT), _Key("reason", _TEXT)
-_RULE, _WORKER, _PARAMS = _Key("rule", _TEXT), _Key("worker", _TEXT), _Key("params", _TABLE)
+_RULE, _WORKER, _PARAMS = _Key("rule", _TEXT), _Key("worker", _TEXT), _Key("params", _CONFIGURATION)
 _DEFINITION, _PROVENANCE = _Key("definition", _TABLE), _Key("provenance", _TABLE)
 _INFO, _METRICS = _Key("info", _TABLE, required=False), _Key("metrics", _NUMBERS, required=False)
 
@@ -97,10 +103,15 @@ _KEYS = {
     "stopped": (_RULE, _REASON, _Key("evidence", _TABLE)),
     "note": (_Key("subject", _TEXT), _Key("content", _TABLE)),
 }
+_RESULT = (
+    _Key("values", _VALUES, required=False),
+    _METRICS,
+    *(key._replace(required=False) for key in (_RULE, _REASON)),
+)
 _FINISHED = {
-    "complete": (_TRIAL, _ATTEMPT, _Key("values", _VALUES), _METRICS, _REASON._replace(required=False)),
-    "stopped": (_TRIAL, _ATTEMPT, _Key("values", _VALUES, required=False), _RULE, _REASON),
-    "failed": (_TRIAL, _ATTEMPT, _Key("kind", _TEXT), _Key("message", _TEXT), _Key("detail", _TEXT)),
+    "complete": (_TRIAL, _ATTEMPT, _Key("values", _VALUES), *_RESULT),
+    "stopped": (_TRIAL, _ATTEMPT, _RULE, _REASON, *_RESULT),
+    "failed": (_TRIAL, _ATTEMPT, _Key("kind", _TEXT), _Key("message", _TEXT), _Key("detail", _TEXT), *_RESULT),
 }
 _DEFINED_BY = {"created": ("definition", "provenance"), "amended": ("definition",), "joined": ("provenance",)}
 _PARTS = {
@@ -129,7 +140,10 @@ _PARTS = {
 
 def damaged_record(position: int, problem: str) -> StoreError:
     """The error for the record at a position of a log."""
-    return StoreError(f"Record {position} of the log is damaged: {problem.rstrip('.')}. Restore a backup of the store.")
+    remedy = (
+        "Restore a backup of the store, or delete this and all later records of the study to keep the earlier ones."
+    )
+    return StoreError(f"Record {position} of the log is damaged: {problem.rstrip('.')}. {remedy}")
 
 
 def record_problem(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ This is the only module that gives records their meaning. A store only keeps the
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,7 @@ class Replayed(Defined):
         self.closing = False
         self.open: dict[int, Trial] = {}
         self.session: list[Trial] = []
+        self._session_by_number: list[Trial] = []
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
@@ -80,8 +83,16 @@ class Replayed(Defined):
             if event in _HANDLERS:
                 _HANDLERS[event](self, record)
         except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
-            raise damaged_record(self.position + 1, f"{type(err).__name__}: {err}") from err
+            raise damaged_record(self.position + 1, self._problem(record, err)) from err
         self.position += 1
+
+    def _problem(self, record: Record, err: Exception) -> str:
+        """Why a record could not be replayed, in words."""
+        if not self.exists:
+            return "it precedes the record that defines the study"
+        if isinstance(err, IndexError):
+            return f"it is about trial {record.get('trial')}, but the records before it start only {len(self.trials)}"
+        return str(err) if isinstance(err, (UsageError, ValueError)) else f"{type(err).__name__}: {err}"
 
     def _is_behind(self, time: float) -> bool:
         """Whether a process with a clock that is behind joins while trials are running: that is not an idle gap."""
@@ -124,14 +135,16 @@ class Replayed(Defined):
         self._objectives_of[record["worker"]] = self.objectives
         self.outdated.discard(record["worker"])
         self.provenance = record["provenance"]
-        self.session = []
+        self.session, self._session_by_number = [], []
 
     def _heartbeat(self, record: Record) -> None:
         self.workers[record["worker"]] = self._latest
 
     def _add(self, trial: Trial) -> None:
+        if not self.exists:
+            raise LookupError("the study is not defined")
         if trial.number != len(self.trials):
-            raise ValueError(f"trial {trial.number} follows trial {len(self.trials) - 1}")
+            raise ValueError(f"its `trial` must be {len(self.trials)}, the next number. Got {trial.number}")
         self.trials.append(trial)
         self._columns.add()
         self.open[trial.number] = trial
@@ -210,6 +223,7 @@ class Replayed(Defined):
         self.open.pop(trial.number, None)
         self.undecided.discard(trial.number)
         self.session.append(trial)
+        insort(self._session_by_number, trial, key=attrgetter("number"))
         self._update_best(trial)
 
     def _invalidated(self, record: Record) -> None:

@@ -47,7 +47,7 @@ class Space:
 
     __slots__ = (
         "__weakref__", "_columns", "_conditions", "_decode_steps", "_decoders", "_encoders", "_flat", "_hash",
-        "_one_template", "_order", "_parameters", "_plain_keys", "_size", "_template",
+        "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_size", "_template",
     )  # fmt: skip
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
@@ -67,7 +67,8 @@ class Space:
         checks = self._conditions.checks
         lists = any(p.has_lists for p in parameters.values())
         has_none = any(p.contains(None) for p in parameters.values())
-        self._flat = not any(checks.values())
+        self._parents = frozenset(parent for each in checks.values() for parent, _ in each)
+        self._flat = not self._parents
         self._one_template = self._flat and not lists
         self._plain_keys = not lists and (self._flat or not has_none)
         self._decoders = tuple((name, parameters[name].from_unit) for name in self._columns)
@@ -290,8 +291,11 @@ class Space:
         Each active parameter in turn takes the values that `Parameter.neighbours` returns. A parameter that becomes
         active starts from its default; one that becomes inactive is left out.
         """
+        complete = self._conditions.complete
+        start = complete(params)
+        same = start.keys() - self._parents  # changing one of these activates and deactivates nothing
         return [
-            self._conditions.complete({**params, name: value})
+            {**start, name: value} if name in same else complete({**params, name: value})
             for name, parameter in self._parameters.items()
             if name in params
             for value in parameter.neighbours(params[name])

@@ -131,7 +131,7 @@ def _construct(kind: str, known: dict[str, Any], found: list[Mistake]) -> Parame
     broken = {m.path for m in found}
     arguments = {key: _stand_in(key, known) for key in _REQUIRED[kind]} | known
     choices = arguments.pop("choices", ())
-    if "choices" in broken:
+    if "choices" in broken and "choices" in _REQUIRED[kind]:
         choices = (0,)
     if not broken.isdisjoint(_REQUIRED[kind]):
         arguments.pop("default", None)

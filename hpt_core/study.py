@@ -25,6 +25,7 @@ from hpt_core.results import Result, parse_result
 from hpt_core.settings import Settings
 from hpt_core.space import Space
 from hpt_core.trial import Params, Report, Trial, TrialContext
+from hpt_core.values import shown
 from hpt_core.warm_start import WarmStart, earlier_of, warm_start
 
 if TYPE_CHECKING:
@@ -392,5 +393,5 @@ def _rules_by_path(stop: Any) -> dict[str, Any]:
 
 def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UsageError(Mistake(name, f"Must be an int >= 1. Got {value!r}."))
+        raise UsageError(Mistake(name, f"Must be an int >= 1. Got {shown(value)}."))
     return int(value)

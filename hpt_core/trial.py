@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from enum import StrEnum
 from pathlib import Path
+from traceback import format_exception_only
 from typing import Any
 
 import attrs
@@ -178,6 +179,8 @@ class TrialContext:
             nothing on disk.
         resume_step: The last step reported before the trial was paused or lost; 0 for a fresh start.
         reports: The reports up to that step if the evaluator is resumable, else empty.
+        concluded: For ``conclude`` only: its last result in this study, with the number of the ``trial``; empty if it
+            was not called before.
     """
 
     params: Params
@@ -187,6 +190,7 @@ class TrialContext:
     workdir: Path | None = None
     resume_step: int = 0
     reports: Sequence[Report] = ()
+    concluded: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class NotFiniteError(EvaluationError):
@@ -217,9 +221,10 @@ def _as_float(value: Any, what: str, remedy: str = "") -> float:
         return float(value)
     except OverflowError:  # an int beyond the range of floats
         return math.inf
-    except Exception as err:  # a third-party __float__ may raise anything
-        msg = f"{what} must be a number. Got {type(value).__name__}, for which float() raised {type(err).__name__}."
-        raise EvaluationError(f"{msg}{remedy}", kind="invalid-value") from err
+    except Exception as err:  # noqa: BLE001 - a third-party __float__ may raise anything
+        reason = format_exception_only(err)[0].strip()
+        msg = f"{what} must be a number. Got {type(value).__name__}, for which float() raised {reason}."
+        raise EvaluationError(f"{msg}{remedy}", kind="invalid-value") from None  # the frames would be hpt's
 
 
 def _shown(value: object) -> str:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from hpt_core import events, liveness
 from hpt_core.component_checks import check_evidence, run_checks
 from hpt_core.components import Stop, Store
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
 from hpt_core.evidence import estimate, measured
-from hpt_core.export import ending, shortfall
+from hpt_core.export import ending, repeated_failure, shortfall
 from hpt_core.failures import failure_of
 from hpt_core.guard import plain
 from hpt_core.trial import Failure, Report, State, Trial, check_result
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "run_study"]
 
 _LOG = logging.getLogger("hpt")
+_TRIALS_LOG = logging.getLogger("hpt.trials")
 
 _SHORTEST_NAP, _LONGEST_NAP, _NAP_GROWTH = 0.01, 0.25, 1.1
 """Seconds, and the factor between two naps. A growth of a tenth overshoots the end of a wait by at most a tenth."""
@@ -113,7 +116,7 @@ class Worker:
         if store is not None:
             study.serve(store)
         recover_at = time.monotonic() + _RECOVER_SECONDS
-        nap = _SHORTEST_NAP
+        nap, warned = _SHORTEST_NAP, False
         while True:
             if store is None and not liveness.is_alive(self._owner, 0.0):  # a served worker notices by its connection
                 return "the process that ran the study is gone"
@@ -124,6 +127,7 @@ class Worker:
                     continue  # first rerun the trials of a process that died in the meantime
                 return claimed.reason
             if claimed is None:
+                warned = warned or _warns_of_asked(study, name)
                 time.sleep(nap)
                 nap = min(nap * _NAP_GROWTH, _LONGEST_NAP)
             else:
@@ -140,6 +144,16 @@ class Worker:
 
     def _in_log(self, name: str) -> str:
         return name if liveness.owner_of(name) == self._owner else f"{self._owner}/{name}"
+
+
+def _warns_of_asked(study: Study, name: str) -> bool:
+    """Warn if a worker that has no trial waits for one of its own: `Study.ask` started it, and only `tell` ends it."""
+    with study.ledger.mutex:  # the heartbeat thread replays, too
+        opened = study.ledger.history.open.items()
+        asked = [str(number) for number, trial in opened if trial.state is State.RUNNING and trial.worker == name]
+    if asked:
+        _LOG.warning("The run waits for trials that ask() started and no tell() ended: %s.", ", ".join(asked))
+    return bool(asked)
 
 
 def evaluate(study: Study, trial: Trial, *, served: bool = False) -> None:
@@ -199,7 +213,7 @@ def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]
         kind, (_, *others) = study.ledger.history.evidence, study.objectives
         values = estimate(kind, trial.reports, others)
         if values is None:
-            msg = "The evaluator's generator neither reported nor returned a value for every objective."
+            msg = "The evaluator neither reported nor returned a value for every objective."
             raise EvaluationError(msg, kind="invalid-value")
         metrics = measured(kind, trial.reports, trial.reports[-1].metrics)
         return {**metrics, **dict(zip(study.objectives, values, strict=True))}
@@ -219,14 +233,9 @@ def _close(reports: Iterator[Report]) -> None:
 
 
 def _raise_if_failing(study: Study) -> None:
-    history = study.ledger.history
-    if history.stop is None or history.stop["rule"] != "max_failures":
-        return
-    failure = history.trials[history.stop["evidence"]["trials"][0]].failure
-    reason, detail = str(history.stop["reason"]), failure.detail.strip() if failure else ""
-    if failure and detail.endswith(failure.message):  # do not repeat the message
-        reason = reason.removesuffix(f": {failure.message}") + ":"
-    raise NothingSucceededError(f"{reason}\n\n{detail}".strip())
+    failing = repeated_failure(study.ledger.history)
+    if failing:
+        raise NothingSucceededError(failing)
 
 
 def _reason_since(study: Study, position: int) -> str:
@@ -250,16 +259,16 @@ def _discard(study: Study, trials: Iterable[Trial]) -> None:
 
 
 def _conclude(study: Study) -> None:
-    """Let the evaluator refit and save the best trial's model, once per best trial."""
+    """Let the evaluator refit and save the best trial's model, once per best trial and amendment of the study."""
     conclude = getattr(study.evaluator, "conclude", None)
     best = study.ledger.history.best
     if conclude is None or best is None or len(study.objectives) > 1:
         return
     concluded = study.ledger.history.notes.get("conclusion", {})
-    if concluded.get("trial") == best.number:
+    if concluded.get("trial") == best.number and not study.amend:
         return
     try:
-        content = conclude(study.context(best))
+        content = conclude(attrs.evolve(study.context(best), concluded=concluded))
     except Exception as err:
         msg = f"The evaluator failed in conclude() on the winner, trial {best.number}: {type(err).__name__}: {err}"
         raise PluginError(msg) from err
@@ -277,6 +286,7 @@ class _Observer:
         self._study = study
         self._me = liveness.this_process()
         self._pid = os.getpid()
+        self._warned: set[str] = set()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         if "trial" not in record or os.getpid() != self._pid:  # a forked worker has a copy of this observer
@@ -290,9 +300,18 @@ class _Observer:
         elif event == "reported":
             study.plugins.trial_reported(study, trial)
         elif event in ("finished", "paused"):
-            if _LOG.isEnabledFor(logging.INFO):
-                _LOG.info("%s", ending(study.ledger.history, trial))
+            level = self._level(trial)
+            if _TRIALS_LOG.isEnabledFor(level):
+                text = ending(study.ledger.history, trial).encode(errors="backslashreplace")  # log files are UTF-8
+                _TRIALS_LOG.log(level, "%s", text.decode())
             study.plugins.trial_finished(study, trial)
+
+    def _level(self, trial: Trial) -> int:
+        """WARNING for a failure that was not logged before, else INFO."""
+        if trial.failure is None or trial.failure.message in self._warned:
+            return logging.INFO
+        self._warned.add(trial.failure.message)
+        return logging.WARNING
 
 
 class _StudyStore:

@@ -36,7 +36,7 @@ def shell(tmp_path: Path) -> Shell:
     def run(*arguments: str, **environment: str) -> Run:
         names = {key: value for key, value in os.environ.items() if not key.startswith(("HPT_", "_HPT_"))}
         return subprocess.run(
-            [sys.executable, "-m", "hpt_core.cli", *arguments],
+            [sys.executable, "-m", "hpt_core", *arguments],
             cwd=tmp_path,
             env={**names, "PYTHONPATH": str(tmp_path / "site"), **environment},
             capture_output=True,
@@ -389,7 +389,7 @@ def test_an_error_in_calling_a_plugin_shows_no_frame_of_the_core() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a folder in use cannot be removed")
 def test_a_deleted_current_directory_is_reported(tmp_path: Path) -> None:
-    command = f"rmdir $PWD; {sys.executable} -m hpt_core.cli studies"
+    command = f"rmdir $PWD; {sys.executable} -m hpt_core studies"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
     expected = "Error: The current directory does not exist any more. Change to another one.\n"
     assert (done.returncode, done.stderr) == (2, expected)
@@ -403,7 +403,7 @@ def test_closed_standard_streams_do_not_fail(closed: str, tmp_path: Path) -> Non
         '[space]\nx = { low = 0, high = 9 }\n[evaluator]\nuse = "function"\ncall = "f:f"\n[store]\nuse = "memory"\n'
         '[sampler]\nuse = "random"\n'
     )
-    command = f"{sys.executable} -m hpt_core.cli run s.toml trials=2 {closed}"
+    command = f"{sys.executable} -m hpt_core run s.toml trials=2 {closed}"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -447,7 +447,7 @@ def test_a_store_or_study_given_as_an_argument_names_the_option(shell: Shell) ->
 
 
 def test_a_closed_pipe_is_not_an_error(shell: Shell, tmp_path: Path) -> None:
-    command = f"'{sys.executable}' -m hpt_core.cli plugins --json | head -n 1"
+    command = f"'{sys.executable}' -m hpt_core plugins --json | head -n 1"
     run = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.stdout, run.stderr) == ("{\n", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -28,7 +29,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
 
 
 def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hpt_core.cli", *arguments]
+    command = [sys.executable, "-m", "hpt_core", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -46,6 +47,18 @@ def test_the_created_study_runs_also_from_another_directory(cli: Hpt, tmp_path: 
     assert run.returncode == 0, run.stderr
     assert "3 trials: 3 complete" in run.stderr
     assert run.stdout.startswith("best ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse names that are not Unicode")
+def test_a_file_name_that_is_not_unicode_is_accepted(cli: Hpt) -> None:
+    name = os.fsdecode(b"\xff.toml")
+    assert cli("init", name, "--evaluator", "function").exit_code == 0
+    assert cli("check", name).exit_code == 0
+
+
+def test_a_file_name_that_is_too_long_is_reported(cli: Hpt) -> None:
+    result = cli("init", f"{'x' * 300}.toml")
+    assert (result.exit_code, result.stderr.startswith("Error: Cannot write x")) == (2, True)
 
 
 def test_the_next_steps_are_printed(cli: Hpt, tmp_path: Path) -> None:

@@ -106,6 +106,11 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert "already exists" in result.stderr
 
 
+def test_a_name_that_is_too_long_for_a_folder_is_reported(tmp_path: Path) -> None:
+    result = call("new", "store", "x" * 300, "--into", str(tmp_path))
+    assert (result.exit_code, result.stderr.startswith("Error: Cannot create ")) == (2, True)
+
+
 def test_an_installed_name_prints_a_warning(tmp_path: Path) -> None:
     for kind, name, told in (
         ("store", "memory", "a store 'memory'"),
@@ -208,7 +213,7 @@ def test_the_doctor_examines_each_class() -> None:
 
 
 def test_the_kit_runs_on_an_installed_component() -> None:
-    command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "memory", "--flag", "persistent=false"]
+    command = [sys.executable, "-m", "hpt_core", "plugins", "test", "memory", "--flag", "persistent=false"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Running the conformance kit on the store 'memory'" in done.stderr
@@ -222,7 +227,7 @@ def test_the_kit_explains_a_broken_rule(tmp_path: Path) -> None:
     (tmp_path / "wants-1.dist-info").mkdir()
     (tmp_path / "wants-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: wants\nVersion: 1\n")
     (tmp_path / "wants-1.dist-info" / "entry_points.txt").write_text("[hpt]\nwants = wants\n")
-    command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "wants"]
+    command = [sys.executable, "-m", "hpt_core", "plugins", "test", "wants"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
@@ -265,6 +270,13 @@ def test_an_untestable_component_is_reported(arguments: list[str], says: str, co
     assert says in result.stderr
 
 
+def test_an_unknown_flag_is_reported() -> None:
+    command = [sys.executable, "-m", "hpt_core", "plugins", "test", "memory", "--flag", "persistant=false"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--flag: StoreKit has no attribute 'persistant'. Did you mean 'persistent'?" in done.stderr
+
+
 def test_a_study_file_without_a_space_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").touch()
     result = call("plugins", "test", "memory", "--study", str(tmp_path / "empty.toml"))
@@ -283,7 +295,7 @@ def test_missing_pytest_is_reported_with_what_to_install(monkeypatch: pytest.Mon
 def test_the_kit_takes_the_space_of_a_study_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def train(params):\n    return params['width'] ** 2\n")
     (tmp_path / "study.toml").write_text("[space]\nwidth = { low = 0.1, high = 0.9 }\n")
-    command = [sys.executable, "-m", "hpt_core.cli", "plugins", "test", "function", "-o", "call=mine:train"]
+    command = [sys.executable, "-m", "hpt_core", "plugins", "test", "function", "-o", "call=mine:train"]
     for study, code in ((["--study", "study.toml"], 0), ([], 1)):
         done = subprocess.run([*command, *study], cwd=tmp_path, check=False, capture_output=True, text=True)
         assert done.returncode == code, done.stderr

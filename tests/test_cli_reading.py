@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hpt_core.cli.group import hpt
+from hpt_core.errors import StoreError
 from hpt_core.liveness import this_process
 from hpt_core.plugins import Plugins, default_plugins
 from hpt_core.study import Study
@@ -120,10 +121,12 @@ def test_study_is_only_needed_if_there_are_several(one: Hpt) -> None:
     assert "Did you mean 'two'?" in result.stderr
 
 
-def test_a_location_of_no_store_is_a_usage_error(cli: Hpt) -> None:
+def test_a_location_of_no_store_is_a_usage_error(cli: Hpt, monkeypatch: pytest.MonkeyPatch) -> None:
     result = cli("best", "--store", "x.unknown")
     assert result.exit_code == 2
     assert "--store: No store handles 'x.unknown'" in result.stderr
+    monkeypatch.setenv("HPT_STORE", "x.unknown")
+    assert "HPT_STORE: No store handles 'x.unknown'" in cli("best").stderr
 
 
 def test_a_damaged_store_is_exit_code_4_without_a_traceback(cli: Hpt, tmp_path: Path) -> None:
@@ -341,7 +344,7 @@ def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
 def test_output_that_cannot_be_written_is_a_usage_error(one: Hpt, arguments: list[str]) -> None:
     assert one("best").exit_code == 0
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "hpt_core.cli", *arguments]
+        command = [sys.executable, "-m", "hpt_core", *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "Error: Cannot write the output: No space left on device.\n")
 
@@ -463,6 +466,20 @@ def test_a_file_that_cannot_be_written_is_reported(one: Hpt) -> None:
     result = one("export", "-o", "nowhere/out.csv")
     assert result.exit_code == 2
     assert result.stderr == "Error: Cannot write nowhere/out.csv: No such file or directory.\n"
+    name = f"{'x' * 300}.csv"
+    result = one("export", "-o", name)
+    assert (result.exit_code, result.stderr) == (2, f"Error: Cannot write {name}: File name too long.\n")
+
+
+@pytest.mark.parametrize("name", ["loop.db", "loop.csv"])
+def test_a_store_behind_links_that_go_in_circles_is_reported(cli: Hpt, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(name)
+    result = cli("show", "--store", name)
+    assert result.exit_code == 4
+    assert result.stderr.startswith(f"Error: There is no {name}: no study was stored there yet.")
+    study = Study(SPACE, store=name, sampler="random")
+    with pytest.raises(StoreError, match=rf"{name} .*symbolic link|{name} cannot be used"):
+        study.ask()
 
 
 def test_parquet_reads_back(cli: Hpt) -> None:

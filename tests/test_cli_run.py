@@ -250,6 +250,53 @@ def test_only_identical_failures_end_the_study_with_one_traceback(cli: Hpt, tmp_
     assert "hpt_core/worker.py" not in result.stderr
 
 
+FAILURES = """
+import hpt_core
+
+class Bad(Exception):
+    pass
+
+def noted(err):
+    err.add_note("NOTE")
+    return err
+
+def caused(err):
+    err.__cause__ = KeyError("CAUSE")
+    return err
+
+def train(params):
+    raise ERROR
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"], ["--workers", 2]])
+@pytest.mark.parametrize(
+    ("error", "also"),
+    [
+        ("ValueError('no column y')", "Traceback"),
+        ("Bad('no column y')", "Traceback"),
+        ("Bad('two lines:\\nno column y')", "Traceback"),
+        ("noted(ValueError('no column y'))", "NOTE"),
+        ("caused(hpt_core.EvaluationError('no column y'))", "CAUSE"),
+        ("hpt_core.EvaluationError('no column y', detail='ended with code 1')", "ended with code 1"),
+        ("hpt_core.EvaluationError('no column y')", "(error)"),
+    ],
+)
+def test_the_failure_that_ends_a_study_is_told_once(
+    cli: Hpt, tmp_path: Path, options: list[Any], error: str, also: str
+) -> None:
+    write(tmp_path, GRID.replace("trials = 3", "trials = 9"), FAILURES.replace("ERROR", error))
+    result = cli("run", "s.toml", *options)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    traceback_lines = "\n".join(line for line in result.stderr.splitlines() if "raise " not in line)
+    assert traceback_lines.count("no column y") == 1
+    assert also in traceback_lines
+    assert "Error: the first 3 trials of this run all failed in the same way (error)" in traceback_lines
+    first = "[0-8]" if "--workers" in options else "0"  # of two workers, either may fail first
+    assert bool(re.search(rf"see trial {first} above", traceback_lines)) == ("--quiet" not in options)
+
+
 def test_a_study_without_a_complete_trial_has_exit_code_1(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, code="def train(params): raise ValueError('abc'[params['x']])\n")
     result = cli("run", "s.toml", "max_failures=9")
@@ -351,7 +398,7 @@ def test_the_reading_commands_are_not_recommended_for_a_store_that_they_cannot_o
 def test_a_disabled_plugin_is_disabled_in_worker_processes(tmp_path: Path) -> None:
     said = "os.write(1, os.environb[b'HPT_DISABLE_PLUGINS'] + b'\\n')"  # one write: two processes print
     write(tmp_path, code=f"import os\ndef train(params): {said}; return 1.0\n")
-    command = [sys.executable, "-m", "hpt_core.cli", "--no-plugin", "sampler-random", "run", "s.toml", "--workers", "2"]
+    command = [sys.executable, "-m", "hpt_core", "--no-plugin", "sampler-random", "run", "s.toml", "--workers", "2"]
     environment = {key: value for key, value in os.environ.items() if key != "HPT_DISABLE_PLUGINS"}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -364,7 +411,7 @@ def test_a_disabled_plugin_is_disabled_in_worker_processes(tmp_path: Path) -> No
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_only_json_is_printed_on_stdout(tmp_path: Path, workers: str) -> None:
     write(tmp_path)
-    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "--json", "--workers", workers]
+    command = [sys.executable, "-m", "hpt_core", "run", "s.toml", "--json", "--workers", workers]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
@@ -384,11 +431,11 @@ def test_new_trials_are_those_of_this_run(cli: Hpt, tmp_path: Path) -> None:
     def train(params):
         if "INSIDE" not in os.environ:
             os.environ["INSIDE"] = "1"
-            subprocess.run([{sys.executable!r}, "-m", "hpt_core.cli", "run", "s.toml", "trials=4"], check=True)
+            subprocess.run([{sys.executable!r}, "-m", "hpt_core", "run", "s.toml", "trials=4"], check=True)
         return 1.0
     """
     write(tmp_path, code=code)
-    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "trials=5", "--json", "--quiet"]
+    command = [sys.executable, "-m", "hpt_core", "run", "s.toml", "trials=5", "--json", "--quiet"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
@@ -398,7 +445,7 @@ def test_new_trials_are_those_of_this_run(cli: Hpt, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["check", "s.toml"], ["run", "s.toml"], ["verify", "--file", "s.toml"]])
 def test_output_of_an_imported_module_is_not_mixed_with_json(tmp_path: Path, arguments: list[str]) -> None:
     write(tmp_path)
-    start = [sys.executable, "-m", "hpt_core.cli"]
+    start = [sys.executable, "-m", "hpt_core"]
     subprocess.run([*start, "run", "s.toml"], cwd=tmp_path, capture_output=True, check=True)
     module = next(tmp_path.glob("*.py"))
     module.write_text(f"print('imported')\n{module.read_text()}")
@@ -412,7 +459,7 @@ def test_output_of_an_imported_module_is_not_mixed_with_json(tmp_path: Path, arg
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_messages_that_cannot_be_written_do_not_end_a_study(tmp_path: Path, workers: str) -> None:
     write(tmp_path)
-    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "--workers", workers]
+    command = [sys.executable, "-m", "hpt_core", "run", "s.toml", "--workers", workers]
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
     assert run.returncode == 0
@@ -431,7 +478,7 @@ def test_a_trial_that_breaks_the_streams_loses_at_most_the_output(
     tmp_path: Path, does: str, code: int, told: str
 ) -> None:
     write(tmp_path, code=f"import os, sys\ndef train(params):\n    {does}\n    return 0.5\n")
-    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml"]
+    command = [sys.executable, "-m", "hpt_core", "run", "s.toml"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == code
     assert run.stderr.endswith(told)
@@ -455,7 +502,7 @@ def train(params):
 def test_a_process_forked_by_a_trial_does_not_handle_signals(tmp_path: Path) -> None:
     """Like the workers of a `multiprocessing.Pool` when it ends them."""
     write(tmp_path, code=FORKS)
-    command = [sys.executable, "-m", "hpt_core.cli", "run", "s.toml", "trials=1"]
+    command = [sys.executable, "-m", "hpt_core", "run", "s.toml", "trials=1"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "best loss=-15" in run.stdout
     assert "Stopping" not in run.stderr

@@ -130,9 +130,15 @@ def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str)
         read_study_file(written(tmp_path, WHOLE), [override])
 
 
-def test_a_list_is_set_as_a_whole() -> None:
+def test_what_is_no_table_is_set_as_a_whole() -> None:
     with pytest.raises(UsageError, match=r"stop is not a table. It is a list; set it as a whole: stop=\[...\]"):
         put_over({"stop": [{"use": "time"}]}, "stop.use=trials")
+    with pytest.raises(UsageError, match=r"sampler is not a table. It is 'bayes'; set it as a whole: sampler=\{...\}"):
+        put_over({"sampler": "bayes"}, "sampler.n_initial=3")
+
+
+def test_a_key_without_a_name_is_shown() -> None:
+    assert mistakes_of(minimal(**{"": 1}))[0].startswith('"": A study file has no such key.')
 
 
 # --- files that are none --------------------------------------------------------------------------

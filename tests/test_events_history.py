@@ -363,6 +363,21 @@ def test_a_view_hides_exactly_the_later_results(records: list[dict[str, Any]], n
     assert snapshot(history) == before
 
 
+def test_views_compute_the_point_of_each_trial_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = make_history({"x": Float(0, 1)}, [({"x": i / 32}, 1.0) for i in range(20)])
+    computed: list[Any] = []
+    to_unit = Space.to_unit
+
+    def counted(space: Space, params: Any) -> Any:
+        computed.extend(params)
+        return to_unit(space, params)
+
+    monkeypatch.setattr(Space, "to_unit", counted)
+    for number in range(21):
+        assert history.as_seen_by(number, 4).unit[:, 0].tolist() == [i / 32 for i in range(min(number + 1, 20))]
+    assert len(computed) == 20
+
+
 @given(logs())
 def test_the_best_of_a_view_is_the_best_visible_trial(records: list[dict[str, Any]]) -> None:
     history = History()

@@ -107,6 +107,16 @@ def test_a_data_frame_has_the_rows_and_times_in_utc() -> None:
     assert len(to_dataframe(make_history(SPACE))) == 0
 
 
+def test_a_data_frame_can_hold_a_message_with_a_file_name_that_is_not_unicode() -> None:
+    failure = Failure("error", "cannot read \udcff.csv")  # as `os.fsdecode` gives a byte that is not UTF-8
+    history = make_history(
+        SPACE, [({"x": 0.5, "c": "a"}, failure), ({"x": 0.25, "c": "a"}, {"value": 1.0, "\udcff": 2.0})]
+    )
+    frame = to_dataframe(history)
+    assert frame["failure_message"].tolist() == [r"cannot read \udcff.csv", ""]
+    assert frame[r"metrics.\udcff"].tolist()[1] == 2.0
+
+
 def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match="needs pandas: pip install pandas"):

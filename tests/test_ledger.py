@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
-from hpt_core import Float, Record, StoreError, Study, UsageError, events, load_history
+from hpt_core import Float, Params, Record, StoreError, Study, Trial, UsageError, events, hookimpl, load_history
 from hpt_core.builtin.memory import MemoryStore
+from hpt_core.columns import Columns
 from hpt_core.ledger import Ledger
+from hpt_core.plugins import Plugins
 from hpt_core.testing.histories import make_records
 
 SLEPT = 8 * 3600.0
@@ -100,6 +103,38 @@ def test_threads_that_share_a_ledger_read_and_write_one_at_a_time() -> None:
     assert free == {"append": False, "read": False}
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda study: study.ask(),
+        lambda study: study.enqueue({"x": 0.5}),
+        lambda study: study.add_trial({"x": 0.5}, 1.0),
+        lambda study: study.invalidate(0, "a bug"),
+        lambda study: study.run(lambda _: 0.0, trials=2),
+    ],
+    ids=["ask", "enqueue", "add_trial", "invalidate", "run"],
+)
+def test_a_thread_that_waits_for_the_lock_leaves_the_mutex_to_others(act: Callable[[Study], Any]) -> None:
+    """A supervisor of workers holds the lock for one of them, and needs the mutex to write what that one sends."""
+    waits = threading.Event()
+
+    class Watched(MemoryStore):
+        def lock(self, study: str) -> Any:
+            waits.set()
+            return super().lock(study)
+
+    study = Study({"x": Float(0, 1)}, sampler="random", store=Watched(), seed=0)
+    study.tell(study.ask(), 0.25)
+    with ThreadPoolExecutor(1) as other:
+        with study.store.lock(study.name):
+            waits.clear()
+            done = other.submit(act, study)
+            assert waits.wait(30)
+            assert study.ledger.mutex.acquire(blocking=False)
+            study.ledger.mutex.release()
+        done.result()
+
+
 def test_a_log_that_cannot_be_replayed_is_refused_each_time_it_is_read() -> None:
     """Trials 0 to 6 were never started, so trial 7 cannot follow; the record behind it is fine."""
     store = stored()
@@ -155,3 +190,38 @@ def test_an_interrupted_observer_loses_no_record() -> None:
     with pytest.raises(KeyboardInterrupt):
         ledger.write(events.started(1.0, 0, {"x": 0.5}, "w", 1, 0), events.complete(2.0, 0, 1, [1.0], {}))
     assert [trial.state.value for trial in ledger.sync().trials] == ["complete"]
+
+
+@pytest.mark.parametrize("place", ["add", "set_results", "set_state"])
+def test_ctrl_c_in_the_middle_of_a_replayed_record_leaves_nothing_half_done(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def study() -> Study:
+        return Study({"x": Float(0, 1)}, sampler="tpe", seed=0, plugins=Plugins())
+
+    def ended_by_ctrl_c(*_: object) -> Never:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def loss(params: Params) -> float:
+        return float(params["x"])
+
+    told, interrupted, uninterrupted = [], study(), study()
+    uninterrupted.run(loss, trials=15)
+
+    class Watcher:
+        @hookimpl
+        def hpt_trial_finished(self, trial: Trial) -> None:
+            told.append(trial.number)
+
+    interrupted.plugins.register(Watcher())
+    interrupted.run(loss, trials=12)
+    monkeypatch.setattr(Columns, place, ended_by_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(loss, trials=15)
+    interrupted.run(loss, trials=15)
+    assert [(t.params, t.value) for t in interrupted.trials] == [(t.params, t.value) for t in uninterrupted.trials]
+    fresh = Ledger(interrupted.store, interrupted.name).sync()
+    assert interrupted.history.losses.tolist() == fresh.losses.tolist()
+    assert [t.number for t in interrupted.history.session] == [t.number for t in fresh.session]
+    assert told == list(range(15))

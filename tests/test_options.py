@@ -392,6 +392,15 @@ def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: py
     assert isinstance(refused.value.__cause__, ModuleNotFoundError)
 
 
+def test_a_module_that_raises_during_its_import_is_reported_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reads_on_import.py").write_text("import json\n\nSETTINGS = json.loads('{')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"JSONDecodeError: Expecting .* \(.*reads_on_import\.py, line 3\)\.$"):
+        import_object("reads_on_import:x")
+
+
 def test_a_module_that_exits_during_its_import_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "exits_on_import.py").write_text("import sys\nsys.exit('no GPU')\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -441,6 +441,7 @@ class Observes:
     [
         (Misspelt(), "not a hook of hpt"),
         (Newer(), "requires plugin API 7"),
+        (print, "implements no hook of hpt"),
         (Observes, r"is a class, but hpt_trial_finished is a method of its instances: register Observes\(\)"),
     ],
 )
@@ -521,6 +522,19 @@ def test_an_invalid_sampler_is_rejected_with_the_remedy(spec: Any, said: str) ->
     with pytest.raises(UsageError) as refused:
         plugins.make("sampler", spec)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["<= 5", "../x", "line\n", "x" * 100])
+def test_a_text_that_is_no_name_is_not_made_the_name_of_a_distribution(text: str) -> None:
+    with pytest.raises(UsageError, match="There is no sampler ") as refused:
+        bare().make("sampler", text)
+    assert "may provide it" not in str(refused.value)
+    assert len(str(refused.value)) < 200
+
+
+def test_a_store_of_the_wrong_type_is_refused_with_all_forms_of_a_location() -> None:
+    with pytest.raises(UsageError, match="store: Must be a store: a path, a URL, a name, a mapping with 'use'"):
+        bare().make_store(3)
 
 
 def test_a_function_given_as_a_class_gets_a_hint() -> None:

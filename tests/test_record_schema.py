@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -95,6 +96,19 @@ def test_a_time_that_is_no_date_is_reported(time: float) -> None:
     assert "its `time` must be Unix seconds" in record_problem({**ALL[0], "time": time})
 
 
+@pytest.mark.parametrize("record", ALL[7:10], ids=lambda record: record["state"])
+@pytest.mark.parametrize(("name", "value"), [("values", "x"), ("metrics", "x"), ("rule", 1), ("reason", 1)])
+def test_what_is_read_of_every_finished_trial_is_checked_in_every_state(record: Record, name: str, value: Any) -> None:
+    assert f"its `{name}` must be " in record_problem({**record, name: value})
+
+
+def test_an_infinite_parameter_is_reported() -> None:
+    infinite = json.loads("1e999")  # what a store reads from a digit too many
+    assert "its `params` must be a table without infinite numbers" in record_problem(
+        {**ALL[4], "params": {"x": infinite}}
+    )
+
+
 @pytest.mark.parametrize("record", ALL, ids=lambda record: record["event"])
 def test_a_missing_key_is_reported(record: Record) -> None:
     needed = set(record) - {"info", "metrics", "differences", "seen", "reason", "source", "values", "evidence", "kind"}
@@ -150,6 +164,26 @@ def test_a_log_that_cannot_be_read_is_reported(change: Callable[[list[Record]], 
     store = MemoryStore()
     store.append("s", change([ALL[0], ALL[12]]))
     with pytest.raises(StoreError, match=rf"^The study 's' in memory cannot be read\. {said}"):
+        load_history(store)
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([ALL[4]], r"Record 1 .*: it precedes the record that defines the study\."),
+        (
+            [ALL[0], {**ALL[4], "trial": 1}],
+            r"Record 2 .*: it is about trial 1, but the records before it start only 0\.",
+        ),
+        ([ALL[0], ALL[3], ALL[3]], r"Record 3 .*: its `trial` must be 1, the next number\. Got 0\."),
+    ],
+)
+def test_a_record_in_the_wrong_place_is_reported(records: list[Record], said: str) -> None:
+    store = MemoryStore()
+    store.append("s", records)
+    with pytest.raises(
+        StoreError, match=rf"cannot be read\. {said} .*, or delete this and all later records of the study"
+    ):
         load_history(store)
 
 

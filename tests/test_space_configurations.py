@@ -241,6 +241,7 @@ def test_neighbours_are_other_configurations_of_the_space(space: Space, data: st
     assert space.key(params) not in keys
     for other in found:
         assert space.contains(other)
+        assert tuple(other) == space.active(other)
         changed = [n for n in params if n in other and typed(other[n]) != typed(params[n])]
         assert len(changed) == 1
 

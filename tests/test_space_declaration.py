@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpt_core.errors import SpaceError
@@ -219,10 +219,13 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     """Tables with the right keys, and values that are mostly wrong."""
     scalar = st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.integers() | st.integers(0, 3)
     anything = scalar | st.lists(scalar, max_size=3) | st.dictionaries(st.sampled_from(KEYS), scalar, max_size=2)
-    return draw(st.dictionaries(st.sampled_from(KEYS), anything, max_size=6))
+    table = draw(st.dictionaries(st.sampled_from(KEYS), anything, max_size=6))
+    kind = draw(st.none() | st.sampled_from(["float", "int", "categorical", "ordinal", "constant"]))
+    return table if kind is None else {**table, "type": kind}
 
 
 @given(tables())
+@example({"type": "float", "low": 0.0, "high": 1.0, "choices": 1})
 def test_any_form_makes_a_parameter_or_a_clear_refusal(form: Any) -> None:
     try:
         space = Space({"x": form})

@@ -14,7 +14,7 @@ from hpt_core.errors import SpaceError
 from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
 
 NAN, INF = math.nan, math.inf
-ADVICE = "as in Categorical('a', 'b'); a single fixed list is a Constant"
+ADVICE = "write Categorical('a', 'b'), or ['a', 'b'] in a file; a single fixed list is a Constant"
 float_: Any = Float  # called with what its types forbid
 int_: Any = Int
 
@@ -100,7 +100,7 @@ def test_numbers_of_other_types_become_native() -> None:
         (
             lambda: Categorical(["a", "b"]),
             [
-                f"choices: must be separate arguments, {ADVICE}. Got the single choice ['a', 'b'].",
+                f"choices: must not be one list: {ADVICE}. Got the single choice ['a', 'b'].",
             ],
         ),
         (

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from numpy.random import default_rng
 
 from hpt_core import Failure, option
 from hpt_core.builtin.memory import MemoryStore
-from hpt_core.testing import ExecutorKit
+from hpt_core.testing import ExecutorKit, crew
 from hpt_core.testing.checks import broken_rules
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -175,14 +176,25 @@ class SameName(Honest):
 
 
 class ReturnsEarly(Honest):
-    """Returns when the first worker has ended, although the other is still running."""
+    """Returns when the first worker has ended, although the other is still running, for however long."""
 
     def run(self, worker: Any, count: int, lost: Lost) -> None:
         self.early = worker.task == "last_one_late"
         super().run(worker, count, lost)
 
+    def work(self, worker: Any, name: str, pipe: Connection) -> None:
+        if self.early:  # in the worker's process
+            vars(crew)["time"] = SimpleNamespace(monotonic=time.monotonic, sleep=self.sleep)
+        super().work(worker, name, pipe)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds if seconds <= crew._BEAT else 60)
+
     def is_enough(self, children: list[Child]) -> bool:
-        return self.early and len(children) == 1
+        if not self.early or len(children) > 1:
+            return False
+        LEFT.extend(child.process for child in children)
+        return True
 
 
 class SwallowsDeaths(Honest):
@@ -296,8 +308,7 @@ class TestHonest(ExecutorKit):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_executor_is_rejected_by_its_check_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpt_core.testing.crew._PATIENCE", 2.0)  # for the wrong executors that wait in vain
-    monkeypatch.setattr("hpt_core.testing.crew._LONG", 1.0)
+    monkeypatch.setattr(crew, "_PATIENCE", 6.0)  # for the wrong executors that wait in vain
     monkeypatch.setattr("hpt_core.testing.executor._PATIENCE", 0.3)
     try:
         assert list(broken(WRONG[name])) == [name]
@@ -356,7 +367,7 @@ class ReplacesOnce(Honest):
 def test_slow_reactions_are_rejected(
     executor: type[Honest], check: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpt_core.testing.crew._PATIENCE", 1.0)
+    monkeypatch.setattr(crew, "_PATIENCE", 1.0)
     monkeypatch.setattr("hpt_core.testing.executor._PATIENCE", 0.3)
     with pytest.raises(AssertionError, match=message):
         getattr(KIT(), check)(executor, tmp_path)

@@ -6,6 +6,7 @@ import builtins
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
@@ -38,7 +39,7 @@ from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.failures import failure_of
 from hpt_core.plugins import Plugins
-from hpt_core.worker import Worker
+from hpt_core.worker import Worker, _warns_of_asked
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -504,6 +505,27 @@ def test_conclude_is_called_once_per_best_trial() -> None:
     assert len(distinct) > 1
 
 
+def test_conclude_is_called_again_if_the_study_is_amended() -> None:
+    """For example because the evaluator was told to save the winner after it had been found."""
+    store = MemoryStore()
+    for amend, calls in ((False, 1), (False, 0), (True, 1)):
+        evaluator = Concluding()
+        Study({"x": Float(0, 1)}, sampler=Uniform(), evaluator=evaluator, store=store, seed=0, amend=amend).run(
+            trials=3
+        )
+        assert len(evaluator.concluded) == calls
+
+
+def test_conclude_receives_its_last_result() -> None:
+    evaluator = Concluding()
+    study = study_of(evaluator=evaluator)
+    for budget in (1, 1, 5, 20):
+        study.run(trials=budget)
+    assert len(evaluator.concluded) > 1
+    results = [{"trial": best.number, "score": best.params["x"]} for best in evaluator.concluded]
+    assert [best.concluded for best in evaluator.concluded] == [{}, *results[:-1]]
+
+
 def test_a_conclusion_that_is_not_a_mapping_is_an_error_of_the_evaluator() -> None:
     with pytest.raises(PluginError, match=r"conclude\(\) must return a mapping or None\. Got 'good'"):
         study_of(evaluator=Concluding("good")).run(trials=1)
@@ -649,6 +671,25 @@ def test_an_observer_is_told_which_error_ended_a_run() -> None:
     assert reason.startswith("NothingSucceededError: the first 3 trials of this run all failed in the same way (error)")
 
 
+def test_the_history_does_not_change_while_trials_that_ask_started_are_looked_for() -> None:
+    """The heartbeat thread replays what other processes wrote."""
+    study, free = study_of(), []
+    asked = study.ask()
+
+    class Name(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            with ThreadPoolExecutor(1) as heartbeat:
+                free.append(heartbeat.submit(study.ledger.mutex.acquire, blocking=False).result())
+            return str(self) == other
+
+        __hash__ = str.__hash__
+
+    assert _warns_of_asked(study, Name(asked.worker))
+    assert free == [False]
+
+
 def test_a_long_wait_takes_the_lock_rarely_and_ends_promptly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reproducible study with two workers, of which the other one runs a trial for a minute."""
     study = study_of(reproducible=True)
@@ -708,21 +749,30 @@ def test_an_observer_that_raises_is_reported_once_and_disabled(caplog: pytest.Lo
     ]
 
 
+def test_the_log_has_text_that_utf_8_can_encode(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(_: Params) -> Never:
+        raise OSError("\udcff.csv")
+
+    study_of().run(fails, trials=1)
+    assert [rb"OSError: \udcff.csv" in message.encode() for message in caplog.messages] == [True]
+
+
 def test_each_end_of_a_trial_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def evaluate(params: Params, trial: TrialContext) -> float:
-        if trial.number == 1:
+        if trial.number in (1, 2):
             raise ValueError("too big")
-        return 2.0 - trial.number
+        return 3.0 - trial.number
 
     study = study_of()
     study.run(evaluate, trials=1)
-    assert not caplog.records  # nothing is logged by default
+    assert not caplog.records  # by default only failures are logged, each message once
+    study.run(evaluate, trials=3)
     with caplog.at_level(logging.INFO, "hpt"):
-        study.run(evaluate, trials=3)
-    one, two = study.trials[1:]
-    assert [r.getMessage() for r in caplog.records] == [
-        f"Trial 1 failed: error: ValueError: too big, with {one.params}. The best is trial 0.",
-        f"Trial 2 complete: value=0, with {two.params}. The best is trial 2.",
+        study.run(evaluate, trials=4)
+    one, _, three = study.trials[1:]
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("WARNING", f"Trial 1 failed: error: ValueError: too big, with {one.params}. The best is trial 0."),
+        ("INFO", f"Trial 3 complete: value=0, with {three.params}. The best is trial 3."),
     ]
 
 
@@ -916,3 +966,48 @@ def test_the_declarations_of_an_evaluator_are_checked_beforehand(name: str, valu
     setattr(Declares, name, value)
     with pytest.raises(PluginError, match=f"The evaluator Declares declares its reports wrongly: `{name}` must be"):
         study_of().run(Declares(), trials=1)
+
+
+def test_a_run_that_waits_for_a_trial_of_ask_says_so() -> None:
+    study = study_of(reproducible=True)
+    asked = study.ask()
+    said = []
+
+    class Tell(logging.Handler):
+        """Ends the wait."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            study.tell(asked, 0.5)
+
+    handler = Tell(logging.WARNING)
+    logging.getLogger("hpt").addHandler(handler)
+    try:
+        study.run(lambda _: 1.0, trials=3)
+    finally:
+        logging.getLogger("hpt").removeHandler(handler)
+    assert said == ["The run waits for trials that ask() started and no tell() ended: 0."]
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
+
+
+def test_failures_that_differ_in_an_address_only_are_alike() -> None:
+    addresses = iter([0x7F474C57C9E0, 0x7FA1B2C3D4E5, 0x7FABCDEFABCD])
+
+    class Model:
+        def __repr__(self) -> str:
+            return f"<train.Model object with layers at 0x{next(addresses):012x}>"  # as by default; it is shortened
+
+    with pytest.raises(NothingSucceededError, match="the first 3 trials of this run all failed in the same way"):
+        study_of().run(lambda _: Model(), trials=9)
+
+
+def test_a_value_that_cannot_become_a_number_is_reported_without_frames_of_hpt() -> None:
+    class Symbol:
+        def __float__(self) -> float:
+            raise TypeError("Cannot convert expression to float")
+
+    failure = run_one(lambda _: Symbol()).failure
+    assert failure is not None
+    wanted = "The value of a trial must be a number. Got Symbol, for which float() raised "
+    assert failure.message == f"{wanted}TypeError: Cannot convert expression to float."
+    assert failure.detail == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def command(
     from hpt_core.cli.files import write_whole
     from hpt_core.errors import UsageError
 
-    if output is not None and output.exists() and not force:
+    if output is not None and not force and os.path.exists(output):  # noqa: PTH110 - Path raises for a long name
         msg = f"{output} already exists. Use --force to overwrite it."
         raise UsageError(msg)
     with open_study(session, store, study) as opened:

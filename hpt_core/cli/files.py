@@ -88,7 +88,7 @@ def write_whole(path: Path, content: bytes) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-        target = path.resolve()  # a link stays, and the file that it names is replaced
+        target = Path(os.path.realpath(path))  # a link stays, and the file that it names is replaced
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -47,7 +48,7 @@ def command(session: Session, file: Path, evaluator: str | None) -> None:
     if chosen not in installed["evaluator"]:
         session.plugins.component("evaluator", chosen, "--evaluator")  # raises an error that names its distribution
     training = file.with_name("train.py")
-    if file.exists():
+    if os.path.exists(file):  # noqa: PTH110 - Path raises for a long name
         msg = f"{file} already exists. Choose another name, for example `hpt init other.toml`."
         raise UsageError(msg)
     kept = chosen != "sklearn" and training.exists()
@@ -55,7 +56,7 @@ def command(session: Session, file: Path, evaluator: str | None) -> None:
     name = re.sub(r"[^\w.-]+", "-", file.stem) or "study"
     python = json.dumps(sys.executable)[1:-1]
     text = study_file(chosen, str(file), name, training, python, installed)
-    write_whole(file, text.encode())
+    write_whole(file, text.encode(errors="backslashreplace"))  # a file name may be no text
     if training in written:
         write_whole(training, training_file(chosen).encode())
     if kept:

@@ -60,4 +60,4 @@ def test(
     with stdout_to_stderr(True):
         arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . --pyargs hpt_core.testing.installed"
         code = pytest.main(arguments.split(), plugins=[InPlace(case)])
-    ctx.exit(0 if code == 0 else _FAILED)
+    ctx.exit({0: 0, int(pytest.ExitCode.USAGE_ERROR): UsageError.exit_code}.get(int(code), _FAILED))

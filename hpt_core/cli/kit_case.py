@@ -23,17 +23,22 @@ KIT_OF = {
 
 
 class InPlace:
-    """A pytest plugin that makes the class at collection, when pytest's assertion rewriting is in place."""
+    """A pytest plugin that makes the class when pytest's assertion rewriting is in place, and has it collected."""
 
     def __init__(self, case: Callable[[], type]) -> None:
         self._case = case
+        self._made: type | None = None
+
+    def pytest_configure(self) -> None:
+        """Make the class."""
+        self._made = self._case()
 
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> Any:  # noqa: ARG002 - pytest's names
         """Collect the class in place of the placeholder."""
         import pytest
 
         if name == "Installed":
-            collector.obj.Installed = self._case()
+            collector.obj.Installed = self._made
             return pytest.Class.from_parent(collector, name=name)
         return None
 
@@ -55,7 +60,7 @@ def values_of(given: Sequence[str]) -> dict[str, Any]:
 def case_of(
     plugins: Plugins, kind: str, name: str, options: dict[str, Any], flags: dict[str, Any], study: Path | None
 ) -> Callable[[], type]:
-    """A function that makes the kit's test class for a component.
+    """A function that makes the kit's test class for a component. It raises `pytest.UsageError` for an unknown flag.
 
     Raises:
         UsageError: If the component cannot be made with these options.
@@ -63,6 +68,7 @@ def case_of(
     import pytest
 
     from hpt_core.options import option_fields
+    from hpt_core.spelling import did_you_mean
 
     kit_name, fixture = KIT_OF[kind]
     spec = {"use": name, **options}
@@ -79,4 +85,12 @@ def case_of(
 
         space = Space(read_study_file(study).get("space", {}))
         body["space"] = pytest.fixture(name="space")(lambda self: space)  # noqa: ARG005 - a method
-    return lambda: type(f"Test_{name}", (getattr(import_module("hpt_core.testing"), kit_name),), body)
+
+    def case() -> type:
+        kit = getattr(import_module("hpt_core.testing"), kit_name)
+        for flag in flags:
+            if not hasattr(kit, flag):
+                raise pytest.UsageError(f"--flag: {kit_name} has no attribute {flag!r}.{did_you_mean(flag, dir(kit))}")
+        return type(f"Test_{name}", (kit,), body)
+
+    return case

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
+from hpt_core.cli.tally import Tally
 from hpt_core.cli.text import say
+from hpt_core.errors import NothingSucceededError
+from hpt_core.export import repeated_failure
 from hpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from hpt_core.cli.tally import Tally
+    from hpt_core.study import Study
     from hpt_core.trial import Trial
 
-__all__ = ["PlainProgress", "progress_for"]
+__all__ = ["PlainProgress", "progress_for", "showing"]
 
 _SILENCE_SECONDS = 10.0
 
@@ -61,6 +66,21 @@ class PlainProgress:
         """Print a line."""
         self._printed_at = time.monotonic()
         say(line)
+
+
+@contextmanager
+def showing(study: Study, trials: int | None, *, quiet: bool) -> Iterator[None]:
+    """Show the progress of a study that runs inside ``with``. A failure that ends it is not told again in full."""
+    tally = Tally(study.history, trials)
+    with ExitStack() as stack:
+        if not quiet:
+            progress = stack.enter_context(progress_for(tally))
+            study.plugins.register(progress, "cli-progress")
+            stack.callback(study.plugins.unregister, progress)
+        try:
+            yield
+        except NothingSucceededError as err:
+            raise NothingSucceededError(repeated_failure(study.history, tally.shown) or str(err)) from None
 
 
 def progress_for(tally: Tally) -> PlainProgress:

@@ -68,7 +68,7 @@ def open_store(session: Session, location: str | None) -> Iterator[Store]:
     """
     from hpt_core.loading import open_to_read
 
-    path = "--store" if location else "store"
+    path = "--store" if location else "HPT_STORE" if os.environ.get("HPT_STORE") else "store"
     remedy = " Select another store with --store."
     with open_to_read(location or default_store(), session.plugins, path, remedy) as store:
         yield store

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ def command(
     JSON: {store, study, reason, interrupted, new_trials} and the keys of `hpt show --json` from "objectives" to
     "notes"; "new_trials" counts the trials that this run started.
     """
+    from hpt_core.cli.interrupts import Interrupts
+    from hpt_core.cli.progress import showing
     from hpt_core.cli.run_report import RunReport
 
     with ExitStack() as stack:
@@ -64,7 +66,7 @@ def command(
                 say(message)
         interrupted = False
         try:
-            with streams_kept(), _with_progress_and_interrupts(study, trials, quiet=quiet), stdout_to_stderr(as_json):
+            with streams_kept(), Interrupts(), showing(study, trials, quiet=quiet), stdout_to_stderr(as_json):
                 study.run(trials=trials, workers=workers)
         except KeyboardInterrupt:
             interrupted = True
@@ -103,18 +105,3 @@ def _greet(study: Study, before: int) -> None:
     else:
         resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
         say(f"Running the {where}. Ctrl-C stops it cleanly{resumes}.")
-
-
-@contextmanager
-def _with_progress_and_interrupts(study: Study, trials: int | None, *, quiet: bool) -> Iterator[None]:
-    from hpt_core.cli.interrupts import Interrupts
-    from hpt_core.cli.progress import progress_for
-    from hpt_core.cli.tally import Tally
-
-    with ExitStack() as stack:
-        stack.enter_context(Interrupts())
-        if not quiet:
-            progress = stack.enter_context(progress_for(Tally(study.history, trials)))
-            study.plugins.register(progress, "cli-progress")
-            stack.callback(study.plugins.unregister, progress)
-        yield

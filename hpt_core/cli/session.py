@@ -91,6 +91,7 @@ class Session:
                     self.handleError(record)
 
         self._handler = Handler(logging.WARNING)
+        self._handler.addFilter(lambda record: record.name != "hpt.trials")  # `hpt run` shows trials in its own way
         logger = logging.getLogger("hpt")
         logger.addHandler(self._handler)
         logger.propagate = False  # a plugin that configures logging would print everything twice

@@ -31,12 +31,13 @@ class Tally:
         running: Number of each running trial -> its latest report as text.
         failures: Number of failed trials by kind.
         best: The best result so far as text.
+        shown: The failure messages that lines have shown, each with its first trial.
     """
 
     def __init__(self, history: History, budget: int | None) -> None:
         self.budget = budget
         self.running: dict[int, str] = {}
-        self._first_with: dict[str, int] = {}
+        self.shown: dict[str, int] = {}
         self.failures = Counter(t.failure.kind for t in history.trials if t.failure is not None)
         self.best = ""
         self._history = history
@@ -93,7 +94,7 @@ class Tally:
         head = f"trial {trial.number} {trial.state}"
         took = "" if trial.duration is None else f" {duration(trial.duration)}"
         if trial.failure is not None:
-            first = self._first_with.setdefault(trial.failure.message, trial.number)
+            first = self.shown.setdefault(trial.failure.message, trial.number)
             message = trial.failure.message if first == trial.number else f"same as trial {first}"
             return f"{head} ({trial.failure.kind}): {message}{took}"
         result = outcome(self._history, trial)

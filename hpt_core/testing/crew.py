@@ -15,7 +15,7 @@ from hpt_core.plugins import default_plugins
 
 __all__ = ["Crew"]
 
-_PATIENCE = 15.0
+_PATIENCE = 40.0
 _LONG = 4.0
 _BEAT = 0.02
 
