@@ -95,7 +95,7 @@ def test_a_trial_over_its_time_limit_is_ended(dask_address: str) -> None:
         time.sleep(60 if params["n"] == first else 0)
         return float(params["x"])
 
-    study = study_on(dask_address, trial_timeout=0.5)
+    study = study_on(dask_address, trial_timeout=3.0)  # the other trials need some time, too
     first = study.sampler.suggest(study.history, default_rng([3, 0]))["n"]
     study.run(hangs_at_first, trials=3, workers=2)
     assert study.trials[0].failure is not None

@@ -12,17 +12,18 @@ import socket
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dask
 import pytest
-from distributed import LocalCluster
+from distributed import Client, Future, LocalCluster
 
 from hpt_core import Failure, Float, HptError, Params, State, Store, Study
-from hpt_executor_dask import executor
+from hpt_executor_dask import executor, pool
 from hpt_executor_dask.executor import DaskExecutor
-from hpt_executor_dask.pool import WorkerPool
+from hpt_executor_dask.pool import WorkerPool, _death, _idle_warning, _Worker
 
 
 def study_on(address: str | None, **arguments: Any) -> Study:
@@ -55,6 +56,12 @@ class DiesBetweenTrials:
         return "done"
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for exit codes for as long as a busy machine may take."""
+    monkeypatch.setattr(pool, "_EXIT_CODE_SECONDS", 30.0)
+
+
 def losses_of(worker: DiesBetweenTrials, workers: int) -> list[Failure]:
     """Run workers that have no trial when they die; return the losses that the executor reports."""
     failures: list[Failure] = []
@@ -67,6 +74,7 @@ def losses_of(worker: DiesBetweenTrials, workers: int) -> list[Failure]:
     return failures
 
 
+@pytest.mark.usefixtures("patient")
 def test_replaces_a_worker_that_dies_between_two_trials(tmp_path: Path) -> None:
     failures = losses_of(DiesBetweenTrials(tmp_path, Study({"x": Float(0, 1)}).store), 1)
     assert ["exit code 7" in failure.message for failure in failures] == [True]
@@ -86,6 +94,7 @@ class DiesAfterTheOther(DiesBetweenTrials):
         os._exit(7)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_run_that_has_ended_does_not_fail_because_an_idle_worker_dies(tmp_path: Path) -> None:
     failures = losses_of(DiesAfterTheOther(tmp_path, Study({"x": Float(0, 1)}).store), 2)
     assert ["exit code 7" in failure.message for failure in failures] == [True]
@@ -218,3 +227,58 @@ def test_ends_when_the_client_closes_while_a_worker_is_submitted(monkeypatch: py
     with pytest.raises(HptError, match=r"The connection to the Dask scheduler at \S+ is lost"):
         study.run(quick, trials=2, workers=2)
     assert [t.state for t in study.trials] == []
+
+
+def test_a_dask_worker_may_be_lost_before_the_exit_code_of_its_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask runs the task again then, if it ever can: waiting for its result may take for ever."""
+    result = Future.result
+
+    def late(future: Future, timeout: float | None = None) -> Any:
+        while not future.done():
+            time.sleep(0.05)
+        cluster.sync(cluster.scheduler.remove_worker, address, stimulus_id="test")
+        return result(future, timeout)
+
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        (address,) = cluster.scheduler.workers
+        monkeypatch.setattr(Future, "result", late)
+        failure = _death(client.submit(int, 7), _Worker("w", Pipe()[0], dask_worker=address))
+    assert failure == Failure("worker-lost", f"the Dask worker {address} was lost")
+
+
+def test_a_failed_task_may_be_cancelled_before_its_error_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that loses its scheduler cancels all its futures. The next task fails, too, and its error is read."""
+    exception = Future.exception
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise ConnectionRefusedError("refused")
+
+    def late(future: Future, timeout: float | None = None) -> Any:
+        monkeypatch.setattr(Future, "exception", exception)
+        future.cancel()
+        return exception(future, timeout)
+
+    monkeypatch.setattr(multiprocessing.connection, "Client", refuse)
+    monkeypatch.setattr(Future, "exception", late)
+    with pytest.raises(HptError, match=r"cannot reach the process that runs the study"):
+        study_on(None).run(quick, trials=2, workers=2)
+    assert Future.exception is exception
+
+
+def test_a_client_may_close_before_it_is_asked_for_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        scheduler_info = client.scheduler_info
+
+        def late(**arguments: int) -> Any:
+            client.close()
+            return scheduler_info(**arguments)
+
+        monkeypatch.setattr(client, "scheduler_info", late)
+        assert _idle_warning(client, "tcp://here").endswith("Waiting.")
+        assert client.status == "closed"

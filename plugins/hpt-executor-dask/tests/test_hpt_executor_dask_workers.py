@@ -75,8 +75,10 @@ def test_a_trial_runs_in_the_working_folder_of_the_study_with_empty_standard_inp
 
 
 def test_reports_the_signal_that_killed_a_worker_and_ends_what_its_trial_started(
-    dask_address: str, tmp_path: Path
+    dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pool, "_EXIT_CODE_SECONDS", 30.0)  # a busy machine may take long
+
     def dies(params: Params) -> float:
         if params["x"] != first:
             return 0.0

@@ -87,6 +87,11 @@ class CommandEvaluator:
     def _placeholders(self) -> set[str]:
         return {name for _, name in self._plan.placeholders()}
 
+    @property
+    def sources(self) -> list[Any]:
+        """The command, which may name a script."""
+        return [self.command]
+
     def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - part of the contract
         """Check that the command fits the space.
 

@@ -100,22 +100,23 @@ class Process:
                 assert source is not None
                 selector.register(source, selectors.EVENT_READ)
             while selector.get_map():
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    if self._control in selector.get_map():
-                        raise CommandTimeoutError
-                    break  # it has ended, and only its output is still open
-                for key, _ in selector.select(left):
+                now = time.monotonic()
+                for key, _ in selector.select(None if end is None else end - now):
                     data = os.read(key.fd, _CHUNK)
                     if key.fileobj is self._popen.stdout:
                         yield from lines.feed(data)
                     elif key.fileobj is self._popen.stderr:
                         self.stderr.feed(data)
-                    self._messages += data if key.fileobj is self._control else b""
+                    else:
+                        self._messages += data
+                        if not data or b"exit" in data:
+                            end = time.monotonic() + _DRAIN
                     if not data:
                         selector.unregister(key.fileobj)
-                        if key.fileobj is self._control:
-                            end = time.monotonic() + _DRAIN
+                if end is not None and now >= end:  # checked after reading: it may have ended in time
+                    if self._control in selector.get_map() and b"exit" not in self._messages:
+                        raise CommandTimeoutError
+                    break  # it has ended, and only its output is still open
         yield lines.flush()
         self._popen.wait()
         self.start_errno = self._number_after("error") or 0
@@ -123,9 +124,9 @@ class Process:
 
     def stop(self) -> None:
         """End it with all its descendants, unless it has ended; returns when they are gone."""
-        with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)  # closes it even if a fork of this process has a copy
         try:
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)  # closes it even if a fork of this process has a copy
             self._popen.wait(self._grace + _MARGIN)
         except BaseException as err:  # a second Ctrl-C, or a supervisor that hangs
             self._kill()

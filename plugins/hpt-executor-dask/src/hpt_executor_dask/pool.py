@@ -12,6 +12,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from multiprocessing import AuthenticationError
 from multiprocessing import connection as connections
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 import cloudpickle
 from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
 
 from hpt_core import Failure, HptError, Mistake, Peer, StoreServer, UsageError
 from hpt_executor_dask.task import VERSIONS
@@ -222,8 +224,9 @@ class WorkerPool:
         for task, future in list(self._tasks.items()):
             if future.done() and task not in self._workers and self._arrivals.empty():
                 del self._tasks[task]
-                if future.status == "error":
-                    _raise_unless_given_up(future.exception())
+                err = future.exception() if future.status == "error" else None
+                if err is not None:  # a lost scheduler cancels the future at any time, and with it the error
+                    _raise_unless_given_up(err)
                 self.start_worker()
 
     def _check_idle(self) -> None:
@@ -283,15 +286,15 @@ def _import_folders() -> tuple[str, ...]:
 
 def _death(future: Future, worker: _Worker) -> Failure:
     """The failure of a trial whose worker died, as far as its Dask worker knows why."""
-    err = None
-    with suppress(TimeoutError):
-        err = future.exception(timeout=_EXIT_CODE_SECONDS)
     where = f"the Dask worker {worker.dask_worker}"
-    if future.status == "finished":
-        return Failure("worker-lost", f"{_ending(future.result())}; the log of {where} may say more")
-    if err is None or _given_up(err):
+    try:  # without a look at the future's status before, as Dask's threads may change that at any time
+        code = future.result(timeout=_EXIT_CODE_SECONDS)
+    except (CancelledError, CommClosedError, TimeoutError):
         return Failure("worker-lost", f"{where} was lost")
-    return Failure("worker-lost", f"{where} could not run its process: {type(err).__name__}: {err}")
+    except Exception as err:  # noqa: BLE001 - whatever the task raised
+        problem = "was lost" if _given_up(err) else f"could not run its process: {type(err).__name__}: {err}"
+        return Failure("worker-lost", f"{where} {problem}")
+    return Failure("worker-lost", f"{_ending(code)}; the log of {where} may say more")
 
 
 def _ending(code: int) -> str:
@@ -318,7 +321,7 @@ def _given_up(err: BaseException) -> bool:
 def _idle_warning(client: Client, scheduler: str) -> str:
     if client.status != "running":
         state = "is not reachable"
-    elif client.scheduler_info(n_workers=-1)["workers"]:
+    elif client.scheduler_info(n_workers=-1).get("workers"):  # it has no content once the client is closed
         state = "runs, but all its workers are busy"
     else:
         state = "runs, but it has no workers"
