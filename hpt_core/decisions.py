@@ -31,6 +31,7 @@ OWN_REASONS = frozenset({"budget", "max_failures", "space"})
 """The ``rule`` of a ``stopped`` record that the core decided, and no stopping rule of the study."""
 
 _MAX_REPEATS = 1_000
+# numbers, and addresses even if cut off at the front ("...x7f3a")
 _NUMBER = re.compile(r"[0.]x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
