@@ -2,9 +2,8 @@
 
 ``OPTUNA`` has the defaults of Optuna 5.0's TPESampler. ``HPT`` departs from them where that paid on our own problems:
 fewer initial points in spaces without conditions, good results weighted by rank, bandwidths that shrink sooner but not
-below a twentieth of the range (three twentieths for every other suggestion, which pays on surrogates of real tuning
-runs), less smoothing of categories. Watanabe, Tree-Structured Parzen Estimator (arXiv 2304.11127), also found
-bandwidths to matter most.
+below a twentieth of the range, less smoothing of categories. Watanabe, Tree-Structured Parzen Estimator (arXiv
+2304.11127), also found bandwidths to matter most.
 """
 
 from __future__ import annotations
@@ -69,7 +68,6 @@ class Rules:
         max_good: Largest number of good results.
         by_rank: Whether good results are weighted by rank and the others equally; else all are weighted by recency.
         bandwidths: Bandwidths of the kernels.
-        wide: Those of every other suggestion.
     """
 
     n_initial: int
@@ -80,7 +78,6 @@ class Rules:
     max_good: int
     by_rank: bool
     bandwidths: Bandwidths
-    wide: Bandwidths
 
     def split(self, n: int) -> int:
         """Number of good results among ``n`` >= 2."""
@@ -104,7 +101,7 @@ def recency(n: int) -> FloatArray:
 
 
 _NARROW = Bandwidths(floor=0.05, power=2.0, cell=0.5, smoothing=0.5)
-_AS_OPTUNA = Bandwidths(floor=0.01, power=1.0, cell=0.0, smoothing=1.0)
+_WIDE = Bandwidths(floor=0.01, power=1.0, cell=0.0, smoothing=1.0)
 
 HPT = Rules(
     n_initial=6,
@@ -115,7 +112,6 @@ HPT = Rules(
     max_good=25,
     by_rank=True,
     bandwidths=_NARROW,
-    wide=attrs.evolve(_NARROW, floor=0.15),
 )
 OPTUNA = Rules(
     n_initial=10,
@@ -125,7 +121,6 @@ OPTUNA = Rules(
     min_good=1,
     max_good=25,
     by_rank=False,
-    bandwidths=_AS_OPTUNA,
-    wide=_AS_OPTUNA,
+    bandwidths=_WIDE,
 )
 RULES = {"hpt": HPT, "optuna": OPTUNA}

@@ -108,15 +108,14 @@ def _densities(history: History, tree: Tree, rules: Rules, order: IntArray, bad:
         order: Trials with evidence, best first. (n,)
         bad: Trials that count as not good: running ones without evidence, and failed ones.
     """
-    bandwidths = rules.wide if history.next_number % 2 else rules.bandwidths
     below, above = [], []
     for group in tree.groups:
         columns, unit = [tree.columns[j] for j in group], history.unit[:, group]
         mine, others = (numbers[~np.isnan(unit[numbers, 0])] for numbers in (order, bad))
         count = _count_good(rules, len(mine))
         good, rest = mine[:count], np.concatenate([mine[count:], others])
-        below.append(Mixture.of(columns, unit[good], rules.weights(good, good=True), bandwidths))
-        above.append(Mixture.of(columns, unit[rest], rules.weights(rest, good=False), bandwidths))
+        below.append(Mixture.of(columns, unit[good], rules.weights(good, good=True), rules.bandwidths))
+        above.append(Mixture.of(columns, unit[rest], rules.weights(rest, good=False), rules.bandwidths))
     return Parzen(tree, tuple(below)), Parzen(tree, tuple(above))
 
 
