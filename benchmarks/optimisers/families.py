@@ -25,9 +25,17 @@ _PAGE = (
     *("lcbench-34539", "lcbench-126029", "lcbench-167104"),
     *("rpart-41163", "rpart-1468"),
 )
+_OTHER = (
+    *("rosenbrock4", "noisy-quadratic"),
+    *("bbob-f3", "bbob-f6", "bbob-f12", "bbob-f17", "bbob-f22"),
+    *("svc-wine", "forest-wine", "boosting-wine", "pipeline-breast_cancer"),
+    *("lcbench-3945", "lcbench-7593", "lcbench-126025", "lcbench-146212", "lcbench-168331"),
+    *("rpart-40981", "rpart-1063"),
+)
 SUITES = {
     "quick": ("branin", "hartmann6", "mixed-ackley", "branches", "bbob-f8", "svc-breast_cancer", "lcbench-34539"),
     "page": _PAGE,
+    "other": _OTHER,
     "parallel": ("hartmann6", "ackley8", "mixed-hartmann6", "branches", "bbob-f8", "lcbench-34539"),
     "all": None,
 }
