@@ -232,11 +232,15 @@ class NeverForgets(Honest):
 
 
 class OrdersASet(Honest):
-    """Depends on the order of a set of strings."""
+    """Depends on the hash of a string, as the order of a set does; but two processes never agree by chance."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.__dict__["hash"] = hash("x")
 
     def promote(self, history: History) -> int | None:
-        found = self.waiting(history)
-        return min(found, key=lambda trial: hash((trial.number, "x"))).number if found else None
+        found, pick = self.waiting(history), min if self.__dict__["hash"] == hash("x") else max
+        return pick(found, key=lambda t: (history.curve(t)[-1][1], t.number)).number if found else None
 
 
 class KeepsTheFirstSteps(Honest):
