@@ -232,7 +232,9 @@ class NeverForgets(Honest):
 
 
 class OrdersASet(Honest):
-    """Depends on the hash of a string, as the order of a set does; but two processes never agree by chance."""
+    """Depends on the order of a set of strings."""
+
+    # on the hash that orders it, as two processes may have the same order by chance
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
