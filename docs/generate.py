@@ -253,6 +253,8 @@ def _events() -> str:
             for key, value in full.items()
         ]
         title = f"{full['event']}: {full['state']}" if "state" in full else full["event"]
+        if full.get("state") == "complete" and "rule" in full:
+            title += " by a rule"
         text += f"\n\n## {title}\n\n{docstring(builder)}\n\n{table(['key', 'value', ''], rows)}"
     return text
 

@@ -70,11 +70,14 @@ class Stop:
         evidence: JSON-shaped numbers that the decision is based on.
         value: The value of a stopped trial, in the user's sign. None: the last report (a curve) or the mean of the
             reports (folds).
+        complete: Whether a trial with a curve is complete, because more steps would not change its result: it may then
+            be the best. It is only stopped if its last report lacks an objective or a metric with a constraint.
     """
 
     reason: str = attrs.field(validator=text_field)
     evidence: Mapping[str, Any] = attrs.field(factory=dict, validator=table_field)
     value: float | None = None
+    complete: bool = False
 
 
 @attrs.frozen
@@ -139,6 +142,8 @@ class Evaluator(Protocol):
       study receives it as ``best.concluded``.
     - ``discard(trial: TrialContext)``: called, perhaps more than once, for a trial that was stopped or failed. The
       trial is never resumed, so its checkpoints may be deleted.
+    - ``finish(trial: TrialContext)``: called, perhaps more than once, for a trial that a rule declared complete, after
+      its generator was closed. Checkpoints may be deleted; what is kept of a complete trial stays.
     """
 
     def evaluate(self, trial: TrialContext) -> float | Mapping[str, float] | Iterator[Report]:

@@ -14,11 +14,10 @@ import attrs
 
 from hpt_core import events, liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
-from hpt_core.errors import DefinitionChangedError, EvaluationError, PluginError, SpaceExhausted, UsageError
-from hpt_core.evidence import estimate
+from hpt_core.errors import DefinitionChangedError, PluginError, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
-from hpt_core.rules import ask, retired, value_of
+from hpt_core.rules import ask, ending, retired
 from hpt_core.trial import Failure, State, Trial, check_report
 
 if TYPE_CHECKING:
@@ -290,15 +289,12 @@ class Decisions:
         if isinstance(decision, Pause):
             self.ledger.write(events.paused(now, trial.number, trial.attempt, seen, rule, decision.reason, evidence))
             return
-        history = self.ledger.history
-        values = estimate(history.evidence, trial.reports, history.objectives[1:])
-        try:
-            given = value_of(decision)
-        except EvaluationError as err:
-            raise PluginError(f"The stopping rule {rule!r} gives trial {trial.number} an invalid value: {err}") from err
-        if given is not None and (values is not None or len(history.objectives) == 1):
-            values = (given, *(values or ())[1:])
-        record = events.stopped_early(now, trial.number, trial.attempt, values, seen, rule, decision.reason, evidence)
+        state, values, metrics = ending(rule, decision, self.ledger.history, trial)
+        why = (seen, rule, decision.reason, evidence)
+        if state is State.COMPLETE and values is not None:
+            record = events.completed_early(now, trial.number, trial.attempt, values, metrics, *why)
+        else:
+            record = events.stopped_early(now, trial.number, trial.attempt, values, *why)
         self.ledger.write(record)
 
     # --- what the user does ---------------------------------------------------------------------------

@@ -1,18 +1,20 @@
-"""Calls the methods of stopping rules and checks their answers against the contract."""
+"""Calls the methods of stopping rules, checks their answers against the contract, and says how a trial ends by them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import Stop
-from hpt_core.errors import PluginError
-from hpt_core.trial import check_result
+from hpt_core.errors import EvaluationError, PluginError
+from hpt_core.evidence import estimate, measured
+from hpt_core.trial import State, check_result
 
 if TYPE_CHECKING:
     from hpt_core.history import History
+    from hpt_core.trial import Trial
 
-__all__ = ["ask", "retired", "value_of"]
+__all__ = ["ask", "ending", "retired", "value_of"]
 
 
 def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *arguments: object) -> Any:
@@ -60,3 +62,36 @@ def value_of(stop: Stop) -> float | None:
         EvaluationError: If the value is not a finite number.
     """
     return None if stop.value is None else check_result(stop.value, ("value",))[0][0]
+
+
+def ending(
+    name: str, stop: Stop, history: History, trial: Trial
+) -> tuple[State, Sequence[float] | None, dict[str, float]]:
+    """How a trial ends that a rule stops.
+
+    Args:
+        name: The rule's name, for messages.
+        stop: Its decision.
+        history: The study's history.
+        trial: The trial.
+
+    Returns:
+        The state, complete or stopped; one value per objective, or None; the metrics of a complete trial.
+
+    Raises:
+        PluginError: If the value that the rule gives is not a finite number.
+    """
+    first, *others = history.objectives
+    values = estimate(history.evidence, trial.reports, others)
+    try:
+        given = value_of(stop)
+    except EvaluationError as err:
+        raise PluginError(f"The stopping rule {name!r} gives trial {trial.number} an invalid value: {err}") from err
+    if given is not None and (values is not None or not others):
+        values = (given, *(values or ())[1:])
+    if not stop.complete or history.evidence != "curve" or values is None:
+        return State.STOPPED, values, {}
+    metrics = measured("curve", trial.reports, trial.reports[-1].metrics) if trial.reports else {}
+    if any(bound.metric not in {first, *metrics} for bound in history.constraints):
+        return State.STOPPED, values, {}
+    return State.COMPLETE, values, {name: value for name, value in metrics.items() if name not in others}

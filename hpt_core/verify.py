@@ -13,13 +13,13 @@ from hpt_core.definition import refuse_code
 from hpt_core.errors import Mistake, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion
 from hpt_core.history import History
-from hpt_core.rules import ask, retired
+from hpt_core.rules import ask, ending, retired
 from hpt_core.trial import State
 
 if TYPE_CHECKING:
     from hpt_core.events import Record
     from hpt_core.plugins import Plugins
-    from hpt_core.trial import Params
+    from hpt_core.trial import Params, Trial
 
 __all__ = ["VerifyResult", "verify"]
 
@@ -78,7 +78,8 @@ class _Audit:
         # Position -> the records that were decided on there; they come later in the log.
         self._decided: dict[int, list[Record]] = {}
         for position, record in enumerate(records):
-            if record["event"] in ("started", "paused", "stopped") or record.get("state") == "stopped":
+            by_rule = record["event"] == "finished" and (record["state"] == "stopped" or "rule" in record)
+            if by_rule or record["event"] in ("started", "paused", "stopped"):
                 seen = record.get("seen")
                 if type(seen) is int and 0 <= seen <= position:
                     self._decided.setdefault(seen, []).append(record)
@@ -192,8 +193,8 @@ class _Audit:
         self._result.checked += 1
         asked = (ask(record["rule"], rule, "judge_trial", (Stop, Pause), view, trial) for rule in rules)
         decision = next((decision for decision in asked if decision is not None), None)
-        wanted = "paused" if record["event"] == "paused" else "stopped"
-        found = {type(None): "running", Pause: "paused"}.get(type(decision), "stopped")
+        wanted = "paused" if record["event"] == "paused" else record["state"]
+        found = _state_after(record["rule"], decision, view, trial)
         if found != wanted:
             self._differ(f"trial {trial.number}: {record['rule']!r} leaves it {found}, the log says {wanted}")
 
@@ -215,6 +216,12 @@ class _Audit:
 
     def _differ(self, what: str) -> None:
         self._result.differences.append(what)
+
+
+def _state_after(rule: str, decision: Stop | Pause | None, history: History, trial: Trial) -> State:
+    if decision is None:
+        return State.RUNNING
+    return State.PAUSED if isinstance(decision, Pause) else ending(rule, decision, history, trial)[0]
 
 
 def _shown(params: Params) -> str:

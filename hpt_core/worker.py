@@ -56,7 +56,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
                 _warn_of_unused_wrappers(study)
                 study.executor.run(worker, workers, worker.lost)
                 reason = _reason_since(study, before)
-        _discard(study, decisions.ledger.history.trials)
+        _clean_up(study, decisions.ledger.history.trials)
         _conclude(study)
         infeasible = shortfall(decisions.ledger.history)
         if infeasible:
@@ -133,7 +133,7 @@ class Worker:
             else:
                 nap = _SHORTEST_NAP
                 evaluate(study, claimed, served=store is not None)
-                _discard(study, [claimed])
+                _clean_up(study, [claimed])
             if time.monotonic() > recover_at:
                 study.decisions.recover()
                 recover_at = time.monotonic() + _RECOVER_SECONDS
@@ -245,17 +245,21 @@ def _reason_since(study: Study, position: int) -> str:
     return str(stop["reason"])
 
 
-def _discard(study: Study, trials: Iterable[Trial]) -> None:
-    """Let the evaluator discard the files of stopped and failed trials, including those of earlier runs."""
-    discard = getattr(study.evaluator, "discard", None)
-    if discard is None:
-        return
+def _clean_up(study: Study, trials: Iterable[Trial]) -> None:
+    """Tell the evaluator of the trials, including those of earlier runs, that ended without its own result."""
     for trial in trials:
         if trial.state in (State.FAILED, State.STOPPED):
+            method = "discard"
+        elif trial.state is State.COMPLETE and trial.rule:
+            method = "finish"
+        else:
+            continue
+        function = getattr(study.evaluator, method, None)
+        if function is not None:
             try:
-                discard(study.context(trial))
+                function(study.context(trial))
             except Exception:  # noqa: BLE001 - third-party code may raise anything
-                _LOG.exception("The evaluator failed to discard trial %d.", trial.number)
+                _LOG.exception("The evaluator failed to %s trial %d.", method, trial.number)
 
 
 def _conclude(study: Study) -> None:

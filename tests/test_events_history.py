@@ -262,7 +262,8 @@ def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 EVENTS = (
     *("new", "new", "new", "enqueued", "restarted", "reported", "reported", "paused", "released", "complete"),
-    *("complete", "stopped-early", "failed", "invalidated", "amended", "joined", "heartbeat", "note", "stopped"),
+    *("complete", "completed-early", "stopped-early", "failed", "invalidated", "amended", "joined"),
+    *("heartbeat", "note", "stopped"),
     "unknown",
 )
 VALUES = st.sampled_from([-1.5, 0.0, 1.0, 2.0, 1e300])
@@ -282,6 +283,7 @@ def of_trial(draw: st.DrawFn, event: str, clock: float, trial: int, attempt: int
         "paused": lambda: events.paused(*at, 0, "rule", "why", {}),
         "released": lambda: events.released(*at, "worker-lost"),
         "complete": lambda: events.complete(*at, values, metrics),
+        "completed-early": lambda: events.completed_early(*at, values, metrics, 0, "rule", "why", {}),
         "stopped-early": lambda: events.stopped_early(*at, partial, 0, "rule", "why", {}),
         "failed": lambda: events.failed(*at, failure),
         "invalidated": lambda: events.invalidated(clock, trial, "wrong data"),

@@ -187,7 +187,10 @@ def test_all_kinds_of_public_things_are_looked_at() -> None:
     assert api["hpt_default"] == "(kind: str) -> str | None {'firstresult': True}"
     assert api["Sampler.suggest"] == "(self, history: History, rng: Generator) -> Params | Suggestion"
     assert api["State.PAUSED"] == " = 'paused'"
-    assert api["Stop"] == "(reason: str, evidence: Mapping[str, Any] = NOTHING, value: float | None = None)"
+    signature = (
+        "(reason: str, evidence: Mapping[str, Any] = NOTHING, value: float | None = None, complete: bool = False)"
+    )
+    assert api["Stop"] == signature
     assert api["UsageError"] == "(*mistakes: Mistake | str) of HptError"
     assert api["SamplerKit.seeded"] == " = True"
     assert {"SamplerKit.test_follows_the_seed", "SamplerKit.make_sampler", "spaces", "make_history"} <= api.keys()

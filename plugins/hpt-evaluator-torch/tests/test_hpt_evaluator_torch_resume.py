@@ -288,3 +288,30 @@ def test_keep_selects_which_weights_are_kept(tmp_path: Path, keep: str) -> None:
     with torch.no_grad():
         loss = torch.nn.functional.cross_entropy(model.eval()(X), y).item()
     assert loss == next(r.value for r in best.reports if r.step == wanted)
+
+
+@attrs.define(kw_only=True)
+class CompleteAt:
+    """Declares each trial complete at step 3."""
+
+    def judge_trial(self, history: Any, trial: Any) -> Stop | None:
+        return Stop("converged", complete=True) if trial.reports[-1].step == 3 else None
+
+
+@pytest.mark.parametrize("keep", ["none", "last", "best"])
+def test_a_trial_that_a_rule_completes_keeps_weights_but_no_checkpoint(tmp_path: Path, keep: str) -> None:
+    made = study(tmp_path, [CompleteAt()])
+    made.evaluator.keep = keep
+    made.evaluator.checkpoint_every = 1
+    made.run(trials=2)
+    best = made.best
+    conclusion = made.history.notes.get("conclusion")
+    made.close()
+    assert [(trial.state, len(trial.reports)) for trial in made.trials] == [("complete", 3)] * 2
+    found = sorted(path.name for path in tmp_path.glob("**/*.pt"))
+    assert found == ([] if keep == "none" else ["weights.pt"] * 2)
+    if keep != "none":
+        assert best is not None
+        assert conclusion is not None
+        wanted = min(best.reports, key=lambda r: r.value).step if keep == "best" else 3
+        assert torch.load(conclusion["weights"], weights_only=True)["epoch"] == wanted

@@ -185,6 +185,24 @@ def test_discard_receives_the_trials_that_were_evaluated(wrapper: Any, tmp_path:
     assert wrapper(evaluator=Noisy()).discard is None
 
 
+@attrs.define(kw_only=True)
+class Finishing(Noisy):
+    """An evaluator with ``finish``."""
+
+    finished: list[TrialContext] = attrs.field(factory=list)
+
+    def finish(self, trial: TrialContext) -> None:
+        self.finished.append(trial)
+
+
+@pytest.mark.parametrize("wrapper", [CacheEvaluator, RetryEvaluator])
+def test_finish_receives_the_trial(wrapper: Any) -> None:
+    inner, trial = Finishing(), TrialContext({"x": 1})
+    wrapper(evaluator=inner).finish(trial)
+    assert inner.finished == [trial]
+    assert wrapper(evaluator=Noisy()).finish is None
+
+
 STUDY = """
 seed = 0
 trials = 2

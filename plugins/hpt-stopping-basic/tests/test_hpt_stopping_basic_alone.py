@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Float, Report, Space, Stop, UsageError
+from hpt_core import Float, History, Report, Space, State, Stop, Study, UsageError
 from hpt_core.testing import make_history
 from hpt_stopping_basic.alone import Patience, Threshold
 
@@ -104,7 +104,8 @@ def test_a_curve_that_halves_each_time_is_never_stopped(noise: list[float], pati
 def test_the_evidence_has_the_compared_values() -> None:
     assert judge(Patience(reports=2, min_gain=0.1), [4, 4.1, 4.5], directions=["maximize"]) is None
     stop = judge(Patience(reports=2, min_gain=0.1), [4, 4.1, 4.2], directions=["maximize"])
-    assert stop == Stop("no gain of 0.1 in the last 2 reports", {"step": 3, "before": 4.0, "since": 4.2})
+    evidence = {"step": 3, "before": 4.0, "since": 4.2}
+    assert stop == Stop("no gain of 0.1 in the last 2 reports", evidence, complete=True)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,20 @@ def test_the_evidence_has_the_compared_values() -> None:
 def test_bad_options_are_refused(rule: type, options: dict[str, Any]) -> None:
     with pytest.raises((UsageError, TypeError)):
         rule(**options)
+
+
+class Uniform:
+    def suggest(self, history: History, rng: Any) -> dict[str, Any]:
+        return history.space.sample(rng)
+
+
+def test_a_study_whose_trials_all_converge_has_a_best_one() -> None:
+    def train(params: dict[str, Any]) -> Iterator[float]:
+        for step in range(1, 50):
+            yield params["x"] + 2.0**-step
+
+    study = Study({"x": Float(0, 1)}, sampler=Uniform(), stop=Patience(reports=3), seed=1)
+    study.run(train, trials=5)
+    assert {trial.state for trial in study.trials} == {State.COMPLETE}
+    assert {trial.rule for trial in study.trials} == {"patience"}
+    assert study.best is min(study.trials, key=lambda trial: trial.params["x"])

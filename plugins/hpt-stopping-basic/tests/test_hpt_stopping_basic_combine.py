@@ -102,6 +102,15 @@ def test_all_has_the_reason_and_evidence_of_each_rule() -> None:
     assert agreed == Stop("stop; other", {"all": [{"reason": "stop", "n": 1}, {"reason": "other", "n": 3}]})
 
 
+@pytest.mark.parametrize("answers", list(itertools.product([True, False], repeat=2)))
+def test_a_trial_is_complete_if_the_first_of_any_or_each_of_all_says_so(answers: tuple[bool, bool]) -> None:
+    rules: list[Any] = [OnTrials(says=Stop("enough", complete=answer)) for answer in answers]
+    assert on_trials(AnyOf(rules=rules)).complete is answers[0]
+    assert on_trials(AllOf(rules=rules)).complete is all(answers)
+    assert on_trials(After(rule=rules[0])).complete is answers[0]
+    assert not on_trials(Not(rule=OnTrials(says=None))).complete
+
+
 @pytest.mark.parametrize("combine", [AnyOf, AllOf])
 @pytest.mark.parametrize(("named", "expected"), [((None, 4, 7), 4), ((0, 4), 0), ((None, None), None)])
 def test_the_first_promotion_counts(combine: Any, named: tuple[Any, ...], expected: int | None) -> None:

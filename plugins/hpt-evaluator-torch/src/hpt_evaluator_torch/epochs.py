@@ -120,10 +120,11 @@ def run_epochs(run: Run, trial: TrialContext, folder: Path, wanted: Wanted) -> G
             try:
                 with undisturbed(run.device):
                     yield report
-            except GeneratorExit:  # the trial is stopped, or only set aside
+            except GeneratorExit:  # the trial is stopped, only set aside, or complete: the evaluator is told later
                 if not saved:
                     save()
                 checkpoints.prune(1)
+                weights.end(epoch, run.model)
                 raise
         weights.end(epoch, run.model)
     finally:

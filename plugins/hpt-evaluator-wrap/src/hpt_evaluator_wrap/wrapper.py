@@ -60,6 +60,11 @@ class Wrapper:
         """The inner evaluator's ``discard``; None if it has none."""
         return getattr(self.evaluator, "discard", None)
 
+    @property
+    def finish(self) -> Callable[[TrialContext], object] | None:
+        """The inner evaluator's ``finish``; None if it has none."""
+        return getattr(self.evaluator, "finish", None)
+
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
         """Let the inner evaluator check the study.
 

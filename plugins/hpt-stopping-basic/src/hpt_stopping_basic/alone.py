@@ -43,12 +43,12 @@ class Threshold(Watching):
 
 @attrs.define(kw_only=True)
 class Patience(Watching):
-    """Stops a trial whose curve no longer improves.
+    """Ends a trial whose curve no longer improves.
 
-    The best of the last ``reports`` reports is compared with the best report before them. The trial is stopped if it
-    did not improve by at least ``min_gain`` times the magnitude of that earlier best. A trial is not stopped at its
-    last step, as nothing would be saved. Folds are not judged, as they have no order. A stopped trial keeps the value
-    of its last report.
+    The best of the last ``reports`` reports is compared with the best report before them. The trial ends if it did not
+    improve by at least ``min_gain`` times the magnitude of that earlier best. It is then complete, with the value of
+    its last report, and may be the best trial. A trial is not judged at its last step, as nothing would be saved. Folds
+    are not judged, as they have no order.
     """
 
     reports: int | None = option(
@@ -59,7 +59,7 @@ class Patience(Watching):
     min_gain: float = option(1e-3, ge=0, help="Smallest gain that counts, relative to the best report before.")
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
-        """Stop when the last ``reports`` reports brought no gain."""
+        """Declare the trial complete when the last ``reports`` reports brought no gain."""
         losses = [loss for _, loss in self._curve(history, trial)]
         patience = max(5, ceil((history.steps or 0) / 10)) if self.reports is None else self.reports
         if history.evidence != "curve" or len(losses) <= patience:
@@ -70,4 +70,4 @@ class Patience(Watching):
         if (gain > 0 and gain >= self.min_gain * abs(before)) or step == history.steps:
             return None
         evidence = {"step": step, "before": self._value(history, before), "since": self._value(history, now)}
-        return Stop(f"no gain of {self.min_gain:g} in the last {patience} reports", evidence)
+        return Stop(f"no gain of {self.min_gain:g} in the last {patience} reports", evidence, complete=True)

@@ -75,7 +75,7 @@ class AllOf(_Several):
 
     A rule that does not judge trials is ignored for trials, and so for studies. If no rule is left, nothing is stopped.
     If all rules that judge trials act but some of them only pause, the trial is paused. It is resumed when any of the
-    rules promotes it.
+    rules promotes it. A trial is complete if all of them say so, else stopped.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
@@ -184,6 +184,9 @@ def _agreed(answers: Sequence[Stop | Pause | None]) -> Stop | Pause | None:
     decisions = [answer for answer in answers if answer is not None]
     if not decisions or len(decisions) < len(answers):
         return None
-    kind = Stop if all(isinstance(decision, Stop) for decision in decisions) else Pause
     reason = "; ".join(dict.fromkeys(decision.reason for decision in decisions))
-    return kind(reason, {"all": [{"reason": decision.reason, **decision.evidence} for decision in decisions]})
+    evidence = {"all": [{"reason": decision.reason, **decision.evidence} for decision in decisions]}
+    stops = [decision for decision in decisions if isinstance(decision, Stop)]
+    if len(stops) < len(decisions):
+        return Pause(reason, evidence)
+    return Stop(reason, evidence, complete=all(stop.complete for stop in stops))
