@@ -201,11 +201,16 @@ def test_a_value_that_cannot_be_an_argument_is_a_failure() -> None:
     assert "cannot be started" in str(failure(CommandEvaluator(command="echo {x}"), params={"x": "a" * 10**7}))
 
 
-@pytest.mark.parametrize("said", ["", "done", "1_000", "\\377\\376"])
-def test_no_value_in_the_last_line_is_an_invalid_value(said: str) -> None:
-    error = failure(CommandEvaluator(command=["printf", said]))
-    assert error.kind == "invalid-value"
-    assert "last line of the command's output must be a number" in str(error)
+@pytest.mark.parametrize(
+    ("said", "shown"), [("", "nothing"), ("done", "'done'"), ("1_000", "'1_000'"), ("\\377\\376", "'\ufffd\ufffd'")]
+)
+def test_no_value_in_the_last_line_is_an_invalid_value(said: str, shown: str) -> None:
+    evaluator = CommandEvaluator(command=["printf", said])
+    one, two = failure(evaluator), failure(evaluator, objectives=("loss", "ms"))
+    assert one.kind == two.kind == "invalid-value"
+    wanted = "The last line of the command's output must be a"
+    assert str(one) == f"{wanted} number or a JSON object with 'value'. Got {shown}."
+    assert str(two) == f"{wanted} JSON object with 'loss', 'ms'. Got {shown}."
 
 
 def test_output_that_is_not_utf8_is_harmless() -> None:

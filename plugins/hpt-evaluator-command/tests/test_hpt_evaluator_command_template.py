@@ -124,6 +124,7 @@ def test_arguments_of_an_inactive_parameter_are_left_out(command: str, expected:
         ({"command": "a", "timeout": 0}, "timeout.*> 0"),
         ({"command": "a", "result": "../out.json"}, "within the trial's folder"),
         ({"command": "a", "result": "/out.json"}, "within the trial's folder"),
+        ({"command": "a {result}", "result": "."}, "within the trial's folder"),
         ({"command": "a", "result": "out.json"}, r"does not contain the path of this file: add \{result\} or"),
     ],
 )

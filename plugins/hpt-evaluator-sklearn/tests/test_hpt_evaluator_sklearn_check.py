@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,13 @@ def test_two_parameters_with_one_target_are_refused_unless_they_exclude_each_oth
             {"use": "sklearn.metrics:fbeta_score", "betta": 2.0, "greater_is_better": True},
             "evaluator.scoring.betta: fbeta_score has no parameter 'betta'. Did you mean 'beta'?",
         ),
+        (
+            {"quality": "maximize"},
+            {"use": "sklearn.metrics:f1_score", "response_method": 3},
+            "evaluator.scoring: The 'response_method' parameter of make_scorer must be",
+        ),
+        ({"quality": "maximize"}, {"f2": {"beta": 2.0}}, 'evaluator.scoring.f2: Needs a key `use = "module:metric"`.'),
+        ({"quality": "maximize"}, {}, "evaluator.scoring: The table of scorers is empty."),
         ({"quality": "maximize"}, [], "A list of scorers must contain names"),
         ({"quality": "maximize"}, 3, "Must be a scorer: a name or a callable. Got 3."),
         ({"a": "maximize", "b": "maximize"}, "accuracy", "objective.b: Is not one of the scores, which are: a."),
@@ -206,6 +214,34 @@ def test_all_mistakes_are_reported_at_once() -> None:
     )
     places = [line.split(":")[0] for line in found]
     assert places == ["evaluator.data.file", "space.CC", "objective.acc", "evaluator.save"]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("", "is a folder"),
+        ("m" * 300, "It is no usable path"),
+        ("a\0b", "It is no usable path"),
+        (os.devnull, f"'{os.devnull}' is not a regular file. Give another path."),
+        ("link", "There is no folder '"),
+        ("file/m.joblib", "There is no folder 'file'."),
+    ],
+)
+def test_a_path_that_no_model_can_be_saved_to_is_refused(
+    path: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device or a pipe would be replaced by a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("nowhere/m.joblib")
+    Path("file").touch()
+    (found,) = mistakes({"C": [1.0]}, estimator="sklearn.svm:SVC", data=IRIS, save=Path(path))
+    assert found.startswith("evaluator.save: ")
+    assert problem in found
+
+
+def test_a_data_file_with_a_name_that_is_too_long_does_not_exist() -> None:
+    (found,) = mistakes({"C": [1.0]}, estimator="sklearn.svm:SVC", data={"file": "m" * 300 + ".csv", "target": "y"})
+    assert found.startswith("evaluator.data.file: There is no file 'mmm")
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,24 @@ def test_nested_scores_with_metadata_routing_equal_grid_search_in_a_loop() -> No
     assert found.scores == tuple(expected)
 
 
+def by_group() -> Any:
+    return GroupKFold(2).set_split_request(groups=True)  # an error unless metadata routing is enabled
+
+
+def test_nested_splitters_may_request_groups() -> None:
+    groups, splitter = np.arange(len(y)) % 4, f"{__name__}:by_group"
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, groups=groups, cv=splitter, metadata_routing=True)
+    found = nested_score(evaluator, {"C": [1.0]}, outer=splitter, trials=1, seed=0)
+    folds = GroupKFold(2).split(X, y, groups)
+    assert found.scores == tuple(SVC().fit(X[train], y[train]).score(X[test], y[test]) for train, test in folds)
+
+
+def test_nested_cross_validation_without_a_successful_trial_is_an_error() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, cv=2)
+    with pytest.raises(UsageError, match="'nested-0' has no successful trial"):
+        nested_score(evaluator, {"C": [-1.0]}, outer=2, trials=1, seed=0)
+
+
 def test_nested_cross_validation_refuses_inner_folds_of_row_numbers() -> None:
     rows = [(np.arange(60), np.arange(60, 90))]  # would be rows of the outer training part, without an error
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, cv=rows)

@@ -21,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import Ordinal, Space, Study, TrialContext, UsageError
+from hpt_core import DefinitionChangedError, Ordinal, Space, Study, TrialContext, UsageError
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 
 X, y = load_iris(return_X_y=True)
@@ -129,6 +129,32 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         evaluator.conclude(TrialContext(params={}))
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["m.joblib"]
+
+
+def test_a_link_stays_and_the_file_that_it_names_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "latest.joblib"
+    path.symlink_to("m.joblib")
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, save=path, compare=False)
+    assert evaluator.conclude(TrialContext(params={}))["saved"] == str(path)
+    assert path.is_symlink()
+    assert joblib.load(tmp_path / "m.joblib").n_features_in_ == X.shape[1]
+
+
+def test_options_for_the_winner_may_change_when_a_study_is_resumed(tmp_path: Path) -> None:
+    """They affect no trial, so they need no amendment; the winner is saved although no trial is left to do."""
+    store = f"sqlite:///{tmp_path / 'hpt.db'}"
+    path = tmp_path / "m.joblib"
+    space, objective = {"C": [0.1, 1.0]}, {"accuracy": "maximize"}
+    for options in ({"refit": False, "compare": False}, {"save": path}, {"save": path, "cache_mb": 0}):
+        evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, **options)
+        study = Study(space, objective=objective, sampler="grid", evaluator=evaluator, store=store)
+        study.run()
+        assert len(study.trials) == 2
+        assert path.exists() == ("save" in options)
+        study.close()
+    changed = SklearnEvaluator(estimator=SVC(), X=X, y=y, cv=3)
+    with pytest.raises(DefinitionChangedError, match=r"evaluator\.cv: Was None, is now 3"):
+        Study(space, objective=objective, sampler="grid", evaluator=changed, store=store).run()
 
 
 def splits_and_scores(evaluator: SklearnEvaluator) -> Any:

@@ -126,6 +126,13 @@ def test_the_tuned_size_is_the_full_size() -> None:
     assert [r.value for r in reports] == expected
 
 
+def test_a_model_smaller_than_the_number_of_steps_keeps_its_size_in_some() -> None:
+    forest = RandomForestClassifier(2, max_depth=2, random_state=3)
+    reports, _ = curve(forest, resource="growth", levels=4)
+    expected = [cross_val_score(clone(forest).set_params(n_estimators=n), X, y, cv=SPLIT)[0] for n in (1, 1, 2, 2)]
+    assert [r.value for r in reports] == expected
+
+
 def test_a_model_from_choices_grows() -> None:
     table = {"forest": RandomForestClassifier(20), "svc": SVC()}
     chosen = SklearnEvaluator(choices={"model": table}, X=X, y=y, cv=SPLIT, resource="growth", levels=4)

@@ -195,6 +195,7 @@ def test_a_loss_is_the_negated_scorer() -> None:
         (("fit_time",), ["fit_time"], "value"),
         (("fit_time",), {"use": "sklearn.metrics:accuracy_score"}, "value"),
         (("fit_time", "quality"), {"use": "sklearn.metrics:accuracy_score"}, "quality"),
+        (("fit_time", "quality"), "sklearn.metrics._scorer:accuracy_scorer", "quality"),
     ],
 )
 def test_fit_time_and_score_time_may_be_objectives(objectives: tuple[str, ...], scoring: Any, score: str) -> None:

@@ -211,6 +211,15 @@ def test_a_longer_list_of_draws_continues_with_unused_ones() -> None:
     assert sorted(params["max_depth"] for params in taken) == list(range(1, 9))
 
 
+def test_a_given_sampler_searches_the_ranges_of_distributions() -> None:
+    distributions = {"C": stats.uniform(1, 2), "kernel": ["linear", "rbf"]}
+    search = SearchCV(SVC(), param_distributions=distributions, sampler="random", n_iter=4, random_state=0, cv=2)
+    search.fit(X, Y)
+    assert len(search.cv_results_["params"]) == 4
+    assert all(1 <= params["C"] <= 3 for params in search.cv_results_["params"])
+    assert search.history_.space["C"] == Float(1, 3)
+
+
 @pytest.mark.parametrize("names", [None, ("svm", "tree")])
 def test_the_default_of_a_table_may_be_an_object_or_its_label(names: Any) -> None:
     svm, tree = SVC(), DecisionTreeClassifier()

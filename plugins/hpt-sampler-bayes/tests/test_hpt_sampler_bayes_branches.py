@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, Params, Space, events
+from hpt_core import Categorical, Float, Int, Params, Space, events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.branches import in_neglected_branch, top_parents
 from hpt_sampler_bayes.encoding import Encoding
@@ -59,6 +59,19 @@ def test_a_space_without_conditions_has_no_branches() -> None:
     encoding = Encoding.of(Space({"m": Categorical("a", "b"), "x": Float(0, 1)}))
     some = encoding.snap(np.random.default_rng(0).random((8, 2)))
     assert in_neglected_branch(encoding, some, some) is None
+
+
+def test_a_parameter_that_depends_on_others_has_no_branches() -> None:
+    inner = Categorical("p", "q", when={"m": "a"})
+    space = Space({"m": Categorical("a", "b"), "inner": inner, "x": Float(0, 1, when={"inner": "p"})})
+    assert [space.columns[j] for j in top_parents(Encoding.of(space))] == ["m"]
+
+
+@pytest.mark.parametrize("many", [Categorical(*range(9)), Int(1, 10_000)], ids=["choices", "integers"])
+def test_a_parameter_of_many_values_has_no_branches(many: Categorical | Int) -> None:
+    encoding = Encoding.of(Space({"m": many, "x": Float(0, 1, when={"m": 5})}))
+    some = encoding.snap(np.random.default_rng(0).random((8, 2)))
+    assert in_neglected_branch(encoding, some, np.repeat(some[:1], 8, axis=0)) is None
 
 
 def test_the_search_returns_to_a_branch_that_looked_bad() -> None:

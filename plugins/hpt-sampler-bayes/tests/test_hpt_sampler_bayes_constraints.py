@@ -114,6 +114,19 @@ def test_without_known_violations_the_acquisition_is_the_improvement() -> None:
     assert np.isfinite(acquisition(encoding.encode(np.array([[0.33], [0.77]])))).all()
 
 
+def test_of_many_results_those_nearest_to_the_bound_stay_in_the_subsample() -> None:
+    history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
+    encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
+    x = rng.random((800, 1))
+    seen = attrs.evolve(observe(history, encoding, rng), rows=x, excess=x - 0.42)
+    (term,) = feasibility_terms(encoding, seen, rng)
+    assert isinstance(term, Feasibility)
+    kept = term.gp.scaled / term.gp.root_w
+    nearest = x[np.argsort(np.abs(x[:, 0] - 0.42))[:64]]
+    assert len(kept) == 600
+    assert np.isclose(nearest, kept.T, rtol=0, atol=1e-12).any(axis=1).all()
+
+
 def feasible(trial: Trial) -> bool:
     return trial.metrics["c"] <= 0.5
 

@@ -131,6 +131,15 @@ def test_the_initial_design_visits_every_branch(seed: int) -> None:
     assert set(seen[:3]) == {"svm", "forest", "knn"}
 
 
+@pytest.mark.parametrize("many", [Categorical(*range(9)), Int(1, 10_000)], ids=["choices", "integers"])
+def test_in_the_initial_design_a_parent_of_many_values_is_like_any_other_parameter(many: Categorical | Int) -> None:
+    parent, alone = (
+        initial_rows(Encoding.of(Space({"m": many, "x": Float(0, 1, when=when)})), 7, 20, 5)
+        for when in ({"m": 5}, None)
+    )
+    np.testing.assert_array_equal(parent, alone)
+
+
 def test_the_initial_design_is_spread_evenly() -> None:
     encoding = Encoding.of(Space({f"x{i}": Float(0, 1) for i in range(4)}))
     u = initial_rows(encoding, 3, 64, 5)[1:]

@@ -101,6 +101,13 @@ def test_the_fit_takes_the_best_of_its_starts() -> None:
     assert both == min(map_fit(e, [poor])[1], map_fit(e, [cold_start(3)])[1])
 
 
+def test_hyperparameters_without_a_cholesky_factor_are_avoided() -> None:
+    e = HyperPosterior(np.zeros((5, 1)), np.arange(5.0), np.zeros(1, dtype=np.intp), 1)
+    value, gradient = e(np.array([0.0, 0.0, -700.0]))  # equal points without noise
+    assert 1e9 < value < np.inf
+    assert np.isfinite(gradient).all()
+
+
 def test_a_lengthscale_that_matters_is_found_shorter() -> None:
     rng = np.random.default_rng(0)
     z = rng.random((60, 2))

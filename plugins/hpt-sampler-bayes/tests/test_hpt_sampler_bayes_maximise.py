@@ -13,7 +13,7 @@ from hpt_sampler_bayes.candidates import candidates, perturb
 from hpt_sampler_bayes.climb import climb
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
-from hpt_sampler_bayes.maximise import maximise
+from hpt_sampler_bayes.maximise import maximise, refine
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.kernel import FloatArray
@@ -52,6 +52,15 @@ def test_on_a_small_finite_space_it_equals_brute_force(seed: int) -> None:
     np.testing.assert_allclose(acquisition(encoding.encode(rows)), values, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_refined_points_are_no_worse_than_their_starts(seed: int) -> None:
+    encoding = Encoding.of(Space({"a": Categorical(*range(5)), "b": Int(0, 9), "x": Float(0, 1, when={"a": [1, 2]})}))
+    acquisition, _ = fitted(encoding, 12, seed)
+    starts = encoding.snap(np.random.default_rng(seed).random((20, 3)))
+    _, values = refine(encoding, acquisition, starts)
+    assert np.all(values >= acquisition(encoding.encode(starts)) - 1e-12)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_in_two_dimensions_it_reaches_a_dense_grid(seed: int) -> None:
     encoding = Encoding.of(Space({"x": Float(0, 1), "y": Float(0, 1)}))
@@ -86,6 +95,14 @@ def test_the_climber_finds_the_top_of_a_bent_quadratic_inside_the_box() -> None:
     x, value = climb(function, np.random.default_rng(0).random((6, 2)), np.ones((6, 2), dtype=bool), 40)
     np.testing.assert_allclose(x, np.tile(top, (6, 1)), atol=2e-3)
     assert value.min() > -1e-5
+
+
+def test_the_climber_shortens_steps_that_overshoot() -> None:
+    def narrow(x: FloatArray, _: object) -> tuple[FloatArray, FloatArray]:
+        return -1e4 * (x[:, 0] - 0.302) ** 2, -2e4 * (x - 0.302)
+
+    x, _ = climb(narrow, np.array([[0.3]]), np.ones((1, 1), dtype=bool), 25)
+    assert x[0, 0] == pytest.approx(0.302, abs=1e-5)
 
 
 def test_the_climber_stops_at_the_bounds_and_moves_only_what_is_free() -> None:

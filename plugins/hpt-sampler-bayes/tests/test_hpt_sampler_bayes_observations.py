@@ -63,6 +63,32 @@ def test_a_paused_trial_is_evidence_and_a_running_one_is_pending() -> None:
     np.testing.assert_allclose(observations.pending, SPACE.to_unit([{"x": 0.7}]))
 
 
+def test_a_running_trial_with_reports_and_a_paused_one_without_are_pending() -> None:
+    curves = {0: [5.0, 3.0], 1: [6.0]}
+    history = make_history(SPACE, [({"x": 0.1}, 3.0)], running=[{"x": 0.3}, {"x": 0.7}], reports=curves)
+    history.apply(events.paused(99.0, 2, 1, 0, "rule", "later", {}))
+    observations = seen(history)
+    np.testing.assert_allclose(observations.rows, SPACE.to_unit([{"x": 0.1}]))
+    np.testing.assert_allclose(observations.pending, SPACE.to_unit([{"x": 0.3}, {"x": 0.7}]))
+
+
+@pytest.mark.parametrize("curve", [[], [6.25]])
+@pytest.mark.parametrize("others", [[], [({"x": 0.1}, 3.0)]])
+def test_a_stopped_trial_with_nothing_to_compare_keeps_its_value(others: list[object], curve: list[float]) -> None:
+    number = len(others)
+    history = make_history(SPACE, others, running=[{"x": 0.3}], reports={number: curve})  # type: ignore[arg-type]
+    stop(history, number, 6.25)
+    assert at(seen(history), 0.3) == 6.25
+
+
+def test_of_many_trials_some_curves_extrapolate() -> None:
+    curves = {k: [float(k + 1), float(k)] for k in range(300)} | {300: [50.0]}
+    trials: list[tuple[dict[str, float], object]] = [({"x": k / 300}, float(k)) for k in range(300)]
+    history = make_history(SPACE, trials, running=[{"x": 0.999}], reports=curves)
+    stop(history, 300, 50.0)
+    assert at(seen(history), 0.999) == 49.0
+
+
 def test_failures_are_kept_apart_and_nothing_is_lost() -> None:
     history = make_history(SPACE, [({"x": 0.1}, 3.0), ({"x": 0.5}, Failure("error", "no")), ({"x": 0.9}, -1.0)])
     observations = seen(history)
@@ -88,10 +114,13 @@ def test_a_dominated_point_never_has_the_lower_scalarisation() -> None:
 
 
 def test_the_order_of_the_trials_does_not_matter() -> None:
-    trials: list[tuple[dict[str, float], object]] = [({"x": k / 7}, float(k % 3)) for k in range(6)]
-    one, two = seen(make_history(SPACE, trials)), seen(make_history(SPACE, trials[::-1]))
-    np.testing.assert_array_equal(one.rows, two.rows)
-    np.testing.assert_array_equal(one.y, two.y)
+    outcomes = [0.0, 1.0, 2.0, 0.0, Failure("error", "no"), Failure("error", "no"), 1.0]
+    trials = [({"x": k / 9}, outcome) for k, outcome in enumerate(outcomes)]
+    running = [{"x": 7 / 9}, {"x": 8 / 9}]
+    one = seen(make_history(SPACE, trials, running=running))
+    two = seen(make_history(SPACE, trials[::-1], running=running[::-1]))
+    for part in ("rows", "y", "failed", "pending"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(two, part))
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])

@@ -139,6 +139,7 @@ def test_the_first_trial_is_the_mode_of_the_prior_and_the_next_are_drawn_from_it
         ({"lr": {"center": 1e-3, "spread": True}}, ["sampler.priors.lr.spread"]),
         ({"depth": {"center": 2.5, "spread": 0.1}}, ["sampler.priors.depth.center"]),
         ({"model": {"svn": 2, "svm": 0}}, ["sampler.priors.model.svn", "sampler.priors.model.svm"]),
+        ({"model": 3}, ["sampler.priors.model"]),
         ({"model": {}, "size": {"center": "xl", "spread": 1}}, ["sampler.priors.model", "sampler.priors.size.center"]),
     ],
 )

@@ -171,6 +171,13 @@ def test_no_point_of_a_finite_space_is_repeated_before_all_were_tried(seed: int)
     assert all(suggestion.params["b"] == 0 for suggestion in again)  # where the loss is 0
 
 
+def test_a_space_that_is_too_large_to_enumerate_may_be_used_up() -> None:
+    space = Space({"n": Int(0, 2000)})
+    suggestion = BayesSampler().suggest(make_history(space, [({"n": n}, float(n)) for n in range(2001)]), rng())
+    assert suggestion.info == {"model": "random"}
+    assert space.contains(suggestion.params)
+
+
 def test_three_objectives_are_scalarised_with_weights_of_the_generator() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1)})
     points = some(space, 20)

@@ -429,3 +429,14 @@ def test_a_path_that_is_too_long_is_reported(tmp_path: Path, ending: str) -> Non
     for action in (lambda: store.append("s", [created()]), lambda: store.lock("s").__enter__()):
         with pytest.raises(StoreError, match="is too long for this system"):
             action()
+
+
+def test_a_failing_disk_is_reported(file: CsvStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    file.append("s", [created()])
+    monkeypatch.setattr(os, "read", fail)
+    for action in (lambda: CsvStore(path=file.path).read("s"), lambda: file.append("s", [{}])):
+        with pytest.raises(StoreError, match=r"runs\.csv failed: .*Input/output error.*Check the disk, then run again"):
+            action()

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import hpt_store_sqlite
 from hpt_core import Store, StoreError, UsageError
 from hpt_store_sqlite import session as session_module
+from hpt_store_sqlite.problems import explain
 from hpt_store_sqlite.store import SqliteStore
 
 JSON = st.recursive(
@@ -208,11 +209,14 @@ def test_any_other_file_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE trials (x)")
     connection.close()
-    for name in [*files, "other.db"]:
+    with sqlite3.connect(tmp_path / "other empty.db") as connection:
+        connection.execute("PRAGMA application_id = 5")
+    connection.close()
+    for name in [*files, "other.db", "other empty.db"]:
         before = (tmp_path / name).read_bytes()
         store = SqliteStore(path=tmp_path / name)
         for action in (store.studies, lambda s=store: s.append("s", [{}])):
-            why = "not a store of hpt: it is the SQLite" if name == "other.db" else "damaged or not a store of hpt"
+            why = "not a store of hpt: it is the SQLite" if name.startswith("other") else "damaged or not a store"
             with pytest.raises(StoreError, match=f"{name} is {why}"):
                 action()
         store.close()
@@ -397,6 +401,43 @@ def test_every_commit_is_on_disk_before_it_is_acknowledged(store: SqliteStore) -
         assert connection.execute("PRAGMA synchronous").fetchone() == (3,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
+
+
+def test_a_file_that_takes_the_place_of_another_is_checked(store: SqliteStore, tmp_path: Path) -> None:
+    for made in (store, SqliteStore(path=tmp_path / "newer.db")):
+        made.append("s", [{"n": 1}])
+        made.close()
+    with sqlite3.connect(tmp_path / "newer.db") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    assert store.read("s") == [{"n": 1}]
+    (tmp_path / "newer.db").replace(store.path)
+    with pytest.raises(StoreError, match=r"newer hpt-store-sqlite \(format 2, known: 1\)"):
+        store.read("s")
+
+
+def test_a_record_that_is_too_large_is_refused(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_MAX_BYTES", 20_000)
+    with pytest.raises(StoreError, match="A record is too large for"):
+        store.append("s", [{"text": "x" * 30_000}])
+    assert store.read("s") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (sqlite3.SQLITE_CORRUPT, "is damaged or not a store of hpt"),
+        (sqlite3.SQLITE_FULL, "The disk is full"),
+        (sqlite3.SQLITE_IOERR, r"failed: .*\. Check the disk"),
+        (sqlite3.SQLITE_READONLY, "cannot be used .*Allow this user"),
+        (sqlite3.SQLITE_TOOBIG, "A record is too large for"),
+    ],
+)
+def test_an_error_of_sqlite_names_its_remedy(tmp_path: Path, code: int, said: str) -> None:
+    err = sqlite3.OperationalError("no")
+    err.sqlite_errorcode = code
+    assert re.search(said, str(explain(err, tmp_path / "hpt.db")))
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -101,6 +102,20 @@ def test_a_damaged_line_and_what_is_behind_it_give_way_to_the_next_record(path: 
     with contextlib.closing(SqliteStore(path=path)) as store:
         assert store.append_lazily("s", [{"n": 99}]) == 4
     assert numbers(path) == [1, 2, 3, 99]
+
+
+def test_a_full_disk_leaves_no_part_of_a_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(data[:7])
+
+    before = late(path).read_bytes()
+    with contextlib.closing(SqliteStore(path=path)) as store, monkeypatch.context() as patch:
+        patch.setattr("hpt_store_sqlite.late.FileIO", Full)
+        with pytest.raises(StoreError, match="The disk is full: nothing could be added to"):
+            store.append_lazily("s", [{"n": 6}])
+    assert late(path).read_bytes() == before
+    assert numbers(path) == [1, 2, 3, 4, 5]
 
 
 def test_those_that_were_taken_in_count_once_if_the_file_could_not_be_emptied(path: Path) -> None:

@@ -153,16 +153,15 @@ class CommandEvaluator:
         """The values of the placeholders; creates the trial's folder if a placeholder needs it."""
         all_params = json.dumps(trial.params)
         values = {name: text_of(value) for name, value in trial.params.items()}
-        own = {"number": trial.number, "seed": trial.seed, "resume_step": trial.resume_step}
-        values |= {name: str(value) for name, value in own.items() if name not in values}
-        values.setdefault("params_json", all_params)
+        values |= {name: str(getattr(trial, name)) for name in ("number", "resume_step", "seed")}
+        values["params_json"] = all_params
         if self._placeholders() & _NEED_WORKDIR:
             folder = trial.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpt-")))
             folder.mkdir(parents=True, exist_ok=True)
-            values.setdefault("workdir", str(folder.absolute()))
+            values["workdir"] = str(folder.absolute())
             params_file = folder.absolute() / "params.json"
             params_file.write_text(all_params + "\n", encoding="utf-8")
-            values.setdefault("params_file", str(params_file))
+            values["params_file"] = str(params_file)
             if self.result is not None:
                 result = folder.absolute() / self.result
                 result.parent.mkdir(parents=True, exist_ok=True)

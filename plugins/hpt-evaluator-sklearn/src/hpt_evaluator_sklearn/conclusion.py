@@ -117,10 +117,16 @@ def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, An
 
 def save_problem(path: Path) -> str | None:
     """Why an estimator cannot be written to ``path``; None if no reason is known."""
-    if path.is_dir():
-        return f"'{path}' is a folder. Give the path of a file."
-    if not path.absolute().parent.is_dir():
-        return f"There is no folder '{path.parent}'."
+    try:
+        target = path.resolve()  # a link stays, and the file that it names is written
+        if target.is_dir():
+            return f"'{path}' is a folder. Give the path of a file."
+        if target.exists() and not target.is_file():  # it would be replaced by a file
+            return f"'{path}' is not a regular file. Give another path."
+        if not target.parent.is_dir():
+            return f"There is no folder '{target.parent if path.is_symlink() else path.parent}'."
+    except (OSError, RuntimeError, ValueError) as err:  # a name too long, a loop of links, a null byte
+        return f"It is no usable path: {err}."
     if path.suffix == ".skops" and importlib.util.find_spec("skops") is None:
         return "Files that end in .skops need skops: pip install 'hpt-evaluator-sklearn[skops]'."
     return None
@@ -137,8 +143,8 @@ def save_estimator(estimator: Any, path: Path) -> Path:
     Returns:
         The absolute path.
     """
-    path = path.absolute()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    target = path.resolve()
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     draft = Path(name)
     try:
@@ -147,7 +153,7 @@ def save_estimator(estimator: Any, path: Path) -> Path:
         else:
             joblib.dump(estimator, draft)
         draft.chmod(0o644)
-        draft.replace(path)
+        draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return path
+    return path.absolute()

@@ -194,7 +194,7 @@ def _from_file(options: dict[str, Any], target: Any) -> Data:
         key = next(iter(options))
         hint = did_you_mean(key, ["file", "target"])
         raise UsageError(Mistake(f"{_PATH}.{key}", f"A data file has only `file` and `target`.{hint}"))
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path raises for a long name
         raise UsageError(Mistake(f"{_PATH}.file", f"There is no file '{path}' (in '{Path.cwd()}')."))
     kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if kind == "npz":

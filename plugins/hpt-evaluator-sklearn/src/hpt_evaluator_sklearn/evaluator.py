@@ -96,11 +96,14 @@ class SklearnEvaluator:
         ge=0,
         help="Rows set aside before the search, on which only the winner is scored: a fraction, or a count.",
     )
-    refit: bool = option(True, help="Fit the winner on all rows but the holdout at the end.")
-    save: Path | None = option(None, help="File for the refitted winner (joblib; skops if it ends in .skops).")
-
+    refit: bool = option(True, help="Fit the winner on all rows but the holdout at the end.", affects_results=False)
+    save: Path | None = option(
+        None, help="File for the refitted winner (joblib; skops if it ends in .skops).", affects_results=False
+    )
     compare: bool = option(
-        True, help="Score the default configuration at the end and compare the winner with it, fold by fold."
+        True,
+        help="Score the default configuration at the end and compare the winner with it, fold by fold.",
+        affects_results=False,
     )
     resource: Literal["folds", "growth", "subsets"] = option(
         "folds",
@@ -108,7 +111,10 @@ class SklearnEvaluator:
         "training rows.",
     )
     levels: int = option(
-        9, ge=1, help="Number of steps of a growing model or training set: at step i it has i/levels of its full size."
+        9,
+        ge=1,
+        le=100_000,
+        help="Number of steps of a growing model or training set: at step i it has i/levels of its full size.",
     )
     report_at: list[int] | None = option(
         None, help="Steps to score at; by default all for a growing model, and 1, 3, 9 of 9 for a training set."
@@ -122,7 +128,10 @@ class SklearnEvaluator:
         help="Threads of linear algebra and OpenMP in one fit; 0: no limit. More than 1 pays off for large data only.",
     )
     cache_mb: int = option(
-        256, ge=0, help="Megabytes for fitted transformers that trials share; 0: every trial fits its own."
+        256,
+        ge=0,
+        help="Megabytes for fitted transformers that trials share; 0: every trial fits its own.",
+        affects_results=False,
     )
     metadata_routing: bool = option(
         factory=routing_enabled,

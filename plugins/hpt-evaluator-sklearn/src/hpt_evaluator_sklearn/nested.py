@@ -14,7 +14,7 @@ from hpt_core import Params, Space, Study, UsageError
 from hpt_evaluator_sklearn.conclusion import refit, score_rows
 from hpt_evaluator_sklearn.fitting import TIMES
 from hpt_evaluator_sklearn.scoring import required
-from hpt_evaluator_sklearn.splits import refuse_row_numbers, resolve_cv, resolve_folds
+from hpt_evaluator_sklearn.splits import make_folds, refuse_row_numbers, resolve_cv
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.data import Data
@@ -90,10 +90,10 @@ def nested_score(
             study has no successful trial.
     """
     data, classifier = evaluator.loaded, is_classifier(evaluator.recipe.template)
-    inner_splitter = resolve_cv(evaluator.cv, data.y, classifier=classifier)
-    refuse_row_numbers(inner_splitter, "each search has only those of its outer training part")
     with evaluator.fitting_context():
-        splits = resolve_folds(outer, data, classifier=classifier, seed=evaluator.seed)
+        inner_splitter = resolve_cv(evaluator.cv, data.y, classifier=classifier)
+        refuse_row_numbers(inner_splitter, "each search has only those of its outer training part")
+        splits = make_folds(resolve_cv(outer, data.y, classifier=classifier, seed=evaluator.seed), data)
     name = study.pop("name", "nested")
     found: list[tuple[float, float, Params]] = []
     direction = ""

@@ -39,7 +39,7 @@ class Routes:
 
 def routing_enabled() -> bool:
     """Whether scikit-learn's metadata routing is enabled in this thread."""
-    return bool(sklearn.get_config().get("enable_metadata_routing", False))
+    return bool(sklearn.get_config()["enable_metadata_routing"])
 
 
 def routing_context(enabled: bool) -> AbstractContextManager[object]:

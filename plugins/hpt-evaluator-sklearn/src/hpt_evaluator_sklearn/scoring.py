@@ -91,7 +91,7 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
             one scorer (a name, ``"module:function"``, a callable, or a table ``{"use": "module:metric", ...}`` with
             arguments of `sklearn.metrics.make_scorer`), a list of names, or a table name -> scorer. The first of
             these scores an objective of another name.
-        objectives: Names of the objectives, in order. Those in `TIMES` need no scorer.
+        objectives: Names of one or more objectives, in order. Those in `TIMES` need no scorer.
         estimator: Any estimator of the study.
 
     Returns:
@@ -100,8 +100,6 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     Raises:
         UsageError: With every name that is not a scorer.
     """
-    if not objectives:
-        raise UsageError(Mistake("objective", "There must be at least one objective."))
     specifications = _specifications(scoring, [name for name in objectives if name not in TIMES])
     found: dict[str, Any] = {}
     directions: dict[str, str] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from hpt_evaluator_sklearn.data import Data, rows_of
 from hpt_evaluator_sklearn.estimators import build
 from hpt_evaluator_sklearn.routing import Routes, split_params
 
-__all__ = ["FoldData", "Folds", "Split", "refuse_row_numbers", "resolve_cv", "resolve_folds", "split_holdout"]
+__all__ = ["FoldData", "Folds", "Split", "make_folds", "refuse_row_numbers", "resolve_cv", "split_holdout"]
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Row numbers of the training part and of the test part."""
@@ -67,14 +66,12 @@ def _pair(pair: Any, i: int) -> Split:
     return train, test
 
 
-def resolve_folds(cv: Any, data: Data, *, classifier: bool, seed: int = 0) -> list[Split]:
+def make_folds(splitter: Any, data: Data) -> list[Split]:
     """Compute the folds.
 
     Args:
-        cv: See `resolve_cv`.
+        splitter: See `resolve_cv`.
         data: The data to split.
-        classifier: Whether the estimator is a classifier.
-        seed: ``random_state`` of a shuffling splitter that has none.
 
     Returns:
         A list of (train, test) arrays of row numbers.
@@ -82,7 +79,6 @@ def resolve_folds(cv: Any, data: Data, *, classifier: bool, seed: int = 0) -> li
     Raises:
         UsageError: If the data cannot be split in this way, with scikit-learn's message.
     """
-    splitter = resolve_cv(cv, data.y, classifier=classifier, seed=seed)
     params = split_params(splitter, data.metadata)
     try:
         folds = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(data.X, data.y, **params)]
@@ -112,7 +108,7 @@ def class_labels(data: Data, *, classifier: bool) -> NDArray[Any] | None:
 def _shown(splitter: Any) -> str:
     """A splitter for a message: its repr, or only its type if the repr is long."""
     shown = repr(splitter)
-    return type(splitter).__name__ if len(shown) > 80 or inspect.isgenerator(splitter) else shown
+    return type(splitter).__name__ if len(shown) > 80 else shown
 
 
 def _check_rows(fold: Split, i: int, n: int) -> None:
@@ -210,7 +206,7 @@ class Folds:
 
     Args:
         data: The data.
-        splits: Row numbers, see `resolve_folds`.
+        splits: Row numbers, see `make_folds`.
     """
 
     def __init__(self, data: Data, splits: Sequence[Split]) -> None:

@@ -111,7 +111,7 @@ def _setting_mistakes(evaluator: TorchEvaluator, space: Space) -> list[Mistake]:
 
 
 def _length_mistakes(longest: int, option: int, *, always: bool) -> list[Mistake]:
-    """What is wrong if trials are longer than the option says, or never as long; without ``epochs``, they are."""
+    """What is wrong with the longest trial; if ``epochs`` is not ``always`` set, some are as long as the option."""
     if longest == option or (longest < option and not always):
         return []
     msg = f"Goes up to {longest}; the `epochs` option says how long a trial can be: {option}. "

@@ -102,8 +102,8 @@ def out_of_memory(err: Exception) -> EvaluationError | None:
         for any other exception.
     """
     text = str(err)
-    out_of_memory = isinstance(err, RuntimeError) and any(words in text.lower() for words in _OUT_OF_MEMORY)
-    if not out_of_memory and not isinstance(err, (MemoryError, torch.OutOfMemoryError)):
+    says_so = isinstance(err, RuntimeError) and any(words in text.lower() for words in _OUT_OF_MEMORY)
+    if not says_so and not isinstance(err, (MemoryError, torch.OutOfMemoryError)):
         return None
     detail = "".join(traceback.format_exception(err))
     first = text.splitlines()[0] if text else "no memory left"

@@ -86,10 +86,15 @@ class TorchEvaluator:
         0, ge=0, le=_SEED_LIMIT, help="Seed for loading the data, so that every worker has the same data."
     )
     checkpoint_every: int | None = option(
-        None, ge=1, help="Epochs between checkpoints. None: as often as costs about 0.25 % of the time."
+        None,
+        ge=1,
+        help="Epochs between checkpoints. None: as often as costs about 0.25 % of the time.",
+        affects_results=False,
     )
     keep: Literal["none", "last", "best"] = option(
-        "none", help="Weights kept in a complete trial's folder: none, the last epoch's, the best epoch's."
+        "none",
+        help="Weights kept in a complete trial's folder: none, the last epoch's, the best epoch's.",
+        affects_results=False,
     )
     resumable: bool | None = option(
         None, help="Whether a `train` function resumes from trial.resume_step. Trials without one always resume."
@@ -209,6 +214,13 @@ class TorchEvaluator:
         """Remove the checkpoints of a trial that will not resume, but never the files of a `train` function."""
         if self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__):
             shutil.rmtree(self._folder(trial), ignore_errors=True)
+
+    def finish(self, trial: TrialContext) -> None:
+        """Remove the checkpoints of a trial that a rule declared complete, but not the weights that are kept."""
+        from hpt_evaluator_torch.checkpoints import Checkpoints
+
+        if self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__):
+            Checkpoints(self._folder(trial), {}).clear(all_files=self.keep == "none")
 
     # --- one trial --------------------------------------------------------------------------------------
 

@@ -105,11 +105,8 @@ def name_mistakes(
             msg = 'Say which metric is meant, as in objective = { accuracy = "maximize" }: alone it is the loss.'
             mistakes.append(Mistake("objective", msg))
         elif direction != BUILTIN[source]:
-            mistakes.append(Mistake(path, f"{source} is better when it is {_words(BUILTIN[source])}: {direction}?"))
+            better = "small" if BUILTIN[source] == "minimize" else "large"
+            mistakes.append(Mistake(path, f"{source} is better when it is {better}: {direction}?"))
         if validated is False and source != "train_loss":
             mistakes.append(Mistake(path, "There is no validation data to measure it on; `train_loss` needs none."))
     return mistakes
-
-
-def _words(direction: str) -> str:
-    return "small" if direction == "minimize" else "large"

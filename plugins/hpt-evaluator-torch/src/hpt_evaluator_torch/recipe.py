@@ -129,11 +129,7 @@ def _bind_model(
     mistakes: list[Mistake],
 ) -> tuple[Callable[[], Any], Collection[str]]:
     """Fill the model function's arguments; returns what makes the model, and the parameters that it is given."""
-    try:
-        function, fixed = model_function(evaluator.model)
-    except UsageError as err:
-        mistakes += err.mistakes
-        return lambda: None, params.keys()
+    function, fixed = model_function(evaluator.model)
     signature = signature_of(function)
     explicit, left = arguments["model"], arguments[""]
     given = {**fixed, **{n: v for n, v in params.items() if n in signature.names}, **explicit}

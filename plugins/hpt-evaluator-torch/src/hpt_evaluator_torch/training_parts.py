@@ -50,13 +50,11 @@ class Part:
     """An optimiser, scheduler or loss, and what it is made with.
 
     Attributes:
-        kind: ``optimizer``, ``scheduler`` or ``loss``.
         make: The class or function.
         arguments: What the option gives it.
         signature: What it can be given by name.
     """
 
-    kind: str
     make: Any
     arguments: Mapping[str, Any]
     signature: Signature
@@ -93,7 +91,7 @@ def find_part(kind: str, spec: Any, path: str) -> Part | None:
         msg = "It is called as f(params, ...): make `params` the first parameter, before `model`."
         raise UsageError(Mistake(path, msg))
     skip = _BY_POSITION[kind] if kind != "loss" or not inspect.isclass(make) else 0
-    return Part(kind, make, arguments, signature_of(make, skip))
+    return Part(make, arguments, signature_of(make, skip))
 
 
 def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -> tuple[Any, bool]:

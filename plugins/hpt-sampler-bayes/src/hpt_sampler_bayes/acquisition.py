@@ -47,9 +47,9 @@ class ExpectedImprovement:
 
     def __call__(self, z: FloatArray) -> FloatArray:
         """As `Acquisition`."""
-        rows = max(1, _CHUNK // max(len(self.gp.scaled), 1))
+        rows = _CHUNK // len(self.gp.scaled)  # never 0: a posterior has some hundred points at most
         parts = [log_ei(*self.gp.predict(z[i : i + rows]), self.target) for i in range(0, len(z), rows)]
-        return np.concatenate([*parts, np.empty(0)])
+        return np.concatenate(parts)
 
     def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
         """As `Acquisition`."""

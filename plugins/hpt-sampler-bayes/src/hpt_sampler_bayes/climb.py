@@ -68,7 +68,7 @@ def climb(function: Function, x: FloatArray, free: BoolArray, evaluations: int) 
 
     Args:
         function: Maps points (k, c) and the indices of their starts (k,) to values (k,) and gradients (k, c).
-        x: The starts. (S, c)
+        x: The starts. (S, c), c >= 1
         free: True where a start may move. (S, c)
         evaluations: Maximum number of calls of ``function``.
 
@@ -79,8 +79,6 @@ def climb(function: Function, x: FloatArray, free: BoolArray, evaluations: int) 
     count, c = x.shape
     value, gradient = function(x, np.arange(count))
     f, g = -value, -gradient
-    if not c:
-        return x, -f
     steepest = np.abs(g * free).max(axis=1)
     h = np.eye(c) * (_FIRST_STEP / np.maximum(steepest, 1e-300))[:, None, None]
     d = _direction(x, g, h, free)

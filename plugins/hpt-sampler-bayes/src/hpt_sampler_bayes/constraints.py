@@ -13,8 +13,8 @@ import numpy as np
 
 from hpt_sampler_bayes.acquisition import Acquisition, Feasibility
 from hpt_sampler_bayes.fit import HyperPosterior, cold_start, map_fit
-from hpt_sampler_bayes.gp import GP, IntArray
-from hpt_sampler_bayes.model import MAX_CONDITIONED, MAX_FITTED
+from hpt_sampler_bayes.gp import GP
+from hpt_sampler_bayes.model import MAX_CONDITIONED, MAX_FITTED, subsample
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["bilog", "feasibility_terms"]
 
 _LEAST = 1e-9  # smallest scale, relative to the largest excess; a median near 0 is no useful scale
-_NEAREST = 64  # points nearest to the bound that a subsample always holds
 
 
 def feasibility_terms(encoding: Encoding, seen: Observations, rng: np.random.Generator) -> list[Acquisition]:
@@ -53,18 +52,9 @@ def bilog(excess: FloatArray) -> FloatArray:
 
 
 def _process(encoding: Encoding, z: FloatArray, t: FloatArray, rng: np.random.Generator) -> GP:
-    """The posterior given transformed excesses ``t`` (n,) at ``z`` (n, p)."""
-    some = _subsample(t, MAX_FITTED, rng)
+    """The posterior given transformed excesses ``t`` (n,) at ``z`` (n, p); of many, those nearest to the bound stay."""
+    some = subsample(np.abs(t), MAX_FITTED, rng)
     posterior = HyperPosterior(z[some], t[some], encoding.group, encoding.active_most)
     theta, _ = map_fit(posterior, [cold_start(len(encoding.columns))])
-    kept = _subsample(t, MAX_CONDITIONED, rng)
+    kept = subsample(np.abs(t), MAX_CONDITIONED, rng)
     return GP.fit(z[kept], t[kept], theta=theta, group=encoding.group)
-
-
-def _subsample(t: FloatArray, most: int, rng: np.random.Generator) -> IntArray:
-    """Ascending indices of all points, or of those nearest to the bound and a random rest, ``most`` in all."""
-    if len(t) <= most:
-        return np.arange(len(t))
-    order = np.argsort(np.abs(t), kind="stable")
-    others = rng.permutation(order[_NEAREST:])[: most - _NEAREST]
-    return np.sort(np.concatenate([order[:_NEAREST], others]))

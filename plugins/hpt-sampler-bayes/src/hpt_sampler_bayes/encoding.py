@@ -71,9 +71,8 @@ class Encoding:
         columns = tuple(space.columns)
         tables = tuple(_table(space[name]) for name in columns)
         categorical = np.array([not space[name].ordered for name in columns], dtype=bool)
-        widths = [len(t) if c and t is not None else 1 for c, t in zip(categorical, tables, strict=True)]
-        group = np.repeat(np.arange(len(columns)), widths)
         levels = [t if c and t is not None else np.zeros(1) for c, t in zip(categorical, tables, strict=True)]
+        group = np.repeat(np.arange(len(columns)), [len(t) for t in levels])
         conditions = tuple(_conditions(space, name) for name in columns)
         default = space.to_unit(space.default())
         made = cls(
@@ -117,12 +116,9 @@ class Encoding:
         """Encode snapped full rows ``u`` (n, d); ``active`` (n, d) is their `activity`, if already known. (n, p)."""
         if active is None:
             active = self.activity(u)
-        on = active[:, self.group]
-        z = u[:, self.group]
-        hot = self.categorical[self.group]
-        z = np.where(on, z, _MIDDLE)
-        z[:, hot] = (on & (np.abs(u[:, self.group] - self.levels) < _SAME))[:, hot] * np.sqrt(0.5)
-        return z
+        on, at = active[:, self.group], u[:, self.group]
+        chosen = on & (np.abs(at - self.levels) < _SAME)
+        return np.where(self.categorical[self.group], chosen * np.sqrt(0.5), np.where(on, at, _MIDDLE))
 
     def fill(self, unit: FloatArray) -> FloatArray:
         """Full snapped rows from unit rows (n, d): NaN (inactive) becomes the default's coordinate. (n, d)."""

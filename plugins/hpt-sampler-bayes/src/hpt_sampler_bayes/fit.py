@@ -148,6 +148,6 @@ def map_fit(posterior: HyperPosterior, starts: Sequence[FloatArray]) -> tuple[Fl
             bounds=[(float(low), float(high)) for low, high in box],
             options={"maxiter": _ITERATIONS},
         )
-        if found.fun < least and np.isfinite(found.x).all():
+        if found.fun < least:
             best, least = np.asarray(found.x, dtype=np.float64), float(found.fun)
     return best, least

@@ -25,9 +25,8 @@ _STREAM = 0x50B01  # separates these draws from others that use the study's seed
 def initial_rows(encoding: Encoding, seed: int, count: int, few: int, prior: Prior | None = None) -> FloatArray:
     """The first ``count`` points of the design: row i is a pure function of ``seed``, i, ``few`` and ``prior``.
 
-    Row 0 is the space's default point. A top-level parameter that others depend on, if it has at most ``few`` values,
-    cycles through them in an order drawn from ``seed``. Parameters with a prior start at its mode and are then drawn
-    from it.
+    Row 0 is the space's default point. Parameters with a prior are drawn from it. Any other top-level parameter that
+    others depend on, if it has at most ``few`` values, cycles through them in an order drawn from ``seed``.
 
     Returns:
         Snapped full rows. (count, d)
@@ -41,11 +40,8 @@ def initial_rows(encoding: Encoding, seed: int, count: int, few: int, prior: Pri
         rows = rng.random((count, d))
     rows = encoding.snap(rows if prior is None else prior.quantiles(rows))
     rows[:1] = encoding.default
-    modes = {} if prior is None else prior.mode
-    for name, value in modes.items():
-        rows[:1, encoding.columns.index(name)] = encoding.space[name].to_unit(value)
     for j in top_parents(encoding):
-        if encoding.columns[j] in modes:
+        if prior is not None and encoding.columns[j] in prior.mode:
             continue
         table = encoding.tables[j]
         if table is not None and len(table) <= few:

@@ -54,8 +54,6 @@ def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
     """Indices of the best two and of six others drawn in proportion to exp(value), without repeats."""
     order = np.argsort(-values, kind="stable")
     best, rest = order[:_BEST_STARTS], order[_BEST_STARTS:]
-    if not len(rest):
-        return best
     keys = values[rest] + rng.gumbel(size=len(rest))  # Gumbel top-k: a draw without replacement
     return np.concatenate([best, rest[np.argsort(-keys, kind="stable")[:_DRAWN_STARTS]]])
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
     from hpt_sampler_bayes.observations import Observations
 
-__all__ = ["Model", "fit_model"]
+__all__ = ["MAX_CONDITIONED", "MAX_FITTED", "Model", "fit_model", "subsample"]
 
 _NOISY = 1e-3  # fitted noise above which the incumbent is a posterior mean, as a low loss may be luck
 _NEAR, _FAR = 0.02, 0.3  # margins of the target, in standard deviations of the warped losses
@@ -69,7 +69,7 @@ def fit_model(
     Args:
         encoding: The space's encoding.
         seen: The observations.
-        warm: Hyperparameters to start the fit from, besides the cold start.
+        warm: Hyperparameters to start the fit from; without any, and in every fourth fit, there is a cold start, too.
         rng: Subsamples the observations if there are too many.
         warp: Fits the output warp.
     """
@@ -117,15 +117,20 @@ def _with_failures(y: FloatArray, failed: int) -> FloatArray:
 def _fit(
     encoding: Encoding, z: FloatArray, t: FloatArray, warm: Sequence[FloatArray], rng: np.random.Generator
 ) -> FloatArray:
-    groups, count = len(encoding.columns), len(t)
+    starts = list(warm) if warm and len(t) % _COLD_EVERY else [*warm, cold_start(len(encoding.columns))]
     if len(t) > MAX_FITTED:
-        order = np.argsort(t, kind="stable")
-        others = rng.permutation(order[_KEPT_BEST:])[: MAX_FITTED - _KEPT_BEST]
-        chosen = np.sort(np.concatenate([order[:_KEPT_BEST], others]))
-        z, t = z[chosen], t[chosen]
-    posterior = HyperPosterior(z, t, encoding.group, encoding.active_most)
-    starts = list(warm) if warm and count % _COLD_EVERY else [*warm, cold_start(groups)]
-    return map_fit(posterior, starts)[0]
+        some = subsample(t, MAX_FITTED, rng)
+        z, t = z[some], t[some]
+    return map_fit(HyperPosterior(z, t, encoding.group, encoding.active_most), starts)[0]
+
+
+def subsample(t: FloatArray, most: int, rng: np.random.Generator) -> IntArray:
+    """Ascending indices of all points, or of the lowest ``t`` and a random rest, ``most`` in all."""
+    if len(t) <= most:
+        return np.arange(len(t))
+    order = np.argsort(t, kind="stable")
+    others = rng.permutation(order[_KEPT_BEST:])[: most - _KEPT_BEST]
+    return np.sort(np.concatenate([order[:_KEPT_BEST], others]))
 
 
 def _conditioned_on(

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["BayesSampler"]
 
 _ENUMERATED = 2000  # finite spaces of up to this many configurations are scored completely
-_MAX_DRAWS = 200  # random points drawn in search of an untried one
 _SPACE_CANDIDATES = 512  # candidates spread over the space
 _LOCAL_CANDIDATES = 60  # candidates around each of the best points
 _PRIOR_CANDIDATES = 128  # candidates drawn from the user's prior
@@ -90,7 +89,9 @@ class BayesSampler:
     inverse squared lengthscales, log variance, log noise), from which the next fit starts.
     """
 
-    n_initial: int = option(5, ge=1, help="Number of results before the model takes over from the initial design.")
+    n_initial: int = option(
+        5, ge=1, le=100_000, help="Number of results before the model takes over from the initial design."
+    )
     priors: dict[str, Any] = option(
         factory=dict,
         help="Where you expect the optimum, by parameter: { center, spread }; for a categorical { choice = weight }.",
@@ -137,7 +138,9 @@ class BayesSampler:
             params = encoding.params(row) if index else first
             if history.space.key(params) not in history.keys:
                 return Suggestion(params, {"model": "initial", "index": index})
-        return Suggestion(_random_unseen(history, prepared, rng), {"model": "initial", "index": None})
+        unseen = prepared.unseen(history)
+        params = history.space.sample(rng) if unseen is None else encoding.params(rng.choice(prepared.rows[unseen]))
+        return Suggestion(params, {"model": "initial", "index": None})
 
     def _modelled(self, history: History, prepared: _Prepared, seen: Observations, rng: Generator) -> Suggestion:
         encoding, prior, unseen = prepared.encoding, prepared.prior, prepared.unseen(history)
@@ -165,20 +168,7 @@ class BayesSampler:
             params = encoding.params(row)
             if unseen is not None or history.space.key(params) not in history.keys:
                 return Suggestion(params, _info(history, encoding, model, row, float(value)))
-        return Suggestion(_random_unseen(history, prepared, rng), {"model": "random"})
-
-
-def _random_unseen(history: History, prepared: _Prepared, rng: Generator) -> Params:
-    """A random untried configuration; a tried one only if no untried one is found."""
-    unseen = prepared.unseen(history)
-    if unseen is not None:
-        return prepared.encoding.params(rng.choice(prepared.rows[unseen]))
-    for _ in range(_MAX_DRAWS):
-        params = history.space.sample(rng)
-        if history.space.key(params) not in history.keys:
-            return params
-    every = history.space.grid() if history.space.size else ()
-    return next((point for point in every if history.space.key(point) not in history.keys), params)
+        return Suggestion(history.space.sample(rng), {"model": "random"})  # if it was tried, the core asks again
 
 
 def _last_fit(history: History, groups: int) -> list[FloatArray]:

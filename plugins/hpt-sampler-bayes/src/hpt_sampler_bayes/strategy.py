@@ -46,6 +46,6 @@ def model_and_acquisition(
     else:
         model = fit_model(encoding, seen, warm, rng)
         improvement = model.acquisition if np.isfinite(model.acquisition.target) else None
-    terms = [*([] if improvement is None else [improvement]), *feasibility_terms(encoding, seen, rng)]
-    terms += [] if prior_term is None else [prior_term]
+    factors = [improvement, *feasibility_terms(encoding, seen, rng), prior_term]
+    terms = [factor for factor in factors if factor is not None]
     return model, terms[0] if len(terms) == 1 else Sum(terms)

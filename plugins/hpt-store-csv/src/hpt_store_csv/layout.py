@@ -94,7 +94,7 @@ class Layout:
             ValueError: If it is not such a line.
         """
         (cells,) = split([line.decode()])
-        *names, about_cell, _ = [cell if cell.startswith("more {") else decode(cell) for cell in cells]
+        *names, about_cell, _ = [decode(cell) for cell in cells]
         about = json.loads(about_cell.removeprefix("more "))
         layout = cls(
             about["study"],
@@ -231,8 +231,6 @@ class Layout:
 
 def defined(record: Record, part: str) -> list[str]:
     """The names in one part of the definition in a ``created`` or ``amended`` record; none for other records."""
-    if record.get("event") not in ("created", "amended"):
-        return []
     definition = record.get("definition")
     names = definition.get(part) if isinstance(definition, Mapping) else None
     return list(names) if isinstance(names, Mapping) else []

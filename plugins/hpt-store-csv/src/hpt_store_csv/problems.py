@@ -14,11 +14,8 @@ def explain(err: OSError, path: Path) -> StoreError:
     """Turn an operating-system error into one that names the file, the cause and the remedy."""
     if err.errno == errno.ENAMETOOLONG:
         return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
-    if err.errno in (
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-    ):  # checked first, as access to the folder may be denied, too
+    # before the checks of the folder, to which access may be denied, too
+    if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(
             f"{path} cannot be used ({err.strerror}). Allow this user to read and write it and its folder, or give "
             f"another path."

@@ -10,7 +10,6 @@ from hpt_core import StoreError
 
 __all__ = ["damaged", "damaged_record", "explain", "foreign", "replaced", "shrunk"]
 
-_FULL = frozenset({sqlite3.SQLITE_FULL})
 _NO_DATABASE = frozenset(
     {
         0,  # an error of the sqlite3 module itself, about text that is not Unicode
@@ -34,15 +33,16 @@ def explain(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreErr
     if number == errno.ENAMETOOLONG:
         return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
     refused = number in (errno.EACCES, errno.EPERM, errno.EROFS)  # access to the folder may be denied, too
-    if not refused and path.parent.is_file():
-        return StoreError(f"{path.parent} is a file, so the store {path.name} cannot be in it. Give another path.")
-    if not refused and not path.parent.is_dir():
-        return StoreError(
-            f"The folder {path.parent} of the store {path.name} does not exist. Create it or give another path."
-        )
-    if not refused and path.is_dir():
-        return StoreError(f"{path} is a folder, but must be a file. Give a path like {path / 'hpt.db'}.")
-    if number in (errno.ENOSPC, errno.EDQUOT) or code in _FULL:
+    if not refused:
+        if path.parent.is_file():
+            return StoreError(f"{path.parent} is a file, so the store {path.name} cannot be in it. Give another path.")
+        if not path.parent.is_dir():
+            return StoreError(
+                f"The folder {path.parent} of the store {path.name} does not exist. Create it or give another path."
+            )
+        if path.is_dir():
+            return StoreError(f"{path} is a folder, but must be a file. Give a path like {path / 'hpt.db'}.")
+    if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
         return StoreError(
             f"The disk is full: nothing could be added to {path}. Its content is intact. Free some space and run again."
         )

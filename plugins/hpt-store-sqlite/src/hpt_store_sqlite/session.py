@@ -68,12 +68,10 @@ class Session:
         lock_timeout: Seconds to wait for other processes.
 
     Attributes:
-        pid: The process that owns the session.
         mutex: Held while a connection is used.
     """
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
-        self.pid = os.getpid()
         self.mutex = threading.RLock()
         self._path = path
         self._lock_timeout = lock_timeout

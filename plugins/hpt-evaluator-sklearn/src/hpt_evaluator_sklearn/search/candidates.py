@@ -43,9 +43,6 @@ class GridCandidates:
         params: Params = self._grid[number]
         return params
 
-    def __reduce__(self) -> tuple[type[GridCandidates], tuple[()]]:
-        return type(self), ()
-
 
 @attrs.define(kw_only=True)
 class DrawnCandidates:

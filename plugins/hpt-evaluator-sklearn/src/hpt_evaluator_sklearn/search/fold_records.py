@@ -84,8 +84,8 @@ def results_of(trial: Trial) -> dict[int, Result]:
 def _from_report(report: Report) -> Result:
     rest = dict(report.metrics)
     result: Result = {"fit_time": rest.pop("fit_time"), "score_time": rest.pop("score_time"), "fit_error": None}
-    test = {name[5:]: score for name, score in rest.items() if name.startswith("test_")}
-    train = {name[6:]: score for name, score in rest.items() if name.startswith("train_")}
+    test = {name.removeprefix("test_"): score for name, score in rest.items() if name.startswith("test_")}
+    train = {name.removeprefix("train_"): score for name, score in rest.items() if name.startswith("train_")}
     result["test_scores"] = test or report.value
     if train:
         result["train_scores"] = train if test else train["score"]
