@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ __all__ = ["default_of", "describe", "jsonable"]
 _NameOf = Callable[[type], "str | None"]
 
 
-def describe(component: Any, name_of: _NameOf = lambda _: None, *, brief: bool = False) -> dict[str, Any]:
+def describe(
+    component: Any, name_of: _NameOf = lambda _: None, *, brief: bool = False, effective: bool = False
+) -> dict[str, Any]:
     """Write a component as JSON-shaped data: ``use`` and its options.
 
     Args:
         component: Any component.
         name_of: Returns the registered name of a class, None if it has none.
         brief: Leave out the options that have their default value.
+        effective: Leave out the options that affect no result; see `hpt_core.options.option`.
 
     Returns:
         ``{"use": name or "module:Class", option: value, ...}``. A value that is not plain data is represented by its
@@ -32,15 +36,16 @@ def describe(component: Any, name_of: _NameOf = lambda _: None, *, brief: bool =
     """
     cls, inline = type(component), inline_option(type(component))
     fields = [field for field in option_fields(cls) if field.name != inline]
-    values = [(field, jsonable(getattr(component, field.name), name_of, brief)) for field in fields]
+    if effective:
+        fields = [field for field in fields if field.metadata.get("affects_results", True)]
+    plain = partial(jsonable, name_of=name_of, brief=brief, effective=effective)
+    values = [(field, plain(getattr(component, field.name))) for field in fields]
     own = {
-        field.alias or field.name: value
-        for field, value in values
-        if not (brief and value == jsonable(default_of(field), name_of, brief))
+        field.alias or field.name: value for field, value in values if not (brief and value == plain(default_of(field)))
     }
     if inline is None:
         return {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}", **own}
-    inner = describe(getattr(component, inline), name_of, brief=brief)
+    inner = describe(getattr(component, inline), name_of, brief=brief, effective=effective)
     return {inline: inner, **own} if own.keys() & inner.keys() else {**inner, **own}
 
 
@@ -52,8 +57,9 @@ def default_of(field: attrs.Attribute[Any]) -> Any:
     return attrs.NOTHING if default.takes_self else default.factory()
 
 
-def jsonable(value: Any, name_of: _NameOf = lambda _: None, brief: bool = False) -> Any:
+def jsonable(value: Any, name_of: _NameOf = lambda _: None, *, brief: bool = False, effective: bool = False) -> Any:
     """The value of an option as JSON-shaped data; see `describe`."""
+    within = partial(jsonable, name_of=name_of, brief=brief, effective=effective)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -61,13 +67,13 @@ def jsonable(value: Any, name_of: _NameOf = lambda _: None, brief: bool = False)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item, name_of, brief) for key, item in value.items()}
+        return {str(key): within(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(item, name_of, brief) for item in value]
+        return [within(item) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     if attrs.has(type(value)):
-        return describe(value, name_of, brief=brief)
+        return describe(value, name_of, brief=brief, effective=effective)
     return _digest(value)
 
 

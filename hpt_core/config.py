@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from hpt_core.component_checks import check_evidence, run_checks
 from hpt_core.constraints import parse_constraints
 from hpt_core.definition import parse_objectives
 from hpt_core.errors import UsageError
+from hpt_core.importing import import_from
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build, option, option_fields
 from hpt_core.plugins import Plugins, default_plugins
@@ -136,17 +136,15 @@ def make_study(
         UsageError: With every mistake found in the file.
         PluginError: If a component cannot be loaded.
     """
-    for place in (str(Path.cwd()), str(folder.resolve())):
-        if place not in sys.path:
-            sys.path.insert(0, place)
+    import_from(Path.cwd(), folder.resolve())
     parts = _Parts(data, plugins or default_plugins())
     arguments = parts.components(store)
     collect = parts.mistakes.collect
     run: RunSettings = collect(build, RunSettings, {key: data[key] for key in _RUN if key in data}, "")
     settings = {key: data[key] for key in _SETTINGS if key in data}
     collect(build, Settings, settings, "")
-    if arguments.get("space") is not None:
-        objectives = arguments.get("objective") or parse_objectives("minimize")
+    objectives = arguments.get("objective", parse_objectives("minimize"))  # None: invalid
+    if arguments.get("space") is not None and objectives is not None:
         for component in (arguments.get("evaluator"), arguments.get("sampler"), *arguments["stop"]):
             collect(run_checks, [component], arguments["space"], objectives)
     if arguments.get("evaluator") is not None:

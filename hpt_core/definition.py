@@ -12,7 +12,7 @@ from hpt_core.importing import is_import_path
 from hpt_core.spelling import did_you_mean
 from hpt_core.values import shown
 
-__all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_code", "with_later_options"]
+__all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_code", "with_current_options"]
 
 _DIRECTIONS = ("minimize", "maximize")
 # The columns that each row of trials has besides its objectives (see `hpt_core.export`).
@@ -128,26 +128,34 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mista
     return found
 
 
-def with_later_options(before: Any, now: Any, given: Any) -> Any:
-    """A recorded definition, plus the options that newer versions of its components have, if they have their defaults.
+def with_current_options(before: Any, now: Any, given: Any, effective: Any) -> Any:
+    """A recorded definition with those options of the current one that are no difference between the two.
 
-    So a study can be resumed with a newer version of a plugin: its new options at their defaults are no difference.
+    These are the options that affect no result, and those that newer versions of its components have, if they have
+    their defaults.
 
     Args:
         before: The recorded definition, or a part of it.
         now: The same part of the current definition.
         given: The same part without options that have their defaults.
+        effective: The same part without options that affect no result.
     """
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        return [with_later_options(*parts) for parts in zip(before, now, given, strict=True)]
+        return [with_current_options(*parts) for parts in zip(before, now, given, effective, strict=True)]
     if not isinstance(before, Mapping) or not isinstance(now, Mapping) or before.get("use") != now.get("use"):
         return before
     known = {
-        key: with_later_options(part, now[key], given[key]) if key in given and key in now else part
+        key: with_current_options(part, now[key], given.get(key, {}), effective[key])
+        if key in effective and (key in given or _is_component(now[key]))
+        else part
         for key, part in before.items()
     }
-    later = {key: part for key, part in now.items() if key not in before and key not in given}
-    return {**known, **later}
+    free = {key: part for key, part in now.items() if key not in effective or key not in before | given}
+    return {**known, **free}
+
+
+def _is_component(part: Any) -> bool:
+    return isinstance(part, Mapping) and "use" in part
 
 
 def _within(key: str, inner: Mistake) -> Mistake:
@@ -169,9 +177,8 @@ def refuse_code(spec: object, path: str) -> None:
         UsageError: If any part of it is such a path.
     """
     if isinstance(spec, str) and is_import_path(spec):
-        message = (
-            f"The log names the code {spec!r}. hpt does not import code that a log names: pass the component yourself."
-        )
+        remedy = "name it in a study file (`hpt run FILE`, `hpt verify --file FILE`), or pass the component in Python."
+        message = f"The log names the code {spec!r}. hpt does not import code that a log names: {remedy}"
         raise UsageError(Mistake(path, message))
     parts = spec.items() if isinstance(spec, Mapping) else enumerate(spec) if isinstance(spec, (list, tuple)) else ()
     for key, part in parts:

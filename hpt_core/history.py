@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,12 @@ class History(Replayed):
         closing: Whether no new trial will start because the budget or the space is used up. Only set while ``retire``
             and ``promote`` of a rule are called.
     """
+
+    def __repr__(self) -> str:
+        """Show the number of trials and their states; the attributes have the rest."""
+        count, states = len(self.trials), Counter(trial.state for trial in self.trials)
+        words = [f"{count} trial{'s' * (count != 1)}", *(f"{number} {state}" for state, number in states.items())]
+        return f"<History: {', '.join(words)}>"
 
     # --- the study ------------------------------------------------------------------------------------
 

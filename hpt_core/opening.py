@@ -14,6 +14,9 @@ from hpt_core import provenance as provenances
 from hpt_core.errors import DefinitionChangedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpt_core.errors import Mistake
     from hpt_core.history import History
     from hpt_core.study import Study
 
@@ -48,9 +51,9 @@ def open_study(study: Study) -> None:
         ledger.write(*records)
 
 
-def _definition(study: Study, *, brief: bool = False) -> dict[str, Any]:
-    """The definition of this study; ``brief``: without the options that have their defaults."""
-    settings, describe = study.settings, partial(study.plugins.describe, brief=brief)
+def _definition(study: Study, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
+    """The definition of this study; ``brief`` and ``effective`` leave out options, see `component_data.describe`."""
+    settings, describe = study.settings, partial(study.plugins.describe, brief=brief, effective=effective)
     return {
         "space": study.space.to_json(),
         "objectives": study.objectives,
@@ -77,7 +80,10 @@ def _adopt(study: Study, history: History) -> None:
 
 def _amendments(study: Study, history: History) -> list[events.Record]:
     now = _definition(study)
-    before = definitions.with_later_options(history.definition, now, _definition(study, brief=True))
+    before = definitions.with_current_options(
+        history.definition, now, _definition(study, brief=True), _definition(study, effective=True)
+    )
+    idle = definitions.differences(history.definition, before)
     if before["evaluator"] is None or now["evaluator"] is None:  # with ask/tell, an evaluator may be added or removed
         known = before if now["evaluator"] is None else now
         before |= {key: known[key] for key in ("evaluator", "evidence")}
@@ -92,12 +98,18 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
         )
         raise DefinitionChangedError(head, *found)
     if found:
-        changes = "; ".join(str(mistake).removesuffix(".") for mistake in found)
-        text = f"The study {study.name!r} is resumed with an amended definition: {changes}."
+        text = f"The study {study.name!r} is resumed with an amended definition: {_listed(found)}."
         _LOG.warning("%s", text + _outside(study, history))
+    elif idle:
+        _LOG.info("The study %r is resumed with options that affect no result: %s.", study.name, _listed(idle))
+        study.amend = True  # the evaluator's conclusion, such as a file with the winner, may depend on them
     if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []
+
+
+def _listed(differences: Iterable[Mistake]) -> str:
+    return "; ".join(str(mistake).removesuffix(".") for mistake in differences)
 
 
 def _outside(study: Study, history: History) -> str:

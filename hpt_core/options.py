@@ -35,6 +35,7 @@ def option(
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
     inline: bool = False,
+    affects_results: bool = True,
 ) -> Any:
     """An attrs field that is an option of a component.
 
@@ -51,13 +52,20 @@ def option(
         converter: Applied to the given value, as by `attrs.field`.
         inline: Whether the option is a component that shares its table with the other options of the class: it gets
             ``use`` and every key that is not one of them. At most one option of a class may be inline.
+        affects_results: False if no value of the option can change a trial, a result or a decision, as for a file to
+            save the winner to. A study then resumes with a new value without ``--amend``.
 
     Returns:
         What `attrs.field` returns. A value is checked against the annotation as strictly when the component is made in
         Python as when it comes from a file: True is not an int. A path may begin with ``~``.
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-    metadata = {"help": help, "bounds": {k: v for k, v in bounds.items() if v is not None}, "inline": inline}
+    metadata = {
+        "help": help,
+        "bounds": {key: bound for key, bound in bounds.items() if bound is not None},
+        "inline": inline,
+        "affects_results": affects_results,
+    }
     made = {"factory": factory} if factory else {"default": default}
     return attrs.field(metadata=metadata, validator=_validate, converter=converter, **made)
 

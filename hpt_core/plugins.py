@@ -211,9 +211,9 @@ class Plugins:
         offers = self._components()[kind].get(name)
         return offers[0].plugin if offers else None
 
-    def describe(self, component: object, *, brief: bool = False) -> dict[str, Any]:
+    def describe(self, component: object, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
         """A component as JSON-shaped data, see `hpt_core.component_data.describe`."""
-        return describe(component, self.name_of, brief=brief)
+        return describe(component, self.name_of, brief=brief, effective=effective)
 
     def _components(self) -> dict[str, dict[str, list[_Offer]]]:
         if self._offers is None:
@@ -257,7 +257,8 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str, path: str) -> Mistake:
         known = self.names(kind)
-        hint = did_you_mean(name, known)
+        own = next((i.components.get(kind) for i in self.plugins if name in (i.name, i.distribution)), None)
+        hint = did_you_mean(name, known) or (f" The plugin of that name offers {', '.join(own)}." if own else "")
         parts = [f"There is no {kind} {shown(name)}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
         broken = self._not_in_use()
         if re.fullmatch(r"[\w-]{1,40}", name, re.ASCII) and not hint and not broken:

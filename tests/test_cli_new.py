@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -235,6 +236,21 @@ def test_the_kit_explains_a_broken_rule(tmp_path: Path) -> None:
     assert "test_minimizes_and_maximizes_alike - AssertionError: Broken rule: Maximizing" in done.stderr
 
 
+def test_a_component_is_shown_and_tested_by_its_import_path(tmp_path: Path) -> None:
+    """The module is found in the working folder, as by `hpt run`, although the `hpt` script is elsewhere."""
+    (tmp_path / "wants.py").write_text(WANTS)
+    command = [sys.executable, "-P", "-m", "hpt_core", "plugins"]
+    here: dict[str, Any] = {"cwd": tmp_path, "capture_output": True, "text": True}
+    shown = subprocess.run([*command, "show", "wants:Wants"], check=False, **here)
+    assert shown.stdout == "stopping rule wants:Wants\nStops at a value in the user's sign.\n  No options.\n"
+    shown = subprocess.run([*command, "show", "wants:Wants", "--json"], check=False, **here)
+    (described,) = json.loads(shown.stdout)["components"]
+    assert (described["kind"], described["class"], described["plugin"]) == ("stopping rule", "wants:Wants", "")
+    done = subprocess.run([*command, "test", "wants:Wants"], check=False, **here)
+    assert done.returncode == 1
+    assert "test_minimizes_and_maximizes_alike" in done.stderr
+
+
 WANTS = """
 from hpt_core import Stop, hookimpl
 
@@ -262,6 +278,9 @@ def hpt_stopping_rules():
         (["function"], "This option is required", 2),
         (["memroy"], "There is no component or plugin 'memroy'. Did you mean 'memory'?", 3),
         (["nonsense"], "There is no component or plugin 'nonsense'", 3),
+        (["json:JSONEncoder"], "'json:JSONEncoder' is not the class of a component. The methods of each kind are:", 2),
+        (["json:dumps"], "'json:dumps' is not the class of a component.", 2),
+        (["json:JSONEncode"], "'json' has no 'JSONEncode'. Did you mean 'JSONEncoder'?", 2),
     ],
 )
 def test_an_untestable_component_is_reported(arguments: list[str], says: str, code: int) -> None:
@@ -295,7 +314,7 @@ def test_missing_pytest_is_reported_with_what_to_install(monkeypatch: pytest.Mon
 def test_the_kit_takes_the_space_of_a_study_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def train(params):\n    return params['width'] ** 2\n")
     (tmp_path / "study.toml").write_text("[space]\nwidth = { low = 0.1, high = 0.9 }\n")
-    command = [sys.executable, "-m", "hpt_core", "plugins", "test", "function", "-o", "call=mine:train"]
+    command = [sys.executable, "-P", "-m", "hpt_core", "plugins", "test", "function", "-o", "call=mine:train"]
     for study, code in ((["--study", "study.toml"], 0), ([], 1)):
         done = subprocess.run([*command, *study], cwd=tmp_path, check=False, capture_output=True, text=True)
         assert done.returncode == code, done.stderr

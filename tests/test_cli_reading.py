@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,14 @@ def test_a_missing_store_is_reported_and_not_created(cli: Hpt, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_store_is_refused(one: Hpt) -> None:
+    """A variable that is not set must not select the default store."""
+    for command in ("studies", "show", "best", "trials", "export", "verify"):
+        result = one(command, "--store", "")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("Error: --store: No store handles ''. To choose a store, write NAME:///PATH.")
+
+
 def test_the_store_is_given_by_option_or_environment_as_path_or_url(
     cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,12 +173,22 @@ def test_studies_lists_them_all(one: Hpt) -> None:
     assert [study["study"] for study in found["studies"]] == ["one"]  # the other has no record yet
     told("hpt.db", "two", "minimize", RESULTS[:1])
     first, second = answer(one("studies", "--json"), "studies")["studies"]
-    assert set(first) == {"study", "objectives", "trials", "states", "best", "elapsed", "stopped", "last"}
+    assert set(first) == {"study", "objectives", "trials", "states", "best", "best_at", "elapsed", "stopped", "last"}
     assert first["states"] == {"complete": 3, "failed": 1}
     assert (first["best"], second["best"]) == (0.95, 0.9)
     lines = one("studies").stdout.splitlines()
     assert lines[0].split()[:3] == ["study", "objectives", "trials"]
     assert lines[1].startswith("one    accuracy (maximize)       4         3  0.95")
+
+
+def test_studies_compares_the_best_of_the_first_trials(one: Hpt) -> None:
+    told("hpt.db", "two", {"accuracy": "minimize"}, RESULTS[:3])
+    first, second = answer(one("studies", "--at", "1", "--at", "3", "--at", "4", "--json"), "studies")["studies"]
+    assert first["best_at"] == {"1": 0.90, "3": 0.95, "4": 0.95}  # maximized
+    assert second["best_at"] == {"1": 0.90, "3": 0.90, "4": None}  # minimized, and it has three trials only
+    head, row, _ = one("studies", "--at", "1", "--at", "3", "--at", "1").stdout.splitlines()
+    assert re.split(r"\s{2,}", head)[3:7] == ["complete", "best of 1", "best of 3", "best"]
+    assert row.split()[3:8] == ["4", "3", "0.9", "0.95", "0.95"]
 
 
 @pytest.mark.parametrize("spoil", [b"joined", b"seq"], ids=["a record", "its first line"])

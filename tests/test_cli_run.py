@@ -516,6 +516,16 @@ def test_quiet_prints_only_the_result(cli: Hpt, tmp_path: Path) -> None:
     assert result.stdout.startswith("best loss=0 (trial 0)\n")
 
 
+def test_quiet_says_how_the_trials_failed_if_none_succeeded(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, code="def train(params): raise ValueError('no such file')\n")
+    result = cli("run", "s.toml", "--quiet", "trials=2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: No trial of the study 's' succeeded.\n"
+        "  failed: 2 error; the last was trial 1: ValueError: no such file\n"
+    )
+
+
 def test_reports_of_a_long_trial_are_printed_now_and_then(
     cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,6 +242,26 @@ def test_a_mistake_that_is_found_twice_is_told_once() -> None:
     assert mistakes_of(minimal(evaluator={"use": f"{__name__}:Unfolded"})) == ["evaluator.cv: Cannot be split."]
 
 
+@attrs.define
+class Particular:
+    """An evaluator that knows one objective only."""
+
+    def check(self, space: Any, objectives: Any) -> None:
+        if set(objectives) != {"accuracy"}:
+            raise UsageError(*(Mistake(f"objective.{name}", "There is no such score.") for name in objectives))
+
+    def evaluate(self, trial: Any) -> float:
+        return float(trial.params["x"])
+
+
+def test_an_invalid_objective_has_no_further_mistakes() -> None:
+    """The check would be about an objective that the user has not written."""
+    data = minimal(evaluator={"use": f"{__name__}:Particular"})
+    (told,) = mistakes_of(data | {"objective": "accuracy"})
+    assert told.startswith("objective: Must be 'minimize', 'maximize' or a table")
+    assert mistakes_of(data | {"objective": "minimize"}) == ["objective.value: There is no such score."]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

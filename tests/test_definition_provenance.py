@@ -16,18 +16,25 @@ from hypothesis import strategies as st
 
 from hpt_core import (
     DefinitionChangedError,
+    Evaluator,
     Float,
     History,
     Params,
     Plugins,
+    Sampler,
     Study,
+    Suggestion,
+    TrialContext,
     definition,
     hookimpl,
+    liveness,
+    load_history,
     option,
     provenance,
 )
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.errors import Mistake
+from hpt_core.verify import VerifyResult, verify
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -93,9 +100,9 @@ class New(Old):
     more: list[int] = option(factory=list, help="Something else.")
 
 
-def offering(sampler: type) -> Plugins:
+def offering(sampler: type, **others: type) -> Plugins:
     plugins = Plugins()
-    offer = types.SimpleNamespace(hpt_samplers=hookimpl(lambda: {"changing": sampler}))
+    offer = types.SimpleNamespace(hpt_samplers=hookimpl(lambda: {"changing": sampler, **others}))
     plugins.register(offer, "changing")
     return plugins
 
@@ -121,6 +128,98 @@ def test_a_new_option_that_is_used_is_a_change() -> None:
     used = Study({"x": Float(0, 1)}, sampler={"use": "changing", "more": [3]}, store=store, plugins=plugins[New])
     with pytest.raises(DefinitionChangedError, match=r"sampler\.more: Is new: \[3\]"):
         used.run(float_of, trials=3)
+
+
+@attrs.define(kw_only=True)
+class Around:
+    """A sampler that uses another one."""
+
+    inner: Sampler = option({"use": "changing"}, help="The other sampler.")
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        return self.inner.suggest(history, rng)
+
+
+def test_a_new_option_of_a_default_component_is_no_change() -> None:
+    store = MemoryStore()
+    for sampler, trials in ((Old, 2), (New, 4)):
+        study = Study({"x": Float(0, 1)}, sampler="around", store=store, plugins=offering(sampler, around=Around))
+        study.run(float_of, trials=trials)
+        assert len(study.trials) == trials
+
+
+@attrs.define(kw_only=True)
+class Saving:
+    """An evaluator with an option that affects no trial."""
+
+    scale: float = option(1.0, help="Factor of the result.")
+    save: str | None = option(None, help="Where the winner goes.", affects_results=False)
+    concluded: list[str | None] = attrs.field(factory=list, init=False)
+
+    def evaluate(self, trial: TrialContext) -> float:
+        return float(trial.params["x"]) * self.scale
+
+    def conclude(self, best: TrialContext) -> dict[str, Any]:
+        self.concluded.append(self.save)
+        return {"saved": self.save}
+
+
+@attrs.define(kw_only=True)
+class Outer:
+    """An evaluator around another one."""
+
+    evaluator: Evaluator = option(help="The other evaluator.")
+
+    def evaluate(self, trial: TrialContext) -> Any:
+        return self.evaluator.evaluate(trial)
+
+
+def saving(store: MemoryStore, trials: int, *, nested: bool = False, **options: Any) -> Saving:
+    """Resume a study with these options of its evaluator, and return the evaluator."""
+    evaluator = Saving(**options)
+    used = Outer(evaluator=evaluator) if nested else evaluator
+    study = Study({"x": Float(0, 1)}, sampler=Old(), evaluator=used, store=store, seed=1)
+    study.run(trials=trials)
+    assert len(study.trials) == trials
+    return evaluator
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_option_that_affects_no_result_may_change(nested: bool, caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    saving(store, 2, nested=nested)
+    with caplog.at_level("INFO", "hpt"):
+        saving(store, 4, nested=nested, save="a.txt")
+    path = "evaluator.evaluator.save" if nested else "evaluator.save"
+    assert f"resumed with options that affect no result: {path}: Was None, is now 'a.txt'." in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    recorded = load_history(store, "study").definition["evaluator"]
+    assert (recorded["evaluator"] if nested else recorded)["save"] == "a.txt"  # the log has what was in use
+    saving(store, 5, nested=nested)  # back to its default
+    with pytest.raises(DefinitionChangedError) as refused:
+        saving(store, 6, nested=nested, save="b.txt", scale=2.0)
+    assert [mistake.path for mistake in refused.value.mistakes[1:]] == [path.replace("save", "scale")]
+    assert verify(store, "study", Plugins(), sampler=Old()) == VerifyResult(checked=5)
+
+
+def test_the_evaluator_concludes_again_with_options_that_affect_no_result() -> None:
+    store = MemoryStore()
+    assert saving(store, 3).concluded == [None]
+    assert saving(store, 3).concluded == []
+    assert saving(store, 3, save="a.txt").concluded == ["a.txt"]
+    assert saving(store, 3, save="a.txt").concluded == []
+
+
+def test_other_processes_go_on_after_a_change_of_an_option_that_affects_no_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    here = Study({"x": Float(0, 1)}, sampler=Old(), evaluator=Saving(), store=store, seed=1)
+    here.ask()
+    with monkeypatch.context() as other_process:
+        other_process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
+        saving(store, 2, save="a.txt")
+    assert here.ask().number == 2
 
 
 def float_of(params: Params) -> float:

@@ -402,6 +402,14 @@ def test_columns_cannot_be_written() -> None:
             column[...] = 0
 
 
+def test_the_repr_of_a_history_counts_the_trials() -> None:
+    assert repr(History()) == "<History: 0 trials>"
+    history = make_history(
+        {"x": Float(0, 1)}, [({"x": 0.5}, 1.0), ({"x": 0.6}, Failure("error", "e")), ({"x": 0}, 2.0)]
+    )
+    assert repr(history) == "<History: 3 trials, 2 complete, 1 failed>"
+
+
 def test_losses_and_values_convert_by_sign() -> None:
     history = make_history(
         {"x": Float(0, 1)}, [({"x": 0.5}, (2.0, 3.0))], directions=("maximize", "minimize"), reports={0: [1.0, 2.0]}

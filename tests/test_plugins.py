@@ -524,6 +524,17 @@ def test_an_invalid_sampler_is_rejected_with_the_remedy(spec: Any, said: str) ->
     assert said in str(refused.value)
 
 
+def test_the_name_of_a_plugin_in_place_of_a_component_is_told_what_the_plugin_offers() -> None:
+    plugins = bare()
+    plugins.register(Offer(), "sampler-mine")
+    with pytest.raises(UsageError) as refused:
+        plugins.make("sampler", "sampler-mine")
+    said = "There is no sampler 'sampler-mine'. The plugin of that name offers constant. Installed: constant."
+    assert str(refused.value) == f"sampler.use: {said}"
+    with pytest.raises(UsageError, match="A distribution like hpt-executor-sampler-mine may provide it"):
+        plugins.make("executor", "sampler-mine")
+
+
 @pytest.mark.parametrize("text", ["<= 5", "../x", "line\n", "x" * 100])
 def test_a_text_that_is_no_name_is_not_made_the_name_of_a_distribution(text: str) -> None:
     with pytest.raises(UsageError, match="There is no sampler ") as refused:

@@ -24,7 +24,16 @@ _SLOW_REMEDY = "name components as 'module:Class', and move imports into the fun
 _OPTIONAL = {
     "sampler": ("check",),
     "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
-    "stopping rule": ("check", "evidence", "judge_study", "judge_trial", "promote", "retire", "summary"),
+    "stopping rule": (
+        "check",
+        "check_evidence",
+        "evidence",
+        "judge_study",
+        "judge_trial",
+        "promote",
+        "retire",
+        "summary",
+    ),
     "store": ("append_lazily", "folder", "location"),
     "executor": ("elsewhere",),
 }

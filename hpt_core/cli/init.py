@@ -28,6 +28,7 @@ Evaluators:
   sklearn   cross-validate a scikit-learn model on one of its data sets
   function  call a Python function; creates an example train.py
   command   run a program; creates an example train.py
+  torch     train a torch model; creates an example train.py
 """
 
 

@@ -1,4 +1,4 @@
-"""``hpt plugins test``: run the conformance kit on an installed component."""
+"""``hpt plugins test``: run the conformance kit on a component."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["test"]
 _FAILED = 1
 
 
-@click.command("test", short_help="Run the conformance kit on an installed component.")
+@click.command("test", short_help="Run the conformance kit on a component.")
 @click.argument("name")
 @click.option("--kind", type=click.Choice([*KIT_OF]), help="Kind of the component, if several kinds have that name.")
 @click.option(
@@ -37,7 +37,7 @@ _FAILED = 1
 def test(
     ctx: click.Context, name: str, kind: str | None, given: Sequence[str], flags: Sequence[str], study: Path | None
 ) -> None:
-    """Run the conformance kit on the installed component NAME. Needs pytest.
+    """Run the conformance kit on the component NAME: an installed one, or an import path module:Class. Needs pytest.
 
     Exit code 0 if it passes, 1 if it breaks a rule. Each broken rule is shown with the reason why it matters.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.cli.text import table
@@ -20,12 +21,18 @@ _BOUND_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
     """Everything that ``name`` may mean, as (kind, component): a component, else all components of a plugin.
 
+    Modules are also searched in the working folder, for a component given by import path and for its options.
+
     Raises:
         UsageError: If there is no such component, plugin or distribution.
         PluginError: If it is a plugin that is not in use.
     """
     from hpt_core.components import KINDS
+    from hpt_core.importing import import_from, is_import_path
 
+    import_from(Path.cwd())
+    if is_import_path(name):
+        return _of_class(name)
     offered = [(kind, component) for kind in KINDS for component in plugins.names(kind)]
     exact = [item for item in offered if item[1] == name]
     if exact:
@@ -35,6 +42,21 @@ def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
         if name in (info.name, info.distribution) or may_provide_it:
             return _of_plugin(info)
     raise _unknown(plugins, name, [component for _, component in offered])
+
+
+def _of_class(path: str) -> list[tuple[str, str]]:
+    from hpt_core.component_checks import missing_methods
+    from hpt_core.components import KINDS
+    from hpt_core.errors import UsageError
+    from hpt_core.importing import import_object
+
+    found = import_object(path)
+    kinds = [kind for kind in KINDS if not missing_methods(kind, found)] if isinstance(found, type) else []
+    if not kinds:
+        methods = "; ".join(f"{kind}: {missing_methods(kind, None)}" for kind in KINDS)
+        msg = f"{path!r} is not the class of a component. The methods of each kind are: {methods}."
+        raise UsageError(msg)
+    return [(kind, path) for kind in kinds]
 
 
 def _of_plugin(info: Any) -> list[tuple[str, str]]:
@@ -99,7 +121,8 @@ def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
 def page(component: dict[str, Any]) -> str:
     """A component and its options as a page of text."""
     first = component["help"].partition("\n\n")[0]
-    head = f"{component['kind']} {component['name']}, from the plugin {component['plugin']}\n{first}"
+    origin = f", from the plugin {component['plugin']}" if component["plugin"] else ""
+    head = f"{component['kind']} {component['name']}{origin}\n{first}"
     rows = [
         [o["name"], o["type"], "(required)" if o["required"] else repr(o["default"]), o["help"]]
         for o in component["options"]

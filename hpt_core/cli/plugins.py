@@ -88,6 +88,8 @@ def _complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[s
 def show(session: Session, name: str, as_json: bool) -> None:
     """Show the options of a component, or of all components of a plugin or distribution.
 
+    NAME is the name of one of these, or the import path of a component, module:Class.
+
     JSON: {components: [{kind, name, plugin, class, help, options: [{name, type, default, required, help}]}]}.
     """
     from hpt_core.cli.options import described, matching, page

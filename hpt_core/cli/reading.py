@@ -68,9 +68,9 @@ def open_store(session: Session, location: str | None) -> Iterator[Store]:
     """
     from hpt_core.loading import open_to_read
 
-    path = "--store" if location else "HPT_STORE" if os.environ.get("HPT_STORE") else "store"
+    path = "--store" if location is not None else "HPT_STORE" if os.environ.get("HPT_STORE") else "store"
     remedy = " Select another store with --store."
-    with open_to_read(location or default_store(), session.plugins, path, remedy) as store:
+    with open_to_read(default_store() if location is None else location, session.plugins, path, remedy) as store:
         yield store
 
 

@@ -79,7 +79,7 @@ def command(
             report.print(quiet=quiet)
         if interrupted:
             click.get_current_context().exit(INTERRUPTED)
-        report.check()
+        report.check(quiet=quiet)
 
 
 def _study(

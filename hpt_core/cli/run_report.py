@@ -72,15 +72,17 @@ class RunReport:
             for line in self._advice():
                 say(line)
 
-    def check(self) -> None:
+    def check(self, *, quiet: bool) -> None:
         """Check that the study has a result.
 
         Raises:
-            NothingSucceededError: If no trial is complete, or none satisfies the constraints.
+            NothingSucceededError: If no trial is complete, or none satisfies the constraints. If ``quiet``, it says
+                how they failed, as nothing else has.
         """
         if not self._summary["states"].get("complete"):
+            failures = [f"\n  failed: {line}" for line in render.failures(self._history)] if quiet else []
             msg = f"No trial of the study {self._study.name!r} succeeded."
-            raise NothingSucceededError(msg)
+            raise NothingSucceededError("".join([msg, *failures]))
         if self._summary["least_violated"]:
             msg = f"No trial of the study {self._study.name!r} satisfies the constraints."
             raise NothingSucceededError(msg)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["EVALUATORS", "study_file", "training_file"]
 
-EVALUATORS = ("sklearn", "function", "command")
+EVALUATORS = ("sklearn", "function", "command", "torch")
 
 _HEAD = """\
 # An hpt study. `hpt check {file}` checks this file, `hpt run {file}` runs the study, or resumes it.
@@ -37,6 +37,12 @@ max_features = { low = 0.05, high = 1.0, when = { model = "forest" } }
 learning_rate = { low = 1e-4, high = 1.0, log = true, default = 0.01 }
 momentum = { low = 0.0, high = 0.99, default = 0.9 }
 epochs = { low = 10, high = 200, log = true, default = 50 }  # integer bounds: an integer
+""",
+    "torch": """\
+lr = { low = 1e-4, high = 1e-1, log = true, default = 1e-3 }  # goes to the optimizer
+batch_size = [16, 32, 64]                                     # goes to the training
+hidden = { low = 4, high = 64, log = true, default = 16 }     # goes to the model; integer bounds: an integer
+dropout = { low = 0.0, high = 0.5, default = 0.0 }
 """,
 }
 
@@ -72,6 +78,15 @@ command = [
     "{python}", "{program}",
     "--learning-rate={{learning_rate}}", "--momentum={{momentum}}", "--epochs={{epochs}}",
 ]
+"""
+
+_TORCH = """
+[evaluator]
+use = "torch"
+model = "{module}:make_model"           # a function that makes a model, in {module}.py next to this file
+data = "{module}:load_data"             # a function that returns the training and the validation data
+epochs = 20
+threads = 1                          # of torch in each trial; more of them pay off for large models
 """
 
 _TAIL = """
@@ -111,6 +126,28 @@ if __name__ == "__main__":
 """
 
 
+_TORCH_TRAINING = '''\
+"""The model to tune and its data: replace both with your own."""
+
+import torch
+from torch import nn
+
+
+def make_model(hidden, dropout):
+    """Make a new model from the parameters of the space that are arguments here."""
+    return nn.Sequential(nn.Linear(2, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 2))
+
+
+def load_data():
+    """Points in a square; the class says whether a point lies in a circle, with some noise."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(800, 2, generator=generator) * 2 - 1
+    noise = torch.randn(800, generator=generator) / 10
+    classes = (points.square().sum(1) + noise < 0.5).long()
+    return {"train": (points[:600], classes[:600]), "valid": (points[600:], classes[600:])}
+'''
+
+
 def study_file(
     evaluator: str, file: str, name: str, training: Path, python: str, installed: Mapping[str, Collection[str]]
 ) -> str:
@@ -120,15 +157,15 @@ def study_file(
         evaluator: One of `EVALUATORS`.
         file: The path of the file, as the user gave it.
         name: The study's name.
-        training: The program that ``function`` and ``command`` tune.
+        training: The program that ``function``, ``command`` and ``torch`` tune.
         python: The Python interpreter for ``command``.
         installed: Kind -> names of the installed components; only those are used.
     """
-    goals = {"sklearn": ("accuracy", "maximize", 30)}
-    objective, direction, trials = goals.get(evaluator, ("loss", "minimize", 40))
+    accuracy = evaluator in ("sklearn", "torch")
+    objective, direction, trials = ("accuracy", "maximize", 30) if accuracy else ("loss", "minimize", 40)
     other = "maximize" if direction == "minimize" else "minimize"
     head = _HEAD.format(file=file, name=name, objective=objective, direction=direction, other=other, trials=trials)
-    bodies = {"sklearn": _SKLEARN, "function": _FUNCTION, "command": _COMMAND}
+    bodies = {"sklearn": _SKLEARN, "function": _FUNCTION, "command": _COMMAND, "torch": _TORCH}
     body = bodies[evaluator]
     if evaluator != "sklearn":
         body = body.format(module=training.stem, program=training.as_posix(), python=python)
@@ -149,6 +186,8 @@ def _tail(installed: Mapping[str, Collection[str]]) -> str:
 
 def training_file(evaluator: str) -> str:
     """The text of the program to tune."""
+    if evaluator == "torch":
+        return _TORCH_TRAINING
     if evaluator == "command":
         return _TRAINING.format(imports="\nimport argparse\n", main=_MAIN)
     return _TRAINING.format(imports="", main="")

@@ -85,8 +85,10 @@ def test_force_overwrites_only_html_pages(store: str, tmp_path: Path) -> None:
     ("words", "code", "message"),
     [
         (["report", "--store", "{here}/none.db"], 4, "no study was stored there yet"),
+        (["report", "--store", ""], 2, "No store handles ''."),
         (["report", "--study", "two"], 4, "There is no study 'two'"),
         (["report", "-o", "{here}/no/such/folder.html"], 2, "cannot be written"),
+        (["report", "-o", "{here}/" + "x" * 300], 2, "cannot be written: File name too long."),
         (["importance", "--objective", "valu"], 2, "The study has no objective 'valu'. It has: value."),
     ],
 )

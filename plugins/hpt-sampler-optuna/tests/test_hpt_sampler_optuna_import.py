@@ -225,6 +225,13 @@ def test_importing_twice_is_rejected() -> None:
     assert len(imported("demo").trials) == 16
 
 
+def test_an_empty_store_is_refused() -> None:
+    """A variable that is not set must not select the default store."""
+    searched("sqlite:///optuna.db")
+    assert "No store handles ''." in run("optuna.db", "--store", "", code=2)
+    assert not Path("hpt.db").exists()
+
+
 @pytest.mark.parametrize("name", ["absent.db", "sqlite:///absent.db", "absent.log", "absent.csv"])
 def test_a_missing_file_is_not_created(name: str) -> None:
     run(name, code=2)

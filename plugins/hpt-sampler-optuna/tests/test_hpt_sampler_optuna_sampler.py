@@ -327,3 +327,18 @@ def test_one_sampler_can_be_used_by_two_studies() -> None:
     alone = go_on(study(OptunaSampler(sampler="QMCSampler", options={"warn_independent_sampling": False}), seed=5), 6)
     assert points(other) == points(alone)
     assert points(one) != points(other)
+
+
+def test_a_replay_repeats_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """CMA-ES draws the categorical `c` at random and warns of it, once for each trial but the first."""
+    continued = OptunaSampler(sampler="CmaEsSampler", options={"n_startup_trials": 1})
+    optuna.logging.enable_propagation()
+    try:
+        history = go_on(study(continued), 4).history
+        for sampler in (continued, pickle.loads(pickle.dumps(continued))):  # the copy replays the four trials
+            caplog.clear()
+            sampler.suggest(history, default_rng([0, 4]))
+            assert caplog.messages
+            assert all("Trial#4" in message for message in caplog.messages)
+    finally:
+        optuna.logging.disable_propagation()

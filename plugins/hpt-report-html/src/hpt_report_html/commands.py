@@ -30,7 +30,7 @@ def _reading(command: F) -> F:
 
 
 def _place(store: str | None) -> str:
-    return store or os.environ.get("HPT_STORE") or "hpt.db"
+    return os.environ.get("HPT_STORE") or "hpt.db" if store is None else store
 
 
 def _file(place: str) -> str:
@@ -56,7 +56,7 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     """
     from hpt_core import UsageError, load_history
 
-    if output.exists() and not force:
+    if os.path.exists(output) and not force:  # noqa: PTH110 - Path raises for a long name
         raise UsageError(f"{output} already exists. Use --force to overwrite it.")
     history = load_history(_place(store), study)
     from hpt_report_html.page import report as page

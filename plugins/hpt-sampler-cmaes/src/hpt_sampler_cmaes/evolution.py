@@ -3,6 +3,8 @@
 Each trial records the evolution and generation that it was drawn from, and the draw itself. The first ``population``
 results of a generation, in the order in which they ended, make the next generation; later ones are ignored. Until then
 further trials are drawn from the same distribution, so no worker waits. The state is thus a function of the log alone.
+In a reproducible study with several workers, the results count in order of trial number, as when they ended is a matter
+of timing.
 
 Feasible complete trials rank first, then trials stopped early (later steps first), then infeasible ones (least
 violation first; Deb 2000, An efficient constraint handling method for genetic algorithms, section 3), then failures.
@@ -54,7 +56,8 @@ class Individual:
 
 
 def generations(history: History, encoding: Encoding) -> dict[tuple[int, int], list[Individual]]:
-    """(evolution, generation) -> its individuals, in the order in which they ended."""
+    """(evolution, generation) -> its individuals, in the order in which they count."""
+    timeless = history.definition.get("reproducible", 0) > 1
     found: dict[tuple[int, int], list[tuple[tuple[float, int], Individual]]] = {}
     dead = {int(n) for n in history.failed}
     beyond = history.violation if history.constraints else np.zeros(len(history.trials))
@@ -65,7 +68,7 @@ def generations(history: History, encoding: Encoding) -> dict[tuple[int, int], l
         rank = _rank(history, trial, float(beyond[number]), failed=number in dead)
         if drawn is not None and rank is not None:
             individual = Individual(*drawn, rank[1] if rank[0] == 0.0 else math.inf, rank)
-            when = (math.inf if trial.ended is None else trial.ended, number)
+            when = (math.inf if trial.ended is None else 0.0 if timeless else trial.ended, number)
             found.setdefault((trial.info["evolution"], trial.info["generation"]), []).append((when, individual))
     return {key: [individual for _, individual in sorted(each, key=lambda e: e[0])] for key, each in found.items()}
 

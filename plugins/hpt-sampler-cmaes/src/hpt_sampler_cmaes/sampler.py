@@ -36,7 +36,9 @@ class CmaesSampler:
     evolution began) and the draw itself, ``raw`` and ``places``, from which the state is replayed.
     """
 
-    population: int | None = option(None, ge=4, help="Results per generation; none: 4 + 3 ln(number of parameters).")
+    population: int | None = option(
+        None, ge=4, le=100_000, help="Results per generation; none: 4 + 3 ln(number of parameters)."
+    )
     sigma: float = option(0.25, gt=0, le=1, help="Initial standard deviation, as a fraction of each range.")
 
     _cache: dict[tuple[str, str], tuple[list[Any], Evolution]] = attrs.field(

@@ -45,8 +45,10 @@ class ForestSampler:
     learnt from).
     """
 
-    n_initial: int = option(6, ge=1, help="Number of results before the forest takes over from the initial design.")
-    trees: int = option(30, ge=2, help="Number of trees in the forest.")
+    n_initial: int = option(
+        6, ge=1, le=100_000, help="Number of results before the forest takes over from the initial design."
+    )
+    trees: int = option(30, ge=2, le=10_000, help="Number of trees in the forest.")
     random: float = option(0.1, ge=0, le=1, help="Fraction of suggestions drawn at random, as in SMAC.")
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:

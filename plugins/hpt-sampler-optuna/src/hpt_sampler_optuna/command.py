@@ -55,7 +55,7 @@ def command(
         from hpt_sampler_optuna.from_cv_results import read_cv_results
 
         found = read_cv_results(Path(source), metric, space)
-    where = store or os.environ.get("HPT_STORE") or "hpt.db"
+    where = os.environ.get("HPT_STORE") or "hpt.db" if store is None else store
     limits = found.constraints or None
     study = Study(found.space, objective=found.objective, constraints=limits, name=into or found.name, store=where)
     try:

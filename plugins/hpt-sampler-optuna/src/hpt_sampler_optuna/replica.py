@@ -38,10 +38,14 @@ def seed_of(rng: Generator) -> int:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Optuna's messages on created studies, experimental features, and ignored constraints."""
+def quiet(least: int = optuna.logging.WARNING) -> Iterator[None]:
+    """Silence Optuna's messages on created studies, experimental features, and ignored constraints.
+
+    Args:
+        least: The least level of a message that is logged.
+    """
     level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    optuna.logging.set_verbosity(max(level, least))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -177,7 +181,9 @@ class Replica:
         stored = trial.info.get(_INFO_KEY)
         if stored is not None and self._replay:
             self._study.sampler = self._make(self._seed(history, trial.number), history.seed)
-            suggest_again(self._study.ask(), self._axes, [name for name in history.space.order if name in trial.params])
+            active = [name for name in history.space.order if name in trial.params]
+            with quiet(optuna.logging.ERROR):  # the sampler warned when it made this suggestion
+                suggest_again(self._study.ask(), self._axes, active)
         else:
             self._storage.create_new_trial(self._study_id)
             for key, value in (stored or {}).get("trial", {}).items():

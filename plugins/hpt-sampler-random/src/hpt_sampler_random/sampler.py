@@ -40,7 +40,10 @@ class RandomSampler:
         "uniform", help="Independent points, or a low-discrepancy sequence."
     )
     block: int = option(
-        16, ge=2, help="Points per Latin hypercube; ideally the study's number of trials, or a divisor of it."
+        16,
+        ge=2,
+        le=100_000,
+        help="Points per Latin hypercube; ideally the study's number of trials, or a divisor of it.",
     )
     distributions: dict[str, Any] = option(
         factory=dict, converter=describe, help="Distributions by parameter; all others are uniform on their scale."

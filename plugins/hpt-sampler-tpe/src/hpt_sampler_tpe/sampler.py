@@ -39,9 +39,11 @@ class TpeSampler:
     """
 
     n_initial: int | None = option(
-        None, ge=1, help="Number of results before the densities take over; none: by `rules`."
+        None, ge=1, le=100_000, help="Number of results before the densities take over; none: by `rules`."
     )
-    candidates: int | None = option(None, ge=1, help="Configurations drawn from the good density; none: by `rules`.")
+    candidates: int | None = option(
+        None, ge=1, le=100_000, help="Configurations drawn from the good density; none: by `rules`."
+    )
     good: float | None = option(None, gt=0, lt=1, help="Fraction of the results that counts as good; none: by `rules`.")
     rules: Literal["hpt", "optuna"] = option(
         "hpt", help="All other settings: tuned for hpt, or the defaults of Optuna 5."
