@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
+from hpt_core.options import option_fields
 
 if TYPE_CHECKING:
     from hpt_core.space import Space
@@ -86,25 +89,62 @@ def run_checks(components: Iterable[object], space: Space, objectives: Mapping[s
 
 
 def check_evidence(evaluator: object, rules: Iterable[object]) -> None:
-    """Check that the evaluator's declaration of its reports is valid, and that each rule can judge that evidence.
+    """Check that the evaluator's declaration of its reports is valid, and that each rule can judge these reports.
+
+    Rules in the options of other rules are checked as well.
 
     Raises:
-        PluginError: If the declaration is invalid.
-        UsageError: From the first rule that judges another kind of evidence.
+        PluginError: If the declaration is invalid, or if the ``check_evidence`` of a rule fails.
+        UsageError: With the mistakes of all rules that cannot judge the reports.
     """
     problem = evidence_problem(evaluator)
     if problem:
         raise PluginError(f"The evaluator {type(evaluator).__name__} declares its reports wrongly: {problem}")
+    parts = [part for i, rule in enumerate(rules) for part in _parts(rule, f"stop[{i}]")]
+    found = [_misfits(part, path, evaluator) for path, part in parts if not missing_methods("stopping rule", part)]
+    mistakes = [mistake for several in found for mistake in several]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def _parts(component: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A component and everything in its options, with their key paths."""
+    yield path, component
+    if isinstance(component, (list, tuple)):
+        inner = [(f"{path}[{i}]", part) for i, part in enumerate(component)]
+    elif isinstance(component, Mapping):
+        inner = [(f"{path}.{key}", part) for key, part in component.items()]
+    else:
+        names = [field.name for field in option_fields(type(component))]
+        inner = [(f"{path}.{name}", getattr(component, name)) for name in names]
+    for where, part in inner:
+        yield from _parts(part, where)
+
+
+def _misfits(rule: Any, path: str, evaluator: object) -> list[Mistake]:
+    """Why a rule cannot judge the reports of an evaluator; empty if it can."""
     given = getattr(evaluator, "evidence", "curve")
-    for i, rule in enumerate(rules):
-        wanted = getattr(rule, "evidence", given)
-        if wanted != given:
-            judged, reported = ({"curve": "curves"}.get(kind, kind) for kind in (wanted, given))
-            message = (
-                f"This rule judges {judged}, but the evaluator's reports are {reported}: use another rule, or an "
-                f"evaluator whose `evidence` is {wanted!r}."
-            )
-            raise UsageError(Mistake(f"stop[{i}]", message))
+    wanted = getattr(rule, "evidence", given)
+    if wanted != given:
+        judged, reported = ({"curve": "curves"}.get(kind, kind) for kind in (wanted, given))
+        message = (
+            f"This rule judges {judged}, but the evaluator's reports are {reported}: use another rule, or an "
+            f"evaluator whose `evidence` is {wanted!r}."
+        )
+        return [Mistake(path, message)]
+    check = getattr(rule, "check_evidence", None)
+    try:
+        if check is not None:
+            steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
+            check(given, steps=steps, resumable=resumable)
+    except UsageError as err:
+        return [attrs.evolve(mistake, path=".".join(filter(None, (path, mistake.path)))) for mistake in err.mistakes]
+    except HptError:
+        raise
+    except Exception as err:
+        msg = f"{path}: {type(rule).__name__} failed in check_evidence: {type(err).__name__}: {err}"
+        raise PluginError(msg) from err
+    return []
 
 
 def evidence_problem(evaluator: object) -> str:

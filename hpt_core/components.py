@@ -168,6 +168,9 @@ class TrialRule(Protocol):
 
     Optional attribute ``evidence``, as of an `Evaluator`: the only kind of evidence that the rule can judge. A study
     whose evaluator gives the other kind is rejected before its first trial.
+
+    Optional method ``check_evidence(kind, *, steps, resumable)``: called before the first trial with what the evaluator
+    declares. It raises `UsageError` if the rule can never judge such reports. It is called for nested rules as well.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:

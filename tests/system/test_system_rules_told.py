@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
-from hpt_core import Float, Params, Study, UsageError
+from hpt_core import Float, History, Mistake, Params, PluginError, StoppingRule, Study, Trial, UsageError, option
+from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.cli.group import hpt
 
 
@@ -58,6 +61,80 @@ def test_a_rule_for_folds_is_refused_where_the_evaluator_has_none(
     assert said in answer.stderr
     Path("study.toml").write_text(file % ', evidence = "folds"', encoding="utf-8")
     assert CliRunner().invoke(hpt, ["check", "study.toml"], catch_exceptions=False).exit_code == 0
+
+
+def refusal_of(stop: Any, **evaluator: Any) -> list[str]:
+    """The mistakes that a run is refused with before its first trial, as `hpt check` reports them."""
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=stop, seed=0)
+    with pytest.raises(UsageError) as refused:
+        study.run(FunctionEvaluator(call=train, **evaluator), trials=1)
+    assert len(study.trials) == 0
+    return [f"{mistake.path}: {mistake.message.split(',')[0]}" for mistake in refused.value.mistakes]
+
+
+@pytest.mark.parametrize("use", ["halving", "hyperband"])
+def test_a_rule_that_needs_the_steps_is_refused_where_the_evaluator_declares_none(
+    use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = "stop[1].max_resource: Must be given"
+    assert refusal_of(["plateau", {"use": use}]) == [said]
+    file = 'space.x = { low = 0.0, high = 1.0 }\nevaluator = { use = "command", command = "true {x}" }\n'
+    file += f'stop = [{{ use = "plateau" }}, {{ use = "{use}"%s }}]\n'
+    for options, code in (("", 2), (", max_resource = 9", 0)):
+        Path("study.toml").write_text(file % options, encoding="utf-8")
+        answer = CliRunner().invoke(hpt, ["check", "study.toml"], catch_exceptions=False)
+        assert answer.exit_code == code
+        assert (said in answer.stderr) == bool(code)
+
+
+def test_rules_are_checked_against_the_reports_at_any_depth() -> None:
+    folds, hyperband, asha = {"use": "folds"}, {"use": "hyperband"}, {"use": "asha", "min_resource": 20}
+    inner = {"use": "after", "trials": 3, "rule": {"use": "not", "rule": folds}}
+    stop = [{"use": "all", "rules": ["plateau", {"use": "any", "rules": [hyperband, inner]}]}, asha]
+    assert refusal_of(stop) == [
+        "stop[0].rules[1].rules[0].max_resource: Must be given",
+        "stop[0].rules[1].rules[1].rule.rule: This rule judges folds",
+    ]
+    assert refusal_of([asha], steps=20) == ["stop[0].min_resource: Must be below the steps of a whole trial"]
+
+
+@attrs.define(kw_only=True)
+class Demanding:
+    """A rule of another plugin."""
+
+    def judge_trial(self, history: History, trial: Trial) -> None:
+        """Judge nothing."""
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> None:
+        """Refuse trials of a single step, and fail at others that cannot resume."""
+        if steps == 1:
+            raise UsageError(Mistake("", f"Needs more than {steps} step of a {kind}."))
+        if not resumable:
+            raise ZeroDivisionError
+
+
+@attrs.define(kw_only=True)
+class Choosing:
+    """A combination of another plugin: one rule for each name."""
+
+    by_name: Mapping[str, StoppingRule] = option(help="The rules.")
+
+    def judge_study(self, history: History) -> None:
+        """Judge nothing."""
+
+
+def test_a_rule_of_any_plugin_may_refuse_the_reports() -> None:
+    nested = Choosing(by_name={"first": Demanding(), "then": Choosing(by_name={"second": Demanding()})})
+    assert refusal_of([nested], steps=1) == [
+        "stop[0].by_name.first: Needs more than 1 step of a curve.",
+        "stop[0].by_name.then.by_name.second: Needs more than 1 step of a curve.",
+    ]
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=[nested], seed=0)
+    with pytest.raises(PluginError, match=r"stop\[0\].by_name.first: Demanding failed in check_evidence: ZeroDivision"):
+        study.run(FunctionEvaluator(call=train, steps=20), trials=1)
+    study.run(FunctionEvaluator(call=train, steps=20, resumable=True), trials=1)
+    assert study.best is not None
 
 
 def train(params: Params) -> Iterator[float]:

@@ -169,6 +169,16 @@ def test_huge_losses_are_compared(evidence: str) -> None:
     assert judge(Median(), study(complete, [1.7e308, 1.7e308], evidence=evidence)) is not None
 
 
+@pytest.mark.parametrize("evidence", ["curve", "folds"])
+@pytest.mark.parametrize("rule", [Median(), Percentile(percentile=50.0)])
+def test_a_trial_at_its_last_step_is_complete_however_bad(rule: Median | Percentile, evidence: str) -> None:
+    for steps, stops in ((3, False), (4, True), (None, True)):
+        history = study([[1.0] * 3] * 5, [9.0] * 3, evidence=evidence, steps=steps)
+        assert (judge(rule, history) is not None) == stops
+    with_a_gap: Any = [Report(1, 9.0), Report(3, 9.0)]
+    assert judge(rule, study([[1.0] * 3] * 5, with_a_gap, evidence=evidence, steps=3)) is None
+
+
 # --- against a plain oracle -----------------------------------------------------------------------
 
 numbers = st.integers(-4, 4).map(float)

@@ -457,7 +457,7 @@ def test_the_noise_is_estimated_from_the_curves_up_to_the_rung() -> None:
         for step, loss in enumerate(losses, 1):
             report(history, number, step, loss)
     rule = Pasha(min_resource=1)
-    rungs = rule._results.rungs(history, (1, 3, 9), range(2))
+    rungs = rule._standings(history)[0].rungs
     assert rule._tolerance(history, rungs, 1) == 0.5
 
 
@@ -571,16 +571,13 @@ def promotable(history: History, ladder: Sequence[int], eta: int) -> int | None:
     return None
 
 
-actions = st.lists(
-    st.tuples(
-        st.sampled_from(["start", "start", "report", "report", "report", "report", "fail", "invalidate", "promote"]),
-        st.integers(0, 30),
-        st.integers(1, 4),
-        st.integers(-3, 3).map(float),
-    ),
-    min_size=30,
-    max_size=150,
+one_action = st.tuples(
+    st.sampled_from(["start", "start", "report", "report", "report", "report", "fail", "invalidate", "promote"]),
+    st.integers(0, 30),
+    st.integers(1, 4),
+    st.integers(-3, 3).map(float),
 )
+actions = st.lists(one_action, min_size=30, max_size=150)
 
 
 def act(history: History, action: tuple[str, int, int, float]) -> int | None:
@@ -644,21 +641,21 @@ def test_promotion_is_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, 
                 start(history, promoted, history.trials[promoted].attempt + 1)
 
 
+def a_rule(kind: str) -> Rule:
+    if kind == "asha":
+        return Asha(min_resource=1, mode="promote")
+    if kind == "halving":
+        return Halving(min_resource=1, trials=4)
+    if kind == "pasha":
+        return Pasha(min_resource=1)
+    return Hyperband(min_resource=1, mode="rounds" if kind == "rounds" else "promote")
+
+
 @given(actions, st.integers(1, 3), st.sampled_from(["asha", "halving", "pasha", "hyperband", "rounds"]))
 def test_the_cache_never_changes_a_decision(todo: list[tuple[str, int, int, float]], lag: int, kind: str) -> None:
     """Also in the views of reproducible studies, and one rule for several histories in turn."""
-
-    def make() -> Rule:
-        if kind == "asha":
-            return Asha(min_resource=1, mode="promote")
-        if kind == "halving":
-            return Halving(min_resource=1, trials=4)
-        if kind == "pasha":
-            return Pasha(min_resource=1)
-        return Hyperband(min_resource=1, mode="rounds" if kind == "rounds" else "promote")
-
     history = make_history(SPACE, steps=20, resumable=True)
-    old = make()
+    old = a_rule(kind)
     for i, action in enumerate(todo):
         number = act(history, action)
         history.closing = i % 13 == 5
@@ -667,14 +664,123 @@ def test_the_cache_never_changes_a_decision(todo: list[tuple[str, int, int, floa
                 trial = history.trials[number]
                 seen = view if view is history else history.as_seen_by(number, lag)
                 decision = old.judge_trial(seen, trial)
-                assert decision == make().judge_trial(seen, trial)
+                assert decision == a_rule(kind).judge_trial(seen, trial)
             promoted = old.promote(view)
-            assert promoted == make().promote(view)
+            assert promoted == a_rule(kind).promote(view)
             assert promoted is None or view.trials[promoted].state is State.PAUSED
         if number is not None:
             follow(history, number, decision)
         if action[0] == "promote" and promoted is not None:
             start(history, promoted, history.trials[promoted].attempt + 1)
+
+
+further = st.tuples(
+    st.sampled_from(["amend", "complete", "lose", "pause", "rerun", "take back"]),
+    st.integers(0, 30),
+    st.just(1),
+    st.just(0.0),
+)
+
+
+def act_further(history: History, action: tuple[str, int, int, float]) -> int | None:
+    """As `act`, with what other rules, other processes and the user may do as well."""
+    kind, which, *_ = action
+    now, state = float(history.position), State.WAITING if kind == "rerun" else State.RUNNING
+    numbers = sorted(n for n, trial in history.open.items() if trial.state is state)
+    if kind == "amend" and which % 3 == 0:
+        space = Space({"x": Float(which / 3000, 1)}).to_json()
+        directions = {"value": "minimize" if which % 2 else "maximize"}
+        history.apply(events.amended(now, {**history.definition, "space": space, "objectives": directions}, []))
+    elif kind in ("start", "report", "fail", "invalidate", "promote"):
+        return act(history, action)
+    elif kind == "take back" and which < history.next_number:
+        history.apply(events.invalidated(now, which, "a bug"))
+    elif numbers:
+        trial = history.trials[numbers[which % len(numbers)]]
+        if kind == "complete" and trial.reports:
+            history.apply(events.complete(now, trial.number, trial.attempt, [trial.reports[-1].value], {}))
+        elif kind == "lose":
+            history.apply(events.released(now, trial.number, trial.attempt, "worker-lost"))
+        elif kind == "pause":
+            history.apply(events.paused(now, trial.number, trial.attempt, 0, "another", "as it likes", {}))
+        elif kind == "rerun":
+            start(history, trial.number, trial.attempt + 1)
+    return None
+
+
+def results_of(rule: Rule, history: History) -> dict[int, tuple[Any, ...]]:
+    """The results at the rungs and the paused trials of each group, as the rule has cached them."""
+    found = rule._standings(history).items()
+    return {key: (group.rungs, group.idle) for key, group in found if group.idle or any(group.rungs)}
+
+
+@given(
+    st.lists(further | one_action | one_action, min_size=30, max_size=150),
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from(["asha", "halving", "pasha", "hyperband", "rounds"]),
+)
+def test_a_rule_that_looks_now_and_then_decides_as_a_new_one(
+    todo: list[tuple[str, int, int, float]], lag: int, resumable: bool, kind: str
+) -> None:
+    """Between two looks trials are lost and rerun, paused by other rules, ended, and left out by an amendment."""
+    history, earlier = make_history(SPACE, steps=20, resumable=resumable), []
+    old = a_rule(kind)
+    for i, action in enumerate(todo):
+        number = act_further(history, action)
+        if number is not None and history.trials[number].reports[-1].step >= 20:
+            follow(history, number, Pause("at its last step"))
+        if i % 3:
+            continue
+        earlier.append(history.as_seen_by(max(0, history.next_number - i % 5), lag))
+        for view in (earlier[i % len(earlier)], earlier[-1], history):
+            view.closing = i % 7 == 5
+            assert results_of(old, view) == results_of(a_rule(kind), view)
+            for trial in [trial for trial in view.open.values() if trial.reports]:
+                assert old.judge_trial(view, trial) == a_rule(kind).judge_trial(view, trial)
+            assert old.retire(view) == a_rule(kind).retire(view)
+            promoted = old.promote(view)
+            assert promoted == a_rule(kind).promote(view)
+        if promoted is not None:
+            start(history, promoted, history.trials[promoted].attempt + 1)
+
+
+class Counted(list[Trial]):
+    """Trials that count how often one of them is looked up."""
+
+    lookups = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self.lookups += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+@pytest.mark.parametrize("rule", [Asha(), Asha(mode="promote"), Halving(trials=9), Hyperband(), Pasha(tolerance=0.1)])
+def test_a_decision_does_not_read_all_trials_again(rule: Rule, resumable: bool) -> None:
+    history = make_history(SPACE, steps=9, resumable=resumable)
+    trials = history.trials = Counted()
+
+    def complete(number: int | None) -> None:
+        if number is not None:
+            history.apply(events.complete(float(history.position), number, trials[number].attempt, [0.0], {}))
+
+    looked = []
+    for number in range(200):
+        start(history, number)
+        report(history, number, 1, float(number * 37 % 100))
+        before = trials.lookups
+        decision = rule.judge_trial(history, history.trials[number])
+        retired, promoted = rule.retire(history), rule.promote(history)
+        looked.append(trials.lookups - before)
+        follow(history, number, decision)
+        for loser, stop in retired.items():
+            start(history, loser, 2)
+            follow(history, loser, stop)
+        if promoted is not None:
+            start(history, promoted, trials[promoted].attempt + 1)
+        complete(number if decision is None else promoted)
+    assert max(looked) <= 60  # a round of 9 trials is read several times
 
 
 def test_a_used_rule_is_pickled_without_its_cache() -> None:

@@ -32,7 +32,7 @@ class _Ranked(Watching):
 
     def _judge(self, history: History, trial: Trial, percentile: float, called: str) -> Stop | None:
         curve = self._curve(history, trial)
-        if not curve or curve[-1][0] < self._first_step(history):
+        if not curve or curve[-1][0] < self._first_step(history) or trial.reports[-1].step == history.steps:
             return None
         step, losses = curve[-1][0], [loss for _, loss in curve]
         folds = history.evidence == "folds"
@@ -61,8 +61,9 @@ class Median(_Ranked):
 
     For a curve, the trial's best report so far is compared with the median of the *running averages* of the complete
     trials' reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.2). For folds, its mean is
-    compared with the median of the complete trials' means over the same folds. A tie never stops a trial. Complete
-    trials that violate the study's constraints are left out.
+    compared with the median of the complete trials' means over the same folds. A tie never stops a trial, and none is
+    stopped at its last step, as nothing would be saved. Complete trials that violate the study's constraints are left
+    out.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:

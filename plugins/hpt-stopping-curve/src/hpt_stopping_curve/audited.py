@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +13,7 @@ from hpt_core import Stop, option
 from hpt_stopping_curve.replay import audited_trials, false_stop_rate, is_audited
 
 if TYPE_CHECKING:
-    from hpt_core import History, Trial
+    from hpt_core import History, Report, Trial
 
 __all__ = ["Audited", "Curve", "worse"]
 
@@ -45,7 +45,7 @@ class Audited(ABC):
         """Stop a trial that is not audited if `would_stop` returns a stop."""
         if history.evidence != "curve" or is_audited(history.seed, trial.number, self.audit):
             return None
-        return self.would_stop(history, self.curve(history, trial), map(int, history.complete))
+        return self.would_stop(history, self.curve(history, trial), history.complete.tolist())
 
     @abstractmethod
     def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
@@ -73,28 +73,27 @@ class Audited(ABC):
         """A trial's reports as losses of the watched metric."""
         return history.curve(trial, self.metric, maximize=self.maximize)
 
-    def end(self, history: History, trial: Trial) -> float:
-        """The final loss of a complete trial: that of its last report, as it is compared with curves.
-
-        Returns:
-            The loss. For a trial without reports it is that of its result; NaN if the trial lacks the watched metric.
-        """
-        name = history.objectives[0] if self.metric is None else self.metric
-        index = history.objectives.index(name) if name in history.objectives else None
-        if trial.reports:
-            last = trial.reports[-1]
-            value = last.value if index == 0 else last.metrics.get(name, math.nan)
-        elif index is not None and trial.values is not None:
-            value = trial.values[index]
-        else:
-            value = trial.metrics.get(name, math.nan)
-        return history.loss_of(value, self.metric, maximize=self.maximize)
+    def reader(self, history: History) -> Callable[[Report], float]:
+        """A function that reads the watched metric from a report, as a loss; NaN if the report lacks it."""
+        name, sign = self.metric, history.loss_of(1.0, self.metric, maximize=self.maximize)
+        if name is None or name == history.objectives[0]:
+            return lambda report: sign * report.value
+        return lambda report: sign * report.metrics.get(name, math.nan)
 
     def ends(self, history: History, numbers: Iterable[int]) -> list[float]:
-        """The final losses of those trials that satisfy the study's constraints and have the watched metric."""
-        kept = set(history.feasible.tolist())
-        found = (self.end(history, history.trials[number]) for number in numbers if number in kept)
+        """The final losses of those trials that satisfy the study's constraints and have the watched metric.
+
+        A trial's final loss is that of its last report, as it is compared with curves; without reports, of its result.
+        """
+        kept, read = set(history.feasible.tolist()), self.reader(history)
+        trials = (history.trials[number] for number in numbers if number in kept)
+        found = [read(trial.reports[-1]) if trial.reports else self._result(history, trial) for trial in trials]
         return [end for end in found if not math.isnan(end)]
+
+    def _result(self, history: History, trial: Trial) -> float:
+        known = {**trial.metrics, **dict(zip(history.objectives, trial.values or (), strict=False))}
+        value = known.get(history.objectives[0] if self.metric is None else self.metric, math.nan)
+        return history.loss_of(value, self.metric, maximize=self.maximize)
 
     def value(self, history: History, loss: float) -> float:
         """A loss as a value in the user's sign."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Divergence"]
 
+_STEP = attrgetter("step")
 _TO_SIGMA = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
@@ -51,41 +52,40 @@ class Divergence(Audited):
         late = curve[-self.reports :]
         if not all(worse(loss, best) for _, loss in late):
             return None
-        rivals = list(others)
-        found = [self._evidence(history, step, loss, best, gain, rivals) for step, loss in late]
-        if any(evidence is None for evidence in found):
-            return None
-        evidence = found[-1]
-        assert evidence is not None
+        rivals, evidence = list(others), {}
+        for step, loss in late:
+            evidence = self._evidence(history, step, loss, best, gain, rivals)
+            if not evidence:
+                return None
         far = f"{evidence['times']:.3g} {evidence['unit']} from its best, {evidence['best']:g}"
         return Stop(f"diverged: {evidence['value']:g} at step {late[-1][0]} is {far}", evidence)
 
     def _evidence(
         self, history: History, step: int, loss: float, best: float, gain: float, rivals: list[int]
-    ) -> dict[str, Any] | None:
-        """The evidence that the trial diverges at one report; None if it does not."""
+    ) -> dict[str, Any]:
+        """The evidence that the trial diverges at one report; empty if it does not."""
         limit, scale, unit = self.factor, gain, "times its gain"
         at = self._at(history, step, rivals)
         if len(at) >= self.min_trials:
             median = float(np.median(at))
             spread = _TO_SIGMA * float(np.median(np.abs(at - median)))
             if not worse(loss, median):
-                return None
+                return {}
             if spread > 0:
                 limit, scale, unit = self.spreads, spread, "robust spreads"
         excess = loss - best
         if scale <= 0 or not worse(excess, limit * scale):
-            return None
+            return {}
         signed = {"value": self.value(history, loss), "best": self.value(history, best)}
         return {"step": step, **signed, "times": excess / scale, "unit": unit, "limit": limit, "trials": len(at)}
 
     def _at(self, history: History, step: int, rivals: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """The losses of the others at a step: their last report up to there."""
-        found = []
+        found, read = [], self.reader(history)
         for number in rivals:
-            trial = history.trials[number]
-            seen = bisect_right(trial.reports, step, key=lambda report: report.step)
+            reports = history.trials[number].reports
+            seen = bisect_right(reports, step, key=_STEP)
             if seen:
-                upto = self.curve(history, attrs.evolve(trial, reports=trial.reports[seen - 1 : seen]))
-                found += [loss for _, loss in upto if math.isfinite(loss)]
-        return np.array(found, dtype=np.float64)
+                found.append(read(reports[seen - 1]))
+        losses = np.array(found, dtype=np.float64)
+        return losses[np.isfinite(losses)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +34,9 @@ def height(rungs: Sequence[Rung], tolerance: Callable[[int], float], complete: A
             is run to the end, without the ladder having grown.
     """
     last = len(rungs) - 1
-    climbing = [sum(number not in complete for _, number in rung) for rung in rungs]
-    top = max((index for index in range(1, last + 1) if climbing[index] >= 2), default=min(1, last))
+    climbing = ((number for _, number in rung if number not in complete) for rung in rungs)
+    several = [len(list(islice(numbers, 2))) == 2 for numbers in climbing]
+    top = max((index for index in range(1, last + 1) if several[index]), default=min(1, last))
     return top if top == last or agree(rungs[top - 1], rungs[top], tolerance(top)) else top + 1
 
 

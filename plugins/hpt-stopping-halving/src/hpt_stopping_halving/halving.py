@@ -20,7 +20,7 @@ _ENDED = frozenset({State.COMPLETE, State.STOPPED, State.FAILED})
 
 
 def next_of_group(
-    history: History, group: Group, rungs: list[Rung], idle: set[int], eta: int
+    history: History, group: Group, rungs: list[Rung], idle: dict[int, int], eta: int
 ) -> tuple[int, int] | None:
     """(rung, number) of the trial of a round to promote; None while the round or its current rung is incomplete."""
     if not group.whole and not history.closing:
@@ -47,6 +47,10 @@ class Halving(RungRule):
         None, ge=2, help="Trials per round; default eta ** (rungs - 1), so that one of them gets to the end."
     )
 
+    @property
+    def _needs_last_rung(self) -> bool:
+        return self.trials is None
+
     def _pauses(self, history: History) -> bool:
         return history.resumable
 
@@ -58,7 +62,7 @@ class Halving(RungRule):
         return Group(0, range(key, min(end, history.next_number)), whole=end <= history.next_number)
 
     def _size(self, history: History) -> int:
-        return self.trials or self.eta ** (len(self._finite_ladder(history)) - 1)
+        return self.trials or self.eta ** (len(self._ladder(history)) - 1)
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
+    def _next(self, history: History, group: Group, rungs: list[Rung], idle: dict[int, int]) -> tuple[int, int] | None:
         return next_of_group(history, group, rungs, idle, self.eta)

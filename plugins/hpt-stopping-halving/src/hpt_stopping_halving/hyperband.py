@@ -37,6 +37,10 @@ class Hyperband(RungRule):
         "stop", help="Stop trials that fall behind; pause all at each rung and promote the best; or promote in rounds."
     )
 
+    @property
+    def _needs_last_rung(self) -> bool:
+        return True
+
     def _pauses(self, history: History) -> bool:
         return self.mode != "stop" and history.resumable
 
@@ -48,17 +52,16 @@ class Hyperband(RungRule):
         return len(sizes) - 1 - draw_bracket(history.seed, number, sizes)
 
     def _group(self, history: History, key: int) -> Group:
-        sizes, known = self._sizes(history), history.next_number
-        if self.mode == "rounds":
-            _, end, first = _round_of(sizes, key)
-            return Group(first, range(key, min(end, known)), whole=end <= known)
-        bracket = len(sizes) - 1 - key
-        return Group(key, [n for n in range(known) if draw_bracket(history.seed, n, sizes) == bracket])
+        if self.mode != "rounds":
+            return Group(key)  # the key of a bracket is the index of its first rung
+        _, end, first = _round_of(self._sizes(history), key)
+        known = history.next_number
+        return Group(first, range(key, min(end, known)), whole=end <= known)
 
     def _sizes(self, history: History) -> tuple[int, ...]:
-        return bracket_sizes(self.eta, len(self._finite_ladder(history)))
+        return bracket_sizes(self.eta, len(self._ladder(history)))
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
+    def _next(self, history: History, group: Group, rungs: list[Rung], idle: dict[int, int]) -> tuple[int, int] | None:
         if self.mode == "rounds":
             return next_of_group(history, group, rungs, idle, self.eta)
         return super()._next(history, group, rungs, idle)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -31,27 +32,28 @@ class Place:
     results: int
 
     @classmethod
-    def of(cls, rungs: Sequence[Rung], index: int, number: int) -> Place:
-        """The place of a trial that is in the rung."""
-        rung = rungs[index]
-        rank = next(i for i, (_, other) in enumerate(rung) if other == number)
-        return cls(index, rung[rank][0], rank + 1, len(rung))
+    def of(cls, rungs: Sequence[Rung], index: int, losses: Sequence[float], number: int) -> Place:
+        """The place of a trial, which has these losses at the rungs that it has reached."""
+        rung, loss = rungs[index], losses[index]
+        return cls(index, loss, bisect_left(rung, (loss, number)) + 1, len(rung))
 
 
-def cut_at(rungs: Sequence[Rung], crossed: Sequence[int], number: int, eta: int) -> Place | None:
+def cut_at(
+    rungs: Sequence[Rung], crossed: Sequence[int], losses: Sequence[float], number: int, eta: int
+) -> Place | None:
     """The place at which the stopping type of ASHA stops a trial; None if the trial continues.
 
     A trial continues from a rung with m results (its own included) if m < eta, which is too few to judge, or if it is
     no worse than the result of rank floor(m / eta). A tie never stops a trial.
     """
     for index in crossed:
-        place = Place.of(rungs, index, number)
+        place = Place.of(rungs, index, losses, number)
         if place.results >= eta and place.loss > rungs[index][place.results // eta - 1][0]:
             return place
     return None
 
 
-def next_asynchronous(rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, first: int) -> tuple[int, int] | None:
+def next_asynchronous(rungs: Sequence[Rung], idle: Mapping[int, int], eta: int, first: int) -> tuple[int, int] | None:
     """The next promotion of ASHA (Li et al. 2020, algorithm 2, ``get_job``).
 
     Rungs are searched from the one below the top downwards. Of the best floor(m / eta) of *all* m results of a rung,
@@ -59,7 +61,7 @@ def next_asynchronous(rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, f
 
     Args:
         rungs: The results, up to the highest rung to promote to.
-        idle: Numbers of the trials that may be promoted.
+        idle: The trials that may be promoted, by number, with the index of the highest rung that each has reached.
         eta: The reduction factor.
         first: The lowest rung to promote from.
 
@@ -68,9 +70,8 @@ def next_asynchronous(rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, f
     """
     for index in range(len(rungs) - 2, first - 1, -1):
         rung = rungs[index]
-        above = {number for _, number in rungs[index + 1]}
         for _, number in rung[: len(rung) // eta]:
-            if number in idle and number not in above:
+            if idle.get(number) == index:
                 return index, number
     return None
 
@@ -78,7 +79,7 @@ def next_asynchronous(rungs: Sequence[Rung], idle: AbstractSet[int], eta: int, f
 def next_synchronous(
     rungs: Sequence[Rung],
     members: Collection[int],
-    idle: AbstractSet[int],
+    idle: Mapping[int, int],
     busy: AbstractSet[int],
     eta: int,
     first: int,
@@ -91,7 +92,7 @@ def next_synchronous(
     Args:
         rungs: The results.
         members: All trials of the round, failed ones included.
-        idle: Numbers of the trials that may be promoted.
+        idle: The trials that may be promoted, by number, with the index of the highest rung that each has reached.
         busy: Numbers of the trials that may still get a result, idle ones included.
         eta: The reduction factor.
         first: The rung on which the round begins.
@@ -106,9 +107,8 @@ def next_synchronous(
             return None
         places = max(1, places // eta)
         field = set(arrived[:places])
-        above = {number for _, number in rungs[index + 1]}
         for number in arrived[:places]:
-            if number in idle and number not in above:
+            if idle.get(number) == index:
                 return index, number
     return None
 

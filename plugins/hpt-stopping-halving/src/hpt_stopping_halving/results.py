@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,32 @@ from hpt_core import State, Trial
 if TYPE_CHECKING:
     from hpt_core import History, Report
 
-__all__ = ["Results", "Rung"]
+__all__ = ["Results", "Rung", "Standing"]
 
 Rung = list[tuple[float, int]]
 """(loss, trial number) of all trials that have reached a rung, best first; of equals the earlier trial first."""
 
 
+@attrs.define
+class Standing:
+    """How the trials of a group stand: those that compete with each other.
+
+    Attributes:
+        rungs: Their results at each rung.
+        idle: The paused ones: trial number -> index of the highest rung that it has reached; -1 if it has reached none.
+    """
+
+    rungs: list[Rung]
+    idle: dict[int, int] = attrs.field(factory=dict)
+
+
 @attrs.define(eq=False)
 class Results:
-    """Reads the results at the rungs from a history.
+    """Reads the results at the rungs from a history and keeps them sorted while it grows.
 
-    The results of each trial are cached, which never changes them: they are valid as long as the trial has the same
-    attempt and number of reports, and the cache is cleared when the study or its definition changes.
+    This is a cache, which never changes a result. It looks again at the trials that were or are open, and at those that
+    are new or hidden (in the views of a reproducible study); the reports of all other trials are final. It is cleared
+    when the study or its definition changes, and when a trial is invalidated.
 
     Attributes:
         metric: The objective or metric to compare; None: the first objective.
@@ -36,7 +51,11 @@ class Results:
     metric: str | None
     maximize: bool
     _meaning: tuple[Any, ...] = ()
-    _known: dict[int, tuple[tuple[Trial, int, int], tuple[float, ...]]] = attrs.field(factory=dict, repr=False)
+    _count: int = 0
+    _open: set[int] = attrs.field(factory=set, repr=False)
+    _paused: dict[int, int] = attrs.field(factory=dict, repr=False)  # trial number -> the attempt that was paused
+    _losses: dict[int, tuple[float, ...]] = attrs.field(factory=dict, repr=False)
+    _standings: dict[int, Standing] = attrs.field(factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[type[Results], tuple[str | None, bool]]:
         return Results, (self.metric, self.maximize)  # a copy starts with an empty cache
@@ -50,44 +69,68 @@ class Results:
         before = next((report.step for report in reports), 0)
         return range(bisect_right(ladder, before), bisect_right(ladder, last.step))
 
-    def rungs(self, history: History, ladder: tuple[int, ...], numbers: Iterable[int]) -> list[Rung]:
-        """The results of the given trials at each rung.
+    def standings(
+        self, history: History, ladder: tuple[int, ...], key_of: Callable[[History, int], int]
+    ) -> Mapping[int, Standing]:
+        """How the trials of each group stand, by the key of the group.
 
         A trial is in every rung that it has reached, with the loss of its first report at or beyond the rung (folds:
         the mean up to that report). Failed trials, invalid trials and those outside an amended space are in no rung.
+
+        Args:
+            history: The history.
+            ladder: The steps of the rungs.
+            key_of: Returns the key of a trial's group, given the trial's number; always the same one in a study.
         """
         self._follow(history, ladder)
-        found: list[Rung] = [[] for _ in ladder]
-        for number in numbers:
-            trial = history.trials[number]
-            if trial.reports and trial.invalid is None and trial.state is not State.FAILED:
-                for rung, loss in zip(found, self._losses(history, trial, ladder), strict=False):
-                    rung.append((loss, number))
-        for rung in found:
-            rung.sort()
-        return found
+        known, opened = history.next_number, history.open
+        changed = self._open - opened.keys()
+        changed.update(range(min(known, self._count), max(known, self._count)))
+        paused = self._paused  # may be most of the trials; a paused trial goes on in another attempt
+        changed.update([number for number, trial in opened.items() if paused.get(number) != trial.attempt])
+        for number in changed:
+            trial = history.trials[number] if number < known else Trial(number, {})
+            self._update(history, ladder, trial, self._standings[key_of(history, number)])
+        self._count, self._open = known, set(opened)
+        return self._standings
+
+    def losses_of(self, number: int) -> tuple[float, ...]:
+        """A trial's losses at the rungs that it has reached, as of the last call of `standings`."""
+        return self._losses.get(number, ())
 
     def _has_value(self, history: History, report: Report) -> bool:
         return self.metric is None or self.metric == history.objectives[0] or self.metric in report.metrics
 
     def _follow(self, history: History, ladder: tuple[int, ...]) -> None:
-        meaning = (ladder, history.objectives, history.directions, history.evidence, history.space)
+        """Clear the cache if the history is that of another study or definition, or a trial was invalidated."""
+        meaning = (ladder, history.invalid_count, history.space)
         # a different space object means another study or an amended one; comparing the contents would be slow
         if meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
-            self._meaning = meaning
-            self._known.clear()
+            self._meaning, self._count, self._open = meaning, 0, set()
+            self._paused, self._losses = {}, {}
+            self._standings = defaultdict(lambda: Standing([[] for _ in ladder]))
 
-    def _losses(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
-        now = (trial, trial.attempt, len(trial.reports))
-        before, losses = self._known.get(trial.number, (None, ()))
-        if before is None or before[0] is not trial or before[1:] != now[1:]:
-            losses = self._recorded(history, trial, ladder) if history.space.contains(trial.params) else ()
-            self._known[trial.number] = (now, losses)
-        return losses
+    def _update(self, history: History, ladder: tuple[int, ...], trial: Trial, standing: Standing) -> None:
+        """Move a trial to the place in its group that it has now."""
+        number = trial.number
+        before, now = self.losses_of(number), self._recorded(history, trial, ladder)
+        if now != before:
+            self._losses[number] = now
+            for rung, loss in zip(standing.rungs, before, strict=False):
+                del rung[bisect_left(rung, (loss, number))]
+            for rung, loss in zip(standing.rungs, now, strict=False):
+                insort(rung, (loss, number))
+        if trial.state is State.PAUSED:
+            self._paused[number], standing.idle[number] = trial.attempt, len(now) - 1
+        else:
+            self._paused.pop(number, None)
+            standing.idle.pop(number, None)
 
     def _recorded(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
+        if not trial.reports or trial.invalid is not None or trial.state is State.FAILED:
+            return ()
         curve = history.curve(trial, self.metric, maximize=self.maximize)
-        if not curve:
+        if not curve or not history.space.contains(trial.params):
             return ()
         steps = [step for step, _ in curve]
         places = [bisect_left(steps, rung) for rung in ladder if rung <= steps[-1]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,7 +12,7 @@ import attrs
 from hpt_core import Mistake, Pause, PluginError, State, Stop, UsageError, option
 from hpt_stopping_halving.ladder import make_ladder
 from hpt_stopping_halving.promotion import Place, cut_at, leader, next_asynchronous
-from hpt_stopping_halving.results import Results, Rung
+from hpt_stopping_halving.results import Results, Rung, Standing
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -25,17 +26,17 @@ class Group:
 
     Attributes:
         first: Index of the lowest rung on which the trials are compared.
-        numbers: The trials that exist so far.
-        whole: Whether no further trial can join.
+        numbers: The trials of a round that exist so far; a group that is no round does not list them.
+        whole: Whether no further trial can join a round.
     """
 
     first: int
-    numbers: Collection[int]
+    numbers: range = range(0)
     whole: bool = False
 
 
 def rivals_in(history: History, group: Group) -> list[Trial]:
-    """The trials of a group, failed ones included, without invalid trials and those outside an amended space."""
+    """The trials of a round, failed ones included, without invalid trials and those outside an amended space."""
     trials = (history.trials[number] for number in group.numbers)
     return [trial for trial in trials if trial.invalid is None and history.space.contains(trial.params)]
 
@@ -77,17 +78,28 @@ class RungRule(ABC):
 
     def _group(self, history: History, key: int) -> Group:  # noqa: ARG002
         """A group by its key; by default all trials of the study."""
-        return Group(0, range(history.next_number))
+        return Group(0)
 
     def _top(self, history: History, rungs: list[Rung]) -> int:  # noqa: ARG002
         """Index of the highest rung that trials may be promoted to; by default the last one."""
         return len(rungs) - 1
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: set[int]) -> tuple[int, int] | None:
+    def _next(self, history: History, group: Group, rungs: list[Rung], idle: dict[int, int]) -> tuple[int, int] | None:
         """(rung, number) of the paused trial of a group to promote; None if there is none. By default as in ASHA."""
         return next_asynchronous(rungs[: self._top(history, rungs) + 1], idle, self.eta, group.first)
 
+    @property
+    def _needs_last_rung(self) -> bool:
+        """Whether the rule needs a last rung, and so the steps of a whole trial."""
+        return False
+
     # --- the contract -----------------------------------------------------------------------------------
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> None:  # noqa: ARG002 - the contract
+        """Refuse an evaluator whose trials have no ladder of rungs."""
+        problem = self._misfit(steps)
+        if problem is not None:
+            raise UsageError(problem)
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Stop or pause a trial whose last report reached a rung, unless it is good enough to continue."""
@@ -95,88 +107,89 @@ class RungRule(ABC):
         crossed = self._results.crossed(history, trial, ladder)
         if not crossed or trial.reports[-1].step >= min(ladder[-1], history.steps or ladder[-1]):
             return None  # at its last step, there is nothing to save
-        group = self._group(history, self._key(history, trial.number))
+        key = self._key(history, trial.number)
+        group, standing = self._group(history, key), self._standings(history)[key]
         crossed = crossed[max(0, group.first - crossed.start) :]
-        rungs = self._rungs(history, group)
-        if not crossed or all(number != trial.number for _, number in rungs[crossed[-1]]):
+        losses = self._results.losses_of(trial.number)
+        if not crossed or not losses:
             return None  # not compared: it is invalid or lies outside an amended space
         if not self._pauses(history):
-            place = cut_at(rungs, crossed, trial.number, self.eta)
+            place = cut_at(standing.rungs, crossed, losses, trial.number, self.eta)
             return None if place is None else self._stop(history, trial, place, ladder)
-        chosen = self._next(history, group, rungs, self._idle(history) | {trial.number})
+        chosen = self._next(history, group, standing.rungs, standing.idle | {trial.number: len(losses) - 1})
         if chosen is not None and chosen[1] == trial.number:
             return None  # pausing it only to resume it at once would waste a checkpoint
-        return self._pause(history, trial, Place.of(rungs, crossed[-1], trial.number), ladder)
+        return self._pause(history, trial, Place.of(standing.rungs, crossed[-1], losses, trial.number), ladder)
 
     def promote(self, history: History) -> int | None:
         """Return the paused trial to resume: of those to be promoted, the best on the highest rung."""
-        idle = self._idle(history) if self._pauses(history) else set()
-        if not idle:
-            return None
-        chosen = []
-        for key in sorted({self._key(history, number) for number in idle}):
-            group = self._group(history, key)
-            found = self._next(history, group, self._rungs(history, group), idle)
-            if found is not None:
-                chosen.append(found)
+        standings = self._with_idle(history)
+        found = [self._next(history, self._group(history, key), s.rungs, s.idle) for key, s in standings.items()]
+        chosen = [item for item in found if item is not None]
         if not chosen:
-            return self._finalist(history, idle)
-        return max(chosen, key=lambda found: found[0])[1]
+            return self._finalist(history) if standings else None
+        return max(chosen, key=lambda item: item[0])[1]
 
     def retire(self, history: History) -> dict[int, Stop]:
         """Return the paused trials of finished groups: no trial can join, runs, waits or can be promoted."""
-        idle = self._idle(history) if self._pauses(history) else set()
-        found: dict[int, Stop] = {}
-        for key in sorted({self._key(history, number) for number in idle}):
+        stops: dict[int, Stop] = {}
+        for key, standing in self._with_idle(history).items():
             group = self._group(history, key)
             rivals = rivals_in(history, group) if group.whole else []
             if not rivals or {trial.state for trial in rivals} & {State.RUNNING, State.WAITING}:
                 continue
-            rungs, ladder = self._rungs(history, group), self._ladder(history)
-            arrived = {number for _, number in rungs[group.first]}
-            awaited = {trial.number for trial in rivals} & idle - arrived  # another rule paused them below this rung
-            if not awaited and self._next(history, group, rungs, idle) is None:
-                top = {number: index for index, rung in enumerate(rungs) for _, number in rung}
-                for number in sorted(idle & top.keys()):
-                    place = Place.of(rungs, top[number], number)
-                    text, evidence = self._described(history, history.trials[number], place, ladder)
-                    found[number] = Stop(f"{text}, and its round is over", evidence)
-        return found
+            idle = {trial.number: standing.idle[trial.number] for trial in rivals if trial.number in standing.idle}
+            awaited = any(rung < group.first for rung in idle.values())  # another rule paused it below the first rung
+            if not awaited and self._next(history, group, standing.rungs, standing.idle) is None:
+                for number, rung in idle.items():
+                    place = Place.of(standing.rungs, rung, self._results.losses_of(number), number)
+                    text, evidence = self._described(history, history.trials[number], place, self._ladder(history))
+                    stops[number] = Stop(f"{text}, and its round is over", evidence)
+        return stops
 
-    def _finalist(self, history: History, idle: set[int]) -> int | None:
+    def _finalist(self, history: History) -> int | None:
         """The best trial on the highest rung up to `_top`, if nothing runs and no new trial will start.
 
         It is run to the end of the ladder. A trial beyond `_top` was the best one when an earlier run ended.
         """
-        if not history.closing or any(history.trials[i].state is State.RUNNING for i in history.pending):
+        if not history.closing or any(trial.state is State.RUNNING for trial in history.open.values()):
             return None
-        rungs = self._rungs(history, Group(0, range(history.next_number)))
+        standings = self._standings(history).values()
+        rungs = [sorted(chain(*parts)) for parts in zip(*(standing.rungs for standing in standings), strict=True)]
         stopped = {trial.number for trial in history.trials if trial.state is State.STOPPED}
         found = leader(rungs[: self._top(history, rungs) + 1], stopped)
-        return found[1] if found is not None and found[1] in idle else None
+        return found[1] if found is not None and any(found[1] in standing.idle for standing in standings) else None
 
     # --- for subclasses ---------------------------------------------------------------------------------
 
     def _ladder(self, history: History) -> tuple[int, ...]:
-        top = self.max_resource or history.steps
-        if top is not None and self.min_resource is not None and self.min_resource >= top:
-            msg = f"The `min_resource` option must be below the steps of a whole trial, {top}. Got {self.min_resource}."
-            raise PluginError(msg)
-        return make_ladder(self.eta, self.min_resource, top)
+        problem = self._misfit(history.steps)
+        if problem is not None:
+            message = problem.message.replace("Must", "must", 1)
+            raise PluginError(f"The `{problem.path}` option of {type(self).__name__} {message}")
+        return make_ladder(self.eta, self.min_resource, self.max_resource or history.steps)
 
-    def _finite_ladder(self, history: History) -> tuple[int, ...]:
-        if self.max_resource is None and history.steps is None:
-            raise PluginError(
-                f"{type(self).__name__} needs the number of steps of a whole trial, and the evaluator does not declare "
-                "it. Set `max_resource` of the rule or `steps` of the evaluator."
+    def _misfit(self, steps: int | None) -> Mistake | None:
+        """Why there is no ladder for trials with these steps (None: unknown); None if there is one."""
+        top = self.max_resource or steps
+        if top is None and self._needs_last_rung:
+            message = (
+                "Must be given, as the evaluator does not declare the steps of a whole trial. Set `max_resource` of "
+                "the rule or `steps` of the evaluator."
             )
-        return self._ladder(history)
+            return Mistake("max_resource", message)
+        if top is not None and self.min_resource is not None and self.min_resource >= top:
+            message = f"Must be below the steps of a whole trial, {top}. Got {self.min_resource}."
+            return Mistake("min_resource", message)
+        return None
 
-    def _rungs(self, history: History, group: Group) -> list[Rung]:
-        return self._results.rungs(history, self._ladder(history), group.numbers)
+    def _standings(self, history: History) -> Mapping[int, Standing]:
+        return self._results.standings(history, self._ladder(history), self._key)
 
-    def _idle(self, history: History) -> set[int]:
-        return {int(i) for i in history.pending if history.trials[i].state is State.PAUSED}
+    def _with_idle(self, history: History) -> dict[int, Standing]:
+        """The standings with paused trials, by key in ascending order; none if the rule does not pause trials."""
+        standings = self._standings(history) if self._pauses(history) else {}
+        return {key: standings[key] for key in sorted(standings) if standings[key].idle}
 
     # --- reasons and evidence ---------------------------------------------------------------------------
 
