@@ -4,15 +4,16 @@
 
 The family *cv* has real cross-validated studies: three spaces on three data sets, with five folds of two thirds of the
 rows. The rules estimate the noise of a result by its folds; the other third of the rows is the holdout. The other
-problems are functions without noise. Every problem is tuned once to the end, and each rule is evaluated after each
-trial as in a real study. Printed for each problem and rule are the trial at which it stops, and the loss at that point:
+families are those of `optimisers/families.py`: functions without noise, and models without folds. Every problem is
+tuned once to the end, and each rule is evaluated after each trial as in a real study. *plateau|regret* stops
+as soon as one of the two does, and *hindsight* at the first trial with a loss below 1 %. Printed for each problem and
+rule are the trial at which it stops, and the loss at that point:
 
 - *way*: the remaining improvement as a share of that from the median of the first ten trials to the best of all (so
   that problems of any scale are comparable; on small data a single row is a large part of it);
-- *score* and *holdout* (cv): in percent of the final accuracy of the whole study, by cross-validation and on the
-  holdout rows.
+- *score* (models): in percent of the final accuracy of the whole study; *holdout* (cv): likewise, on the holdout rows.
 
-The target is half the budget at a loss below 1 % (of the score in cv, of the way elsewhere).
+The target is half the budget at a loss below 1 % (of the score for models, of the way for functions).
 """
 
 from __future__ import annotations
@@ -42,8 +43,15 @@ from hpt_core.plugins import default_plugins
 
 sys.path.insert(0, str(Path(__file__).parent / "optimisers"))
 
-RULES = ("plateau", "regret", "improvement")
+RULES: dict[str, Any] = {
+    "plateau": "plateau",
+    "patience 20": {"use": "plateau", "patience": 20},
+    "regret": "regret",
+    "improvement": "improvement",
+}
+FIRST, HINDSIGHT = "plateau|regret", "hindsight"
 FAMILIES = ("cv", "analytic", "mixed")
+GROUPS = {"cv": "cv", "models": "models", "lcbench": "models", "rpart": "models"}  # all others are functions
 EARLY, FOLDS, ROWS = 10, 5, 500
 TARGET_SAVED, TARGET_LOST = 0.5, 0.01
 
@@ -113,8 +121,8 @@ class Task:
         family: The family that it belongs to.
         name: Its name.
         space: Parameters by name.
-        errors: Configuration -> the errors of its folds; for a function, a single value.
-        holdout: Configuration -> its error on the holdout rows; None for a function.
+        errors: Configuration -> the errors of its folds; outside of cv, a single value.
+        holdout: Configuration -> its error on the holdout rows; None outside of cv.
     """
 
     family: str
@@ -122,6 +130,11 @@ class Task:
     space: dict[str, Any]
     errors: Callable[[hpt.Params], list[float]]
     holdout: Callable[[hpt.Params], float] | None = None
+
+    @property
+    def group(self) -> str:
+        """The families that are summarised together."""
+        return GROUPS.get(self.family, "functions")
 
 
 def cross_validated(name: str, data: str, seed: int) -> Task:
@@ -168,17 +181,17 @@ class Row:
     saved: float
     way: float
     score: float
-    holdout: float
+    holdout: float = 0.0
 
     @property
     def loss(self) -> float:
         """The loss that the target is about."""
-        return self.score if self.task.family == "cv" else self.way
+        return self.way if self.task.group == "functions" else self.score
 
 
 def tuned(task: Task, sampler: str, trials: int, seed: int) -> tuple[list[hpt.Trial], dict[str, int]]:
     """Tune to the end; return the trials, and the number of trials after which each rule would have stopped."""
-    rules: dict[str, Any] = {name: default_plugins().make("stopping rule", name) for name in RULES}
+    rules = {name: default_plugins().make("stopping rule", spec) for name, spec in RULES.items()}
     stopped = dict.fromkeys(RULES, trials)
     evaluator = {"use": "function", "call": task.errors, "evidence": "folds"}
     study = hpt.Study(task.space, sampler=sampler, evaluator=evaluator, seed=seed)
@@ -191,20 +204,31 @@ def tuned(task: Task, sampler: str, trials: int, seed: int) -> tuple[list[hpt.Tr
         for name, rule in rules.items():
             if stopped[name] == trials and count < trials and rule.judge_study(study.history) is not None:
                 stopped[name] = count
+    stopped[FIRST] = min(stopped["plateau"], stopped["regret"])
+    counts = range(1, trials + 1)
+    stopped[HINDSIGHT] = next(n for n in counts if row(task, HINDSIGHT, study.trials, n).loss < TARGET_LOST)
     return list(study.trials), stopped
 
 
 def row(task: Task, rule: str, trials: Sequence[hpt.Trial], count: int) -> Row:
-    """Savings and losses of a stop after ``count`` trials."""
+    """Savings and losses of a stop after ``count`` trials, but for the loss on the holdout."""
     values = [trial.values[0] for trial in trials if trial.values]
     best, then = min(values), min(values[:count])
     way = statistics.median(values[:EARLY]) - best
-    score = holdout = 0.0
-    if task.holdout is not None:
-        score = (then - best) / (1 - best)
-        errors = [task.holdout(trials[values.index(value)].params) for value in (then, best)]
-        holdout = (errors[0] - errors[1]) / (1 - errors[1])
-    return Row(task, rule, 1 - count / len(values), (then - best) / way if way > 0 else 0.0, score, holdout)
+    score = 0.0
+    if task.group != "functions":
+        score = (then - best) / (-best if best < 0 else 1 - best)  # the surrogates return the negated accuracy
+    return Row(task, rule, 1 - count / len(values), (then - best) / way if way > 0 else 0.0, score)
+
+
+def with_holdout(found: Row, trials: Sequence[hpt.Trial], count: int) -> Row:
+    """The row with the loss on the holdout, if there is one."""
+    if found.task.holdout is None:
+        return found
+    values = [trial.values[0] for trial in trials if trial.values]
+    ends = (values.index(min(values[:n])) for n in (count, len(values)))
+    then, best = (found.task.holdout(trials[number].params) for number in ends)
+    return attrs.evolve(found, holdout=(then - best) / (1 - best))
 
 
 def main() -> None:
@@ -217,31 +241,31 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     found: list[Row] = []
-    head = "".join(f"{name:>12s} {'way':>7s} {'score':>7s} {'holdout':>8s}" for name in RULES)
+    head = "".join(f"{name:>15s} {'way':>7s} {'score':>7s} {'holdout':>8s}" for name in (*RULES, FIRST, HINDSIGHT))
     print(f"{'problem':22s} {'seed':>4s}{head}   (the trial of the stop, and losses in percent)")
     for seed in range(given.seeds):
         for task in tasks(given.families, seed):
             trials, stopped = tuned(task, given.sampler, given.trials, seed)
-            rows = [row(task, name, trials, count) for name, count in stopped.items()]
+            rows = [with_holdout(row(task, name, trials, n), trials, n) for name, n in stopped.items()]
             cells = (
-                f"{stopped[r.rule]:12d} {100 * r.way:7.2f} {100 * r.score:7.2f} {100 * r.holdout:8.2f}" for r in rows
+                f"{stopped[r.rule]:15d} {100 * r.way:7.2f} {100 * r.score:7.2f} {100 * r.holdout:8.2f}" for r in rows
             )
             print(f"{task.name:22s} {seed:4d}" + "".join(cells), flush=True)
             found += rows
-    for family in ("cv", "functions"):
-        conclude(family, [one for one in found if (one.task.family == "cv") == (family == "cv")])
+    for group in ("cv", "models", "functions"):
+        conclude(group, [one for one in found if one.task.group == group])
 
 
-def conclude(family: str, found: Sequence[Row]) -> None:
+def conclude(group: str, found: Sequence[Row]) -> None:
     """Print the savings and losses of each rule, and the problems that it fails on."""
-    for name in RULES if found else ():
+    for name in (*RULES, FIRST, HINDSIGHT) if found else ():
         rows = [one for one in found if one.rule == name]
         saved, loss, holdout, way = (
             np.array([getattr(one, what) for one in rows]) for what in ("saved", "loss", "holdout", "way")
         )
         reached = saved.mean() >= TARGET_SAVED and loss.mean() < TARGET_LOST
         print(
-            f"\n{family}, {name}: saves {saved.mean():.0%} (median {np.median(saved):.0%}), loses {loss.mean():.2%} "
+            f"\n{group}, {name}: saves {saved.mean():.0%} (median {np.median(saved):.0%}), loses {loss.mean():.2%} "
             f"(worst {loss.max():.2%}), on the holdout {holdout.mean():.2%} (worst {holdout.max():.2%}), of the way "
             f"{way.mean():.2%}; target {'reached' if reached else 'missed'}"
         )
