@@ -5,7 +5,6 @@ Every decision is a pure function of the log and the seed. It is recorded with t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from hpt_core.components import Pause, Sampler, Stop, Suggestion
 from hpt_core.errors import DefinitionChangedError, PluginError, SpaceExhausted, UsageError
 from hpt_core.guard import Repeat, guarded_suggestion, plain
 from hpt_core.ledger import Ledger
-from hpt_core.rules import ask, ending, retired
+from hpt_core.rules import ask, ending, retired, same_failure
 from hpt_core.trial import Failure, State, Trial, check_report
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ OWN_REASONS = frozenset({"budget", "max_failures", "space"})
 """The ``rule`` of a ``stopped`` record that the core decided, and no stopping rule of the study."""
 
 _MAX_REPEATS = 1_000
-# numbers, and addresses even if cut off at the front ("...x7f3a")
-_NUMBER = re.compile(r"[0.]x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 @attrs.define
@@ -99,6 +96,8 @@ class Decisions:
             return self._wind_up(view, decided_on, worker, "budget", Stop(f"all {budget} trials were started"))
         if waiting:
             return self._start(waiting[0], worker)
+        if self._must_run_alone(view):
+            return None
         view = self._retire(view, number)
         promoted = self._promoted(view)
         if promoted is not None:
@@ -107,14 +106,21 @@ class Decisions:
 
     def _must_wait(self, number: int) -> bool:
         """Whether a reproducible study must wait for results before it decides on this trial."""
-        running = (n for n, trial in self.ledger.history.open.items() if trial.state is State.RUNNING)
-        return bool(self.lag) and any(n <= number - self.lag for n in running)
+        return bool(self.lag) and any(n <= number - self.lag for n in self._running())
+
+    def _running(self) -> list[int]:
+        return [n for n, trial in self.ledger.history.open.items() if trial.state is State.RUNNING]
+
+    def _must_run_alone(self, view: History) -> bool:
+        """Whether, in a reproducible study, a trial is to be resumed or retired that running ones would see change."""
+        asked = self.rules if self.lag > 1 and self._running() else ()
+        return any(retired(n, rule, view) or ask(n, rule, "promote", (int,), view) is not None for n, rule in asked)
 
     def _view(self, history: History, number: int) -> History:
         return history if self.lag <= 1 else history.as_seen_by(number, self.lag)
 
     def _judge_study(self, view: History) -> Stop | None:
-        failing = self._failing(view)
+        failing = same_failure(view.session[: self.max_failures], self.max_failures)
         if failing is not None:
             return self._stop_study("max_failures", failing)
         if self.rules:
@@ -124,17 +130,6 @@ class Decisions:
                 if stop is not None:
                     return self._stop_study(name, stop)
         return None
-
-    def _failing(self, history: History) -> Stop | None:
-        """Stop if the first trials of this run all failed with the same error."""
-        first = history.session[: self.max_failures]
-        failures = [trial.failure for trial in first if trial.failure is not None]
-        if len(failures) < self.max_failures:
-            return None
-        if len({(failure.kind, _NUMBER.sub("#", failure.message)) for failure in failures}) > 1:
-            return None
-        message = f"the first {len(first)} trials of this run all failed in the same way ({failures[0].kind})"
-        return Stop(f"{message}: {failures[0].message}", {"trials": [trial.number for trial in first]})
 
     def _stop_study(self, rule: str, stop: Stop) -> Stop:
         history = self.ledger.history
@@ -177,6 +172,8 @@ class Decisions:
     def _wind_up(self, view: History, number: int, worker: str, rule: str, stop: Stop) -> Trial | Stop | None:
         """Decide if no new trial can start: resume a paused one, wait for running ones, or stop the study."""
         states = {trial.state for trial in self.ledger.history.open.values()}
+        if State.PAUSED in states and State.RUNNING in states and self.lag > 1:
+            return None  # the running trials would see the paused ones change
         if State.PAUSED in states:
             promoted = self._promoted_at_end(view, number)
             if promoted is None and State.RUNNING in states:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.trial import Trial
 
-__all__ = ["ask", "ending", "retired", "value_of"]
+__all__ = ["ask", "ending", "retired", "same_failure", "value_of"]
+
+# numbers, and addresses even if cut off at the front ("...x7f3a")
+_NUMBER = re.compile(r"[0.]x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *arguments: object) -> Any:
@@ -95,3 +99,14 @@ def ending(
     if any(bound.metric not in {first, *metrics} for bound in history.constraints):
         return State.STOPPED, values, {}
     return State.COMPLETE, values, {name: value for name, value in metrics.items() if name not in others}
+
+
+def same_failure(first: Sequence[Trial], count: int) -> Stop | None:
+    """Stop if the first ``count`` trials of a run all failed with the same error. ``first``: those that have ended."""
+    failures = [trial.failure for trial in first if trial.failure is not None]
+    if len(failures) < count:
+        return None
+    if len({(failure.kind, _NUMBER.sub("#", failure.message)) for failure in failures}) > 1:
+        return None
+    message = f"the first {count} trials of this run all failed in the same way ({failures[0].kind})"
+    return Stop(f"{message}: {failures[0].message}", {"trials": [trial.number for trial in first]})

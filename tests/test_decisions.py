@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_core import (
@@ -489,7 +489,10 @@ def test_at_the_end_of_a_reproducible_study_a_trial_is_promoted_after_another_wa
     decisions = decisions_of(rules=[("first", first), ("second", second)], lag=2)
     for _ in range(3):
         decisions.report(take(decisions), Report(1, 1.0))
-    assert take(decisions).number == 3  # it runs, so the study cannot end yet
+    last = take(decisions)
+    assert last.number == 3
+    assert decisions.claim("w", 4) is None  # as long as it runs, it may see the others
+    decisions.complete(last, [1.0], {})
     promoted = take(decisions, budget=4)
     assert (promoted.number, promoted.attempt) == (1, 2)
     assert decisions.ledger.history.trials[0].state is State.STOPPED
@@ -531,7 +534,78 @@ def test_timing_does_not_change_a_reproducible_study(lag: int, order: list[int],
     assert simulate(lag, order, given)[0] == simulate(lag, [0], given)[0]
 
 
-def test_the_test_above_could_fail() -> None:
+class Promoting:
+    """Pauses some trials, promotes the best share of them, and stops trials by how many complete ones it sees."""
+
+    def __init__(self, of: int, paused: int, share: int, stopped: int) -> None:
+        self.of, self.paused, self.share, self.stopped = of, paused, share, stopped
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+        if trial.reports[-1].step == 1:
+            return Pause("wait") if trial.number % self.of < self.paused else None
+        return Stop("enough") if len(history.complete) % 3 == self.stopped else None
+
+    def promote(self, history: History) -> int | None:
+        arrived = sorted((t.reports[0].value, t.number) for t in history.trials if t.reports)
+        paused = {t.number for t in history.open.values() if t.state is State.PAUSED}
+        return next((number for _, number in arrived[: len(arrived) // self.share] if number in paused), None)
+
+
+def simulate_promotions(lag: int, order: Sequence[int], rule: Promoting) -> list[tuple[Any, ...]]:
+    """Run 10 trials of two reports and a result. Each turn, one of the running trials, by ``order``, goes on."""
+    decisions = decisions_of(lag=lag, rules=[("promoting", rule)])
+    running: list[Trial] = []
+    luck = itertools.cycle(order)
+    while True:
+        claimed = decisions.claim(f"w{len(running)}", 10) if len(running) < lag else None
+        if isinstance(claimed, Trial):
+            running.append(claimed)
+            continue
+        if not running:
+            assert isinstance(claimed, Stop)
+            return [(t.params, t.state, t.attempt, t.values) for t in decisions.ledger.history.trials]
+        trial = running.pop(next(luck) % len(running))
+        value, step = abs(math.sin(50 * trial.params["x"])), len(trial.reports) + 1
+        if step == 3:
+            decisions.complete(trial, [value], {})
+        elif decisions.report(trial, Report(step, value)) is None:
+            running.append(trial)
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(2, 4),
+    st.lists(st.integers(0, 3), min_size=1, max_size=20),
+    st.builds(Promoting, st.integers(2, 4), st.integers(1, 3), st.integers(2, 3), st.integers(1, 2)),
+)
+def test_timing_does_not_change_a_reproducible_study_with_promotions(
+    lag: int, order: list[int], rule: Promoting
+) -> None:
+    assert simulate_promotions(lag, order, rule) == simulate_promotions(lag, [0], rule)
+
+
+@pytest.mark.parametrize("promoted_ends_first", [False, True])
+def test_a_running_trial_does_not_see_what_a_promoted_one_does_meanwhile(promoted_ends_first: bool) -> None:
+    class Judge(Rule):
+        def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
+            if trial.number == 0 and trial.attempt == 1:
+                return Pause("wait")
+            return Stop("worse") if trial.number == 2 and len(history.complete) else None
+
+    rule = Judge(promote=lambda h: 0 if h.next_number == 3 and 0 in h.open else None)
+    decisions = decisions_of(lag=2, rules=[("r", rule)])
+    decisions.report(take(decisions), Report(1, 1.0))  # trial 0 is paused
+    first, second = take(decisions), take(decisions)
+    decisions.complete(first, [1.0], {})
+    promoted = decisions.claim("w", None)
+    if promoted_ends_first and isinstance(promoted, Trial):
+        decisions.complete(promoted, [0.5], {})
+    assert decisions.report(second, Report(1, 1.0)) is None
+    decisions.complete(second, [1.0], {})
+    assert take(decisions).number == 0
+
+
+def test_the_tests_above_could_fail() -> None:
     """Without ``reproducible``, the trials do depend on timing."""
     found = set()
     for order in ([0], [1], [2]):
