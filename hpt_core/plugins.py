@@ -13,6 +13,7 @@ import attrs
 from hpt_core import components
 from hpt_core.component_checks import check_component, with_article
 from hpt_core.component_data import describe
+from hpt_core.distributions import provider
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import error_with_place, import_object
 from hpt_core.options import build
@@ -256,11 +257,13 @@ class Plugins:
         return value if kind is None else self.make(kind, value, path)
 
     def _unknown(self, kind: str, name: str, path: str) -> Mistake:
-        known = self.names(kind)
+        known, broken = self.names(kind), self._not_in_use()
         own = next((i.components.get(kind) for i in self.plugins if name in (i.name, i.distribution)), None)
-        hint = did_you_mean(name, known) or (f" The plugin of that name offers {', '.join(own)}." if own else "")
+        home = "" if broken else provider(kind, name)
+        hint = f" Install {home}, which provides it." if home else did_you_mean(name, known)
+        if own and not hint:
+            hint = f" The plugin of that name offers {', '.join(own)}."
         parts = [f"There is no {kind} {shown(name)}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
-        broken = self._not_in_use()
         if re.fullmatch(r"[\w-]{1,40}", name, re.ASCII) and not hint and not broken:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
         return Mistake(path, " ".join([*parts, *broken]), plugin=True)

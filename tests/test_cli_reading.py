@@ -354,7 +354,10 @@ def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
     for arguments in (["best"], ["best", "--json"]):
         result = cli(*arguments)
         assert result.exit_code == 1
-        assert result.stderr == "Error: No trial of the study 'failing' is complete yet (trials: 1 failed).\n"
+        assert result.stderr.splitlines() == [
+            "Error: No trial of the study 'failing' is complete yet (trials: 1 failed).",
+            "Failed: 1 timeout; the last was trial 0: \\x1b[31mtook too long",
+        ]
         assert result.stdout == ""
 
 

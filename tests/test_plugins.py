@@ -503,6 +503,8 @@ class NoSampler:
     [
         ("constnat", "sampler.use: There is no sampler 'constnat'. Did you mean 'constant'? Installed: constant."),
         ("bayes", "A distribution like hpt-sampler-bayes may provide it."),
+        ("auto", "There is no sampler 'auto'. Install hpt-sampler-compose, which provides it. Installed: constant."),
+        ("asha", "A distribution like hpt-sampler-asha may provide it."),
         ({}, "sampler.use: Must name a sampler. Installed: constant"),
         ({"use": 3}, "sampler.use: Must name a sampler"),
         ({"use": "constant", "n": 3}, "sampler.n: Constant has no such option."),

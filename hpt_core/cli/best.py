@@ -85,8 +85,8 @@ def _chosen(opened: Opened, number: int | None) -> list[Trial]:
     if not found:
         states = Counter(trial.state.value for trial in history.trials)
         nothing = f"No trial of the study {opened.name!r} is complete yet (trials: {render.counts(states)})"
-        msg = f"{shortfall(history) or nothing}."
-        raise NothingSucceededError(msg)
+        failed = "".join(f"\nFailed: {line}" for line in render.failures(history))
+        raise NothingSucceededError(f"{shortfall(history) or nothing}.{failed}")
     return found
 
 
