@@ -120,8 +120,9 @@ def annotation(given: object) -> str:
 
 
 def cell(text: object) -> str:
-    """Text, escaped for a cell of a table."""
-    return str(text).replace("<", "&lt;").replace("|", "or")
+    """Text, escaped for a cell of a table. Markdown shows entities in code spans as they are written."""
+    pieces = str(text).replace("|", "or").split("`")
+    return "`".join(piece if i % 2 else piece.replace("<", "&lt;") for i, piece in enumerate(pieces))
 
 
 def code(text: object) -> str:

@@ -290,6 +290,12 @@ def test_the_reference_writes_signatures_as_they_are(monkeypatch: pytest.MonkeyP
         assert "".join(f"{function.__name__}{plain}".split()) in text.replace("'", '"')
 
 
+def test_a_cell_of_the_reference_shows_code_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    cell = importlib.import_module("as_markdown").cell
+    assert cell('a < b, as in `{"ms": "<= 50"}`') == 'a &lt; b, as in `{"ms": "<= 50"}`'
+
+
 def test_what_the_readme_installs_has_all_that_it_names() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^pip install (.*)$", text, re.MULTILINE)

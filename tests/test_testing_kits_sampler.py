@@ -119,6 +119,15 @@ class CountsFromItsBirth(Honest):
         return super().suggest(history, default_rng([int(rng.integers(2**31)), age]))
 
 
+class FollowsTheLatest(Honest):
+    """Learns most from the trial that ended last."""
+
+    def suggest(self, history: History, rng: Generator) -> Params | Suggestion:
+        ends = [(history.trials[number].ended, number) for number in history.complete.tolist()]
+        latest = max(ends)[1] if ends else 0
+        return super().suggest(history, default_rng([int(rng.integers(2**31)), latest]))
+
+
 class NeverForgets(Honest):
     """Keeps the best result that it ever saw in a study."""
 
@@ -290,6 +299,7 @@ WRONG: dict[str, type[Honest]] = {
     "test_asking_again_changes_nothing": TakesAskingAgainForRefusal,
     "test_goes_on_the_same_after_a_resume": CountsFromItsBirth,
     "test_suggests_the_same_in_another_process": OrdersASet,
+    "test_ignores_which_trial_ends_first": FollowsTheLatest,
     "test_follows_what_is_taken_back": NeverForgets,
     "test_keeps_studies_apart": KeepsTheFirstSpace,
     "test_leaves_the_history_alone": WritesIntoTheHistory,

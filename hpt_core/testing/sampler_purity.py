@@ -15,6 +15,7 @@ from hpt_core.history import History
 from hpt_core.testing import examples
 from hpt_core.testing.checks import another_day, check, drawn_from, global_state, pinned
 from hpt_core.testing.component import ComponentKit, pickled
+from hpt_core.testing.histories import make_records
 from hpt_core.testing.processes import in_new_process
 
 if TYPE_CHECKING:
@@ -149,6 +150,17 @@ class SamplerPurityKit(ComponentKit):
             assert found == expected, f"here {expected}, in another process {found}"
 
     @check
+    def test_ignores_which_trial_ends_first(self, make_sampler: Make, space: Space) -> None:
+        """In a reproducible study with several workers, suggestions do not depend on the order in which trials end.
+
+        Why: ``reproducible = true`` promises the same trials whichever worker is faster. `Trial.started` and
+            `Trial.ended` depend on that; the trial's number does not.
+        """
+        oldest, newest = (_of_three_workers(make_sampler(), space, newest_first=newest) for newest in (False, True))
+        for number, (one, other) in enumerate(zip(oldest, newest, strict=True), start=3):
+            assert one == other, f"trial {number}: {one} if the oldest trial ends first, {other} if the newest does"
+
+    @check
     def test_follows_what_is_taken_back(self, make_sampler: Make, space: Space) -> None:
         """The result of an invalidated trial has no influence on suggestions.
 
@@ -203,6 +215,24 @@ def _suggestions(sampler: Sampler, logs: Sequence[Sequence[Record]]) -> list[str
         history = History()
         history.extend(log)
         found.append(text(ask(sampler, history)))
+    return found
+
+
+def _of_three_workers(sampler: Sampler, space: Space, *, newest_first: bool) -> list[str]:
+    """The suggestions of a reproducible study whose trials end three at a time, the newest or the oldest first."""
+    created, *started = make_records(space, running=examples.points(space, 3))
+    history = History()
+    history.extend([{**created, "definition": {**created["definition"], "reproducible": 3}}, *started])
+    found = []
+    for number in range(3, 18):
+        running = [] if number % 3 else list(history.open)
+        for ends in running[::-1] if newest_first else running:
+            value = examples.loss(space, history.trials[ends].params)
+            history.apply(events.complete(float(history.position), ends, 1, [value], {}))
+        suggestion = ask(sampler, history.as_seen_by(number, 3))
+        now, params = history.position, plain(suggestion.params)
+        history.apply(events.started(float(now), number, params, "worker", 1, now, suggestion.source, suggestion.info))
+        found.append(text(suggestion))
     return found
 
 
