@@ -11,10 +11,11 @@ DEMO := .venv-demo
 DEMO_PIP := $(DEMO)/bin/python -m pip -qq --disable-pip-version-check
 DEMO_PARTS := ".[rich]" $(addprefix plugins/,hpt-evaluator-sklearn hpt-sampler-bayes hpt-sampler-random hpt-stopping-basic hpt-store-sqlite)
 DOCS := .venv-docs
+LOWEST := .venv-lowest
 BUILD_TOOLS := editables hatchling
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-torch test lint format docs clean
+.PHONY: help demo setup setup-torch test test-lowest lint format docs clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=python3.12]"
@@ -33,6 +34,9 @@ test: $(VENV)/.stamp ## run the tests of the core and all plugins, in two proces
 	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # otherwise each process that a test starts may compile them again
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+test-lowest: $(LOWEST)/.stamp ## run the tests with the lowest versions that the distributions allow (needs Python 3.11 or 3.12)
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+
 lint: $(VENV)/.stamp ## check style, formatting, types and layering; change nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,7 +52,7 @@ docs: $(DOCS)/.stamp ## build the documentation into site/; sets up .venv-docs
 	@echo "Built site/index.html."
 
 clean: ## remove environments, caches and build results; keep studies
-	rm -rf $(VENV) $(DEMO) $(DOCS) .*_cache .hypothesis build dist site
+	rm -rf $(VENV) $(DEMO) $(DOCS) $(LOWEST) .*_cache .hypothesis build dist site
 	find . -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: pyproject.toml constraints.txt requirements-dev.txt $(PLUGINS)
@@ -69,6 +73,14 @@ $(DOCS)/.stamp: requirements-docs.txt
 	$(call make_venv,$(DOCS))
 	@echo "Installing mkdocs and its theme into $(DOCS) (once, a few seconds) ..."
 	@$(DOCS)/bin/python -m pip -qq --disable-pip-version-check install -r requirements-docs.txt
+	@touch $@
+
+$(LOWEST)/.stamp: pyproject.toml requirements-dev.txt $(PLUGINS)
+	$(call make_venv,$(LOWEST))
+	@echo "Installing the core and all plugins with their lowest dependencies into $(LOWEST) (once, some minutes) ..."
+	@grep -ohE '"[A-Za-z0-9_-]+>=[0-9.]+' pyproject.toml $(PLUGINS) | sed 's/"//; s/>=/==/' | sort -u >$(LOWEST)/constraints.txt
+	@grep -v '^-c' requirements-dev.txt >$(LOWEST)/requirements.txt
+	@$(LOWEST)/bin/python -m pip -qq --disable-pip-version-check install -c $(LOWEST)/constraints.txt -r $(LOWEST)/requirements.txt
 	@touch $@
 
 # Make an environment if there is none. If ensurepip is missing (Debian without python3-venv), the pip of $(PYTHON)

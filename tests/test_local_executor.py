@@ -276,7 +276,7 @@ class Process:
 def test_a_trial_whose_end_is_still_unread_is_not_late(tmp_path: Path) -> None:
     ours, theirs = multiprocessing.Pipe()
     process: Any = Process()
-    child = local._Child("w", ours, process=process, slot=0, stderr=tmp_path / "stderr")
+    child = local._Child(name="w", pipe=ours, process=process, slot=0, stderr=tmp_path / "stderr")
     worker = SimpleNamespace(store=None, trial_timeout=1.0)
     supervisor = local._Supervisor(worker, lambda *_: False, tmp_path)
     supervisor._children = [child]

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 import hpt_core
+from hpt_core.components import KINDS as KINDS_OF_COMPONENTS
+from hpt_core.distributions import provider
+from hpt_core.plugins import default_plugins
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -68,7 +71,9 @@ def test_a_plugin_asks_for_the_core_of_its_minor_version(plugin: Path) -> None:
 
 
 @every_plugin
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "src/{package}/__init__.py", "src/{package}/py.typed"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "LICENSE", "src/{package}/__init__.py", "src/{package}/py.typed"]
+)
 def test_a_plugin_has_the_file(plugin: Path, name: str) -> None:
     assert (plugin / name.format(package=package_of(plugin))).is_file()
 
@@ -136,18 +141,32 @@ def test_constraints_are_exact_and_sorted() -> None:
 
 @every_distribution
 def test_torch_is_never_asked_for_in_another_version_than_the_pinned_one(folder: Path) -> None:
-    project = metadata(folder)["project"]
-    extras = project.get("optional-dependencies", {}).values()
-    asked = [*project.get("dependencies", []), *(item for extra in extras for item in extra)]
+    asked = requirements(metadata(folder)["project"])
     pin = next(line for line in lines("constraints.txt") if line.startswith("torch=="))
     assert not [item for item in asked if re.match(r"torch\b", item) and item.replace(" ", "") != pin]
 
 
+def requirements(project: dict[str, Any]) -> list[str]:
+    """What a project requires, with its extras."""
+    extras = project.get("optional-dependencies", {}).values()
+    return [*project["dependencies"], *(item for extra in extras for item in extra)]
+
+
 def needed(project: dict[str, Any]) -> set[str]:
     """The distributions that a project names, those of its extras included, without versions."""
-    extras = project.get("optional-dependencies", {}).values()
-    asked = [*project["dependencies"], *(item for extra in extras for item in extra)]
-    return {re.split(r"[^A-Za-z0-9_.-]", item)[0] for item in asked}
+    return {re.split(r"[^A-Za-z0-9_.-]", item)[0] for item in requirements(project)}
+
+
+def test_a_dependency_has_the_same_bounds_in_every_distribution() -> None:
+    """Otherwise `make test-lowest`, which has one environment, would leave the lower of two bounds untested."""
+    bounds: dict[str, set[str]] = {}
+    for folder in (ROOT, *PLUGINS):
+        for item in requirements(metadata(folder)["project"]):
+            name = re.split(r"[^A-Za-z0-9_.-]", item)[0]
+            if name != "hpt-core":
+                bounds.setdefault(name, set()).add(item.removeprefix(name))
+    assert not {name: found for name, found in bounds.items() if len(found) > 1}
+    assert not [name for name, found in bounds.items() if not min(found).startswith((">=", "=="))]
 
 
 def imported(files: Iterable[Path]) -> set[str]:
@@ -193,4 +212,15 @@ def test_a_wheel_holds_its_own_package_and_nothing_else(folder: Path, tmp_path: 
     expected = {path.relative_to(source).as_posix() for path in files}
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == expected
+    assert f"{package}-{hpt_core.__version__}.dist-info/licenses/LICENSE" in names
     assert f"{package}/py.typed" in expected
+
+
+def test_a_message_can_name_the_distribution_of_every_component() -> None:
+    plugins = default_plugins()
+    of_core = {("evaluator", "function"), ("store", "memory"), ("executor", "local")}
+    for info in plugins.plugins:
+        for kind in KINDS_OF_COMPONENTS:
+            for name in info.components.get(kind, ()):
+                guess = f"hpt-{kind.split()[0]}-{name}"
+                assert (kind, name) in of_core or (provider(kind, name) or guess) == info.distribution

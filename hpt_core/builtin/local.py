@@ -111,7 +111,7 @@ class _Supervisor:
                 ours, theirs = _CONTEXT.Pipe()
                 process = self._process(name, theirs, str(stderr))
                 theirs.close()
-                self._children.append(_Child(name, ours, process=process, slot=slot, stderr=stderr))
+                self._children.append(_Child(name=name, pipe=ours, process=process, slot=slot, stderr=stderr))
         except OSError as err:
             remedy = "Use fewer workers, or raise the limits on open files and processes (ulimit -n, ulimit -u)."
             raise UsageError(f"A worker process cannot be started: {err.strerror}. {remedy}") from err

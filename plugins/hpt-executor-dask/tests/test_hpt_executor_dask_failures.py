@@ -245,7 +245,7 @@ def test_a_dask_worker_may_be_lost_before_the_exit_code_of_its_process_is_read(m
     ):
         (address,) = cluster.scheduler.workers
         monkeypatch.setattr(Future, "result", late)
-        failure = _death(client.submit(int, 7), _Worker("w", Pipe()[0], dask_worker=address))
+        failure = _death(client.submit(int, 7), _Worker(name="w", pipe=Pipe()[0], dask_worker=address))
     assert failure == Failure("worker-lost", f"the Dask worker {address} was lost")
 
 

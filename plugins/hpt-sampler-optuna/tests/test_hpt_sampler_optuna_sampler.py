@@ -107,11 +107,23 @@ def test_suggestions_equal_optunas_with_the_same_seeds(name: str, options: dict[
     found = go_on(study({"use": "optuna", "sampler": name, "options": options}, duplicates="allow"), 20)
     plain = optuna.create_study()
     for number in range(20):
-        seed = 0 if name == "QMCSampler" else seed_for(number)
-        plain.sampler = getattr(optuna.samplers, name)(**options, seed=seed)
+        given = {**options, "seed": seed_for(number)}
+        if name == "QMCSampler":
+            given |= {"seed": 0, "independent_sampler": optuna.samplers.RandomSampler(seed=seed_for(number))}
+        plain.sampler = getattr(optuna.samplers, name)(**given)
         plain.optimize(objective, n_trials=1)
     assert points(found) == [trial.params for trial in plain.trials]
     assert {trial.source for trial in found.trials} == {"sampler"}
+
+
+def test_qmc_draws_conditional_parameters_anew_for_each_trial() -> None:
+    space = Space({"m": Categorical("a", "b"), "g": Float(0, 1, when={"m": "a"})})
+    found = go_on(
+        study({"use": "optuna", "sampler": "QMCSampler", "options": SAMPLERS[-1][1]}, space, duplicates="allow"), 16
+    )
+    drawn = [params["g"] for params in points(found) if "g" in params]
+    assert len(drawn) > 1
+    assert len(set(drawn)) == len(drawn)
 
 
 @every_sampler

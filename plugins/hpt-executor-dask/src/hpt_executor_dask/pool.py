@@ -185,7 +185,7 @@ class WorkerPool:
             if task not in self._tasks:
                 pipe.close()  # no longer needed
                 continue
-            worker = self._workers[task] = _Worker(self._server.next_name(), pipe, dask_worker=dask_worker)
+            worker = self._workers[task] = _Worker(name=self._server.next_name(), pipe=pipe, dask_worker=dask_worker)
             with suppress(OSError):  # it has died, as the next look at its pipe shows
                 pipe.send(worker.name)
                 pipe.send_bytes(self._pickled)

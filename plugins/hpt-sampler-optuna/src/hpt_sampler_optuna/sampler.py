@@ -83,12 +83,17 @@ class OptunaSampler:
         return Suggestion(params, {"optuna": stored})
 
     def _make(self, seed: int, study_seed: int) -> Any:
+        import optuna.samplers
+
         from hpt_sampler_optuna.replica import check_sampler
 
         call = self._callable()
         options = dict(self.options)
         if "seed" not in options and _takes_seed(call):
-            options["seed"] = study_seed % 2**31 if _is(call, "QMCSampler") else seed
+            options["seed"] = seed
+            if _is(call, "QMCSampler"):  # its sequence needs one seed, what it draws beside the sequence one per trial
+                options["seed"] = study_seed % 2**31
+                options.setdefault("independent_sampler", optuna.samplers.RandomSampler(seed=seed))
         try:
             made = call(**options)
         except (TypeError, ValueError) as err:
