@@ -444,6 +444,7 @@ def test_csv_goes_to_stdout_and_contains_no_formula(one: Hpt) -> None:
 def test_json_lines_and_json_have_the_rows_of_trials(one: Hpt) -> None:
     rows = answer(one("trials", "--json"), "trials")
     assert json.loads(one("export", "--format", "json").stdout) == rows
+    assert one("export", "--json").stdout == one("export", "--format", "json").stdout
     lines = one("export", "--format", "jsonl").stdout.splitlines()
     assert [json.loads(line) for line in lines] == rows["trials"]
 

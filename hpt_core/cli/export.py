@@ -25,6 +25,7 @@ _EXTENSIONS = {"ndjson": "jsonl", "pq": "parquet"}
 @store_option
 @study_option
 @click.option("--format", "format_", type=click.Choice(_FORMATS), help="Default: by the file extension; csv on stdout.")
+@click.option("--json", "format_", flag_value="json", help="Short for --format json.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead of stdout."
 )
