@@ -146,35 +146,6 @@ def complete(
     return record
 
 
-def completed_early(  # noqa: PLR0917 - a record's fields, in their order
-    time: float,
-    trial: int,
-    attempt: int,
-    values: Sequence[float],
-    metrics: Mapping[str, float],
-    seen: int,
-    rule: str,
-    reason: str,
-    evidence: Mapping[str, Any],
-) -> Record:
-    """A rule declared a trial complete before its last step. Its result is that of its last report."""
-    record: Record = {
-        "event": "finished",
-        "time": time,
-        "trial": trial,
-        "attempt": attempt,
-        "state": "complete",
-        "values": list(values),
-        "seen": seen,
-        "rule": rule,
-        "reason": reason,
-        "evidence": dict(evidence),
-    }
-    if metrics:
-        record["metrics"] = dict(metrics)
-    return record
-
-
 def stopped_early(  # noqa: PLR0917 - a record's fields, in their order
     time: float,
     trial: int,
@@ -199,6 +170,24 @@ def stopped_early(  # noqa: PLR0917 - a record's fields, in their order
     }
     if values is not None:
         record["values"] = list(values)
+    return record
+
+
+def completed_early(  # noqa: PLR0917 - a record's fields, in their order
+    time: float,
+    trial: int,
+    attempt: int,
+    values: Sequence[float],
+    metrics: Mapping[str, float],
+    seen: int,
+    rule: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+) -> Record:
+    """A rule declared a trial complete before its last step. Its result is that of its last report."""
+    record = stopped_early(time, trial, attempt, values, seen, rule, reason, evidence) | {"state": "complete"}
+    if metrics:
+        record["metrics"] = dict(metrics)
     return record
 
 
