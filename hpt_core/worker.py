@@ -183,20 +183,13 @@ def evaluate(study: Study, trial: Trial, *, served: bool = False) -> None:
         if not served:
             raise
         return
-    except _NotEvaluatedError as broken:
+    except (PluginError, StoreError):
         decisions.fail(trial, Failure("interrupted", "a plugin or the store failed while it ran"), attempt)
-        raise broken.error from broken.error.__cause__
+        raise
     except BaseException as err:  # noqa: BLE001 - SystemExit is a failure of the trial, too
         decisions.fail(trial, failure_of(err, study.evaluator), attempt)
         return
     decisions.complete(trial, values, metrics, attempt)
-
-
-class _NotEvaluatedError(Exception):
-    """A rule or the store failed. An evaluator may raise the same kinds of errors, which fail its trial only."""
-
-    def __init__(self, error: PluginError | StoreError) -> None:
-        self.error = error
 
 
 def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]) -> object | None:
@@ -210,10 +203,8 @@ def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]
             break
         try:
             decision = decisions.report(trial, report, attempt)
-        except BaseException as err:
+        except BaseException:
             _close(reports)
-            if isinstance(err, (PluginError, StoreError)):
-                raise _NotEvaluatedError(err) from err
             raise
         if decision is not None or trial.state is not State.RUNNING or trial.attempt != attempt:
             _close(reports)

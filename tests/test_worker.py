@@ -112,8 +112,6 @@ RAISED = [
     UnspeakableError(),
     UnspeakableResultError("x", kind="error"),
     ValueError("\udcff\0"),
-    PluginError("of a study within the trial"),
-    StoreError("of a study within the trial"),
 ]
 
 
