@@ -724,7 +724,8 @@ def test_a_rule_that_looks_now_and_then_decides_as_a_new_one(
     todo: list[tuple[str, int, int, float]], lag: int, resumable: bool, kind: str
 ) -> None:
     """Between two looks trials are lost and rerun, paused by other rules, ended, and left out by an amendment."""
-    history, earlier = make_history(SPACE, steps=20, resumable=resumable), []
+    history = make_history(SPACE, steps=20, resumable=resumable)
+    earlier: list[History] = []
     old = a_rule(kind)
     for i, action in enumerate(todo):
         number = act_further(history, action)
