@@ -83,7 +83,7 @@ LINE = [({"x": k / 10}, {"loss": 1 - k / 10, "c": k / 10}) for k in range(11)]
 def test_the_incumbent_is_the_best_feasible_result() -> None:
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding = Encoding.of(history.space)
-    seen = observe(history, encoding, np.random.default_rng(0))
+    seen = observe(history, encoding)
     model = fit_model(encoding, seen, [], np.random.default_rng(0))
     by_x = dict(zip(np.round(seen.rows[:, 0], 9).tolist(), model.warp.t.tolist(), strict=True))
     assert model.acquisition.target == pytest.approx(by_x[0.4], abs=0.1)
@@ -98,7 +98,7 @@ def test_without_a_feasible_result_only_the_feasibility_counts(bound: str) -> No
     history = told(space, results, constraints={"c": bound}).history
     encoding = Encoding.of(history.space)
     rng = np.random.default_rng(0)
-    seen = observe(history, encoding, rng)
+    seen = observe(history, encoding)
     (feasibility,) = feasibility_terms(encoding, seen, rng)
     unseen = [{"x": k} for k in range(201) if k not in {0, 30, 60, 90, 160, 200}]
     best = unseen[int(np.argmax(feasibility(encoding.encode(encoding.fill(history.space.to_unit(unseen))))))]
@@ -108,7 +108,7 @@ def test_without_a_feasible_result_only_the_feasibility_counts(bound: str) -> No
 def test_without_known_violations_the_acquisition_is_the_improvement() -> None:
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
-    seen = observe(history, encoding, rng)
+    seen = observe(history, encoding)
     silent = attrs.evolve(seen, excess=np.full_like(seen.excess, np.nan), violation=np.full_like(seen.y, np.nan))
     _, acquisition = model_and_acquisition(encoding, silent, [], None, rng)
     assert np.isfinite(acquisition(encoding.encode(np.array([[0.33], [0.77]])))).all()
@@ -118,7 +118,7 @@ def test_of_many_results_those_nearest_to_the_bound_stay_in_the_subsample() -> N
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
     x = rng.random((800, 1))
-    seen = attrs.evolve(observe(history, encoding, rng), rows=x, excess=x - 0.42)
+    seen = attrs.evolve(observe(history, encoding), rows=x, excess=x - 0.42)
     (term,) = feasibility_terms(encoding, seen, rng)
     assert isinstance(term, Feasibility)
     kept = term.gp.scaled / term.gp.root_w

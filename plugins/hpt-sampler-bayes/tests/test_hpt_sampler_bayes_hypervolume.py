@@ -1,4 +1,4 @@
-"""Two objectives: hypervolumes by inclusion and exclusion, expected improvements by simulation, and results."""
+"""Several objectives: hypervolumes by inclusion and exclusion, expected improvements by simulation, and results."""
 
 from __future__ import annotations
 
@@ -15,42 +15,62 @@ from hypothesis.extra.numpy import arrays
 
 from hpt_core import Categorical, Float, Params, Plugins, Study
 from hpt_core.verify import verify
-from hpt_sampler_bayes.biobjective import Affine, fit_biobjective
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
-from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front, log_ehvi_with_gradient
+from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front, log_ehvi_with_gradient, spread, undominated
 from hpt_sampler_bayes.log_ei import log_ei
-from hpt_sampler_bayes.observations import observe, scalarise
+from hpt_sampler_bayes.objectives import Affine, fit_objectives
+from hpt_sampler_bayes.observations import observe
 from hpt_sampler_bayes.sampler import BayesSampler
 
 CORNERS = np.array([[0.0, 1.0], [0.4, 0.5], [1.0, 0.0]])
 REFERENCE = np.array([1.3, 1.2])
-POINTS = arrays(np.float64, st.tuples(st.integers(1, 6), st.just(2)), elements=st.integers(0, 6).map(float))
+POINTS = st.integers(2, 5).flatmap(
+    lambda m: arrays(np.float64, st.tuples(st.integers(1, 6), st.just(m)), elements=st.integers(0, 6).map(float))
+)
 
 
 def inclusion_exclusion(points: Any, reference: Any) -> float:
-    """The area dominated by points below the reference, by inclusion and exclusion."""
-    area = 0.0
+    """The volume dominated by points below the reference, by inclusion and exclusion."""
+    volume = 0.0
     for size in range(1, len(points) + 1):
         for subset in itertools.combinations(points, size):
             sides = np.maximum(np.asarray(reference) - np.max(subset, axis=0), 0.0)
-            area += (-1) ** (size + 1) * float(sides.prod())
-    return area
+            volume += (-1) ** (size + 1) * float(sides.prod())
+    return volume
 
 
-def hypervolume_gained(corners: Any, point: tuple[float, float], reference: Any) -> float:
-    """The formula for a point that is known exactly, with improvements in place of expected ones."""
-    sure = (np.array([point[0]]), np.array([1e-9])), (np.array([point[1]]), np.array([1e-9]))
-    return float(np.exp(log_ehvi_with_gradient(*sure, corners, reference)[0][0]))
+def log_ehvi(mu: Any, sd: Any, corners: Any, reference: Any) -> tuple[Any, Any]:
+    """The formula for predictions (m, n)."""
+    return log_ehvi_with_gradient(list(zip(mu, sd, strict=True)), *undominated(corners, reference))
 
 
-@given(POINTS, st.tuples(st.integers(0, 6), st.integers(0, 6)))
-def test_a_certain_point_adds_what_inclusion_and_exclusion_gives(points: Any, point: tuple[int, int]) -> None:
-    reference = np.array([6.5, 6.5])
+@given(POINTS, st.data())
+def test_a_certain_point_adds_what_inclusion_and_exclusion_gives(points: Any, data: st.DataObject) -> None:
+    m = points.shape[1]
+    reference = np.full(m, 6.5)
+    point = data.draw(arrays(np.float64, m, elements=st.integers(0, 6).map(float)))
+    added = inclusion_exclusion([*points, point], reference) - inclusion_exclusion(points, reference)
+    value, _ = log_ehvi(point[:, None], np.full((m, 1), 1e-9), points[front(points)], reference)
+    assert math.exp(value[0]) == pytest.approx(added, abs=1e-5)
+
+
+@given(POINTS)
+def test_the_boxes_cover_what_is_not_dominated_once(points: Any) -> None:
+    m = points.shape[1]
+    low, high = undominated(points, np.full(m, 6.5))
+    assert (low < high).all()
+    grid = np.array(list(itertools.product(np.arange(-0.75, 6.5, 1.0), repeat=m)))[:2000]
+    dominated = (points[None] <= grid[:, None]).all(axis=2).any(axis=1)
+    inside = ((low[None] <= grid[:, None]) & (grid[:, None] < high[None])).all(axis=2).sum(axis=1)
+    assert inside.tolist() == (~dominated).astype(int).tolist()
+
+
+def test_with_three_objectives_the_number_of_boxes_is_linear_in_the_points() -> None:
+    points = np.random.default_rng(0).random((200, 3))
     corners = points[front(points)]
-    added = inclusion_exclusion([*points, np.array(point)], reference) - inclusion_exclusion(points, reference)
-    found = hypervolume_gained(corners, (float(point[0]), float(point[1])), reference)
-    assert found == pytest.approx(added, abs=1e-6)
+    low, _ = undominated(corners, np.full(3, 1.1))
+    assert len(low) == 2 * len(corners) + 1  # Lacour, Klamroth & Fonseca, Computers & Operations Research 2017
 
 
 @given(POINTS)
@@ -59,49 +79,43 @@ def test_the_front_equals_brute_force(points: Any) -> None:
     found = points[front(points)]
     assert {tuple(p) for p in found} == kept
     assert len(found) == len(kept)
-    assert (np.diff(found[:, 0]) > 0).all()
-    assert (np.diff(found[:, 1]) < 0).all()
+    assert found.tolist() == sorted(found.tolist())
 
 
-@pytest.mark.parametrize(("mu", "sd"), [((0.2, 0.4), (0.3, 0.2)), ((1.0, 1.0), (0.5, 0.5)), ((-0.5, 0.2), (0.1, 0.4))])
-def test_the_expected_improvement_equals_simulation(mu: tuple[float, float], sd: tuple[float, float]) -> None:
-    draws = np.random.default_rng(0).normal(mu, sd, size=(40_000, 2))
-    right, top = np.append(CORNERS[:, 0], 1.3), np.append(1.2, CORNERS[:, 1])
-    left = np.append(-np.inf, CORNERS[:, 0])
-    widths = np.maximum(right - np.maximum(left, draws[:, :1]), 0.0)
-    gained = (widths * np.maximum(top - draws[:, 1:], 0.0)).sum(axis=1)
-    checked = [
-        inclusion_exclusion([*CORNERS, draw], REFERENCE) - inclusion_exclusion(CORNERS, REFERENCE)
-        for draw in draws[:50]
-    ]
-    assert gained[:50] == pytest.approx(checked)
-    predicted = [(np.array([mu[k]]), np.array([sd[k]])) for k in (0, 1)]
-    value = math.exp(log_ehvi_with_gradient(predicted[0], predicted[1], CORNERS, REFERENCE)[0][0])
-    assert value == pytest.approx(gained.mean(), abs=4 * gained.std() / 200)
+@pytest.mark.parametrize(
+    ("mu", "sd"),
+    [
+        ((0.2, 0.4), (0.3, 0.2)),
+        ((1.0, 1.0), (0.5, 0.5)),
+        ((-0.5, 0.2), (0.1, 0.4)),
+        ((0.3, 0.5, 0.4), (0.3, 0.2, 0.4)),
+        ((0.3, 0.5, 0.4, 0.6), (0.3, 0.2, 0.4, 0.2)),
+    ],
+)
+def test_the_expected_improvement_equals_simulation(mu: tuple[float, ...], sd: tuple[float, ...]) -> None:
+    m = len(mu)
+    corners = CORNERS if m == 2 else np.random.default_rng(1).random((5, m))
+    reference = REFERENCE if m == 2 else np.full(m, 1.2)
+    draws = np.random.default_rng(0).normal(mu, sd, size=(4_000, m))
+    known = inclusion_exclusion(corners, reference)
+    gained = np.array([inclusion_exclusion([*corners, draw], reference) - known for draw in draws])
+    value, _ = log_ehvi(np.array(mu)[:, None], np.array(sd)[:, None], corners[front(corners)], reference)
+    assert math.exp(value[0]) == pytest.approx(gained.mean(), abs=4 * gained.std() / math.sqrt(len(draws)))
 
 
 def test_far_from_the_front_the_logarithm_stays_finite() -> None:
-    value, slopes = log_ehvi_with_gradient(
-        (np.array([50.0, 1e3]), np.array([0.1, 0.1])), (np.array([50.0, 1e3]), np.array([0.1, 0.1])), CORNERS, REFERENCE
-    )
+    far = np.array([[50.0, 1e3], [50.0, 1e3]])
+    value, slopes = log_ehvi(far, np.full((2, 2), 0.1), CORNERS, REFERENCE)
     assert np.isfinite(value).all()
     assert np.isfinite(slopes).all()
     assert value[0] > value[1]
-    assert (slopes[[0, 2]] < 0).all()
+    assert (slopes[:, 0] < 0).all()
 
 
 def test_with_a_certain_second_objective_the_expected_improvement_of_the_first_remains() -> None:
     mu, sd, none = np.linspace(-1, 2, 7), np.linspace(0.1, 1, 7), np.empty((0, 2))
-    value, _ = log_ehvi_with_gradient((mu, sd), (np.full(7, -0.8), np.full(7, 1e-9)), none, REFERENCE)
+    value, _ = log_ehvi([mu, np.full(7, -0.8)], [sd, np.full(7, 1e-9)], none, REFERENCE)
     assert value == pytest.approx(log_ei(mu, sd, 1.3) + math.log(1.2 + 0.8))
-
-
-@given(arrays(np.float64, st.tuples(st.integers(1, 9), st.just(2)), elements=st.floats(-5, 5)), st.integers(0, 1))
-def test_parego_with_all_the_weight_on_one_objective_ranks_by_it(losses: Any, k: int) -> None:
-    weights = np.eye(2)[k]
-    values = scalarise(losses, weights)
-    order = np.argsort(losses[:, k], kind="stable")
-    assert (np.diff(values[order]) >= -1e-12).all()
 
 
 def process(seed: int) -> GP:
@@ -110,8 +124,10 @@ def process(seed: int) -> GP:
     return GP.fit(z, rng.standard_normal(9), theta=np.array([1.0, 0.5, -1.0, 0.2, -6.0]), group=np.arange(3))
 
 
-def test_the_gradient_equals_finite_differences() -> None:
-    term = HypervolumeImprovement.over(process(0), process(1), CORNERS, REFERENCE)
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_the_gradient_equals_finite_differences(m: int) -> None:
+    losses = np.random.default_rng(3).random((6, m))
+    term = HypervolumeImprovement.over([process(k) for k in range(m)], losses, np.full(m, 1.2))
     z, step = np.random.default_rng(2).random((20, 3)), 1e-6
     value, gradient = term.with_gradient(z, np.array([0, 2]))
     assert value == pytest.approx(term(z))
@@ -122,10 +138,27 @@ def test_the_gradient_equals_finite_differences() -> None:
 
 def test_a_long_front_is_thinned_evenly_and_keeps_its_ends() -> None:
     x = np.linspace(0, 1, 500)
-    term = HypervolumeImprovement.over(process(0), process(1), np.column_stack([x, 1 - x]), REFERENCE)
-    assert len(term.corners) == 64
-    assert term.corners[[0, -1]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
-    assert np.diff(term.corners[:, 0]).max() < 2.5 / 64
+    line = np.column_stack([x, 1 - x])
+    some = np.sort(x[spread(line, 64)])
+    assert (len(some), some[0], some[-1]) == (64, 0.0, 1.0)
+    assert np.diff(some).max() < 2.5 / 64
+    term = HypervolumeImprovement.over([process(0), process(1)], line, REFERENCE)
+    assert len(term.low) == 65
+
+
+@given(arrays(np.float64, st.tuples(st.integers(0, 9), st.just(3)), elements=st.integers(0, 3).map(float)))
+def test_spread_chooses_each_place_once(points: Any) -> None:
+    chosen = points[spread(points, 5)]
+    places = {tuple(p) for p in points}
+    assert len({tuple(p) for p in chosen}) == len(chosen) == min(5, len(places))
+
+
+@pytest.mark.parametrize("m", [3, 6])
+def test_the_front_of_many_results_in_many_objectives_stays_affordable(m: int) -> None:
+    losses = np.random.default_rng(0).random((300, m))
+    term = HypervolumeImprovement.over([process(k) for k in range(m)], losses, np.full(m, 1.1))
+    assert len(term.low) < 500
+    assert np.isfinite(term(np.random.default_rng(1).random((2000, 3)))).all()
 
 
 @given(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e300, 1e300)))
@@ -166,18 +199,22 @@ def test_infeasible_results_are_not_in_the_front_and_pending_points_lose_their_a
         study.add_trial(params, {**trade(params), "c": float(i % 2)})
     history = study.history
     encoding = Encoding.of(history.space)
-    seen = observe(history, encoding, rng)
-    model, improvement = fit_biobjective(encoding, seen, [], rng)
+    seen = observe(history, encoding)
+    model, improvement = fit_objectives(encoding, seen, [], rng)
     assert improvement is not None
     kept = Affine.fit(seen.losses[:, 0]).t[seen.feasible]
-    assert set(np.round(improvement.corners[:, 0], 9)) <= set(np.round(kept, 9))
+    ends = np.concatenate([improvement.low[:, 0], improvement.high[:, 0]])
+    assert set(np.round(ends[np.isfinite(ends)], 9)) <= {
+        *np.round(kept, 9),
+        round(float(improvement.high[:, 0].max()), 9),
+    }
     beside = model.best[:1] + np.array([[0.05, 0.02]])
     best, believed = encoding.encode(beside), attrs.evolve(seen, pending=beside)
-    _, later = fit_biobjective(encoding, believed, [], rng)
+    _, later = fit_objectives(encoding, believed, [], rng)
     assert later is not None
     assert later(best)[0] < improvement(best)[0] - 3
     nothing = attrs.evolve(seen, violation=np.ones_like(seen.violation))
-    assert fit_biobjective(encoding, nothing, [], rng)[1] is None
+    assert fit_objectives(encoding, nothing, [], rng)[1] is None
 
 
 def test_it_dominates_more_than_random_search_and_predicts_the_first_objective() -> None:
@@ -188,6 +225,23 @@ def test_it_dominates_more_than_random_search_and_predicts_the_first_objective()
         areas[sampler == "random"] = inclusion_exclusion([t.values for t in study.front], (0.6, 0.6))
     assert areas[False] > areas[True] + 0.01
     assert areas[False] > 0.97 * (0.36 - 0.36**2 / 6)  # the area of the true front, x from 0.2 to 0.8
+
+
+def test_three_objectives_dominate_more_than_random_search() -> None:
+    ends = np.array([[0.2, 0.2], [0.8, 0.2], [0.5, 0.8]])
+    grid = np.random.default_rng(0).random((4000, 3)) * 0.5
+
+    def distances(params: Params) -> dict[str, float]:
+        apart = ends - [params["x"], params["y"]]
+        return dict(zip("abc", (apart**2).sum(axis=1).tolist(), strict=True))
+
+    shares = []
+    for sampler in (BayesSampler(), "random"):
+        study = Study(SPACE, objective=dict.fromkeys("abc", "minimize"), sampler=sampler, seed=0)
+        study.run(distances, trials=20)
+        found = np.array([trial.values for trial in study.front])
+        shares.append((found[None] <= grid[:, None]).all(axis=2).any(axis=1).mean())
+    assert shares[0] > shares[1] + 0.05
 
 
 def test_directions_do_not_matter() -> None:

@@ -1,4 +1,4 @@
-"""The losses of early-stopped, paused and failed trials, and of several objectives."""
+"""The losses of early-stopped, paused and failed trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hpt_core import Failure, Float, History, Space, events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.constraints import bilog
 from hpt_sampler_bayes.encoding import Encoding
-from hpt_sampler_bayes.observations import Observations, observe, scalarise
+from hpt_sampler_bayes.observations import Observations, observe
 
 SPACE = Space({"x": Float(0, 1)})
 
@@ -19,7 +19,7 @@ def stop(history: History, number: int, value: float) -> None:
 
 
 def seen(history: History) -> Observations:
-    return observe(history, Encoding.of(SPACE), np.random.default_rng(0))
+    return observe(history, Encoding.of(SPACE))
 
 
 def at(observations: Observations, x: float) -> float:
@@ -94,23 +94,6 @@ def test_failures_are_kept_apart_and_nothing_is_lost() -> None:
     observations = seen(history)
     np.testing.assert_allclose(observations.failed, SPACE.to_unit([{"x": 0.5}]))
     np.testing.assert_allclose(observations.y, [-1.0, 3.0])
-
-
-def test_extreme_weights_recover_the_single_objectives() -> None:
-    losses = np.random.default_rng(0).random((30, 2))
-    for k in (0, 1):
-        weights = np.eye(2)[k]
-        assert np.array_equal(np.argsort(scalarise(losses, weights)), np.argsort(losses[:, k]))
-
-
-def test_a_dominated_point_never_has_the_lower_scalarisation() -> None:
-    rng = np.random.default_rng(1)
-    losses = rng.random((40, 3))
-    better = (losses[:, None] < losses[None]).all(axis=2)
-    for _ in range(10):
-        value = scalarise(losses, rng.dirichlet(np.ones(3)))
-        i, j = np.nonzero(better)
-        assert np.all(value[i] <= value[j])
 
 
 def test_the_order_of_the_trials_does_not_matter() -> None:

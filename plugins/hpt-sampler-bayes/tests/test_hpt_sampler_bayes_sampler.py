@@ -178,14 +178,13 @@ def test_a_space_that_is_too_large_to_enumerate_may_be_used_up() -> None:
     assert space.contains(suggestion.params)
 
 
-def test_three_objectives_are_scalarised_with_weights_of_the_generator() -> None:
+def test_the_suggestion_of_three_objectives_depends_only_on_the_history_and_the_generator() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1)})
     points = some(space, 20)
     trials = [(p, (p["x"] ** 2 + p["y"], (p["x"] - 1) ** 2 + p["y"], p["y"])) for p in points]
     history = make_history(space, trials, directions=("minimize",) * 3)
     asked = [suggest(history, number=k) for k in range(12)]
-    assert np.mean([p["y"] < 0.2 for p in asked]) > 0.6
-    assert np.ptp([p["x"] for p in asked]) > 0.3
+    assert np.mean([p["y"] < 0.2 for p in asked]) > 0.6  # the front is where y = 0
     assert suggest(history, number=3) == asked[3]
 
 

@@ -99,10 +99,11 @@ def _add_failed(history: History, figure: go.Figure, low: float) -> None:
 
 def front(history: History) -> go.Figure | None:
     """Each pair of objectives, of all trials and of the front; trials that violate a constraint are hollow."""
-    trials, best = [trial for trial in valued(history) if trial.values], [*history.front]
+    trials = [trial for trial in valued(history) if trial.values]
     if len(history.objectives) < 2 or not trials:
         return None
-    kept, best = is_feasible(history), thinned(best, [history.loss_of(trial.value or 0.0) for trial in best])
+    kept, best = is_feasible(history), history.front
+    best = thinned(best, [history.loss_of(trial.value or 0.0) for trial in best])
     groups = {
         "violates a constraint": ([t for t in trials if not kept[t.number]], {"color": GREY, "symbol": "diamond-open"}),
         "trials": ([t for t in trials if kept[t.number]], {"color": GREY}),
@@ -203,7 +204,7 @@ def coverage(history: History) -> tuple[int, int, int]:
 def calibration(history: History) -> go.Figure | None:
     """The predictions of the sampler's model, with one standard deviation, and the results."""
     predicted = [trial for trial in valued(history) if _predicted(trial)]
-    if not predicted or len(history.objectives) > 2:  # with more, samplers predict a scalarisation
+    if not predicted:
         return None
     figure = go.Figure()
     mean = [float(trial.info["mean"]) for trial in predicted]

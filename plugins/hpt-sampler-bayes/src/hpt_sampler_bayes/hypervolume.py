@@ -1,27 +1,28 @@
-"""Expected improvement of the dominated hypervolume of two objectives, exact, as a logarithm with its gradient.
+"""Expected improvement of the dominated hypervolume, exact, as a logarithm with its gradient.
 
-Notation (minimisation, both objectives warped):
+Notation (minimisation, m objectives, all warped):
 
-======  ====================================================================  ======
-symbol  meaning                                                               shape
-======  ====================================================================  ======
-x, y    first and second objective of the front, x ascending, y descending    (k,)
-r       reference point, worse than the front
-EI1(a)  expected improvement of the first objective below a; EI2 likewise
-======  ====================================================================  ======
+======  ==========================================================================  ======
+symbol  meaning                                                                     shape
+======  ==========================================================================  ======
+r       reference point, worse than the front                                       (m,)
+l, u    lower and upper corner of a box                                             (B, m)
+EI_j(a) expected improvement of objective j below a; 0 for a = -inf
+======  ==========================================================================  ======
 
-The improvement of a point is the area that the point dominates and the front does not. The region below r that the
-front does not dominate is cut into k + 1 strips: between x_i and x_(i+1) it reaches down from y_i, with x_0 = -inf,
-x_(k+1) = r_1 and y_0 = r_2. With independent objectives the expected area is an integral of products, and each strip
-contributes a product of expected improvements:
+The improvement of a point is the volume that the point dominates and the front does not. The region below r that the
+front does not dominate is cut into disjoint boxes. Of a box from l to u, a point y dominates the product over the
+objectives of (u_j - max(l_j, y_j))+ = (u_j - y_j)+ - (l_j - y_j)+. With independent objectives, the expected volume is
 
-    EHVI = sum_i (EI1(x_(i+1)) - EI1(x_i)) EI2(y_i)
+    EHVI = sum_boxes prod_j (EI_j(u_j) - EI_j(l_j))
 
-This is the formula of Emmerich, Yang & Deutz, Infill criteria for multiobjective Bayesian optimization, 2020,
-section 8, written in expected improvements, so that their logarithms can be used (Ament et al., NeurIPS 2023).
+Emmerich, Yang & Deutz, Infill criteria for multiobjective Bayesian optimization, 2020, section 8, written in expected
+improvements, so that their logarithms can be used (Ament et al., NeurIPS 2023).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -31,23 +32,76 @@ from hpt_sampler_bayes.gp import GP, IntArray
 from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.log_ei import log_ei_with_gradient
 
-__all__ = ["HypervolumeImprovement", "evenly", "front", "log_ehvi_with_gradient"]
+__all__ = ["HypervolumeImprovement", "front", "log_ehvi_with_gradient", "spread", "undominated"]
 
-_MOST = 64  # points of the front that are used; of a longer one, points evenly spread along it
-_LEAST_GAP = 1e-12  # smallest difference of log EI1 over a strip
+_MOST = {2: 64, 3: 48, 4: 24}  # points of the front that are used, by number of objectives
+_MOST_OF_MANY = 8
+_LEAST_GAP = 1e-12  # smallest difference of log EI over a box
+_CHUNK = 1 << 20  # most entries of a matrix of points and boxes, to bound memory
+
+Predicted = tuple[FloatArray, FloatArray]
+"""Means and standard deviations of an objective, (n,) each."""
+Box = tuple[tuple[float, float], ...]
+"""Lower and upper bound in each objective."""
 
 
 def front(losses: FloatArray) -> IntArray:
-    """Indices of the non-dominated rows of ``losses`` (n, 2), one of equals, by the first objective. (k,)."""
-    order = np.lexsort((losses[:, 1], losses[:, 0]))
-    second = losses[order, 1]
-    lowest_before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
-    return np.asarray(order[second < lowest_before])
+    """Indices of the non-dominated rows of ``losses`` (n, m), one of equals, in lexicographic order. (k,)."""
+    kept: list[int] = []
+    left = np.lexsort(losses.T[::-1])  # only an earlier row can dominate, so the first one is on the front
+    while len(left):
+        kept.append(int(left[0]))
+        left = left[(losses[left] < losses[left[0]]).any(axis=1)]
+    return np.array(kept, dtype=np.intp)
 
 
-def evenly(count: int, most: int) -> IntArray:
-    """Up to ``most`` of the indices below ``count``, evenly spread, including the first and the last."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
+def spread(points: FloatArray, most: int) -> IntArray:
+    """Up to ``most`` indices of ``points`` (k, m): the first, then each time the point farthest from all chosen."""
+    chosen: list[int] = []
+    distance = np.full(len(points), np.inf)
+    while len(chosen) < most and distance.max(initial=0.0) > 0.0:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+    return np.array(chosen, dtype=np.intp)
+
+
+def undominated(corners: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Cut the region below ``reference`` (m,) that ``corners`` (k, m) do not dominate into disjoint boxes.
+
+    Returns:
+        The lower corners, -inf where a box has no end, and the upper ones. (B, m) each
+    """
+    boxes = np.array(_boxes([tuple(corner) for corner in corners.tolist()], reference.tolist()))
+    return boxes[:, :, 0], boxes[:, :, 1]
+
+
+def _boxes(corners: list[tuple[float, ...]], reference: list[float]) -> list[Box]:
+    """As `undominated`: by slabs of the last objective, in each of which the others are cut alike.
+
+    A box that neighbouring slabs share is one box. With three objectives there are O(k) of them.
+    """
+    if len(reference) == 2:
+        return _strips(corners, reference)
+    open_since: dict[Box, float] = {}
+    boxes: list[Box] = []
+    for bottom in [-np.inf, *sorted({corner[-1] for corner in corners})]:
+        within = [corner[:-1] for corner in corners if corner[-1] <= bottom]
+        current = dict.fromkeys(_boxes(within, reference[:-1]), bottom)
+        ended = [box for box in open_since if box not in current]
+        boxes += [(*box, (open_since.pop(box), bottom)) for box in ended]
+        open_since = current | open_since
+    return boxes + [(*box, (since, reference[-1])) for box, since in open_since.items()]
+
+
+def _strips(corners: list[tuple[float, ...]], reference: list[float]) -> list[Box]:
+    """The boxes of two objectives: upwards from one point of the front to the next."""
+    boxes: list[Box] = []
+    right, bottom = reference[0], -np.inf
+    for x, y in sorted(corners, key=lambda corner: (corner[1], corner[0])):
+        if x < right:
+            boxes.append(((-np.inf, right), (bottom, y)))
+            right, bottom = x, y
+    return [*boxes, ((-np.inf, right), (bottom, reference[1]))]
 
 
 @attrs.frozen(eq=False)
@@ -55,76 +109,69 @@ class HypervolumeImprovement:
     """Log expected hypervolume improvement of encoded points.
 
     Attributes:
-        first: Posterior of the first objective.
-        second: Posterior of the second.
-        corners: The front, sorted by the first objective, all better than ``reference``. (k, 2)
-        reference: The reference point. (2,)
+        posteriors: The process of each objective. (m,)
+        low: Lower corners of the boxes that are not dominated. (B, m)
+        high: Their upper corners. (B, m)
     """
 
-    first: GP
-    second: GP
-    corners: FloatArray
-    reference: FloatArray
+    posteriors: Sequence[GP]
+    low: FloatArray
+    high: FloatArray
 
     @classmethod
-    def over(cls, first: GP, second: GP, losses: FloatArray, reference: FloatArray) -> HypervolumeImprovement:
-        """The improvement over the front of ``losses`` (n, 2) below ``reference`` (2,)."""
-        corners = losses[front(losses)]
-        corners = corners[(corners < reference).all(axis=1)]
-        return cls(first, second, corners[evenly(len(corners), _MOST)], reference)
+    def over(cls, posteriors: Sequence[GP], losses: FloatArray, reference: FloatArray) -> HypervolumeImprovement:
+        """The improvement over the front of ``losses`` (n, m) below ``reference`` (m,)."""
+        corners = losses[(losses < reference).all(axis=1)]
+        corners = corners[front(corners)]
+        corners = corners[spread(corners, _MOST.get(len(reference), _MOST_OF_MANY))]
+        return cls(posteriors, *undominated(corners, reference))
 
     def __call__(self, z: FloatArray) -> FloatArray:
         """As `Acquisition`."""
-        return log_ehvi_with_gradient(self.first.predict(z), self.second.predict(z), self.corners, self.reference)[0]
+        rows = max(1, _CHUNK // len(self.low))
+        parts = [
+            log_ehvi_with_gradient([gp.predict(z[i : i + rows]) for gp in self.posteriors], self.low, self.high)[0]
+            for i in range(0, len(z), rows)
+        ]
+        return np.concatenate(parts)
 
     def with_gradient(self, z: FloatArray, columns: IntArray) -> tuple[FloatArray, FloatArray]:
         """As `Acquisition`."""
-        mu_1, sd_1, d_mu_1, d_sd_1 = self.first.predict_with_gradient(z, columns)
-        mu_2, sd_2, d_mu_2, d_sd_2 = self.second.predict_with_gradient(z, columns)
-        value, slopes = log_ehvi_with_gradient((mu_1, sd_1), (mu_2, sd_2), self.corners, self.reference)
-        return value, np.einsum("km,kmc->mc", slopes, np.array([d_mu_1, d_sd_1, d_mu_2, d_sd_2]))
+        found = [gp.predict_with_gradient(z, columns) for gp in self.posteriors]
+        value, slopes = log_ehvi_with_gradient([(mu, sd) for mu, sd, _, _ in found], self.low, self.high)
+        inner = np.array([[d_mu, d_sd] for _, _, d_mu, d_sd in found])
+        return value, np.einsum("jkn,jknc->nc", slopes, inner)
 
 
 def log_ehvi_with_gradient(
-    first: tuple[FloatArray, FloatArray],
-    second: tuple[FloatArray, FloatArray],
-    corners: FloatArray,
-    reference: FloatArray,
+    predicted: Sequence[Predicted], low: FloatArray, high: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Log expected hypervolume improvement.
 
     Args:
-        first: Means and standard deviations of the first objective, (m,) each.
-        second: Those of the second.
-        corners: The front, sorted by the first objective, all better than ``reference``; may be empty. (k, 2)
-        reference: The reference point. (2,)
+        predicted: The prediction of each objective at n points. (m,)
+        low: Lower corners of the boxes that are not dominated, -inf where a box has no end. (B, m)
+        high: Their upper corners. (B, m)
 
     Returns:
-        The values (m,), and their derivatives with respect to mu and sd of the first, mu and sd of the second
-        objective (4, m).
+        The values (n,), and their derivatives with respect to mean and deviation of each objective (m, 2, n).
     """
-    right, top = np.append(corners[:, 0], reference[0]), np.append(reference[1], corners[:, 1])
-    up, up_mu, up_sd = _log_ei_below(first, right)
-    height, height_mu, height_sd = _log_ei_below(second, top)
-    left, left_mu, left_sd = (_before(a, at) for a, at in ((up, -np.inf), (up_mu, 0.0), (up_sd, 0.0)))
-    share = np.exp(np.minimum(left - up, -_LEAST_GAP))  # EI1(x_i) / EI1(x_(i+1))
-    strips = up + np.log1p(-share) + height
-    value = logsumexp(strips, axis=1)
-    weights = np.exp(strips - value[:, None])
-    slopes = [(up_mu - share * left_mu) / (1.0 - share), (up_sd - share * left_sd) / (1.0 - share)]
-    return value, np.array([(weights * slope).sum(axis=1) for slope in (*slopes, height_mu, height_sd)])
+    sides = [_log_side(*predicted[j], low[:, j], high[:, j]) for j in range(len(predicted))]
+    volumes = np.sum([side for side, _ in sides], axis=0)
+    value = logsumexp(volumes, axis=1)
+    weights = np.exp(volumes - value[:, None])
+    return value, np.array([(weights * slopes).sum(axis=2) for _, slopes in sides])
 
 
-def _log_ei_below(
-    predicted: tuple[FloatArray, FloatArray], bounds: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Log EI below each of ``bounds`` (k,) and its derivatives with respect to mean and deviation, each (m, k)."""
-    mu, sd = (np.repeat(part, len(bounds)) for part in predicted)
-    shape = (len(predicted[0]), len(bounds))
-    value, by_mu, by_sd = log_ei_with_gradient(mu, sd, np.tile(bounds, shape[0]))
-    return value.reshape(shape), by_mu.reshape(shape), by_sd.reshape(shape)
-
-
-def _before(columns: FloatArray, first: float) -> FloatArray:
-    """The columns shifted one to the right, the first filled with ``first``. (m, k)."""
-    return np.hstack([np.full((len(columns), 1), first), columns[:, :-1]])
+def _log_side(mu: FloatArray, sd: FloatArray, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Log of the expected side of each box in one objective, (n, B), and its derivatives (2, n, B)."""
+    levels, places = np.unique(np.concatenate([low, high]), return_inverse=True)
+    finite = np.isfinite(levels)
+    table = np.zeros((3, len(mu), len(levels)))  # value and derivatives
+    table[0, :, ~finite] = -np.inf
+    count = int(finite.sum())
+    flat = log_ei_with_gradient(np.repeat(mu, count), np.repeat(sd, count), np.tile(levels[finite], len(mu)))
+    table[:, :, finite] = np.reshape(flat, (3, len(mu), count))
+    below, up = table[:, :, places[: len(low)]], table[:, :, places[len(low) :]]
+    share = np.exp(np.minimum(below[0] - up[0], -_LEAST_GAP))
+    return up[0] + np.log1p(-share), (up[1:] - share * below[1:]) / (1.0 - share)

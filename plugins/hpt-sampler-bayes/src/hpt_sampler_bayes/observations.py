@@ -3,8 +3,6 @@
 - A trial that was stopped early, or is paused, has a loss based on part of the evidence. It is extrapolated by the
   median change of the other trials from that step to their last one, but never to a new best.
 - A failed trial repels: its loss is the worst one plus half the range.
-- Several objectives become one by a random augmented Tchebycheff scalarisation (ParEGO: Knowles, IEEE Trans.
-  Evol. Comp. 2006, eq. 2) of the warped objectives, each scaled to [0, 1].
 """
 
 from __future__ import annotations
@@ -16,15 +14,13 @@ import numpy as np
 
 from hpt_core import History, State, Trial
 from hpt_sampler_bayes.kernel import FloatArray
-from hpt_sampler_bayes.warp import half_rank
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
     from hpt_sampler_bayes.gp import BoolArray, IntArray
 
-__all__ = ["Observations", "observe", "scalarise"]
+__all__ = ["Observations", "observe"]
 
-_AUGMENTATION = 0.05  # rho of ParEGO
 _LARGEST = 1e300  # losses and excesses are clipped to it, as larger ones could overflow in sums
 _SAME = 1e-12  # relative tolerance within which a recorded value is the last one of its curve
 _MAX_CURVES = 200  # trials whose curves are used to extrapolate
@@ -36,7 +32,7 @@ class Observations:
 
     Attributes:
         rows: Snapped full rows of trials that have a loss. (n, d)
-        y: Their losses; with several objectives, a scalarisation. (n,)
+        y: Their losses in the first objective. (n,)
         failed: Rows of the failed trials. (F, d)
         pending: Rows of the trials that have not ended and have no evidence. (P, d)
         excess: How far each of ``rows`` is beyond each of the study's constraints, NaN if not known. (n, c)
@@ -58,8 +54,8 @@ class Observations:
         return np.asarray((self.violation == 0.0) | np.isnan(self.violation).all())
 
 
-def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> Observations:
-    """Extract the observations; ``rng`` draws the weights of several objectives (nothing for a single one)."""
+def observe(history: History, encoding: Encoding) -> Observations:
+    """Extract the observations."""
     paused = np.array([i for i in history.pending if _has_evidence(history.trials[i])], dtype=np.intp)
     partial = np.concatenate([history.stopped, paused]).astype(np.intp)
     numbers = np.concatenate([history.complete, partial])
@@ -67,11 +63,11 @@ def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> O
     if len(history.objectives) > 1:
         with_value = np.isfinite(losses).all(axis=1)
         numbers, losses = numbers[with_value], losses[with_value]
-        y = scalarise(losses, rng.dirichlet(np.ones(losses.shape[1]))) if len(losses) else np.empty(0)
+        y = losses[:, 0]
     else:
         y = _clipped(np.concatenate([history.losses[history.complete, 0], _extrapolated(history, partial)]))
     rows = encoding.fill(history.unit[numbers])
-    order = np.lexsort((*rows.T, y))
+    order = np.lexsort((*losses.T[1:], *rows.T, y))
     idle = np.setdiff1d(history.pending, numbers)
     return Observations(
         rows=rows[order],
@@ -82,15 +78,6 @@ def observe(history: History, encoding: Encoding, rng: np.random.Generator) -> O
         violation=history.violation[numbers][order],
         losses=losses[order],
     )
-
-
-def scalarise(losses: FloatArray, weights: FloatArray) -> FloatArray:
-    """Augmented Tchebycheff value of ``losses`` (n, m) under ``weights`` (m,) that sum to 1. (n,)."""
-    warped = np.column_stack([half_rank(column).t for column in losses.T])
-    low, high = warped.min(axis=0), warped.max(axis=0)
-    unit = (warped - low) / np.where(high > low, high - low, 1.0)
-    weighted = unit * weights
-    return np.asarray(weighted.max(axis=1) + _AUGMENTATION * weighted.sum(axis=1))
 
 
 def _clipped(losses: FloatArray) -> FloatArray:

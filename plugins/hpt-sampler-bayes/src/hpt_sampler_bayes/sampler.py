@@ -79,14 +79,14 @@ class BayesSampler:
     The first suggestion is the space's default point, the next ones are scrambled Sobol points. Once there are
     ``n_initial`` results, the model takes over. Running trials are assumed to have the loss that the model predicts
     (kriging believer), failed trials repel, and no point is repeated before all were tried once. Constraints of the
-    study are modelled; ``priors`` weight the acquisition, less with every trial. Two objectives are optimised by
-    expected hypervolume improvement, more by random scalarisations (ParEGO).
+    study are modelled; ``priors`` weight the acquisition, less with every trial. Several objectives are optimised by
+    expected hypervolume improvement.
 
     Every suggestion carries ``info`` with ``model`` (``"initial"``, ``"gp"`` or ``"random"``). A suggestion of the
-    model adds ``mean`` and ``sd`` of the predicted value (in the user's units and sign; with two objectives those of
-    the first, with more those of the warped scalarisation), ``acquisition`` (log acquisition value, on the warped
-    scale), ``results`` (number of results, failed trials included, that the model learned from) and ``theta`` (log
-    inverse squared lengthscales, log variance, log noise), from which the next fit starts.
+    model adds ``mean`` and ``sd`` of the predicted value of the first objective (in the user's units and sign),
+    ``acquisition`` (log acquisition value, on the warped scale), ``results`` (number of results, failed trials
+    included, that the model learned from) and ``theta`` (log inverse squared lengthscales, log variance, log noise),
+    from which the next fit starts.
     """
 
     n_initial: int = option(
@@ -103,7 +103,7 @@ class BayesSampler:
         """Propose the next configuration; a pure function of ``history`` and ``rng``."""
         prepared = self._prepare(history.space)
         with _one_blas_thread():
-            seen = observe(history, prepared.encoding, rng)
+            seen = observe(history, prepared.encoding)
             if self._too_few(seen):
                 return self._initial(history, prepared, rng)
             return self._modelled(history, prepared, seen, rng)
@@ -186,10 +186,9 @@ def _info(history: History, encoding: Encoding, model: Model, row: FloatArray, v
     span = worst - best  # the inverse warp is unbounded: predictions are clipped to within one range of the losses
     predicted = model.warp.inverse(mu + sd * np.array([-1.0, 0.0, 1.0]))
     low, middle, high = (float(v) for v in np.clip(predicted, best - span, worst + span))
-    first = len(history.objectives) < 3  # the model predicts the first objective; else a scalarisation
     return {
         "model": "gp",
-        "mean": history.value_of(middle) if first else middle,
+        "mean": history.value_of(middle),
         "sd": 0.5 * (high - low),
         "acquisition": value,
         "results": len(model.warp.t),

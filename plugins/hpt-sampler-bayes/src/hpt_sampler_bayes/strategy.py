@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpt_sampler_bayes.acquisition import Acquisition, Sum
-from hpt_sampler_bayes.biobjective import fit_biobjective
 from hpt_sampler_bayes.constraints import feasibility_terms
 from hpt_sampler_bayes.model import Model, fit_model
+from hpt_sampler_bayes.objectives import fit_objectives
 
 if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
@@ -41,8 +41,8 @@ def model_and_acquisition(
         rng: Subsamples the observations if there are too many.
     """
     improvement: Acquisition | None
-    if seen.losses.shape[1] == 2:
-        model, improvement = fit_biobjective(encoding, seen, warm, rng)
+    if seen.losses.shape[1] > 1:
+        model, improvement = fit_objectives(encoding, seen, warm, rng)
     else:
         model = fit_model(encoding, seen, warm, rng)
         improvement = model.acquisition if np.isfinite(model.acquisition.target) else None

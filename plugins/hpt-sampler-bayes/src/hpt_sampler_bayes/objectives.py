@@ -1,7 +1,7 @@
-"""Two objectives: a Gaussian process for each, and expected improvement of the dominated hypervolume.
+"""Several objectives: a Gaussian process for each, and expected improvement of the dominated hypervolume.
 
-The output warp is affine, as hypervolumes are areas and need losses in proportion; only the bad tail is cut. The
-reference point lies a tenth of the range beyond the worst results, so that both ends of the front are worth extending.
+The output warp is affine, as hypervolumes need losses in proportion; only the bad tail is cut. The reference point lies
+a tenth of the range beyond the worst results, so that the ends of the front are worth extending.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, evenly, front
+from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front, spread
 from hpt_sampler_bayes.kernel import FloatArray
 from hpt_sampler_bayes.model import Model, fit_model
 from hpt_sampler_bayes.warp import cut_tail
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hpt_sampler_bayes.encoding import Encoding
     from hpt_sampler_bayes.observations import Observations
 
-__all__ = ["Affine", "fit_biobjective"]
+__all__ = ["Affine", "fit_objectives"]
 
 _BEYOND = 0.1  # distance from the worst results to the reference point, relative to the range
 _STARTS = 5  # points of the front to search around
@@ -57,10 +57,10 @@ class Affine:
         return np.asarray(self.shift + self.scale * t, dtype=np.float64)
 
 
-def fit_biobjective(
+def fit_objectives(
     encoding: Encoding, seen: Observations, warm: Sequence[FloatArray], rng: np.random.Generator
 ) -> tuple[Model, HypervolumeImprovement | None]:
-    """Fit a surrogate to each of two objectives.
+    """Fit a surrogate to each of several objectives.
 
     Args:
         encoding: The space's encoding.
@@ -73,18 +73,18 @@ def fit_biobjective(
         while no result is feasible.
     """
     models = [
-        fit_model(encoding, attrs.evolve(seen, y=seen.losses[:, k]), start, rng, warp=Affine.fit)
-        for k, start in enumerate((warm, ()))
+        fit_model(encoding, attrs.evolve(seen, y=losses), () if k else warm, rng, warp=Affine.fit)
+        for k, losses in enumerate(seen.losses.T)
     ]
-    first, second = (model.acquisition.gp for model in models)
+    posteriors = [model.acquisition.gp for model in models]
     results = np.column_stack([model.warp.t[: len(seen.rows)] for model in models])
     feasible = np.flatnonzero(seen.feasible)
     if not len(feasible):
         return models[0], None
     optimal = feasible[front(results[feasible])]
-    model = attrs.evolve(models[0], best=seen.rows[optimal[evenly(len(optimal), _STARTS)]])
+    model = attrs.evolve(models[0], best=seen.rows[optimal[spread(results[optimal], _STARTS)]])
     span = np.ptp(results, axis=0)
     reference = results.max(axis=0) + _BEYOND * np.where(span > 0.0, span, 1.0)
     pending = encoding.encode(seen.pending)
-    believed = np.column_stack([gp.predict(pending)[0] for gp in (first, second)])
-    return model, HypervolumeImprovement.over(first, second, np.vstack([results[feasible], believed]), reference)
+    believed = np.column_stack([gp.predict(pending)[0] for gp in posteriors])
+    return model, HypervolumeImprovement.over(posteriors, np.vstack([results[feasible], believed]), reference)
