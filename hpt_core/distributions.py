@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["provider"]
 
 _PROVIDES = {
-    "hpt-evaluator-wrap": ("cache", "repeat", "retry"),
+    "hpt-evaluator-wrap": ("cache", "isolate", "repeat", "retry"),
     "hpt-sampler-compose": ("auto", "defaults", "portfolio", "sequence"),
     "hpt-stopping-basic": (
         *("after", "all", "any", "median", "not", "patience", "percentile", "plateau", "target", "threshold"),

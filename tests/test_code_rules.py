@@ -30,6 +30,7 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 POOL = "plugins/hpt-evaluator-sklearn/src/hpt_evaluator_sklearn/search/pool.py"
 DASK = "plugins/hpt-executor-dask/src/hpt_executor_dask"
+WRAP = "plugins/hpt-evaluator-wrap/src/hpt_evaluator_wrap"
 ALLOWED = {
     ("hpt_core/builtin/local.py", "cloudpickle"): "a worker gets functions that it cannot import from its own parent",
     ("hpt_core/builtin/local.py", "pickle"): "only the name of an error",
@@ -47,6 +48,11 @@ ALLOWED = {
     ("hpt_core/testing/processes.py", "multiprocessing"): "a kit talks to a process that it started itself",
     ("hpt_core/testing/processes.py", "pickle"): "a check that a component decides the same in another process",
     ("hpt_core/testing/processes.py", "pickle.loads"): "reads what the process that started it has written",
+    (f"{WRAP}/child.py", "multiprocessing"): "it talks to the process that started it",
+    (f"{WRAP}/child.py", "pickle"): "it gets evaluator and trial from the process that started it",
+    (f"{WRAP}/child.py", "pickle.loads"): "reads what the process that started it has written",
+    (f"{WRAP}/isolate.py", "cloudpickle"): "only writes: the process of a trial gets functions that it cannot import",
+    (f"{WRAP}/trial_process.py", "multiprocessing"): "it talks to a process that it started itself",
     (POOL, "joblib.load"): "reads what the parent process wrote, in a folder of its own",
 }
 """(file, module or call) -> why this one place is safe."""

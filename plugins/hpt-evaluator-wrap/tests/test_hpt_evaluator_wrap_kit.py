@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
+import cloudpickle
 import pytest
 
 from hpt_core import Report, TrialContext
 from hpt_core.testing import EvaluatorKit
 from hpt_evaluator_wrap.cache import CacheEvaluator
+from hpt_evaluator_wrap.isolate import IsolateEvaluator
 from hpt_evaluator_wrap.repeat import RepeatEvaluator
 from hpt_evaluator_wrap.retry import RetryEvaluator
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a new process cannot import this file
 
 
 @attrs.define(kw_only=True)
@@ -47,3 +52,36 @@ class TestCacheInAFile(EvaluatorKit):
     @pytest.fixture
     def make_evaluator(self, tmp_path: Path) -> Callable[[], CacheEvaluator]:
         return lambda: CacheEvaluator(evaluator=Curve(), path=tmp_path / "cache.jsonl")
+
+
+@attrs.define(kw_only=True)
+class Resumable:
+    """Sums up the seed and the steps; its checkpoint is the step and the sum."""
+
+    resumable = True
+    steps = 6
+
+    def evaluate(self, trial: TrialContext) -> Iterator[Report]:
+        checkpoint = None if trial.workdir is None else trial.workdir / "checkpoint"
+        step, total = 0, float(trial.seed)
+        if trial.resume_step and checkpoint is not None and checkpoint.exists():
+            found = checkpoint.read_text(encoding="utf-8").split()
+            if int(found[0]) <= trial.resume_step:
+                step, total = int(found[0]), float(found[1])
+        for at in range(step + 1, self.steps + 1):
+            total += at * trial.params["x"]
+            if checkpoint is not None:
+                checkpoint.parent.mkdir(parents=True, exist_ok=True)
+                checkpoint.write_text(f"{at} {total!r}", encoding="utf-8")
+            if at > trial.resume_step:
+                yield Report(at, total)
+
+    def discard(self, trial: TrialContext) -> None:
+        if trial.workdir is not None:
+            (trial.workdir / "checkpoint").unlink(missing_ok=True)
+
+
+class TestIsolate(EvaluatorKit):
+    @pytest.fixture
+    def make_evaluator(self) -> Callable[[], IsolateEvaluator]:
+        return lambda: IsolateEvaluator(evaluator=Resumable(), memory_mb=1000)

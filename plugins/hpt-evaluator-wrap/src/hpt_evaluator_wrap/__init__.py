@@ -1,4 +1,4 @@
-"""hpt plugin: evaluators that wrap another evaluator, to cache, repeat or retry it."""
+"""hpt plugin: evaluators that wrap another evaluator, to cache, isolate, repeat or retry it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ def hpt_evaluators() -> dict[str, str]:
     """Name the evaluators of this plugin."""
     return {
         "cache": "hpt_evaluator_wrap.cache:CacheEvaluator",
+        "isolate": "hpt_evaluator_wrap.isolate:IsolateEvaluator",
         "repeat": "hpt_evaluator_wrap.repeat:RepeatEvaluator",
         "retry": "hpt_evaluator_wrap.retry:RetryEvaluator",
     }

@@ -1,0 +1,109 @@
+"""The process of one trial: it evaluates the trial and sends its reports and result; `trial_process` starts it.
+
+Its arguments are the descriptor of a connection and the folders to import from. It receives the pickled evaluator and
+trial, and ``next`` or ``close`` after each report. It sends JSON, so that the process of the study needs none of the
+trial's libraries.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from hpt_core import EvaluationError, Report
+from hpt_evaluator_wrap.wrapper import Wrapper, closed
+
+__all__ = ["main"]
+
+_OWN_FOLDERS = tuple(str(Path(inspect.getfile(item)).parent) for item in (Report, Wrapper))
+
+
+def main() -> None:
+    """Evaluate one trial."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the study receives Ctrl-C, too, and ends this one
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # processes that the trial starts may need it
+    sys.path[:] = sys.argv[2:]
+    pipe = Connection(int(sys.argv[1]))
+    requests: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, requests), daemon=True).start()
+
+    def ask(report: Report) -> bytes:
+        content = {"report": [report.step, report.value, report.metrics]}
+        pipe.send_bytes(json.dumps(content, default=_plain).encode())
+        return requests.get()
+
+    try:
+        evaluator, trial = pickle.loads(requests.get())  # noqa: S301 - the process that started this one has pickled it
+        message = json.dumps({"result": _evaluate(evaluator, trial, ask)}, default=_plain)
+    except BaseException as err:  # noqa: BLE001 - SystemExit is a failure of the trial, too
+        message = json.dumps({"error": _description(err)})
+    with suppress(OSError):  # the study is gone
+        pipe.send_bytes(message.encode())
+
+
+def _receive(pipe: Connection, requests: SimpleQueue[bytes]) -> None:
+    """Receive until the process of the study is gone, then end this process and all that it started."""
+    with suppress(EOFError, OSError):
+        while True:
+            requests.put(pipe.recv_bytes())
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    os._exit(1)
+
+
+def _evaluate(evaluator: Any, trial: Any, ask: Callable[[Report], bytes]) -> Any:
+    result = evaluator.evaluate(trial)
+    if not isinstance(result, Iterator):
+        return result
+    with closed(result):
+        while True:
+            try:
+                report = next(result)
+            except StopIteration as end:
+                return end.value
+            if not isinstance(report, Report):
+                msg = f"An evaluator must yield Report objects. Got {type(report).__name__} {report!r:.80}."
+                raise EvaluationError(msg, kind="invalid-value")
+            if ask(report) == b"close":
+                return None
+
+
+def _plain(value: Any) -> Any:
+    """A mapping, or a number of another library such as a tensor, as Python's own."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if getattr(value, "shape", ()) != () or not hasattr(type(value), "__float__"):
+        msg = f"The result of a trial must consist of numbers. Got {type(value).__name__} {value!r:.80}."
+        raise EvaluationError(msg, kind="invalid-value")
+    plain = value.item() if hasattr(value, "item") else value
+    return plain if isinstance(plain, (bool, int, str)) else float(plain)
+
+
+def _description(err: BaseException) -> tuple[str, str, str]:
+    """Message, kind and detail of an error. The detail is a traceback without the leading frames of hpt."""
+    trace = err.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDERS):
+        trace = trace.tb_next
+    detail = "".join(traceback.format_exception(type(err), err, trace or err.__traceback__))
+    if isinstance(err, EvaluationError):
+        return str(err), str(err.kind), err.detail or (detail if err.__cause__ else "")
+    return f"{type(err).__name__}: {err}", "out-of-memory" if isinstance(err, MemoryError) else "error", detail
+
+
+if __name__ == "__main__":
+    main()
