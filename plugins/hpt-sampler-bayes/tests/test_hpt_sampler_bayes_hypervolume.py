@@ -240,7 +240,7 @@ def test_three_objectives_dominate_more_than_random_search() -> None:
         study = Study(SPACE, objective=dict.fromkeys("abc", "minimize"), sampler=sampler, seed=0)
         study.run(distances, trials=20)
         found = np.array([trial.values for trial in study.front])
-        shares.append((found[None] <= grid[:, None]).all(axis=2).any(axis=1).mean())
+        shares.append(np.any(np.all(found[None] <= grid[:, None], axis=2), axis=1).mean())
     assert shares[0] > shares[1] + 0.05
 
 
