@@ -272,3 +272,23 @@ def test_it_does_not_start_at_a_point_of_unknown_violation() -> None:
     )
     found = CmaesSampler().suggest(history, np.random.default_rng(0))
     assert found.info["start"]["mean"] == pytest.approx([0.2] * 4)
+
+
+def test_a_generation_in_which_all_trials_fail_starts_again_elsewhere_with_the_same_population() -> None:
+    def in_a_corner(params: Params) -> float:
+        if params["x0"] > 0.1:
+            raise ValueError("no")
+        return sphere(params)
+
+    study = Study(CUBE, sampler=CmaesSampler(population=6), seed=0, max_failures=1000)
+    study.run(in_a_corner, trials=24)
+    starts = {trial.info["evolution"]: trial.info["start"] for trial in study.trials}
+    latest: dict[int, list[str]] = {}
+    for number in starts:
+        trials = [trial for trial in study.trials if trial.info["evolution"] == number]
+        last = max(trial.info["generation"] for trial in trials)
+        latest[number] = [str(trial.state) for trial in trials if trial.info["generation"] == last]
+    assert len(starts) > 2
+    assert all(states == ["failed"] * 6 for number, states in latest.items() if number + 1 in starts)
+    assert {start["population"] for start in starts.values()} == {6}
+    assert len({tuple(start["mean"]) for start in starts.values()}) == len(starts)

@@ -30,6 +30,7 @@ from hpt_sampler_cmaes.encoding import Encoding, FloatArray
 __all__ = ["Evolution", "Individual", "generations", "next_population"]
 
 _DOUBLINGS = 6  # largest number of doublings of the population
+_FAILED = (3.0,)  # the rank of a trial without any value
 _FLAT = 1e-12  # relative difference below which losses are equal
 
 
@@ -86,7 +87,7 @@ def _recorded_draw(info: Mapping[str, Any], encoding: Encoding) -> tuple[FloatAr
 def _rank(history: History, trial: Trial, beyond: float, *, failed: bool) -> tuple[float, ...] | None:
     """The sort key of a trial, smaller is better; None if it has no evidence."""
     if failed:
-        return (3.0,)
+        return _FAILED
     if trial.state is State.COMPLETE:
         loss = float(history.losses[trial.number, 0])
         return (2.0, beyond, loss) if beyond > 0.0 else (0.0, loss)
@@ -94,7 +95,7 @@ def _rank(history: History, trial: Trial, beyond: float, *, failed: bool) -> tup
         losses = [loss for _, loss in history.curve(trial)]
         loss = sum(losses) / len(losses) if history.evidence == "folds" else losses[-1]
         return (1.0, float(-trial.reports[-1].step), loss)
-    return (3.0,) if trial.state is State.STOPPED else None
+    return _FAILED if trial.state is State.STOPPED else None
 
 
 class Evolution:
@@ -104,14 +105,15 @@ class Evolution:
         number: Its number, counting restarts from 0.
         generation: The generation that is drawn now.
         population: Number of results that a generation needs.
-        finished: Whether it has converged or stagnated.
+        finished: Whether it has converged or stagnated, or is `lost`.
+        lost: Whether all trials of a generation failed, so that it has no direction.
     """
 
     def __init__(self, encoding: Encoding, start: Mapping[str, Any]) -> None:
         self.number = int(start["evolution"])
         self.generation = 0
         self.population = int(start["population"])
-        self.finished = False
+        self.finished = self.lost = False
         self._encoding = encoding
         self._best: list[float] = []
         given: dict[str, Any] = {}
@@ -132,7 +134,8 @@ class Evolution:
             self._cma.tell(solutions)
         self.generation += 1
         self._best.append(ranked[0].loss)
-        self.finished = self._stagnated() or self._collapsed(ranked)
+        self.lost = ranked[0].rank == _FAILED
+        self.finished = self.lost or self._stagnated() or self._collapsed(ranked)
 
     def draw(self, rng: np.random.Generator, count: int) -> Iterator[tuple[FloatArray, list[int]]]:
         """Lazily make ``count`` draws from the current distribution."""

@@ -82,7 +82,7 @@ class CmaesSampler:
             if not evolution.finished:
                 return start, evolution
             number = evolution.number + 1
-            again = next_population(evolution.population, population)
+            again = evolution.population if evolution.lost else next_population(evolution.population, population)
             start = starts.get(number) or self._start(number, again, rng.random(encoding.n_normal).tolist())
 
     def _start(self, number: int, population: int, mean: list[float]) -> dict[str, Any]:
