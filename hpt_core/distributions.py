@@ -1,8 +1,11 @@
-"""Which of hpt's own distributions provides a component, where its name does not tell. For messages only."""
+"""Which of hpt's own distributions provides a command, or a component whose name does not tell. For messages only."""
 
 from __future__ import annotations
 
-__all__ = ["provider"]
+__all__ = ["COMMANDS", "provider"]
+
+COMMANDS = {"import": "hpt-sampler-optuna", "importance": "hpt-report-html", "report": "hpt-report-html"}
+"""Command -> the distribution that provides it."""
 
 _PROVIDES = {
     "hpt-evaluator-wrap": ("cache", "isolate", "repeat", "retry"),

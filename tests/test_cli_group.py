@@ -433,6 +433,8 @@ def test_an_unknown_command_or_option_suggests_the_nearest(shell: Shell) -> None
     assert run.returncode == 2
     assert "No such command 'bets'. Did you mean 'best'?" in run.stderr
     assert "Some commands come with plugins" in run.stderr
+    run = shell("--no-plugin", "report-html", "report")
+    assert "No such command 'report'. It comes with the plugin hpt-report-html; 'hpt plugins' lists" in run.stderr
     run = shell("xyzzy")
     assert "Known: init, check, run," in run.stderr
     assert shell("best", "--jsn").returncode == 2

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import hpt_core
 from hpt_core.cli.group import hpt
 from hpt_core.cli.scaffold import scaffold
 from hpt_core.cli.session import Session
+from hpt_core.errors import StoreError
 from hpt_core.hookspecs import hookimpl
 from hpt_core.options import option
 from hpt_core.plugins import Plugins
@@ -90,6 +93,21 @@ def test_a_new_plugin_requires_the_minor_version_of_a_pre_release(monkeypatch: p
     monkeypatch.setattr("hpt_core.cli.scaffold.__version__", "1.4.0.dev2")
     project = tomllib.loads(scaffold("sampler", "new")[1]["pyproject.toml"])["project"]
     assert "hpt-core>=1.4,<1.5" in project["dependencies"]
+
+
+def test_a_new_store_reports_a_file_that_it_cannot_read_or_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "template_of_a_store.py").write_text(scaffold("store", "lines")[1]["src/hpt_store_lines/store.py"])
+    monkeypatch.syspath_prepend(tmp_path)
+    make = import_module("template_of_a_store").LinesStore
+    (tmp_path / "damaged").write_text("{no JSON\n")
+    for name in ("damaged", "."):
+        path = str(tmp_path / name)
+        with pytest.raises(StoreError, match=f"Cannot read {re.escape(path)}: .* restore a copy"):
+            make(path=path).read("study")
+    with pytest.raises(StoreError, match=r"Cannot write .*: .* not JSON serializable"):
+        make(path=str(tmp_path / "new")).append("study", [{"event": object()}])
 
 
 @pytest.mark.parametrize("name", ["My-Idea", "my_idea", "-x", "x-", "a--b", "1st", "a/b", ""])
@@ -320,3 +338,32 @@ def test_the_kit_takes_the_space_of_a_study_file(tmp_path: Path) -> None:
         assert done.returncode == code, done.stderr
         assert ("Broken rule: " in done.stderr) == bool(code)
         assert ("KeyError: 'width'" in done.stderr) == bool(code)
+        assert ("name a study file that has them: --study FILE.\n" in done.stderr) == bool(code)
+
+
+@pytest.mark.slow
+def test_the_kit_takes_the_objectives_of_a_study_file(tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(PICKY)
+    (tmp_path / "study.toml").write_text("objective = { score = 'maximize' }\n[space]\nx = { low = 0, high = 9 }\n")
+    command = [sys.executable, "-P", "-m", "hpt_core", "plugins", "test", "picky:Picky", "--study", "study.toml"]
+    for flags, code in (([], 0), (["--flag", "objectives={ value = 'minimize' }"], 1)):
+        done = subprocess.run([*command, *flags], cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+
+
+PICKY = """
+import attrs
+from hpt_core import Mistake, UsageError
+
+
+@attrs.define
+class Picky:
+    "Accepts a score only."
+
+    def check(self, space, objectives):
+        if objectives != {"score": "maximize"}:
+            raise UsageError(Mistake("objective", "Must be a score to maximise."))
+
+    def evaluate(self, trial):
+        return {"score": trial.params["x"]}
+"""

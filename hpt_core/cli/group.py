@@ -77,11 +77,14 @@ class HptGroup(click.Group):
         """Find the command, or suggest the nearest name."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            from hpt_core.distributions import COMMANDS as OFFERED
             from hpt_core.spelling import nearest_or_known
 
-            nearest = nearest_or_known(name, self.list_commands(ctx))
-            hint = "Some commands come with plugins; 'hpt plugins' lists those installed."
-            ctx.fail(f"No such command {name!r}. {nearest} {hint}")
+            if name in OFFERED:
+                hint = f"It comes with the plugin {OFFERED[name]};"
+            else:
+                hint = f"{nearest_or_known(name, self.list_commands(ctx))} Some commands come with plugins;"
+            ctx.fail(f"No such command {name!r}. {hint} 'hpt plugins' lists those installed.")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

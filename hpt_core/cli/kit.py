@@ -32,7 +32,7 @@ _FAILED = 1
     metavar="KEY=VALUE",
     help="Attribute of the kit, for example seeded=false (repeatable).",
 )
-@click.option("--study", type=click.Path(path_type=Path), help="Study file whose space the kit uses.")
+@click.option("--study", type=click.Path(path_type=Path), help="Study file whose space and objectives the kit uses.")
 @click.pass_context
 def test(
     ctx: click.Context, name: str, kind: str | None, given: Sequence[str], flags: Sequence[str], study: Path | None
@@ -60,4 +60,7 @@ def test(
     with stdout_to_stderr(True):
         arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . --pyargs hpt_core.testing.installed"
         code = pytest.main(arguments.split(), plugins=[InPlace(case)])
+    if code == pytest.ExitCode.TESTS_FAILED and found[0][0] == "evaluator" and study is None:
+        say("The kit used parameters and an objective of its own.")
+        say("If the evaluator needs others, name a study file that has them: --study FILE.")
     ctx.exit({0: 0, int(pytest.ExitCode.USAGE_ERROR): UsageError.exit_code}.get(int(code), _FAILED))

@@ -78,13 +78,11 @@ def case_of(
         return plugins.make(kind, {**spec, "path": str(place[0])} if place and has_place else spec)
 
     plugins.make(kind, spec)  # reports wrong options once, not in every check
-    body: dict[str, Any] = {**flags, fixture: pytest.fixture(name=fixture)(lambda self: make)}  # noqa: ARG005 - a method
-    if study is not None:
-        from hpt_core.config import read_study_file
-        from hpt_core.space import Space
-
-        space = Space(read_study_file(study).get("space", {}))
-        body["space"] = pytest.fixture(name="space")(lambda self: space)  # noqa: ARG005 - a method
+    body: dict[str, Any] = {
+        **({} if study is None else _settings_from(study, kind)),
+        **flags,
+        fixture: pytest.fixture(name=fixture)(lambda self: make),  # noqa: ARG005 - a method
+    }
 
     def case() -> type:
         kit = getattr(import_module("hpt_core.testing"), kit_name)
@@ -94,3 +92,19 @@ def case_of(
         return type(f"Test_{name}", (kit,), body)
 
     return case
+
+
+def _settings_from(study: Path, kind: str) -> dict[str, Any]:
+    """The attributes of the kit that a study file determines: the space, and the objectives of an evaluator."""
+    import pytest
+
+    from hpt_core.config import read_study_file
+    from hpt_core.definition import parse_objectives
+    from hpt_core.space import Space
+
+    content = read_study_file(study)
+    space = Space(content.get("space", {}))
+    body: dict[str, Any] = {"space": pytest.fixture(name="space")(lambda self: space)}  # noqa: ARG005 - a method
+    if kind == "evaluator":
+        body["objectives"] = parse_objectives(content.get("objective", "minimize"))
+    return body

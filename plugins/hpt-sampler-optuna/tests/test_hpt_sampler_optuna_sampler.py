@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -328,6 +329,47 @@ def test_a_package_that_the_sampler_needs_is_named() -> None:
     found = study({"use": "optuna", "sampler": Needing})
     with pytest.raises(PluginError, match="needs the package 'no_such_package', which is not installed"):
         found.run(value_of, trials=1)
+
+
+class NeedingLater(optuna.samplers.TPESampler):
+    """Needs the package once it has ten results, as `GPSampler` does."""
+
+    def sample_relative(self, study: optuna.Study, trial: Any, search_space: Any) -> Any:
+        if len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) >= 10:
+            import_module("no_such_package")
+        return super().sample_relative(study, trial, search_space)
+
+
+def test_a_package_that_is_needed_later_is_missed_before_the_first_trial() -> None:
+    found = study({"use": "optuna", "sampler": NeedingLater})
+    with pytest.raises(PluginError, match="needs the package 'no_such_package', which is not installed"):
+        found.run(value_of, trials=1)
+    assert not found.trials
+
+
+@pytest.mark.parametrize(
+    ("sampler", "objective", "message"),
+    [
+        ("BruteForceSampler", "minimize", "sampler.sampler: BruteForceSampler does not support this study: .*step"),
+        ("CmaEsSampler", {"a": "minimize", "b": "maximize"}, "CmaEsSampler does not support this study: .*multi"),
+    ],
+)
+def test_a_study_that_the_sampler_does_not_support_is_refused(sampler: str, objective: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Study({"x": Float(0, 1)}, objective=objective, sampler={"use": "optuna", "sampler": sampler}).run(value_of)
+
+
+class Failing(optuna.samplers.RandomSampler):
+    def sample_independent(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("a fault of this sampler")
+
+
+def test_the_author_of_a_sampler_that_fails_sees_its_traceback() -> None:
+    with pytest.raises(PluginError) as failed:
+        study({"use": "optuna", "sampler": Failing}).run(value_of, trials=1)
+    assert "a fault of this sampler" in str(failed.value)
+    assert failed.value.__cause__ is not None
+    assert "sample_independent" in [frame.name for frame in traceback.extract_tb(failed.value.__cause__.__traceback__)]
 
 
 def test_one_sampler_can_be_used_by_two_studies() -> None:

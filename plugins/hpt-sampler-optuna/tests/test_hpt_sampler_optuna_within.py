@@ -195,3 +195,28 @@ def test_one_sampler_can_be_used_by_two_studies() -> None:
             study.optimize(lambda trial: trial.suggest_int("k", 1, 5), n_trials=1)
     assert points(studies[0]) == points(studies[1])
     assert len({trial.params["k"] for trial in studies[0].trials}) == 5
+
+
+@pytest.mark.parametrize(
+    ("suggest", "message"),
+    [
+        (lambda trial: trial.suggest_float("y", 0, 1), "'y' of the objective is not in the `space`"),
+        (lambda trial: trial.suggest_float("x", 0.9, 1), "'x' of the objective has another range or condition in"),
+    ],
+)
+def test_a_space_that_differs_from_the_objective_is_reported(suggest: Callable[[Any], float], message: str) -> None:
+    """It was a random search, without a word."""
+    study = optuna.create_study(sampler=HptSampler("random", space={"x": Float(0, 1)}, seed=0))
+    with pytest.warns(UserWarning, match=message):
+        study.optimize(suggest, n_trials=5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_values_that_the_sampler_did_not_suggest_are_not_reported() -> None:
+    """Those of enqueued trials, and all values once a finite space is used up."""
+    study = optuna.create_study(sampler=HptSampler("random", space=SPACE, seed=0))
+    for choice in ("a", "b") * 4:
+        study.enqueue_trial({"c": choice})
+    study.optimize(objective, n_trials=10)
+    small = optuna.create_study(sampler=HptSampler("grid", space={"k": Int(1, 3)}, seed=0))
+    small.optimize(lambda trial: trial.suggest_int("k", 1, 3), n_trials=5)

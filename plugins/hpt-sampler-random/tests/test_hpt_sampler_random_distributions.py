@@ -212,3 +212,15 @@ def test_extreme_quantiles_stay_within_the_bounds(u: float) -> None:
     params = {name: quantile(u) for name, quantile in found.items()}
     assert space.contains(params)
     assert params["c"] != 3
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    """As `hpt check` promises, whether the form of a distribution is wrong or it does not fit its parameter."""
+    with pytest.raises(UsageError) as wrong:
+        RandomSampler(distributions={"x": {"weights": []}, "n": {"name": "norm"}, "k": 3})
+    assert [mistake.path for mistake in wrong.value.mistakes] == ["distributions.x", "distributions.k"]
+    sampler = RandomSampler(distributions={"x": {"name": "unifrm"}, "n": {"weights": [1]}, "z": "os:path"})
+    with pytest.raises(UsageError) as wrong:
+        sampler.check(Space({"x": Float(0, 1), "n": Int(1, 3)}), ["value"])
+    paths = ["sampler.distributions.x", "sampler.distributions.n", "sampler.distributions.z"]
+    assert [mistake.path for mistake in wrong.value.mistakes] == paths

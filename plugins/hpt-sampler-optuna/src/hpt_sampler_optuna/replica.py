@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from numpy.random import Generator, default_rng
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from hpt_core import PluginError, State, UsageError
 from hpt_sampler_optuna.attributes import CONSTRAINTS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hpt_core import History, Params, Space, Trial
 
-__all__ = ["Replica", "quiet", "seed_of"]
+__all__ = ["Replica", "quiet", "rehearse", "seed_of"]
 
 _PICKLE = re.compile(r"80(02|03|04|05)[0-9a-f]{8,}", re.IGNORECASE)
 _INFO_KEY = "optuna"
@@ -242,6 +242,30 @@ class Replica:
                 )
                 raise PluginError(msg)
         return {name: data for name, data in (("trial", of_trial), ("study", of_study)) if data}
+
+
+def rehearse(sampler: BaseSampler, space: Space, directions: Iterable[str], results: int) -> None:
+    """Ask a sampler for a suggestion in a study that has some results, so that an error shows before the first trial.
+
+    Args:
+        sampler: The sampler.
+        space: The space of the study.
+        directions: A direction per objective.
+        results: How many complete trials the study has; many samplers draw at random until they have enough.
+    """
+    storage = InMemoryStorage()
+    storage.create_new_study([StudyDirection[direction.upper()] for direction in directions], "hpt")
+    study = _Study("hpt", storage, sampler)
+    known, rng = axes(space), default_rng(0)
+    for _ in range(results):
+        params = {name: value for name, value in space.sample(rng).items() if name in known}
+        trial = create_trial(
+            params={name: known[name].encode(value) for name, value in params.items()},
+            distributions={name: known[name].distribution for name in params},
+            values=rng.random(len(study.directions)).tolist(),
+        )
+        study.add_trial(trial)
+    suggest(study.ask(), space, known)
 
 
 def check_sampler(made: object) -> BaseSampler:

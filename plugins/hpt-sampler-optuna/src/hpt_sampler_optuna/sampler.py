@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from hpt_core import History
 
 __all__ = ["OptunaSampler"]
+
+_STARTUP = 10  # Optuna's usual default of `n_startup_trials`, the trials that a sampler draws at random
+_MOST_RESULTS = 100  # most results in a check, which should take no time
 
 
 @attrs.define(kw_only=True)
@@ -36,20 +41,31 @@ class OptunaSampler:
     )
     _replica: Any = attrs.field(init=False, default=None, repr=False, eq=False)
 
-    def check(self, space: Space, objectives: Mapping[str, str]) -> None:  # noqa: ARG002 - what the core gives
-        """Create the sampler once, so that a wrong name or option is reported before the first trial.
+    def check(self, space: Space, objectives: Mapping[str, str]) -> None:
+        """Create the sampler and ask it once, so that what is wrong or missing is reported before the first trial.
 
         Args:
             space: The study's space.
             objectives: The directions of its objectives by name.
 
         Raises:
-            UsageError: If there is no such sampler, or it does not accept the options.
+            UsageError: If there is no such sampler, it does not accept the options, or a sampler of Optuna does not
+                support the space or the objectives.
+            PluginError: If the sampler needs a package that is not installed.
         """
-        from hpt_sampler_optuna.replica import quiet
+        from hpt_sampler_optuna.replica import quiet, rehearse
 
-        with quiet():
-            self._make(0, 0)
+        with quiet(logging.ERROR):
+            sampler = self._make(0, 0)
+            try:
+                results = min(self.options.get("n_startup_trials", _STARTUP), _MOST_RESULTS) + 1
+                with self._packages():
+                    rehearse(sampler, space, objectives.values(), results)
+            except (TypeError, ValueError) as err:
+                if not type(sampler).__module__.startswith("optuna."):
+                    raise  # its author needs the traceback
+                message = f"{type(sampler).__name__} does not support this study: {err}"
+                raise UsageError(Mistake("sampler.sampler", message)) from err
 
     def suggest(self, history: History, rng: Generator) -> Suggestion:
         """The next configuration.
@@ -71,16 +87,22 @@ class OptunaSampler:
         if self._replica is None:
             replay = self._keeps_pickles() if self.replay is None else self.replay
             self._replica = Replica(self._make, replay=replay)
-        try:
+        with self._packages():
             found = self._replica.suggest(history, seed_of(rng))
-        except ModuleNotFoundError as err:  # Optuna imports torch, cmaes and others when they are first used
-            self._replica = None
-            msg = f"The Optuna sampler {self.sampler} needs the package {err.name!r}, which is not installed."
-            raise PluginError(msg) from None
         if found is None:
             raise SpaceExhausted("the Optuna sampler has stopped the search")
         params, stored = found
         return Suggestion(params, {"optuna": stored})
+
+    @contextmanager
+    def _packages(self) -> Iterator[None]:
+        """Name a missing package: Optuna imports torch, cmaes and others when they are first used."""
+        try:
+            yield
+        except ModuleNotFoundError as err:
+            self._replica = None
+            msg = f"The Optuna sampler {self.sampler} needs the package {err.name!r}, which is not installed."
+            raise PluginError(msg) from None
 
     def _make(self, seed: int, study_seed: int) -> Any:
         import optuna.samplers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -88,9 +89,19 @@ class HptSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """A random value for a parameter that the hpt sampler does not suggest."""
+        self._warn_of_mismatch(trial, param_name)
         rng = default_rng([self._seed, trial.number, zlib.crc32(param_name.encode())])
         drawn = RandomSampler(seed=int(rng.integers(2**31 - 1)))
         return drawn.sample_independent(study, trial, param_name, param_distribution)
+
+    def _warn_of_mismatch(self, trial: FrozenTrial, name: str) -> None:
+        """Warn if the sampler made a suggestion in the given space, and the objective has no use for its value."""
+        attributes = trial.system_attrs  # without a note the sampler is exhausted; an enqueued trial has other values
+        if self._space is None or NOTE not in attributes or "fixed_params" in attributes:
+            return
+        differs = "has another range or condition in" if name in self._space else "is not in"
+        message = f"The parameter {name!r} of the objective {differs} the `space` of HptSampler: it is drawn at random."
+        warnings.warn(message, stacklevel=3)
 
     def _ask(self, study: optuna.Study, trial: FrozenTrial, space: Space) -> Trial | None:
         """The suggestion of the hpt sampler: a new point, else a known one; None if it is exhausted."""

@@ -7,11 +7,13 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from hpt_core import Float, Int, Mistake, Space, UsageError, import_object
 
 __all__ = ["Quantile", "describe", "quantiles"]
+
+_T = TypeVar("_T")
 
 Quantile = Callable[[float], Any]
 """Maps a uniform coordinate to a value of one parameter: the inverse of the distribution function."""
@@ -34,7 +36,7 @@ def describe(given: Any) -> dict[str, Any]:
     """
     if not isinstance(given, Mapping):
         raise _mistake("", f"Must be a table of distributions by parameter. Got {given!r:.80}.")
-    return {str(name): _describe(str(name), item) for name, item in given.items()}
+    return _of_each({str(name): item for name, item in given.items()}, _describe)
 
 
 def _describe(name: str, item: Any) -> str | dict[str, Any]:
@@ -75,6 +77,20 @@ def _check_weights(name: str, weights: Any) -> list[float]:
     raise _mistake(name, f"`weights` must be numbers >= 0 that are not all 0. Got {weights!r:.80}.")
 
 
+def _of_each(given: Mapping[str, Any], function: Callable[[str, Any], _T]) -> dict[str, _T]:
+    """Apply a function to the name and the item of each parameter; the error has the mistakes of all."""
+    found: dict[str, _T] = {}
+    mistakes: list[Mistake] = []
+    for name, item in given.items():
+        try:
+            found[name] = function(name, item)
+        except UsageError as err:
+            mistakes += err.mistakes
+    if mistakes:
+        raise UsageError(*mistakes)
+    return found
+
+
 def _mistake(name: str, message: str) -> UsageError:
     return UsageError(Mistake(f"distributions.{name}" if name else "distributions", message))
 
@@ -93,17 +109,19 @@ def quantiles(described: Mapping[str, Any], space: Space) -> dict[str, Quantile]
         UsageError: If a name is not a parameter, a distribution does not exist or does not accept its arguments, the
             number of weights differs from the number of values, or the support exceeds the parameter's bounds.
     """
-    found = {}
-    for name, item in described.items():
+
+    def make(name: str, item: Any) -> Quantile | None:
         if name not in space:
             close = difflib.get_close_matches(name, space.names, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise _mistake(name, f"The space has no parameter {name!r}.{hint}")
-        if name in space.columns:  # else it has a single value
-            weighted = isinstance(item, Mapping) and "weights" in item
-            make = _weighted if weighted else _continuous_or_rounded
-            found[name] = make(name, item, space[name])
-    return found
+        if name not in space.columns:  # it has a single value
+            return None
+        weighted = isinstance(item, Mapping) and "weights" in item
+        return (_weighted if weighted else _continuous_or_rounded)(name, item, space[name])
+
+    made = _of_each(described, make)
+    return {name: quantile for name, quantile in made.items() if quantile is not None}
 
 
 def _weighted(name: str, item: Mapping[str, Any], parameter: Any) -> Quantile:

@@ -46,7 +46,9 @@ class RandomSampler:
         help="Points per Latin hypercube; ideally the study's number of trials, or a divisor of it.",
     )
     distributions: dict[str, Any] = option(
-        factory=dict, converter=describe, help="Distributions by parameter; all others are uniform on their scale."
+        factory=dict,
+        converter=describe,
+        help="Distributions by parameter, such as { x = { name = 'loguniform', args = [1e-5, 1] } }; default: uniform.",
     )
     _plain: bool = attrs.field(init=False, repr=False, eq=False)
     _prepared: _Prepared | None = attrs.field(init=False, default=None, repr=False, eq=False)

@@ -31,7 +31,8 @@ def from_configspace(configspace: ConfigSpace.ConfigurationSpace) -> Space:
         raise UsageError(f"`configspace` must be a ConfigSpace.ConfigurationSpace. Got {configspace!r:.80}.")
     if configspace.forbidden_clauses:
         clause = configspace.forbidden_clauses[0]
-        msg = f"An hpt space has no forbidden clauses: remove them, or let the evaluator fail there. Got: {clause}."
+        remedy = "remove them, and limit a metric with `constraints` or let the evaluator fail there"
+        msg = f"An hpt space has no forbidden clauses: {remedy}. Got: {clause}."
         raise UsageError(msg)
     names = list(configspace)
     noted = (configspace.meta or {}).get(NOTE)
