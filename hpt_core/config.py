@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from hpt_core.study import Study
 from hpt_core.values import shown
 
 __all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
+
+_LOG = logging.getLogger("hpt")
 
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
@@ -150,7 +153,19 @@ def make_study(
     if arguments.get("evaluator") is not None:
         collect(check_evidence, arguments["evaluator"], arguments["stop"])
     parts.mistakes.raise_all()
+    _warn_of_settings_in(data["space"], data)
     return Study(**arguments, **settings, amend=amend, plugins=parts.plugins), run
+
+
+def _warn_of_settings_in(space: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """Warn of ``trials = 5`` below ``[space]``: in TOML it belongs to that table, so it is a parameter."""
+    for key, value in space.items():
+        if key in _KEYS and key not in data and not isinstance(value, (Mapping, list)):
+            _LOG.warning(
+                "space.%s is a parameter that is always %s. If the study's `%s` was meant, which is not set, move the "
+                "line above the first [table] of the file.",
+                key, shown(value), key,
+            )  # fmt: skip
 
 
 class _Parts:

@@ -87,8 +87,8 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
     if history.constraints:
         furthest = float(history.excess[trial.number].max())
         found["feasible"] = None if math.isnan(furthest) else furthest <= 0.0
-    names = [*history.space.names, *(name for name in trial.params if name not in history.space.names)]
-    found |= {f"params.{name}": trial.params.get(name) for name in names}
+    params = trial.params
+    found |= {f"params.{name}": params.get(name) for name in (*history.space.names, *params)}
     found |= {f"metrics.{name}": value for name, value in trial.metrics.items()}
     failure = trial.failure
     return found | {

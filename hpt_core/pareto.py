@@ -19,14 +19,14 @@ def non_dominated(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
         losses: (n, m), smaller is better.
 
     Returns:
-        (n,) booleans. Takes O(n log n + n f) for f points on the front: rows are visited in lexicographic order, in
-        which a row can only be dominated by an earlier one.
+        (n,) booleans. Takes O(n log n + n f) for f points on the front. The first row in lexicographic order is not
+        dominated. All rows that it equals or dominates are settled at once, and the same holds for the rest.
     """
     keep = np.zeros(len(losses), dtype=bool)
-    front = np.empty((0, losses.shape[1]))
-    for i in np.lexsort(losses.T[::-1]):
-        nowhere_worse = (front <= losses[i]).all(axis=1)
-        if not (nowhere_worse & (front < losses[i]).any(axis=1)).any():
-            keep[i] = True
-            front = np.vstack([front, losses[i]])
+    left = np.lexsort(losses.T[::-1])
+    rows = losses[left]
+    while len(left):
+        keep[left[(rows == rows[0]).all(axis=1)]] = True
+        better = (rows < rows[0]).any(axis=1)
+        left, rows = left[better], rows[better]
     return keep

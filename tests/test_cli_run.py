@@ -219,6 +219,8 @@ def test_several_objectives_end_in_a_front(cli: Hpt, tmp_path: Path, monkeypatch
     ]
     assert "optimistic" not in result.stderr
     assert "trial 2 complete a=2, b=1 (front of 2)" in result.stderr
+    assert "Pareto front: 1 non-dominated trial\n" in cli("run", "s.toml", "trials=1", "name=one").stdout
+    assert "front         1 non-dominated trial\n" in cli("show", "--study", "one").stdout
 
 
 def test_failures_are_reported_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: Path) -> None:
@@ -327,6 +329,11 @@ def test_the_conclusion_of_the_evaluator_is_printed(cli: Hpt, tmp_path: Path) ->
         "The fitted model is saved in model.joblib.",
     ):
         assert line in result.stderr.splitlines()
+
+
+def test_a_default_without_declared_defaults_is_described_as_it_is(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, GRID.replace("{ low = 0, high = 4, default = 2 }", "[1, 10, 100]"))
+    assert "default loss=0.5 (trial 0, middle values and first choices)\n" in cli("run", "s.toml").stdout
 
 
 def test_a_default_that_was_not_evaluated_is_mentioned(cli: Hpt, tmp_path: Path) -> None:

@@ -69,12 +69,21 @@ def test_a_table_is_aligned_and_numbers_are_right_aligned() -> None:
 
 def test_a_table_is_cut_to_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    rows = [["a" * 30, "b"], ["日" * 15, "b"]]
+    rows = [["b", "a" * 30], ["b", "日" * 15]]
     assert max(map(len, text.table(["x", "y"], rows).splitlines())) > 20  # nothing is cut in a pipe
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     lines = text.table(["x", "y"], rows).splitlines()
     assert [len(lines[1]), lines[1][-1]] == [20, "…"]
-    assert len(lines[2]) == 10  # each of these characters is two columns wide
+    assert len(lines[2]) == 12  # each of these characters is two columns wide
+
+
+def test_a_wide_column_does_not_hide_the_others_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    found = text.table(["parameter", "value"], [["a" * 30, "0.5"], ["日" * 15, "x"]])
+    assert found.splitlines() == ["parameter   value", "aaaaaaaaa…  0.5", "日日日日…   x"]
+    fits = [["a" * 15, "0.5"]]
+    assert text.table(["p", "v"], fits).splitlines() == ["p" + " " * 18 + "v", "a" * 15 + "  0.5"]
 
 
 def test_a_long_line_is_shortened() -> None:
@@ -104,6 +113,15 @@ def test_a_space_as_text() -> None:
         "  fixed      constant     3",
     ]
     assert render.size_of(Space({"x": Int(1, 3)})) == "1 parameter, 3 configurations"
+
+
+def test_a_thousand_choices_are_counted_and_not_listed() -> None:
+    from hpt_core.space import Categorical, Space
+
+    _, line = render.space_table(Space({"word": Categorical(*(f"w{i}" for i in range(1500)))})).splitlines()
+    assert line.startswith("  word       categorical  w0, w1, w2,")
+    assert line.endswith("… (1500 choices)")
+    assert len(line) < 160
 
 
 # --- configurations to paste ----------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Mistake, Study, UsageError
+from hpt_core import Constant, Mistake, Study, UsageError
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.config import RunSettings, make_study, put_over, read_study_file
@@ -70,6 +70,18 @@ def minimal(**more: Any) -> dict[str, Any]:
 
 
 # --- what it says ---------------------------------------------------------------------------------
+
+
+def test_a_setting_of_the_study_below_space_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    space = {"x": [1, 2], "trials": 5, "objective": "maximize", "workers": 2, "seed": [1, 2], "store": {"value": 1}}
+    study, settings = made(minimal(space=space, workers=1), tmp_path)
+    assert settings.trials is None
+    assert study.space.parameters["trials"] == Constant(5)
+    remedy = "was meant, which is not set, move the line above the first [table] of the file."
+    assert [record.getMessage() for record in caplog.records] == [
+        f"space.trials is a parameter that is always 5. If the study's `trials` {remedy}",
+        f"space.objective is a parameter that is always 'maximize'. If the study's `objective` {remedy}",
+    ]
 
 
 def test_a_study_file_becomes_a_study(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, Never
 
 import pytest
@@ -225,3 +227,25 @@ def test_ctrl_c_in_the_middle_of_a_replayed_record_leaves_nothing_half_done(
     assert interrupted.history.losses.tolist() == fresh.losses.tolist()
     assert [t.number for t in interrupted.history.session] == [t.number for t in fresh.session]
     assert told == list(range(15))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("damaged", [True, False])
+def test_reading_a_study_leaves_the_garbage_collector_as_it_was(enabled: bool, damaged: bool) -> None:
+    during = []
+
+    class Watching(MemoryStore):
+        def read(self, study: str, after: int = 0) -> Sequence[Record]:
+            during.append(gc.isenabled())
+            return [{"event": "?"}] if damaged else super().read(study, after)
+
+    store = Watching()
+    store.append("s", make_records({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)]))
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with pytest.raises(StoreError) if damaged else nullcontext():
+            load_history(store, "s")
+        assert (gc.isenabled(), during) == (enabled, [False])
+    finally:
+        (gc.enable if was_enabled else gc.disable)()

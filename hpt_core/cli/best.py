@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -83,8 +82,8 @@ def _chosen(opened: Opened, number: int | None) -> list[Trial]:
     several = len(history.objectives) > 1
     found = history.front if several else [history.best] if history.best is not None else []
     if not found:
-        states = Counter(trial.state.value for trial in history.trials)
-        nothing = f"No trial of the study {opened.name!r} is complete yet (trials: {render.counts(states)})"
+        counts = render.counts(render.states(history))
+        nothing = f"No trial of the study {opened.name!r} is complete yet (trials: {counts})"
         failed = "".join(f"\nFailed: {line}" for line in render.failures(history))
         raise NothingSucceededError(f"{shortfall(history) or nothing}.{failed}")
     return found

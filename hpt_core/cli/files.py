@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["as_csv", "as_json_lines", "as_parquet", "write_whole"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_QUOTED = re.compile(r'[,"\r\n]')
 
 Row = Mapping[str, Any]
 
@@ -43,12 +45,14 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
+    if type(value) in (float, int):
+        return repr(value)
     if isinstance(value, str):
         text = f"'{value}" if value.startswith(_FORMULA) else value
     else:
         text = "" if value is None else json.dumps(value)
     # Python's csv module would leave a lone carriage return unquoted, which its own reader then refuses
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def as_json_lines(rows: Sequence[Row]) -> bytes:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.cli.text import number, table
+from hpt_core.cli.text import number, shorten, table
 from hpt_core.export import outcome
 
 if TYPE_CHECKING:
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from hpt_core.trial import Trial
 
 __all__ = ["component", "constraints", "counts", "failures", "front_table", "objectives", "pairs", "params_table",
-           "size_of", "sources", "space_table", "trial_line"]  # fmt: skip
+           "size_of", "sources", "space_table", "states", "trial_line"]  # fmt: skip
 
-_STATES = ("complete", "stopped", "failed", "running", "paused", "waiting")
+_STATES = ("complete", "stopped", "failed", "running", "paused", "waiting", "invalid")
 _STATE_WORDS = {"stopped": "stopped early"}
+_CHOICES = 100
+"""Columns for the choices of one parameter: a table is as wide as its widest cell, and there may be thousands."""
 
 
 def pairs(params: Mapping[str, Any]) -> str:
@@ -42,16 +44,21 @@ def constraints(bounds: Mapping[str, str]) -> str:
     return ", ".join(f"{metric} {bound}" for metric, bound in bounds.items())
 
 
-def counts(states: Mapping[str, int]) -> str:
+def states(history: History) -> Counter[str]:
+    """How many trials are in each state. Those that the user declared invalid count as ``invalid``."""
+    return Counter(trial.state.value if trial.invalid is None else "invalid" for trial in history.trials)
+
+
+def counts(found: Mapping[str, int]) -> str:
     """``52 complete, 6 stopped early, 2 failed``."""
-    return ", ".join(f"{states[s]} {_STATE_WORDS.get(s, s)}" for s in _STATES if states.get(s)) or "none"
+    return ", ".join(f"{found[s]} {_STATE_WORDS.get(s, s)}" for s in _STATES if found.get(s)) or "none"
 
 
 def failures(history: History) -> Iterator[str]:
-    """One line per kind of failure, with its count and an example."""
+    """One line per kind of failure, with its count and an example. Invalid trials are left out."""
     by_kind: dict[str, list[Trial]] = {}
     for trial in history.trials:
-        if trial.failure is not None:
+        if trial.failure is not None and trial.invalid is None:
             by_kind.setdefault(trial.failure.kind, []).append(trial)
     for kind, trials in sorted(by_kind.items(), key=lambda item: -len(item[1])):
         last = trials[-1]
@@ -125,5 +132,6 @@ def _range(form: Mapping[str, Any]) -> str:
         step = f", step {number(form['step'])}" if form.get("step") not in (None, 1) else ""
         return f"{number(form['low'])} to {number(form['high'])}{', log' if form.get('log') else ''}{step}"
     if "choices" in form:
-        return (" < " if form["type"] == "ordinal" else ", ").join(map(number, form["choices"]))
+        text = (" < " if form["type"] == "ordinal" else ", ").join(map(number, form["choices"]))
+        return text if len(text) <= _CHOICES else f"{shorten(text, _CHOICES)} ({len(form['choices'])} choices)"
     return number(form["value"])

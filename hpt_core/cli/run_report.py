@@ -49,6 +49,10 @@ class RunReport:
 
         return summary(self._history)
 
+    @cached_property
+    def _states(self) -> Mapping[str, int]:
+        return render.states(self._history)
+
     def emit_json(self) -> None:
         """Print the report as JSON."""
         me = this_process()  # other processes may have added trials at the same time
@@ -79,7 +83,7 @@ class RunReport:
             NothingSucceededError: If no trial is complete, or none satisfies the constraints. If ``quiet``, it says
                 how they failed, as nothing else has.
         """
-        if not self._summary["states"].get("complete"):
+        if not self._states["complete"]:
             failures = [f"\n  failed: {line}" for line in render.failures(self._history)] if quiet else []
             msg = f"No trial of the study {self._study.name!r} succeeded."
             raise NothingSucceededError("".join([msg, *failures]))
@@ -96,7 +100,7 @@ class RunReport:
         else:
             yield f"The study ended: {self._study.stop_reason}."
         count = "1 trial" if summary["trials"] == 1 else f"{summary['trials']} trials"
-        yield f"{count}: {render.counts(summary['states'])}; {duration(summary['elapsed'])} in total."
+        yield f"{count}: {render.counts(self._states)}; {duration(summary['elapsed'])} in total."
         if render.sources(self._history):
             yield f"Suggested by: {render.sources(self._history)}."
         for line in render.failures(self._history):
@@ -105,8 +109,9 @@ class RunReport:
     def _result(self) -> Iterator[str]:
         history = self._history
         if len(history.objectives) > 1:
-            if history.front:
-                yield f"Pareto front: {len(history.front)} non-dominated trials"
+            count = len(history.front)
+            if count:
+                yield f"Pareto front: {count} non-dominated trial{'s' * (count != 1)}"
                 yield render.front_table(history)
         elif history.best is not None:
             best = history.best
@@ -114,11 +119,11 @@ class RunReport:
             yield render.params_table(best.params)
         if self._summary["default"]:
             trial = history.trials[self._summary["default"]["number"]]
-            which = "the defaults of the space" if history.space.has_defaults else "the middle of the space"
+            which = "the defaults of the space" if history.space.has_defaults else "middle values and first choices"
             yield f"default {outcome(history, trial)} (trial {trial.number}, {which})"
 
     def _advice(self) -> Iterator[str]:
-        complete = self._summary["states"].get("complete", 0)
+        complete = self._states["complete"]
         conclusion = self._history.notes.get("conclusion", {})
         if complete and not self._summary["default"] and not any(key.startswith("default") for key in conclusion):
             yield "The default configuration was not evaluated, so there is no baseline to compare with."
@@ -141,9 +146,10 @@ class RunReport:
         if address is None:
             return
         options = self._options(where, address)
-        if self._summary["states"].get("complete", 0):
+        if self._states["complete"]:
             yield f"  hpt best{options}    hpt trials{options}    hpt show{options}"
-        failed = next((t for t in reversed(self._history.trials) if t.failure is not None and t.failure.detail), None)
+        valid = (trial for trial in reversed(self._history.trials) if trial.invalid is None)
+        failed = next((trial for trial in valid if trial.failure is not None and trial.failure.detail), None)
         if failed is not None:
             yield f"  hpt best --trial {failed.number}{options}    shows its error"
 

@@ -67,14 +67,13 @@ def _definition(opened: Opened, rules: Sequence[Mapping[str, Any]]) -> Iterator[
 
 def _state(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    states = render.counts(about["states"])
+    states = render.counts(render.states(history))
     yield paragraph("trials", f"{about['trials']}: {states}; {duration(about['elapsed'])} in total")
     if render.sources(history):
         yield paragraph("suggested by", render.sources(history))
-    if about["invalid"]:
-        yield paragraph("invalid", f"{about['invalid']} of them, marked as invalid by the user")
     if about["front"]:
-        yield paragraph("front", f"{len(about['front'])} non-dominated trials")
+        count = len(about["front"])
+        yield paragraph("front", f"{count} non-dominated trial{'s' * (count != 1)}")
         yield render.front_table(history)
     elif about["best"]:
         yield paragraph("best", render.trial_line(history, history.trials[about["best"]["number"]]))

@@ -29,7 +29,7 @@ class Tally:
 
     Attributes:
         running: Number of each running trial -> its latest report as text.
-        failures: Number of failed trials by kind.
+        failures: Number of failed trials by kind, without those that were invalid from the start.
         best: The best result so far as text.
         shown: The failure messages that lines have shown, each with its first trial.
     """
@@ -38,7 +38,8 @@ class Tally:
         self.budget = budget
         self.running: dict[int, str] = {}
         self.shown: dict[str, int] = {}
-        self.failures = Counter(t.failure.kind for t in history.trials if t.failure is not None)
+        valid = (trial for trial in history.trials if trial.invalid is None)
+        self.failures = Counter(trial.failure.kind for trial in valid if trial.failure is not None)
         self.best = ""
         self._history = history
         self._since = time.monotonic()

@@ -105,7 +105,7 @@ def stdout_to_stderr(on: bool) -> Iterator[None]:
 
 def clean(text: str) -> str:
     """Escape control characters, so that text from an unknown study cannot control the terminal."""
-    if text.isprintable():
+    if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
@@ -147,20 +147,26 @@ def paragraph(label: str, text: str) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """An aligned table without rules; columns of numbers are right-aligned.
 
-    On a terminal, lines are cut to its width; in a pipe nothing is cut.
+    On a terminal, lines are cut to its width, and a column to half of it if it would hide later ones; in a pipe nothing
+    is cut.
     """
-    cells = [[" ".join(clean(cell).split()) for cell in row] for row in rows]
-    columns = list(zip(header, *cells, strict=True))
+    cells = [[" ".join(clean(cell).split()) for cell in row] for row in (header, *rows)]
+    lines = _aligned(cells, indent)
+    limit = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or max(map(_width, lines)) <= limit:
+        return "\n".join(lines)
+    narrow = [[*(shorten(cell, limit // 2) for cell in row[:-1]), row[-1]] for row in cells]
+    lines = _aligned(narrow, indent)
+    return "\n".join(line if _width(line) <= limit else _cut(line, limit - 1) + "…" for line in lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]], indent: str) -> list[str]:
+    """The lines of a table; the first row is its header."""
+    columns = list(zip(*rows, strict=True))
     widths = [max(map(_width, column)) for column in columns]
     right = [_is_numeric(column[1:]) for column in columns]
-    lines = []
-    for row in [header, *cells]:
-        line = "  ".join(_pad(*item) for item in zip(row, widths, right, strict=True))
-        lines.append(indent + line.rstrip())
-    if sys.stdout.isatty():
-        limit = shutil.get_terminal_size().columns
-        lines = [line if _width(line) <= limit else _cut(line, limit - 1) + "…" for line in lines]
-    return "\n".join(lines)
+    padded = ("  ".join(_pad(*item) for item in zip(row, widths, right, strict=True)) for row in rows)
+    return [indent + line.rstrip() for line in padded]
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

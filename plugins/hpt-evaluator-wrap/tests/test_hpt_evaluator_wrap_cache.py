@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,6 +193,33 @@ def test_a_file_that_cannot_be_read_is_reported_before_the_first_trial(tmp_path:
     with pytest.raises(UsageError, match=r"evaluator\.path: Cannot read .*: Is a directory"):
         run(inner, tmp_path)
     assert inner.calls == 0
+
+
+@pytest.mark.parametrize("content", [b"def f(p):\n    return 1\n", b"text without a line end", b"\x00\xff\n"])
+def test_a_file_that_is_no_cache_is_refused_and_left_as_it_is(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_bytes(content)
+    inner = Counting()
+    with pytest.raises(UsageError, match=r"evaluator\.path: .*train\.py is not a cache: .* Give another path\."):
+        run(inner, path)
+    assert (inner.calls, path.read_bytes()) == (0, content)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cache.jsonl")
+    with pytest.raises(UsageError, match=r"evaluator\.path: .* is a pipe, a socket or a device, not a file\."):
+        run(Counting(), tmp_path / "cache.jsonl")
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 6, 20])
+def test_a_cache_whose_first_line_was_cut_off_is_still_a_cache(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    run(Counting(), path)
+    path.write_bytes(path.read_bytes()[:length])
+    inner = Counting()
+    run(inner, path)
+    assert inner.calls == 6
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

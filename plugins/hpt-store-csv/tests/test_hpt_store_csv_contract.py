@@ -397,6 +397,14 @@ def test_a_folder_in_the_place_of_a_file_is_reported(file: CsvStore) -> None:
             action()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_the_place_of_a_file_is_reported_and_not_waited_for(file: CsvStore) -> None:
+    os.mkfifo(file.path)
+    for action in (file.studies, lambda: file.read("s"), lambda: file.append("s", [{}])):
+        with pytest.raises(StoreError, match="is a pipe, a socket or a device, but must be a file"):
+            action()
+
+
 def test_a_file_in_the_place_of_a_folder_is_reported(folder: CsvStore) -> None:
     folder.path.write_text("x")
     inside = CsvStore(path=folder.path / "s.csv")

@@ -462,3 +462,12 @@ def test_a_folder_in_its_place_is_reported(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="is a folder, but must be a file"):
             action()
     store.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_its_place_is_reported_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "hpt.db")
+    store = SqliteStore(path=tmp_path / "hpt.db")
+    for action in (store.studies, lambda: store.read("s"), lambda: store.append("s", [{}])):
+        with pytest.raises(StoreError, match="is a pipe, a socket or a device, but must be a file"):
+            action()

@@ -17,6 +17,8 @@ __all__ = ["CachedResult", "ResultCache", "plain_result"]
 
 _LOG = logging.getLogger("hpt")
 _LOCK_TIMEOUT = 60.0  # seconds to wait while another process writes
+_START = b'{"key"'
+"""How each line of a cache begins."""
 
 
 @attrs.frozen
@@ -72,7 +74,7 @@ class ResultCache:
         """The evaluation under a key; None if there is none.
 
         Raises:
-            UsageError: If the file cannot be read.
+            UsageError: If the file cannot be read or is not a cache.
         """
         if key not in self._cached:
             try:
@@ -113,9 +115,14 @@ class ResultCache:
     def _read(self) -> None:
         if self._path is None or not self._path.exists():
             return
+        if not (self._path.is_file() or self._path.is_dir()):  # to open a pipe would wait for its other end
+            raise UsageError(Mistake("evaluator.path", f"{self._path} is a pipe, a socket or a device, not a file."))
         with self._path.open("rb") as file:
             file.seek(self._offset)
             new = file.read()
+        if new.strip() and not self._offset and _START not in new and not _START.startswith(new):
+            problem = f"{self._path} is not a cache: it has other content, which is left as it is. Give another path."
+            raise UsageError(Mistake("evaluator.path", problem))
         whole = new[: new.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():

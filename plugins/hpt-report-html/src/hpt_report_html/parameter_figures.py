@@ -83,9 +83,9 @@ def _axis(history: History, name: str) -> dict[str, Any]:
     return {"type": "linear", **(whole_ticks(parameter.high - parameter.low) if isinstance(parameter, Int) else {})}
 
 
-def _on_axis(history: History, name: str, trials: Sequence[Trial]) -> list[Any]:
+def _on_axis(history: History, name: str, values: list[Any]) -> list[Any]:
     """Values of a parameter in the form that its axis needs."""
-    parameter, values = history.space[name], [trial.params[name] for trial in trials]
+    parameter = history.space[name]
     if isinstance(parameter, (Categorical, Ordinal)):
         names = _names(parameter)
         return [safe(names[parameter.index_of(value)]) for value in values]
@@ -103,12 +103,13 @@ def slices(history: History) -> go.Figure | None:
     trials, names = valued(history), history.space.columns
     if not trials or not names:
         return None
+    params = {trial.number: trial.params for trial in trials}  # each access to `trial.params` copies all of them
     columns = min(len(names), _COLUMNS)
     rows = -(-len(names) // columns)
     figure = make_subplots(rows, columns, shared_yaxes="all", vertical_spacing=0.35 / rows, horizontal_spacing=0.03)
     for index, name in enumerate(names):
         row, column = index // columns + 1, index % columns + 1
-        active = [trial for trial in trials if name in trial.params]
+        active = [trial for trial in trials if name in params[trial.number]]
         kept, broken = _split(history, active)
         by_age = {"color": [trial.number for trial in kept], "colorscale": SCALE, "reversescale": True, "size": 5}
         drawn = [(broken, {"color": GREY, "size": 5}), (kept, by_age)]
@@ -116,7 +117,7 @@ def slices(history: History) -> go.Figure | None:
             figure.add_scatter(
                 row=row,
                 col=column,
-                x=_on_axis(history, name, some),
+                x=_on_axis(history, name, [params[trial.number][name] for trial in some]),
                 y=values_of(some),
                 mode="markers",
                 marker=marker,
@@ -157,8 +158,8 @@ def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go
     drawn = [(broken, "violates a constraint", {"color": GREY, "size": 6}), (kept, "", by_value)]
     for some, name, marker in (one for one in drawn if one[0]):
         figure.add_scatter(
-            x=_on_axis(history, names[0], some),
-            y=_on_axis(history, names[1], some),
+            x=_on_axis(history, names[0], [trial.params[names[0]] for trial in some]),
+            y=_on_axis(history, names[1], [trial.params[names[1]] for trial in some]),
             mode="markers",
             marker=marker,
             name=name,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hpt_store_csv.problems import explain
+from hpt_store_csv.problems import explain, special
 
 __all__ = ["append", "opened", "read", "read_line", "replace", "write"]
 
@@ -21,10 +22,13 @@ def opened(path: Path, flags: int) -> Iterator[int | None]:
     """Open a file for the duration of a block; None if it does not exist.
 
     Raises:
-        StoreError: For any operating-system error within the block.
+        StoreError: For any operating-system error within the block, and for a pipe or a device.
     """
     try:
         try:
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a pipe would wait for its other end
+                raise special(path)
             fd = os.open(path, flags | _BINARY)
         except (FileNotFoundError, NotADirectoryError):
             yield None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpt_core import StoreError
 
-__all__ = ["damaged", "edited", "explain", "not_ours"]
+__all__ = ["damaged", "edited", "explain", "not_ours", "special"]
 
 
 def explain(err: OSError, path: Path) -> StoreError:
@@ -58,3 +58,8 @@ def edited(path: Path, cause: str) -> StoreError:
 def not_ours(path: Path) -> StoreError:
     """The error for a file that is not a store."""
     return StoreError(f"{path} is not a store of hpt: its first line is not a header of hpt. Give another path.")
+
+
+def special(path: Path) -> StoreError:
+    """The error for a path that is neither a file nor a folder."""
+    return StoreError(f"{path} is a pipe, a socket or a device, but must be a file. Give another path.")

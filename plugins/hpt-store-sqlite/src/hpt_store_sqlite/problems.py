@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpt_core import StoreError
 
-__all__ = ["damaged", "damaged_record", "explain", "foreign", "replaced", "shrunk"]
+__all__ = ["damaged", "damaged_record", "explain", "foreign", "replaced", "shrunk", "special"]
 
 _NO_DATABASE = frozenset(
     {
@@ -92,3 +92,8 @@ def shrunk(path: Path) -> StoreError:
         f"replaced by an older copy. It was left unchanged. Restore it, or run again to continue from its present "
         f"state."
     )
+
+
+def special(path: Path) -> StoreError:
+    """The error for a path that is neither a file nor a folder."""
+    return StoreError(f"{path} is a pipe, a socket or a device, but must be a file. Give another path.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 import weakref
@@ -19,7 +20,7 @@ from typing import Any
 
 from hpt_core import StoreError, file_lock, wait_for
 from hpt_store_sqlite.late import LATE_BYTES, Late, LateRecords
-from hpt_store_sqlite.problems import damaged, explain, foreign, replaced, shrunk
+from hpt_store_sqlite.problems import damaged, explain, foreign, replaced, shrunk, special
 from hpt_store_sqlite.schema import APPLICATION_ID, FORMAT, INSERT_LATE, LAST, TABLES, VIEWS
 from hpt_store_sqlite.snapshot import JournalGoneError, Snapshot
 
@@ -266,6 +267,9 @@ class Session:
         return connection
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        found = _stat(self._path)
+        if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise special(self._path)  # to open a pipe would wait for its other end
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode={mode}",
             uri=True,
