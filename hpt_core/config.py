@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
 
 _LOG = logging.getLogger("hpt")
 
+_LIKE_TOML = re.compile(r"\[.*\]|\{.*=.*\}", re.DOTALL)
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
@@ -88,8 +90,10 @@ def put_over(data: dict[str, Any], override: str) -> None:
         raise UsageError(f"An override must look like key.path=value. Got {override!r}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as err:
         value = text.strip()
+        if _LIKE_TOML.fullmatch(value):
+            raise UsageError(f"The value of the override {key} looks like TOML but is not: {err}. Got {value}.") from err
     table: Any = data
     for depth, step in enumerate(steps[:-1]):
         table = table.setdefault(step, {}) if isinstance(table, dict) else table

@@ -142,6 +142,12 @@ def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str)
         read_study_file(written(tmp_path, WHOLE), [override])
 
 
+@pytest.mark.parametrize("value", ["{values=[1, 2}", "[0.1, x]", "{ low = 0, high = 1, log = yes }"])
+def test_an_override_that_is_almost_toml_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(UsageError, match=r"The value of the override space\.q looks like TOML but is not: "):
+        read_study_file(written(tmp_path, WHOLE), [f"space.q={value}"])
+
+
 def test_what_is_no_table_is_set_as_a_whole() -> None:
     with pytest.raises(UsageError, match=r"stop is not a table. It is a list; set it as a whole: stop=\[...\]"):
         put_over({"stop": [{"use": "time"}]}, "stop.use=trials")
