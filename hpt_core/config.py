@@ -93,7 +93,9 @@ def put_over(data: dict[str, Any], override: str) -> None:
     except (ValueError, RecursionError) as err:
         value = text.strip()
         if _LIKE_TOML.fullmatch(value):
-            raise UsageError(f"The value of the override {key} looks like TOML but is not: {err}. Got {value}.") from err
+            raise UsageError(
+                f"The value of the override {key} looks like TOML but is not: {err}. Got {value}."
+            ) from err
     table: Any = data
     for depth, step in enumerate(steps[:-1]):
         table = table.setdefault(step, {}) if isinstance(table, dict) else table

@@ -232,6 +232,9 @@ def study_stopped(time: float, seen: int, rule: str, reason: str, evidence: Mapp
     }
 
 
-def note(time: float, subject: str, content: Mapping[str, Any]) -> Record:
+def note(time: float, subject: str, content: Mapping[str, Any], worker: str = "") -> Record:
     """Further information about the study, such as what the evaluator's ``conclude`` returned for the best trial."""
-    return {"event": "note", "time": time, "subject": subject, "content": dict(content)}
+    record: Record = {"event": "note", "time": time, "subject": subject, "content": dict(content)}
+    if worker:
+        record["worker"] = worker
+    return record

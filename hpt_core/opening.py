@@ -43,7 +43,8 @@ def open_study(study: Study) -> None:
             records += _amendments(study, history)
             _warn_of_differences(study, history)
         else:
-            study.sampler = study.sampler or study.plugins.make("sampler", study.plugins.default("sampler"))
+            if study.sampler is None:
+                study.sampler = study.plugins.make("sampler", study.plugins.default("sampler"))
             if study.settings.seed is None:
                 study.settings.seed = int(np.random.SeedSequence().generate_state(1)[0])
             records.append(events.created(ledger.now(), _definition(study), _provenance(study)))
@@ -102,7 +103,6 @@ def _amendments(study: Study, history: History) -> list[events.Record]:
         _LOG.warning("%s", text + _outside(study, history))
     elif idle:
         _LOG.info("The study %r is resumed with options that affect no result: %s.", study.name, _listed(idle))
-        study.amend = True  # the evaluator's conclusion, such as a file with the winner, may depend on them
     if found or now != history.definition:
         return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
     return []

@@ -101,7 +101,7 @@ _KEYS = {
     "invalidated": (_TRIAL, _REASON),
     "heartbeat": (_WORKER,),
     "stopped": (_RULE, _REASON, _Key("evidence", _TABLE)),
-    "note": (_Key("subject", _TEXT), _Key("content", _TABLE)),
+    "note": (_Key("subject", _TEXT), _Key("content", _TABLE), _Key("worker", _TEXT, required=False)),
 }
 _RESULT = (
     _Key("values", _VALUES, required=False),

@@ -39,6 +39,7 @@ class Replayed(Defined):
         self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
         self.stop: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}
+        self.concluded_by: Any = None  # the evaluator, as defined when it noted its last conclusion
         self.clock: float | None = None
         self.closing = False
         self.open: dict[int, Trial] = {}
@@ -47,7 +48,7 @@ class Replayed(Defined):
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
-        self._objectives_of: dict[str, tuple[str, ...]] = {}  # process -> the objectives that it joined with
+        self._joined_with: dict[str, Mapping[str, Any]] = {}  # process -> the definition that it joined with
         self._columns = Columns({})
         self._best: int | None = None
         self._active_seconds = 0.0
@@ -132,7 +133,7 @@ class Replayed(Defined):
 
     def _joined(self, record: Record) -> None:
         self.workers[record["worker"]] = self._latest
-        self._objectives_of[record["worker"]] = self.objectives
+        self._joined_with[record["worker"]] = self.definition
         self.outdated.discard(record["worker"])
         self.provenance = record["provenance"]
         self.session, self._session_by_number = [], []
@@ -214,7 +215,7 @@ class Replayed(Defined):
         trial.partial = trial.state is State.STOPPED
         if trial.state is State.FAILED:
             trial.failure = Failure(record["kind"], record["message"], record["detail"])
-        objectives = self._objectives_of.get(owner_of(trial.worker), self.objectives)
+        objectives = tuple(self._joined_with.get(owner_of(trial.worker), self.definition)["objectives"])
         if len(record.get("values", ())) == len(objectives):  # else its process had missed an amendment
             trial.values = tuple(record["values"])
             columns.carry_over(trial, objectives, self.objectives)
@@ -248,6 +249,9 @@ class Replayed(Defined):
 
     def _note(self, record: Record) -> None:
         self.notes[record["subject"]] = record["content"]
+        if record["subject"] == "conclusion":
+            definition = self._joined_with.get(record.get("worker", ""), self.definition)
+            self.concluded_by = definition.get("evaluator")
 
     def _update_best(self, trial: Trial) -> None:
         feasible = trial.state is State.COMPLETE and (self._columns.excess[trial.number] <= 0.0).all()

@@ -155,7 +155,7 @@ class Study:
             NothingSucceededError: If the first ``max_failures`` trials of the run failed with the same error.
             KeyboardInterrupt: On Ctrl-C, after the running trials were recorded as interrupted.
         """
-        from hpt_core.worker import run_study
+        from hpt_core.running import run_study
 
         if evaluator is not None:
             self.evaluator = self.plugins.make("evaluator", evaluator)

@@ -3,89 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from hpt_core import events, liveness
-from hpt_core.component_checks import check_evidence, run_checks
 from hpt_core.components import Stop, Store
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
 from hpt_core.evidence import estimate, measured
-from hpt_core.export import ending, repeated_failure, shortfall
+from hpt_core.export import repeated_failure
 from hpt_core.failures import failure_of
-from hpt_core.guard import plain
 from hpt_core.trial import Failure, Report, State, Trial, check_result
-from hpt_core.unreported import unreported
 
 if TYPE_CHECKING:
     from hpt_core.study import Study
 
-__all__ = ["Worker", "run_study"]
+__all__ = ["Worker", "clean_up"]
 
 _LOG = logging.getLogger("hpt")
-_TRIALS_LOG = logging.getLogger("hpt.trials")
 
 _SHORTEST_NAP, _LONGEST_NAP, _NAP_GROWTH = 0.01, 0.25, 1.1
 """Seconds, and the factor between two naps. A growth of a tenth overshoots the end of a wait by at most a tenth."""
 
 _RECOVER_SECONDS = 10.0
-
-
-def run_study(study: Study, budget: int | None, workers: int) -> str:
-    """Run a study in this process or in several workers; see `Study.run`."""
-    check_evidence(study.evaluator, study.rules)
-    decisions = study.decisions
-    run_checks((study.evaluator, study.sampler, *study.rules), study.space, study.objectives)
-    before = decisions.ledger.history.position
-    reason = ""
-    study.plugins.study_started(study)
-    decisions.ledger.observer = _Observer(study)
-    worker = Worker(study, budget)
-    workers = workers if budget is None else max(1, min(workers, budget))  # more workers would be idle
-    try:
-        with _Heartbeat(study):
-            elsewhere = study.settings.trial_timeout is not None or getattr(study.executor, "elsewhere", False)
-            if workers == 1 and not elsewhere:
-                reason = worker(liveness.this_process())
-            else:
-                _warn_of_unused_wrappers(study)
-                study.executor.run(worker, workers, worker.lost)
-                reason = _reason_since(study, before)
-        _clean_up(study, decisions.ledger.history.trials)
-        _conclude(study)
-        infeasible = shortfall(decisions.ledger.history)
-        if infeasible:
-            _LOG.warning("%s.", infeasible)
-        for warning in unreported(study.named_rules, decisions.ledger.history):
-            _LOG.warning("%s", warning)
-    except KeyboardInterrupt:
-        reason = "interrupted"
-        decisions.lost(liveness.this_process(), Failure("interrupted", "interrupted by the user"))
-        raise
-    except BaseException as err:
-        reason = f"{type(err).__name__}: {err}"
-        raise
-    finally:
-        decisions.ledger.observer = None
-        study.plugins.study_finished(study, reason)
-    return reason
-
-
-def _warn_of_unused_wrappers(study: Study) -> None:
-    """Warn about plugins that wrap the evaluation in this process only."""
-    for plugin in study.plugins.plugins:
-        if "hpt_evaluate" in plugin.hooks and not plugin.distribution and not plugin.problem:
-            message = (
-                "Trials in other processes do not use the hpt_evaluate hook of the plugin %r, which this program "
-                "registered: workers load installed plugins only. Install it, or run with workers=1 and no "
-                "trial_timeout."
-            )
-            _LOG.warning(message, plugin.name)
 
 
 class Worker:
@@ -133,7 +74,7 @@ class Worker:
             else:
                 nap = _SHORTEST_NAP
                 evaluate(study, claimed, served=store is not None)
-                _clean_up(study, [claimed])
+                clean_up(study, [claimed])
             if time.monotonic() > recover_at:
                 study.decisions.recover()
                 recover_at = time.monotonic() + _RECOVER_SECONDS
@@ -166,12 +107,13 @@ def evaluate(study: Study, trial: Trial, *, served: bool = False) -> None:
 
     Raises:
         KeyboardInterrupt: If the user interrupts, after the trial was released.
-        PluginError: If a stopping rule fails.
-        StoreError: If the store fails.
+        PluginError: If a stopping rule or the evaluator raises it.
+        StoreError: If the store of this study fails.
     """
     decisions, attempt = study.decisions, trial.attempt
     try:
-        outcome: object = study.plugins.evaluate(study, study.context(trial))
+        with _in_evaluator(study):
+            outcome: object = study.plugins.evaluate(study, study.context(trial))
         if isinstance(outcome, Iterator):
             outcome = _consume(study, trial, attempt, outcome)
             if outcome is None:
@@ -192,12 +134,23 @@ def evaluate(study: Study, trial: Trial, *, served: bool = False) -> None:
     decisions.complete(trial, values, metrics, attempt)
 
 
+@contextmanager
+def _in_evaluator(study: Study) -> Iterator[None]:
+    """Let a `StoreError` fail the trial only: it comes from another store, such as that of a study within the trial."""
+    try:
+        yield
+    except StoreError as err:
+        failure = failure_of(err, study.evaluator)
+        raise EvaluationError(failure.message, detail=failure.detail) from err
+
+
 def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]) -> object | None:
     """Record reports as they arrive. Returns the result; None if a rule or another process ended this attempt."""
     decisions = study.decisions
     while True:
         try:
-            report = next(reports)
+            with _in_evaluator(study):
+                report = next(reports)
         except StopIteration as end:
             result = end.value
             break
@@ -238,14 +191,7 @@ def _raise_if_failing(study: Study) -> None:
         raise NothingSucceededError(failing)
 
 
-def _reason_since(study: Study, position: int) -> str:
-    stop = study.decisions.ledger.sync().stop
-    if stop is None or stop["seen"] < position:
-        return "its workers ended"
-    return str(stop["reason"])
-
-
-def _clean_up(study: Study, trials: Iterable[Trial]) -> None:
+def clean_up(study: Study, trials: Iterable[Trial]) -> None:
     """Tell the evaluator of the trials, including those of earlier runs, that ended without its own result."""
     for trial in trials:
         if trial.state in (State.FAILED, State.STOPPED):
@@ -260,62 +206,6 @@ def _clean_up(study: Study, trials: Iterable[Trial]) -> None:
                 function(study.context(trial))
             except Exception:  # noqa: BLE001 - third-party code may raise anything
                 _LOG.exception("The evaluator failed to %s trial %d.", method, trial.number)
-
-
-def _conclude(study: Study) -> None:
-    """Let the evaluator refit and save the best trial's model, once per best trial and amendment of the study."""
-    conclude = getattr(study.evaluator, "conclude", None)
-    best = study.ledger.history.best
-    if conclude is None or best is None or len(study.objectives) > 1:
-        return
-    concluded = study.ledger.history.notes.get("conclusion", {})
-    if concluded.get("trial") == best.number and not study.amend:
-        return
-    try:
-        content = conclude(attrs.evolve(study.context(best), concluded=concluded))
-    except Exception as err:
-        msg = f"The evaluator failed in conclude() on the winner, trial {best.number}: {type(err).__name__}: {err}"
-        raise PluginError(msg) from err
-    if content is not None and not isinstance(content, Mapping):
-        raise PluginError(f"The evaluator's conclude() must return a mapping or None. Got {content!r:.80}.")
-    if content:
-        note = {"trial": best.number, **plain(content, "conclude()")}
-        study.ledger.write(events.note(study.ledger.now(), "conclusion", note))
-
-
-class _Observer:
-    """Calls the observing hooks for the records of this process and of the workers that it supervises."""
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._me = liveness.this_process()
-        self._pid = os.getpid()
-        self._warned: set[str] = set()
-
-    def __call__(self, record: Mapping[str, Any]) -> None:
-        if "trial" not in record or os.getpid() != self._pid:  # a forked worker has a copy of this observer
-            return
-        study, event = self._study, record["event"]
-        trial = study.ledger.history.trials[record["trial"]]
-        if liveness.owner_of(trial.worker) != self._me:
-            return
-        if event == "started":
-            study.plugins.trial_started(study, trial)
-        elif event == "reported":
-            study.plugins.trial_reported(study, trial)
-        elif event in ("finished", "paused"):
-            level = self._level(trial)
-            if _TRIALS_LOG.isEnabledFor(level):
-                text = ending(study.ledger.history, trial).encode(errors="backslashreplace")  # log files are UTF-8
-                _TRIALS_LOG.log(level, "%s", text.decode())
-            study.plugins.trial_finished(study, trial)
-
-    def _level(self, trial: Trial) -> int:
-        """WARNING for a failure that was not logged before, else INFO."""
-        if trial.failure is None or trial.failure.message in self._warned:
-            return logging.INFO
-        self._warned.add(trial.failure.message)
-        return logging.WARNING
 
 
 class _StudyStore:
@@ -342,27 +232,3 @@ class _StudyStore:
 
     def close(self) -> None:
         """Do nothing: the supervisor closes its store itself."""
-
-
-class _Heartbeat:
-    """Writes heartbeats from a thread, so that processes on other machines know that this one is alive."""
-
-    def __init__(self, study: Study) -> None:
-        self._ledger = study.ledger
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="hpt-heartbeat")
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        me = liveness.this_process()
-        while not self._stop.wait(liveness.LEASE_SECONDS / 5):
-            try:
-                self._ledger.write(events.heartbeat(self._ledger.now(), me))
-            except StoreError as err:  # may be temporary; if not, the next write of the loop ends the run
-                _LOG.warning("Could not write a heartbeat: %s", err)

@@ -210,6 +210,42 @@ def test_the_evaluator_concludes_again_with_options_that_affect_no_result() -> N
     assert saving(store, 3, save="a.txt").concluded == []
 
 
+def test_the_evaluator_concludes_again_even_if_the_process_that_brought_its_options_did_not_end_a_run() -> None:
+    store = MemoryStore()
+    saving(store, 3)
+    opened = Study({"x": Float(0, 1)}, sampler=Old(), evaluator=Saving(save="a.txt"), store=store, seed=1)
+    assert len(opened.trials) == 3
+    assert saving(store, 3, save="a.txt").concluded == ["a.txt"]
+
+
+def test_the_evaluator_concludes_again_after_another_process_that_has_its_earlier_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, other = MemoryStore(), Saving()
+    study = Study({"x": Float(0, 1)}, sampler=Old(), evaluator=other, store=store, seed=1)
+
+    def amended_meanwhile(*_: object) -> float:
+        with monkeypatch.context() as process:
+            process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
+            evaluator = Saving(save="a.txt")
+            assert Study({"x": Float(0, 1)}, sampler=Old(), evaluator=evaluator, store=store).trials
+        return 0.5
+
+    monkeypatch.setattr(Saving, "evaluate", amended_meanwhile)
+    study.run(trials=1)
+    assert other.concluded == [None]
+    assert saving(store, 1, save="a.txt").concluded == ["a.txt"]
+
+
+def test_a_changed_option_that_affects_no_result_allows_no_other_change_in_the_next_run() -> None:
+    store = MemoryStore()
+    saving(store, 2)
+    study = Study({"x": Float(0, 1)}, sampler=Old(), evaluator=Saving(save="a.txt"), store=store, seed=1)
+    study.run(trials=3)
+    with pytest.raises(DefinitionChangedError, match=r"evaluator\.scale: Was 1\.0, is now 2\.0\."):
+        study.run(Saving(save="a.txt", scale=2.0), trials=4)
+
+
 def test_other_processes_go_on_after_a_change_of_an_option_that_affects_no_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -191,6 +191,18 @@ def test_an_invalid_report_is_refused(step: Any, value: Any) -> None:
     assert trial.reports == []
 
 
+def test_a_sampler_that_counts_as_false_is_used() -> None:
+    class Empty:
+        def __len__(self) -> int:
+            return 0
+
+        def suggest(self, history: History, rng: Generator) -> Params:
+            return {"x": 0.25}
+
+    study = Study({"x": Float(0, 1)}, sampler=Empty())
+    assert study.ask().params == {"x": 0.25}
+
+
 def test_ask_ends_with_a_sampler_that_only_repeats_points() -> None:
     study = study_on(sampler=Constant(), duplicates="reuse")
     study.tell(study.ask(), 1.0)

@@ -112,6 +112,7 @@ RAISED = [
     UnspeakableError(),
     UnspeakableResultError("x", kind="error"),
     ValueError("\udcff\0"),
+    StoreError("of a study within the trial"),
 ]
 
 
@@ -233,6 +234,59 @@ def test_a_store_error_does_not_fail_the_trial() -> None:
     Full.full = False
     study.run(evaluate, trials=2)
     assert [t.value for t in study.trials] == [1.0, 1.0]
+
+
+def test_a_store_error_of_a_study_within_a_trial_fails_only_that_trial() -> None:
+    class Damaged(MemoryStore):
+        def append(self, study: str, records: Any) -> int:
+            raise StoreError("The inner store is damaged.")
+
+    def evaluate(params: Params, trial: TrialContext) -> float:
+        inner = study_of(store=Damaged() if trial.number == 0 else MemoryStore())
+        inner.run(lambda own: own["x"], trials=3)
+        return float(len(inner.trials))
+
+    study = study_of()
+    study.run(evaluate, trials=2)
+    assert [t.state for t in study.trials] == [State.FAILED, State.COMPLETE]
+    failure = study.trials[0].failure
+    assert failure is not None
+    assert failure.message == "StoreError: The inner store is damaged."
+    assert "test_worker.py" in failure.detail.splitlines()[1]  # as of any exception, only the frames of the user
+
+
+def test_a_study_ends_if_its_own_store_fails_within_a_trial() -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def append(self, study: str, records: Any) -> int:
+            if self.full:
+                raise StoreError("The disk is full.")
+            return super().append(study, records)
+
+    def evaluate(params: Params) -> Never:
+        store.full = True
+        study_of(store=store, name="inner").ask()
+        raise AssertionError
+
+    store = Full()
+    study = study_of(store=store)
+    with pytest.raises(StoreError, match="disk is full"):
+        study.run(evaluate, trials=2)
+    store.full = False
+    assert [t.state for t in study.trials] == [State.RUNNING]  # no end was recorded, so the next process reruns it
+
+
+def test_a_plugin_error_of_an_evaluator_ends_the_run() -> None:
+    """So that an evaluator can end it; `SearchCV` does, for ``error_score="raise"``."""
+
+    def evaluate(params: Params) -> Never:
+        raise PluginError("give up")
+
+    study = study_of()
+    with pytest.raises(PluginError, match="give up"):
+        study.run(evaluate, trials=2)
+    assert [t.state for t in study.trials] == [State.WAITING]
 
 
 # --- generators -----------------------------------------------------------------------------------
@@ -828,6 +882,24 @@ def test_one_worker_runs_in_this_process_unless_the_executor_is_elsewhere(elsewh
     executor.elsewhere = elsewhere  # type: ignore[attr-defined] # an optional attribute
     study_of(executor=executor).run(lambda p: p["x"], trials=2)
     assert asked == ([1] if elsewhere else [])
+
+
+def test_no_more_workers_start_than_trials_are_left() -> None:
+    class Noting(Here):
+        def run(self, worker: Any, count: int, lost: object) -> None:
+            asked.append(count)
+            super().run(worker, count, lost)
+
+    asked: list[int] = []
+    executor = Noting()
+    executor.elsewhere = True  # type: ignore[attr-defined] # an optional attribute
+    study = study_of(executor=executor)
+    study.run(lambda p: p["x"], trials=5, workers=8)
+    study.run(lambda p: p["x"], trials=5, workers=8)  # has ended
+    study.invalidate(1, "wrong data")
+    study.enqueue({"x": 0.123})
+    study.run(lambda p: p["x"], trials=7, workers=8)
+    assert asked == [5, 1, 3]
 
 
 def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:
