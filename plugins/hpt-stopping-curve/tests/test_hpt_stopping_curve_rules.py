@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from hpt_core import Float, History, Report, Stop, Study, events
+from hpt_core import Float, History, Record, Report, Stop, Study, Trial, events
 from hpt_core.plugins import default_plugins
 from hpt_core.testing import make_history
 from hpt_core.verify import verify
 from hpt_stopping_curve.divergence import Divergence
 from hpt_stopping_curve.extrapolation import Extrapolation
+from hpt_stopping_curve.readings import Readings
 from hpt_stopping_curve.replay import false_stop_rate, is_audited
 
 SPACE = {"x": Float(0.0, 1000.0)}
@@ -204,6 +208,64 @@ def test_without_other_trials_a_multiple_of_its_own_gain_counts(late: float, sto
 def test_a_slow_rise_is_no_divergence() -> None:
     others = [falling(0.1 * i) for i in range(7)]
     assert asked(Divergence(audit=0), study(others, [*falling(0.2, 10), *np.linspace(0.4, 0.8, 10)])) is None
+
+
+# --- the cache ------------------------------------------------------------------------------------------
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from([*["report"] * 8, "look", "look", "end", "invalidate", "amend"]), st.integers(0, 7)),
+    min_size=10,
+    max_size=80,
+)
+
+
+def done_to(history: History, what: str, number: int, level: float) -> Iterator[Record]:
+    """The records of an action on a trial, if it is possible."""
+    trial, now = history.trials[number], float(history.position)
+    if what == "invalidate":
+        yield events.invalidated(now, number, "wrong")
+    elif what == "amend":
+        yield events.amended(now, {**history.definition, "space": {"x": {"low": 0.0, "high": 5.5}}}, ["space"])
+    elif what == "report" and not trial.finished:
+        first = len(trial.reports) + 1
+        for step in range(first, first + 3):
+            rise = 9.0 * (step > 6) if number % 3 == 0 else 0.0
+            yield events.reported(now, number, 1, Report(step * (1 + number % 2), level + step**-0.8 + rise))
+    elif what == "end" and trial.reports and not trial.finished:
+        yield events.complete(now, number, 1, [trial.reports[-1].value], {})
+
+
+@settings(max_examples=200)
+@given(ACTIONS, st.integers(0, 3), st.sampled_from([None, STEPS]))
+def test_a_used_rule_decides_as_a_new_one(steps: list[tuple[str, int]], seed: int, whole: int | None) -> None:
+    """Whatever happens to the trials between two decisions, in views without some trials, and after another study."""
+    levels = np.random.default_rng(seed).random(8)
+    makers: list[Callable[[], Divergence | Extrapolation]] = [
+        partial(Divergence, audit=0, reports=1, min_trials=2),
+        partial(Extrapolation, audit=0, min_share=0),
+    ]
+    used = [make() for make in makers]
+    for rule in used:
+        asked(rule, study([falling(0.1 * i) for i in range(8)], [*falling(0.3, 10), 50.0]))
+    history = make_history(SPACE, running=[{"x": float(i)} for i in range(8)], steps=whole)
+    for what, number in steps:
+        history.extend(done_to(history, what, number, levels[number]))
+        for seen in (history, history.as_seen_by(number, 3)) if what == "look" else ():
+            for rule, make in zip(used, makers, strict=True):
+                assert rule.ends(seen, seen.complete).tolist() == make().ends(seen, seen.complete).tolist()
+                for trial in seen.trials:
+                    assert rule.judge_trial(seen, trial) == make().judge_trial(seen, trial)
+
+
+def test_readings_by_any_number_of_keys_are_those_of_the_trials() -> None:
+    history, readings = study([falling(0.1), falling(0.2)]), Readings()
+
+    def number_plus(key: int, trial: Trial) -> float:
+        return key + trial.number
+
+    for key in (*range(1500), *range(1500)):
+        found = readings.of(history, history.complete, key, partial(number_plus, key))
+        assert found.tolist() == [key, key + 1]
 
 
 # --- the audit ------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
 
-from hpt_stopping_folds.adjust import adjusted_mean, fold_effects, nearness
+from hpt_stopping_folds import adjust
 from hpt_stopping_folds.boundary import level, looks
-from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank
+from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank, variance_of
 from hpt_stopping_folds.friedman import friedman
 
 numbers = st.lists(st.floats(-100, 100).map(lambda x: round(x, 6)), min_size=2, max_size=12)
@@ -177,6 +177,21 @@ def test_both_stop_trials_that_are_really_worse() -> None:
 # --- a fair value ---------------------------------------------------------------------------------
 
 
+def table_of(rows: Sequence[Mapping[int, float]]) -> Any:
+    """The values (rows, folds), NaN where a trial has not done a fold, and the variance within each row."""
+    folds = sorted({fold for row in rows for fold in row})
+    values = np.array([[row.get(fold, math.nan) for fold in folds] for row in rows])
+    return values, np.array([variance_of(list(row.values())) for row in rows])
+
+
+def adjusted_mean(own: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> float:
+    return adjust.adjusted_mean(*table_of([own, *others]))
+
+
+def nearness(own: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> list[float]:
+    return [float(weight) for weight in adjust.nearness(*table_of([own, *others]))]
+
+
 def test_a_trial_that_did_the_hard_folds_is_not_blamed_for_them() -> None:
     """Fold 1 is 0.2 below the mean for twenty others that are about as good, fold 3 as much above."""
     whole = [{1: 0.5 + 0.001 * i, 2: 0.7 + 0.001 * i, 3: 0.9 + 0.001 * i} for i in range(-10, 10)]
@@ -206,7 +221,9 @@ def test_fold_effects_are_the_least_squares_of_the_whole_table(
             design.append(np.sqrt(weight) * (np.eye(n + k)[i] + np.eye(n + k)[n + folds.index(fold)]))
             values.append(float(np.sqrt(weight)) * value)
     fit = np.linalg.lstsq(np.array(design), np.array(values), rcond=None)[0][n:]
-    assert fold_effects(folds, table, weights, shrinkage) == pytest.approx(fit, rel=1e-6, abs=1e-6)
+    assert adjust.fold_effects(table_of(table)[0], np.array(weights), shrinkage) == pytest.approx(
+        fit, rel=1e-6, abs=1e-6
+    )
 
 
 @given(rows, st.floats(0.01, 100), st.floats(-100, 100))

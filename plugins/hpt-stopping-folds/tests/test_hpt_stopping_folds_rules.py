@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, Stop, Study, UsageError, events
+from hpt_core import (
+    Failure,
+    Float,
+    History,
+    Pause,
+    PluginError,
+    Record,
+    Report,
+    Space,
+    Stop,
+    Study,
+    UsageError,
+    events,
+)
 from hpt_core.testing import make_history
 from hpt_stopping_folds.boundary import level, looks
 from hpt_stopping_folds.folds import Folds
@@ -324,6 +337,53 @@ def test_neither_the_order_of_trials_nor_that_of_folds_nor_the_sign_matters(
         assert decision.value is not None
         assert again.value == pytest.approx(decision.value)
         assert other.value == pytest.approx(-decision.value)
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from([*["report"] * 8, "look", "look", "stop", "end", "fail", "invalidate", "amend"]),
+        st.integers(0, 5),
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+def done_to(history: History, what: str, number: int, losses: Sequence[float]) -> Iterator[Record]:
+    """The records of an action on a trial, if it is possible."""
+    trial, now = history.trials[number], float(history.position)
+    done = [report.value for report in trial.reports]
+    if what == "invalidate":
+        yield events.invalidated(now, number, "wrong")
+    elif what == "amend":
+        yield events.amended(now, {**history.definition, "space": {"x": {"low": 0.0, "high": 0.5}}}, ["space"])
+    elif trial.finished:
+        return
+    elif what == "report" and len(done) < len(losses):
+        fold = len(done) + 1 + number % 2  # half of the trials begin with the second fold
+        yield events.reported(now, number, 1, Report(fold, losses[len(done)]))
+    elif what == "stop" and done:
+        yield events.stopped_early(now, number, 1, [done[-1]], 0, "rule", "", {})
+    elif what == "end" and done:
+        yield events.complete(now, number, 1, [float(np.mean(done))], {})
+    elif what == "fail":
+        yield events.failed(now, number, 1, Failure("error", "failed"))
+
+
+@settings(max_examples=100)
+@given(actions, st.integers(0, 3))
+def test_a_used_rule_stops_with_the_value_of_a_new_one(steps: list[tuple[str, int]], seed: int) -> None:
+    """Whatever happens to the trials between two stops, in views where other trials count, and after another study."""
+    losses = np.random.default_rng(seed).random((6, 5)).round(2).tolist()
+    history, used = make_history(SPACE, running=[{"x": i / 6} for i in range(6)], evidence="folds"), Folds()
+    judge(used, study([[0.1, 0.2, 0.4]] * 6, [0.9, 0.8]))
+    for what, number in steps:
+        history.extend(done_to(history, what, number, losses[number]))
+        for seen in (history, history.as_seen_by(number, 2)) if what == "look" else ():
+            for trial in seen.trials:
+                if trial.reports and not trial.finished:
+                    found, expected = (rule._stop(seen, trial, "", {}).value for rule in (used, Folds()))
+                    assert found == expected
 
 
 @pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Race()])

@@ -11,6 +11,7 @@ from hpt_core import Float, Int, State, Study
 from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
 from hpt_stopping_folds.adjust import adjusted_mean
+from hpt_stopping_folds.differences import variance_of
 
 pytest.importorskip("hpt_evaluator_sklearn")
 
@@ -74,9 +75,13 @@ def test_adjusted_values_are_nearer_to_what_all_folds_give() -> None:
     for i, whole in enumerate(table[1:], start=1):
         truth = float(np.mean(list(whole.values())))
         for done in (1, 2, 3):
-            own = {fold: whole[fold] for fold in range(1, done + 1)}
-            plain.append(abs(float(np.mean(list(own.values()))) - truth))
-            adjusted.append(abs(adjusted_mean(own, table[:i]) - truth))
+            own = [whole[fold] for fold in range(1, done + 1)]
+            rows = [own, *(list(row.values()) for row in table[:i])]
+            values = np.full((len(rows), 10), np.nan)
+            for j, row in enumerate(rows):
+                values[j, : len(row)] = row
+            plain.append(abs(float(np.mean(own)) - truth))
+            adjusted.append(abs(adjusted_mean(values, np.array([variance_of(row) for row in rows])) - truth))
     assert np.mean(adjusted) < 0.5 * np.mean(plain)
 
 

@@ -9,6 +9,7 @@ from bisect import bisect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, UsageError, events
 from hpt_core.testing import make_history
 from hpt_stopping_halving.asha import Asha
+from hpt_stopping_halving.growth import noise
 from hpt_stopping_halving.halving import Halving
 from hpt_stopping_halving.hyperband import Hyperband
 from hpt_stopping_halving.ladder import draw_bracket
@@ -746,6 +748,27 @@ def test_a_rule_that_looks_now_and_then_decides_as_a_new_one(
             assert promoted == a_rule(kind).promote(view)
         if promoted is not None:
             start(history, promoted, history.trials[promoted].attempt + 1)
+
+
+def test_the_tolerance_of_pasha_is_the_noise_of_the_best_curves_now() -> None:
+    """While further trials reach the rung, some are taken back, and one rule serves two studies in turn."""
+    curves = np.random.default_rng(0).random((2, 70, 9))
+    curves[1, :, 8] = curves[0, :, 8]  # the same trials are the best of both
+    rule, histories, found = Pasha(), [make_history(SPACE, steps=27, resumable=True) for _ in curves], set()
+    for number in range(70):
+        studies = list(zip(histories, curves, strict=True))
+        for history, losses in studies if number % 2 else reversed(studies):
+            start(history, number)
+            for step, loss in enumerate(losses[number], start=1):
+                report(history, number, step, loss)
+            if number % 20 == 17:
+                history.apply(events.invalidated(float(history.position), number - 5, "a bug"))
+            valid = [trial.number for trial in history.trials if trial.invalid is None]
+            best = sorted(valid, key=curves[0, :, 8].__getitem__)[:50]
+            tolerance = rule._tolerance(history, rule._standings(history)[0].rungs, 2)
+            assert tolerance == noise(losses[best])
+            found.add(tolerance)
+    assert len(found) > 100
 
 
 class Counted(list[Trial]):

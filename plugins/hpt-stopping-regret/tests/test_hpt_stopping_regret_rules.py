@@ -221,6 +221,14 @@ def test_a_branch_with_too_few_results_prevents_the_stop(rule: Any) -> None:
         assert said == (None if known == 3 else f"results of m = 'p' ({known} so far)")
 
 
+def test_no_results_are_read_once_each_branch_has_enough() -> None:
+    space = Space({"m": Categorical("p", "q"), "c": Float(0.0, 1.0, when={"m": "p"})})
+    given: list[dict[str, Any]] = [{"m": "q"}, *[{"m": "p", "c": 0.5}] * 3, {"m": "q"}, {"m": "q"}]
+    params = iter(given)
+    assert list(unexplored(space, params)) == []
+    assert list(params) == given[5:]
+
+
 def test_a_branch_may_be_a_list() -> None:
     space = Space({"m": Categorical([1, 2], [3], None), "c": Float(0.0, 1.0, when={"m": [[1, 2], None]})})
     params: list[dict[str, Any]] = [{"m": [1, 2], "c": 0.5}] * 3 + [{"m": None, "c": 0.5}, {"m": [3]}]

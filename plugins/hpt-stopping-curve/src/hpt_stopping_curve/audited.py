@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
 
 from hpt_core import Stop, option
+from hpt_stopping_curve.readings import Readings
 from hpt_stopping_curve.replay import audited_trials, false_stop_rate, is_audited
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hpt_core import History, Report, Trial
 
 __all__ = ["Audited", "Curve", "worse"]
@@ -40,15 +44,16 @@ class Audited(ABC):
         le=1,
         help="Share of the trials that are never stopped, from which `hpt show` estimates false stops.",
     )
+    _readings: Readings = attrs.field(factory=Readings, init=False, repr=False, eq=False)
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop a trial that is not audited if `would_stop` returns a stop."""
         if history.evidence != "curve" or is_audited(history.seed, trial.number, self.audit):
             return None
-        return self.would_stop(history, self.curve(history, trial), history.complete.tolist())
+        return self.would_stop(history, self.curve(history, trial), history.complete)
 
     @abstractmethod
-    def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
+    def would_stop(self, history: History, curve: Curve, others: NDArray[np.intp]) -> Stop | None:
         """Judge a curve by its reports so far.
 
         Args:
@@ -80,15 +85,19 @@ class Audited(ABC):
             return lambda report: sign * report.value
         return lambda report: sign * report.metrics.get(name, math.nan)
 
-    def ends(self, history: History, numbers: Iterable[int]) -> list[float]:
-        """The final losses of those trials that satisfy the study's constraints and have the watched metric.
+    def ends(self, history: History, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The final losses of those complete trials that satisfy the study's constraints and have the watched metric.
 
         A trial's final loss is that of its last report, as it is compared with curves; without reports, of its result.
         """
-        kept, read = set(history.feasible.tolist()), self.reader(history)
-        trials = (history.trials[number] for number in numbers if number in kept)
-        found = [read(trial.reports[-1]) if trial.reports else self._result(history, trial) for trial in trials]
-        return [end for end in found if not math.isnan(end)]
+        read = self.reader(history)
+
+        def end(trial: Trial) -> float:
+            return read(trial.reports[-1]) if trial.reports else self._result(history, trial)
+
+        kept = numbers[np.isin(numbers, history.feasible)]
+        found = self._readings.of(history, kept, "end", end)
+        return found[~np.isnan(found)]
 
     def _result(self, history: History, trial: Trial) -> float:
         known = {**trial.metrics, **dict(zip(history.objectives, trial.values or (), strict=False))}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Iterable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from hpt_core import Stop, option
 from hpt_stopping_curve.audited import Audited, Curve, worse
 
 if TYPE_CHECKING:
-    from hpt_core import History
+    from numpy.typing import NDArray
+
+    from hpt_core import History, Trial
 
 __all__ = ["Divergence"]
 
@@ -42,7 +44,7 @@ class Divergence(Audited):
     reports: int = option(2, ge=1, help="Reports in a row that must diverge; with 1, a single spike stops a trial.")
     min_trials: int = option(5, ge=2, help="Complete trials needed to compare with their spread.")
 
-    def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
+    def would_stop(self, history: History, curve: Curve, others: NDArray[np.intp]) -> Stop | None:
         """Stop if each of the last ``reports`` reports is far above the best report before them."""
         if len(curve) <= self.reports:
             return None
@@ -52,20 +54,20 @@ class Divergence(Audited):
         late = curve[-self.reports :]
         if not all(worse(loss, best) for _, loss in late):
             return None
-        rivals, evidence = list(others), {}
+        evidence: dict[str, Any] = {}
         for step, loss in late:
-            evidence = self._evidence(history, step, loss, best, gain, rivals)
+            evidence = self._evidence(history, step, loss, best, gain, others)
             if not evidence:
                 return None
         far = f"{evidence['times']:.3g} {evidence['unit']} from its best, {evidence['best']:g}"
         return Stop(f"diverged: {evidence['value']:g} at step {late[-1][0]} is {far}", evidence)
 
     def _evidence(
-        self, history: History, step: int, loss: float, best: float, gain: float, rivals: list[int]
+        self, history: History, step: int, loss: float, best: float, gain: float, others: NDArray[np.intp]
     ) -> dict[str, Any]:
         """The evidence that the trial diverges at one report; empty if it does not."""
         limit, scale, unit = self.factor, gain, "times its gain"
-        at = self._at(history, step, rivals)
+        at = self._at(history, step, others)
         if len(at) >= self.min_trials:
             median = float(np.median(at))
             spread = _TO_SIGMA * float(np.median(np.abs(at - median)))
@@ -79,13 +81,13 @@ class Divergence(Audited):
         signed = {"value": self.value(history, loss), "best": self.value(history, best)}
         return {"step": step, **signed, "times": excess / scale, "unit": unit, "limit": limit, "trials": len(at)}
 
-    def _at(self, history: History, step: int, rivals: list[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _at(self, history: History, step: int, others: NDArray[np.intp]) -> NDArray[np.float64]:
         """The losses of the others at a step: their last report up to there."""
-        found, read = [], self.reader(history)
-        for number in rivals:
-            reports = history.trials[number].reports
-            seen = bisect_right(reports, step, key=_STEP)
-            if seen:
-                found.append(read(reports[seen - 1]))
-        losses = np.array(found, dtype=np.float64)
+        read = self.reader(history)
+
+        def loss(trial: Trial) -> float:
+            seen = bisect_right(trial.reports, step, key=_STEP)
+            return read(trial.reports[seen - 1]) if seen else math.nan
+
+        losses = self._readings.of(history, others, step, loss)
         return losses[np.isfinite(losses)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +12,9 @@ from hpt_stopping_curve.audited import Audited, Curve
 from hpt_stopping_curve.laws import Law, fit, forecast
 
 if TYPE_CHECKING:
-    from hpt_core import History
+    from numpy.typing import NDArray
+
+    from hpt_core import History, Trial
 
 __all__ = ["Extrapolation"]
 
@@ -37,24 +38,27 @@ class Extrapolation(Audited):
     min_share: float = option(0.2, ge=0, le=1, help="Share of the steps before it may stop a trial.")
     min_points: int = option(5, ge=5, help="Reports before it may stop a trial.")
 
-    def would_stop(self, history: History, curve: Curve, others: Iterable[int]) -> Stop | None:
+    def would_stop(self, history: History, curve: Curve, others: NDArray[np.intp]) -> Stop | None:
         """Stop if the curve ends below the incumbent with a probability under ``chance``.
 
         If the evaluator does not declare its steps, a whole trial has as many as the longest of the others.
         """
         if len(curve) < self.min_points:
             return None
-        rivals = list(others)
-        reports = (history.trials[number].reports for number in rivals)
-        last = (found[-1].step for found in reports if found)
-        horizon = history.steps or max(last, default=0)
+        horizon = history.steps or self._longest(history, others)
         step = curve[-1][0]
         if step < self.min_share * horizon or step >= horizon:
             return None
-        ends = self.ends(history, rivals)
-        if not ends or min(loss for _, loss in curve) <= min(ends):
+        ends = self.ends(history, others)
+        if not len(ends) or min(loss for _, loss in curve) <= ends.min():
             return None
-        return self._judged(history, np.array(curve, dtype=np.float64), horizon, min(ends))
+        return self._judged(history, np.array(curve, dtype=np.float64), horizon, float(ends.min()))
+
+    def _longest(self, history: History, others: NDArray[np.intp]) -> int:
+        def steps(trial: Trial) -> float:
+            return trial.reports[-1].step if trial.reports else 0
+
+        return int(self._readings.of(history, others, "steps", steps).max(initial=0))
 
     def _judged(
         self, history: History, curve: np.ndarray[tuple[int, int], np.dtype[np.float64]], horizon: int, incumbent: float

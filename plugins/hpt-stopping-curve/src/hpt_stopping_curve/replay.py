@@ -6,6 +6,7 @@ import math
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from scipy.special import betaincinv
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ def false_stop_rate(history: History, rule: Audited) -> FalseStops:
     """
     stops = false = 0
     for trial in audited_trials(history, rule):
-        others = [int(number) for number in history.complete if _had_ended(history.trials[number], trial)]
+        others = history.complete[[_had_ended(history.trials[number], trial) for number in history.complete]]
         curve = rule.curve(history, trial)
         if not any(rule.would_stop(history, curve[:length], others) for length in range(1, len(curve) + 1)):
             continue
         stops += 1
-        incumbent = min(rule.ends(history, others), default=math.inf)
-        false += any(end < incumbent for end in rule.ends(history, [trial.number]))
+        incumbent = rule.ends(history, others).min(initial=math.inf)
+        false += bool((rule.ends(history, np.array([trial.number])) < incumbent).any())
     return FalseStops(stops, false, false / stops if stops else None, _interval(false, stops))
 
 

@@ -166,7 +166,8 @@ class Folds(Paired):
         if not common or not is_worse(*(mean_over({fold: row[fold] for fold in common}) for row in (mine, theirs))):
             return None
         behind, own = _differences(mine, theirs), variance_of(list(theirs.values()))
-        others = self._ranked(history, np.union1d(history.complete, history.stopped), _NEAR + 1, least=2)
+        ended = np.sort(np.append(history.complete, history.stopped))
+        others = self._ranked(history, ended, _NEAR + 1, least=2)
         rivals = [_differences(row, theirs) for _, row in others]  # the incumbent's row is all zeros and is ignored
         variance = pooled_variance([*rivals, behind], own, _WEIGHT)
         left = max(0.0, 1 / len(behind) - 1 / folds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -11,6 +11,7 @@ import numpy as np
 
 from hpt_core import PluginError, Stop, option
 from hpt_stopping_folds.adjust import adjusted_mean
+from hpt_stopping_folds.ended import Ended, by_fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,6 @@ FoldLosses = Mapping[int, float]
 """Fold -> loss of one trial."""
 
 _SAME = 1e-12  # relative: smaller differences of means are rounding
-_MOST = 1e100  # squares and sums of larger losses would overflow
 
 
 def mean_over(losses: FoldLosses) -> float:
@@ -40,6 +40,7 @@ class Paired:
 
     metric: str | None = option(None, help="Name of the objective or metric to compare; default the first objective.")
     maximize: bool = option(False, help="Whether larger is better; only for a metric that is not an objective.")
+    _ended: Ended = attrs.field(factory=Ended, init=False, repr=False, eq=False)
 
     def _folds(self, history: History, trial: Trial) -> FoldLosses:
         if history.evidence != "folds":
@@ -47,7 +48,7 @@ class Paired:
                 f"{type(self).__name__} compares trials fold by fold, but this evaluator reports a {history.evidence}. "
                 "Use a rule for curves (median, asha), or an evaluator whose evidence is 'folds'."
             )
-        return _finite(history.curve(trial, self.metric, maximize=self.maximize))
+        return by_fold(history.curve(trial, self.metric, maximize=self.maximize))
 
     def _best(self, history: History, count: int) -> list[tuple[int, FoldLosses]]:
         """(number, losses) of the best feasible trials that have folds, best first; of equals the earlier one first."""
@@ -71,9 +72,8 @@ class Paired:
 
     def _stop(self, history: History, trial: Trial, reason: str, evidence: Mapping[str, Any]) -> Stop:
         """A stop whose value is adjusted for the folds that the trial has not done."""
-        rows = [*history.complete.tolist(), *history.stopped.tolist()]
-        others = [_values(history.trials[number]) for number in rows if number != trial.number]
-        return Stop(reason, {"folds": len(trial.reports), **evidence}, value=adjusted_mean(_values(trial), others))
+        values, variances = self._ended.beside(trial, history, np.append(history.complete, history.stopped))
+        return Stop(reason, {"folds": len(trial.reports), **evidence}, value=adjusted_mean(values, variances))
 
     def _name(self, history: History) -> str:
         return history.objectives[0] if self.metric is None else self.metric
@@ -85,11 +85,3 @@ class Paired:
 def is_worse(loss: float, bound: float) -> bool:
     """Whether a loss is above a bound by more than rounding, so that a tie never stops a trial."""
     return loss > bound and not math.isclose(loss, bound, rel_tol=_SAME)
-
-
-def _values(trial: Trial) -> dict[int, float]:
-    return _finite((report.step, report.value) for report in trial.reports)
-
-
-def _finite(series: Iterable[tuple[int, float]]) -> dict[int, float]:
-    return {fold: max(-_MOST, min(_MOST, value)) for fold, value in series}

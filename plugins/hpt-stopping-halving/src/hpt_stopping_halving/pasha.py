@@ -48,7 +48,10 @@ class Pasha(RungRule):
         if self.tolerance is not None:
             return self.tolerance
         best = [number for _, number in rungs[index][:_COMPARED]]
-        return noise(self._curves(history, best, self._ladder(history)[index]))
+        known = self._results.memo.get(index)
+        if known is None or known[0] != best:  # of the same trials, the curves up to the rung are final
+            known = self._results.memo[index] = best, noise(self._curves(history, best, self._ladder(history)[index]))
+        return known[1]
 
     def _curves(self, history: History, numbers: list[int], until: int) -> NDArray[np.float64]:
         """Losses of trials up to a step, shape (trials, steps); NaN where there is no report."""

@@ -46,10 +46,13 @@ class Results:
     Attributes:
         metric: The objective or metric to compare; None: the first objective.
         maximize: Whether larger is better; only for a metric that is not an objective.
+        memo: Rung -> trials, and what the rule has computed from their final results there. Cleared with the cache.
     """
 
     metric: str | None
     maximize: bool
+    memo: dict[int, tuple[list[int], float]] = attrs.field(factory=dict, repr=False)
+    _seen: tuple[Any, int] = (None, 0)  # the history of the last call, and its position then
     _meaning: tuple[Any, ...] = ()
     _count: int = 0
     _open: set[int] = attrs.field(factory=set, repr=False)
@@ -82,6 +85,9 @@ class Results:
             ladder: The steps of the rungs.
             key_of: Returns the key of a trial's group, given the trial's number; always the same one in a study.
         """
+        seen, position = self._seen
+        if history is seen and history.position == position:
+            return self._standings
         self._follow(history, ladder)
         known, opened = history.next_number, history.open
         changed = self._open - opened.keys()
@@ -91,7 +97,7 @@ class Results:
         for number in changed:
             trial = history.trials[number] if number < known else Trial(number, {})
             self._update(history, ladder, trial, self._standings[key_of(history, number)])
-        self._count, self._open = known, set(opened)
+        self._count, self._open, self._seen = known, set(opened), (history, history.position)
         return self._standings
 
     def losses_of(self, number: int) -> tuple[float, ...]:
@@ -107,7 +113,7 @@ class Results:
         # a different space object means another study or an amended one; comparing the contents would be slow
         if meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
             self._meaning, self._count, self._open = meaning, 0, set()
-            self._paused, self._losses = {}, {}
+            self._paused, self._losses, self.memo = {}, {}, {}
             self._standings = defaultdict(lambda: Standing([[] for _ in ladder]))
 
     def _update(self, history: History, ladder: tuple[int, ...], trial: Trial, standing: Standing) -> None:

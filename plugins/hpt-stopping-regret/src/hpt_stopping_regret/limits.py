@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def fold_error(incumbent: Folds, others: Iterable[Folds]) -> float:
     return math.sqrt((1 / k + 1 / (k - 1)) * float(np.mean(variances))) if variances else 0.0
 
 
-def unexplored(space: Space, params: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any, int]]:
+def unexplored(space: Space, params: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Any, int]]:
     """The branches of a space that have fewer than three results.
 
     A branch is a value of a parameter that makes other parameters active. If a branch has a single bad result, far from
@@ -60,6 +60,14 @@ def unexplored(space: Space, params: Sequence[Mapping[str, Any]]) -> Iterator[tu
     for name in space.names:
         for parent, values in space[name].when.items():
             branches.setdefault(parent, {}).update(dict.fromkeys(map(space[parent].index_of, values)))
+    seen = Counter[tuple[str, int]]()
+    lacking = {(parent, i) for parent, known in branches.items() for i in known}
+    for one in params:
+        if not lacking:
+            return  # mostly after a few of many results
+        for branch in [(parent, space[parent].index_of(one[parent])) for parent in branches if parent in one]:
+            seen[branch] += 1
+            if seen[branch] == _SEEN:
+                lacking.discard(branch)
     for parent, known in branches.items():
-        seen = Counter(space[parent].index_of(one[parent]) for one in params if parent in one)
-        yield from ((parent, space[parent].value_at(i), seen[i]) for i in known if seen[i] < _SEEN)
+        yield from ((parent, space[parent].value_at(i), seen[parent, i]) for i in known if (parent, i) in lacking)

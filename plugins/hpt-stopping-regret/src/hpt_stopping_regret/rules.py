@@ -83,7 +83,7 @@ class _RemainingGain(ABC):
 
     def _unexplored(self, history: History, numbers: NDArray[np.intp]) -> str:
         """The branches that still need results, as text; empty if there are none."""
-        params = [history.trials[number].params for number in numbers]
+        params = (history.trials[number].params for number in numbers)
         found = unexplored(history.space, params)
         return ", ".join(f"results of {name} = {value!r} ({count} so far)" for name, value, count in found)
 
