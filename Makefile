@@ -5,10 +5,10 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+PIP := python -m pip -qq --disable-pip-version-check
+unexport PYTHONHOME PYTHONPATH # what is there would come before the packages of the environments
 
 DEMO := .venv-demo
-DEMO_PIP := $(DEMO)/bin/python -m pip -qq --disable-pip-version-check
 DEMO_PARTS := ".[rich]" $(addprefix plugins/,hpt-evaluator-sklearn hpt-sampler-bayes hpt-sampler-random hpt-stopping-basic hpt-store-sqlite)
 DOCS := .venv-docs
 LOWEST := .venv-lowest
@@ -34,7 +34,7 @@ demo: $(DEMO)/.stamp ## tune a classifier on the digits data; sets up .venv-demo
 setup: $(VENV)/.stamp ## install the core, all plugins (editable) and the pinned tools into .venv
 
 setup-torch: $(VENV)/.stamp ## add torch, Lightning and skorch to .venv, for tests that are otherwise skipped
-	$(PIP) install -c constraints.txt lightning skorch torch
+	$(BIN)/$(PIP) install -c constraints.txt lightning skorch torch
 
 test: $(VENV)/.stamp ## run the tests of the core and all plugins, in two processes (ARGS="-k store" for some)
 	@$(BIN)/python -m compileall -q hpt_core plugins/*/src # otherwise each process that a test starts may compile them again
@@ -64,29 +64,29 @@ clean: ## remove environments, caches and build results; keep studies
 $(VENV)/.stamp: pyproject.toml constraints.txt requirements-dev.txt $(PLUGINS)
 	$(call make_venv,$(VENV))
 	@echo "Installing the core, all plugins and the tools into $(VENV) (once, about a minute) ..."
-	@$(PIP) install -c constraints.txt $(BUILD_TOOLS)
-	@$(PIP) install --no-build-isolation -r requirements-dev.txt
+	@$(BIN)/$(PIP) install -c constraints.txt $(BUILD_TOOLS)
+	@$(BIN)/$(PIP) install --no-build-isolation -r requirements-dev.txt
 	@touch $@
 
 $(DEMO)/.stamp: pyproject.toml constraints.txt $(PLUGINS)
 	$(call make_venv,$(DEMO))
 	@echo "Installing hpt, five plugins, numpy, scipy and scikit-learn into $(DEMO) (once, about a minute) ..."
-	@$(DEMO_PIP) install -c constraints.txt $(BUILD_TOOLS)
-	@$(DEMO_PIP) install --no-build-isolation -c constraints.txt $(addprefix -e ,$(DEMO_PARTS))
+	@$(DEMO)/bin/$(PIP) install -c constraints.txt $(BUILD_TOOLS)
+	@$(DEMO)/bin/$(PIP) install --no-build-isolation -c constraints.txt $(addprefix -e ,$(DEMO_PARTS))
 	@touch $@
 
 $(DOCS)/.stamp: requirements-docs.txt
 	$(call make_venv,$(DOCS))
 	@echo "Installing mkdocs and its theme into $(DOCS) (once, a few seconds) ..."
-	@$(DOCS)/bin/python -m pip -qq --disable-pip-version-check install -r requirements-docs.txt
+	@$(DOCS)/bin/$(PIP) install -r requirements-docs.txt
 	@touch $@
 
 $(LOWEST)/.stamp: pyproject.toml requirements-dev.txt $(PLUGINS)
 	$(call make_venv,$(LOWEST))
 	@echo "Installing the core and all plugins with their lowest dependencies into $(LOWEST) (once, some minutes) ..."
-	@grep -ohE '"[A-Za-z0-9_-]+>=[0-9.]+' pyproject.toml $(PLUGINS) | sed 's/"//; s/>=/==/' | sort -u >$(LOWEST)/constraints.txt
+	@grep -ohE '"[A-Za-z0-9_-]+>=[0-9.]+' pyproject.toml $(PLUGINS) | sed 's/"//; s/>=/==/; /^hpt-/d' | sort -u >$(LOWEST)/constraints.txt
 	@grep -v '^-c' requirements-dev.txt >$(LOWEST)/requirements.txt
-	@$(LOWEST)/bin/python -m pip -qq --disable-pip-version-check install -c $(LOWEST)/constraints.txt -r $(LOWEST)/requirements.txt
+	@$(LOWEST)/bin/$(PIP) install -c $(LOWEST)/constraints.txt -r $(LOWEST)/requirements.txt
 	@touch $@
 
 # Make an environment if there is none. If ensurepip is missing (Debian without python3-venv), the pip of $(PYTHON)

@@ -1,7 +1,6 @@
 """The overhead of hpt compared with Optuna and scikit-learn, measured in one run.
 
-    pip install -r benchmarks/requirements.txt    # the peers, into the environment of `make setup`
-    python benchmarks/overhead.py [ask-tell sqlite import large folds]
+    .venv/bin/python benchmarks/overhead.py [ask-tell sqlite import large folds]    # `make setup` installs the peers
 
 Each line shows hpt's figure, the peer's, and their ratio; lower is better. The two are measured alternately, and
 medians of the repeats are shown.

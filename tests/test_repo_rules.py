@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 import hpt_core
+from hpt_core.cli.session import Session
 from hpt_core.components import KINDS as KINDS_OF_COMPONENTS
-from hpt_core.distributions import provider
-from hpt_core.plugins import default_plugins
+from hpt_core.distributions import COMMANDS as OFFERED
+from hpt_core.distributions import provider, store_provider
+from hpt_core.plugins import Plugins, default_plugins
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -55,6 +57,10 @@ def test_metadata_says_the_same_everywhere(folder: Path) -> None:
     assert project["license"] == "MIT"
     assert project["readme"] == "README.md"
     assert not project["description"].endswith(".")
+    core = metadata(ROOT)["project"]
+    assert project["authors"] == core["authors"]
+    assert project["classifiers"] == core["classifiers"]
+    assert project["keywords"] == sorted(project["keywords"])
 
 
 @every_plugin
@@ -169,6 +175,18 @@ def test_a_dependency_has_the_same_bounds_in_every_distribution() -> None:
     assert not [name for name, found in bounds.items() if not min(found).startswith((">=", "=="))]
 
 
+def test_the_lowest_versions_tested_are_all_bounds_but_those_of_hpt_itself(tmp_path: Path) -> None:
+    """A plugin's bound on the core may be lower than the version in this tree, which is the one to test."""
+    plan = ["make", "-nB", f"LOWEST={tmp_path}", f"{tmp_path}/.stamp"]
+    planned = subprocess.run(plan, cwd=ROOT, check=True, capture_output=True, text=True)
+    (command,) = [line for line in planned.stdout.splitlines() if line.endswith(f">{tmp_path}/constraints.txt")]
+    subprocess.run(["sh", "-c", command], cwd=ROOT, check=True)
+    asked = {item for folder in (ROOT, *PLUGINS) for item in requirements(metadata(folder)["project"])}
+    asked |= {item for folder in (ROOT, *PLUGINS) for item in metadata(folder)["build-system"]["requires"]}
+    bounds = {re.sub(">=", "==", item.split(",")[0]) for item in asked if ">=" in item and not item.startswith("hpt-")}
+    assert set((tmp_path / "constraints.txt").read_text(encoding="utf-8").split()) == bounds
+
+
 def imported(files: Iterable[Path]) -> set[str]:
     """The distributions that these files import, wherever the import stands."""
     found: set[str] = set()
@@ -222,5 +240,19 @@ def test_a_message_can_name_the_distribution_of_every_component() -> None:
     for info in plugins.plugins:
         for kind in KINDS_OF_COMPONENTS:
             for name in info.components.get(kind, ()):
-                guess = f"hpt-{kind.split()[0]}-{name}"
-                assert (kind, name) in of_core or (provider(kind, name) or guess) == info.distribution
+                assert (kind, name) in of_core or provider(kind, name) == info.distribution
+
+
+@pytest.mark.parametrize("path", ["a.csv", "A.CSV", "hpt.db", "hpt.sqlite", "hpt.sqlite3"])
+def test_a_message_can_name_the_distribution_of_a_store(path: str) -> None:
+    plugins = Plugins()
+    assert store_provider(path) == f"hpt-store-{plugins.name_of(type(plugins.make_store(path)))}"
+
+
+def test_a_message_can_name_the_distribution_of_every_command() -> None:
+    offered: dict[str, str] = {}
+    plugins = [info for info in default_plugins().plugins if "hpt_commands" in info.hooks]
+    for plugin in plugins:
+        only = Plugins(disabled=[other.name for other in plugins if other is not plugin])
+        offered |= dict.fromkeys(Session(only).commands, plugin.distribution)
+    assert offered == OFFERED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Generator
@@ -163,7 +164,7 @@ def test_an_exit_code_is_a_failure_with_the_end_of_stderr() -> None:
 @pytest.mark.parametrize("shell", [False, True])
 def test_a_signal_is_reported_by_name(name: str, shell: bool) -> None:
     number = f"'import os, signal; os.kill(os.getpid(), signal.{name})'"
-    evaluator = CommandEvaluator(command=f"{sys.executable} -I -S -c {number}; exit $?", shell=True)
+    evaluator = CommandEvaluator(command=f"{shlex.quote(sys.executable)} -I -S -c {number}; exit $?", shell=True)
     if not shell:
         evaluator = python(f"import os, signal; os.kill(os.getpid(), signal.{name})")
     error = failure(evaluator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,7 +90,8 @@ def test_a_cache_does_not_change_the_answer() -> None:
         assert used.suggest(history, rng()) == BayesSampler().suggest(history, rng())
 
 
-def test_another_process_gives_the_same_answer() -> None:
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_another_process_gives_the_same_answer_with_any_number_of_blas_threads(threads: str) -> None:
     program = (
         "import json, sys\n"
         "import numpy as np\n"
@@ -102,7 +104,8 @@ def test_another_process_gives_the_same_answer() -> None:
         "print(json.dumps([s.params, s.info]))\n"
     )
     given = json.dumps([MIXED.to_json(), tried(20)])
-    run = subprocess.run([sys.executable, "-c", program], input=given, capture_output=True, text=True, check=True)
+    command, env = [sys.executable, "-c", program], {**os.environ, "OPENBLAS_NUM_THREADS": threads}
+    run = subprocess.run(command, input=given, capture_output=True, text=True, check=True, env=env)
     here = BayesSampler().suggest(make_history(MIXED, tried(20)), rng())
     assert json.loads(run.stdout) == [here.params, here.info]
 
