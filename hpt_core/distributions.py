@@ -1,8 +1,8 @@
-"""Which of hpt's own distributions provides a command, or a component whose name does not tell. For messages only."""
+"""Which of hpt's own distributions provides a command, a component, or a store for a file. For messages only."""
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "provider"]
+__all__ = ["COMMANDS", "provider", "store_provider"]
 
 COMMANDS = {"import": "hpt-sampler-optuna", "importance": "hpt-report-html", "report": "hpt-report-html"}
 """Command -> the distribution that provides it."""
@@ -19,9 +19,23 @@ _PROVIDES = {
     "hpt-stopping-halving": ("asha", "halving", "hyperband", "pasha"),
     "hpt-stopping-regret": ("improvement", "regret"),
 }
+_OF_THEIR_NAME = {
+    "evaluator": ("command", "sklearn", "torch"),
+    "executor": ("dask",),
+    "sampler": ("bayes", "cmaes", "forest", "grid", "optuna", "random", "tpe"),
+    "store": ("csv", "sqlite"),
+}
+_STORES = {".csv": "hpt-store-csv", **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "hpt-store-sqlite")}
 
 
 def provider(kind: str, name: str) -> str:
-    """The distribution that provides the component ``name`` of a kind; empty if none of hpt's own is known to."""
-    start = f"hpt-{kind.split(maxsplit=1)[0]}-"
-    return next((own for own, names in _PROVIDES.items() if name in names and own.startswith(start)), "")
+    """The distribution that provides the component ``name`` of a kind; empty if none of hpt's own does."""
+    kind = kind.split(maxsplit=1)[0]
+    if name in _OF_THEIR_NAME.get(kind, ()):
+        return f"hpt-{kind}-{name}"
+    return next((own for own, names in _PROVIDES.items() if name in names and own.startswith(f"hpt-{kind}-")), "")
+
+
+def store_provider(path: str) -> str:
+    """The distribution whose store keeps studies in a file of this name; empty if none of hpt's own does."""
+    return next((own for ending, own in _STORES.items() if path.lower().endswith(ending)), "")

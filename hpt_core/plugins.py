@@ -13,7 +13,7 @@ import attrs
 from hpt_core import components
 from hpt_core.component_checks import check_component, with_article
 from hpt_core.component_data import describe
-from hpt_core.distributions import provider
+from hpt_core.distributions import provider, store_provider
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import error_with_place, import_object
 from hpt_core.options import build
@@ -181,8 +181,9 @@ class Plugins:
             return self.make("store", {"use": text}, path)
         name = self._manager.first("hpt_store_for", location=text)
         if name is None:
-            names = ", ".join(self.names("store"))
-            message = f"No store handles {shown(text)}. To choose a store, write NAME:///PATH. Installed: {names}."
+            names, own = ", ".join(self.names("store")), store_provider(text)
+            hint = f"Install {own}, which does." if own else "To choose a store, write NAME:///PATH."
+            message = f"No store handles {shown(text)}. {hint} Installed: {names}."
             raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()])))
         return self.make("store", {"use": name, "path": text}, path)
 

@@ -362,9 +362,13 @@ def test_without_a_complete_trial_there_is_no_best(cli: Hpt) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["trials"], ["best", "--json"], ["export"]])
-def test_output_that_cannot_be_written_is_a_usage_error(one: Hpt, arguments: list[str]) -> None:
+def test_output_that_cannot_be_written_is_a_usage_error(
+    one: Hpt, monkeypatch: pytest.MonkeyPatch, arguments: list[str], unbuffered: str
+) -> None:
     assert one("best").exit_code == 0
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "hpt_core", *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

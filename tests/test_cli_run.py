@@ -463,9 +463,13 @@ def test_output_of_an_imported_module_is_not_mixed_with_json(tmp_path: Path, arg
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_messages_that_cannot_be_written_do_not_end_a_study(tmp_path: Path, workers: str) -> None:
+def test_messages_that_cannot_be_written_do_not_end_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str, unbuffered: str
+) -> None:
     write(tmp_path)
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     command = [sys.executable, "-m", "hpt_core", "run", "s.toml", "--workers", workers]
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, text=True, check=False)

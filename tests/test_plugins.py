@@ -502,7 +502,8 @@ class NoSampler:
     ("spec", "said"),
     [
         ("constnat", "sampler.use: There is no sampler 'constnat'. Did you mean 'constant'? Installed: constant."),
-        ("bayes", "A distribution like hpt-sampler-bayes may provide it."),
+        ("bayes", "There is no sampler 'bayes'. Install hpt-sampler-bayes, which provides it. Installed: constant."),
+        ("swarm", "A distribution like hpt-sampler-swarm may provide it."),
         ("auto", "There is no sampler 'auto'. Install hpt-sampler-compose, which provides it. Installed: constant."),
         ("asha", "A distribution like hpt-sampler-asha may provide it."),
         ({}, "sampler.use: Must name a sampler. Installed: constant"),

@@ -36,7 +36,7 @@ _LABEL_WIDTH = 14
 
 def say(text: str) -> None:
     """Print a message on stderr. An error in writing, as on a full disk, is ignored: it must not end a study."""
-    with suppress(OSError, ValueError):  # a trial may have closed stderr
+    with suppress(OSError, ValueError), _dropping_unwritten(sys.stderr):  # a trial may have closed stderr
         click.echo(clean(text), err=True)
 
 
@@ -63,7 +63,8 @@ def put(content: str | bytes) -> None:
         UsageError: If writing fails, as on a full disk.
     """
     try:
-        click.echo(content, nl=False)
+        with _dropping_unwritten(sys.stdout):
+            click.echo(content, nl=False)
     except OSError as err:
         if err.errno == errno.EPIPE:  # the reader of the pipe has gone
             raise
@@ -74,6 +75,22 @@ def put(content: str | bytes) -> None:
         from hpt_core.errors import UsageError
 
         raise UsageError("Cannot write the output: stdout was closed, perhaps by a trial.") from err
+
+
+@contextmanager
+def _dropping_unwritten(stream: Any) -> Iterator[None]:
+    """If writing fails, empty the buffer of a stream: else each later flush, Python's last one too, fails again."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError, ValueError):  # not a file, or closed
+            kept, null = os.dup(stream.fileno()), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            stream.flush()
+            os.dup2(kept, stream.fileno())
+            os.close(kept)
+            os.close(null)
+        raise
 
 
 @contextmanager
