@@ -292,3 +292,31 @@ def test_a_generation_in_which_all_trials_fail_starts_again_elsewhere_with_the_s
     assert all(states == ["failed"] * 6 for number, states in latest.items() if number + 1 in starts)
     assert {start["population"] for start in starts.values()} == {6}
     assert len({tuple(start["mean"]) for start in starts.values()}) == len(starts)
+
+
+def test_after_results_a_generation_in_which_all_trials_fail_is_drawn_again() -> None:
+    """An outage must not cost what was learned before it."""
+    encoding = Encoding.of(CUBE)
+    evolution = Evolution(encoding, {"evolution": 0, "population": 6, "mean": [0.5] * 4, "sigma": 0.25})
+
+    def draws() -> list[tuple[np.ndarray[Any, Any], list[int]]]:
+        return list(evolution.draw(np.random.default_rng(0), 6))
+
+    for _ in range(3):
+        losses = [(raw, places, float(np.sum((raw - 0.37) ** 2))) for raw, places in draws()]
+        evolution.advance([Individual(raw, places, loss, (0.0, loss)) for raw, places, loss in losses])
+    before = draws()
+    for _ in range(2):
+        evolution.advance([Individual(raw, places, float("inf"), (3.0,)) for raw, places in before])
+    assert (evolution.finished, evolution.generation) == (False, 5)
+    assert [raw.tolist() for raw, _ in draws()] == [raw.tolist() for raw, _ in before]
+
+
+def test_an_evolution_that_only_fails_after_its_first_results_ends_at_last() -> None:
+    encoding = Encoding.of(CUBE)
+    evolution = Evolution(encoding, {"evolution": 0, "population": 6, "mean": [0.5] * 4, "sigma": 0.25})
+    drawn = list(evolution.draw(np.random.default_rng(0), 6))
+    evolution.advance([Individual(raw, places, 1.0 + raw[0], (0.0, 1.0 + raw[0])) for raw, places in drawn])
+    while not evolution.finished and evolution.generation < 100:
+        evolution.advance([Individual(raw, places, float("inf"), (3.0,)) for raw, places in drawn])
+    assert evolution.generation == 30  # 10 + 30 * 4 / 6: as without any gain

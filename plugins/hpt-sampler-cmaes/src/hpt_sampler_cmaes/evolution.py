@@ -106,7 +106,7 @@ class Evolution:
         generation: The generation that is drawn now.
         population: Number of results that a generation needs.
         finished: Whether it has converged or stagnated, or is `lost`.
-        lost: Whether all trials of a generation failed, so that it has no direction.
+        lost: Whether all trials of the first generation failed, so that there is no direction.
     """
 
     def __init__(self, encoding: Encoding, start: Mapping[str, Any]) -> None:
@@ -123,18 +123,20 @@ class Evolution:
         self._cma = CatCMAwM(**encoding.spaces(), population_size=self.population, seed=0, **given)
 
     def advance(self, individuals: Sequence[Individual]) -> None:
-        """Update the distribution to the next generation.
+        """Update the distribution to the next generation, unless all failed: then it is drawn from again.
 
         Args:
             individuals: ``population`` individuals of the current generation.
         """
         ranked = sorted(individuals, key=lambda individual: individual.rank)
-        solutions = list(zip(map(self._solution, ranked), _losses(ranked), strict=True))
-        with np.errstate(all="ignore"):
-            self._cma.tell(solutions)
+        failed = ranked[0].rank == _FAILED
+        self.lost = failed and not self.generation
+        if not failed:
+            solutions = list(zip(map(self._solution, ranked), _losses(ranked), strict=True))
+            with np.errstate(all="ignore"):
+                self._cma.tell(solutions)
         self.generation += 1
-        self._best.append(ranked[0].loss)
-        self.lost = ranked[0].rank == _FAILED
+        self._best.append(self._best[-1] if failed and self._best else ranked[0].loss)
         self.finished = self.lost or self._stagnated() or self._collapsed(ranked)
 
     def draw(self, rng: np.random.Generator, count: int) -> Iterator[tuple[FloatArray, list[int]]]:
