@@ -99,6 +99,8 @@ def test_results_of_every_type_are_cached(result: Any, tmp_path: Path) -> None:
         {"value": 1.0, "m": None},
         np.bool_(True),
         np.array([1.0]),
+        np.ma.masked,
+        np.complex128(1.0),
     ],
 )
 def test_invalid_results_are_not_cached(bad: Any) -> None:

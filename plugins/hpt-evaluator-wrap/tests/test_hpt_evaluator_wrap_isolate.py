@@ -101,6 +101,19 @@ def has_a_cause(params: Params) -> Any:
         raise EvaluationError("no such option") from err
 
 
+class WithoutTextError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("as asked")
+
+
+def raises_without_text(params: Params) -> float:
+    raise WithoutTextError
+
+
+def has_foreign_steps(params: Params) -> Iterator[Any]:
+    yield np.int64(3), 0.5
+
+
 RESULTS: dict[str, Callable[..., Any]] = {
     "number": lambda params: params["x"] / 3,
     "int": lambda params: 3,
@@ -108,6 +121,12 @@ RESULTS: dict[str, Callable[..., Any]] = {
     "numpy": lambda params: {"value": np.float32(0.1), "n": np.int8(3), "loss": np.array(0.25), "nan": np.nan},
     "tensor": lambda params: Scalar(),
     "infinite": lambda params: float("inf"),
+    "huge": lambda params: 10**400,
+    "masked": lambda params: np.ma.masked,
+    "complex": lambda params: np.complex128(1 + 2j),
+    "date": lambda params: np.datetime64("2026-01-01"),
+    "names of other types": lambda params: {"value": 1.0, np.int64(3): 1.0, None: 2.0, (1, 2): 3.0},
+    "nested in itself": lambda params: (found := {"value": 1.0}, found.update(value=found))[0],  # type: ignore[call-overload]
     "bool": lambda params: np.bool_(True),
     "text": lambda params: "0.5",
     "text of numpy": lambda params: np.array("0.5"),
@@ -116,6 +135,7 @@ RESULTS: dict[str, Callable[..., Any]] = {
     "none": lambda params: None,
     "without the objective": lambda params: {"loss": 0.5},
     **{f.__name__: f for f in (curve, with_result, goes_wrong, diverges, has_no_memory, leaves, is_late, has_a_cause)},
+    **{f.__name__: f for f in (raises_without_text, has_foreign_steps)},
 }
 
 
@@ -129,6 +149,12 @@ def test_a_trial_ends_as_in_the_process_of_the_study(name: str) -> None:
         assert isolated.failure.kind == plain.failure.kind
         if plain.failure.kind != "invalid-value":
             assert (isolated.failure.message, isolated.failure.detail) == (plain.failure.message, plain.failure.detail)
+
+
+def test_what_is_no_number_is_named() -> None:
+    failure = run(lambda params: {"value": 1.0, "note": "done"}).trials[0].failure
+    assert failure is not None
+    assert failure.message == "The value of 'note' must be a number. Got str 'done'."
 
 
 def test_several_objectives() -> None:

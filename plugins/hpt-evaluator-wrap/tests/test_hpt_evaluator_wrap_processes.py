@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from hpt_core import Float, Params, Study
+from hpt_evaluator_wrap.trial_process import TrialProcess
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a new process cannot import this file
 
@@ -190,6 +191,24 @@ def test_what_a_trial_leaves_behind_is_ended(tmp_path: Path, memory_mb: float | 
     assert all(has_ended(pid) for pid in pids_in(tmp_path))
 
 
+def test_what_a_trial_leaves_behind_is_ended_even_if_the_study_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(TrialProcess):
+        def __exit__(self, *error: object) -> None:
+            time.sleep(1.0)  # the trial's process would have ended by then
+            super().__exit__(*error)
+
+    def leaves(params: Params) -> float:
+        leave_behind(tmp_path)
+        return 0.5
+
+    monkeypatch.setattr("hpt_evaluator_wrap.isolate.TrialProcess", Slow)
+    assert run(leaves).trials[0].value == 0.5
+    assert len(pids_in(tmp_path)) == 2
+    assert all(has_ended(pid) for pid in pids_in(tmp_path))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory is a file on Linux only")
 def test_shared_memory_of_a_trial_that_is_ended_is_freed(tmp_path: Path) -> None:
     def shares(params: Params) -> float:
@@ -281,7 +300,7 @@ def test_no_process_outlives_the_study(tmp_path: Path, kill: str, workers: int) 
 def test_ctrl_c_does_not_reach_a_trial_not_even_at_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt = """
         import os, signal, sys
-        if "hpt_evaluator_wrap.child" in sys.orig_argv:
+        if any("hpt_evaluator_wrap.child" in argument for argument in sys.orig_argv):
             os.kill(os.getpid(), signal.SIGINT)
     """
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(interrupt))
@@ -292,6 +311,12 @@ def test_ctrl_c_does_not_reach_a_trial_not_even_at_its_start(tmp_path: Path, mon
         return float(Path(sys.modules["sitecustomize"].__file__ or "").parent == tmp_path)
 
     trial = run(interrupted).trials[0]
+    assert trial.value == 1.0, trial.failure
+
+
+def test_the_program_may_have_added_hpt_to_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", sys._base_executable)  # type: ignore[attr-defined] # without our packages
+    trial = run(lambda params: len(sys.argv)).trials[0]
     assert trial.value == 1.0, trial.failure
 
 

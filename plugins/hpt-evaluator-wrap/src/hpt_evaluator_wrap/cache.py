@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Report, Space, TrialContext, option
-from hpt_evaluator_wrap.result_cache import CachedResult, ResultCache, plain_result
+from hpt_core import EvaluationError, Report, Space, TrialContext, option
+from hpt_evaluator_wrap.result_cache import CachedResult, ResultCache, finite_result
 from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
 
 __all__ = ["CacheEvaluator"]
@@ -71,9 +71,9 @@ class CacheEvaluator(Wrapper):
         reports: list[Report] = []
         result = yield from self._run(trial, reports)
         try:
-            plain = [Report(r.step, plain_result(r.value), plain_result(r.metrics)) for r in reports]
-            cached = CachedResult(tuple(plain), plain_result(result))
-        except (TypeError, ValueError, OverflowError):
+            plain = [Report(r.step, finite_result(r.value), finite_result(r.metrics)) for r in reports]
+            cached = CachedResult(tuple(plain), finite_result(result))
+        except (EvaluationError, ValueError):
             return result  # invalid: the core fails the trial
         if _is_complete(cached, trial.objectives):
             self._results.put(key, cached)

@@ -1,8 +1,7 @@
 """The process of one trial: it evaluates the trial and sends its reports and result; `trial_process` starts it.
 
-Its arguments are the descriptor of a connection and the folders to import from. It receives the pickled evaluator and
-trial, and ``next`` or ``close`` after each report. It sends JSON, so that the process of the study needs none of the
-trial's libraries.
+It receives the pickled evaluator and trial, ``next`` or ``close`` after each report, and ``end`` after the result. It
+sends JSON, so that the process of the study needs none of the trial's libraries.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import json
 import os
 import pickle
 import signal
-import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from hpt_core import EvaluationError, Report
+from hpt_evaluator_wrap.plain import plain_number, plain_result
 from hpt_evaluator_wrap.wrapper import Wrapper, closed
 
 __all__ = ["main"]
@@ -30,27 +29,28 @@ __all__ = ["main"]
 _OWN_FOLDERS = tuple(str(Path(inspect.getfile(item)).parent) for item in (Report, Wrapper))
 
 
-def main() -> None:
-    """Evaluate one trial."""
+def main(descriptor: int) -> None:
+    """Evaluate the trial that is received through a connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the study receives Ctrl-C, too, and ends this one
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # processes that the trial starts may need it
-    sys.path[:] = sys.argv[2:]
-    pipe = Connection(int(sys.argv[1]))
+    pipe = Connection(descriptor)
     requests: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, requests), daemon=True).start()
 
     def ask(report: Report) -> bytes:
-        content = {"report": [report.step, report.value, report.metrics]}
-        pipe.send_bytes(json.dumps(content, default=_plain).encode())
+        value = plain_number(report.value, f"The value reported at step {report.step}")
+        content = {"report": [report.step, value, plain_result(report.metrics)]}
+        pipe.send_bytes(json.dumps(content, default=repr).encode())  # of a step that is no int; the core refuses it
         return requests.get()
 
     try:
         evaluator, trial = pickle.loads(requests.get())  # noqa: S301 - the process that started this one has pickled it
-        message = json.dumps({"result": _evaluate(evaluator, trial, ask)}, default=_plain)
+        message = json.dumps({"result": plain_result(_evaluate(evaluator, trial, ask))})
     except BaseException as err:  # noqa: BLE001 - SystemExit is a failure of the trial, too
         message = json.dumps({"error": _description(err)})
     with suppress(OSError):  # the study is gone
         pipe.send_bytes(message.encode())
+        requests.get()  # stay until the study has found the processes that the trial has left behind
 
 
 def _receive(pipe: Connection, requests: SimpleQueue[bytes]) -> None:
@@ -83,17 +83,6 @@ def _evaluate(evaluator: Any, trial: Any, ask: Callable[[Report], bytes]) -> Any
                 return None
 
 
-def _plain(value: Any) -> Any:
-    """A mapping, or a number of another library such as a tensor, as Python's own."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if getattr(value, "shape", ()) != () or not hasattr(type(value), "__float__"):
-        msg = f"The result of a trial must consist of numbers. Got {type(value).__name__} {value!r:.80}."
-        raise EvaluationError(msg, kind="invalid-value")
-    plain = value.item() if hasattr(value, "item") else value
-    return plain if isinstance(plain, (bool, int, str)) else float(plain)
-
-
 def _description(err: BaseException) -> tuple[str, str, str]:
     """Message, kind and detail of an error. The detail is a traceback without the leading frames of hpt."""
     trace = err.__traceback__
@@ -102,8 +91,8 @@ def _description(err: BaseException) -> tuple[str, str, str]:
     detail = "".join(traceback.format_exception(type(err), err, trace or err.__traceback__))
     if isinstance(err, EvaluationError):
         return str(err), str(err.kind), err.detail or (detail if err.__cause__ else "")
-    return f"{type(err).__name__}: {err}", "out-of-memory" if isinstance(err, MemoryError) else "error", detail
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        message = f"{type(err).__name__}: {err}"
+    except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
+        message = type(err).__name__
+    return message, "out-of-memory" if isinstance(err, MemoryError) else "error", detail

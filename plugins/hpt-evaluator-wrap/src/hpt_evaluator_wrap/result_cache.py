@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from hpt_core import Mistake, Report, UsageError, file_lock
+from hpt_core import EvaluationError, Mistake, Report, UsageError, file_lock
+from hpt_evaluator_wrap.plain import plain_result
 
-__all__ = ["CachedResult", "ResultCache", "plain_result"]
+__all__ = ["CachedResult", "ResultCache", "finite_result"]
 
 _LOG = logging.getLogger("hpt")
 _LOCK_TIMEOUT = 60.0  # seconds to wait while another process writes
@@ -34,28 +33,16 @@ class CachedResult:
     result: Any
 
 
-def plain_result(result: Any) -> Any:
+def finite_result(result: Any) -> Any:
     """A result as JSON-shaped data.
 
     Raises:
-        TypeError: If it contains anything but numbers.
+        EvaluationError: If it contains anything but numbers.
         ValueError: If a number is not finite.
     """
-    if isinstance(result, Mapping):
-        return {str(name): _plain_number(value) for name, value in result.items()}
-    if isinstance(result, (tuple, list)):
-        return [_plain_number(value) for value in result]
-    return None if result is None else _plain_number(result)
-
-
-def _plain_number(value: Any) -> float:
-    plain = value.item() if getattr(value, "shape", None) == () else value  # turns numpy's bool into Python's
-    if isinstance(plain, (bool, str, bytes)):
-        raise TypeError("not a number")
-    number = float(plain)
-    if not math.isfinite(number):
-        raise ValueError("not finite")
-    return number
+    plain = plain_result(result)
+    json.dumps(plain, allow_nan=False)
+    return plain
 
 
 class ResultCache:
@@ -128,7 +115,7 @@ class ResultCache:
         for line in whole.splitlines():
             try:
                 key, evaluation = _parse(line)
-            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            except (AttributeError, EvaluationError, LookupError, RecursionError, TypeError, ValueError):
                 if line.strip():
                     _LOG.warning("The cache %s has a damaged line, which is skipped: %.80r", self._path, line)
                 continue
@@ -138,10 +125,11 @@ class ResultCache:
 def _parse(line: bytes) -> tuple[str, CachedResult]:
     row = json.loads(line)
     reports = tuple(_report(*report) for report in row["reports"])
-    return json.dumps(row["key"], sort_keys=True), CachedResult(reports, plain_result(row["result"]))
+    return json.dumps(row["key"], sort_keys=True), CachedResult(reports, finite_result(row["result"]))
 
 
 def _report(step: Any, value: Any, metrics: Any) -> Report:
     if type(step) is not int:
         raise TypeError("not a step")
-    return Report(step, _plain_number(value), {name: _plain_number(item) for name, item in metrics.items()})
+    (plain,) = finite_result([value])
+    return Report(step, plain, finite_result(dict(metrics)))

@@ -18,6 +18,14 @@ from hpt_core import EvaluationError
 
 __all__ = ["TrialProcess"]
 
+# The program may itself have added the folder of this package to the path. The trial sees no arguments.
+_START = """
+import sys
+descriptor, *sys.path[:] = sys.argv[1:]
+del sys.argv[1:]
+from hpt_evaluator_wrap.child import main
+main(int(descriptor))
+"""
 _POLL_SECONDS = 0.25
 _GRACE_SECONDS = 2.0
 """How long the processes of a trial have to end before they are killed."""
@@ -37,7 +45,7 @@ class TrialProcess:
         self._measure_at = time.monotonic() + _POLL_SECONDS
         self._has_finished = False
         self._pipe, theirs = Pipe()
-        command = [sys.executable, "-P", "-m", "hpt_evaluator_wrap.child", str(theirs.fileno()), *sys.path]
+        command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *sys.path]
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches the new process as well
         try:
             self._process = psutil.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
@@ -52,7 +60,10 @@ class TrialProcess:
         """End it with all that it started. If it has finished, it first has time to end by itself and clean up."""
         tree = self._tree()
         try:
-            if not self._has_finished:
+            if self._has_finished:
+                with suppress(OSError):
+                    self._pipe.send_bytes(b"end")
+            else:
                 for process in tree:
                     with suppress(psutil.NoSuchProcess):
                         process.terminate()
