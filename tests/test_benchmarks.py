@@ -26,7 +26,7 @@ PAGES = Path(__file__).parents[1] / "docs" / "benchmarks"
 def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Import a module of benchmarks/optimisers, as its scripts do."""
     monkeypatch.syspath_prepend(str(BENCHMARKS / "optimisers"))
-    for name in ("problems", "rows", "stats"):
+    for name in ("outcome_problems", "outcomes", "problems", "rows", "stats"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return import_module
 
@@ -76,6 +76,41 @@ def test_the_optimum_of_a_problem_is_where_the_literature_has_it(name: str, modu
     params, value = MINIMA[name]
     assert problem.function(params) == pytest.approx(value, abs=1e-5)
     assert problem.optimum == pytest.approx(value, abs=1e-9) or problem.optimum is None
+
+
+OUTCOMES: dict[str, tuple[dict[str, Any], float]] = {
+    "gramacy": ({"x0": 0.1954, "x1": 0.4044}, 0.5998),
+    "pressure-vessel": ({"shell": 13, "head": 7, "radius": 42.0984456, "length": 176.6365958}, 6059.7143),
+    "welded-beam": ({"h": 0.244369, "l": 6.217520, "t": 8.291471, "b": 0.244369}, 2.38096),
+}
+"""Where the literature has the best feasible value; its digits leave the constraints met to about 1e-3."""
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_the_best_feasible_value_is_where_the_literature_has_it(name: str, module: Callable[[str], Any]) -> None:
+    problem = {p.name: p for p in module("outcome_problems").constrained()}[name]
+    params, value = OUTCOMES[name]
+    found = problem.function(params)
+    assert len(found) == 1 + problem.constraints
+    assert found[0] == pytest.approx(value, rel=1e-4)
+    assert max(found[1:]) == pytest.approx(0.0, abs=2e-3)  # at the edge of what is feasible
+
+
+FRONTS: dict[str, Callable[[float, float], bool]] = {
+    "zdt1": lambda a, b: abs(b - (1 - math.sqrt(a))) < 1e-12,
+    "zdt2": lambda a, b: abs(b - (1 - a**2)) < 1e-12,
+    "dtlz2": lambda a, b: abs(math.hypot(a, b) - 1) < 1e-12,
+}
+"""The equations of the fronts in the literature, met where the other parameters are at 0 (zdt) or 0.5 (dtlz2)."""
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_the_front_of_a_problem_is_that_of_the_literature(name: str, module: Callable[[str], Any]) -> None:
+    problem = {p.name: p for p in module("outcome_problems").several_objectives()}[name]
+    rest = 0.5 if name == "dtlz2" else 0.0
+    for along in (0.1, 0.5, 0.8):
+        params = dict.fromkeys(problem.space, rest) | {"x0": along}
+        assert FRONTS[name](*problem.function(params))
 
 
 def test_no_search_gets_below_a_known_optimum(module: Callable[[str], Any]) -> None:
@@ -140,6 +175,14 @@ def test_how_many_trials_it_takes(module: Callable[[str], Any]) -> None:
     trials_to = module("stats").trials_to
     curve = np.array([0.9, 0.5, 0.5, 0.2])
     assert [trials_to(curve, target) for target in (1.0, 0.5, 0.3, 0.2, 0.1)] == [1, 2, 4, 4, None]
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+def test_the_hypervolume_equals_counting(objectives: int, module: Callable[[str], Any]) -> None:
+    points = np.random.default_rng(0).integers(0, 6, (7, objectives)).astype(float)
+    cells = np.stack(np.meshgrid(*[np.arange(5) + 0.5] * objectives), axis=-1).reshape(-1, objectives)
+    dominated = np.any(np.all(points[None] <= cells[:, None], axis=2), axis=1)
+    assert module("outcomes").hypervolume(points, np.full(objectives, 5.0)) == pytest.approx(dominated.sum())
 
 
 # --- the scripts -------------------------------------------------------------------------------------------
@@ -229,3 +272,13 @@ def test_cpu_times_under_a_limit_are_finer_than_a_tick_of_the_kernel() -> None:
 )
 def test_the_other_benchmarks_run(command: list[Any], told: str) -> None:
     assert told in python(BENCHMARKS / command[0], *command[1:])
+
+
+@pytest.mark.parametrize(("kind", "problem"), [("objectives", "kursawe"), ("constraints", "gramacy")])
+def test_runs_with_several_outcomes_are_added_to_the_file_once(kind: str, problem: str, tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    command = [BENCHMARKS / "optimisers" / "outcomes.py", kind, "--problems", problem, "--seeds", 1, "--trials", 10]
+    python(*command, "--out", out, "--optimisers", "random")
+    table = python(*command, "--out", out, "--optimisers", "random", "hpt-tpe")
+    assert [line.split()[1] for line in table.splitlines()[2:]] in (["random", "hpt-tpe"], ["hpt-tpe", "random"])
+    assert len(out.read_text().splitlines()) == 2

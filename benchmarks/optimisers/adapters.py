@@ -14,7 +14,7 @@ import numpy as np
 
 import hpt_core as hpt
 
-__all__ = ["Ax", "BayesOpt", "Hebo", "Skopt", "Smac", "optuna_gp", "optuna_tpe"]
+__all__ = ["Ax", "BayesOpt", "Hebo", "Skopt", "Smac", "ax_parameter", "optuna_gp", "optuna_tpe", "suggest"]
 
 
 class OptunaStudy:
@@ -30,12 +30,7 @@ class OptunaStudy:
     def ask(self) -> tuple[Any, hpt.Params]:
         """See `peers.Optimiser`."""
         trial = self._study.ask()
-        params: hpt.Params = {}
-        for name in self._space.order:
-            parameter = self._space[name]
-            if all(params.get(parent) in allowed for parent, allowed in parameter.when.items()):
-                params[name] = _suggest(trial, name, parameter)
-        return trial, params
+        return trial, suggest(trial, self._space)
 
     def add_point(self, params: hpt.Params) -> Any:
         """See `peers.Optimiser`."""
@@ -45,6 +40,16 @@ class OptunaStudy:
     def tell(self, token: Any, value: float) -> None:
         """See `peers.Optimiser`."""
         self._study.tell(token, value)
+
+
+def suggest(trial: Any, space: hpt.Space) -> hpt.Params:
+    """The active parameters of an Optuna trial."""
+    params: hpt.Params = {}
+    for name in space.order:
+        parameter = space[name]
+        if all(params.get(parent) in allowed for parent, allowed in parameter.when.items()):
+            params[name] = _suggest(trial, name, parameter)
+    return params
 
 
 def _suggest(trial: Any, name: str, parameter: Any) -> Any:
@@ -245,7 +250,7 @@ class Ax:
         warnings.simplefilter("ignore")
         self._space = space
         self._client = Client(random_seed=seed)
-        self._client.configure_experiment([_ax_parameter(name, p) for name, p in space.parameters.items()])
+        self._client.configure_experiment([ax_parameter(name, p) for name, p in space.parameters.items()])
         self._client.configure_optimization("-loss")
 
     def ask(self) -> tuple[Any, hpt.Params]:
@@ -262,7 +267,8 @@ class Ax:
         self._client.complete_trial(token, {"loss": value})
 
 
-def _ax_parameter(name: str, parameter: Any) -> Any:
+def ax_parameter(name: str, parameter: Any) -> Any:
+    """A parameter in Ax's terms."""
     from ax.api.configs import (  # type: ignore[import-not-found,unused-ignore] # optional
         ChoiceParameterConfig,
         RangeParameterConfig,

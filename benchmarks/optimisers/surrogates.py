@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,20 @@ from problems import Problem, left_out
 
 from hpt_core import Categorical, Float, Int, Params
 
-__all__ = ["lcbench", "rpart"]
+__all__ = ["lcbench", "outcomes", "rpart"]
 
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "yahpo"
 
 
 @attrs.frozen
 class _Scenario:
-    """The inputs of a surrogate in YAHPO Gym's order, and the index of its target."""
+    """The inputs and targets of a surrogate in YAHPO Gym's order, and the index of the target that is tuned."""
 
     name: str
     categorical: tuple[str, ...]
     continuous: tuple[str, ...]
     fixed: dict[str, Any]
+    targets: tuple[str, ...]
     target: int
     space: dict[str, Any]
 
@@ -44,6 +45,10 @@ _LCBENCH = _Scenario(
         *("weight_decay", "num_layers", "max_units", "max_dropout"),
     ),
     {"epoch": 52},
+    (
+        *("time", "val_accuracy", "val_cross_entropy", "val_balanced_accuracy"),
+        *("test_cross_entropy", "test_balanced_accuracy"),
+    ),
     1,  # val_accuracy, in percent
     {
         "batch_size": Int(16, 512, log=True),
@@ -60,6 +65,7 @@ _RPART = _Scenario(
     ("task_id", "num.impute.selected.cpo"),
     ("cp", "maxdepth", "minbucket", "minsplit", "trainsize", "repl"),
     {"trainsize": 1.0, "repl": 10},
+    ("acc", "bac", "auc", "brier", "f1", "logloss", "timetrain", "timepredict", "memory"),
     0,  # acc
     {
         "cp": Float(0.0009118819655545162, 1.0, log=True),
@@ -82,6 +88,15 @@ def _model(name: str) -> tuple[Any, dict[str, dict[str, int]]]:
     return session, json.loads((folder / "encoding.json").read_text())
 
 
+def _predict(scenario: _Scenario, instance: str, params: Params) -> Any:
+    """All targets of one instance."""
+    session, encoding = _model(scenario.name)
+    row = {**params, **scenario.fixed, scenario.categorical[0]: instance}
+    codes = [[encoding[name][row[name]] for name in scenario.categorical]]
+    numbers = [[row[name] for name in scenario.continuous]]
+    return session.run(None, {"x_cat": np.array(codes, np.int32), "x_cont": np.array(numbers, np.float32)})[0][0]
+
+
 @attrs.frozen
 class _Surrogate:
     """The negated target of one instance."""
@@ -90,13 +105,26 @@ class _Surrogate:
     instance: str
 
     def __call__(self, params: Params) -> float:
-        scenario = self.scenario
-        session, encoding = _model(scenario.name)
-        row = {**params, **scenario.fixed, scenario.categorical[0]: self.instance}
-        codes = [[encoding[name][row[name]] for name in scenario.categorical]]
-        numbers = [[row[name] for name in scenario.continuous]]
-        outputs = session.run(None, {"x_cat": np.array(codes, np.int32), "x_cont": np.array(numbers, np.float32)})
-        return -float(outputs[0][0][scenario.target])
+        return -float(_predict(self.scenario, self.instance, params)[self.scenario.target])
+
+
+def outcomes(
+    name: str, instance: str, targets: tuple[str, ...]
+) -> Iterator[tuple[dict[str, Any], Callable[[Params], tuple[float, ...]]]]:
+    """The space of ``lcbench`` or ``rpart``, and a function with several targets, those with a minus negated.
+
+    Nothing if the surrogates are missing.
+    """
+    scenario = {"lcbench": _LCBENCH, "rpart": _RPART}[name]
+    if not _there(scenario):
+        return
+    wanted = [(-1 if t[0] == "-" else 1, scenario.targets.index(t.removeprefix("-"))) for t in targets]
+
+    def function(params: Params) -> tuple[float, ...]:
+        found = _predict(scenario, instance, params)
+        return tuple(sign * float(found[index]) for sign, index in wanted)
+
+    yield scenario.space, function
 
 
 def _there(scenario: _Scenario) -> bool:
