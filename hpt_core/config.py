@@ -29,7 +29,7 @@ __all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
 
 _LOG = logging.getLogger("hpt")
 
-_LIKE_TOML = re.compile(r"\[.*\]|\{.*=.*\}", re.DOTALL)
+_LIKE_TOML = re.compile(r"\[.*\]|\{[^{}]*=.*\}", re.DOTALL)  # not "{program} --lr={lr}", a command
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
@@ -93,8 +93,9 @@ def put_over(data: dict[str, Any], override: str) -> None:
     except (ValueError, RecursionError) as err:
         value = text.strip()
         if _LIKE_TOML.fullmatch(value):
+            problem = str(err).partition(" (at ")[0]  # it counts columns from the start of "value = "
             raise UsageError(
-                f"The value of the override {key} looks like TOML but is not: {err}. Got {value}."
+                f"The value of the override {key} looks like TOML but is not: {problem}. Got {value}."
             ) from err
     table: Any = data
     for depth, step in enumerate(steps[:-1]):

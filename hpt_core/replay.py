@@ -36,6 +36,7 @@ class Replayed(Defined):
         self.workers: dict[str, float] = {}
         self.times_lost: dict[int, int] = {}  # trial -> how often in a row it was released as its worker was lost
         self.undecided: set[int] = set()  # trials whose last report no recorded decision followed
+        self.joined_with: dict[str, Mapping[str, Any]] = {}  # process -> the definition that it joined with
         self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
         self.stop: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}
@@ -48,7 +49,6 @@ class Replayed(Defined):
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
-        self._joined_with: dict[str, Mapping[str, Any]] = {}  # process -> the definition that it joined with
         self._columns = Columns({})
         self._best: int | None = None
         self._active_seconds = 0.0
@@ -133,7 +133,7 @@ class Replayed(Defined):
 
     def _joined(self, record: Record) -> None:
         self.workers[record["worker"]] = self._latest
-        self._joined_with[record["worker"]] = self.definition
+        self.joined_with[record["worker"]] = self.definition
         self.outdated.discard(record["worker"])
         self.provenance = record["provenance"]
         self.session, self._session_by_number = [], []
@@ -215,7 +215,7 @@ class Replayed(Defined):
         trial.partial = trial.state is State.STOPPED
         if trial.state is State.FAILED:
             trial.failure = Failure(record["kind"], record["message"], record["detail"])
-        objectives = tuple(self._joined_with.get(owner_of(trial.worker), self.definition)["objectives"])
+        objectives = tuple(self.joined_with.get(owner_of(trial.worker), self.definition)["objectives"])
         if len(record.get("values", ())) == len(objectives):  # else its process had missed an amendment
             trial.values = tuple(record["values"])
             columns.carry_over(trial, objectives, self.objectives)
@@ -250,7 +250,7 @@ class Replayed(Defined):
     def _note(self, record: Record) -> None:
         self.notes[record["subject"]] = record["content"]
         if record["subject"] == "conclusion":
-            definition = self._joined_with.get(record.get("worker", ""), self.definition)
+            definition = self.joined_with.get(record.get("worker", ""), self.definition)
             self.concluded_by = definition.get("evaluator")
 
     def _update_best(self, trial: Trial) -> None:

@@ -39,8 +39,6 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     study.plugins.study_started(study)
     decisions.ledger.observer = _Observer(study)
     worker = Worker(study, budget)
-    if budget is not None:
-        workers = max(1, min(workers, _left(decisions.ledger.history, budget)))  # more workers would be idle
     try:
         with _Heartbeat(study):
             elsewhere = study.settings.trial_timeout is not None or getattr(study.executor, "elsewhere", False)
@@ -48,7 +46,8 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
                 reason = worker(liveness.this_process())
             else:
                 _warn_of_unused_wrappers(study)
-                study.executor.run(worker, workers, worker.lost)
+                needed = workers if budget is None else min(workers, _left(decisions.ledger.history, budget))
+                study.executor.run(worker, max(1, needed), worker.lost)  # more workers would be idle
                 reason = _reason_since(study, before)
         clean_up(study, decisions.ledger.history.trials)
         _conclude(study)
@@ -92,7 +91,8 @@ def _conclude(study: Study) -> None:
     if conclude is None or best is None or len(study.objectives) > 1:
         return
     concluded = history.notes.get("conclusion", {})
-    unchanged = history.concluded_by == history.definition["evaluator"]
+    mine = history.joined_with.get(liveness.this_process(), history.definition)  # a forked process has not joined
+    unchanged = history.concluded_by == mine["evaluator"]
     if concluded.get("trial") == best.number and unchanged and not study.amend:
         return
     try:
@@ -108,8 +108,11 @@ def _conclude(study: Study) -> None:
 
 
 def _left(history: History, budget: int) -> int:
-    """The most trials that can run at the same time: new ones within the budget, and those that have not ended."""
-    return budget - (history.next_number - history.invalid_count) + len(history.pending)
+    """The most trials that can run at the same time: new ones within the budget, and those that have not ended.
+
+    `History.pending` would leave out the trials outside an amended space, which run as well.
+    """
+    return budget - (history.next_number - history.invalid_count) + len(history.open)
 
 
 def _reason_since(study: Study, position: int) -> str:

@@ -331,6 +331,28 @@ def test_the_conclusion_of_the_evaluator_is_printed(cli: Hpt, tmp_path: Path) ->
         assert line in result.stderr.splitlines()
 
 
+def test_the_conclusion_on_an_earlier_best_trial_is_not_printed_as_that_of_the_best(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    import attrs
+
+    @attrs.define(kw_only=True)
+    class Rater:
+        def evaluate(self, trial):
+            if trial.number == 2:
+                raise KeyboardInterrupt
+            return -trial.number
+
+        def conclude(self, best):
+            return {"score": best.number, "saved": "model.joblib"}
+    """
+    write(tmp_path, GRID.replace('use = "function"\ncall = "MODULE:train"\nsteps = 2', 'use = "MODULE:Rater"'), code)
+    assert "From the evaluator, on the best trial: score=0." in cli("run", "s.toml", "trials=1").stderr
+    interrupted = cli("run", "s.toml")
+    assert "best loss=-1 (trial 1)" in interrupted.stdout
+    assert "From the evaluator" not in interrupted.stderr
+    assert "The fitted model is saved" not in interrupted.stderr
+
+
 def test_a_default_without_declared_defaults_is_described_as_it_is(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, GRID.replace("{ low = 0, high = 4, default = 2 }", "[1, 10, 100]"))
     assert "default loss=0.5 (trial 0, middle values and first choices)\n" in cli("run", "s.toml").stdout

@@ -144,8 +144,15 @@ def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str)
 
 @pytest.mark.parametrize("value", ["{values=[1, 2}", "[0.1, x]", "{ low = 0, high = 1, log = yes }"])
 def test_an_override_that_is_almost_toml_is_refused(tmp_path: Path, value: str) -> None:
-    with pytest.raises(UsageError, match=r"The value of the override space\.q looks like TOML but is not: "):
+    with pytest.raises(UsageError, match=r"The value of the override space\.q looks like TOML but is not: ") as refused:
         read_study_file(written(tmp_path, WHOLE), [f"space.q={value}"])
+    assert str(refused.value).endswith(f". Got {value}.")
+    assert "column" not in str(refused.value)  # it would not be a column of the value
+
+
+@pytest.mark.parametrize("value", ["{program} --lr={lr}", "{low}={high}", "[x] --lr={lr}"])
+def test_an_override_with_the_placeholders_of_a_command_is_a_text(tmp_path: Path, value: str) -> None:
+    assert read_study_file(written(tmp_path, WHOLE), [f"evaluator.command={value}"])["evaluator"]["command"] == value
 
 
 def test_what_is_no_table_is_set_as_a_whole() -> None:

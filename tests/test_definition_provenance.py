@@ -237,6 +237,25 @@ def test_the_evaluator_concludes_again_after_another_process_that_has_its_earlie
     assert saving(store, 1, save="a.txt").concluded == ["a.txt"]
 
 
+def test_the_evaluator_concludes_with_the_options_of_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if another one with other options, which the log then has, has concluded on the same winner."""
+    store, mine, other = MemoryStore(), Saving(), Saving(save="a.txt")
+    study = Study({"x": Float(0, 1)}, sampler=Old(), evaluator=mine, store=store, seed=1)
+
+    def evaluate(self: Saving, trial: TrialContext) -> float:
+        if self is other:
+            return 0.0
+        with monkeypatch.context() as process:
+            process.setattr(liveness, "this_process", lambda: "elsewhere:1:1")
+            Study({"x": Float(0, 1)}, sampler=Old(), evaluator=other, store=store).run(trials=2)
+        return 1.0
+
+    monkeypatch.setattr(Saving, "evaluate", evaluate)
+    study.run(trials=2)
+    assert [t.value for t in study.trials] == [1.0, 0.0]
+    assert (other.concluded, mine.concluded) == (["a.txt"], [None])
+
+
 def test_a_changed_option_that_affects_no_result_allows_no_other_change_in_the_next_run() -> None:
     store = MemoryStore()
     saving(store, 2)

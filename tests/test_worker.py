@@ -858,6 +858,17 @@ class Here:
         worker("here")
 
 
+class Noting(Here):
+    """It notes the numbers of workers that it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def run(self, worker: Any, count: int, lost: object) -> None:
+        self.asked.append(count)
+        super().run(worker, count, lost)
+
+
 def test_a_registered_wrapper_that_other_processes_lack_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     plugins = Plugins()
     plugins.register(Doubling())
@@ -885,12 +896,6 @@ def test_one_worker_runs_in_this_process_unless_the_executor_is_elsewhere(elsewh
 
 
 def test_no_more_workers_start_than_trials_are_left() -> None:
-    class Noting(Here):
-        def run(self, worker: Any, count: int, lost: object) -> None:
-            asked.append(count)
-            super().run(worker, count, lost)
-
-    asked: list[int] = []
     executor = Noting()
     executor.elsewhere = True  # type: ignore[attr-defined] # an optional attribute
     study = study_of(executor=executor)
@@ -899,7 +904,28 @@ def test_no_more_workers_start_than_trials_are_left() -> None:
     study.invalidate(1, "wrong data")
     study.enqueue({"x": 0.123})
     study.run(lambda p: p["x"], trials=7, workers=8)
-    assert asked == [5, 1, 3]
+    assert executor.asked == [5, 1, 3]
+
+
+def test_trials_outside_an_amended_space_need_workers_too() -> None:
+    store = MemoryStore()
+    before = study_of(store=store)
+    for x in (0.7, 0.8, 0.9):
+        before.enqueue({"x": x})
+    executor = Noting()
+    study = study_of(store=store, space={"x": Float(0, 0.5)}, amend=True, executor=executor)
+    study.run(lambda p: p["x"], trials=3, workers=4)
+    assert [t.value for t in study.trials] == [0.7, 0.8, 0.9]
+    assert executor.asked == [3]
+
+
+def test_the_last_trial_of_a_run_with_several_workers_runs_like_the_others() -> None:
+    """In a process of its own: it may need its ``HPT_WORKER``, and this process survives if it crashes."""
+    executor = Noting()
+    study = study_of(executor=executor)
+    study.run(lambda p: p["x"], trials=3, workers=2)
+    study.run(lambda p: p["x"], trials=4, workers=2)
+    assert executor.asked == [2, 1]
 
 
 def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:
@@ -952,7 +978,7 @@ def test_no_more_workers_are_started_than_there_are_trials() -> None:
         study = Study({"x": Float(0, 1)}, sampler="random", executor=Counting(), seed=0)
         study.run(lambda params: params["x"], trials=trials, workers=300)
         assert len(study.trials) == trials
-    assert started == [3]
+    assert started == [1, 3]
 
 
 def test_a_worker_is_owned_by_the_process_that_runs_the_study() -> None:

@@ -124,7 +124,9 @@ class RunReport:
 
     def _advice(self) -> Iterator[str]:
         complete = self._states["complete"]
-        conclusion = self._history.notes.get("conclusion", {})
+        conclusion, best = self._history.notes.get("conclusion", {}), self._history.best
+        if best is None or conclusion.get("trial") != best.number:  # interrupted before the new best was concluded
+            conclusion = {}
         if complete and not self._summary["default"] and not any(key.startswith("default") for key in conclusion):
             yield "The default configuration was not evaluated, so there is no baseline to compare with."
         if len(self._history.objectives) == 1 and complete > 1 and self._summary["best"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -366,3 +367,27 @@ def test_a_real_study_saves_steps_keeps_its_winner_and_verifies() -> None:
     result = verify(cut.store, cut.name, default_plugins())
     assert result.differences == []
     assert result.checked >= 60
+
+
+class Interrupting(list[Trial]):
+    """Trials of which each look-up lets another thread act."""
+
+    def __init__(self, trials: Sequence[Trial], act: Callable[[], object]) -> None:
+        super().__init__(trials)
+        self.act = act
+
+    def __getitem__(self, key: Any) -> Any:
+        thread = threading.Thread(target=self.act)
+        thread.start()
+        thread.join()
+        return super().__getitem__(key)
+
+
+def test_studies_in_two_threads_may_share_a_rule() -> None:
+    rule = Divergence(audit=0)
+    now = [*falling(0.3, 10), 50.0, 60.0]
+    mine, other = (study([falling(gap * i**2) for i in range(8)], now) for gap in (0.2, 2))
+    expected = asked(Divergence(audit=0), mine)
+    mine.trials = Interrupting(mine.trials, lambda: asked(rule, other))
+    assert expected is not None
+    assert asked(rule, mine) == expected

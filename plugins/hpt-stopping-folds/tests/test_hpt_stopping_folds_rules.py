@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from hpt_core import (
     Space,
     Stop,
     Study,
+    Trial,
     UsageError,
     events,
 )
@@ -384,6 +386,29 @@ def test_a_used_rule_stops_with_the_value_of_a_new_one(steps: list[tuple[str, in
                 if trial.reports and not trial.finished:
                     found, expected = (rule._stop(seen, trial, "", {}).value for rule in (used, Folds()))
                     assert found == expected
+
+
+class Interrupting(list[Trial]):
+    """Trials of which each look-up lets another thread act."""
+
+    def __init__(self, trials: Sequence[Trial], act: Callable[[], object]) -> None:
+        super().__init__(trials)
+        self.act = act
+
+    def __getitem__(self, key: Any) -> Any:
+        thread = threading.Thread(target=self.act)
+        thread.start()
+        thread.join()
+        return super().__getitem__(key)
+
+
+def test_studies_in_two_threads_may_share_a_rule() -> None:
+    rule, losses = Folds(), np.random.default_rng(0).random((2, 6, 4))
+    mine, other = (study(some.tolist(), [2.0, 2.1, 1.9]) for some in losses)
+    expected = judge(Folds(), mine)
+    mine.trials = Interrupting(mine.trials, lambda: judge(rule, other))
+    assert expected is not None
+    assert judge(rule, mine) == expected
 
 
 @pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Race()])

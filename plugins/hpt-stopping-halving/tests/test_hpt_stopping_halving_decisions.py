@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import threading
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -807,6 +808,34 @@ def test_a_decision_does_not_read_all_trials_again(rule: Rule, resumable: bool) 
             start(history, promoted, trials[promoted].attempt + 1)
         complete(number if decision is None else promoted)
     assert max(looked) <= 60  # a round of 9 trials is read several times
+
+
+class Interrupting(list[Trial]):
+    """Trials of which each look-up lets another thread act."""
+
+    def __init__(self, trials: Sequence[Trial], act: Callable[[], object]) -> None:
+        super().__init__(trials)
+        self.act = act
+
+    def __getitem__(self, key: Any) -> Any:
+        thread = threading.Thread(target=self.act)
+        thread.start()
+        thread.join()
+        return super().__getitem__(key)
+
+
+def test_studies_in_two_threads_may_share_a_rule() -> None:
+    rule = Asha()
+    mine, other = (make_history(SPACE, steps=9) for _ in range(2))
+    for history, count in ((mine, 9), (other, 20)):
+        for number in range(count):
+            start(history, number)
+            report(history, number, 1, float(number))
+    last = mine.trials[-1]
+    expected = Asha().judge_trial(mine, last)
+    mine.trials = Interrupting(mine.trials, lambda: rule.judge_trial(other, other.trials[-1]))
+    assert expected is not None
+    assert rule.judge_trial(mine, last) == expected
 
 
 def test_a_used_rule_is_pickled_without_its_cache() -> None:

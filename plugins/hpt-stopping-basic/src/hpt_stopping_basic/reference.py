@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def interpolated(ordered: Sequence[float], percentile: float) -> float:
     return low + share * (ordered[min(int(place) + 1, len(ordered) - 1)] - low)
 
 
-class Reference:
+class Reference(threading.local):  # studies in several threads may share a rule
     """A cache of sorted averages over the complete trials that satisfy the study's constraints, by key.
 
     The cache never changes a result. The reports of a complete trial are final, and the cache follows every trial that

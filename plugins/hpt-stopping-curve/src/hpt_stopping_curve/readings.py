@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ _MOST_KEYS = 1_000  # where each trial reports at steps of its own, hardly any k
 _FIRST_ROWS = 64
 
 
-class Readings:
+class Readings(threading.local):  # studies in several threads may share a rule
     """A column of numbers per key. It never changes a result: a complete trial is final while the definition is."""
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ def by_fold(series: Iterable[tuple[int, float]]) -> dict[int, float]:
     return {fold: max(-_MOST, min(_MOST, value)) for fold, value in series}
 
 
-class Ended:
+class Ended(threading.local):  # studies in several threads may share a rule
     """A table of values by fold, which never changes a result: the reports of a trial that has ended are final."""
 
     def __init__(self) -> None:

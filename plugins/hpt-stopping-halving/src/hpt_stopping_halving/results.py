@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +36,8 @@ class Standing:
     idle: dict[int, int] = attrs.field(factory=dict)
 
 
-@attrs.define(eq=False)
-class Results:
+@attrs.define(eq=False, slots=False)
+class Results(threading.local):  # studies in several threads may share a rule
     """Reads the results at the rungs from a history and keeps them sorted while it grows.
 
     This is a cache, which never changes a result. It looks again at the trials that were or are open, and at those that
