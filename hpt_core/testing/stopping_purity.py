@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,9 +18,11 @@ from hpt_core.testing.component import pickled
 from hpt_core.testing.histories import make_records
 from hpt_core.testing.processes import in_new_process
 from hpt_core.testing.stopping_base import Make, StoppingBase, called, decisions, judged, kind_of
+from hpt_core.trial import Trial
 
 __all__ = ["StoppingPurityKit"]
 
+_INTERRUPTED = frozenset({1, 2, 3, 5, 8, 13, 21, 34, 55, 89})
 _QUALITIES = (*(0.1 * number - 0.05 for number in range(12)), 3.0)
 
 
@@ -148,6 +152,19 @@ class StoppingPurityKit(StoppingBase):
             assert decisions(rule, history) == decisions(make_rule(), history), "the rule remembers the other study"
 
     @check
+    def test_serves_studies_in_two_threads(self, make_rule: Make) -> None:
+        """A study in another thread that uses the same rule meanwhile does not influence its decisions.
+
+        Why: one rule object may serve several studies of a program. A cache that they share is kept apart by
+            `threading.local`.
+        """
+        other = self.with_running([self.series(20.0 - number) for number in range(12)], self.series(9.0)[:4])
+        for history in self.histories():
+            expected, rule = decisions(make_rule(), history), make_rule()
+            history.trials = _Interrupting(history.trials, partial(decisions, rule, other))
+            assert decisions(rule, history) == expected, "the rule mixes up the studies of two threads"
+
+    @check
     def test_uses_no_global_randomness(self, make_rule: Make) -> None:
         """The rule does not use the global generators of `random` and `numpy.random`.
 
@@ -186,6 +203,22 @@ class StoppingPurityKit(StoppingBase):
             assert minimized == maximized, f"minimizing: {minimized}, maximizing: {maximized}"
             given, turned = (_values(make_rule(), study) for study in (history, mirrored))
             assert given == [-value for value in turned], "the value of a Stop is not in the user's sign"
+
+
+class _Interrupting(list[Trial]):
+    """Trials of which some look-ups let another thread act."""
+
+    def __init__(self, trials: Sequence[Trial], act: Callable[[], object]) -> None:
+        super().__init__(trials)
+        self._act, self._lookups = act, 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self._lookups += 1
+        if self._lookups in _INTERRUPTED:
+            thread = threading.Thread(target=self._act)
+            thread.start()
+            thread.join()
+        return super().__getitem__(key)
 
 
 def _separate_decisions(rule: Any, histories: Sequence[History]) -> list[list[str]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Report, Space, Stop, Trial, UsageError, events
+from hpt_core import Failure, Float, History, Report, Space, Stop, UsageError, events
 from hpt_core.testing import make_history
 from hpt_stopping_basic.ranked import Median, Percentile
 from hpt_stopping_basic.reference import interpolated
@@ -291,29 +290,6 @@ def test_a_rule_that_saw_a_study_also_serves_one_with_fewer_trials() -> None:
     assert judge(rule, later) is not None
     assert judge(rule, study([[3.0]], [2.0])) is None
     assert judge(rule, study([[1.0]], [2.0])) is not None
-
-
-class Interrupting(list[Trial]):
-    """Trials of which each look-up lets another thread act."""
-
-    def __init__(self, trials: Sequence[Trial], act: Callable[[], object]) -> None:
-        super().__init__(trials)
-        self.act = act
-
-    def __getitem__(self, key: Any) -> Any:
-        thread = threading.Thread(target=self.act)
-        thread.start()
-        thread.join()
-        return super().__getitem__(key)
-
-
-def test_studies_in_two_threads_may_share_a_rule() -> None:
-    rule = Median()
-    mine, other = study(TABLE, [9, 7.5]), study([[9 * loss for loss in curve] for curve in TABLE], [9, 7.5])
-    expected = judge(Median(), mine)
-    mine.trials = Interrupting(mine.trials, lambda: judge(rule, other))
-    assert expected is not None
-    assert judge(rule, mine) == expected
 
 
 def test_a_used_rule_is_pickled_without_its_cache() -> None:
