@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 
 from hpt_core.errors import Mistake, SpaceError
-from hpt_core.parameters import Parameter, When, check_default, parse_when
+from hpt_core.parameters import Parameter, When, check_default, parse_requires, parse_when
 from hpt_core.scales import Cells, make_cells
 from hpt_core.values import freeze, json_problem, native, same, shown, thaw
 
@@ -127,20 +127,22 @@ def _check_choices(found: list[Mistake], given: tuple[Any, ...]) -> tuple[Any, .
 class _Choices(_Listed):
     default: Any
     when: Mapping[str, tuple[Any, ...]]
+    requires: str
     size: int
     _frozen: tuple[Any, ...]
     _number: Mapping[Any, int]
     _cells: Cells
 
-    def __init__(self, *choices: Any, default: Any = None, when: When = None) -> None:
+    def __init__(self, *choices: Any, default: Any = None, when: When = None, requires: str | None = None) -> None:
         found: list[Mistake] = []
         frozen = _check_choices(found, choices)
         broken = bool(found)
         active = MappingProxyType(parse_when(found, when))
+        requirement = parse_requires(found, requires)
         if broken:
             raise SpaceError(*found)
         number = {value: i for i, value in enumerate(frozen)}
-        self.__attrs_init__(default, active, len(frozen), frozen, number, make_cells(len(frozen)))
+        self.__attrs_init__(default, active, requirement, len(frozen), frozen, number, make_cells(len(frozen)))
         check_default(self, found)
 
 
@@ -151,6 +153,8 @@ class Categorical(_Choices):
         *choices: Distinct strings, numbers, bools or None, or lists of these.
         default: The value to start from.
         when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
+        requires: An expression that configurations must satisfy, such as ``"leaf <= split / 2"``; see
+            `Space`.
 
     Raises:
         SpaceError: With every mistake found.
@@ -172,6 +176,8 @@ class Ordinal(_Choices):
         *choices: Distinct strings, numbers, bools or None, or lists of these.
         default: The value to start from.
         when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
+        requires: An expression that configurations must satisfy, such as ``"leaf <= split / 2"``; see
+            `Space`.
 
     Raises:
         SpaceError: With every mistake found.
@@ -189,6 +195,8 @@ class Constant(_Listed):
     Args:
         value: A string, number, bool or None, or a list of these.
         when: ``{parent: value or [values]}``: present only if each parent has (one of) the values.
+        requires: An expression that configurations must satisfy, such as ``"leaf <= split / 2"``; see
+            `Space`.
 
     Raises:
         SpaceError: With every mistake found.
@@ -198,21 +206,23 @@ class Constant(_Listed):
     ordered: ClassVar[bool] = False
     default: None
     when: Mapping[str, tuple[Any, ...]]
+    requires: str
     size: int
     _frozen: tuple[Any, ...]
     _number: Mapping[Any, int]
     _cells: Cells
 
-    def __init__(self, value: Any, *, when: When = None) -> None:
+    def __init__(self, value: Any, *, when: When = None, requires: str | None = None) -> None:
         found: list[Mistake] = []
         frozen = _plain(value)
         problem = json_problem(frozen)
         if problem:
             found.append(Mistake("value", f"{problem}. Got {shown(value)}."))
         active = MappingProxyType(parse_when(found, when))
+        requirement = parse_requires(found, requires)
         if found:
             raise SpaceError(*found)
-        self.__attrs_init__(None, active, 1, (frozen,), {frozen: 0}, make_cells(1))
+        self.__attrs_init__(None, active, requirement, 1, (frozen,), {frozen: 0}, make_cells(1))
 
     @property
     def value(self) -> Any:

@@ -18,6 +18,7 @@ __all__ = [
     "Mistake",
     "NothingSucceededError",
     "PluginError",
+    "RequirementError",
     "SpaceError",
     "SpaceExhausted",
     "StoreError",
@@ -79,6 +80,10 @@ class SpaceError(UsageError):
 
 class InvalidParamsError(UsageError):
     """A configuration does not lie in the space."""
+
+
+class RequirementError(InvalidParamsError):
+    """The values of a configuration do not satisfy the requirements of the space, but each of them is valid."""
 
 
 class DefinitionChangedError(UsageError):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -219,7 +219,8 @@ class Grid(Sequence[dict[str, Any]]):
     """The grid of a space: ``grid[i]`` for 0 <= i < ``grid.size``, lexicographic in the order of the space.
 
     Points are computed when they are asked for: a grid of 10**30 points costs no more than one of ten. ``len(grid)``
-    raises `OverflowError` above ``sys.maxsize``, as Python requires; ``size`` does not.
+    raises `OverflowError` above ``sys.maxsize``, as Python requires; ``size`` does not. Where the space has
+    requirements, the points that satisfy them are found beforehand, by trying all.
 
     Args:
         parameters: The parameters, in the declared order.
@@ -227,24 +228,31 @@ class Grid(Sequence[dict[str, Any]]):
         points: Number of values to take from each continuous parameter, equally spaced on its scale and including
             both ends (one value: the middle). A mapping sets the number by parameter, also for finite ones; the
             parameters that it does not name have 5 values (continuous) or all of theirs (finite).
+        allows: Whether a configuration satisfies the requirements of the space; None if there are none.
 
     Raises:
-        UsageError: If a number is not an int >= 1 or is too large, or a name is not in the space.
+        UsageError: If a number is not an int >= 1 or is too large, or a name is not in the space; if there are
+            requirements and more than 100,000 points to try, or none of the points satisfies them.
     """
 
     def __init__(
-        self, parameters: Mapping[str, Parameter], order: Sequence[str], points: int | Mapping[str, int] = 5
+        self,
+        parameters: Mapping[str, Parameter],
+        order: Sequence[str],
+        points: int | Mapping[str, int] = 5,
+        allows: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         chosen, floats = _check_points(parameters, points)
         taken = {name: Values.of(p, chosen.get(name), floats) for name, p in parameters.items()}
         when = {name: p.when for name, p in parameters.items()}
         self._names = tuple(parameters)
         self._all = Enumeration(order, taken, when)
+        self._allowed = None if allows is None else _allowed_places(self._all, allows)
 
     @property
     def size(self) -> int:
         """Number of configurations; may exceed ``sys.maxsize``."""
-        return self._all.size
+        return self._all.size if self._allowed is None else len(self._allowed)
 
     def __len__(self) -> int:
         return self.size
@@ -254,7 +262,8 @@ class Grid(Sequence[dict[str, Any]]):
         if not -self.size <= i < self.size:
             msg = f"The grid has {self.size} points. Got index {i}."
             raise IndexError(msg)
-        params = self._all.at(i % self.size)
+        place = i % self.size
+        params = self._all.at(place if self._allowed is None else self._allowed[place])
         return {name: params[name] for name in self._names if name in params}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -265,6 +274,17 @@ class Grid(Sequence[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"<Grid of {self.size} points over {len(self._names)} parameters>"
+
+
+def _allowed_places(every: Enumeration, allows: Callable[[Mapping[str, Any]], bool]) -> list[int]:
+    if every.size > MAX_POINTS:
+        limit = f"at most {MAX_POINTS:,} points where the space has requirements. Got {every.size:,}"
+        raise UsageError(Mistake("points", f"must give {limit}, of which some may not satisfy them."))
+    places = [place for place in range(every.size) if allows(every.at(place))]
+    if not places:
+        reason = "gives a grid of which no point satisfies the requirements of the space. Take more points, or others."
+        raise UsageError(Mistake("points", reason))
+    return places
 
 
 def _check_points(parameters: Mapping[str, Parameter], points: Any) -> tuple[dict[str, int], int]:

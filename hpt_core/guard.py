@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from hpt_core.components import Sampler, Suggestion
-from hpt_core.errors import InvalidParamsError, PluginError, SpaceExhausted
+from hpt_core.errors import InvalidParamsError, PluginError, RequirementError, SpaceExhausted
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -67,7 +67,8 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
         rng = default_rng([history.seed, number, attempt] if attempt else [history.seed, number])
         suggestion, problem = _checked(_ask(sampler, history, rng), space, name)
         if suggestion is None:
-            if not attempt:
+            only_outside &= bool(problem)
+            if problem and not attempt:
                 _LOG.warning("%s suggested a point outside the space: %s", name, problem)
             continue
         only_outside = False
@@ -100,6 +101,8 @@ def _checked(proposed: object, space: Space, sampler: str) -> tuple[Suggestion |
     if not isinstance(params, dict) or not space.contains(params):
         try:
             params = space.validate(params)
+        except RequirementError:  # a sampler need not know of requirements: it is asked again
+            return None, ""
         except InvalidParamsError as err:
             return None, str(err)
         except (TypeError, AttributeError):

@@ -71,6 +71,10 @@ class History(Replayed):
         """`Space.key` of each point -> its first trial. Invalid trials are left out."""
         return self._keys
 
+    def untried(self, params: Mapping[str, Any]) -> bool:
+        """Whether a sampler may suggest a configuration: it satisfies the requirements and is in no valid trial."""
+        return self.space.allows(params) and self.space.key(params) not in self._keys
+
     @property
     def unit(self) -> NDArray[np.float64]:
         """Unit-cube coordinates, (n, d). NaN if a parameter is inactive. Points outside the space are rows of NaN."""

@@ -12,7 +12,7 @@ import attrs
 
 from hpt_core.decimals import DecimalSteps
 from hpt_core.errors import Mistake, SpaceError
-from hpt_core.parameters import Parameter, When, check_default, parse_when
+from hpt_core.parameters import Parameter, When, check_default, parse_requires, parse_when
 from hpt_core.scales import Cells, LinearScale, LogScale, Scale, make_cells
 from hpt_core.values import native, shown
 
@@ -84,6 +84,8 @@ class Float(Parameter):
             of 0.1 from 0 give 0.3. None: continuous.
         default: The value to start from.
         when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
+        requires: An expression that configurations must satisfy, such as ``"leaf <= split / 2"``; see
+            `Space`.
 
     Raises:
         SpaceError: With every mistake found.
@@ -97,6 +99,7 @@ class Float(Parameter):
     step: float | None
     default: float | None
     when: Mapping[str, tuple[Any, ...]]
+    requires: str
     size: int | None
     _scale: Scale | None
     _cells: Cells
@@ -111,6 +114,7 @@ class Float(Parameter):
         step: float | None = None,
         default: float | None = None,
         when: When = None,
+        requires: str | None = None,
     ) -> None:
         found: list[Mistake] = []
         first, last = _real(found, "low", low), _real(found, "high", high)
@@ -120,13 +124,22 @@ class Float(Parameter):
         stride = None if step is None else _check_step(found, first, last, step)
         broken = bool(found)
         active = MappingProxyType(parse_when(found, when))
+        requirement = parse_requires(found, requires)
         if broken or first is None or last is None:
             raise SpaceError(*found)
-        self._build(first, last, log, stride, default, active)
+        self._build(first, last, log, stride, default=default, when=active, requires=requirement)
         check_default(self, found)
 
     def _build(
-        self, low: float, high: float, log: bool, step: float | None, default: Any, when: Mapping[str, Any]
+        self,
+        low: float,
+        high: float,
+        log: bool,
+        step: float | None,
+        *,
+        default: Any,
+        when: Mapping[str, Any],
+        requires: str,
     ) -> None:
         steps = None
         size: int | None = 1 if low == high else None
@@ -138,7 +151,7 @@ class Float(Parameter):
         if size is None:
             scale = LogScale(low, high) if log else LinearScale(low, high)
         cells = make_cells(size or 1, low, step or 1.0, log=log)
-        self.__attrs_init__(low, high, log, step, default, when, size, scale, cells, steps)
+        self.__attrs_init__(low, high, log, step, default, when, requires, size, scale, cells, steps)
 
     def to_unit(self, value: float) -> float:
         """See `Parameter.to_unit`."""
@@ -221,6 +234,8 @@ class Int(Parameter):
         step: Distance between neighbouring values, >= 1.
         default: The value to start from.
         when: ``{parent: value or [values]}``: active only if each parent has (one of) the values.
+        requires: An expression that configurations must satisfy, such as ``"leaf <= split / 2"``; see
+            `Space`.
 
     Raises:
         SpaceError: With every mistake found.
@@ -234,6 +249,7 @@ class Int(Parameter):
     step: int
     default: int | None
     when: Mapping[str, tuple[Any, ...]]
+    requires: str
     size: int
     _cells: Cells
 
@@ -246,6 +262,7 @@ class Int(Parameter):
         step: int = 1,
         default: int | None = None,
         when: When = None,
+        requires: str | None = None,
     ) -> None:
         found: list[Mistake] = []
         first, last = _integer(found, "low", low), _integer(found, "high", high)
@@ -259,12 +276,13 @@ class Int(Parameter):
             found.append(Mistake("step", f"must leave at most 2**53 values. Got {stride}."))
         broken = bool(found)
         active = MappingProxyType(parse_when(found, when))
+        requirement = parse_requires(found, requires)
         if broken or first is None or last is None or stride is None:
             raise SpaceError(*found)
         size = (last - first) // stride + 1
         cells = make_cells(size, first, stride, log=log)
         end = first + (size - 1) * stride
-        self.__attrs_init__(first, end, log, stride, default, active, size, cells)
+        self.__attrs_init__(first, end, log, stride, default, active, requirement, size, cells)
         check_default(self, found)
 
     def from_unit(self, u: float) -> int:

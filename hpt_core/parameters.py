@@ -1,4 +1,4 @@
-"""The base of all parameter kinds: values, unit coordinates, default and conditions."""
+"""The base of all parameter kinds: values, unit coordinates, default, conditions and requirement."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpt_core.errors import Mistake, SpaceError
+from hpt_core.requirements import parse_requirement
 from hpt_core.values import freeze, json_problem, native, shown, thaw
 
 if TYPE_CHECKING:
     from hpt_core.scales import Cells
 
-__all__ = ["Parameter", "Params", "When", "check_default", "parse_when"]
+__all__ = ["Parameter", "Params", "When", "check_default", "parse_requires", "parse_when"]
 
 Params = dict[str, Any]
 """A configuration: the value of each *active* parameter by name, as native JSON-shaped Python values."""
@@ -31,6 +32,8 @@ class Parameter(ABC):
         default: The declared default; None if there is none.
         when: Parent -> the values of that parent for which this parameter is active. All conditions must hold; an empty
             mapping means that it is always active.
+        requires: An expression that configurations must satisfy while this parameter is active, such as
+            ``"leaf <= split / 2"``; empty if there is none. See `hpt_core.space.Space`.
         size: Number of values; None if continuous.
         ordered: Whether the order of the values is meaningful.
         kind: The ``type`` of the table form.
@@ -41,6 +44,7 @@ class Parameter(ABC):
     ordered: ClassVar[bool]
     default: Any
     when: Mapping[str, tuple[Any, ...]]
+    requires: str
     size: int | None
 
     @property
@@ -116,6 +120,8 @@ class Parameter(ABC):
         tail = {} if self.default is None else {"default": self.default}
         if self.when:
             tail["when"] = {parent: list(values) for parent, values in self.when.items()}
+        if self.requires:
+            tail["requires"] = self.requires
         return tail
 
     def _identity(self) -> str:
@@ -180,6 +186,22 @@ def parse_when(found: list[Mistake], when: Any) -> dict[str, tuple[Any, ...]]:
         found.append(Mistake("when", f"must map parents to values, as in {example}. Got {shown(when)}."))
         return {}
     return {str(parent): _activating(found, parent, given) for parent, given in when.items()}
+
+
+def parse_requires(found: list[Mistake], requires: Any) -> str:
+    """The normal form of ``requires``: the expression, empty if there is none.
+
+    Args:
+        found: Mistakes are added here.
+        requires: As declared: None, or an expression.
+    """
+    if requires is None or requires == "":
+        return ""
+    requirement, problem = parse_requirement(requires)
+    if requirement is None:
+        found.append(Mistake("requires", problem))
+        return ""
+    return requirement.text
 
 
 def _activating(found: list[Mistake], parent: Any, given: Any) -> tuple[Any, ...]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from hpt_core.choices import Categorical, Constant, Ordinal
 from hpt_core.conditions import ABSENT, Conditions
-from hpt_core.grid import Enumeration, Grid, Values
+from hpt_core.errors import Mistake, RequirementError, SpaceError
+from hpt_core.grid import MAX_POINTS, Enumeration, Grid, Values
 from hpt_core.numeric import Float, Int
 from hpt_core.parameters import Parameter, Params
+from hpt_core.requirements import requirement_of
 from hpt_core.space_parsing import parse_space
 from hpt_core.values import freeze
 
@@ -22,11 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["Categorical", "Constant", "Float", "Grid", "Int", "Ordinal", "Parameter", "Space"]
 
 
+_MAX_DRAWS = 10_000
+"""How many configurations are drawn in search of one that satisfies the requirements."""
+
+_NEAREST = 1_000  # random configurations, of which the one nearest to an unsuitable default is taken
+
+
 class Space:
-    """Named parameters with conditions. A space is immutable.
+    """Named parameters with conditions and requirements. A space is immutable.
 
     A configuration (``params``) is a dict of native Python values that holds only the *active* parameters: those whose
     conditions hold and whose parents are active.
+
+    A parameter may have a requirement, such as ``"leaf <= split / 2"``: configurations that do not satisfy it are not
+    in the space. It is an expression with names of parameters (its own among them), numbers, strings,
+    ``+ - * / // %``, comparisons, ``and``, ``or``, ``not`` and ``in``, as in Python. It does not apply while a
+    parameter that it names is inactive, and it is not satisfied if it cannot be computed (a division by zero).
 
     Args:
         declared: Name -> parameter. A list is short for a `Categorical`, a single value for a `Constant`. A table
@@ -35,19 +48,23 @@ class Space:
             sets the kind explicitly.
 
     Raises:
-        SpaceError: With every mistake found, each with its path (``space.C.low``).
+        SpaceError: With every mistake found, each with its path (``space.C.low``), or if none of 10,000 random
+            configurations satisfies the requirements.
 
     Example::
 
         space = Space({
             "model": Categorical("svm", "forest"),
             "C": Float(1e-3, 1e3, log=True, when={"model": "svm"}),
+            "split": Int(2, 40, when={"model": "forest"}),
+            "leaf": Int(1, 20, when={"model": "forest"}, requires="leaf <= split / 2"),
         })
     """
 
     __slots__ = (
-        "__weakref__", "_columns", "_conditions", "_decode_steps", "_decoders", "_encoders", "_flat", "_hash",
-        "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_size", "_template",
+        "__weakref__", "_columns", "_conditions", "_decode_steps", "_decoders", "_default", "_encoders", "_flat",
+        "_hash", "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_requirements", "_size",
+        "_template", "_whole",
     )  # fmt: skip
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
@@ -58,7 +75,11 @@ class Space:
         self._columns = tuple(name for name, p in parameters.items() if p.size != 1)
         self._hash = ""
         self._size: int | None = -1
+        self._whole: Grid | None = None
+        required = {name: requirement_of(p.requires) for name, p in parameters.items()}
+        self._requirements = {name: each for name, each in required.items() if each is not None}
         self._compile()
+        self._default: Params | None = self._first_allowed() if self._requirements else None
 
     def _compile(self) -> None:
         """Prepare the tables that the hot methods loop over."""
@@ -77,6 +98,27 @@ class Space:
             (name, parameters[name].from_unit, column.get(name, -1), checks[name]) for name in self._order
         )
         self._template: Params = {name: p.from_unit(0.5) for name, p in parameters.items()}
+
+    def _first_allowed(self) -> Params:
+        """The default configuration; if it is not allowed, the nearest of 1,000 random ones that are."""
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        draws = (self._row(rng.random(len(self._columns)).tolist()) for _ in range(_MAX_DRAWS))
+        some = next((params for params in draws if self.allows(params)), None)
+        if some is None:
+            texts = ", ".join(repr(each.text) for each in self._requirements.values())
+            hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
+            raise SpaceError(
+                Mistake("space", f"None of {_MAX_DRAWS:,} random configurations satisfies {texts}. {hint}.")
+            )
+        wanted = self._conditions.complete({})
+        if self.allows(wanted):
+            return wanted
+        draws = (self._row(rng.random(len(self._columns)).tolist()) for _ in range(_NEAREST))
+        near = [some, *filter(self.allows, draws)]
+        apart = np.nan_to_num(self.to_unit(near), nan=0.5) - np.nan_to_num(self.to_unit(wanted), nan=0.5)
+        return near[int((apart**2).sum(axis=1).argmin())]
 
     # --- the definition -----------------------------------------------------------------------------
 
@@ -102,7 +144,11 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """Number of distinct configurations under the conditions; None if a parameter is continuous."""
+        """Number of distinct configurations under the conditions and requirements.
+
+        None if a parameter is continuous, or if there are requirements and, without them, more than 100,000
+        configurations.
+        """
         if self._size == -1:
             self._size = self._count()
         return self._size
@@ -111,7 +157,10 @@ class Space:
         if any(p.size is None for p in self._parameters.values()):
             return None
         values = {name: Values.of(p, None, 1) for name, p in self._parameters.items()}
-        return Enumeration(self._order, values, {n: p.when for n, p in self._parameters.items()}).size
+        count = Enumeration(self._order, values, {n: p.when for n, p in self._parameters.items()}).size
+        if not self._requirements:
+            return count
+        return self.grid().size if count <= MAX_POINTS else None
 
     @property
     def has_defaults(self) -> bool:
@@ -169,16 +218,23 @@ class Space:
     def sample(self, rng: Generator) -> Params:
         """Draw a configuration, each active parameter uniformly on its scale.
 
-        The same as `from_unit` of ``rng.random(len(space.columns))``.
+        The same as `from_unit` of ``rng.random(len(space.columns))``, repeated until the requirements are satisfied.
         """
-        return self._row(rng.random(len(self._columns)).tolist())
+        params = self._row(rng.random(len(self._columns)).tolist())
+        if self._requirements:
+            for _ in range(_MAX_DRAWS):
+                if self.allows(params):
+                    return params
+                params = self._row(rng.random(len(self._columns)).tolist())
+            return self.default()
+        return params
 
     @overload
     def from_unit(self, u: Sequence[float]) -> Params: ...
     @overload
     def from_unit(self, u: ArrayLike) -> Any: ...
     def from_unit(self, u: Any) -> Any:
-        """The configurations at points of the unit cube.
+        """The configurations at points of the unit cube, whether or not they satisfy the requirements.
 
         Args:
             u: Shape (d,) or (n, d) with d = ``len(space.columns)``. Coordinates outside [0, 1] are clipped; the columns
@@ -262,7 +318,13 @@ class Space:
         if len(params) != len(names):
             return False
         parameters = self._parameters
-        return all(name in params and parameters[name].contains(params[name]) for name in names)
+        if not all(name in params and parameters[name].contains(params[name]) for name in names):
+            return False
+        return self.allows(params)
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether the values of a configuration satisfy the requirements, `Parameter.requires`."""
+        return all(requirement.holds(params) for requirement in self._requirements.values())
 
     def validate(self, params: Mapping[str, Any]) -> Params:
         """Check and complete a configuration given by a user.
@@ -276,13 +338,20 @@ class Space:
         Raises:
             InvalidParamsError: With every mistake found.
         """
-        return self._conditions.validate(params)
+        valid = self._conditions.validate(params)
+        broken = {name: each for name, each in self._requirements.items() if not each.holds(valid)}
+        if broken:
+            raise RequirementError(*(Mistake(name, each.broken_by(valid)) for name, each in broken.items()))
+        return valid
 
     def default(self, given: Mapping[str, Any] | None = None) -> Params:
         """The configuration of the defaults; ``given`` values take precedence.
 
-        A parameter without a declared default has its middle value, a categorical its first choice.
+        A parameter without a declared default has its middle value, a categorical its first choice. If that does not
+        satisfy the requirements, it is a configuration near it that does; with ``given`` values it may not.
         """
+        if self._default is not None and not given:
+            return self._conditions.complete(self._default)
         return self._conditions.complete(given or {})
 
     def neighbours(self, params: Mapping[str, Any]) -> list[Params]:
@@ -294,13 +363,21 @@ class Space:
         complete = self._conditions.complete
         start = complete(params)
         same = start.keys() - self._parents  # changing one of these activates and deactivates nothing
-        return [
+        near = [
             {**start, name: value} if name in same else complete({**params, name: value})
             for name, parameter in self._parameters.items()
             if name in params
             for value in parameter.neighbours(params[name])
         ]
+        return list(filter(self.allows, near)) if self._requirements else near
 
     def grid(self, points: int | Mapping[str, int] = 5) -> Grid:
         """The grid over the space; see `Grid`."""
-        return Grid(self._parameters, self._order, points)
+        if not self._requirements:
+            return Grid(self._parameters, self._order, points)
+        if points == 5 and self._whole is not None:  # listing the allowed points takes long
+            return self._whole
+        grid = Grid(self._parameters, self._order, points, self.allows)
+        if points == 5:
+            self._whole = grid
+        return grid

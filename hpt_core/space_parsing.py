@@ -11,6 +11,7 @@ from hpt_core.choices import Categorical, Constant, Ordinal
 from hpt_core.errors import Mistake, SpaceError
 from hpt_core.numeric import Float, Int
 from hpt_core.parameters import Parameter, parse_when
+from hpt_core.requirements import requirement_of
 from hpt_core.spelling import nearest_or_known
 from hpt_core.values import json_problem, native, shown
 
@@ -19,13 +20,15 @@ __all__ = ["parse_space"]
 _MAX_PARAMETERS = 1_000
 _MAX_NAME = 200
 
-_NUMBER_KEYS = ("low", "high", "log", "step", "default", "when", "type")
+_COMMON_KEYS = ("when", "requires", "type")
+_NUMBER_KEYS = ("low", "high", "log", "step", "default", *_COMMON_KEYS)
+_CHOICE_KEYS = ("choices", "ordered", "default", *_COMMON_KEYS)
 _KEYS = {
     "float": _NUMBER_KEYS,
     "int": _NUMBER_KEYS,
-    "categorical": ("choices", "ordered", "default", "when", "type"),
-    "ordinal": ("choices", "ordered", "default", "when", "type"),
-    "constant": ("value", "when", "type"),
+    "categorical": _CHOICE_KEYS,
+    "ordinal": _CHOICE_KEYS,
+    "constant": ("value", *_COMMON_KEYS),
 }
 _REQUIRED = {
     "float": ("low", "high"),
@@ -64,6 +67,8 @@ def parse_space(declared: object) -> tuple[dict[str, Parameter], tuple[str, ...]
     when = {name: _conditions(form, parameters.get(name)) for name, form in declared.items()}
     for name in declared:
         found[name] += _parent_mistakes(name, when, parameters)
+    for name, parameter in parameters.items():
+        found[name] += _requirement_mistakes(name, parameter, parameters, declared)
     order = _order(when, found)
     if not any(found.values()):
         _check_reachable(parameters, order, found)
@@ -222,6 +227,31 @@ def _value_mistakes(path: str, parent: Parameter, values: tuple[Any, ...]) -> li
         return [Mistake(path, "is a continuous Float; a condition must refer to a finite parameter.")]
     problems = [parent.accept(value)[1] for value in values]
     return [Mistake(path, problem) for problem in problems if problem]
+
+
+def _requirement_mistakes(
+    name: str, parameter: Parameter, parameters: Mapping[str, Parameter], declared: Mapping[Any, Any]
+) -> list[Mistake]:
+    requirement = requirement_of(parameter.requires)
+    if requirement is None:
+        return []
+    path, found = f"{_path(name)}.requires", []
+    if name not in requirement.names:
+        found.append(Mistake(path, f"must name {name!r}, the parameter that it belongs to. Got {requirement.text!r}."))
+    for other in sorted(requirement.names):
+        if other not in declared:
+            guess = nearest_or_known(other, [str(known) for known in declared])
+            found.append(Mistake(path, f"names {other!r}, which is not a parameter of the space. {guess}"))
+        elif other in requirement.numbers and other in parameters and not _has_numbers(parameters[other]):
+            reason = f"computes with {other!r}, or compares its size, so all its values must be numbers."
+            found.append(Mistake(path, f"{reason} It must be {parameters[other].describe()}."))
+    return found
+
+
+def _has_numbers(parameter: Parameter) -> bool:
+    if isinstance(parameter, (Float, Int)):
+        return True
+    return all(isinstance(parameter.value_at(i), (int, float)) for i in range(parameter.size or 0))
 
 
 def _order(when: Mapping[str, Mapping[str, Any]], found: dict[Any, list[Mistake]]) -> tuple[str, ...]:

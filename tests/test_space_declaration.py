@@ -14,8 +14,8 @@ from hpt_core.errors import SpaceError
 from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
 from hpt_core.testing.strategies import spaces
 
-CATEGORICAL_KEYS = "Known: choices, ordered, default, when, type."
-KEYS = ["low", "high", "log", "step", "choices", "value", "type", "when", "default", "ordered", "x"]
+CATEGORICAL_KEYS = "Known: choices, ordered, default, when, requires, type."
+KEYS = ["low", "high", "log", "step", "choices", "value", "type", "when", "requires", "default", "ordered", "x"]
 
 
 def refusal(make: Callable[[], object]) -> list[str]:

@@ -51,6 +51,7 @@ class Encoding:
         active_most: The largest number of columns active at once, as found in a sample.
         conditions: For each column, pairs of parent column and its allowed coordinates; all must hold.
         order: The columns, parents before children.
+        required: Whether the space has requirements.
     """
 
     space: Space
@@ -64,6 +65,7 @@ class Encoding:
     active_most: int
     conditions: tuple[tuple[tuple[int, FloatArray], ...], ...]
     order: tuple[int, ...]
+    required: bool
 
     @classmethod
     def of(cls, space: Space) -> Encoding:
@@ -87,6 +89,7 @@ class Encoding:
             active_most=0,
             conditions=conditions,
             order=tuple(columns.index(name) for name in space.order if name in columns),
+            required=any(parameter.requires for parameter in space.parameters.values()),
         )
         sample = made.snap(np.random.default_rng(0).random((256, len(columns))))
         active_most = int(made.activity(sample).sum(axis=1).max(initial=0))
@@ -128,6 +131,12 @@ class Encoding:
         """The configuration of one full row (d,)."""
         params: Params = self.space.from_unit(row)
         return params
+
+    def allowed(self, u: FloatArray) -> BoolArray:
+        """Which full rows ``u`` (n, d) satisfy the requirements of the space. (n,)."""
+        if not self.required:
+            return np.ones(len(u), dtype=bool)
+        return np.array([self.space.allows(params) for params in self.space.from_unit(u)], dtype=bool)
 
     def exchanges(self, u: FloatArray, *, step: float | None = None) -> tuple[FloatArray, IntArray]:
         """All rows that differ from a row of ``u`` in one parameter that is active there.

@@ -2,7 +2,8 @@
 
 All candidates are scored in one batch. The most promising ones are refined: gradient ascent on the continuous
 parameters alternates with exchanges of single finite values until neither helps. Points are snapped before they are
-scored, so the points returned are the points scored.
+scored, so the points returned are the points scored. A point that breaks a requirement of the space scores minus
+infinity, so no exchange leads there, and an ascent shortens its step.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
     from hpt_sampler_bayes.gp import IntArray
     from hpt_sampler_bayes.kernel import FloatArray
 
-__all__ = ["maximise", "refine"]
+__all__ = ["maximise", "refine", "score"]
 
 _BEST_STARTS = 2
 _DRAWN_STARTS = 6
 _ROUNDS = 3  # of ascent and exchange
 _EVALUATIONS = 25  # most function calls of one ascent
 _GAIN = 1e-9  # smallest gain for which an exchange is made
+
+
+def score(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> FloatArray:
+    """The acquisition at snapped full rows (n, d); minus infinity where a requirement of the space is broken. (n,)."""
+    return np.where(encoding.allowed(rows), acquisition(encoding.encode(rows)), -np.inf)
 
 
 def maximise(
@@ -42,7 +48,7 @@ def maximise(
     Returns:
         The refined rows and all of ``rows``, snapped, highest acquisition first, and their values.
     """
-    values = acquisition(encoding.encode(rows))
+    values = score(encoding, acquisition, rows)
     starts = rows[_choose_starts(values, rng)]
     refined, refined_values = refine(encoding, acquisition, starts)
     rows, values = np.vstack([refined, rows]), np.concatenate([refined_values, values])
@@ -61,14 +67,14 @@ def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
 def refine(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Improve each of ``rows`` (S, d) by alternating ascent and exchanges; return rows (S, d) and values (S,)."""
     rows = rows.copy()
-    values = acquisition(encoding.encode(rows))
+    values = score(encoding, acquisition, rows)
     going = np.arange(len(rows))
     for _ in range(_ROUNDS):
         rows[going], values[going] = _ascend(encoding, acquisition, rows[going], values[going])
         others, owners = encoding.exchanges(rows[going])
         if not len(others):
             break
-        scores = acquisition(encoding.encode(others))
+        scores = score(encoding, acquisition, others)
         improved = []
         for position, start in enumerate(going):
             mine = np.flatnonzero(owners == position)
@@ -98,13 +104,16 @@ def _ascend(
     def function(x: FloatArray, index: IntArray) -> tuple[FloatArray, FloatArray]:
         z = base[index]
         z[:, columns] = np.where(free[index], x, z[:, columns])
-        return acquisition.with_gradient(z, columns)
+        values, gradients = acquisition.with_gradient(z, columns)
+        moved = rows[index]
+        moved[:, moving] = x
+        return np.where(encoding.allowed(moved), values, -np.inf), gradients
 
     x, reached = climb(function, rows[:, moving], free, _EVALUATIONS)
     moved = rows.copy()
     moved[:, moving] = x
     if any(encoding.space[encoding.columns[j]].size is not None for j in moving):
         moved = encoding.snap(moved)
-        reached = acquisition(encoding.encode(moved))
+        reached = score(encoding, acquisition, moved)
     better = reached > values
     return np.where(better[:, None], moved, rows), np.where(better, reached, values)

@@ -15,7 +15,7 @@ from hpt_sampler_bayes.candidates import candidates
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.initial import initial_rows
 from hpt_sampler_bayes.kernel import FloatArray
-from hpt_sampler_bayes.maximise import maximise
+from hpt_sampler_bayes.maximise import maximise, score
 from hpt_sampler_bayes.observations import Observations, observe
 from hpt_sampler_bayes.priors import Prior, PriorTerm
 from hpt_sampler_bayes.strategy import model_and_acquisition
@@ -136,7 +136,7 @@ class BayesSampler:
         first = history.space.default({} if prior is None else prior.mode)  # exact; the unit cube would round it
         for index, row in enumerate(initial_rows(encoding, history.seed, count, self.n_initial, prior)):
             params = encoding.params(row) if index else first
-            if history.space.key(params) not in history.keys:
+            if history.untried(params):
                 return Suggestion(params, {"model": "initial", "index": index})
         unseen = prepared.unseen(history)
         params = history.space.sample(rng) if unseen is None else encoding.params(rng.choice(prepared.rows[unseen]))
@@ -159,14 +159,14 @@ class BayesSampler:
         if due is not None:
             rows = rows[due]
         if unseen is not None or due is not None:
-            values = acquisition(encoding.encode(rows))
+            values = score(encoding, acquisition, rows)
             order = np.argsort(-values, kind="stable")
             rows, values = rows[order], values[order]
         else:
             rows, values = maximise(encoding, acquisition, rows, rng)
         for row, value in zip(rows, values, strict=True):
             params = encoding.params(row)
-            if unseen is not None or history.space.key(params) not in history.keys:
+            if unseen is not None or history.untried(params):
                 return Suggestion(params, _info(history, encoding, model, row, float(value)))
         return Suggestion(history.space.sample(rng), {"model": "random"})  # if it was tried, the core asks again
 

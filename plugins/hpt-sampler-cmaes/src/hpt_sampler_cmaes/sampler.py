@@ -66,7 +66,7 @@ class CmaesSampler:
         centre = [encoding.encode(_initial_point(history))] if first else []
         for raw, places in chain(centre, evolution.draw(rng, _DRAWS)):
             params = encoding.decode(raw, places)
-            if history.space.key(params) not in history.keys:
+            if history.untried(params):
                 break
         info = {"model": "cmaes", "evolution": evolution.number, "generation": evolution.generation}
         return Suggestion(params, {**info, "raw": raw.tolist(), "places": places, "start": start})

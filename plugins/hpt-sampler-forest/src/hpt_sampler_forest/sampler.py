@@ -25,7 +25,7 @@ _STARTS = 5  # starts of the local search, once from the best trials and once fr
 _ROUNDS = 6  # most rounds of the local search
 _MAX_EXCHANGES = 500  # most one-exchange neighbours per start, to bound memory: the encoding has a column per choice
 _SCALES = (0.2, 0.05, 0.01)  # standard deviations of moves of ordered parameters, besides `Space.neighbours`
-_PENALTY = 1e13  # subtracted from the score outside a branch that is due; exceeds any finite score difference
+_PENALTY = 1e13  # subtracted where a requirement is broken or another branch is due; exceeds any score difference
 _STREAM = 0xF03E57  # separates the draws of the design from others that use the study's seed
 
 Score = Callable[[list[Params]], FloatArray]
@@ -68,7 +68,7 @@ class ForestSampler:
         else:
             found, values = unseen, score(unseen)
         for i in np.argsort(-values, kind="stable"):
-            if unseen is not None or space.key(found[i]) not in history.keys:
+            if unseen is not None or history.untried(found[i]):
                 info = {"model": "forest", "acquisition": float(values[i]), "results": seen.results}
                 return Suggestion(found[i], info)
         return Suggestion(space.sample(rng), {"model": "random"})
@@ -81,7 +81,7 @@ class ForestSampler:
             sobol = qmc.Sobol(d, scramble=True, rng=np.random.default_rng([_STREAM, history.seed]))
             design += space.from_unit(sobol.random_base2(3 + int(np.log2(self.n_initial))))[: self.n_initial - 1]
         for index, params in enumerate(design):
-            if space.key(params) not in history.keys:
+            if history.untried(params):
                 return Suggestion(params, {"model": "initial", "index": index})
         return Suggestion(_random_unseen(space, unseen, rng), {"model": "initial", "index": None})
 
@@ -99,8 +99,11 @@ class ForestSampler:
         def score(configurations: list[Params]) -> FloatArray:
             mean, variance = forest.predict(encoder.encode(history.space.to_unit(configurations)))
             values = log_expected_improvement(target, mean, variance)
-            other = [due is not None and params.get(due[0]) != due[1] for params in configurations]
-            return values - np.multiply(other, _PENALTY)
+            barred = [
+                not history.space.allows(params) or (due is not None and params.get(due[0]) != due[1])
+                for params in configurations
+            ]
+            return values - np.multiply(barred, _PENALTY)
 
         return score
 
@@ -157,4 +160,4 @@ def _unseen(history: History) -> list[Params] | None:
     space: Any = history.space
     if space.size is None or space.size > _ENUMERATED:
         return None
-    return [params for params in space.grid() if space.key(params) not in history.keys] or list(space.grid())
+    return [params for params in space.grid() if history.untried(params)] or list(space.grid())

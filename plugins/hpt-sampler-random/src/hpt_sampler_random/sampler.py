@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RandomSampler"]
 
+_MAX_DRAWS = 10_000
+"""How many points are drawn in search of one that satisfies the requirements of the space."""
+
 
 @attrs.define(kw_only=True)
 class RandomSampler:
@@ -87,11 +90,14 @@ class RandomSampler:
         d = len(space.columns)
         prepared = self._prepare(history)
         if self.method == "uniform" or d == 0:
-            return prepared.params(rng.random(d))
-        index = _taken(history, self.method)
-        params = prepared.params(prepared.sequence[index])
-        if space.key(params) in history.keys:
-            params = prepared.params(rng.random(d))
+            return prepared.draw(rng)
+        first = _taken(history, self.method)
+        for index in range(first, first + _MAX_DRAWS):
+            params = prepared.params(prepared.sequence[index])
+            if space.allows(params):
+                break
+        if not history.untried(params):
+            params = prepared.draw(rng)
         return Suggestion(params, info={self.method: index})
 
     def _prepare(self, history: History) -> _Prepared:
@@ -109,6 +115,14 @@ class _Prepared:
     space: Space
     quantiles: dict[str, Quantile]
     sequence: Sequence
+
+    def draw(self, rng: Generator) -> Params:
+        """A random configuration that satisfies the requirements of the space."""
+        for _ in range(_MAX_DRAWS):
+            params = self.params(rng.random(len(self.space.columns)))
+            if self.space.allows(params):
+                return params
+        return self.space.sample(rng)
 
     def params(self, u: NDArray[np.float64]) -> Params:
         """The configuration at a point of the unit cube."""

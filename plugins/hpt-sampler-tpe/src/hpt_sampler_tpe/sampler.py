@@ -91,7 +91,7 @@ def _initial(history: History, tree: Tree, n_initial: int, rng: Generator) -> Su
     """The first untried point of the initial design, else a random one."""
     for index, row in enumerate(initial_rows(tree, history.seed, n_initial)):
         params = _params(tree, row)
-        if history.space.key(params) not in history.keys:
+        if history.untried(params):
             return Suggestion(params, {"model": "initial", "index": index})
     return Suggestion(_random_unseen(history, rng), {"model": "initial", "index": None})
 
@@ -134,7 +134,7 @@ def _best_new(history: History, tree: Tree, rows: FloatArray, gain: FloatArray) 
     """The untried configuration of highest ``gain``, and its gain; None if all were tried."""
     for i in np.argsort(-gain, kind="stable"):
         params = _params(tree, rows[i])
-        if history.space.key(params) not in history.keys:
+        if history.untried(params):
             return params, float(gain[i])
     return None
 
@@ -154,7 +154,7 @@ def _unseen(history: History) -> list[Params]:
     If all were tried, the study allows repeats or has ended, so all configurations are returned.
     """
     space = history.space
-    return [params for params in space.grid() if space.key(params) not in history.keys] or list(space.grid())
+    return [params for params in space.grid() if history.untried(params)] or list(space.grid())
 
 
 def _random_unseen(history: History, rng: Generator) -> Params:
@@ -164,6 +164,6 @@ def _random_unseen(history: History, rng: Generator) -> Params:
         return left[int(rng.integers(len(left)))]
     for _ in range(_MAX_DRAWS):
         params = history.space.sample(rng)
-        if history.space.key(params) not in history.keys:
+        if history.untried(params):
             break
     return params

@@ -59,8 +59,9 @@ def near(space: Space, centres: Array, count: int, scale: float, rng: np.random.
 
 
 def _valid(space: Space, unit: Array) -> Array:
+    """The valid points next to others; of these, the ones that satisfy the requirements, unless none does."""
     params: list[Any] = space.from_unit(unit)
-    found: Array = space.to_unit(params)
+    found: Array = space.to_unit(list(filter(space.allows, params)) or params)
     return found
 
 

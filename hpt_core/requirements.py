@@ -1,0 +1,212 @@
+"""Requirements: expressions that every configuration of a space must satisfy, such as ``leaf <= split / 2``.
+
+An expression has Python's syntax, but it is not run by Python: it is turned into functions node by node, and any other
+node is refused. So a study file or a log cannot run code, or take long: there are no calls, no powers and no arithmetic
+on strings.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from hpt_core.values import shown
+
+__all__ = ["Requirement", "parse_requirement", "requirement_of"]
+
+Term = Callable[[Mapping[str, Any]], Any]
+"""Computes a part of an expression from a configuration."""
+
+_MAX_LENGTH = 1_000
+_ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+_BY_SIZE: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    **_BY_SIZE,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda value, group: value in group,
+    ast.NotIn: lambda value, group: value not in group,
+}
+_KNOWN = "names of parameters, numbers, strings, + - * / // %, comparisons, and, or, not, in"
+_EXAMPLE = "'leaf <= split / 2'"
+
+
+@attrs.frozen
+class Requirement:
+    """An expression over the parameters of a space.
+
+    Attributes:
+        text: The expression.
+        names: The parameters that it names.
+        numbers: Those of them that it adds, multiplies, ... or compares by size, so their values must be numbers.
+    """
+
+    text: str
+    names: frozenset[str]
+    numbers: frozenset[str]
+    _term: Term = attrs.field(repr=False, eq=False)
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Whether a configuration satisfies it. It does not apply while a parameter that it names is inactive.
+
+        An expression that cannot be computed, such as a division by zero, is not satisfied.
+        """
+        if not self.names <= params.keys():
+            return True
+        try:
+            return bool(self._term(params))
+        except (ArithmeticError, TypeError):
+            return False
+
+    def broken_by(self, params: Mapping[str, Any]) -> str:
+        """A message that it does not hold, with the values of the parameters that it names."""
+        values = ", ".join(f"{name} = {shown(params[name])}" for name in params if name in self.names)
+        return f"requires {self.text}. Got {values}."
+
+
+def requirement_of(requires: str) -> Requirement | None:
+    """The requirement of a parameter from its checked expression; None if that is empty."""
+    return parse_requirement(requires)[0] if requires else None
+
+
+def parse_requirement(text: Any) -> tuple[Requirement | None, str]:
+    """Parse an expression.
+
+    Returns:
+        The requirement and an empty string, or None and a description of the problem.
+    """
+    if not isinstance(text, str) or not text.strip():
+        return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}."
+    if len(text) > _MAX_LENGTH:
+        return None, f"must have at most {_MAX_LENGTH:,} characters. Got {len(text):,}."
+    text = text.strip()
+    try:
+        body = _Names().visit(ast.parse(text, mode="eval")).body
+        term = _logical(body)
+    except _RefusedError as err:
+        return None, f"{err} Got {shown(text)}."
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
+        reason = err.msg if isinstance(err, SyntaxError) else "too complex"
+        return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}: {reason}."
+    names = frozenset(node.id for node in ast.walk(body) if isinstance(node, ast.Name))
+    numbers = frozenset(node.id for node in _operands(body) if isinstance(node, ast.Name))
+    return Requirement(text, names, numbers, term), ""
+
+
+class _RefusedError(Exception):
+    """A part of the expression is not allowed."""
+
+
+class _Names(ast.NodeTransformer):
+    """Turns ``svc.C`` into one name, as parameters may have dots in theirs."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        inner = self.visit(node.value)
+        if not isinstance(inner, ast.Name):
+            return node
+        return ast.copy_location(ast.Name(f"{inner.id}.{node.attr}", ast.Load()), node)
+
+
+# --- from nodes to functions ------------------------------------------------------------------------
+
+
+def _logical(node: ast.expr) -> Term:
+    """A term that is true or false: a comparison, or ``and``, ``or``, ``not`` of such terms or of names."""
+    match node:
+        case ast.BoolOp(ast.And(), values):
+            parts = [_truth(value) for value in values]
+            return lambda params: all(part(params) for part in parts)
+        case ast.BoolOp(ast.Or(), values):
+            parts = [_truth(value) for value in values]
+            return lambda params: any(part(params) for part in parts)
+        case ast.UnaryOp(ast.Not(), operand):
+            inner = _truth(operand)
+            return lambda params: not inner(params)
+        case ast.Compare(left, ops, comparators):
+            return _comparison([left, *comparators], ops)
+    if type(node) in (ast.Name, ast.Constant, ast.BinOp, ast.UnaryOp):
+        msg = f"must compare something, as in {_EXAMPLE}."
+        raise _RefusedError(msg)
+    raise _refusal(node)
+
+
+def _truth(node: ast.expr) -> Term:
+    return _value(node) if isinstance(node, ast.Name) else _logical(node)
+
+
+def _comparison(sides: list[ast.expr], ops: list[ast.cmpop]) -> Term:
+    tests = []
+    for op, left, right in zip(ops, sides, sides[1:], strict=False):
+        if type(op) not in _COMPARISONS:
+            raise _refusal(op)
+        side = _number if type(op) in _BY_SIZE else _value
+        tests.append((_COMPARISONS[type(op)], side(left), side(right)))
+    return lambda params: all(test(left(params), right(params)) for test, left, right in tests)
+
+
+def _value(node: ast.expr) -> Term:
+    """A term of any type: a string, None, a tuple or list, a name or a number."""
+    match node:
+        case ast.Name(name):
+            return operator.itemgetter(name)
+        case ast.Constant(str() | int() | float() | None as value):
+            return lambda _: value
+        case ast.Tuple(items) | ast.List(items):
+            parts, kind = [_value(item) for item in items], tuple if isinstance(node, ast.Tuple) else list
+            return lambda params: kind(part(params) for part in parts)
+    return _number(node)
+
+
+def _number(node: ast.expr) -> Term:
+    """A term that is a number."""
+    match node:
+        case ast.Name() | ast.Constant(int() | float()):
+            return _value(node)
+        case ast.BinOp(left, op, right) if type(op) in _ARITHMETIC:
+            compute, a, b = _ARITHMETIC[type(op)], _number(left), _number(right)
+            return lambda params: compute(a(params), b(params))
+        case ast.UnaryOp(op, operand) if type(op) in _ARITHMETIC:
+            sign, inner = _ARITHMETIC[type(op)], _number(operand)
+            return lambda params: sign(inner(params))
+        case ast.BinOp(op=op):
+            raise _refusal(op)
+        case ast.Constant(str()) | ast.Tuple() | ast.List() | ast.BoolOp() | ast.Compare():
+            msg = f"must compute with, and compare the size of, numbers only, not {ast.unparse(node)!r}."
+            raise _RefusedError(msg)
+    raise _refusal(node)
+
+
+def _refusal(node: ast.AST) -> _RefusedError:
+    part = repr(ast.unparse(node)) if isinstance(node, ast.expr) else type(node).__name__
+    return _RefusedError(f"may only have {_KNOWN}, not {part}.")
+
+
+def _operands(body: ast.expr) -> Iterator[ast.expr]:
+    """The operands of arithmetic, and of comparisons by size."""
+    for node in ast.walk(body):
+        match node:
+            case ast.BinOp(left, _, right):
+                yield from (left, right)
+            case ast.UnaryOp(op, operand) if type(op) in _ARITHMETIC:
+                yield operand
+            case ast.Compare(first, ops, others):
+                for test, *sides in zip(ops, [first, *others], others, strict=False):
+                    yield from sides if type(test) in _BY_SIZE else ()
