@@ -1,11 +1,18 @@
-"""Which of hpt's own distributions provides a command, a component, or a store for a file. For messages only."""
+"""Which of hpt's own distributions provides a command, a component, a default or a store for a file, for messages."""
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "provider", "store_provider"]
+__all__ = ["COMMANDS", "DEFAULTS", "provider", "store_provider"]
 
-COMMANDS = {"import": "hpt-sampler-optuna", "importance": "hpt-report-html", "report": "hpt-report-html"}
+COMMANDS = {
+    "dashboard": "hpt-report-html",
+    "import": "hpt-sampler-optuna",
+    "importance": "hpt-report-html",
+    "report": "hpt-report-html",
+}
 """Command -> the distribution that provides it."""
+DEFAULTS = {"sampler": "hpt-sampler-bayes"}
+"""Kind -> a distribution that provides a default, for a kind without one in the core."""
 
 _PROVIDES = {
     "hpt-evaluator-wrap": ("cache", "isolate", "repeat", "retry"),

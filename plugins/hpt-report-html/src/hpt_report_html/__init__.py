@@ -1,4 +1,4 @@
-"""The commands ``hpt report`` (a study as one HTML page) and ``hpt importance`` (which parameters matter) for hpt."""
+"""The commands ``hpt report`` (a study as one HTML page), ``hpt dashboard`` (live) and ``hpt importance`` for hpt."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _HOME = {"Importance": "importance", "figures": "pictures", "importances": "impo
 
 @hookimpl
 def hpt_commands(cli: click.Group) -> None:
-    """Add ``hpt report`` and ``hpt importance``."""
-    from hpt_report_html.commands import importance, report
+    """Add ``hpt report``, ``hpt dashboard`` and ``hpt importance``."""
+    from hpt_report_html.commands import dashboard, importance, report
 
     cli.add_command(report)
+    cli.add_command(dashboard)
     cli.add_command(importance)
 
 

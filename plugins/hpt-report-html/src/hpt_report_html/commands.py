@@ -1,4 +1,4 @@
-"""``hpt report`` and ``hpt importance``."""
+"""``hpt report``, ``hpt dashboard`` and ``hpt importance``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from hpt_report_html.importance import Importance
 
-__all__ = ["importance", "report"]
+__all__ = ["dashboard", "importance", "report"]
 
 _PAGE = b"<!doctype html>"
 _BAR = 30  # characters of the longest bar
@@ -68,6 +68,35 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     except OSError as err:
         raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
     click.echo(f"{len(history.trials)} trials written to {output}.", err=True)
+
+
+@click.command("dashboard", short_help="Show a study in the browser while it runs.")
+@_reading
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to serve at; 0: any free one."
+)
+def dashboard(store: str | None, study: str | None, port: int) -> None:
+    """Show a study in the browser while it runs: the page of `hpt report`, updated every few seconds.
+
+    It runs until Ctrl-C, only reads the store, and runs no code of the study. Only browsers on this machine can open
+    it; from another one, forward the port: ssh -L 8080:localhost:8080 HOST.
+    """
+    from hpt_core import UsageError, load_history
+
+    place = _place(store)
+    load_history(place, study)  # a mistake is told here, not in the browser
+    from hpt_report_html.dashboard import Dashboard
+
+    try:
+        server = Dashboard(lambda: load_history(place, study), study or f"The study in {_file(place)}", port)
+    except OSError as err:
+        raise UsageError(f"Port {port} cannot be used: {err.strerror}. Choose another one with --port.") from err
+    click.echo(f"The dashboard is at http://127.0.0.1:{server.server_port}/ until Ctrl-C.", err=True)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo("", err=True)
 
 
 @click.command("importance", short_help="Show which parameters matter.")

@@ -25,17 +25,10 @@ if TYPE_CHECKING:
     from hpt_core import History, Trial
     from hpt_report_html.importance import Importance
 
-__all__ = ["report"]
+__all__ = ["content_of", "rendered", "report", "resource"]
 
 _ROWS = 100  # of the table of trials
 _MOST_BEST = 20  # of a front
-_DRAW = """
-const modeBarButtons = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
-const config = {responsive: true, displaylogo: false, modeBarButtons};
-const figures = JSON.parse(document.getElementById("figures").textContent);
-for (const [id, figure] of Object.entries(figures))
-  Plotly.newPlot(id, figure.data, figure.layout, config);
-"""
 
 
 def report(history: History, name: str = "study") -> str:
@@ -49,29 +42,48 @@ def report(history: History, name: str = "study") -> str:
         HTML. All texts of the study are escaped, and a content security policy forbids all scripts but those that draw
         the figures.
     """
+    return rendered(content_of(history, name), [plotly.offline.get_plotlyjs(), resource("draw.js")])
+
+
+def rendered(content: Mapping[str, Any], scripts: Sequence[str], *, live: bool = False) -> str:
+    """The page with a study's content.
+
+    Args:
+        content: As `content_of` returns it.
+        scripts: The scripts of the page, in order; no others may run.
+        live: Whether the page follows the study, so that it may ask its own server for updates.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(resource("page.html"))
+    return template.render(**content, scripts=scripts, hashes=[_hash(script) for script in scripts], live=live)
+
+
+def content_of(history: History, name: str) -> dict[str, Any]:
+    """What the page shows of a study, by the names of the template."""
     shares = of_each_objective(history)
     figures, front = drawn(history, shares), _front(history)
-    scripts = [plotly.offline.get_plotlyjs(), _DRAW]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string((files("hpt_report_html") / "page.html").read_text(encoding="utf-8"))
-    return template.render(
-        name=name,
-        head=list(_headline(history)),
-        best=_best(history),
-        front=[_cells(history, trial) for trial in _spread(front)],
-        more=max(0, len(front) - _MOST_BEST),
-        nearest=history.least_violated is not None,
-        captions={title: caption(history, title) for title in figures},
-        wide=["Each parameter", "Parallel coordinates"] + ["Pareto front"] * (len(history.objectives) > 2),
-        figures=_as_json(figures),
-        importances=_in_words(shares),
-        columns=[*history.objectives, *_limited(history), *history.space.columns],
-        rows=list(_rows(history)),
-        left_out=max(0, len(history.trials) - _ROWS),
-        made=list(_made(history)),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
-    )
+    return {
+        "name": name,
+        "position": history.position,
+        "head": list(_headline(history)),
+        "best": _best(history),
+        "front": [_cells(history, trial) for trial in _spread(front)],
+        "more": max(0, len(front) - _MOST_BEST),
+        "nearest": history.least_violated is not None,
+        "captions": {title: caption(history, title) for title in figures},
+        "wide": ["Each parameter", "Parallel coordinates"] + ["Pareto front"] * (len(history.objectives) > 2),
+        "figures": _as_json(figures),
+        "importances": _in_words(shares),
+        "columns": [*history.objectives, *_limited(history), *history.space.columns],
+        "rows": list(_rows(history)),
+        "left_out": max(0, len(history.trials) - _ROWS),
+        "made": list(_made(history)),
+    }
+
+
+def resource(name: str) -> str:
+    """A file of the package: the template, or a script."""
+    return (files("hpt_report_html") / name).read_text(encoding="utf-8")
 
 
 def _as_json(figures: Mapping[str, Any]) -> str:
