@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hpt_report_html import parameter_figures, progress_figures
+from hpt_report_html.hypervolume import hypervolume
 from hpt_report_html.importance import of_each_objective
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def drawn(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> d
     found = {
         "Optimisation history": progress_figures.progress(history),
         "Pareto front": progress_figures.front(history),
+        "Hypervolume": hypervolume(history),
         "Parameter importances": parameter_figures.importance(shares),
         "Each parameter": parameter_figures.slices(history),
         "Two most important parameters": parameter_figures.pair(history, shares),

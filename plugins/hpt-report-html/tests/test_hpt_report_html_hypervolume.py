@@ -1,0 +1,47 @@
+"""The hypervolume by trial agrees with counting a fine grid and with inclusion and exclusion."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core import Float, Params, Stop
+from hpt_core.testing import make_history
+from hpt_report_html import figures
+from hpt_report_html.hypervolume import volume
+
+
+@given(st.integers(1, 4).flatmap(lambda m: st.lists(st.tuples(*[st.floats(0, 1.2)] * m), max_size=6)))
+def test_the_volume_is_that_of_inclusion_and_exclusion(points: list[tuple[float, ...]]) -> None:
+    expected = 0.0
+    for size in range(1, len(points) + 1):
+        for some in combinations(points, size):
+            expected -= (-1) ** size * float(np.prod(np.maximum(0.0, 1.0 - np.max(some, axis=0))))
+    assert volume(points) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_figure_has_the_share_of_a_grid_that_the_front_so_far_dominates() -> None:
+    rng = np.random.default_rng(3)
+    losses = rng.random((25, 2)) + np.linspace(0.5, 0, 25)[:, None]
+    trials: list[tuple[Params, object]] = [({"x": i / 25}, tuple(row)) for i, row in enumerate(losses.tolist())]
+    trials[7] = ({"x": 0.99}, Stop("hopeless"))
+    done = [i for i in range(25) if i != 7]
+    figure = figures(make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * 2))["Hypervolume"]
+    line = figure.data[0]
+    low, high = losses[done].min(axis=0), np.quantile(losses[done], 0.9, axis=0)
+    cells = (np.array(list(product(np.arange(400), repeat=2))) + 0.5) / 400
+    for number in done:
+        so_far = (losses[[i for i in done if i <= number]] - low) / (high - low)
+        share = np.mean([(so_far <= cell).all(axis=1).any() for cell in cells[::7]])
+        drawn = [y for x, y in zip(line.x, line.y, strict=True) if x <= number][-1]
+        assert drawn == pytest.approx(share, abs=0.01)
+
+
+def test_a_study_with_one_or_four_objectives_has_no_such_figure() -> None:
+    for count in (1, 4):
+        trials: list[tuple[Params, object]] = [({"x": u}, (u,) * count if count > 1 else u) for u in (0.1, 0.5, 0.9)]
+        assert "Hypervolume" not in figures(make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * count))
