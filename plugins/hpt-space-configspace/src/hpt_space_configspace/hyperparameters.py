@@ -24,7 +24,7 @@ def native(value: Any) -> Any:
 
 
 def hyperparameter_of(name: str, parameter: Any) -> Any:
-    """Convert a parameter, without its conditions, to a hyperparameter.
+    """Convert a parameter, without its conditions and requirement, to a hyperparameter.
 
     Properties that ConfigSpace has no field for (a step, a missing default) are recorded in ``meta``, so that
     `parameter_of` restores them.
@@ -32,7 +32,7 @@ def hyperparameter_of(name: str, parameter: Any) -> Any:
     Raises:
         UsageError: If ConfigSpace has no equivalent.
     """
-    bare = _unconditional(name, parameter)
+    bare = _alone(name, parameter)
     made = _made(name, bare, None)
     if _plain(made) == bare:
         return made
@@ -40,7 +40,7 @@ def hyperparameter_of(name: str, parameter: Any) -> Any:
 
 
 def parameter_of(hyperparameter: Any) -> Any:
-    """Convert a hyperparameter to a parameter without conditions.
+    """Convert a hyperparameter to a parameter without conditions and requirement.
 
     The parameter recorded in ``meta`` is used only if it still converts to this hyperparameter.
 
@@ -58,9 +58,8 @@ def parameter_of(hyperparameter: Any) -> Any:
     return _plain(hyperparameter)
 
 
-def _unconditional(name: str, parameter: Any) -> Any:
-    table = parameter.to_json()
-    table.pop("when", None)
+def _alone(name: str, parameter: Any) -> Any:
+    table = {key: value for key, value in parameter.to_json().items() if key not in ("when", "requires")}
     return Space({name: table})[name]
 
 

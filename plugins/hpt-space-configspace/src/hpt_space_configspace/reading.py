@@ -8,6 +8,7 @@ from typing import Any
 import ConfigSpace
 
 from hpt_core import Space, UsageError
+from hpt_space_configspace.forbidden import requirements_of
 from hpt_space_configspace.hyperparameters import NOTE, native, parameter_of
 
 __all__ = ["from_configspace"]
@@ -20,26 +21,25 @@ When = dict[str, list[Any]]
 def from_configspace(configspace: ConfigSpace.ConfigurationSpace) -> Space:
     """Convert a ConfigSpace space to an hpt space with the same parameters, defaults and conditions.
 
-    Every configuration of one space is legal in the other, and both have the same default.
+    Forbidden clauses become requirements, `Parameter.requires`. Every configuration of one space is legal in the other,
+    and both have the same default.
 
     Raises:
-        UsageError: If hpt has no equivalent: priors and weights, forbidden clauses, a condition on a float or a
-            condition that holds for either of several parents.
-        SpaceError: If a choice is not plain data.
+        UsageError: If hpt has no equivalent: priors and weights, a condition on a float, a condition that holds for
+            either of several parents, or a forbidden clause with a name that is not an identifier.
+        SpaceError: If a choice is not plain data, or a forbidden clause compares the size of strings.
     """
     if not isinstance(configspace, ConfigSpace.ConfigurationSpace):
         raise UsageError(f"`configspace` must be a ConfigSpace.ConfigurationSpace. Got {configspace!r:.80}.")
-    if configspace.forbidden_clauses:
-        clause = configspace.forbidden_clauses[0]
-        remedy = "remove them, and limit a metric with `constraints` or let the evaluator fail there"
-        msg = f"An hpt space has no forbidden clauses: {remedy}. Got: {clause}."
-        raise UsageError(msg)
     names = list(configspace)
     noted = (configspace.meta or {}).get(NOTE)
     order = noted if isinstance(noted, list) and sorted(map(repr, noted)) == sorted(map(repr, names)) else names
     tables = {name: parameter_of(configspace[name]).to_json() for name in order}
     for condition in configspace.conditions:
         tables[condition.child.name]["when"] = _when(condition)
+    when = {name: table.get("when", {}) for name, table in tables.items()}
+    for name, requirement in requirements_of(configspace, order, when).items():
+        tables[name]["requires"] = requirement
     return Space(tables)
 
 
