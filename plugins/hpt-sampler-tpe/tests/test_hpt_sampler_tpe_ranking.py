@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from hpt_core import Failure, Float, Space, Study
 from hpt_core.components import Pause, Stop
 from hpt_core.testing import make_history
-from hpt_sampler_tpe.ranking import crowding, fronts, ranked
+from hpt_sampler_tpe.ranking import by_front, fronts, ranked
 
 SPACE = Space({"x": Float(0, 1)})
 
@@ -96,20 +96,74 @@ def test_fronts_equal_brute_force(found: Any) -> None:
     np.testing.assert_array_equal(fronts(found), expected)
 
 
-def test_crowding_equals_a_worked_example() -> None:
-    square = np.array([[0.0, 4.0], [1.0, 2.0], [3.0, 1.0], [4.0, 0.0]])
-    found = crowding(square, np.zeros(4, dtype=np.intp))
-    assert found.tolist() == [np.inf, pytest.approx(3 / 4 + 3 / 4), pytest.approx(3 / 4 + 2 / 4), np.inf]
+FRONT = np.array([[0.0, 4.0], [1.0, 2.0], [2.0, 1.0], [4.0, 0.0]])
+
+
+def test_several_objectives_rank_by_front_then_by_what_each_adds_to_the_hypervolume() -> None:
+    # The reference is 1.1 * 5 = 5.5. Alone they dominate 8.25, 15.75, 15.75 and 8.25. After (1, 2), the others add 1.5,
+    # 3.5 and 3; after (2, 1), too, the ends add 1.5 each. The first row is dominated.
+    losses = np.array([[5.0, 5.0], *FRONT])
+    found = ranked(history(list(map(tuple, losses.tolist())), directions=["minimize", "minimize"]))
+    assert found.tolist() == [2, 3, 1, 4, 0]
+
+
+def test_several_objectives_are_ranked_among_the_trials_that_satisfy_the_constraints() -> None:
+    study = Study(
+        SPACE,
+        objective={"a": "minimize", "b": "minimize"},
+        constraints={"ms": "<= 10"},
+        sampler="random",
+        seed=0,
+    )
+    losses = [[5.0, 5.0], *FRONT.tolist()]
+    for i, (a, b) in enumerate(losses):
+        study.add_trial({"x": i / 20}, {"a": a, "b": b, "ms": 9.0})
+        study.add_trial({"x": 0.5 + i / 20}, {"a": 0.5 * a - 1.0, "b": b, "ms": 20.0 - i})
+    assert ranked(study.history).tolist() == [4, 6, 2, 8, 0, 9, 7, 5, 3, 1]
 
 
 @pytest.mark.filterwarnings("error")
-def test_crowding_of_the_largest_floats_equals_that_of_moderate_losses() -> None:
-    losses = np.array([[-4.0, 4.0], [-2.0, 1.0], [1.0, -1.0], [4.0, -4.0]])
-    front, largest = np.zeros(4, dtype=np.intp), np.finfo(np.float64).max
-    np.testing.assert_allclose(crowding(losses * (largest / 4.0), front), crowding(losses, front))
+def test_the_largest_floats_rank_as_moderate_losses() -> None:
+    losses = np.vstack([FRONT - 2.0, FRONT[::-1] - 1.5, [[-4.0, 4.0], [4.0, -4.0]]])
+    largest = np.finfo(np.float64).max
+    assert by_front(losses * (largest / 4.0)).tolist() == by_front(losses).tolist()
 
 
-def test_several_objectives_rank_by_front_then_by_crowding() -> None:
-    outcomes = [(5.0, 5.0), (0.0, 4.0), (1.0, 2.0), (3.0, 1.0), (4.0, 0.0)]
-    found = ranked(history(outcomes, directions=["minimize", "minimize"]))
-    assert found.tolist() == [1, 4, 2, 3, 0]
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1.0, 1e-20])
+@pytest.mark.parametrize("diverged", [20.0, 1e3, 1e30, 1e300])
+def test_a_diverged_run_ranks_last_on_its_front_however_far_out_it_is(diverged: float, unit: float) -> None:
+    # The quartiles of the first objective are 1 and 4, so its scale ends at 13, and the reference is (14.3, 5). Alone
+    # the first four dominate 14.3, 39.9, 49.2 and 51.5; after (4, 0) the others add 4, 9 and 8; after (1, 2), 1 and 2.
+    losses = np.vstack([unit * FRONT, unit * (FRONT + 0.5), [[diverged, -0.5 * unit]]])
+    assert by_front(losses).tolist()[:5] == [3, 1, 2, 0, 8]
+
+
+def test_an_objective_with_mostly_equal_losses_has_no_diverged_ones() -> None:
+    losses = np.array([[0.0, 4.0], [0.0, 5.0], [0.0, 6.0], [0.0, 7.0], [1.0, 3.0]])
+    assert by_front(losses).tolist()[:2] == [0, 4]
+
+
+@given(st.integers(1, 4), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_ranking_several_objectives_is_a_permutation_that_respects_the_fronts(m: int, n: int, seed: int) -> None:
+    found = np.random.default_rng(seed).integers(0, 6, (n, m)).astype(float)
+    order = by_front(found)
+    assert sorted(order.tolist()) == list(range(n))
+    assert (np.diff(fronts(found)[order]) >= 0).all()
+
+
+def test_after_the_trials_that_can_be_good_a_front_is_ordered_by_the_volume_below_the_reference() -> None:
+    x = np.linspace(0.0, 1.0, 30)
+    losses = np.vstack([np.column_stack([x, 1.0 - x]), np.column_stack([x, 1.1 - x])])
+    volumes = (1.1 - losses[:, 0]) * (1.21 - losses[:, 1])
+    later = by_front(losses)[30:]
+    assert sorted(later.tolist()) == list(range(30, 60))
+    assert (np.diff(volumes[later]) <= 1e-12).all()
+
+
+def test_a_trial_that_is_far_out_in_two_objectives_dominates_no_volume() -> None:
+    x = np.linspace(0.0, 1.0, 25)
+    best = np.column_stack([x, 1.0 - x, x * (1.0 - x)])
+    losses = np.vstack([best, [[1e6, 1e6, 0.3], [1.0, 1.0, 0.35]]])
+    assert fronts(losses).tolist() == [0] * 25 + [1, 1]
+    assert by_front(losses)[25:].tolist() == [26, 25]

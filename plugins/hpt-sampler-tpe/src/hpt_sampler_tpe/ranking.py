@@ -5,7 +5,8 @@
   evidence it is the rank of its loss.
 - Infeasible trials rank behind all others, those of the least violation first.
 - With several objectives trials are ranked by non-dominated fronts (Deb et al., NSGA-II, IEEE Trans. Evol. Comp.
-  2002, section III.A), within a front by crowding distance (section III.B), the ends of the front first.
+  2002, section III.A), within a front by what each adds to the hypervolume. Not by crowding distance: it puts the ends
+  of the front first, and with two good trials they would be those that are best in one objective and poor in the other.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpt_core import History, State
+from hpt_sampler_tpe.hypervolume import largest_first
 
 if TYPE_CHECKING:
     from hpt_sampler_tpe.normal import FloatArray, IntArray
 
-__all__ = ["crowding", "fronts", "ranked"]
+__all__ = ["by_front", "fronts", "ranked"]
 
 _RUNGS = 16  # largest number of steps at which partial evidence is compared
+_GOOD = 25  # no more trials than this count as good, so the order of the others matters less
+_REFERENCE = 1.1  # reference point of the hypervolume, where the best loss of an objective is 0, the worst 1
 
 
 def ranked(history: History) -> IntArray:
@@ -35,21 +39,52 @@ def ranked(history: History) -> IntArray:
 
 
 def _by_loss(history: History) -> IntArray:
-    """As `ranked`, but ignoring constraints."""
+    """As `ranked`, without the order of the trials that violate a constraint."""
     paused = [n for n in history.pending if history.trials[n].state is State.PAUSED and history.trials[n].reports]
     partial = np.concatenate([history.stopped, np.array(paused, dtype=np.intp)])
     complete = history.complete
     if len(history.objectives) > 1:
         valued = np.concatenate([complete, history.stopped])
         valued = np.sort(valued[np.isfinite(history.losses[valued]).all(axis=1)])
-        losses = history.losses[valued]
-        front = fronts(losses)
-        return valued[np.lexsort((valued, -crowding(losses, front), front))]
+        violated = history.violation[valued] > 0  # these must not put others on a later front
+        allowed = valued[~violated]
+        return np.concatenate([allowed[by_front(history.losses[allowed])], valued[violated]])
     if not len(partial):
         return complete[np.lexsort((complete, history.losses[complete, 0]))]
     numbers = np.sort(np.concatenate([complete, partial]))
     scores = _beaten(*_evidence(history, numbers))
     return numbers[np.lexsort((numbers, scores))]
+
+
+def by_front(losses: FloatArray) -> IntArray:
+    """Order the rows of ``losses`` (n, m) by front, within a front by what each adds to the hypervolume. (n,).
+
+    After `_GOOD` rows, those of a front are ordered by the volume that each dominates alone.
+    """
+    if not len(losses):
+        return np.empty(0, dtype=np.intp)
+    unit, front = _unit(losses), fronts(losses)
+    reference = np.full(losses.shape[1], _REFERENCE)
+    order = np.lexsort((-np.maximum(reference - unit, 0.0).prod(axis=1), front))
+    start = 0
+    while start < min(_GOOD, len(order)):
+        members = order[front[order] == front[order[start]]]
+        order[start : start + len(members)] = members[largest_first(unit[members], reference, _GOOD - start)]
+        start += len(members)
+    return order
+
+
+def _unit(losses: FloatArray) -> FloatArray:
+    """Scale each column of ``losses`` (n, m) so that its best row is 0 and its worst 1, or up to 2 if far out. (n, m).
+
+    Far out is what exceeds the upper quartile by more than three times the distance of the quartiles (Tukey,
+    Exploratory Data Analysis, 1977): the loss of a run that diverged must not set the scale.
+    """
+    eighth = losses / 8.0  # as the fence of the largest floats overflows
+    best, lower, upper, worst = np.quantile(eighth, [0.0, 0.25, 0.75, 1.0], axis=0)
+    fence = np.where(upper > lower, upper + 3.0 * (upper - lower), worst)
+    span = np.minimum(worst, fence) - best
+    return np.asarray(np.minimum(eighth - best, 2.0 * span) / np.where(span > 0.0, span, 1.0))
 
 
 def fronts(losses: FloatArray) -> IntArray:
@@ -76,21 +111,6 @@ def fronts(losses: FloatArray) -> IntArray:
         lowest[level] = row[-1]
         found[i] = level
     return found[which.ravel()]
-
-
-def crowding(losses: FloatArray, front: IntArray) -> FloatArray:
-    """Crowding distance of each row of ``losses`` (n, m) within its front, infinite at the ends. (n,)."""
-    found = np.zeros(len(losses))
-    for level in np.unique(front):
-        members = np.flatnonzero(front == level)
-        for column in 0.5 * losses[members].T:  # halved, as differences of the largest floats overflow
-            order = np.argsort(column, kind="stable")
-            span = column[order[-1]] - column[order[0]]
-            ends = np.full(len(members), np.inf)
-            if len(members) > 2:
-                ends[1:-1] = (column[order[2:]] - column[order[:-2]]) / span if span > 0 else 0.0
-            found[members[order]] += ends
-    return found
 
 
 def _evidence(history: History, numbers: IntArray) -> tuple[FloatArray, IntArray]:
