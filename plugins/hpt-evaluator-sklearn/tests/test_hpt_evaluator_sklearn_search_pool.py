@@ -7,6 +7,7 @@ import time
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import Pause, State, Stop
 from hpt_evaluator_sklearn import SearchCV
+from hpt_evaluator_sklearn.search import pool as pool_module
 from hpt_evaluator_sklearn.search.pool import FitPool
 
 X, Y = load_iris(return_X_y=True)
@@ -80,6 +82,37 @@ def test_a_fold_submitted_before_a_pause_is_not_fitted_again(tmp_path: Path) -> 
     assert search.history_.trials[0].attempt == 2
     assert [len(trial.reports) for trial in search.history_.trials] == [3]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+class Scripted:
+    """An executor: the third fit ends the first two, the fourth ends itself, and all others wait."""
+
+    def __init__(self) -> None:
+        self.fits: list[tuple[int, Future[dict[str, int]]]] = []
+
+    def submit(self, _function: Any, _folder: str, _params: Any, fold: int) -> Future[dict[str, int]]:
+        self.fits.append((fold, Future()))
+        for number, future in {3: self.fits[:2], 4: self.fits[3:]}.get(len(self.fits), []):
+            future.set_result({"fold": number})
+        return self.fits[-1][1]
+
+
+def test_a_trial_may_resume_while_its_last_run_is_still_cancelling_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that paused it may be slower than the one that resumes it."""
+    executor, pool = Scripted(), FitPool(None, 3, 0)  # type: ignore[arg-type]  # nothing is fitted
+    pool._folder = SimpleNamespace(name="")  # type: ignore[assignment]  # nothing is read
+    monkeypatch.setattr(pool_module, "_get_pool", lambda _count: executor)
+    paused = pool.run(0, {}, [0, 1, 2], by_fold=True)
+    resumed = pool.run(0, {}, [1, 2], by_fold=True)
+    assert [next(paused), next(resumed)] == [{"fold": 0}, {"fold": 1}]
+    paused.close()
+    assert list(resumed) == [{"fold": 2}]
+    assert [(fold, future.cancelled()) for fold, future in executor.fits] == [
+        (0, False),
+        (1, False),
+        (2, True),
+        (2, False),
+    ]
 
 
 def test_processes_are_idle_if_neither_fits_nor_trials_need_them() -> None:

@@ -115,24 +115,28 @@ class FitPool:
             EvaluationError: If a fit kills its process.
         """
         submitted = self._submitted.setdefault(number, {})
-        left = [i for i in folds if i not in submitted]
+        left = list(folds)
 
         def submit(count: int) -> None:
-            for i in left[:count]:
+            for i in [i for i in left if i not in submitted][:count]:
                 pool = _get_pool(self._workers)
                 submitted[i] = pool, self._submit(pool, params, i)
-            del left[:count]
+
+        def take(i: int) -> tuple[Any, Any]:
+            with self._lock:  # the trial's last run may still be ending in another thread, and cancel folds
+                if i not in submitted:
+                    submit(1 if by_fold else len(left))
+                left.remove(i)
+                return submitted.pop(i)
 
         def poll() -> None:
-            if left:
+            with self._lock:
                 submit(self._idle_processes())
 
         self._change_active_trials(1)
         try:
             for i in folds:
-                if i not in submitted:
-                    submit(1 if by_fold else len(left))
-                pool, future = submitted.pop(i)
+                pool, future = take(i)
                 try:
                     yield self._wait(future, poll)
                 except BrokenProcessPool:
@@ -140,8 +144,9 @@ class FitPool:
         finally:
             self._change_active_trials(-1)
             if not self.halted.is_set():
-                for i in [i for i, (_, future) in submitted.items() if future.cancel()]:
-                    del submitted[i]
+                with self._lock:
+                    for i in [i for i, (_, future) in submitted.items() if future.cancel()]:
+                        del submitted[i]
 
     def _change_active_trials(self, difference: int) -> None:
         with self._lock:
