@@ -137,9 +137,9 @@ class Evaluator(Protocol):
     - ``sources``: the options that name the user's code and data: functions, import paths, paths of files, command
       lines and other evaluators, in any lists and mappings. Digests of those files are recorded, and a changed file is
       reported when the study is resumed.
-    - ``conclude(best: TrialContext) -> Mapping``: called once when a run ends with a new best trial, for example to
-      refit and save it and to score a holdout. The JSON-shaped result is recorded and shown; the next call in this
-      study receives it as ``best.concluded``.
+    - ``conclude(best: TrialContext) -> Mapping | None``: called once when a run ends with a new best trial, for
+      example to refit and save it and to score a holdout. The JSON-shaped result is recorded and shown; the next call
+      in this study receives it as ``best.concluded``.
     - ``discard(trial: TrialContext)``: called, perhaps more than once, for a trial that was stopped or failed. The
       trial is never resumed, so its checkpoints may be deleted.
     - ``finish(trial: TrialContext)``: called, perhaps more than once, for a trial that a rule declared complete, after

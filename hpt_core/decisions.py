@@ -93,7 +93,7 @@ class Decisions:
             if trial.attempt:  # a rerun of a lost trial, which the budget already counts
                 return self._rerun(trial, worker) or self._claim(worker, budget, judge=judge)
         if budget is not None and number - history.invalid_count - len(waiting) >= budget:
-            return self._wind_up(view, decided_on, worker, "budget", Stop(f"all {budget} trials were started"))
+            return self._wind_up(view, decided_on, worker, "budget", _used_up(budget))
         if waiting:
             return self._start(waiting[0], worker)
         if self._must_run_alone(view):
@@ -383,6 +383,10 @@ class Decisions:
                     self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
                     found = True
         return found
+
+
+def _used_up(budget: int) -> Stop:
+    return Stop("the only trial was started" if budget == 1 else f"all {budget} trials were started")
 
 
 def _number_of(trial: object) -> int:

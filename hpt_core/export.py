@@ -29,7 +29,7 @@ def outcome(history: History, trial: Trial) -> str:
 def ending(history: History, trial: Trial) -> str:
     """How a trial ended or paused and which trial is the best now, in words."""
     why = trial.reason if trial.failure is None else f"{trial.failure.kind}: {trial.failure.message}"
-    result = "; ".join(filter(None, (outcome(history, trial), why)))
+    result = "; ".join(filter(None, (outcome(history, trial), why.removesuffix("."))))
     best = "" if history.best is None else f" The best is trial {history.best.number}."
     return f"Trial {trial.number} {trial.state}: {result or 'no value'}, with {trial.params}.{best}"
 
@@ -64,7 +64,9 @@ def shortfall(history: History) -> str:
     if nearest is None:
         return ""
     least = f"trial {nearest.number} violates them least: {outcome(history, nearest)}"
-    return f"None of the {len(history.complete)} complete trials satisfies the constraints; {least}"
+    count = len(history.complete)
+    none = "The complete trial does not satisfy" if count == 1 else f"None of the {count} complete trials satisfies"
+    return f"{none} the constraints; {least}"
 
 
 def rows(history: History) -> list[dict[str, Any]]:

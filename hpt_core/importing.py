@@ -7,6 +7,7 @@ import os
 import pkgutil
 import sys
 import traceback
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def import_object(path: str, where: str = "") -> Any:
     for part in attribute.split("."):
         if not hasattr(found, part):
             hint = did_you_mean(part, [name for name in dir(found) if part.startswith("_") or not name.startswith("_")])
+            hint = _hidden(module_name) or hint
             raise UsageError(Mistake(where, f"Cannot import {path!r}: {module_name!r} has no {part!r}.{hint}"))
         found = getattr(found, part)
     return found
@@ -78,6 +80,15 @@ def error_with_place(err: BaseException) -> str:
 def _is_machinery(filename: str) -> bool:
     """Whether a file belongs to Python's import system or to the core."""
     return filename.startswith(_MACHINERY) or Path(filename).parent.name in ("importlib", "metadata")
+
+
+def _hidden(module: str) -> str:
+    """A hint if a file of that name would be imported, had another module not been imported under that name before."""
+    loaded = getattr(sys.modules[module], "__file__", None) or "built in"
+    spec = PathFinder.find_spec(module) if "." not in module else None
+    if spec is None or spec.origin is None or not spec.has_location or spec.origin == loaded:
+        return ""
+    return f" Python had already imported another module of that name ({loaded}): rename {spec.origin}."
 
 
 def _nearest_form(module: str, attribute: str) -> str:

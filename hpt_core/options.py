@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import attrs
 
+from hpt_core.durations import to_seconds
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
 from hpt_core.spelling import did_you_mean
 from hpt_core.structure import Structure, invalid_value
@@ -34,6 +35,7 @@ def option(
     lt: float | None = None,
     factory: Callable[[], Any] | None = None,
     converter: Callable[[Any], Any] | None = None,
+    seconds: bool = False,
     inline: bool = False,
     affects_results: bool = True,
 ) -> Any:
@@ -50,6 +52,8 @@ def option(
         lt: Upper bound (<).
         factory: Makes a mutable default.
         converter: Applied to the given value, as by `attrs.field`.
+        seconds: Whether the option is a duration, with the bound ``gt=0`` or ``ge=0``. Text such as ``"90s"``,
+            ``"10m"`` or ``"1h30m"`` is accepted, too, and becomes a number of seconds.
         inline: Whether the option is a component that shares its table with the other options of the class: it gets
             ``use`` and every key that is not one of them. At most one option of a class may be inline.
         affects_results: False if no value of the option can change a trial, a result or a decision, as for a file to
@@ -63,11 +67,13 @@ def option(
     metadata = {
         "help": help,
         "bounds": {key: bound for key, bound in bounds.items() if bound is not None},
+        "seconds": seconds,
         "inline": inline,
         "affects_results": affects_results,
     }
     made = {"factory": factory} if factory else {"default": default}
-    return attrs.field(metadata=metadata, validator=_validate, converter=converter, **made)
+    convert = attrs.Converter(to_seconds, takes_field=True) if seconds else converter
+    return attrs.field(metadata=metadata, validator=_validate, converter=convert, **made)
 
 
 def option_fields(cls: type) -> list[attrs.Attribute[Any]]:
@@ -115,7 +121,9 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
         kind = Any if field.converter else hints.get(name, Any)  # the converter checks its own input
         structure = Structure(field.metadata.get("bounds", {}), part)
         try:
-            if name in given:
+            if name in given and field.metadata.get("seconds"):
+                values[name] = to_seconds(native(given[name]), field, where)
+            elif name in given:
                 values[name] = structure.of(native(given[name]), kind, where)
             elif isinstance(field.default, Mapping) and "use" in field.default:
                 values[name] = _default_component(structure, field.default, kind, where)

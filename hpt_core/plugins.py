@@ -13,7 +13,7 @@ import attrs
 from hpt_core import components
 from hpt_core.component_checks import check_component, with_article
 from hpt_core.component_data import describe
-from hpt_core.distributions import provider, store_provider
+from hpt_core.distributions import DEFAULTS, provider, store_provider
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import error_with_place, import_object
 from hpt_core.options import build
@@ -195,8 +195,10 @@ class Plugins:
         """
         name = self._manager.first("hpt_default", kind=kind)
         if name is None:
+            broken = self._not_in_use()
+            hint = [f"Install {DEFAULTS[kind]}, which does."] if kind in DEFAULTS and not broken else []
             message = f"No {kind} is given and no installed plugin offers a default."
-            raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()]), plugin=True))
+            raise UsageError(Mistake(path, " ".join([message, *hint, *broken]), plugin=True))
         return str(name)
 
     def name_of(self, cls: type) -> str | None:

@@ -21,7 +21,7 @@ __all__ = ["Requirement", "parse_requirement", "requirement_of"]
 Term = Callable[[Mapping[str, Any]], Any]
 """Computes a part of an expression from a configuration."""
 
-_MAX_LENGTH = 1_000
+_MAX_LENGTH = 10_000
 _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -57,11 +57,13 @@ class Requirement:
         text: The expression.
         names: The parameters that it names.
         numbers: Those of them that it adds, multiplies, ... or compares by size, so their values must be numbers.
+        constants: What it compares parameters with by ``==``, ``!=`` or ``in``: (name, value).
     """
 
     text: str
     names: frozenset[str]
     numbers: frozenset[str]
+    constants: tuple[tuple[str, Any], ...]
     _term: Term = attrs.field(repr=False, eq=False)
 
     def holds(self, params: Mapping[str, Any]) -> bool:
@@ -108,7 +110,7 @@ def parse_requirement(text: Any) -> tuple[Requirement | None, str]:
         return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}: {reason}."
     names = frozenset(node.id for node in ast.walk(body) if isinstance(node, ast.Name))
     numbers = frozenset(node.id for node in _operands(body) if isinstance(node, ast.Name))
-    return Requirement(text, names, numbers, term), ""
+    return Requirement(text, names, numbers, tuple(_constants(body)), term), ""
 
 
 class _RefusedError(Exception):
@@ -210,3 +212,15 @@ def _operands(body: ast.expr) -> Iterator[ast.expr]:
             case ast.Compare(first, ops, others):
                 for test, *sides in zip(ops, [first, *others], others, strict=False):
                     yield from sides if type(test) in _BY_SIZE else ()
+
+
+def _constants(body: ast.expr) -> Iterator[tuple[str, Any]]:
+    """The constants that a name is compared with by ``==``, ``!=`` or ``in``: (name, value)."""
+    for node in ast.walk(body):
+        match node:
+            case ast.Compare(first, ops, others):
+                for test, *sides in zip(ops, [first, *others], others, strict=False):
+                    for one, other in (sides, sides[::-1]):
+                        if type(test) not in _BY_SIZE and isinstance(one, ast.Name):
+                            listed = other.elts if isinstance(other, (ast.Tuple, ast.List)) else [other]
+                            yield from ((one.id, each.value) for each in listed if isinstance(each, ast.Constant))

@@ -108,5 +108,6 @@ def same_failure(first: Sequence[Trial], count: int) -> Stop | None:
         return None
     if len({(failure.kind, _NUMBER.sub("#", failure.message)) for failure in failures}) > 1:
         return None
-    message = f"the first {count} trials of this run all failed in the same way ({failures[0].kind})"
-    return Stop(f"{message}: {failures[0].message}", {"trials": [trial.number for trial in first]})
+    which = "trial of this run failed" if count == 1 else f"{count} trials of this run all failed in the same way"
+    message = f"the first {which} ({failures[0].kind}): {failures[0].message}"
+    return Stop(message, {"trials": [trial.number for trial in first]})

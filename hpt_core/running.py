@@ -102,9 +102,8 @@ def _conclude(study: Study) -> None:
         raise PluginError(msg) from err
     if content is not None and not isinstance(content, Mapping):
         raise PluginError(f"The evaluator's conclude() must return a mapping or None. Got {content!r:.80}.")
-    if content:
-        note = {"trial": best.number, **plain(content, "conclude()")}
-        study.ledger.write(events.note(study.ledger.now(), "conclusion", note, liveness.this_process()))
+    note = {"trial": best.number, **plain(content or {}, "conclude()")}  # also if empty: then it is not called again
+    study.ledger.write(events.note(study.ledger.now(), "conclusion", note, liveness.this_process()))
 
 
 def _left(history: History, budget: int) -> int:

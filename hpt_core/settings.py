@@ -26,7 +26,9 @@ class Settings:
     reproducible: bool = option(False, help="Make the trials of several workers independent of timing.")
     retries: int = option(1, ge=0, help="How often in a row a trial is rerun if its worker was lost.")
     max_failures: int = option(3, ge=1, help="A run ends if this many trials at its start all fail alike.")
-    trial_timeout: float | None = option(None, gt=0, help="The most seconds that a trial may take.")
+    trial_timeout: float | None = option(
+        None, gt=0, seconds=True, help="The longest that a trial may take, in seconds or as text like '10m'."
+    )
 
     @property
     def folder_name(self) -> str:

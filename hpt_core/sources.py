@@ -27,12 +27,13 @@ def digests(sources: object) -> dict[str, str]:
     Returns:
         Path -> digest. The path is relative to the working directory if the file is below it.
     """
-    here = Path.cwd()
     found: dict[str, str] = {}
     for file in _files(sources):
-        with suppress(OSError, ValueError):  # no file, no name of one, or one that the evaluator cannot read either
+        # no file, no name of one, one that the evaluator cannot read either, or the working directory was removed
+        with suppress(OSError, ValueError):
             path = file.resolve()
             if _is_own(path):
+                here = Path.cwd()
                 name = path.relative_to(here) if path.is_relative_to(here) else path
                 with path.open("rb") as content:
                     found[name.as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()[:16]

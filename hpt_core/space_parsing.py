@@ -245,7 +245,18 @@ def _requirement_mistakes(
         elif other in requirement.numbers and other in parameters and not _has_numbers(parameters[other]):
             reason = f"computes with {other!r}, or compares its size, so all its values must be numbers."
             found.append(Mistake(path, f"{reason} It must be {parameters[other].describe()}."))
+    for other, value in requirement.constants:
+        if other in parameters and not _may_equal(parameters[other], value):
+            reason = f"compares {other!r} with {shown(value)}, which is not one of its values."
+            found.append(Mistake(path, f"{reason} It must be {parameters[other].describe()}."))
     return found
+
+
+def _may_equal(parameter: Parameter, value: Any) -> bool:
+    """Whether a parameter can have a value. Any number will do for a range, whose bounds may change."""
+    if isinstance(parameter, (Float, Int)):
+        return isinstance(value, (int, float))
+    return any(parameter.value_at(i) == value for i in range(parameter.size or 0))
 
 
 def _has_numbers(parameter: Parameter) -> bool:

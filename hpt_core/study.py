@@ -25,7 +25,7 @@ from hpt_core.results import Result, parse_result
 from hpt_core.settings import Settings
 from hpt_core.space import Space
 from hpt_core.trial import Params, Report, Trial, TrialContext
-from hpt_core.values import shown
+from hpt_core.values import counted, shown
 from hpt_core.warm_start import WarmStart, earlier_of, warm_start
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Study:
         retries: How often in a row a trial is rerun if its worker was lost (not if the trial itself failed). If the
             evaluator resumes trials, each report starts the count again.
         max_failures: A run ends if its first ``max_failures`` trials all fail with the same error.
-        trial_timeout: The most seconds that a trial may take. Trials then run in other processes, which are killed
-            when they exceed it.
+        trial_timeout: The longest that a trial may take, in seconds or as text such as ``"10m"``. Trials then run in
+            other processes, which are killed when they exceed it.
         amend: Resume the recorded study with this changed definition.
         plugins: The plugins to use. None: all installed ones.
 
@@ -87,7 +87,7 @@ class Study:
         reproducible: bool = False,
         retries: int = 1,
         max_failures: int = 3,
-        trial_timeout: float | None = None,
+        trial_timeout: float | str | None = None,
         amend: bool = False,
         plugins: Plugins | None = None,
     ) -> None:
@@ -320,8 +320,7 @@ class Study:
 
     def __repr__(self) -> str:
         """Show the name, the number of parameters and the number of trials."""
-        size, count = len(self.space), len(self.ledger.history.trials)
-        words = f"{size} parameter{'s' * (size != 1)}, {count} trial{'s' * (count != 1)}"
+        words = f"{counted(len(self.space), 'parameter')}, {counted(len(self.ledger.history.trials), 'trial')}"
         return f"<Study {self.name!r}: {words}>"
 
     # --- used by the worker ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import attrs
 from hpt_core.errors import EvaluationError
 from hpt_core.parameters import Params
 from hpt_core.structure import text_field
+from hpt_core.values import native
 
 __all__ = [
     "FAILURE_KINDS",
@@ -103,7 +104,8 @@ class Trial:
         rule: The name of the stopping rule that stopped or paused it.
         info: Notes that the sampler attached to its suggestion.
         source: Where the point came from: ``sampler``, ``given`` (enqueued), ``fill`` (chosen by the core because
-            the sampler only repeated known points) or the name that a composed sampler gave.
+            the sampler only gave known points, or points that break a requirement) or the name that a composed sampler
+            gave.
         attempt: How many times it was started.
         worker: The name of the worker that last ran it.
         started: Unix seconds of the last start, None before the first.
@@ -310,9 +312,10 @@ def check_report(report: object, last_step: int) -> Report:
     if not isinstance(report, Report):
         msg = f"An evaluator must yield Report objects. Got {_shown(report)}."
         raise EvaluationError(msg, kind="invalid-value")
-    if type(report.step) is not int or report.step <= last_step:
+    step = native(report.step)
+    if type(step) is not int or step <= last_step:
         wanted = f"above the last one ({last_step})" if last_step else "from 1 on"
         msg = f"The step of a report must be an int {wanted}. Got {_shown(report.step)}."
         raise EvaluationError(msg, kind="invalid-value")
-    value = _number(report.value, f"The value reported at step {report.step}")
-    return Report(report.step, value, _metrics(report.metrics) if report.metrics else {})
+    value = _number(report.value, f"The value reported at step {step}")
+    return Report(step, value, _metrics(report.metrics) if report.metrics else {})

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["freeze", "json_problem", "native", "same", "shown", "thaw"]
+__all__ = ["counted", "freeze", "json_problem", "native", "same", "shown", "thaw"]
 
 
 def shown(value: object) -> str:
     """A value for a message: its repr, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 trial``, ``1,200 trials``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def native(value: Any) -> Any:

@@ -12,6 +12,7 @@ from hpt_core.components import Suggestion
 from hpt_core.errors import InvalidParamsError, UsageError
 from hpt_core.history import History
 from hpt_core.trial import Trial
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.space import Space
@@ -43,7 +44,8 @@ class WarmStart:
 
     def __str__(self) -> str:
         """Summarize what was taken, in words."""
-        facts = [f"{len(self.trials)} configurations of the earlier study are tried first"]
+        verb = "is" if len(self.trials) == 1 else "are"
+        facts = [f"{counted(len(self.trials), 'configuration')} of the earlier study {verb} tried first"]
         if not self.trials:
             facts = ["none of its configurations fits" if self.passed_over else "it has no complete trial"]
         facts += [f"dropped: {', '.join(self.dropped)}"] if self.dropped else []

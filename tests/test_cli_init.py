@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import hpt_core
+from hpt_core import builtin
 from hpt_core.cli.group import hpt
 from hpt_core.cli.session import Session
 from hpt_core.cli.templates import EVALUATORS
@@ -122,3 +123,26 @@ def test_only_installed_components_are_used(cli: Hpt, tmp_path: Path) -> None:
     result = cli("init", "other.toml", "--evaluator", "sklearn", plugins=plugins)
     assert result.exit_code == 3
     assert "hpt-evaluator-sklearn" in result.stderr
+
+
+def test_without_a_sampler_the_created_file_leads_to_one(cli: Hpt, tmp_path: Path) -> None:
+    plugins = Plugins(discover=False)
+    plugins.register(builtin, "builtin")
+    assert cli("init", "--evaluator", "function", plugins=plugins).exit_code == 0
+    assert tomllib.loads((tmp_path / "study.toml").read_text())["sampler"] == {"use": "bayes"}
+    result = cli("check", "study.toml", plugins=plugins)
+    assert result.exit_code == 3
+    assert "sampler.use: There is no sampler 'bayes'. Install hpt-sampler-bayes, which provides it." in result.stderr
+
+
+def test_a_sampler_of_another_plugin_is_used_if_it_is_the_only_one(cli: Hpt, tmp_path: Path) -> None:
+    class Own:
+        @hpt_core.hookimpl
+        def hpt_samplers(self) -> dict[str, str]:
+            return {"hill": "nowhere:Sampler"}
+
+    plugins = Plugins(discover=False)
+    plugins.register(builtin, "builtin")
+    plugins.register(Own(), "own")
+    assert cli("init", plugins=plugins).exit_code == 0
+    assert tomllib.loads((tmp_path / "study.toml").read_text())["sampler"] == {"use": "hill"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import hpt_core
+from hpt_core.cli.doctor import _OPTIONAL
 from hpt_core.cli.group import hpt
 from hpt_core.cli.scaffold import scaffold
 from hpt_core.cli.session import Session
@@ -36,6 +38,13 @@ def call(*arguments: str, plugins: Plugins | None = None) -> Result:
 def run(command: Sequence[object], folder: Path) -> None:
     done = subprocess.run([str(item) for item in command], cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imported(code: str) -> set[str]:
+    """The top-level modules that code imports."""
+    found = [node for node in ast.walk(ast.parse(code)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {item.name for node in found if isinstance(node, ast.Import) for item in node.names}
+    return {name.partition(".")[0] for name in names | {str(n.module) for n in found if isinstance(n, ast.ImportFrom)}}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,8 @@ def test_new_plugins_pass_linter_and_type_checker(made: Path) -> None:
     for folder in folders:
         run([sys.executable, "-m", "ruff", "check", "--isolated", "."], folder)
         run([sys.executable, "-m", "ruff", "format", "--isolated", "--check", "--line-length", "120", "."], folder)
+        here = ["--config", Path(__file__).parents[1] / "pyproject.toml", "--ignore", "I001,S311"]
+        run([sys.executable, "-m", "ruff", "check", *here, "src"], folder)
     sources = [folder / "src" for folder in folders]
     path = ":".join(map(str, [Path(hpt_core.__file__).parents[1], *sources]))
     (made / "mypy.ini").write_text(f"[mypy]\nmypy_path = {path}\n")
@@ -87,6 +98,14 @@ def test_no_placeholder_of_the_templates_is_left(kind: str) -> None:
     for path, text in files.items():
         if path.endswith(".py"):
             compile(text, path, "exec")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_requires_what_it_imports(kind: str) -> None:
+    _, files = scaffold(kind, "my-idea")
+    modules = {module for path, text in files.items() if path.startswith("src/") for module in imported(text)}
+    required = tomllib.loads(files["pyproject.toml"])["project"]["dependencies"]
+    assert {re.split("[<>=]", item)[0].replace("-", "_") for item in required} == modules - sys.stdlib_module_names
 
 
 def test_a_new_plugin_requires_the_minor_version_of_a_pre_release(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +205,12 @@ def test_the_doctor_lists_what_the_core_uses_of_an_executor() -> None:
     assert component["capabilities"] == ["elsewhere"]
 
 
+def test_the_doctor_looks_for_all_that_the_contract_of_evaluators_names() -> None:
+    documented = re.findall(r"(?m)^ *- ``(\w+)", hpt_core.Evaluator.__doc__ or "")
+    assert {"evidence", "finish", "sources"} <= set(documented)
+    assert {*documented, "check"} == set(_OPTIONAL["evaluator"])
+
+
 def test_the_doctor_loads_everything() -> None:
     plugins = Plugins(discover=False)
     from hpt_core import builtin
@@ -196,7 +221,7 @@ def test_the_doctor_loads_everything() -> None:
     (plugin,) = json.loads(result.stdout)["plugins"]
     components = {item["name"]: item for item in plugin["components"]}
     assert components["function"]["options"] == ["call", "evidence", "steps", "resumable"]
-    assert components["function"]["capabilities"] == ["check", "evidence", "resumable", "steps"]
+    assert components["function"]["capabilities"] == ["check", "evidence", "resumable", "sources", "steps"]
     plugins.register(Offers(), "offers")
     plugins.register(Rival(), "rival")
     result = call("plugins", "doctor", plugins=plugins)

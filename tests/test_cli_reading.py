@@ -399,6 +399,15 @@ def test_trials_as_a_table(one: Hpt) -> None:
     assert lines[4].endswith("timeout: \\x1b[31mtook too long")
 
 
+@pytest.mark.parametrize("name", ["seconds", "metrics.seconds"])
+def test_the_metric_that_sorts_the_table_is_shown(one: Hpt, name: str) -> None:
+    lines = one("trials", "--sort", name).stdout.splitlines()
+    assert lines[0].split() == ["trial", "state", "accuracy", "model", "C", "depth", "seconds", "took", "remark"]
+    best = one("best", "--trial", "1", "--json")
+    assert float(lines[1].split()[5]) == answer(best, "best")["trials"][0]["metrics.seconds"]
+    assert len(lines[2].split()) < len(lines[1].split())  # the only trial that has it comes first
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -223,6 +223,21 @@ def test_several_objectives_end_in_a_front(cli: Hpt, tmp_path: Path, monkeypatch
     assert "front         1 non-dominated trial\n" in cli("show", "--study", "one").stdout
 
 
+def test_only_the_first_trials_of_a_large_front_are_listed_in_a_summary(cli: Hpt, tmp_path: Path) -> None:
+    text = GRID.replace('{ loss = "minimize" }', '{ a = "minimize", b = "maximize" }')
+    text = re.sub(r"(?m)^x = .*$", "x = { low = 0, high = 99 }", text)
+    write(tmp_path, text, "def train(params): return {'a': params['x'], 'b': params['x']}\n")
+    run, shown, best = cli("run", "s.toml", "trials=30"), cli("show"), cli("best")
+    head = "30 non-dominated trials; the first 20 are listed here, all of them by `hpt best`"
+    for result, title in ((run, "Pareto front: "), (shown, "front         ")):
+        lines = result.stdout.splitlines()
+        at = lines.index(title + head)
+        listed = [line.split()[0] for line in lines[at + 2 :] if re.match(r" +\d+  ", line)]
+        assert listed == [str(number) for number in range(20)]
+    assert len(best.stdout.splitlines()) == 31
+    assert cli("best", "--as", "json").stderr.endswith("with --trial: " + ", ".join(listed) + " and 10 more.\n")
+
+
 def test_failures_are_reported_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: Path) -> None:
     code = """
     def train(params):
@@ -356,6 +371,14 @@ def test_the_conclusion_on_an_earlier_best_trial_is_not_printed_as_that_of_the_b
 def test_a_default_without_declared_defaults_is_described_as_it_is(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path, GRID.replace("{ low = 0, high = 4, default = 2 }", "[1, 10, 100]"))
     assert "default loss=0.5 (trial 0, middle values and first choices)\n" in cli("run", "s.toml").stdout
+
+
+def test_a_default_that_breaks_a_requirement_is_said_to_be_near(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, GRID.replace("{ low = 0, high = 4, default = 2 }", '{ low = 0, high = 8, requires = "x != 4" }'))
+    study = 'sampler.use="defaults"'
+    assert re.search(
+        r"default loss=\S+ \(trial 0, near middle values and first choices\)\n", cli("run", "s.toml", study).stdout
+    )
 
 
 def test_a_default_that_was_not_evaluated_is_mentioned(cli: Hpt, tmp_path: Path) -> None:

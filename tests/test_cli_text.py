@@ -140,6 +140,12 @@ def test_toml_reads_back_the_same_except_null(params: dict[str, Any]) -> None:
     assert text.clean(found) == found  # control characters are already escaped by TOML's rules
 
 
+def test_toml_has_a_list_with_null_as_a_comment() -> None:
+    found = FORMATS["toml"]({"a b": ["x\n", None], "c": None, "d": [1]})
+    assert found == '# "a b" is ["x\\n", null]\n# c is null\nd = [1]'
+    assert tomllib.loads(found) == {"d": [1]}
+
+
 @given(configurations)
 def test_arguments_survive_a_shell(params: dict[str, Any]) -> None:
     arguments = shlex.split(FORMATS["args"](params))

@@ -650,7 +650,8 @@ def test_at_the_end_a_reproducible_study_hides_no_paused_trial_from_the_rules(bu
         if decisions.report(claimed, Report(len(claimed.reports) + 1, 1.0)) is None:
             decisions.complete(claimed, [1.0], {})
             ends += 1
-    assert claimed == Stop(f"all {budget} trials were started")
+    reason = "the only trial was started" if budget == 1 else f"all {budget} trials were started"
+    assert claimed == Stop(reason)
     assert ends == budget
 
 

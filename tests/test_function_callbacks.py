@@ -148,7 +148,8 @@ def test_what_the_function_returns_and_raises_is_passed_on() -> None:
     failure = failed.trials[0].failure
     assert failure is not None
     assert failure.message == "ValueError: not a multiple of 8"
-    assert "in failing" in failure.detail
+    header, first, *_ = failure.detail.splitlines()
+    assert (header, first.split(", ")[-1]) == ("Traceback (most recent call last):", "in failing")
 
 
 def test_the_trial_and_the_callers_context_are_available() -> None:
@@ -185,9 +186,20 @@ def yields_and_reports(params: Params, report: Reports) -> Iterator[float]:
     yield params["x"]
 
 
+def takes_report_by_keyword(params: Params, *, report: Reports) -> None:
+    report(params["x"])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
-    [(waiting, "must not be async"), (yields_and_reports, "must either yield its reports or take `report`, not both")],
+    [
+        (waiting, "must not be async"),
+        (yields_and_reports, "must either yield its reports or take `report`, not both"),
+        (
+            takes_report_by_keyword,
+            "optionally the trial and `report`, by position: `def f(params, trial, report)`. got f(",
+        ),
+    ],
 )
 def test_refuses_functions_that_it_cannot_call(call: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import random
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -337,6 +339,38 @@ class Kept:
     path: Path | None = option(None, help="Where.")
 
 
+@attrs.define(kw_only=True)
+class Patient:
+    limit: float = option(gt=0, seconds=True, help="Limit.")
+    pause: float = option(1.0, ge=0, seconds=True, help="Pause.")
+    most: float | None = option(None, gt=0, seconds=True, help="Most.")
+
+
+def test_a_duration_is_a_number_of_seconds_or_text() -> None:
+    cases: dict[Any, float] = {90: 90.0, 0.5: 0.5, "10m": 600.0, "1h30m": 5400.0, " 1.5 h ": 5400.0, "2d": 172800.0}
+    for duration, expected in cases.items():
+        assert build(Patient, {"limit": duration}, "") == Patient(limit=duration) == Patient(limit=expected)
+    text: dict[str, Any] = {"limit": "1s", "pause": "0s", "most": "1m"}
+    assert Patient(**text) == Patient(limit=1.0, pause=0.0, most=60.0)
+    assert Patient(limit=1.0).most is None
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, "", "  ", "90", "10x", "-5s", "1h and", -1, math.nan, math.inf, 10**400, [1]]
+)
+def test_anything_else_is_not_a_duration(value: Any) -> None:
+    given = {"limit": value, "pause": value, "most": [] if value is None else value}
+    says = {
+        name: f"Must be seconds {sign} 0, or text like"
+        for name, sign in (("limit", ">"), ("pause", ">="), ("most", ">"))
+    }
+    for mistake, (name, message) in zip(refusal(Patient, given), says.items(), strict=True):
+        assert mistake.startswith(f"sampler.{name}: {message} '90s', '10m', '1h30m'. Got ")
+    for name, message in says.items():
+        with pytest.raises(UsageError, match=f"{name}: {message}"):
+            Patient(**{"limit": 1, name: given[name]})
+
+
 def test_a_string_becomes_a_path_also_in_python() -> None:
     assert Kept("a/b.txt").path == Path("a/b.txt")  # type: ignore[arg-type]
     assert build(Kept, {"path": "a/b.txt"}, "") == Kept(Path("a/b.txt"))
@@ -382,6 +416,22 @@ def test_a_bad_import_path_says_why(path: str, said: str) -> None:
         import_object(path, "evaluator.call")
     assert said in str(refused.value)
     assert refused.value.mistakes[0].path == "evaluator.call"
+
+
+def test_a_module_with_the_name_of_one_that_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "sys", "module_of_its_own"):
+        (tmp_path / f"{name}.py").write_text("def g(): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, place in (("random", random.__file__), ("sys", "built in")):
+        hint = f"Python had already imported another module of that name ({place}): rename {tmp_path / name}.py."
+        with pytest.raises(UsageError, match=re.escape(f"'{name}' has no 'f'. {hint}")):
+            import_object(f"{name}:f")
+    with pytest.raises(UsageError, match=r"'module_of_its_own' has no 'f'\.$"):
+        import_object("module_of_its_own:f")
+    with pytest.raises(UsageError, match=r"'math' has no 'sun'\. Did you mean 'sin'\?$"):
+        import_object("math:sun")
 
 
 def test_a_module_that_fails_keeps_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

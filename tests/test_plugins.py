@@ -368,7 +368,8 @@ def test_a_program_may_register_and_unregister_a_plugin() -> None:
     assert plugins.default("sampler") == "constant"
     plugins.unregister(offer)
     assert plugins.names("sampler") == []
-    with pytest.raises(UsageError, match="No sampler is given and no installed plugin offers a default") as refused:
+    message = "No sampler is given and no installed plugin offers a default. Install hpt-sampler-bayes, which does."
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$") as refused:
         plugins.default("sampler")
     assert refused.value.exit_code == 3
     with pytest.raises(UsageError, match="Installed: none, no plugin offers one") as refused:

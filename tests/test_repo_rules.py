@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import hpt_core
 from hpt_core.cli.session import Session
 from hpt_core.components import KINDS as KINDS_OF_COMPONENTS
 from hpt_core.distributions import COMMANDS as OFFERED
-from hpt_core.distributions import provider, store_provider
+from hpt_core.distributions import DEFAULTS, provider, store_provider
 from hpt_core.plugins import Plugins, default_plugins
 
 ROOT = Path(__file__).parents[1]
@@ -153,9 +154,10 @@ def test_torch_is_never_asked_for_in_another_version_than_the_pinned_one(folder:
 
 
 def requirements(project: dict[str, Any]) -> list[str]:
-    """What a project requires, with its extras."""
+    """What a project requires, with its own extras, and without the extras of what it requires."""
     extras = project.get("optional-dependencies", {}).values()
-    return [*project["dependencies"], *(item for extra in extras for item in extra)]
+    items = [*project["dependencies"], *(item for extra in extras for item in extra)]
+    return [re.sub(r"\[.*?\]", "", item) for item in items]
 
 
 def needed(project: dict[str, Any]) -> set[str]:
@@ -237,10 +239,20 @@ def test_a_wheel_holds_its_own_package_and_nothing_else(folder: Path, tmp_path: 
 def test_a_message_can_name_the_distribution_of_every_component() -> None:
     plugins = default_plugins()
     of_core = {("evaluator", "function"), ("store", "memory"), ("executor", "local")}
-    for info in plugins.plugins:
-        for kind in KINDS_OF_COMPONENTS:
-            for name in info.components.get(kind, ()):
-                assert (kind, name) in of_core or provider(kind, name) == info.distribution
+    for kind in KINDS_OF_COMPONENTS:
+        for name in plugins.names(kind):
+            owner = plugins.owner(kind, name)
+            assert owner is not None
+            assert (kind, name) in of_core or provider(kind, name) == owner.distribution
+
+
+def test_a_message_can_name_a_distribution_with_a_default_sampler() -> None:
+    for kind, distribution in DEFAULTS.items():
+        only = Plugins(discover=False)
+        only.register(importlib.import_module(distribution.replace("-", "_")))
+        owner = default_plugins().owner(kind, only.default(kind))
+        assert owner is not None
+        assert owner.distribution == distribution
 
 
 @pytest.mark.parametrize("path", ["a.csv", "A.CSV", "hpt.db", "hpt.sqlite", "hpt.sqlite3"])

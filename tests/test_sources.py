@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from hpt_core import Float, Study
+from hpt_core import Float, Study, UsageError
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.sources import digests
 
@@ -62,6 +62,21 @@ def test_finds_the_files_of_the_user(sources: object, expected: list[str]) -> No
     assert list(found) == expected
     for name, digest in found.items():
         assert hashlib.sha256(Path(name).read_bytes()).hexdigest().startswith(digest)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that is in use")
+def test_a_study_runs_although_the_current_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert digests(here) == {}
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    assert study.run(here, trials=2) == "all 2 trials were started"
+    with pytest.raises(UsageError, match="the current directory does not exist any more"):
+        study.run(here, trials=4, workers=2)
 
 
 def resumed(call: Any, store: MemoryStore, trials: int) -> None:

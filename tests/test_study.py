@@ -535,7 +535,9 @@ def test_the_same_failure_at_the_start_ends_the_run_and_is_shown_once(max_failur
     assert str(shown.value).count("Traceback") == 1
     assert "no column 'y'" in str(shown.value)
     assert study.history.stop is not None
-    assert "all failed in the same way (error)" in study.history.stop["reason"]
+    several = f"the first {max_failures} trials of this run all failed in the same way (error): "
+    expected = "the first trial of this run failed (error): " if max_failures == 1 else several
+    assert study.history.stop["reason"].startswith(expected)
 
 
 def test_failures_that_differ_only_in_numbers_are_the_same() -> None:
@@ -603,8 +605,9 @@ def test_a_bad_setting_is_refused_by_name(argument: str, value: object) -> None:
 
 def test_all_bad_settings_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as refused:
-        study_on(seed=-1, retries="1", duplicates="no", max_failures=0)
-    assert {m.path for m in refused.value.mistakes} == {"seed", "retries", "duplicates", "max_failures"}
+        study_on(seed=-1, retries="1", duplicates="no", max_failures=0, trial_timeout="10 min")
+    expected = {"seed", "retries", "duplicates", "max_failures", "trial_timeout"}
+    assert {m.path for m in refused.value.mistakes} == expected
 
 
 @pytest.mark.parametrize("objective", ["min", "", {}, [], None, {"a": "up"}, {"": "minimize"}, {1: "minimize"}, 3])

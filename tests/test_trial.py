@@ -254,8 +254,9 @@ ONE: Any = np.int64(1)
 
 
 def test_a_report_is_converted_to_plain_numbers() -> None:
-    checked = check_report(Report(2, HALF, {"f1": ONE, "gone": math.nan}), 1)
+    checked = check_report(Report(ONE + 1, HALF, {"f1": ONE, "gone": math.nan}), 1)
     assert checked == Report(2, 0.5, {"f1": 1.0})
+    assert type(checked.step) is int
     assert type(checked.value) is float
     assert type(checked.metrics["f1"]) is float
 

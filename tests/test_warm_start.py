@@ -193,6 +193,8 @@ def test_the_shell_warm_starts_and_says_what_was_dropped(cli: Any, place: str) -
 
 def test_a_missing_earlier_study_is_reported_before_anything_is_created(cli: Any, tmp_path: Path) -> None:
     assert cli("run", "old.toml", "store=hpt.db").exit_code == 0
+    unset = cli("run", "new.toml", "store=hpt.db", "--warm-start", "")  # a variable that is not set
+    assert (unset.exit_code, "There is no study ''" in unset.stderr) == (4, True)
     run = cli("run", "new.toml", "store=hpt.db", "--warm-start", "odl")
     assert run.exit_code == 4
     assert "There is no study 'odl'" in run.stderr

@@ -559,6 +559,22 @@ def test_conclude_is_called_once_per_best_trial() -> None:
     assert len(distinct) > 1
 
 
+@pytest.mark.parametrize("result", [None, {}])
+def test_a_conclude_without_a_result_is_also_called_once_per_best_trial(result: Any) -> None:
+    class Silent(Concluding):
+        def conclude(self, best: TrialContext) -> Any:
+            self.concluded.append(best)
+            return result
+
+    evaluator = Silent()
+    study = study_of(evaluator=evaluator)
+    for _ in range(3):
+        study.run(trials=5)
+    assert study.best is not None
+    assert [best.number for best in evaluator.concluded] == [study.best.number]
+    assert study.history.notes["conclusion"] == {"trial": study.best.number}
+
+
 def test_conclude_is_called_again_if_the_study_is_amended() -> None:
     """For example because the evaluator was told to save the winner after it had been found."""
     store = MemoryStore()
@@ -814,7 +830,7 @@ def test_the_log_has_text_that_utf_8_can_encode(caplog: pytest.LogCaptureFixture
 def test_each_end_of_a_trial_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def evaluate(params: Params, trial: TrialContext) -> float:
         if trial.number in (1, 2):
-            raise ValueError("too big")
+            raise ValueError("too big.")
         return 3.0 - trial.number
 
     study = study_of()

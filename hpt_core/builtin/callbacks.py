@@ -51,6 +51,9 @@ def as_generator(function: Callable[[Callable[[Any], None]], Any]) -> Generator[
         for item in iter(items.get, _END):
             yield item
             resumed.put(None)
+        error = outcome.exception()
+        if error is not None:
+            raise error  # result() would add frames of its own to the traceback, before those of the function
         return outcome.result()
     except GeneratorExit:
         closed.set()

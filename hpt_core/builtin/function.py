@@ -63,8 +63,9 @@ class FunctionEvaluator:
         by_name = len(arguments) > 1 and {p.name for p in arguments} <= set(space.names if space else ())
         if by_name or not _accepts_params(call):
             message = (
-                "Must take one dict of parameters, `def f(params)`, and optionally the trial, `def f(params, trial)`. "
-                f"Got f{_signature(call)}. If it takes the parameters by name, wrap it: `lambda params: f(**params)`."
+                "Must take one dict of parameters, `def f(params)`, and optionally the trial and `report`, by "
+                f"position: `def f(params, trial, report)`. Got f{_signature(call)}. "
+                "If it takes the parameters by name, wrap it: `lambda params: f(**params)`."
             )
             raise UsageError(Mistake("evaluator.call", message))
         if inspect.iscoroutinefunction(call):

@@ -112,6 +112,9 @@ class _Supervisor:
                 process = self._process(name, theirs, str(stderr))
                 theirs.close()
                 self._children.append(_Child(name=name, pipe=ours, process=process, slot=slot, stderr=stderr))
+        except FileNotFoundError as err:
+            msg = "No worker can be started: the current directory does not exist any more. Change to another one."
+            raise UsageError(msg) from err
         except OSError as err:
             remedy = "Use fewer workers, or raise the limits on open files and processes (ulimit -n, ulimit -u)."
             raise UsageError(f"A worker process cannot be started: {err.strerror}. {remedy}") from err

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_LISTED = 20
+
 
 @click.command("best", short_help="Show the best configuration.")
 @store_option
@@ -66,7 +68,7 @@ def command(
             if one.failure is not None:
                 data(f"{one.failure.kind}: {one.failure.message}\n{one.failure.detail}".rstrip())
         else:
-            data(render.front_table(history))
+            data(render.front_table(history, chosen))
 
 
 def _chosen(opened: Opened, number: int | None) -> list[Trial]:
@@ -93,7 +95,8 @@ def _single(chosen: list[Trial]) -> Trial:
     from hpt_core.errors import UsageError
 
     if len(chosen) > 1:
-        numbers = ", ".join(str(trial.number) for trial in chosen)
+        more = f" and {len(chosen) - _LISTED} more" if len(chosen) > _LISTED else ""
+        numbers = ", ".join(str(trial.number) for trial in chosen[:_LISTED]) + more
         msg = f"The Pareto front has {len(chosen)} trials. Choose one of them with --trial: {numbers}."
         raise UsageError(msg)
     return chosen[0]

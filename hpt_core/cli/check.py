@@ -12,6 +12,7 @@ from hpt_core.cli import render
 from hpt_core.cli.reading import default_store, json_option
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -33,7 +34,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     The evaluator checks its options. To do so it may import the code and read the data that they name.
 
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
-    workers}; "size" is the number of configurations, null if it is infinite.
+    workers}; "size" is the number of configurations, null if infinite or not counted.
     """
     from hpt_core.config import make_study, read_study_file
 
@@ -103,7 +104,7 @@ def _owner(plugins: Plugins, kind: str, name: str) -> str:
 
 
 def _budget(study: Study, settings: RunSettings) -> str:
-    limit = "no limit on trials" if settings.trials is None else f"{settings.trials} trials in total"
+    limit = "no limit on trials" if settings.trials is None else f"{counted(settings.trials, 'trial')} in total"
     pace = "one at a time" if settings.workers == 1 else f"{settings.workers} at a time"
     timeout = study.settings.trial_timeout
     each = "" if timeout is None else f", each at most {timeout:g} s"

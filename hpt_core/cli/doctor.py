@@ -23,7 +23,7 @@ _SLOW = 0.3
 _SLOW_REMEDY = "name components as 'module:Class', and move imports into the functions that need them"
 _OPTIONAL = {
     "sampler": ("check",),
-    "evaluator": ("check", "conclude", "discard", "evidence", "resumable", "steps"),
+    "evaluator": ("check", "conclude", "discard", "evidence", "finish", "resumable", "sources", "steps"),
     "stopping rule": (
         "check",
         "check_evidence",

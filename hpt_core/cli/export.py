@@ -11,6 +11,7 @@ import click
 
 from hpt_core.cli.reading import Opened, open_study, store_option, study_option
 from hpt_core.cli.text import put, say
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -52,7 +53,7 @@ def command(
         put(content)
     else:
         write_whole(output, content)
-        say(f"Wrote {count} trials to {output}.")
+        say(f"Wrote {counted(count, 'trial')} to {output}.")
 
 
 def _by_extension(output: Path | None) -> str:

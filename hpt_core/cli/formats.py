@@ -29,11 +29,12 @@ def _as_args(params: Mapping[str, Any]) -> str:
 
 
 def _as_toml(params: Mapping[str, Any]) -> str:
-    """TOML has no null: a parameter that is null becomes a comment."""
+    """TOML has no null: a parameter that is null, or a list with null, becomes a comment."""
     lines = []
     for name, value in params.items():
         key = name if _BARE_KEY.fullmatch(name) else _toml_string(name)
-        lines.append(f"# {key} is null" if value is None else f"{key} = {_toml(value)}")
+        has_null = None in (value if isinstance(value, list) else [value])
+        lines.append(f"# {key} is {json.dumps(value)}" if has_null else f"{key} = {_toml(value)}")
     return "\n".join(lines)
 
 

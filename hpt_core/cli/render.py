@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.cli.text import number, shorten, table
 from hpt_core.export import outcome
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.history import History
     from hpt_core.space import Space
     from hpt_core.trial import Trial
 
-__all__ = ["component", "constraints", "counts", "failures", "front_table", "objectives", "pairs", "params_table",
-           "size_of", "sources", "space_table", "states", "trial_line"]  # fmt: skip
+__all__ = ["component", "constraints", "counts", "failures", "front_summary", "front_table", "objectives", "pairs",
+           "params_table", "size_of", "sources", "space_table", "states", "trial_line"]  # fmt: skip
 
 _STATES = ("complete", "stopped", "failed", "running", "paused", "waiting", "invalid")
+_SOURCES = {"fill": "the core (at random, as the sampler gave known or forbidden points)"}
 _STATE_WORDS = {"stopped": "stopped early"}
+_FRONT = 20
+"""Trials of the front in a summary of a study; ``hpt best`` lists them all."""
 _CHOICES = 100
 """Columns for the choices of one parameter: a table is as wide as its widest cell, and there may be thousands."""
 
@@ -71,12 +75,19 @@ def trial_line(history: History, trial: Trial) -> str:
     return f"{result} (trial {trial.number}: {pairs(trial.params)})"
 
 
-def front_table(history: History) -> str:
-    """The Pareto front as a table."""
+def front_summary(history: History) -> tuple[str, str]:
+    """The size of the Pareto front in words, and a table of its first trials."""
+    front = history.front
+    more = f"; the first {_FRONT} are listed here, all of them by `hpt best`" if len(front) > _FRONT else ""
+    return f"{counted(len(front), 'non-dominated trial')}{more}", front_table(history, front[:_FRONT])
+
+
+def front_table(history: History, front: Sequence[Trial]) -> str:
+    """Trials of the Pareto front as a table."""
     bounded = [bound.metric for bound in history.constraints if bound.metric not in history.objectives]
     rows = [
         [str(t.number), *map(number, (*(t.values or ()), *(t.metrics[name] for name in bounded))), pairs(t.params)]
-        for t in history.front
+        for t in front
     ]
     return table(["trial", *history.objectives, *bounded, "configuration"], rows)
 
@@ -101,19 +112,21 @@ def _option(value: object) -> object:
 def sources(history: History) -> str:
     """Trials per sampler and the last choice's reason: ``28 bayes, 12 tpe (in turn)``; empty for one sampler."""
     counts = Counter(trial.source for trial in history.trials)
-    if not counts.keys() - {"sampler", "given", "fill"}:
+    if not counts.keys() - {"sampler", "given"}:
         return ""
     why = history.trials[-1].info.get("why")
-    return ", ".join(f"{count} {source}" for source, count in counts.items()) + (f" ({why})" if why else "")
+    listed = ", ".join(f"{count} {_SOURCES.get(source, source)}" for source, count in counts.items())
+    return listed + (f" ({why})" if why else "")
 
 
 def size_of(space: Space) -> str:
     """The size of a space: ``3 parameters, 120 configurations``."""
     conditional = sum(1 for parameter in space.parameters.values() if parameter.when)
-    parts = [f"{len(space)} parameter{'s' if len(space) > 1 else ''}"]
+    parts = [counted(len(space), "parameter")]
     if conditional:
         parts.append(f"{conditional} of them conditional")
-    parts.append("infinite" if space.size is None else f"{space.size:,} configurations")
+    uncounted = "infinite" if any(p.size is None for p in space.parameters.values()) else "more than can be counted"
+    parts.append(uncounted if space.size is None else counted(space.size, "configuration"))
     return ", ".join(parts)
 
 
@@ -123,8 +136,10 @@ def space_table(space: Space) -> str:
     for name, form in space.to_json().items():
         when = " and ".join(f"{p} is {' or '.join(map(number, v))}" for p, v in form.get("when", {}).items())
         default = number(form["default"]) if "default" in form else ""
-        rows.append([name, form["type"], _range(form), default, when])
-    return table(["parameter", "type", "values", "default", "active when"], rows, "  ")
+        rows.append([name, form["type"], _range(form), default, when, form.get("requires", "")])
+    header = ["parameter", "type", "values", "default", "active when", "requires"]
+    shown = len(header) if any(row[-1] for row in rows) else len(header) - 1
+    return table(header[:shown], [row[:shown] for row in rows], "  ")
 
 
 def _range(form: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import say, stdout_to_stderr, streams_kept
 from hpt_core.cli.warm_start import earlier_study, enqueue_best
 from hpt_core.components import location_of
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -56,7 +57,8 @@ def command(
             study, trials, workers = _study(session, file, overrides, options)
         stack.callback(study.close)
         study.workers = workers
-        earlier = earlier_study(session, study, options["warm_start"]) if options["warm_start"] else None
+        wanted = options["warm_start"]
+        earlier = None if wanted is None else earlier_study(session, study, wanted)
         before = study.history.next_number
         if not quiet:
             _greet(study, before)
@@ -101,7 +103,7 @@ def _greet(study: Study, before: int) -> None:
     where = f"study {study.name!r} in {location_of(study.store)}"
     if before:
         again = f", {lost} of them to be run again" if lost else ""
-        say(f"Resuming the {where} with {before} trial{'s' * (before != 1)}{again}.")
+        say(f"Resuming the {where} with {counted(before, 'trial')}{again}.")
     else:
         resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
         say(f"Running the {where}. Ctrl-C stops it cleanly{resumes}.")

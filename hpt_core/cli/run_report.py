@@ -15,6 +15,7 @@ from hpt_core.components import location_of
 from hpt_core.errors import HptError, NothingSucceededError
 from hpt_core.export import outcome
 from hpt_core.liveness import owner_of, this_process
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -99,7 +100,7 @@ class RunReport:
             yield f"Nothing to do: the study has already ended ({self._study.stop_reason})."
         else:
             yield f"The study ended: {self._study.stop_reason}."
-        count = "1 trial" if summary["trials"] == 1 else f"{summary['trials']} trials"
+        count = counted(summary["trials"], "trial")
         yield f"{count}: {render.counts(self._states)}; {duration(summary['elapsed'])} in total."
         if render.sources(self._history):
             yield f"Suggested by: {render.sources(self._history)}."
@@ -109,10 +110,10 @@ class RunReport:
     def _result(self) -> Iterator[str]:
         history = self._history
         if len(history.objectives) > 1:
-            count = len(history.front)
-            if count:
-                yield f"Pareto front: {count} non-dominated trial{'s' * (count != 1)}"
-                yield render.front_table(history)
+            if self._summary["front"]:
+                count, rows = render.front_summary(history)
+                yield f"Pareto front: {count}"
+                yield rows
         elif history.best is not None:
             best = history.best
             yield f"best {outcome(history, best)} (trial {best.number})"
@@ -120,7 +121,8 @@ class RunReport:
         if self._summary["default"]:
             trial = history.trials[self._summary["default"]["number"]]
             which = "the defaults of the space" if history.space.has_defaults else "middle values and first choices"
-            yield f"default {outcome(history, trial)} (trial {trial.number}, {which})"
+            exact = all(history.space[name].start() == value for name, value in trial.params.items())
+            yield f"default {outcome(history, trial)} (trial {trial.number}, {'' if exact else 'near '}{which})"
 
     def _advice(self) -> Iterator[str]:
         complete = self._states["complete"]

@@ -114,6 +114,7 @@ def _placeholders(kind: str, name: str, distribution: str, package: str) -> dict
         "POINT": f"{kind}-{name}",
         "NAME": name,
         "HOOK": about.hook,
+        "NUMPY": ', "numpy>=1.26"' if kind == "sampler" else "",
         "KIND": about.title,
         "KIT": kit,
         "YEAR": str(datetime.now(UTC).year),

@@ -72,9 +72,9 @@ def _state(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     if render.sources(history):
         yield paragraph("suggested by", render.sources(history))
     if about["front"]:
-        count = len(about["front"])
-        yield paragraph("front", f"{count} non-dominated trial{'s' * (count != 1)}")
-        yield render.front_table(history)
+        count, rows = render.front_summary(history)
+        yield paragraph("front", count)
+        yield rows
     elif about["best"]:
         yield paragraph("best", render.trial_line(history, history.trials[about["best"]["number"]]))
     elif about["least_violated"]:
@@ -99,6 +99,8 @@ def _decisions(history: History) -> Iterator[str]:
     if history.stop is not None:
         yield paragraph("ended", f"{history.stop['reason']} (rule {history.stop['rule']})")
     for subject, content in history.notes.items():
+        if content.keys() <= {"trial"}:
+            continue  # the evaluator had nothing to say
         yield paragraph(subject, render.pairs(content))
 
 

@@ -91,7 +91,7 @@ threads = 1                          # of torch in each trial; more of them pay 
 
 _TAIL = """
 [sampler]
-{sampler}
+use = "{sampler}"
 
 [store]
 {store}
@@ -173,12 +173,13 @@ def study_file(
 
 
 def _tail(installed: Mapping[str, Collection[str]]) -> str:
-    samplers = [name for name in ("auto", "bayes", "random", "grid") if name in installed["sampler"]]
+    preferred = [name for name in ("auto", "bayes", "random", "grid") if name in installed["sampler"]]
+    sampler = [*preferred, *installed["sampler"], "bayes"][0]  # if none is installed, `hpt check` says what to install
     stores = {"sqlite": "hpt.db", "csv": "hpt.csv"}
     store = next((name for name in stores if name in installed["store"]), None)
     plateau = '[[stop]]\nuse = "plateau"                      # ends the study when the best result stops improving'
     return _TAIL.format(
-        sampler=f'use = "{samplers[0]}"' if samplers else '# use = "random"',
+        sampler=sampler,
         store=f'use = "{store}"\npath = "{stores[store]}"' if store else 'use = "memory"',
         stop=plateau if "plateau" in installed["stopping rule"] else '# [[stop]]\n# use = "plateau"',
     )

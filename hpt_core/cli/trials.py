@@ -57,7 +57,7 @@ def command(
         if as_json:
             emit_json("trials", {**opened.head, "objectives": history.definition["objectives"], "trials": chosen})
         elif chosen:
-            data(_table(chosen, history))
+            data(_table(chosen, history, order["sort"]))
         else:
             say("There are no matching trials.")
 
@@ -80,11 +80,13 @@ def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, lim
     return [*filled, *(row for row in rows if row.get(column) is None)][:limit]
 
 
-def _table(rows: Sequence[Row], history: History) -> str:
+def _table(rows: Sequence[Row], history: History, sort: str) -> str:
     several = dict.fromkeys(key for row in rows for key in row if key.startswith("params."))
-    shown = [key for key in several if any(row.get(key) is not None for row in rows)]
+    metric = f"metrics.{sort.removeprefix('metrics.')}"  # the table has no other metrics
+    shown = [key for key in (*several, metric) if any(row.get(key) is not None for row in rows)]
     shown += ["source"] * (len({row["source"] for row in rows}) > 1)
-    header = ["trial", "state", *history.objectives, *(key.removeprefix("params.") for key in shown), "took", "remark"]
+    names = [key.partition(".")[2] or key for key in shown]
+    header = ["trial", "state", *history.objectives, *names, "took", "remark"]
     return table(header, [_cells(row, history.objectives, shown) for row in rows])
 
 

@@ -9,6 +9,7 @@ import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -48,7 +49,7 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
         for line in result.differences:
             data(line)
         verdict = f"{len(result.differences)} differ" if result.differences else "all are the same"
-        say(f"{result.checked} decisions of the study {opened.name!r} recomputed: {verdict}.")
+        say(f"{counted(result.checked, 'decision')} of the study {opened.name!r} recomputed: {verdict}.")
     ctx.exit(1 if result.differences else 0)
 
 

@@ -94,7 +94,7 @@ def test_studies_without_mistakes_pass(space: dict[str, Any], options: dict[str,
     [
         (HIDDEN | {"hiden": 3}, {}, "space.hiden: No part of the training has this parameter. Did you mean 'hidden'?"),
         (LR, {}, "evaluator.model: make_model needs 'hidden', which is neither a parameter of the space nor an entry"),
-        (HIDDEN | {"momentum": [0.5, 0.9]}, {}, "space.momentum: No part of the training has this parameter."),
+        (HIDDEN | {"momentum": [0.5, 0.9]}, {}, "space.momentum: No part of the training has this parameter. The training has amp, "),
         (HIDDEN | {"gamma": [0.5, 0.9]}, {}, "space.gamma: No part of the training has"),
         (HIDDEN | {"scheduler__gamma": [0.5]}, {}, "space.scheduler__gamma: The training has no scheduler here."),
         (HIDDEN | {"optimizer__lrr": [0.5]}, {}, "space.optimizer__lrr: Adam has no argument 'lrr'. Did you mean 'lr'?"),

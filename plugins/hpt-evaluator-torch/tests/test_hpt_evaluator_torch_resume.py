@@ -270,14 +270,12 @@ def test_keep_selects_which_weights_are_kept(tmp_path: Path, keep: str) -> None:
     made.run(trials=2)
     found = sorted(tmp_path.glob("**/*.pt"))
     assert [path.name for path in found] == ([] if keep == "none" else ["weights.pt"] * 2)
-    conclusion = made.history.notes.get("conclusion")
+    conclusion, best = made.history.notes["conclusion"], made.best
     made.close()
-    if keep == "none":
-        assert conclusion is None
-        return
-    best = made.best
     assert best is not None
-    assert conclusion is not None
+    if keep == "none":
+        assert conclusion == {"trial": best.number}
+        return
     assert conclusion["weights"].endswith(f"trial-{best.number}/weights.pt")
     kept = torch.load(conclusion["weights"], weights_only=True)
     wanted = min(best.reports, key=lambda r: r.value).step if keep == "best" else 5

@@ -26,6 +26,7 @@ from hpt_core import (
 from hpt_core.config import make_study, read_study_file
 from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
+from hpt_sampler_compose.auto import AutoSampler
 from hpt_sampler_compose.defaults import DefaultsSampler
 from hpt_sampler_compose.parts import Part
 from hpt_sampler_compose.sequence import SequenceSampler
@@ -204,6 +205,37 @@ def test_a_study_file_and_an_override_accept_a_list(tmp_path: Path) -> None:
     override = 'sampler=[{use="random", trials=1}, {use="defaults"}]'
     found, _ = make_study(read_study_file(file, [override]), folder=tmp_path)
     assert [found.ask().source for _ in range(2)] == ["random", "defaults"]
+
+
+@pytest.mark.parametrize(
+    ("samplers", "mistaken"),
+    [
+        (["random", "bayes"], "random"),
+        (["defaults", "tpe", "random"], "tpe"),
+        ([{"use": "random", "trials": 2, "name": "start"}, {"use": "auto", "name": "main"}, "random"], "main"),
+        ([["defaults", "random"], "bayes"], "sequence"),
+        ([{"use": "portfolio", "samplers": [{"use": "random", "trials": 2}, "tpe"]}, "bayes"], "portfolio"),
+        (["defaults", {"use": "random", "trials": 2}, "bayes"], None),
+        (["grid", "random"], None),
+        ([UniformSampler(has=2), "random"], None),
+        ([AutoSampler(model=UniformSampler(has=2), cheap=None), "random"], None),
+        ([["defaults", {"use": "random", "trials": 2}], "bayes"], None),
+        ([{"use": "portfolio", "samplers": [{"use": "random", "trials": 2}, "defaults"]}, "bayes"], None),
+    ],
+)
+def test_a_sequence_in_which_a_sampler_would_never_be_used_is_refused(
+    samplers: list[Any], mistaken: str | None
+) -> None:
+    space = {"k": Int(1, 9)}
+    evaluated = Study(space, sampler=samplers, seed=0)
+    if mistaken is None:
+        evaluated.run(lambda params: float(params["k"]), trials=4)
+        return
+    with pytest.raises(
+        UsageError, match=rf"sampler\[\d\]\.trials: Must be an int >= 1: '{mistaken}' never ends by itself"
+    ):
+        evaluated.run(lambda params: float(params["k"]), trials=4)
+    assert not evaluated.trials
 
 
 def test_the_recorded_definition_recreates_the_sampler() -> None:

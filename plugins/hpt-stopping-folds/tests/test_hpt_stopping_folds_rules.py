@@ -118,7 +118,7 @@ def test_a_stop_has_evidence_and_an_adjusted_value() -> None:
     history = study([[1 - v for v in INCUMBENT]], [0.5], directions=["maximize"])
     stop = judge(FORGIVING, history)
     assert stop is not None
-    assert stop.reason == "mean value = 0.5 over 1 folds is worse than the worst fold, 0.7, of trial 0"
+    assert stop.reason == "mean value = 0.5 over 1 fold is worse than the worst fold, 0.7, of trial 0"
     assert stop.evidence == {"folds": 1, "mean": 0.5, "limit": 0.7, "incumbent": 0}
     assert stop.value is not None
     assert 0.4 < stop.value < 0.5  # the first fold is 0.1 easier than the mean, for one trial that is not near

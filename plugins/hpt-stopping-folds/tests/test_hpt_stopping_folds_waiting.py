@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hpt_core import Float, History, Params, Pause, Space, State, Stop, Study, events
+from hpt_core import Float, History, Params, Pause, Report, Space, State, Stop, Study, events
 from hpt_core.plugins import default_plugins
 from hpt_core.testing import make_history
 from hpt_core.verify import verify
@@ -98,12 +98,29 @@ def test_no_trial_is_resumed_while_a_better_one_runs() -> None:
     assert Folds().promote(history) == 0
 
 
+def test_a_waiting_trial_without_the_watched_metric_is_resumed_last() -> None:
+    """Another rule of this kind, which watches another metric, may have paused it."""
+    history = make_history(SPACE, evidence="folds", steps=2, resumable=True)
+    reported: list[list[dict[str, float]]] = [[{}], [{"cost": 2.0}], [{"cost": 1.0}] * 2]
+    for number, reports in enumerate(reported):
+        history.apply(events.started(10.0, number, {"x": number / 10}, "w", 1, 1))
+        for fold, metrics in enumerate(reports, 1):
+            history.apply(events.reported(10.0, number, 1, Report(fold, 0.5, metrics)))
+    for number in (0, 1):
+        history.apply(events.paused(11.0, number, 1, 1, "folds", WAITS.reason, {}))
+    history.apply(events.complete(11.0, 2, 1, (0.5,), {"cost": 1.0}))
+    rule = Folds(metric="cost", test="forgiving")
+    assert rule.promote(history) == 1
+    history.apply(events.complete(12.0, 1, 1, (0.5,), {"cost": 2.0}))
+    assert rule.promote(history) == 0
+
+
 def test_with_an_incumbent_all_waiting_trials_are_resumed_or_retired() -> None:
     """0.2 would tie with it, 0.5 is hopeless."""
     history = waiting(0.5, 0.2, complete=[0.2, 0.3, 0.2, 0.3, 0.2])
     retired = Folds().retire(history)
     assert list(retired) == [0]
-    assert retired[0].reason.startswith("value is worse than that of trial 2 on 1 folds: its expected gain is ")
+    assert retired[0].reason.startswith("value is worse than that of trial 2 on 1 fold: its expected gain is ")
     assert Folds().promote(history) == 1
     assert Folds().retire(waiting(0.5, 0.2)) == {}
 

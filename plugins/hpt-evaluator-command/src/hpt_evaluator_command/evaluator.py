@@ -56,8 +56,12 @@ class CommandEvaluator:
     result: str | None = option(
         None, help="Name of a JSON file in the trial's {workdir} to read the result from; {result} is its path."
     )
-    timeout: float | None = option(None, gt=0, help="Maximum run time of a trial, in seconds.")
-    grace: float = option(1.0, ge=0, help="Seconds between SIGTERM and SIGKILL when the command has to end.")
+    timeout: float | None = option(
+        None, gt=0, seconds=True, help="Maximum run time of a trial, in seconds or as text like '10m'."
+    )
+    grace: float = option(
+        1.0, ge=0, seconds=True, help="Seconds between SIGTERM and SIGKILL when the command has to end."
+    )
     env: dict[str, str] = option(factory=dict, help="Additional environment variables; may contain placeholders.")
     cwd: str | None = option(None, help="Working directory; may contain placeholders, but not those of parameters.")
     evidence: Literal["curve", "folds"] = option(

@@ -152,6 +152,8 @@ def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Iterator[M
             return
         estimator = clone(recipe.template)
         chosen = dict(zip(choosers, values, strict=True))
+        if not space.allows(chosen):
+            continue
         problem = _set_choices(estimator, recipe, chosen)
         known = estimator.get_params(deep=True)
         if problem is None and target not in known:

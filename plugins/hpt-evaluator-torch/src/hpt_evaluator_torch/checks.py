@@ -128,14 +128,16 @@ def _ends(space: Space, name: str) -> list[Any]:
 
 
 def _configurations(space: Space) -> Iterator[Params]:
-    """A configuration for each combination of values of the parameters that conditions or parts depend on."""
+    """A configuration for each allowed combination of values of the parameters that conditions or parts depend on."""
     middle = {name: _middle(space, name) for name in space.names}
     parents = [parent for name in space.names for parent in space[name].when]
     branching = list(dict.fromkeys([*parents, *(name for name in PARTS if name in space.names)]))
     options = [_ends(space, name) for name in branching]
     for values in product(*options):
         whole = middle | dict(zip(branching, values, strict=True))
-        yield {name: whole[name] for name in space.active(whole)}
+        params = {name: whole[name] for name in space.active(whole)}
+        if space.allows(params):
+            yield params
 
 
 def _middle(space: Space, name: str) -> Any:

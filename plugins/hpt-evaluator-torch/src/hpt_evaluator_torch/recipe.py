@@ -177,7 +177,7 @@ def _missing(function: Any, name: str) -> str:
 def _unknown_parameter(name: str, parts: Mapping[str, Part | None], evaluator: TorchEvaluator) -> str:
     """The message for a parameter that no part of the training has, listing those that exist."""
     function, _ = model_function(evaluator.model)
-    takers: dict[str, tuple[str, ...]] = {"the training": SETTINGS}
+    takers: dict[str, tuple[str, ...]] = {"The training": SETTINGS}
     takers |= {part.name: part.signature.names for part in parts.values() if part is not None}
     takers[_name(function)] = signature_of(function).names
     hint = near(name, [known for names in takers.values() for known in names])

@@ -30,7 +30,9 @@ class RetryEvaluator(Wrapper):
 
     times: int = option(2, ge=1, help="Maximum number of further tries after the first.")
     kinds: list[Kind] = option(factory=lambda: ["error"], help="Kinds of failure to retry.")
-    wait: float = option(0.0, ge=0, help="Seconds to wait before the second try; doubled before each further try.")
+    wait: float = option(
+        0.0, ge=0, seconds=True, help="Seconds to wait before the second try; doubled before each further try."
+    )
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

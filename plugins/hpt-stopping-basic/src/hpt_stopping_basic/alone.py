@@ -70,4 +70,5 @@ class Patience(Watching):
         if (gain > 0 and gain >= self.min_gain * abs(before)) or step == history.steps:
             return None
         evidence = {"step": step, "before": self._value(history, before), "since": self._value(history, now)}
-        return Stop(f"no gain of {self.min_gain:g} in the last {patience} reports", evidence, complete=True)
+        count = f"{patience} report{'s' * (patience != 1)}"
+        return Stop(f"no gain of {self.min_gain:g} in the last {count}", evidence, complete=True)

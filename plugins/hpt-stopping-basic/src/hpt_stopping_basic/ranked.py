@@ -47,7 +47,7 @@ class _Ranked(Watching):
         value, limit = self._value(history, loss), self._value(history, bound)
         reason = f"{self._name(history)} = {value:g} at step {step} is worse than {called} {limit:g}"
         evidence = {"step": step, "value": value, "limit": limit, "trials": len(others)}
-        return Stop(f"{reason} of {len(others)} complete trials", evidence)
+        return Stop(f"{reason} of {len(others)} complete trial{'s' * (len(others) != 1)}", evidence)
 
     def _first_step(self, history: History) -> int:
         if self.min_step is not None:

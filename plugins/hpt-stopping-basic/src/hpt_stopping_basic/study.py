@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
-from hpt_core import Mistake, State, Stop, UsageError, option
+from hpt_core import State, Stop, option
 from hpt_stopping_basic.watch import Watching
 
 if TYPE_CHECKING:
@@ -18,10 +16,8 @@ if TYPE_CHECKING:
 
     from hpt_core import History
 
-__all__ = ["Plateau", "Target", "TimeBudget", "TrialBudget", "seconds"]
+__all__ = ["Plateau", "Target", "TimeBudget", "TrialBudget"]
 
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])\s*")
 _GOOD_HALF = 1e-3  # smallest gain that counts, as a share of the spread of the better half of the results
 _QUARTERS = 10.0  # limit of that spread, in spreads of the best quarter: most results may have diverged
 
@@ -38,34 +34,15 @@ class TrialBudget:
         started = history.next_number - history.invalid_count - waiting
         if started < self.limit:
             return None
-        return Stop(f"{started} trials were started, the limit is {self.limit}", {"started": started})
-
-
-def seconds(given: Any) -> float:
-    """Turn ``90``, ``"90s"``, ``"10m"``, ``"1h30m"`` or ``"2d"`` into seconds.
-
-    Raises:
-        UsageError: If the value has another form or is not above 0.
-    """
-    found: float = math.nan
-    if isinstance(given, (int, float)) and not isinstance(given, bool):
-        found = given
-    elif isinstance(given, str):
-        text = given.strip()
-        parts = [(match[1], match[2]) for match in _PART.finditer(text)]
-        if _PART.sub("", text) == "":
-            found = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not 0 < found <= sys.float_info.max:
-        message = f"Must be seconds > 0, or text like '90s', '10m', '1h30m'. Got {given!r:.80}."
-        raise UsageError(Mistake("limit", message))
-    return float(found)
+        count = "1 trial was" if started == 1 else f"{started} trials were"
+        return Stop(f"{count} started, the limit is {self.limit}", {"started": started})
 
 
 @attrs.define(kw_only=True)
 class TimeBudget:
     """Stops the study after a time budget. Gaps between runs do not count; running trials finish first."""
 
-    limit: float | str = option(converter=seconds, help="Seconds, or text like '90s', '10m', '1h30m', '2d'.")
+    limit: float | str = option(gt=0, seconds=True, help="Seconds, or text like '90s', '10m', '1h30m', '2d'.")
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop when ``limit`` seconds have passed."""
@@ -136,7 +113,7 @@ class Plateau(Watching):
             "before": self._value(history, before),
             "min_delta": smallest,
         }
-        return Stop(f"no gain above {smallest:.3g} in the last {patience} trials", evidence)
+        return Stop(f"no gain above {smallest:.3g} in the last {patience} trial{'s' * (patience != 1)}", evidence)
 
     def _by_number(self, history: History) -> NDArray[np.float64]:
         found = self._results(history, history.feasible)

@@ -83,7 +83,7 @@ class Folds(Paired):
         tie = self._tied(history, trial, mine)
         if tie is None:
             return None
-        reason = f"{_WAITS} trials that were as good on {len(mine) - 1} folds have done as many"
+        reason = f"{_WAITS} trials that were as good on {_folds(len(mine) - 1)} have done as many"
         return Pause(reason, {"folds": len(mine), "tie": tie})
 
     def retire(self, history: History) -> Mapping[int, Stop]:
@@ -105,7 +105,8 @@ class Folds(Paired):
         theirs = incumbent[1]
 
         def behind(number: int) -> tuple[float, int]:
-            return mean_over({fold: loss - theirs.get(fold, 0.0) for fold, loss in waiting[number].items()}), number
+            losses = [loss - theirs.get(fold, 0.0) for fold, loss in waiting[number].items()]
+            return math.fsum(losses) / len(losses) if losses else math.inf, number  # no report had the metric
 
         return min(waiting, key=behind)
 
@@ -157,7 +158,7 @@ class Folds(Paired):
         if not is_worse(mean, worst):
             return None
         value, limit = self._value(history, mean), self._value(history, worst)
-        reason = f"mean {self._name(history)} = {value:g} over {len(mine)} folds is worse than the worst fold"
+        reason = f"mean {self._name(history)} = {value:g} over {_folds(len(mine))} is worse than the worst fold"
         return f"{reason}, {limit:g}, of trial {incumbent[0]}", {"limit": limit}
 
     def _gain(self, history: History, mine: FoldLosses, incumbent: Incumbent) -> Verdict | None:
@@ -195,12 +196,16 @@ class Folds(Paired):
         return reason, {"p": p, "limit": limit}
 
     def _worse_than(self, history: History, number: int, behind: list[float]) -> str:
-        return f"{self._name(history)} is worse than that of trial {number} on {len(behind)} folds"
+        return f"{self._name(history)} is worse than that of trial {number} on {_folds(len(behind))}"
 
 
 def _differences(mine: FoldLosses, theirs: FoldLosses) -> list[float]:
     """How far a trial is behind on each fold that both trials have done."""
     return [mine[fold] - theirs[fold] for fold in sorted(mine.keys() & theirs.keys())]
+
+
+def _folds(count: int) -> str:
+    return f"{count} fold{'s' * (count != 1)}"
 
 
 def _rounded(mean: float) -> float:

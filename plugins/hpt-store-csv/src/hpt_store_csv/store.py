@@ -36,7 +36,9 @@ class CsvStore:
     """
 
     path: Path = option(Path("hpt.csv"), help="A .csv file for one study, or a folder.", converter=_as_path)
-    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for a lock that another process holds.")
+    lock_timeout: float = option(
+        60.0, ge=0, seconds=True, help="Seconds to wait for a lock that another process holds."
+    )
     _place: Path = attrs.field(init=False, repr=False, eq=False)
     _is_file: bool = attrs.field(init=False, repr=False, eq=False)
     _logs: dict[tuple[int, str], Log] = attrs.field(init=False, repr=False, eq=False, factory=dict)

@@ -42,7 +42,9 @@ class SqliteStore:
     """
 
     path: Path = option(Path("hpt.db"), help="The file; the first study creates it.", converter=_as_path)
-    lock_timeout: float = option(60.0, ge=0, help="Seconds to wait for a lock that another process holds.")
+    lock_timeout: float = option(
+        60.0, ge=0, seconds=True, help="Seconds to wait for a lock that another process holds."
+    )
     _file: Path = attrs.field(init=False, repr=False, eq=False)
     _sessions: dict[int, Session] = attrs.field(init=False, repr=False, eq=False, factory=dict)
 
