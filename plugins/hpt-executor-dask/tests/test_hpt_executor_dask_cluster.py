@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -65,6 +66,12 @@ def test_starts_a_local_cluster_without_an_address() -> None:
     study = study_on(None)
     study.run(square, trials=4, workers=2)
     assert [t.state for t in study.trials] == [State.COMPLETE] * 4
+
+
+def test_the_end_of_a_run_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """A cluster that is closed while tasks end has Dask warn that it cancels them."""
+    study_on(None).run(square, trials=4, workers=2)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_sends_functions_that_cannot_be_imported(dask_address: str) -> None:

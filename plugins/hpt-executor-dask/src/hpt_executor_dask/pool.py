@@ -90,6 +90,7 @@ class WorkerPool:
         self._arrivals: queue.SimpleQueue[tuple[str, str, str, Connection]] = queue.SimpleQueue()
         self._tasks: dict[str, Future] = {}  # by key: of workers that are to come, and of those in _workers
         self._workers: dict[str, _Worker] = {}  # by the key of its task
+        self._ending: list[Future] = []  # of workers that have ended, whose processes may still be about to
         self._idle_since = time.monotonic()
         self._any_ended, self._any_replaced = False, False
 
@@ -97,9 +98,9 @@ class WorkerPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """End the workers that still run (after an error or Ctrl-C), in the middle of their trials too."""
+        """Wait for the workers' processes. End those that still run (after an error or Ctrl-C), in a trial too."""
         self._listener.close()
-        running = [self._tasks.pop(task) for task in self._workers]
+        running = [*self._ending, *(self._tasks.pop(task) for task in self._workers)]
         self._cancel(self._tasks.values())
         while not self._arrivals.empty():
             self._arrivals.get()[-1].close()
@@ -195,7 +196,7 @@ class WorkerPool:
     def _worker_ended(self, task: str) -> None:
         self._any_ended = True
         self._server.forget(self._workers.pop(task))
-        del self._tasks[task]
+        self._ending.append(self._tasks.pop(task))  # not dropped: Dask cancels a task that nobody waits for
 
     def _worker_died(self, task: str, failure: Failure | None = None) -> None:
         """Record the loss of a worker. Start another one unless this one died before its first trial."""
