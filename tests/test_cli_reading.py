@@ -307,7 +307,11 @@ def test_summaries_of_rules_are_shown_and_failing_ones_skipped(cli: Hpt) -> None
 @pytest.mark.parametrize(
     ("form", "shown"),
     [
-        ("table", "accuracy=0.95 (trial 1)\n  parameter  value\n  model      svm\n  C          0.5\n"),
+        (
+            "table",
+            "accuracy=0.95 (trial 1)\n  parameter  value\n  model      svm\n  C          0.5\n"
+            "  metric   value\n  seconds    2.5\n",
+        ),
         ("json", '{\n  "model": "svm",\n  "C": 0.5\n}\n'),
         ("toml", 'model = "svm"\nC = 0.5\n'),
         ("python", "{\n    'model': 'svm',\n    'C': 0.5,\n}\n"),

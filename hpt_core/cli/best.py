@@ -65,6 +65,8 @@ def command(
             (one,) = chosen
             data(f"{outcome(history, one) or one.state.value} (trial {one.number})")
             data(render.params_table(one.params))
+            if one.metrics:
+                data(render.params_table(one.metrics, "metric"))
             if one.failure is not None:
                 data(f"{one.failure.kind}: {one.failure.message}\n{one.failure.detail}".rstrip())
         else:

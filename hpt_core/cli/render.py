@@ -32,10 +32,10 @@ def pairs(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={number(value)}" for name, value in params.items())
 
 
-def params_table(params: Mapping[str, Any]) -> str:
-    """A configuration, one parameter per line, floats in full precision."""
+def params_table(params: Mapping[str, Any], kind: str = "parameter") -> str:
+    """A configuration or metrics, one per line, floats in full precision."""
     rows = [[name, repr(v) if isinstance(v, float) else number(v)] for name, v in params.items()]
-    return table(["parameter", "value"], rows, "  ")
+    return table([kind, "value"], rows, "  ")
 
 
 def objectives(directions: Mapping[str, str]) -> str:
