@@ -84,7 +84,7 @@ $(DOCS)/.stamp: requirements-docs.txt
 $(LOWEST)/.stamp: pyproject.toml requirements-dev.txt $(PLUGINS)
 	$(call make_venv,$(LOWEST))
 	@echo "Installing the core and all plugins with their lowest dependencies into $(LOWEST) (once, some minutes) ..."
-	@grep -ohE '"[A-Za-z0-9_-]+>=[0-9.]+' pyproject.toml $(PLUGINS) | sed 's/"//; s/>=/==/; /^hpt-/d' | sort -u >$(LOWEST)/constraints.txt
+	@grep -ohE '"[A-Za-z0-9_-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml $(PLUGINS) | sed 's/"//; s/\[.*\]//; s/>=/==/; /^hpt-/d' | sort -u >$(LOWEST)/constraints.txt
 	@grep -v '^-c' requirements-dev.txt >$(LOWEST)/requirements.txt
 	@$(LOWEST)/bin/$(PIP) install -c $(LOWEST)/constraints.txt -r $(LOWEST)/requirements.txt
 	@touch $@

@@ -25,6 +25,7 @@ _PROVIDES = {
     "hpt-stopping-folds": ("folds", "race"),
     "hpt-stopping-halving": ("asha", "halving", "hyperband", "pasha"),
     "hpt-stopping-regret": ("improvement", "regret"),
+    "hpt-store-postgres": ("postgres", "postgresql"),
 }
 _OF_THEIR_NAME = {
     "evaluator": ("command", "sklearn", "torch"),

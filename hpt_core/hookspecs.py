@@ -56,7 +56,7 @@ def hpt_stores() -> Mapping[str, str | type]:  # type: ignore[empty-body]
     """Name the stores of this plugin, in the form of `hpt_samplers`.
 
     The name is also the scheme of the store's URLs: ``sqlite:///hpt.db`` is the store ``sqlite`` with the option
-    ``path = "hpt.db"``.
+    ``path = "hpt.db"``. A store with the option ``url`` gets the whole URL.
     """
 
 

@@ -16,7 +16,7 @@ from hpt_core.component_data import describe
 from hpt_core.distributions import DEFAULTS, provider, store_provider
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import error_with_place, import_object
-from hpt_core.options import build
+from hpt_core.options import build, option_fields
 from hpt_core.plugin_faults import checked_components
 from hpt_core.plugin_info import PluginInfo
 from hpt_core.plugin_manager import PluginManager
@@ -176,7 +176,9 @@ class Plugins:
         text = os.fspath(spec)
         scheme, separator, rest = text.partition("://")
         if separator:
-            return self.make("store", {"use": scheme, "path": rest.removeprefix("/")}, path)
+            options = {field.name for field in option_fields(self.component("store", scheme, f"{path}.use"))}
+            place = {"url": text} if "url" in options else {"path": rest.removeprefix("/")}
+            return self.make("store", {"use": scheme, **place}, path)
         if text in self._components()["store"]:
             return self.make("store", {"use": text}, path)
         name = self._manager.first("hpt_store_for", location=text)

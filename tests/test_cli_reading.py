@@ -304,14 +304,14 @@ def test_summaries_of_rules_are_shown_and_failing_ones_skipped(cli: Hpt) -> None
 # --- best -----------------------------------------------------------------------------------------
 
 
+BEST_PARAMS = "  parameter  value\n  model      svm\n  C          0.5\n"
+BEST_METRICS = "  metric   value\n  seconds    2.5\n"
+
+
 @pytest.mark.parametrize(
     ("form", "shown"),
     [
-        (
-            "table",
-            "accuracy=0.95 (trial 1)\n  parameter  value\n  model      svm\n  C          0.5\n"
-            "  metric   value\n  seconds    2.5\n",
-        ),
+        ("table", f"accuracy=0.95 (trial 1)\n{BEST_PARAMS}{BEST_METRICS}"),
         ("json", '{\n  "model": "svm",\n  "C": 0.5\n}\n'),
         ("toml", 'model = "svm"\nC = 0.5\n'),
         ("python", "{\n    'model': 'svm',\n    'C': 0.5,\n}\n"),

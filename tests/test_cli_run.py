@@ -223,7 +223,10 @@ def test_several_objectives_end_in_a_front(cli: Hpt, tmp_path: Path, monkeypatch
     assert "front         1 non-dominated trial\n" in cli("show", "--study", "one").stdout
 
 
-def test_only_the_first_trials_of_a_large_front_are_listed_in_a_summary(cli: Hpt, tmp_path: Path) -> None:
+def test_only_the_first_trials_of_a_large_front_are_listed_in_a_summary(
+    cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")  # narrower, and the line would be wrapped
     text = GRID.replace('{ loss = "minimize" }', '{ a = "minimize", b = "maximize" }')
     text = re.sub(r"(?m)^x = .*$", "x = { low = 0, high = 99 }", text)
     write(tmp_path, text, "def train(params): return {'a': params['x'], 'b': params['x']}\n")

@@ -13,10 +13,11 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, Never
 
+import attrs
 import click
 import pytest
 
-from hpt_core import History, Params, PluginError, Study, Trial, UsageError, hookimpl, hookspecs
+from hpt_core import History, Params, PluginError, Study, Trial, UsageError, hookimpl, hookspecs, option
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.plugins import PluginInfo, Plugins
 
@@ -493,6 +494,25 @@ def test_a_store_is_given_in_many_ways() -> None:
             plugins.make_store(wrong)
         assert said in str(refused.value)
         assert refused.value.mistakes[0].path.startswith("store")
+
+
+@attrs.define(kw_only=True)
+class ServerStore(MemoryStore):
+    """A store that is at a URL."""
+
+    url: str = option(help="Where it is.")
+
+
+def test_a_store_with_the_option_url_gets_the_whole_url() -> None:
+    class OfferServer:
+        @hookimpl
+        def hpt_stores(self) -> Mapping[str, type]:
+            return {"server": ServerStore}
+
+    plugins = bare()
+    plugins.register(OfferServer())
+    for url in ("server://host", "server:///host", "server://me@host:1/db?x=1"):
+        assert plugins.make_store(url).url == url
 
 
 class NoSampler:

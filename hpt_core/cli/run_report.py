@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -164,7 +165,8 @@ class RunReport:
         if stop is not None and stop["rule"] == "budget" and not self._interrupted:
             arguments = [word for word in arguments if not word.startswith(("trials=", "--trials="))]
             arguments.append(f"trials={2 * len(self._history.trials)}")
-        return shlex.join(["hpt", "run", *arguments])
+        command = shlex.join(["hpt", "run", *arguments])
+        return re.sub(r"(://[^:@/\s]*):[^@/\s]*@", r"\1@", command)  # without the passwords of URLs
 
     def _options(self, where: str, address: str) -> str:
         """The options with which the reading commands find this study."""

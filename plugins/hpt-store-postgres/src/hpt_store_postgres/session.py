@@ -1,0 +1,91 @@
+"""The logs of all studies, as one process reads and writes them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from hpt_store_postgres import schema
+from hpt_store_postgres.connections import Connections, LockLostError
+from hpt_store_postgres.problems import lock_lost, shrunk
+from hpt_store_postgres.records import decoded
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from hpt_core import Record
+    from hpt_store_postgres.address import Address
+
+__all__ = ["Session"]
+
+_CHUNK = 5000
+"""Records read at once."""
+
+
+class Session:
+    """Reads and writes with the connections of one process.
+
+    Args:
+        url: The database.
+        patience: See `Connections`.
+
+    Attributes:
+        connections: The connections.
+    """
+
+    def __init__(self, url: Address, patience: float) -> None:
+        self.connections = Connections(url, patience)
+        self._url = url
+        self._has_tables = False
+        self._seen: dict[str, int] = {}  # study -> the last position that this process knows
+
+    def append(self, study: str, bodies: Sequence[str], *, durable: bool) -> int:
+        """Append records, all or none; returns the position of the last one."""
+        if not bodies:
+            return next((size for (size,) in self.select(schema.SIZE, study)), 0)
+        batch, seen = uuid.uuid4(), self._seen.get(study, 0)
+
+        def write(connection: psycopg.Connection) -> int | None:
+            if not self._ready(connection):
+                schema.create(connection, self._url)
+            return schema.append(connection, study, bodies, batch=batch, seen=seen, durable=durable)
+
+        try:
+            position = self.connections.run_locked(study, write)
+        except LockLostError as err:
+            position = self.connections.run(lambda connection: schema.where_is(connection, batch, len(bodies)))
+            if position is None:
+                raise lock_lost(self._url, study) from err
+        if position is None:
+            raise shrunk(self._url, study)
+        self._saw(study, position)
+        return position
+
+    def read(self, study: str, after: int) -> Sequence[Record]:
+        """Read the records after position ``after``."""
+        found: list[Record] = []
+        while True:
+            position = after + len(found)
+            rows = self.select(schema.READ, study, position, _CHUNK)
+            found += decoded(rows, position, study, self._url)
+            if len(rows) < _CHUNK:
+                break
+        if found:
+            self._saw(study, after + len(found))
+        return found
+
+    def select(self, sql: LiteralString, *arguments: object) -> list[tuple[Any, ...]]:
+        """The rows that a query finds; none if nothing was ever written."""
+
+        def query(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+            return connection.execute(sql, arguments).fetchall() if self._ready(connection) else []
+
+        return self.connections.run(query)
+
+    def _ready(self, connection: psycopg.Connection) -> bool:
+        self._has_tables = self._has_tables or schema.exists(connection, self._url)
+        return self._has_tables
+
+    def _saw(self, study: str, position: int) -> None:
+        self._seen[study] = max(position, self._seen.get(study, 0))
