@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Float, Params, Stop
+from hpt_core import Float, Params, Stop, events
 from hpt_core.testing import make_history
 from hpt_report_html import figures
-from hpt_report_html.hypervolume import volume
+from hpt_report_html.hypervolume import gains
 
 
 @given(st.integers(1, 4).flatmap(lambda m: st.lists(st.tuples(*[st.floats(0, 1.2)] * m), max_size=6)))
@@ -21,7 +21,9 @@ def test_the_volume_is_that_of_inclusion_and_exclusion(points: list[tuple[float,
     for size in range(1, len(points) + 1):
         for some in combinations(points, size):
             expected -= (-1) ** size * float(np.prod(np.maximum(0.0, 1.0 - np.max(some, axis=0))))
-    assert volume(points) == pytest.approx(expected, abs=1e-9)
+    added = gains(np.array(points)) if points else np.zeros(1)
+    assert added.sum() == pytest.approx(expected, abs=1e-9)
+    assert (added >= 0.0).all()
 
 
 def test_the_figure_has_the_share_of_a_grid_that_the_front_so_far_dominates() -> None:
@@ -39,6 +41,34 @@ def test_the_figure_has_the_share_of_a_grid_that_the_front_so_far_dominates() ->
         share = np.mean([(so_far <= cell).all(axis=1).any() for cell in cells[::7]])
         drawn = [y for x, y in zip(line.x, line.y, strict=True) if x <= number][-1]
         assert drawn == pytest.approx(share, abs=0.01)
+
+
+def test_a_long_front_of_three_objectives_has_the_volume_of_the_cells_that_it_dominates() -> None:
+    """The front is a plane of a grid, in random order, so that many coordinates are equal."""
+    side = 60
+    cells = np.array(list(product(range(side), repeat=3)))
+    front = cells[cells.sum(axis=1) == side]
+    added = gains(np.random.default_rng(0).permutation(front) / side)
+    assert len(front) > 1500
+    assert added.sum() == pytest.approx(np.mean(cells.sum(axis=1) >= side))
+
+
+def test_losses_at_the_ends_of_the_number_range_are_drawn() -> None:
+    rows = [(1.7e308, -1.7e308), (-1.7e308, 1.7e308), (0.0, 0.0), (1.0, 1.0)]
+    trials: list[tuple[Params, object]] = [({"x": i / 4}, row) for i, row in enumerate(rows)]
+    line = figures(make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * 2))["Hypervolume"].data[0]
+    end = np.quantile([-1.7, 0.0, 0.0, 1.7], 0.9)
+    assert line.y[-1] == pytest.approx((end / (1.7 + end)) ** 2)
+
+
+def test_trials_of_the_front_outside_an_amended_space_count() -> None:
+    trials: list[tuple[Params, object]] = [({"x": u}, (u, v)) for u, v in ((0.1, 0.2), (0.4, 0.9), (0.9, 0.5))]
+    history = make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * 2)
+    whole = figures(history)["Hypervolume"].data[0].y
+    narrower = {"x": Float(0.5, 1).to_json()}
+    history.apply(events.amended(9.0, {**history.definition, "space": narrower}, ["x"]))
+    assert [trial.number for trial in history.front] == [0]
+    assert figures(history)["Hypervolume"].data[0].y == whole
 
 
 def test_a_study_with_one_or_four_objectives_has_no_such_figure() -> None:

@@ -15,7 +15,7 @@ _SHOWS = {
     "Optimisation history": "The value of each trial, and the best so far.",
     "Pareto front": "Trials that no other trial dominates (as good in every objective and better in one).",
     "Hypervolume": "The share of a box that the front so far dominates. The box spans each objective from its best "
-    "value to its 90 % quantile.",
+    "value to the value that 90 % of the trials reach.",
     "Each parameter": "The value against each parameter, on the parameter's scale. Earlier trials are fainter.",
     "Two most important parameters": "The value over the two most important parameters that vary together.",
     "Parallel coordinates": "One line per trial over all parameters; each axis spans the parameter's values.",

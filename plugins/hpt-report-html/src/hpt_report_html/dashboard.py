@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import plotly.offline
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard"]
 
-_HOSTS = ("127.0.0.1", "localhost")
+_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
 
 
 class Dashboard(ThreadingHTTPServer):
@@ -37,10 +39,15 @@ class Dashboard(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, load: Callable[[], History], name: str, port: int = 0) -> None:
-        super().__init__((_HOSTS[0], port), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
         self._load, self._name = load, name
         self._lock = Lock()
         self._content: dict[str, Any] = {"position": -1}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of an error, but not that a browser has closed its connection, as when it reloads."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def page(self) -> str:
         """The whole page, which then asks for updates."""
@@ -65,16 +72,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Dashboard
 
     def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        after = parse_qs(url.query).get("after", [""])[-1]
-        if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in _HOSTS:
+        path, _, query = self.path.partition("?")
+        if not _HOST.fullmatch(self.headers.get("Host", "")):
             # Another site's name may have been made to lead here, so that its scripts can read the page.
             self._answer(HTTPStatus.FORBIDDEN, "This server answers to 127.0.0.1 and localhost only.")
-        elif url.path not in ("/", "/update"):
+        elif path not in ("/", "/update"):
             self._answer(HTTPStatus.NOT_FOUND, "There is only one page here, /.")
         else:
             try:
-                page = self.server.page() if url.path == "/" else self.server.update(after)
+                after = parse_qs(query).get("after", [""])[-1]
+                page = self.server.page() if path == "/" else self.server.update(after)
             except HptError as err:
                 self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"The study cannot be read: {err}")
             else:

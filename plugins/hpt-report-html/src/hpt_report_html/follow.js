@@ -1,7 +1,11 @@
 // Follows the study: asks for the page again and again, and replaces what has changed.
 const say = (text) => { document.getElementById("live").textContent = text; };
 
+const boxes = () => [...document.querySelectorAll(".scroll")];
+
 const update = (page) => {
+  const top = scrollY; // now, as the page gets shorter when the figures leave it
+  const lefts = boxes().map((box) => box.scrollLeft);
   const drawn = new Map([...document.querySelectorAll("figure")].map((f) => [f.getAttribute("aria-label"), f]));
   for (const figure of page.querySelectorAll("figure")) {
     const old = drawn.get(figure.getAttribute("aria-label"));
@@ -10,11 +14,11 @@ const update = (page) => {
       figure.replaceWith(old);
     }
   }
-  const top = scrollY;
   document.body.dataset.position = page.body.dataset.position;
   document.body.replaceChildren(...page.body.childNodes);
-  scrollTo(0, top);
   draw();
+  scrollTo(0, top);
+  boxes().forEach((box, i) => { box.scrollLeft = lefts[i] ?? 0; });
 };
 
 const follow = async () => {

@@ -11,71 +11,91 @@ from hpt_report_html.figure_style import whole_ticks
 from hpt_report_html.limits import is_feasible
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hpt_core import History
 
-__all__ = ["hypervolume", "volume"]
+    Array = NDArray[np.float64]
+
+__all__ = ["gains", "hypervolume"]
 
 _OBJECTIVES = (2, 3)  # with more, the volume takes too long to compute
-_WORST = 0.9  # quantile of each objective at which the box ends, so that a few diverged trials do not fill it
-
-Point = tuple[float, ...]
+_WORST = 0.9  # quantile of each loss at which the box ends, so that a few diverged trials do not fill it
 
 
 def hypervolume(history: History) -> go.Figure | None:
     """The share of a box that the front of the trials so far dominates, by trial.
 
-    The box spans each objective from its best value to its 90 % quantile, over the complete trials that satisfy all
-    constraints.
+    The box spans each objective from its best value to the value that 90 % of the trials reach, over the complete
+    trials that satisfy all constraints.
     """
     kept = is_feasible(history)
-    numbers = [n for n in history.complete.tolist() if kept[n] and history.trials[n].invalid is None]
+    valid = (trial for trial in history.trials if trial.state == "complete" and trial.invalid is None)
+    numbers = [trial.number for trial in valid if kept[trial.number]]
     if len(history.objectives) not in _OBJECTIVES or len(numbers) < 2:
         return None
-    losses = history.losses[numbers]
-    best, worst = losses.min(axis=0), np.quantile(losses, _WORST, axis=0)
-    scaled = (losses - best) / np.where(worst > best, worst - best, 1.0)
-    x, y, front, total = [numbers[0]], [0.0], list[Point](), 0.0
-    for number, row in zip(numbers, scaled, strict=True):
-        point = tuple(row.tolist())
-        if max(point) < 1 and not any(_dominates(other, point) for other in front):
-            limited = [tuple(map(max, point, other)) for other in front]
-            total += volume([point]) - volume(limited)
-            front = [point, *(other for other in front if not _dominates(point, other))]
-            x.append(number)
-            y.append(total)
+    gained = gains(_scaled(history.losses[numbers]))
+    x, y = [numbers[0]], [0.0]
+    for i in np.flatnonzero(gained):
+        x.append(numbers[i])
+        y.append(y[-1] + gained[i])
     figure = go.Figure()
     line = {"color": "black", "shape": "hv"}
-    figure.add_scatter(x=[*x, numbers[-1]], y=[*y, total], mode="lines", line=line, name="share", showlegend=False)
+    figure.add_scatter(x=[*x, numbers[-1]], y=[*y, y[-1]], mode="lines", line=line, name="share", showlegend=False)
     return figure.update_layout(
         xaxis={"title": {"text": "trial"}, **whole_ticks(len(history.trials))},
         yaxis={"title": {"text": "hypervolume"}, "rangemode": "tozero"},
     )
 
 
-def _dominates(one: Point, other: Point) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True))
+def _scaled(losses: Array) -> Array:
+    """Losses in units of the box: 0 is the best, 1 the end of the box."""
+    halves = losses / 2  # whose differences do not overflow
+    best, worst = halves.min(axis=0), np.quantile(halves, _WORST, axis=0)
+    flat = worst == best  # then only the best value lies in the box
+    return np.asarray(np.where(flat, halves > best, (halves - best) / np.where(flat, 1.0, worst - best)))
 
 
-def volume(points: list[Point]) -> float:
-    """The volume of the unit cube whose points are no better than one of ``points``, by slicing.
+def gains(points: Array) -> Array:
+    """The volume that each point adds to what the points before it dominate of the unit cube.
 
-    Slices along the last coordinate are cubes of one dimension less (HSO; While et al., A faster algorithm for
-    calculating hypervolume, IEEE Transactions on Evolutionary Computation 2006, section II).
+    What no point dominates is kept as disjoint boxes, at most 2n + 1 of them in three dimensions (Lacour, Klamroth &
+    Fonseca, A box decomposition algorithm to compute the hypervolume indicator, Computers & Operations Research 2017).
+    Row 0 of a box is its upper corner. Row 1 + k is the point that bounds the box from above in coordinate k.
 
     Args:
-        points: Points with coordinates >= 0, smaller is better; those at or beyond 1 add nothing.
+        points: Coordinates >= 0, smaller is better, shape (n, m). Points at or beyond 1 add nothing.
+
+    Returns:
+        The volumes, shape (n,).
     """
-    inside = sorted((point for point in points if max(point) < 1), key=lambda point: point[-1])
-    if not inside:
-        return 0.0
-    if len(inside[0]) == 1:
-        return 1.0 - inside[0][0]
-    ends = [*(point[-1] for point in inside[1:]), 1.0]
-    total, slice_points = 0.0, list[Point]()
-    for point, end in zip(inside, ends, strict=True):
-        flat = point[:-1]
-        if not any(_dominates(other, flat) for other in slice_points):
-            slice_points = [flat, *(other for other in slice_points if not _dominates(flat, other))]
-        if end > point[-1]:
-            total += (end - point[-1]) * volume(slice_points)
-    return total
+    m = points.shape[1]
+    boxes = np.concatenate([np.ones((1, m)), np.eye(m)])[:, :, None]  # shape (1 + m, m, count): the whole cube
+    gained = np.zeros(len(points))
+    for i, point in enumerate(points):
+        hit = (point[:, None] < boxes[0]).all(axis=0)
+        if hit.any():
+            old = boxes[:, :, hit]
+            new = _without(old, point)
+            gained[i] = max(0.0, _volume(old) - _volume(new))
+            boxes = np.concatenate([boxes.take(np.flatnonzero(~hit), axis=2), new], axis=2)
+    return gained
+
+
+def _without(boxes: Array, point: Array) -> Array:
+    """What is left of ``boxes``, as boxes, without what ``point`` dominates. It lies below all their upper corners."""
+    parts: list[Array] = []
+    for j, value in enumerate(point):
+        others = np.delete(boxes[1:, j], j, axis=0)  # a box that another point bounds more tightly would be empty
+        part = boxes[:, :, (value >= others).all(axis=0)]
+        part[0, j], part[1 + j] = value, point[:, None]
+        parts.append(part)
+    return np.concatenate(parts, axis=2)
+
+
+def _volume(boxes: Array) -> float:
+    """The sum of the volumes of boxes."""
+    low = np.zeros(boxes.shape[1:])
+    for j in range(1, len(low)):  # below this, other boxes have the volume, so that none is counted twice
+        low[j] = boxes[1 : 1 + j, j].max(axis=0)
+    return float(np.maximum(boxes[0] - low, 0.0).prod(axis=0).sum())
