@@ -14,6 +14,7 @@ memoised by (j, dead within the component). A set of parameters is an int with o
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,6 +146,14 @@ class Enumeration:
                 for (length, _), needs in zip(branches, needed, strict=True)
             )
         return counts[goal]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All configurations by their number, each as `at` returns it."""
+        if any(kills for runs in self._runs for _, kills in runs):
+            yield from map(self.at, range(self.size))
+            return
+        for row in itertools.product(*([values[i] for i in range(values.count)] for values in self.values)):
+            yield dict(zip(self.order, row, strict=True))
 
     def at(self, index: int) -> dict[str, Any]:
         """Configuration number ``index``, 0 <= index < size, with its names in topological order."""
@@ -280,7 +289,7 @@ def _allowed_places(every: Enumeration, allows: Callable[[Mapping[str, Any]], bo
     if every.size > MAX_POINTS:
         limit = f"at most {MAX_POINTS:,} points where the space has requirements. Got {every.size:,}"
         raise UsageError(Mistake("points", f"must give {limit}, of which some may not satisfy them."))
-    places = [place for place in range(every.size) if allows(every.at(place))]
+    places = [place for place, params in enumerate(every) if allows(params)]
     if not places:
         reason = "gives a grid of which no point satisfies the requirements of the space. Take more points, or others."
         raise UsageError(Mistake("points", reason))

@@ -21,7 +21,7 @@ from hpt_core.plugin_faults import checked_components
 from hpt_core.plugin_info import PluginInfo
 from hpt_core.plugin_manager import PluginManager
 from hpt_core.spelling import did_you_mean
-from hpt_core.values import shown
+from hpt_core.values import shown, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +185,7 @@ class Plugins:
         if name is None:
             names, own = ", ".join(self.names("store")), store_provider(text)
             hint = f"Install {own}, which does." if own else "To choose a store, write NAME:///PATH."
-            message = f"No store handles {shown(text)}. {hint} Installed: {names}."
+            message = f"No store handles {shown(without_passwords(text))}. {hint} Installed: {names}."
             raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()])))
         return self.make("store", {"use": name, "path": text}, path)
 

@@ -1,19 +1,23 @@
 """Requirements: expressions that every configuration of a space must satisfy, such as ``leaf <= split / 2``.
 
 An expression has Python's syntax, but it is not run by Python: it is turned into functions node by node, and any other
-node is refused. So a study file or a log cannot run code, or take long: there are no calls, no powers and no arithmetic
-on strings.
+node is refused. So a study file or a log cannot run code, or take long: there are no calls, no powers, no arithmetic on
+strings and no products of ints beyond the range of floats.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
+from hpt_core.errors import Mistake, SpaceError
 from hpt_core.values import shown
 
 __all__ = ["Requirement", "parse_requirement", "requirement_of"]
@@ -22,10 +26,20 @@ Term = Callable[[Mapping[str, Any]], Any]
 """Computes a part of an expression from a configuration."""
 
 _MAX_LENGTH = 10_000
+_MAX_NESTED = 250  # a function per level calls that of the next one, and Python ends at 1,000 calls
+
+
+def _product(a: Any, b: Any) -> Any:
+    product = a * b
+    if isinstance(product, int) and product.bit_length() > 1024:
+        raise OverflowError
+    return product
+
+
 _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
+    ast.Mult: _product,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
@@ -45,6 +59,7 @@ _COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.In: lambda value, group: value in group,
     ast.NotIn: lambda value, group: value not in group,
 }
+_WORDS = ("and", "or", "not", "in", "is", "if", "else", "True", "False", "None")  # which nobody takes for a parameter
 _KNOWN = "names of parameters, numbers, strings, + - * / // %, comparisons, and, or, not, in"
 _EXAMPLE = "'leaf <= split / 2'"
 
@@ -85,8 +100,17 @@ class Requirement:
 
 
 def requirement_of(requires: str) -> Requirement | None:
-    """The requirement of a parameter from its checked expression; None if that is empty."""
-    return parse_requirement(requires)[0] if requires else None
+    """The requirement of a parameter from its checked expression; None if that is empty.
+
+    Raises:
+        SpaceError: If the expression is wrong.
+    """
+    if not requires:
+        return None
+    requirement, problem = parse_requirement(requires)
+    if requirement is None:
+        raise SpaceError(Mistake("requires", problem))
+    return requirement
 
 
 def parse_requirement(text: Any) -> tuple[Requirement | None, str]:
@@ -101,13 +125,13 @@ def parse_requirement(text: Any) -> tuple[Requirement | None, str]:
         return None, f"must have at most {_MAX_LENGTH:,} characters. Got {len(text):,}."
     text = text.strip()
     try:
-        body = _Names().visit(ast.parse(text, mode="eval")).body
+        body = _Names(text).visit(_parsed(text)).body
         term = _logical(body)
     except _RefusedError as err:
         return None, f"{err} Got {shown(text)}."
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
         reason = err.msg if isinstance(err, SyntaxError) else "too complex"
-        return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}: {reason}."
+        return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}: {reason}.{_keyword_in(text)}"
     names = frozenset(node.id for node in ast.walk(body) if isinstance(node, ast.Name))
     numbers = frozenset(node.id for node in _operands(body) if isinstance(node, ast.Name))
     return Requirement(text, names, numbers, tuple(_constants(body)), term), ""
@@ -117,14 +141,44 @@ class _RefusedError(Exception):
     """A part of the expression is not allowed."""
 
 
+def _parsed(text: str) -> ast.Expression:
+    parsed = ast.parse(text, mode="eval")
+    level: list[ast.AST] = [parsed]
+    for _ in range(_MAX_NESTED):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        msg = f"must not be nested deeper than {_MAX_NESTED} levels; each term of a sum is one."
+        raise _RefusedError(msg)
+    return parsed
+
+
+def _keyword_in(text: str) -> str:
+    """A hint if an expression that Python cannot parse has a keyword where a name can be, such as ``lambda``."""
+    words = [word for word in re.findall(r"\w+", text) if keyword.iskeyword(word) and word not in _WORDS]
+    return f" {words[0]!r} is a keyword of Python; a parameter that is named here needs another name." if words else ""
+
+
 class _Names(ast.NodeTransformer):
-    """Turns ``svc.C`` into one name, as parameters may have dots in theirs."""
+    """Turns ``svc.C`` into one name, as parameters may have dots in theirs, and keeps the characters of names.
+
+    Python normalises names (NFKC): it reads the micro sign as the Greek letter.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.copy_location(ast.Name(self._written(node, node.id), ast.Load()), node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         inner = self.visit(node.value)
         if not isinstance(inner, ast.Name):
             return node
-        return ast.copy_location(ast.Name(f"{inner.id}.{node.attr}", ast.Load()), node)
+        return ast.copy_location(ast.Name(f"{inner.id}.{self._written(node, node.attr)}", ast.Load()), node)
+
+    def _written(self, node: ast.expr, normalised: str) -> str:
+        source = None if self._text.isascii() else ast.get_source_segment(self._text, node)
+        return source.rpartition(".")[2].strip() if source else normalised
 
 
 # --- from nodes to functions ------------------------------------------------------------------------
@@ -160,7 +214,13 @@ def _comparison(sides: list[ast.expr], ops: list[ast.cmpop]) -> Term:
         if type(op) not in _COMPARISONS:
             raise _refusal(op)
         side = _number if type(op) in _BY_SIZE else _value
+        if type(op) in (ast.In, ast.NotIn) and isinstance(right, ast.Constant):  # ('ab') is no list, but a string
+            msg = f"must have a list after 'in', as in [{ast.unparse(right)}], not {ast.unparse(right)}."
+            raise _RefusedError(msg)
         tests.append((_COMPARISONS[type(op)], side(left), side(right)))
+    if len(tests) == 1:
+        ((test, left_of, right_of),) = tests
+        return lambda params: test(left_of(params), right_of(params))
     return lambda params: all(test(left(params), right(params)) for test, left, right in tests)
 
 
@@ -216,11 +276,18 @@ def _operands(body: ast.expr) -> Iterator[ast.expr]:
 
 def _constants(body: ast.expr) -> Iterator[tuple[str, Any]]:
     """The constants that a name is compared with by ``==``, ``!=`` or ``in``: (name, value)."""
+    for name, other in _compared(body):
+        if isinstance(name, ast.Name):
+            with suppress(ValueError):  # it is not a constant
+                yield name.id, ast.literal_eval(other)
+
+
+def _compared(body: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The pairs of which an expression asks whether they are equal."""
     for node in ast.walk(body):
-        match node:
-            case ast.Compare(first, ops, others):
-                for test, *sides in zip(ops, [first, *others], others, strict=False):
-                    for one, other in (sides, sides[::-1]):
-                        if type(test) not in _BY_SIZE and isinstance(one, ast.Name):
-                            listed = other.elts if isinstance(other, (ast.Tuple, ast.List)) else [other]
-                            yield from ((one.id, each.value) for each in listed if isinstance(each, ast.Constant))
+        if isinstance(node, ast.Compare):
+            for test, left, right in zip(node.ops, [node.left, *node.comparators], node.comparators, strict=False):
+                if isinstance(test, (ast.Eq, ast.NotEq)):
+                    yield from ((left, right), (right, left))
+                elif isinstance(test, (ast.In, ast.NotIn)) and isinstance(right, (ast.Tuple, ast.List)):
+                    yield from ((left, item) for item in right.elts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any
 
 from hpt_core.choices import Categorical, Constant, Ordinal
@@ -19,6 +20,7 @@ __all__ = ["parse_space"]
 
 _MAX_PARAMETERS = 1_000
 _MAX_NAME = 200
+_MAX_REQUIREMENTS = 100_000  # characters of all requirements; thousands of configurations are tried at the start
 
 _COMMON_KEYS = ("when", "requires", "type")
 _NUMBER_KEYS = ("low", "high", "log", "step", "default", *_COMMON_KEYS)
@@ -64,6 +66,10 @@ def parse_space(declared: object) -> tuple[dict[str, Parameter], tuple[str, ...]
         except SpaceError as err:
             path = _path(name)
             found[name] += [Mistake(f"{path}.{m.path}" if m.path else path, m.message) for m in err.mistakes]
+    length = sum(len(parameter.requires) for parameter in parameters.values())
+    if length > _MAX_REQUIREMENTS:
+        limit = f"must have requirements of at most {_MAX_REQUIREMENTS:,} characters in all. Got {length:,}."
+        raise SpaceError(Mistake("space", limit))
     when = {name: _conditions(form, parameters.get(name)) for name, form in declared.items()}
     for name in declared:
         found[name] += _parent_mistakes(name, when, parameters)
@@ -233,9 +239,12 @@ def _requirement_mistakes(
     name: str, parameter: Parameter, parameters: Mapping[str, Parameter], declared: Mapping[Any, Any]
 ) -> list[Mistake]:
     requirement = requirement_of(parameter.requires)
-    if requirement is None:
+    if requirement is None or not isinstance(name, str):
         return []
     path, found = f"{_path(name)}.requires", []
+    if not all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
+        reason = f"cannot name {name!r}: an expression names parameters as Python does variables. Rename the parameter."
+        return [Mistake(path, f"{reason} Got {requirement.text!r}.")]
     if name not in requirement.names:
         found.append(Mistake(path, f"must name {name!r}, the parameter that it belongs to. Got {requirement.text!r}."))
     for other in sorted(requirement.names):

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-__all__ = ["counted", "freeze", "json_problem", "native", "same", "shown", "thaw"]
+__all__ = ["counted", "freeze", "json_problem", "native", "same", "shown", "thaw", "without_passwords"]
+
+_PASSWORD = re.compile(r"""(:/{1,2}(?!/)[^:@/\s]*):[^@/\s]*(?=@)|([?&]\w*password=)[^&\s'"]*""")
+"""In a URL, also in one with a slash too few: what follows the user's colon, and a parameter like `password`."""
 
 
 def shown(value: object) -> str:
     """A value for a message: its repr, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def without_passwords(text: str) -> str:
+    """A text, such as a command, without the passwords of the URLs in it."""
+    return _PASSWORD.sub(r"\1\2", text)
 
 
 def counted(count: int, noun: str) -> str:

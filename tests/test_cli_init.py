@@ -26,6 +26,9 @@ Hpt = Callable[..., Result]
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hpt:
     """`hpt` in an empty directory, with all installed plugins."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "train", None)
+    del sys.modules["train"]  # at the end, the module that a test imports is removed
     return lambda *args, plugins=None: CliRunner().invoke(hpt, args, obj=Session(plugins or Plugins()))
 
 

@@ -384,6 +384,14 @@ def test_a_default_that_breaks_a_requirement_is_said_to_be_near(cli: Hpt, tmp_pa
     )
 
 
+def test_a_default_that_the_sampler_has_rounded_is_the_default(cli: Hpt, tmp_path: Path) -> None:
+    """Of a parameter with a log scale, the unit cube does not give back each value exactly."""
+    logarithmic = "{ low = 1e-5, high = 0.1, log = true, default = 0.003 }"
+    write(tmp_path, GRID.replace("{ low = 0, high = 4, default = 2 }", logarithmic))
+    run = cli("run", "s.toml", "sampler.use=tpe")
+    assert re.search(r"default loss=\S+ \(trial 0, the defaults of the space\)\n", run.stdout)
+
+
 def test_a_default_that_was_not_evaluated_is_mentioned(cli: Hpt, tmp_path: Path) -> None:
     write(tmp_path)
     result = cli("run", "s.toml", "trials=1")

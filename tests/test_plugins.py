@@ -485,6 +485,7 @@ def test_a_store_is_given_in_many_ways() -> None:
     assert isinstance(plugins.make_store({"use": "memory"}), MemoryStore)
     for wrong, said in (
         ("x.unknown", "No store handles 'x.unknown'. To choose a store, write NAME:///PATH. Installed: memory."),
+        ("server:/me:secret@host", "No store handles 'server:/me@host'."),
         ("nothing://x", "There is no store 'nothing'"),
         ("memory:///x", "MemoryStore has no such option"),
         ("x.mem", "MemoryStore has no such option"),

@@ -62,6 +62,9 @@ def test_an_expression_means_what_it_means_in_python(text: str, values: tuple[fl
         ("not augment or rate < 0.5", {"augment": False, "rate": 0.9}, True),
         ("svc.C <= svc.gamma", {"svc.C": 1.0, "svc.gamma": 0.5}, False),
         ("-a <= +b", {"a": 1, "b": -1}, True),
+        ("layers == [64, 32]", {"layers": [64, 32]}, True),
+        ("32 in layers", {"layers": [64, 32]}, True),
+        ("\u00b5 <= svc.\u00b5 and svc . \ufb01 > 1", {"\u00b5": 1, "svc.\u00b5": 2, "svc.\ufb01": 3}, True),
     ],
 )
 def test_expressions_have_strings_logic_membership_chains_and_names_with_dots(
@@ -97,6 +100,11 @@ def test_it_does_not_apply_while_a_parameter_that_it_names_is_inactive() -> None
         ("a < 'x'", "numbers only"),
         ("a + " * 2500 + "a < 1", "must have at most 10,000 characters. Got 10,005"),
         ("not " * 240 + "a < 1", ""),
+        ("a" + " + a" * 260 + " < 1", "must not be nested deeper than 250 levels"),
+        ("a in ('x')", "must have a list after 'in', as in ['x'], not 'x'."),
+        ("a not in 3", "must have a list after 'in', as in [3], not 3."),
+        ("lambda <= 2", "'lambda' is a keyword of Python; a parameter that is named here needs another name."),
+        ("a is not b or", "invalid syntax."),
         ("(" * 400 + "a" + ")" * 400 + " < 1", "too many nested parentheses"),
     ],
 )
@@ -104,6 +112,27 @@ def test_an_expression_that_is_none_is_refused_in_words(text: Any, problem: str)
     requirement, found = parse_requirement(text)
     assert problem in found
     assert (requirement is None) is bool(problem)
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53)])
+def test_a_product_that_exceeds_all_floats_cannot_be_computed(value: int) -> None:
+    assert holds("a" + "*a" * 18 + " != 0", a=value)
+    assert not holds("a" + "*a" * 19 + " != 0", a=value)
+    assert not holds("a" + "*a" * 200 + " != 0", a=value)
+
+
+@pytest.mark.parametrize("calls", range(0, 900, 50))
+def test_a_requirement_is_never_lost_however_deep_the_calls_of_a_program(calls: int) -> None:
+    parameter = Int(1, 9, requires="not " * 240 + "a < 5")
+
+    def space_after(calls: int) -> Space:
+        return space_after(calls - 1) if calls else Space({"a": parameter})
+
+    try:
+        space = space_after(calls)
+    except (SpaceError, RecursionError):
+        return
+    assert not space.allows({"a": 7})
 
 
 # --- spaces -----------------------------------------------------------------------------------------
@@ -130,6 +159,12 @@ def test_the_size_and_the_grid_of_a_space_leave_out_what_is_not_allowed() -> Non
     assert space.size == len(ALL_TREES)
     assert sorted(map(key, space.grid())) == sorted(map(key, ALL_TREES))
     assert [space.grid()[i] for i in range(len(space.grid()))] == list(space.grid())
+
+
+def test_a_grid_without_conditions_has_the_allowed_points_in_their_order() -> None:
+    free = {"a": Int(1, 4), "b": Float(0, 1), "c": Categorical([1], [2, 3])}
+    space = Space({**free, "b": Float(0, 1, requires="a * b <= 2 and (c != [1] or b > 0)")})
+    assert list(space.grid(3)) == list(filter(space.allows, Space(free).grid(3)))
 
 
 def test_a_configuration_is_in_the_space_only_if_it_is_allowed() -> None:
@@ -202,6 +237,15 @@ BETWEEN = {"a": Int(1, 9)}
         ),
         ({"a": ["x", "y"], "b": Int(1, 9, requires="a in ('x', 'z') or b < 3")}, "compares 'a' with 'z'"),
         ({**BETWEEN, "b": Int(1, 9, requires="b == 'x' or a < 3")}, "It must be an int in [1, 9]."),
+        ({"b": Categorical([1], [2, 3], requires="b != [2]")}, "compares 'b' with [2]"),
+        ({"a": Categorical(1, 2, requires="a != -1")}, "compares 'a' with -1, which is not one of its values."),
+        ({"batch-size": Int(1, 9, requires="batch-size < 3")}, "cannot name 'batch-size': an expression names"),
+        ({"True": Int(1, 9, requires="True < 3")}, "cannot name 'True': an expression names parameters as Python does"),
+        ({3: Int(1, 9, requires="a < 3")}, "A parameter's name must be a string. Got 3."),
+        (
+            {f"a{i}": Int(1, 9, requires=f"a{i} < 5" + f" or a{i} < 5" * 800) for i in range(13)},
+            "space: must have requirements of at most 100,000 characters in all. Got 1",
+        ),
         ({"a": Float(0, 1), "b": Float(0, 1, requires="a == b")}, "random configurations satisfies 'a == b'."),
     ],
 )

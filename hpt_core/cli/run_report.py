@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -16,7 +15,7 @@ from hpt_core.components import location_of
 from hpt_core.errors import HptError, NothingSucceededError
 from hpt_core.export import outcome
 from hpt_core.liveness import owner_of, this_process
-from hpt_core.values import counted
+from hpt_core.values import counted, without_passwords
 
 if TYPE_CHECKING:
     from hpt_core.history import History
@@ -122,7 +121,8 @@ class RunReport:
         if self._summary["default"]:
             trial = history.trials[self._summary["default"]["number"]]
             which = "the defaults of the space" if history.space.has_defaults else "middle values and first choices"
-            exact = all(history.space[name].start() == value for name, value in trial.params.items())
+            point = history.space.default()  # not that of the trial, in which the sampler may have rounded
+            exact = all(history.space[name].start() == value for name, value in point.items())
             yield f"default {outcome(history, trial)} (trial {trial.number}, {'' if exact else 'near '}{which})"
 
     def _advice(self) -> Iterator[str]:
@@ -165,8 +165,7 @@ class RunReport:
         if stop is not None and stop["rule"] == "budget" and not self._interrupted:
             arguments = [word for word in arguments if not word.startswith(("trials=", "--trials="))]
             arguments.append(f"trials={2 * len(self._history.trials)}")
-        command = shlex.join(["hpt", "run", *arguments])
-        return re.sub(r"(://[^:@/\s]*):[^@/\s]*@", r"\1@", command)  # without the passwords of URLs
+        return without_passwords(shlex.join(["hpt", "run", *arguments]))
 
     def _options(self, where: str, address: str) -> str:
         """The options with which the reading commands find this study."""

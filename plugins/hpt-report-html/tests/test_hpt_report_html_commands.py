@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from hpt_core import Float, Study
 from hpt_core.cli.group import hpt as group
+from hpt_report_html.commands import _file
 
 
 @pytest.fixture
@@ -53,6 +54,22 @@ def test_importance_names_the_objective_if_there_are_several(tmp_path: Path) -> 
     second = hpt("importance", "--store", place, "--objective", "accuracy")
     assert second.stdout.startswith("y ")
     assert second.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "title"),
+    [
+        ("runs/hpt.db", "hpt.db"),
+        ("runs/a?b@c.db", "a?b@c.db"),
+        ("sqlite:///runs/hpt.db", "hpt.db"),
+        ("postgresql://ann:secret@host/db", "db"),
+        ("postgresql://ann:se?cret@host", "host"),
+        ("postgresql://ann@host/db?password=se/cr@t", "db"),
+        ("postgresql:///?service=mine", "postgresql"),
+    ],
+)
+def test_the_title_of_a_page_has_no_password(place: str, title: str) -> None:
+    assert _file(place) == title
 
 
 def test_an_existing_report_is_overwritten_only_with_force(store: str, tmp_path: Path) -> None:

@@ -205,6 +205,12 @@ def test_choices_that_hpt_cannot_tell_apart_are_refused_with_the_parameter() -> 
     assert "space.layers: choices[1]: must differ from choice 0, 1." in run("optuna.db", code=2)
 
 
+def test_a_password_is_not_repeated() -> None:
+    said = run("postgresql://ann:hush/hush@127.0.0.1:1/name", code=2)
+    assert "Cannot read an Optuna study in postgresql://ann@127.0.0.1:1/name: " in said
+    assert "hush" not in said
+
+
 @pytest.mark.parametrize("source", ["nosuchdatabase://host/name", "x" * 300])
 def test_a_storage_that_cannot_be_opened_is_rejected(source: str) -> None:
     said = run(source, code=2)

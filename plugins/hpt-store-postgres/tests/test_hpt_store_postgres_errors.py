@@ -145,6 +145,15 @@ def test_a_user_for_whom_an_administrator_has_made_the_schema(server: Any, name:
         assert store.append("s", [{}]) == 1
 
 
+def test_an_empty_schema_of_another_owner(server: Any, name: str, guest: str) -> None:
+    server.execute("CREATE SCHEMA hpt", database=name)
+    server.execute(f"ALTER DATABASE {name} OWNER TO {guest}")
+    with opened(server.url(name, f"{guest}:{PASSWORD}")) as store:
+        assert "GRANT USAGE, CREATE ON SCHEMA hpt" in told(lambda: store.append("s", [{}]))
+        server.execute(f"GRANT USAGE, CREATE ON SCHEMA hpt TO {guest}", database=name)
+        assert store.append("s", [{}]) == 1  # what the message asks for is enough
+
+
 def test_a_standby_can_be_read(server: Any, name: str) -> None:
     with opened(server.url(name)) as store:
         store.append("s", [{"n": 1}])
@@ -173,6 +182,12 @@ def test_a_statement_timeout(server: Any, name: str) -> None:
         assert "statement_timeout%3D0 to the URL" in text
     with opened(server.url(name, query="?options=-cstatement_timeout%3D0")) as store:
         assert store.append("s", [{}]) == 2
+
+
+def test_a_transaction_timeout_does_not_end_who_waits_for_a_lock(server: Any, name: str) -> None:
+    url = server.url(name, query="?options=-ctransaction_timeout%3D300")
+    with opened(server.url(name)) as store, opened(url, lock_timeout=0.6) as waiting, store.lock("s"):
+        assert "Waited 0.6 s for the study 's'" in told(lambda: waiting.lock("s").__enter__())
 
 
 def test_a_session_that_holds_the_row_of_the_study(server: Any, name: str) -> None:
@@ -249,6 +264,9 @@ def test_a_record_or_a_name_that_cannot_be_stored(server: Any, name: str) -> Non
             ):
                 assert "The name of a study must" in told(partial(action, bad))
         assert store.studies() == []
+        long = "".join(chr(0x4E00 + n % 20_000) for n in range(5000))
+        assert "Shorten the name of the study" in told(partial(store.append, long, [{}]))
+        assert store.append(long[:666], [{}]) == 1
 
 
 @pytest.mark.parametrize(
@@ -274,6 +292,17 @@ def test_damage(server: Any, name: str, damage: str, said: str) -> None:
         assert store.read("s") == [{"n": n} for n in range(1, position + 1)]
 
 
+def test_a_size_that_is_too_small(server: Any, name: str) -> None:
+    with opened(server.url(name)) as store:
+        store.append("s", [{}, {}])
+    server.execute("UPDATE hpt.studies SET size = 1", database=name)
+    with opened(server.url(name)) as store:
+        text = told(lambda: store.append("s", [{}]))
+    assert "is damaged" in text
+    assert "events_pkey" in text
+    assert server.execute("SELECT size FROM hpt.studies", database=name) == [(1,)]
+
+
 def test_a_study_that_lost_records_while_in_use_is_left_unchanged(server: Any, name: str) -> None:
     with opened(server.url(name)) as store, opened(server.url(name)) as other:
         store.append("s", [{}, {}])
@@ -286,3 +315,18 @@ def test_a_study_that_lost_records_while_in_use_is_left_unchanged(server: Any, n
         with opened(server.url(name)) as new:
             assert new.append("s", [{}]) == 1
         assert "lacks records" in told(lambda: store.append("s", [{}]))
+
+
+def test_who_has_seen_records_that_a_crash_of_the_server_lost_writes_nothing_more(server: Any, name: str) -> None:
+    """Others may have written in their place since; with the old records in mind, a trial would be started twice."""
+    with opened(server.url(name)) as writer, opened(server.url(name)) as reader, opened(server.url(name)) as other:
+        writer.append("s", [{"n": 1}, {"n": 2}])
+        assert len(other.read("s")) == 2
+        writer.append_lazily("s", [{"n": 3}])
+        assert len(reader.read("s", 2)) == 1
+        server.execute("DELETE FROM hpt.events WHERE seq = 3", database=name)
+        server.execute("UPDATE hpt.studies SET size = 2", database=name)
+        assert other.append("s", [{"other": n} for n in range(5)]) == 7
+        for used in (writer, reader):
+            assert "its server crashed" in told(partial(used.append, "s", [{"n": 4}]))
+        assert other.append("s", [{}]) == 8

@@ -24,7 +24,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-_UNTIL_PARENT_ENDS = '"$@" & read _; kill -INT $!; wait $!'
+_UNTIL_PARENT_ENDS = 'exec 3<&0 </dev/null; { read _ <&3; kill -INT $$; } & exec 3<&-; exec "$@"'
 _SETTINGS = {
     "fsync": "off",
     "listen_addresses": "",
@@ -81,8 +81,8 @@ class Server:
         while True:
             try:
                 self.execute("SELECT 1")
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
+            except psycopg.OperationalError as err:
+                if self._process.poll() is not None or time.monotonic() > deadline or "is too long" in str(err):
                     raise
                 time.sleep(0.02)
             else:
@@ -129,7 +129,9 @@ def server() -> Iterator[Server]:
             found.start()
         except (OSError, subprocess.SubprocessError, psycopg.Error) as err:
             found.stop()
-            pytest.skip(f"no PostgreSQL server can be started: {err} {getattr(err, 'stderr', '') or ''}")
+            log = Path(folder, "log")
+            said = getattr(err, "stderr", "") or (log.read_text(errors="replace")[-1000:] if log.exists() else "")
+            pytest.skip(f"no PostgreSQL server can be started: {err} {said}")
         yield found
         found.stop()
 

@@ -40,7 +40,7 @@ def main(descriptor: int) -> None:
     def ask(report: Report) -> bytes:
         value = plain_number(report.value, f"The value reported at step {report.step}")
         content = {"report": [report.step, value, plain_result(report.metrics)]}
-        pipe.send_bytes(json.dumps(content, default=repr).encode())  # of a step that is no int; the core refuses it
+        pipe.send_bytes(json.dumps(content, default=_plain_step).encode())
         return requests.get()
 
     try:
@@ -64,6 +64,11 @@ def _receive(pipe: Connection, requests: SimpleQueue[bytes]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
     os._exit(1)
+
+
+def _plain_step(step: Any) -> Any:
+    """A step of numpy's types as Python's int; any other as text, which the core refuses."""
+    return step.item() if hasattr(step, "dtype") and getattr(step, "ndim", None) == 0 else repr(step)
 
 
 def _evaluate(evaluator: Any, trial: Any, ask: Callable[[Report], bytes]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,9 @@ def _place(store: str | None) -> str:
 
 def _file(place: str) -> str:
     """The last part of a path or URL, without a password that the URL may contain."""
+    scheme, separator, rest = place.partition("://")
+    if separator:  # leave out the user and the parameters
+        place = re.sub("^[^@/]*@", "", rest).partition("?")[0].rstrip("/") or scheme
     return place.rpartition("/")[2]
 
 

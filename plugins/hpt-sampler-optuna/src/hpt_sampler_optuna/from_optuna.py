@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -64,6 +65,7 @@ def _open(source: str, name: str | None) -> tuple[optuna.Study, Sequence[FrozenT
     is_file = "://" not in source or source.startswith("sqlite:///")
     if is_file and not os.path.isfile(path):  # noqa: PTH113 - Path raises for a long name
         raise UsageError(f"There is no file {path}.")
+    place = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", source)  # without a password
     storage: Any = source
     if "://" not in source and path.suffix in (".log", ".journal"):
         storage = _journal(path)
@@ -79,9 +81,9 @@ def _open(source: str, name: str | None) -> tuple[optuna.Study, Sequence[FrozenT
                 study = optuna.load_study(study_name=name, storage=storage)
                 return study, study.get_trials(deepcopy=False)
     except Exception as err:  # a driver, or Optuna on a damaged storage, may raise anything
-        raise UsageError(f"Cannot read an Optuna study in {source}: {err}") from err
+        raise UsageError(f"Cannot read an Optuna study in {place}: {err}") from err
     reason = f"name one with --from. It has: {', '.join(names)}." if names else "it has none."
-    raise UsageError(f"Cannot read an Optuna study in {source}: {reason}")
+    raise UsageError(f"Cannot read an Optuna study in {place}: {reason}")
 
 
 def _journal(path: Path) -> optuna.storages.JournalStorage:

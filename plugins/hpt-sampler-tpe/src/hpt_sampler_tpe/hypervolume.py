@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["largest_first"]
 
-_AT_ONCE = 16  # points whose volumes are computed together
+_AT_ONCE = 10_000  # boxes, one for each point and box, whose volumes are computed together
 _MOST_BOXES = 2000  # beyond, no more points are chosen; reached with five objectives or more
 
 
@@ -40,9 +40,9 @@ def largest_first(points: FloatArray, reference: FloatArray, most: int) -> IntAr
     bound = _added(points, low, high)
     chosen: list[int] = []
     while len(chosen) < min(most, len(points)) and len(low) <= _MOST_BOXES:
-        current = np.zeros(len(points), dtype=bool)
+        current, count = np.zeros(len(points), dtype=bool), 16 + _AT_ONCE // (1 + len(low))
         while not current[best := int(bound.argmax())]:  # a point adds less and less, so an earlier volume is a bound
-            top = np.argsort(-bound, kind="stable")[:_AT_ONCE]
+            top = np.argsort(-bound, kind="stable")[:count]
             bound[top], current[top] = _added(points[top], low, high), True
             bound[chosen] = -1.0
         chosen.append(best)

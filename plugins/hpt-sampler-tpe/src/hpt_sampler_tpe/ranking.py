@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,26 +90,22 @@ def _unit(losses: FloatArray) -> FloatArray:
 def fronts(losses: FloatArray) -> IntArray:
     """Index of the non-dominated front of each row of ``losses`` (n, m), 0 for the best. (n,).
 
-    Rows are taken in lexicographic order, in which no row is dominated by a later one. Each is assigned to the first
-    front that does not dominate it, found by bisection (Zhang et al., An Efficient Approach to Nondominated Sorting,
-    IEEE Trans. Evol. Comp. 2015, section III). With two objectives, the last row of a front is its lowest in the
-    second.
+    Rows are taken in lexicographic order, in which no row is dominated by a later one (Zhang et al., An Efficient
+    Approach to Nondominated Sorting, IEEE Trans. Evol. Comp. 2015, section III). Each is assigned to the front after
+    the last one that dominates it. With two objectives this is found by bisection, as the last row of a front is its
+    lowest in the second.
     """
     rows, which = np.unique(losses + 0.0, axis=0, return_inverse=True)  # equal rows do not dominate each other
     found = np.empty(len(rows), dtype=np.intp)
-    members: list[list[int]] = []
+    others = rows.T[1:].copy()  # of the first objective, no earlier row has more
     lowest: list[float] = []
     for i, row in enumerate(rows):
         if len(row) == 2:
-            level = bisect_right(lowest, row[1])
+            found[i] = level = bisect_right(lowest, row[1])
+            lowest[level : level + 1] = [row[1]]
         else:
-            level = bisect_left(members, True, key=lambda front: not (rows[front] <= row).all(axis=1).any())
-        if level == len(members):
-            members.append([])
-            lowest.append(row[-1])
-        members[level].append(i)
-        lowest[level] = row[-1]
-        found[i] = level
+            dominating = (others[:, :i] <= row[1:, None]).all(axis=0)
+            found[i] = found[:i][dominating].max(initial=-1) + 1
     return found[which.ravel()]
 
 

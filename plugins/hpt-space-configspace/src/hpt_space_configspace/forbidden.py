@@ -216,9 +216,20 @@ def _broken(node: ast.expr, space: Space, made: Mapping[str, Any], *, broken: bo
         sides = [node.left, *node.comparators]
         pairs = zip(node.ops, sides, sides[1:], strict=False)
         ops = [(_OPPOSITE[type(op)] if broken else type(op), left, right) for op, left, right in pairs]
-        parts = [[(_clause(*each, space, made),)] for each in ops]
+        parts = [[(clause,) for clause in _either(_clause(*each, space, made))] for each in ops]
     either = isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or)
     return _all_of(parts) if broken is either else list(itertools.chain(*parts))
+
+
+def _either(clause: Any) -> list[Any]:
+    """The clauses of which one holds if this one does.
+
+    ConfigSpace 1.2 draws what a `ForbiddenLessThanEqualsClause` forbids, and nothing else.
+    """
+    if type(clause) is not cs.ForbiddenLessThanEqualsClause:
+        return [clause]
+    hyperparameter, value = clause.hyperparameter, clause.value
+    return [cs.ForbiddenLessThanClause(hyperparameter, value), cs.ForbiddenEqualsClause(hyperparameter, value)]
 
 
 def _clause(op: Op, left: ast.expr, right: ast.expr, space: Space, made: Mapping[str, Any]) -> Any:

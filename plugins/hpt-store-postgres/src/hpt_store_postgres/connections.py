@@ -47,11 +47,12 @@ _DEFAULTS = {
 
 _SETTINGS = """
 SELECT set_config(name, wanted.value, false) FROM pg_settings JOIN (VALUES
-  ('default_transaction_isolation', 'read committed'), ('lock_timeout', %s), ('idle_session_timeout', '0'),
+  ('default_transaction_isolation', 'read committed'), ('lock_timeout', %s),
+  ('idle_session_timeout', '0'), ('transaction_timeout', '0'),
   ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')
 ) AS wanted (name, value) USING (name)
 """
-"""With these, the server notices within a minute that a machine was lost, and releases its locks."""
+"""With these, the server ends no session that waits, and notices within a minute that a machine was lost."""
 
 _TRY_LOCK = "SELECT set_config('lock_timeout', %s, true), pg_advisory_lock(%s)"
 
@@ -113,8 +114,9 @@ class Connections:
             self._close()
 
     def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._idle.pop().close()
 
     def _close(self) -> None:
         self._close_idle()

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_off", "damaged_record", "explain", "foreign", "lock_lost", "newer", "shrunk", "unreachable"]
 
-_FOREIGN = frozenset({"42703", "42804", "42P01", "42P07", "42P10"})
-"""A table or column is missing or of another kind, or a table is there already."""
+_FOREIGN = frozenset({"23505", "42703", "42804", "42P01", "42P07", "42P10"})
+"""A table or column is missing or of another kind, or a table or record is there already."""
 
 _CAUSES = {
     "22P05": (
@@ -26,13 +26,17 @@ _CAUSES = {
     "42501": (
         "refuses this user",
         (
-            "Let the owner of the database GRANT CREATE ON DATABASE (before the first study), or USAGE ON SCHEMA hpt "
-            "and SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA hpt. For reading, USAGE and SELECT are enough."
+            "Before the first study, let the owner of the database GRANT CREATE ON DATABASE, or the owner of an empty "
+            "schema hpt GRANT USAGE, CREATE ON SCHEMA hpt. After it, GRANT USAGE ON SCHEMA hpt and SELECT, INSERT, "
+            "UPDATE ON ALL TABLES IN SCHEMA hpt. For reading, USAGE and SELECT are enough."
         ),
     ),
     "53100": ("has no space left", "Its content is intact. Free some space and run again."),
     "53200": ("has no memory left", "Its content is intact. Run again."),
-    "54000": ("refuses records of this size", "Store less in a record, and keep large data in files."),
+    "54000": (
+        "refuses data of this size",
+        "Shorten the name of the study (2,000 bytes always fit), or store less in a record.",
+    ),
     "55P03": (
         "is held up: another session has locked the study's row for too long",
         "End that session (see pg_stat_activity), or raise the store's option `lock_timeout`.",
@@ -125,6 +129,7 @@ def damaged_record(where: str, study: str, position: int, cause: str) -> StoreEr
 def shrunk(where: str, study: str) -> StoreError:
     """The error for a study that lost records while it was in use."""
     return StoreError(
-        f"{where} lacks records of the study {study!r} that it had before: while in use, they were deleted or an older "
-        f"state was restored. It was left unchanged. Restore it, or run again to continue from its present state."
+        f"{where} lacks records of the study {study!r} that it had before: its server crashed before the last starts "
+        f"and reports were on disk, or they were deleted, or an older state was restored. It was left unchanged. Run "
+        f"again to continue from its present state, or restore it first."
     )

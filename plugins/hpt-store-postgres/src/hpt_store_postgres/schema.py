@@ -5,7 +5,9 @@ keys nor the types of numbers. The text is ASCII, so it fits a database of any e
 
 An append is one statement, and so one transaction and one round trip. It locks the row of its study, which also has the
 study's last position; so positions have no gaps. The first record of an append has a random number in ``batch``. If a
-connection is lost and it is unknown whether the append was committed, it is simply repeated: it fails if it was.
+connection is lost and it is unknown whether the append was committed, it is simply repeated: it fails if it was. The
+number also tells whether the last append that a process knows is still there. As appends to a study are committed in
+order, all earlier ones are there then. Lazy ones are lost if the server crashes, while its clients live on.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ _TABLES: Sequence[LiteralString] = (
 _APPEND = """
 WITH place AS (
   UPDATE hpt.studies SET size = size + %(count)s
-  WHERE name = %(study)s AND size >= %(seen)s AND set_config('synchronous_commit', %(commit)s, true) = %(commit)s
+  WHERE name = %(study)s AND set_config('synchronous_commit', %(commit)s, true) = %(commit)s
+    AND (%(known)s::uuid IS NULL OR EXISTS (SELECT FROM hpt.events WHERE batch = %(known)s AND study_id = id))
   RETURNING id, size
 ), added AS (
   INSERT INTO hpt.events (study_id, seq, batch, body)
@@ -55,8 +58,8 @@ SELECT size FROM place
 """
 
 READ = (
-    "SELECT seq, body FROM hpt.events WHERE study_id = (SELECT id FROM hpt.studies WHERE name = %s) AND seq > %s "
-    "ORDER BY seq LIMIT %s"
+    "SELECT seq, body, batch FROM hpt.events "
+    "WHERE study_id = (SELECT id FROM hpt.studies WHERE name = %s) AND seq > %s ORDER BY seq LIMIT %s"
 )
 """Arguments: a study, a position, and how many records after it to read."""
 
@@ -95,7 +98,13 @@ def create(connection: psycopg.Connection, where: str) -> None:
 
 
 def append(
-    connection: psycopg.Connection, study: str, bodies: Sequence[str], *, batch: uuid.UUID, seen: int, durable: bool
+    connection: psycopg.Connection,
+    study: str,
+    bodies: Sequence[str],
+    *,
+    batch: uuid.UUID,
+    known: uuid.UUID | None,
+    durable: bool,
 ) -> int | None:
     """Append records, all or none; repeated with the same ``batch``, it does nothing more.
 
@@ -104,21 +113,24 @@ def append(
         study: The study.
         bodies: The records, at least one.
         batch: Identifies this append.
-        seen: The last position that this process knows.
+        known: The last append that this process knows, if any.
         durable: Whether to wait for the disk.
 
     Returns:
-        The position of the last record; None if the study has fewer than ``seen`` records, and nothing was written.
+        The position of the last record; None if ``known`` is not there, and nothing was written.
     """
     commit = "on" if durable else "off"
-    values = {"study": study, "count": len(bodies), "bodies": bodies, "batch": batch, "seen": seen, "commit": commit}
+    values = {"study": study, "count": len(bodies), "bodies": bodies, "batch": batch, "known": known, "commit": commit}
     try:
         found = connection.execute(_APPEND, values).fetchone()
-        if found is None and not seen:
+        if found is None and known is None:
             connection.execute("INSERT INTO hpt.studies (name, size) VALUES (%s, 0) ON CONFLICT DO NOTHING", [study])
             found = connection.execute(_APPEND, values).fetchone()
     except UniqueViolation:
-        return where_is(connection, batch, len(bodies))
+        position = where_is(connection, batch, len(bodies))
+        if position is None:  # another record has the position
+            raise
+        return position
     return None if found is None else int(found[0])
 
 

@@ -38,18 +38,18 @@ class Session:
         self.connections = Connections(url, patience)
         self._url = url
         self._has_tables = False
-        self._seen: dict[str, int] = {}  # study -> the last position that this process knows
+        self._known: dict[str, tuple[int, uuid.UUID]] = {}  # study -> position and number of the last known append
 
     def append(self, study: str, bodies: Sequence[str], *, durable: bool) -> int:
         """Append records, all or none; returns the position of the last one."""
         if not bodies:
             return next((size for (size,) in self.select(schema.SIZE, study)), 0)
-        batch, seen = uuid.uuid4(), self._seen.get(study, 0)
+        batch, (_, known) = uuid.uuid4(), self._known.get(study, (0, None))
 
         def write(connection: psycopg.Connection) -> int | None:
             if not self._ready(connection):
                 schema.create(connection, self._url)
-            return schema.append(connection, study, bodies, batch=batch, seen=seen, durable=durable)
+            return schema.append(connection, study, bodies, batch=batch, known=known, durable=durable)
 
         try:
             position = self.connections.run_locked(study, write)
@@ -59,7 +59,7 @@ class Session:
                 raise lock_lost(self._url, study) from err
         if position is None:
             raise shrunk(self._url, study)
-        self._saw(study, position)
+        self._note(study, position, batch)
         return position
 
     def read(self, study: str, after: int) -> Sequence[Record]:
@@ -68,12 +68,12 @@ class Session:
         while True:
             position = after + len(found)
             rows = self.select(schema.READ, study, position, _CHUNK)
-            found += decoded(rows, position, study, self._url)
+            found += decoded([(seq, body) for seq, body, _ in rows], position, study, self._url)
+            last = next(((seq, batch) for seq, _, batch in reversed(rows) if batch is not None), None)
+            if last is not None:
+                self._note(study, *last)
             if len(rows) < _CHUNK:
-                break
-        if found:
-            self._saw(study, after + len(found))
-        return found
+                return found
 
     def select(self, sql: LiteralString, *arguments: object) -> list[tuple[Any, ...]]:
         """The rows that a query finds; none if nothing was ever written."""
@@ -87,5 +87,6 @@ class Session:
         self._has_tables = self._has_tables or schema.exists(connection, self._url)
         return self._has_tables
 
-    def _saw(self, study: str, position: int) -> None:
-        self._seen[study] = max(position, self._seen.get(study, 0))
+    def _note(self, study: str, position: int, batch: uuid.UUID) -> None:
+        if study not in self._known or self._known[study][0] < position:
+            self._known[study] = (position, batch)
