@@ -48,6 +48,7 @@ _HEADINGS = {
     "importing": "Import paths",
     "hookspecs": "Hooks",
     "events": "Records",
+    "record_json": "Records as JSON",
     "plugins": "Plugins",
     "serving": "Serving workers",
     "locks": "Locks",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hpt_core.locks import file_lock, wait_for
     from hpt_core.options import option
     from hpt_core.plugins import Plugins
+    from hpt_core.record_json import decode_records, encode_record
     from hpt_core.serving import Peer, StoreServer, run_served
     from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
     from hpt_core.study import Study
@@ -66,6 +67,7 @@ _HOME = {
     "locks": ("file_lock", "wait_for"),
     "options": ("option",),
     "plugins": ("Plugins",),
+    "record_json": ("decode_records", "encode_record"),
     "serving": ("Peer", "StoreServer", "run_served"),
     "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
     "study": ("Study",),
@@ -116,6 +118,8 @@ __all__ = [
     "TrialRule",
     "UsageError",
     "WorkerCall",
+    "decode_records",
+    "encode_record",
     "file_lock",
     "hookimpl",
     "import_object",

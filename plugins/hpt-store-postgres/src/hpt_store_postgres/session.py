@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from hpt_core import decode_records
 from hpt_store_postgres import schema
 from hpt_store_postgres.connections import Connections, LockLostError
-from hpt_store_postgres.problems import lock_lost, shrunk
-from hpt_store_postgres.records import decoded
+from hpt_store_postgres.problems import damaged_record, lock_lost, shrunk
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,10 +66,11 @@ class Session:
     def read(self, study: str, after: int) -> Sequence[Record]:
         """Read the records after position ``after``."""
         found: list[Record] = []
+        damaged = functools.partial(damaged_record, self._url, study)
         while True:
             position = after + len(found)
             rows = self.select(schema.READ, study, position, _CHUNK)
-            found += decoded([(seq, body) for seq, body, _ in rows], position, study, self._url)
+            found += decode_records([(seq, body) for seq, body, _ in rows], position, damaged)
             last = next(((seq, batch) for seq, _, batch in reversed(rows) if batch is not None), None)
             if last is not None:
                 self._note(study, *last)

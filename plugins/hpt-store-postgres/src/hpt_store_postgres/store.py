@@ -11,9 +11,8 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Record, option
+from hpt_core import Record, StoreError, encode_record, option
 from hpt_store_postgres.address import Address
-from hpt_store_postgres.records import checked_name, encoded
 from hpt_store_postgres.schema import NAMES
 from hpt_store_postgres.session import Session
 
@@ -80,7 +79,7 @@ class PostgresStore:
         Raises:
             StoreError: If the tables are damaged, of a newer format, or cannot be read.
         """
-        return self._session().read(checked_name(study), after)
+        return self._session().read(_checked_name(study), after)
 
     def studies(self) -> Sequence[str]:
         """Names of the studies that have records, in order of creation."""
@@ -93,7 +92,7 @@ class PostgresStore:
         Raises:
             StoreError: If another holder keeps the lock for ``lock_timeout`` seconds.
         """
-        digest = hashlib.sha256(f"hpt {checked_name(study)}".encode()).digest()
+        digest = hashlib.sha256(f"hpt {_checked_name(study)}".encode()).digest()
         with self._session().connections.lock(study, int.from_bytes(digest[:8], signed=True)):
             yield
 
@@ -104,8 +103,8 @@ class PostgresStore:
             session.connections.close()
 
     def _append(self, study: str, records: Sequence[Record], *, durable: bool) -> int:
-        bodies = [encoded(record) for record in records]
-        return self._session().append(checked_name(study), bodies, durable=durable)
+        bodies = [encode_record(record) for record in records]
+        return self._session().append(_checked_name(study), bodies, durable=durable)
 
     def _session(self) -> Session:
         pid = os.getpid()
@@ -115,3 +114,18 @@ class PostgresStore:
             for other in [p for p in self._sessions if p != pid]:  # the parent's sessions, useless after a fork
                 self._sessions.pop(other, None)
         return session
+
+
+def _checked_name(study: str) -> str:
+    """The name of a study.
+
+    Raises:
+        StoreError: If it is no text that PostgreSQL can store.
+    """
+    try:
+        study.encode()
+    except UnicodeEncodeError as err:
+        raise StoreError(f"The name of a study must be valid Unicode text. Got {study!r}.") from err
+    if "\0" in study:
+        raise StoreError(f"The name of a study must not contain the character NUL. Got {study!r}.")
+    return study

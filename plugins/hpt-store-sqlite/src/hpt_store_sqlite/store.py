@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core import Mistake, Record, StoreError, UsageError, file_lock, option
+from hpt_core import (
+    Mistake,
+    Record,
+    StoreError,
+    UsageError,
+    decode_records,
+    encode_record,
+    file_lock,
+    option,
+)
 from hpt_store_sqlite.problems import damaged, damaged_record, explain
 from hpt_store_sqlite.schema import INSERT
 from hpt_store_sqlite.session import Session
@@ -73,7 +81,7 @@ class SqliteStore:
         Raises:
             StoreError: If they cannot be written; then none of them is stored.
         """
-        bodies = [_encoded(record) for record in records]
+        bodies = [encode_record(record) for record in records]
         name = _checked_name(study)
         if not bodies:
             return len(self.read(name))
@@ -95,7 +103,7 @@ class SqliteStore:
         Raises:
             StoreError: If they cannot be written; then none of them is stored.
         """
-        bodies = [_encoded(record) for record in records]
+        bodies = [encode_record(record) for record in records]
         position = self._session().add_late(_checked_name(study), bodies)
         return self.append(study, records) if position is None else position
 
@@ -106,6 +114,7 @@ class SqliteStore:
             StoreError: If the file is damaged, of a newer format, or cannot be read.
         """
         name, session = _checked_name(study), self._session()
+        damaged = functools.partial(damaged_record, self._file, name)
         late = session.late(name)
         if not after:
             session.check()
@@ -116,12 +125,12 @@ class SqliteStore:
                 "ORDER BY seq LIMIT ?",
                 (name, after + len(found), _CHUNK),
             )
-            found += _decoded(rows, after + len(found), name, self._file)
+            found += decode_records(rows, after + len(found), damaged)
             if len(rows) < _CHUNK:
                 break
         for _, seq, body in late:
             if seq == after + len(found) + 1:
-                found += _decoded([(seq, body)], seq - 1, name, self._file)
+                found += decode_records([(seq, body)], seq - 1, damaged)
         if found:
             session.saw(name, after + len(found))
         return found
@@ -173,17 +182,6 @@ def _checked_name(study: str) -> str:
     return study
 
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-
-
-def _encoded(record: Record) -> str:
-    try:
-        return _encode(record)
-    except (TypeError, ValueError, RecursionError) as err:
-        msg = f"A record must hold JSON values only, and finite numbers: {err}. Got {record!r:.200}."
-        raise StoreError(msg) from err
-
-
 def _place(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
     """The study's id, which is created if necessary, and its last position."""
     sql = "SELECT id, (SELECT max(seq) FROM events WHERE study_id = id) FROM studies WHERE name = ?"
@@ -191,36 +189,3 @@ def _place(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
     if found is None:
         return connection.execute("INSERT INTO studies (name) VALUES (?)", (name,)).lastrowid or 0, 0
     return found[0], found[1] or 0
-
-
-def _refuse(constant: str) -> float:
-    msg = f"{constant} is not a finite number"
-    raise ValueError(msg)
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
-
-
-def _decoded(rows: Sequence[tuple[int, str]], after: int, study: str, path: Path) -> list[Record]:
-    """Decode rows of (position, body), which must follow position ``after`` without a gap."""
-    if not rows:
-        return []
-    if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
-        missing = next(position for position, (seq, _) in enumerate(rows, after + 1) if seq != position)
-        raise damaged_record(path, study, missing, "it is missing")
-    with suppress(TypeError, ValueError, RecursionError):
-        records: list[Record] = _decode(f"[{','.join(body for _, body in rows)}]")
-        if len(records) == len(rows) and all(type(record) is dict for record in records):
-            return records
-    return [_decoded_alone(seq, body, study, path) for seq, body in rows]
-
-
-def _decoded_alone(seq: int, body: str, study: str, path: Path) -> Record:
-    """Decode one row, so that an error names the row that is damaged."""
-    try:
-        record = _decode(body)
-    except (TypeError, ValueError, RecursionError) as err:
-        raise damaged_record(path, study, seq, f"it is not valid JSON ({err})") from err
-    if not isinstance(record, dict):
-        raise damaged_record(path, study, seq, "it is not a JSON object")
-    return record
