@@ -188,7 +188,7 @@ def test_what_a_trial_leaves_behind_is_ended(tmp_path: Path, memory_mb: float | 
     study = run(leaves, memory_mb=memory_mb)
     assert study.trials[0].state == ("failed" if memory_mb else "complete")
     assert len(pids_in(tmp_path)) == 2
-    assert all(has_ended(pid) for pid in pids_in(tmp_path))
+    assert until(lambda: all(has_ended(pid) for pid in pids_in(tmp_path)))
 
 
 def test_what_a_trial_leaves_behind_is_ended_even_if_the_study_is_slow(
@@ -206,7 +206,7 @@ def test_what_a_trial_leaves_behind_is_ended_even_if_the_study_is_slow(
     monkeypatch.setattr("hpt_evaluator_wrap.isolate.TrialProcess", Slow)
     assert run(leaves).trials[0].value == 0.5
     assert len(pids_in(tmp_path)) == 2
-    assert all(has_ended(pid) for pid in pids_in(tmp_path))
+    assert until(lambda: all(has_ended(pid) for pid in pids_in(tmp_path)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="shared memory is a file on Linux only")
