@@ -70,7 +70,7 @@ def test_exchanges_are_the_one_exchange_neighbourhood_of_small_spaces() -> None:
     space = Space({"a": Categorical("x", "y", "z"), "b": Int(0, 3), "c": Int(0, 1, when={"a": "y"})})
     encoding = Encoding.of(space)
     u = encoding.fill(space.to_unit([{"a": "x", "b": 1}, {"a": "y", "b": 0, "c": 1}]))
-    others, owners = encoding.exchanges(u)
+    others, owners = encoding.exchanges(u, np.random.default_rng(0))
     found = [{space.key(encoding.params(r)) for r in others[owners == k]} for k in (0, 1)]
     c = space["c"].middle()
     first: list[Params] = [{"a": "y", "b": 1, "c": c}, {"a": "z", "b": 1}, *({"a": "x", "b": b} for b in (0, 2, 3))]
@@ -83,9 +83,22 @@ def test_exchanges_are_the_one_exchange_neighbourhood_of_small_spaces() -> None:
 def test_long_grids_are_searched_by_doubling_steps() -> None:
     space = Space({"n": Int(0, 99)})
     encoding = Encoding.of(space)
-    others, _ = encoding.exchanges(encoding.fill(space.to_unit([{"n": 10}])))
+    others, _ = encoding.exchanges(encoding.fill(space.to_unit([{"n": 10}])), np.random.default_rng(0))
     values = sorted(encoding.params(row)["n"] for row in others)
     assert values == [2, 6, 8, 9, 11, 12, 14, 18, 26, 42, 74]
+
+
+def test_a_row_of_many_parameters_has_some_of_its_neighbours_drawn_from_all_parameters() -> None:
+    encoding = Encoding.of(Space({f"c{i}": Categorical(*"abcde") for i in range(300)}))
+    u, rng = rows(encoding, 2), np.random.default_rng(0)
+    exchanged = set()
+    for _ in range(20):
+        others, owners = encoding.exchanges(u, rng)
+        differs = others != u[owners]
+        assert differs.sum(axis=1).tolist() == [1] * len(others)
+        assert 400 < len(others) / 2 <= 512
+        exchanged |= set(np.flatnonzero(differs.any(axis=0)))
+    assert exchanged == set(range(300))
 
 
 @pytest.mark.parametrize("seed", range(4))

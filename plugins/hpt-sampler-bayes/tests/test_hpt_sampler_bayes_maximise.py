@@ -10,7 +10,7 @@ import pytest
 from hpt_core import Categorical, Float, Int, Space
 from hpt_sampler_bayes.acquisition import ExpectedImprovement
 from hpt_sampler_bayes.candidates import candidates, perturb
-from hpt_sampler_bayes.climb import climb
+from hpt_sampler_bayes.climb import _Curvature, climb
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
 from hpt_sampler_bayes.maximise import maximise, refine
@@ -57,7 +57,7 @@ def test_refined_points_are_no_worse_than_their_starts(seed: int) -> None:
     encoding = Encoding.of(Space({"a": Categorical(*range(5)), "b": Int(0, 9), "x": Float(0, 1, when={"a": [1, 2]})}))
     acquisition, _ = fitted(encoding, 12, seed)
     starts = encoding.snap(np.random.default_rng(seed).random((20, 3)))
-    _, values = refine(encoding, acquisition, starts)
+    _, values = refine(encoding, acquisition, starts, np.random.default_rng(seed))
     assert np.all(values >= acquisition(encoding.encode(starts)) - 1e-12)
 
 
@@ -95,6 +95,27 @@ def test_the_climber_finds_the_top_of_a_bent_quadratic_inside_the_box() -> None:
     x, value = climb(function, np.random.default_rng(0).random((6, 2)), np.ones((6, 2), dtype=bool), 40)
     np.testing.assert_allclose(x, np.tile(top, (6, 1)), atol=2e-3)
     assert value.min() > -1e-5
+
+
+def test_the_curvature_equals_the_matrix_of_the_textbook() -> None:
+    rng = np.random.default_rng(0)
+    c, identity = 4, np.eye(4)
+    curvature = _Curvature(np.full(2, 0.1), np.zeros((2, 6, c)), np.zeros((2, 6, c)))
+    hessian = np.diag(np.arange(1.0, c + 1.0))
+    matrix = 0.1 * identity  # of the second start; the first never moves
+    for k in range(6):
+        s = rng.standard_normal(c)
+        y = hessian @ s
+        if k == 3:
+            y = -y  # against the curvature condition: no update
+        else:
+            if k == 0:
+                matrix = (s @ y) / (y @ y) * identity  # Nocedal & Wright, eq. 6.20
+            left = identity - np.outer(s, y) / (s @ y)
+            matrix = left @ matrix @ left.T + np.outer(s, s) / (s @ y)  # eq. 6.17
+        curvature.update(k, s[None], y[None], np.array([1]))
+        v = rng.standard_normal((2, c))
+        np.testing.assert_allclose(curvature.times(v, np.array([0, 1])), [0.1 * v[0], matrix @ v[1]], rtol=1e-9)
 
 
 def test_the_climber_shortens_steps_that_overshoot() -> None:

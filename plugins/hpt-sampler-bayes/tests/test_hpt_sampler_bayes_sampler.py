@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -277,3 +278,23 @@ def test_blas_has_one_thread_during_a_suggestion_and_as_many_as_before_afterward
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         suggest(make_history(MIXED, tried(8)))
         assert (seen, threads()) == ([{1}], {2})
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space({name: Categorical(*range(10_000)) for name in "ab"}),
+        Space({f"x{i}": Float(0, 1) for i in range(600)}),
+        Space({f"n{i}": Int(0, 9) for i in range(600)}),
+    ],
+    ids=["choices", "floats", "ints"],
+)
+def test_a_suggestion_in_a_large_space_takes_little_memory(space: Space) -> None:
+    generator = rng()
+    history = make_history(space, [(space.sample(generator), float(i)) for i in range(8)])
+    tracemalloc.start()
+    suggestion = BayesSampler().suggest(history, generator)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert suggestion.info["model"] == "gp"
+    assert peak < 100e6

@@ -38,7 +38,7 @@ def candidates(
     d = len(encoding.columns)
     rows = [encoding.snap(rng.random((spread, d)))]
     rows.append(perturb(encoding, np.repeat(best, around, axis=0), rng))
-    rows.append(encoding.exchanges(best[:3], step=_STEP)[0])
+    rows.append(encoding.exchanges(best[:3], rng, step=_STEP)[0])
     return np.vstack(rows)
 
 

@@ -18,6 +18,7 @@ Bayesian Optimization for Conditional Hyperparameter Spaces, IJCNN 2017).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -32,6 +33,7 @@ __all__ = ["Encoding"]
 _MIDDLE = 0.5
 _TABLE = 1 << 12  # ordered finite parameters with more values have no table: ascent, then snapping one by one
 _EVERY = 16  # parameters with up to this many values are exchanged for every other value
+_MOST_EXCHANGES = 512  # most neighbours of a row; if it has more, those in some of the parameters
 _SAME = 1e-12  # coordinates closer than this are the same value
 
 
@@ -138,11 +140,14 @@ class Encoding:
             return np.ones(len(u), dtype=bool)
         return np.array([self.space.allows(params) for params in self.space.from_unit(u)], dtype=bool)
 
-    def exchanges(self, u: FloatArray, *, step: float | None = None) -> tuple[FloatArray, IntArray]:
+    def exchanges(
+        self, u: FloatArray, rng: np.random.Generator, *, step: float | None = None
+    ) -> tuple[FloatArray, IntArray]:
         """All rows that differ from a row of ``u`` in one parameter that is active there.
 
         Args:
             u: Snapped full rows. (n, d)
+            rng: Chooses the parameters that are exchanged if all are too many.
             step: Step by which continuous parameters move up and down; None leaves them unchanged.
 
         Returns:
@@ -150,10 +155,10 @@ class Encoding:
             its values if it has at most 16, else those 1, 2, 4, ... places away.
         """
         active = self.activity(u)
+        moves = [_moves(u[active[:, j], j], table, step) for j, table in enumerate(self.tables)]  # NaN pads each
         rows, owners = [np.empty((0, len(self.columns)))], [np.empty(0, dtype=np.intp)]
-        for j, table in enumerate(self.tables):
-            at = np.flatnonzero(active[:, j])
-            values = _moves(u[at, j], table, step)  # (a, v), padded with NaN
+        for j in _exchanged(moves, rng):
+            at, values = np.flatnonzero(active[:, j]), moves[j]
             owner, column = np.nonzero(~np.isnan(values) & (np.abs(values - u[at, j, None]) > _SAME))
             moved = u[at[owner]]
             moved[:, j] = values[owner, column]
@@ -195,3 +200,13 @@ def _moves(at: FloatArray, table: FloatArray | None, step: float | None) -> Floa
     index = np.searchsorted(table, at - _SAME)[:, None] + np.concatenate([-places, places])
     inside = (index >= 0) & (index < len(table))
     return np.where(inside, table[np.clip(index, 0, len(table) - 1)], np.nan)
+
+
+def _exchanged(moves: Sequence[FloatArray], rng: np.random.Generator) -> IntArray:
+    """The columns to exchange: all, or as many random ones as have `_MOST_EXCHANGES` moves (a, v)."""
+    order = np.arange(len(moves))
+    counts = np.array([values.shape[1] for values in moves], dtype=np.intp)
+    if counts.sum() > _MOST_EXCHANGES:
+        order = rng.permutation(order)
+        order = order[np.cumsum(counts[order]) <= _MOST_EXCHANGES]
+    return order

@@ -26,12 +26,15 @@ _BEST_STARTS = 2
 _DRAWN_STARTS = 6
 _ROUNDS = 3  # of ascent and exchange
 _EVALUATIONS = 25  # most function calls of one ascent
+_CHUNK = 1 << 20  # most entries of a matrix of encoded rows, to bound memory
 _GAIN = 1e-9  # smallest gain for which an exchange is made
 
 
 def score(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> FloatArray:
     """The acquisition at snapped full rows (n, d); minus infinity where a requirement of the space is broken. (n,)."""
-    return np.where(encoding.allowed(rows), acquisition(encoding.encode(rows)), -np.inf)
+    step = max(1, _CHUNK // max(1, len(encoding.group)))
+    parts = [acquisition(encoding.encode(rows[i : i + step])) for i in range(0, len(rows), step)]
+    return np.where(encoding.allowed(rows), np.concatenate([np.empty(0), *parts]), -np.inf)
 
 
 def maximise(
@@ -43,14 +46,14 @@ def maximise(
         encoding: The space's encoding.
         acquisition: What to maximise.
         rows: Snapped full rows, the candidates. (k, d)
-        rng: Draws some of the starts, in proportion to their acquisition.
+        rng: Draws some of the starts, in proportion to their acquisition, and what `Encoding.exchanges` needs.
 
     Returns:
         The refined rows and all of ``rows``, snapped, highest acquisition first, and their values.
     """
     values = score(encoding, acquisition, rows)
     starts = rows[_choose_starts(values, rng)]
-    refined, refined_values = refine(encoding, acquisition, starts)
+    refined, refined_values = refine(encoding, acquisition, starts, rng)
     rows, values = np.vstack([refined, rows]), np.concatenate([refined_values, values])
     order = np.argsort(-values, kind="stable")
     return rows[order], values[order]
@@ -64,14 +67,16 @@ def _choose_starts(values: FloatArray, rng: np.random.Generator) -> IntArray:
     return np.concatenate([best, rest[np.argsort(-keys, kind="stable")[:_DRAWN_STARTS]]])
 
 
-def refine(encoding: Encoding, acquisition: Acquisition, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+def refine(
+    encoding: Encoding, acquisition: Acquisition, rows: FloatArray, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
     """Improve each of ``rows`` (S, d) by alternating ascent and exchanges; return rows (S, d) and values (S,)."""
     rows = rows.copy()
     values = score(encoding, acquisition, rows)
     going = np.arange(len(rows))
     for _ in range(_ROUNDS):
         rows[going], values[going] = _ascend(encoding, acquisition, rows[going], values[going])
-        others, owners = encoding.exchanges(rows[going])
+        others, owners = encoding.exchanges(rows[going], rng)
         if not len(others):
             break
         scores = score(encoding, acquisition, others)
