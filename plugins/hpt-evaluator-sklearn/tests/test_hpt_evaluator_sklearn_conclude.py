@@ -23,6 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import DefinitionChangedError, Ordinal, Space, Study, TrialContext, UsageError
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
+from hpt_evaluator_sklearn.nested import nested_score
 
 X, y = load_iris(return_X_y=True)
 
@@ -60,6 +61,18 @@ def test_the_holdout_of_a_time_series_is_its_last_rows() -> None:
     aside = evaluator.split_data.holdout
     assert aside is not None
     assert (X[-10:] == aside.X).all()
+
+
+def test_a_kernel_matrix_has_the_holdout_and_nested_scores_of_its_features() -> None:
+    features = SklearnEvaluator(estimator=SVC(kernel="linear"), X=X, y=y, cv=3, holdout=0.2)
+    kernel = SklearnEvaluator(estimator=SVC(kernel="precomputed"), X=X @ X.T, y=y, cv=3, holdout=0.2)
+    best = TrialContext(params={"C": 0.01}, objectives=("accuracy",))
+    found, expected = (evaluator.conclude(best) for evaluator in (kernel, features))
+    assert found["holdout_accuracy"] == expected["holdout_accuracy"] < 1
+    assert found["default_accuracy"] == expected["default_accuracy"]
+    space = {"C": [0.001, 0.01, 1.0]}
+    nested = [nested_score(e, space, outer=3, trials=3, seed=0, sampler="random") for e in (kernel, features)]
+    assert nested[0] == nested[1]
 
 
 def test_the_holdout_consists_of_whole_groups() -> None:

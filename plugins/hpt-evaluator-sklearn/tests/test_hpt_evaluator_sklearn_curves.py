@@ -31,6 +31,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from hpt_core import Report, Space, TrialContext, UsageError
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
@@ -38,6 +39,7 @@ from hpt_evaluator_sklearn.subsets import nested_order
 
 X, y = load_iris(return_X_y=True)
 SPLIT = StratifiedShuffleSplit(n_splits=1, test_size=0.2, random_state=0)
+SHUFFLED = ShuffleSplit(n_splits=1, test_size=0.2, random_state=0)
 
 
 def finish(run: Generator[Report, None, dict[str, float]]) -> tuple[list[Report], dict[str, float]]:
@@ -95,6 +97,21 @@ def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:
     expected = [cross_val_score(clone(estimator).set_params(max_iter=n), X, y, cv=2) for n in (3, 6, 9)]
     assert [r.value for r in reports] == pytest.approx([scores.mean() for scores in expected], abs=1e-12)
     assert result["std_value"] == pytest.approx(expected[-1].std(), abs=1e-12)
+
+
+@pytest.mark.parametrize("validation_fraction", [0.1, None])
+def test_boosting_that_stops_early_grows_no_further(validation_fraction: float | None) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    early = HistGradientBoostingRegressor(
+        max_iter=12, learning_rate=0.5, max_depth=2, early_stopping=True, n_iter_no_change=2, tol=100, random_state=0
+    ).set_params(validation_fraction=validation_fraction)
+    reports, _ = curve(early, X=X, y=y, cv=SHUFFLED, resource="growth", levels=4)
+    with threadpool_limits(1):
+        sizes = [clone(early).set_params(max_iter=n) for n in (3, 6, 9, 12)]
+        expected = [cross_val_score(one, X, y, cv=SHUFFLED)[0] for one in sizes]
+        unstopped = cross_val_score(clone(early).set_params(early_stopping=False), X, y, cv=SHUFFLED)[0]
+    assert [r.value for r in reports] == expected
+    assert unstopped != expected[-1]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -167,6 +184,21 @@ def test_a_model_whose_parameters_rule_out_epochs_reports_once(estimator: Any) -
     assert [(r.step, r.value) for r in reports] == [(9, expected)]
     with pytest.raises(ValueError, match="partial_fit"):
         curve(estimator, resource="growth", grow="partial_fit")
+
+
+def test_gradient_boosting_with_early_stopping_reports_once() -> None:
+    estimator = GradientBoostingClassifier(n_iter_no_change=2, learning_rate=0.5, random_state=0)
+    reports, _ = curve(estimator, resource="growth")
+    assert [(r.step, r.value) for r in reports] == [(9, cross_val_score(estimator, X, y, cv=SPLIT)[0])]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_network_for_several_labels_grows_by_epochs() -> None:
+    labels = np.stack([y == 0, X[:, 0] > 6, X[:, 1] > 3], axis=1).astype(int)
+    network = MLPClassifier((8,), max_iter=30, tol=0, n_iter_no_change=30, learning_rate_init=0.01, random_state=0)
+    reports, _ = curve(network, y=labels, cv=3, resource="growth", levels=3)
+    expected = [cross_val_score(clone(network).set_params(max_iter=n), X, labels, cv=3).mean() for n in (10, 20, 30)]
+    assert [r.value for r in reports] == expected
 
 
 def test_an_optimiser_stopped_early_issues_no_warning_and_a_network_learns() -> None:

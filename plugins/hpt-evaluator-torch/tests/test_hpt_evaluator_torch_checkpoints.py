@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,31 @@ def test_an_interrupted_write_leaves_the_old_file_intact(tmp_path: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         write_atomically({"a": 2}, path)
     assert torch.load(path, weights_only=True) == {"a": 1}
+
+
+@pytest.mark.parametrize("by_torch", [True, False])
+def test_a_checkpoint_that_a_full_disk_refuses_is_left_out_with_a_warning(
+    by_torch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = filled(tmp_path, 2)
+
+    def sync(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save(_: Any, file: Any) -> None:
+        file.write(b"PK half")
+        hidden = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
+        hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
+        raise hidden  # as torch's own writer of archives does
+
+    monkeypatch.setattr(*((torch, "save", save) if by_torch else (os, "fsync", sync)))
+    made.save(3, {"weights": torch.zeros(100)})
+    assert names(made) == ["checkpoint-000001.pt", "checkpoint-000002.pt"]
+    assert "checkpoint-000003.pt cannot be written: [Errno 28] No space left on device" in caplog.text
+    with pytest.raises(OSError, match="No space left"):  # weights that the user wants to keep
+        write_atomically({}, made.folder / "weights.pt")
+    assert loaded(made) == (2, 2.0)
+    assert len(names(made)) == 2
 
 
 class Bomb:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
 
 pytest.importorskip("torch")
@@ -16,7 +16,6 @@ pytest.importorskip("torch")
 import torch
 
 from hpt_core import EvaluationError, Report, TrialContext
-from hpt_evaluator_torch.data import split_batch
 from hpt_evaluator_torch.evaluator import TorchEvaluator
 from hpt_evaluator_torch.losses import make_loss
 from hpt_evaluator_torch.training_parts import find_part
@@ -61,6 +60,14 @@ def test_classification_metrics_equal_those_of_scikit_learn() -> None:
     assert report.metrics["perplexity"] == pytest.approx(math.exp(expected), rel=1e-6)
     assert report.metrics["bits"] == pytest.approx(expected / math.log(2), rel=1e-6)
     assert report.metrics["error"] == pytest.approx(1 - report.value)
+
+
+def test_class_probabilities_as_targets_have_the_accuracy_of_their_most_probable_classes() -> None:
+    y = RNG.dirichlet([1, 1, 1], size=53).astype(np.float32)
+    report = last(y, FirstColumns(3), ("accuracy", "loss", "mae"), loss="cross_entropy")
+    assert report.value == pytest.approx(accuracy_score(y.argmax(1), X[:, :3].argmax(1)), abs=1e-15)
+    assert report.metrics["loss"] == pytest.approx(-(y * log_softmax(X[:, :3], axis=1)).sum(1).mean(), rel=1e-6)
+    assert report.metrics["mae"] == pytest.approx(mean_absolute_error(y, X[:, :3]), rel=1e-6)
 
 
 def test_regression_metrics_equal_those_of_scikit_learn() -> None:
@@ -303,6 +310,7 @@ def test_class_weights_may_be_a_list() -> None:
         ("CrossEntropyLoss", {"weight": [1.0, 5.0, 25.0]}),
         ("CrossEntropyLoss", {"ignore_index": 1}),
         ("CrossEntropyLoss", {"ignore_index": 2, "weight": [1.0, 5.0, 25.0], "label_smoothing": 0.2}),
+        ("CrossEntropyLoss", {"reduction": "sum"}),
         ("NLLLoss", {"weight": [1.0, 5.0, 25.0], "ignore_index": 0}),
     ],
 )
@@ -381,13 +389,6 @@ def test_labels_may_be_booleans() -> None:
 def test_class_labels_may_be_integers_of_any_size(kind: str) -> None:
     y = RNG.integers(0, 3, size=53)
     assert last(y.astype(kind), FirstColumns(3), ("loss", "accuracy")) == last(y, FirstColumns(3), ("loss", "accuracy"))
-
-
-def test_all_tensors_of_a_batch_are_moved_to_the_device() -> None:
-    nowhere, here = torch.device("meta"), torch.ones(2)
-    (inputs,), targets = split_batch([{"image": here, "sizes": [here, 3]}, here], nowhere)
-    assert [part.device for part in (inputs["image"], inputs["sizes"][0], targets)] == [nowhere] * 3
-    assert inputs["sizes"][1] == 3
 
 
 def test_the_tensors_of_a_loss_are_on_the_device_of_the_model() -> None:

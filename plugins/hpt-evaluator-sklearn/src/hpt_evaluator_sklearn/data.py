@@ -48,9 +48,10 @@ class Data:
         """The fit arguments and the groups by name: all arguments that may go to fit, score and split."""
         return {**self.fit_params, **({} if self.groups is None else {"groups": self.groups})}
 
-    def take(self, rows: NDArray[np.intp]) -> Data:
-        """The data of these rows alone."""
+    def take(self, rows: NDArray[np.intp], columns: NDArray[np.intp] | None = None) -> Data:
+        """The data of these rows alone; of a kernel matrix, the columns of the rows that will be fitted on."""
         X, y, groups = (None if part is None else _safe_indexing(part, rows) for part in (self.X, self.y, self.groups))
+        X = X if columns is None else _safe_indexing(X, columns, axis=1)
         return Data(X, y, groups, rows_of(self.fit_params, rows, self.rows))
 
 

@@ -33,13 +33,13 @@ def growing_parameter(estimator: Any) -> str | None:
 
     Returns:
         ``n_estimators`` or ``max_iter`` if it has ``warm_start``; ``partial_fit`` if its ``max_iter`` counts epochs;
-        None if it cannot grow, or if its parameters rule out ``partial_fit``.
+        None if it cannot grow, or if its parameters rule this out.
     """
     model = last_step(estimator)
     params = model.get_params(deep=False) if hasattr(model, "get_params") else {}
     warm = "warm_start" in params
-    if warm and "n_estimators" in params:
-        return "n_estimators"
+    if warm and "n_estimators" in params:  # gradient boosting with early stopping starts to count anew in each fit
+        return None if params.get("n_iter_no_change") is not None else "n_estimators"
     if hasattr(model, EPOCHS) and "max_iter" in params:
         refuses = params.get("early_stopping") or params.get("class_weight") == "balanced"
         return None if refuses else EPOCHS
@@ -94,15 +94,26 @@ class Growth:
                 if size < self._full or not cumulative:  # cut short on purpose, so not converging is expected
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self._model.fit(self._rows, self.fold.y_train, **self._params)
-        self._size = size
+        self._size = self._full if _has_stopped(self._model) else size
         self.seconds += perf_counter() - started
 
     def _one_epoch(self, *, first: bool) -> None:
         extra = {}
         wants_classes = "classes" in inspect.signature(self._model.partial_fit).parameters
+        y = self.fold.y_train
         if first and wants_classes and is_classifier(self._model):
-            extra["classes"] = np.unique(self.fold.y_train)
-        self._model.partial_fit(self._rows, self.fold.y_train, **extra, **self._params)
+            multilabel = np.ndim(y) == 2 and np.shape(y)[1] > 1
+            extra["classes"] = np.arange(np.shape(y)[1]) if multilabel else np.unique(y)
+        self._model.partial_fit(self._rows, y, **extra, **self._params)
+
+
+def _has_stopped(model: Any) -> bool:
+    """Whether the early stopping of histogram-based boosting has ended its growth; a further fit would add a tree."""
+    if not isinstance(model, _BOOSTING) or not model.do_early_stopping_:
+        return False
+    scores = model.train_score_ if model.validation_fraction is None else model.validation_score_
+    last = scores[-model.n_iter_no_change - 1 :]
+    return bool(len(last) > model.n_iter_no_change and max(last[1:]) <= last[0] + model.tol)
 
 
 def _fit_front(estimator: Any, fold: FoldData, cache: TransformerCache | None) -> tuple[Any, dict[str, Any]]:

@@ -14,7 +14,7 @@ from hpt_core import Params, Space, Study, UsageError
 from hpt_evaluator_sklearn.conclusion import refit, score_rows
 from hpt_evaluator_sklearn.fitting import TIMES
 from hpt_evaluator_sklearn.scoring import required
-from hpt_evaluator_sklearn.splits import make_folds, refuse_row_numbers, resolve_cv
+from hpt_evaluator_sklearn.splits import kernel_columns, make_folds, refuse_row_numbers, resolve_cv
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.data import Data
@@ -98,7 +98,8 @@ def nested_score(
     found: list[tuple[float, float, Params]] = []
     direction = ""
     for i, (train, test) in enumerate(splits):
-        part = data.take(train)
+        columns = kernel_columns(evaluator.recipe.template, train)
+        part = data.take(train, columns)
         inner = attrs.evolve(
             evaluator,
             data=None,
@@ -115,7 +116,7 @@ def nested_score(
             direction = _only_direction(search.objectives)
             search.run(trials=trials, workers=workers)
             with inner.fitting_context():
-                found.append(_outer_score(search, inner, data.take(test)))
+                found.append(_outer_score(search, inner, data.take(test, columns)))
     scores, beliefs, params = zip(*found, strict=True)
     return NestedScore(scores, beliefs, params, direction)
 

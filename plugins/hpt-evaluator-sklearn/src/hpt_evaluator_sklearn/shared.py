@@ -16,7 +16,7 @@ from hpt_evaluator_sklearn.fitting import FoldScore, WarningLog, fit_and_score, 
 from hpt_evaluator_sklearn.growth import Growth, growing_parameter
 from hpt_evaluator_sklearn.routing import Routes, route, routing_enabled
 from hpt_evaluator_sklearn.scoring import Scorers
-from hpt_evaluator_sklearn.splits import Folds, class_labels, make_folds, resolve_cv, split_holdout
+from hpt_evaluator_sklearn.splits import Folds, class_labels, kernel_columns, make_folds, resolve_cv, split_holdout
 from hpt_evaluator_sklearn.subsets import subset_folds
 from hpt_evaluator_sklearn.transformers import TransformerCache
 
@@ -68,7 +68,8 @@ def make_split_data(
     held_out = None
     if holdout:
         rows, held_out_rows = split_holdout(data, holdout, splitter, classifier=classifier, seed=seed)
-        data, held_out = data.take(rows), data.take(held_out_rows)
+        columns = kernel_columns(recipe.template, rows)
+        data, held_out = data.take(rows, columns), data.take(held_out_rows, columns)
     return SplitData(Folds(data, make_folds(splitter, data)), splitter, held_out)
 
 

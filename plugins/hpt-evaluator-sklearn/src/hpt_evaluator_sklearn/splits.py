@@ -20,7 +20,16 @@ from hpt_evaluator_sklearn.data import Data, rows_of
 from hpt_evaluator_sklearn.estimators import build
 from hpt_evaluator_sklearn.routing import Routes, split_params
 
-__all__ = ["FoldData", "Folds", "Split", "make_folds", "refuse_row_numbers", "resolve_cv", "split_holdout"]
+__all__ = [
+    "FoldData",
+    "Folds",
+    "Split",
+    "kernel_columns",
+    "make_folds",
+    "refuse_row_numbers",
+    "resolve_cv",
+    "split_holdout",
+]
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Row numbers of the training part and of the test part."""
@@ -172,6 +181,11 @@ def split_holdout(data: Data, share: float, splitter: Any, *, classifier: bool, 
     except ValueError as err:
         raise UsageError(Mistake("evaluator.holdout", f"{err}")) from err
     return np.sort(search), np.sort(holdout)
+
+
+def kernel_columns(estimator: Any, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """The columns of X that stand for these rows, if X is a kernel matrix for the estimator; None if it is not."""
+    return rows if get_tags(estimator).input_tags.pairwise else None
 
 
 @attrs.frozen(eq=False)

@@ -34,10 +34,18 @@ class Checkpoints:
         self._keep = keep
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Write the state after a step durably, and remove all but the newest checkpoints."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write the state after a step durably, and remove all but the newest checkpoints.
+
+        If it cannot be written, this is logged, and the training goes on: only a trial that resumes misses it, and
+        repeats some epochs.
+        """
         path = self.folder / f"checkpoint-{step:06d}.pt"
-        write_atomically({"identity": self._identity, "step": step, "state": dict(state)}, path)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically({"identity": self._identity, "step": step, "state": dict(state)}, path)
+        except OSError as err:
+            _LOG.warning("The checkpoint %s cannot be written: %s", path, err)
+            return
         self.prune(self._keep)
 
     def load(self, at_most: int) -> tuple[int, dict[str, Any]] | None:
@@ -85,13 +93,24 @@ class Checkpoints:
 
 
 def write_atomically(content: Any, path: Path) -> None:
-    """Save with torch, atomically: after a crash the file is either complete or as it was before."""
+    """Save with torch, atomically: after a crash the file is either complete or as it was before.
+
+    Raises:
+        OSError: If the file cannot be written, for example because the disk is full.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as err:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # a full disk needs the space, for the study's records
+        if isinstance(err, RuntimeError) and isinstance(err.__context__, OSError):  # so torch reports a full disk
+            raise err.__context__ from None
+        raise
     with contextlib.suppress(OSError):  # some file systems know no fsync of folders
         folder = os.open(path.parent, os.O_RDONLY)
         try:

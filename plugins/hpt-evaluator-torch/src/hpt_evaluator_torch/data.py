@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, IterableDataset, Sampler, TensorDataset
 
 from hpt_core import EvaluationError, Mistake, UsageError
@@ -245,11 +246,14 @@ def split_batch(batch: Any, device: Any) -> tuple[tuple[Any, ...], Any]:
 
 
 def _moved(item: Any, device: Any) -> Any:
+    if isinstance(item, (torch.Tensor, PackedSequence)):
+        return item.to(device, non_blocking=True)
     if isinstance(item, Mapping):
         return {key: _moved(value, device) for key, value in item.items()}
     if isinstance(item, (list, tuple)):
-        return [_moved(value, device) for value in item]
-    return item.to(device, non_blocking=True) if isinstance(item, torch.Tensor) else item
+        moved = [_moved(value, device) for value in item]
+        return type(item)(*moved) if hasattr(item, "_fields") else type(item)(moved)
+    return item
 
 
 def rows_of(targets: Any) -> int:

@@ -25,13 +25,18 @@ _TENSORS = {"weight", "pos_weight"}  # arguments of torch's losses, which a stud
 
 @attrs.frozen(eq=False)
 class Loss:
-    """A function of outputs and targets, whose value for a batch is a mean.
+    """A function of outputs and targets, whose value for a batch is a mean, or a sum if it is asked for one.
 
     Attributes:
         function: The function.
     """
 
     function: Any
+
+    @property
+    def sums(self) -> bool:
+        """Whether the value for a batch is a sum over its rows."""
+        return isinstance(self.function, torch.nn.Module) and getattr(self.function, "reduction", "mean") == "sum"
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
         """Compute the loss of a batch.
@@ -57,6 +62,11 @@ class Loss:
         if type(self.function) not in _OF_CLASSES or targets.is_floating_point():  # floats are probabilities
             return None
         return targets != self.function.ignore_index
+
+    def classes(self, targets: Any) -> Any:
+        """The targets that predicted classes are compared with: of class probabilities, the most probable classes."""
+        probabilities = type(self.function) is CrossEntropyLoss and targets.is_floating_point()
+        return targets.argmax(1) if probabilities else targets
 
     def size(self, targets: Any) -> Any:
         """The size of a batch: what the mean over it is divided by, an int or a tensor.

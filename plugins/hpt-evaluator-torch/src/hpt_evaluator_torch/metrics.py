@@ -37,6 +37,7 @@ _ENTRIES: Mapping[str, Callable[[Any, Any], Any]] = {
     "mse": lambda outputs, targets: (outputs - targets).square(),
     "rmse": lambda outputs, targets: (outputs - targets).square(),
 }
+_OF_CLASSES = {"accuracy", "error"}
 _FINISH: Mapping[str, Callable[[float], float]] = {"error": lambda mean: 1.0 - mean, "rmse": math.sqrt}
 
 
@@ -127,28 +128,25 @@ class _Means:
     def __init__(self, loss: Loss, names: Sequence[str]) -> None:
         self._loss, self._values, self._sizes = loss, list[Any](), list[Any]()
         self._sums: dict[str, list[Any]] = {name: [] for name in names}
-        self._counts: list[Any] = []
+        self._counts: dict[str, list[Any]] = {name: [] for name in names}
 
     def add(self, value: Any, outputs: Any, targets: Any) -> None:
         """Add a batch, whose loss is ``value``."""
         self._values.append(value)
         self._sizes.append(self._loss.size(targets))
-        if not self._sums:
-            return
-        for name in self._sums:
-            _require_comparable(name, outputs, targets)
-        counted = self._loss.counted(targets)
-        self._counts.append(targets.numel() if counted is None else counted.sum())
         for name, sums in self._sums.items():
-            entries = _ENTRIES[name](outputs, targets)
+            _require_comparable(name, outputs, targets)
+            counted = self._loss.counted(targets)
+            entries = _ENTRIES[name](outputs, self._loss.classes(targets) if name in _OF_CLASSES else targets)
+            self._counts[name].append(entries.numel() if counted is None else counted.sum())
             total = (entries if counted is None else entries * counted).sum().float()
             sums.append(total.masked_fill(outputs.isnan().any(), math.nan))
 
     def found(self) -> dict[str, float]:
         """The means by name."""
-        found = {"loss": mean_loss(self._values, self._sizes)}
+        found = {"loss": sum(_numbers(self._values)) if self._loss.sums else mean_loss(self._values, self._sizes)}
         for name, sums in self._sums.items():
-            count = sum(_numbers(self._counts))
+            count = sum(_numbers(self._counts[name]))
             found[name] = _FINISH.get(name, float)(sum(_numbers(sums)) / count if count else math.nan)
         return found
 
@@ -163,7 +161,7 @@ def _require_comparable(name: str, outputs: Any, targets: Any) -> None:
         if not isinstance(found, torch.Tensor):
             msg = f"The {what} a {type(found).__name__}, but the metric {name!r} needs one tensor. "
             raise EvaluationError(f"{msg}Custom functions in `metrics` receive all of it.")
-    scores = name in {"accuracy", "error"} and outputs.ndim > 1 and outputs.shape[1] > 1
+    scores = name in _OF_CLASSES and outputs.ndim > 1 and outputs.shape[1] > 1
     fitting = [outputs.shape, outputs.shape[:1] + outputs.shape[2:]] if scores else [outputs.shape]
     if targets.shape not in fitting:
         msg = f"The metric {name!r} cannot compare outputs of shape {list(outputs.shape)} with targets of shape "
