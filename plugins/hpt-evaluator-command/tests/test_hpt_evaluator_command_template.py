@@ -57,6 +57,53 @@ def test_any_text_arrives_with_and_without_a_shell(one: str, two: str) -> None:
     assert received(["/bin/sh", "-c", script.text], script.variables(values)) == expected
 
 
+SCRIPTS = {
+    "comment": "printf '%s\\0' 1 # it's {x}\n# don't\nprintf '%s\\0' {x} a#'b'{x}",
+    "substitution": "printf '%s\\0' \"$(printf %s {x}; printf %s \"{x}\" '{x}')\" {x}",
+    "backticks": "printf '%s\\0' `printf it`{x} \"`printf %s {x}`\"",
+    "subshell": "(printf '%s\\0' {x} ')'; (printf '%s\\0' '{x}'))",
+    "case": "case {x} in q) printf q;; *) printf '%s\\0' {x};; esac",
+    "document": "cat <<EOF; printf '\\0%s\\0' {x}\nit's {x} \"{x}\" $(printf %s {x})\nEOF\nprintf '%s\\0' {x}",
+    "tabs": "cat <<-\\E; cat <<F # it's\n'$x\n\tE\n{x}\nF\nprintf '\\0%s\\0' {x}",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("comment", ["1", "%s", "a#b%s"]),
+        ("substitution", ["%s%s%s", "%s"]),
+        ("backticks", ["it%s", "%s"]),
+        ("subshell", ["%s", ")", "%s"]),
+        ("case", ["%s"]),
+        ("document", ['it\'s %s "%s" %s\n', "%s", "%s"]),
+        ("tabs", ["'$x\n%s\n", "%s"]),
+    ],
+)
+@pytest.mark.parametrize("value", [value for value in NASTY if not value.endswith("\n")])
+def test_a_nasty_value_arrives_from_every_place_of_a_script(name: str, expected: list[str], value: str) -> None:
+    script = parse_script(SCRIPTS[name], "command")
+    got = received(["/bin/sh", "-c", script.text], script.variables({"x": value}))
+    assert got == [text.replace("%s", value) for text in expected]
+
+
+def test_a_number_is_calculated_with() -> None:
+    script = parse_script("printf '%s\\0' $(({n} * (2 + {n}) << 1)) {n} \"$((1 + $(echo {n})))\" {n}", "command")
+    assert received(["/bin/sh", "-c", script.text], script.variables({"n": "3"})) == ["30", "3", "4", "3"]
+
+
+@pytest.mark.parametrize("word", ["'END'", '"END"', "\\END"])
+def test_a_placeholder_where_a_shell_replaces_nothing_is_refused(word: str) -> None:
+    assert parse_script(f"cat <<{word}\nit's\nEND\necho {{x}}", "command").names == ("x",)
+    with pytest.raises(UsageError, match="here-document with the quoted word"):
+        parse_script(f"cat <<{word}\n{{x}}\nEND", "command")
+
+
+def test_a_script_with_a_nul_character_is_refused() -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        parse_script("echo \0 {x}", "command")
+
+
 def test_a_shell_keeps_its_own_braces() -> None:
     script = parse_script("V=7; printf '%s\\0' ${V} {x} {{a,b}}", "command")
     assert received(["/bin/sh", "-c", script.text], script.variables({"x": "1"}))[:2] == ["7", "1"]

@@ -260,3 +260,13 @@ def test_a_metric_that_is_not_finite_in_one_repeat_is_left_out() -> None:
     trial = run(inner, trials=1).trials[0]
     assert trial.state == "complete"
     assert trial.metrics == {"auc": 0.5, "auc_se": 0.0, "value_se": 0.0}
+
+
+def test_the_mean_of_huge_losses_is_no_error() -> None:
+    inner = Noisy(result=lambda rng: {"value": 1.5e308, "m": 10**400, "spread": 1.7e308 * (-1) ** rng.integers(2)})
+    trial = run(inner, trials=1).trials[0]
+    assert trial.state == "complete"
+    assert trial.value == pytest.approx(1.5e308)
+    assert trial.metrics["value_se"] == 0.0
+    assert math.isfinite(trial.metrics["spread"])
+    assert "m" not in trial.metrics

@@ -81,7 +81,7 @@ def test_only_the_listed_kinds_are_retried(err: Exception, kinds: list[str], aga
     assert len(inner.seen) == 1 + again
 
 
-@pytest.mark.parametrize("bad", [float("nan"), {"value": float("inf")}, (float("nan"),)])
+@pytest.mark.parametrize("bad", [float("nan"), {"value": float("inf")}, (float("nan"),), 10**400])
 def test_a_result_that_is_not_finite_can_be_retried(bad: Any) -> None:
     assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5]), kinds=["invalid-value"]).value == 0.5
     assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5])).failure.kind == "invalid-value"
@@ -149,6 +149,16 @@ def test_invalid_options_are_refused_with_their_path(options: dict[str, Any], pa
     with pytest.raises(UsageError) as caught:
         Study(SPACE, evaluator={"use": "retry", "evaluator": max, **options})
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
+
+
+def test_an_error_without_text_is_retried(caplog: pytest.LogCaptureFixture) -> None:
+    class WithoutTextError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    trial = run(Scripted(tries=[fail(WithoutTextError()), lambda trial: 0.5]))
+    assert trial.state == "complete"
+    assert "Trial 0 is retried after WithoutTextError" in caplog.messages
 
 
 def test_it_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

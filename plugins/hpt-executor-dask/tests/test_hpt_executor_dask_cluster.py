@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 SPACE = {"x": Float(-1.0, 1.0), "n": Int(1, 5)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dask_address() -> Iterator[str]:
-    """The scheduler of a cluster for all tests; nannies restart its workers."""
+    """The scheduler of a cluster for all tests of this file; nannies restart its workers."""
     with LocalCluster(n_workers=3, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 

@@ -62,7 +62,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_EXIT_CODE_SECONDS", 30.0)
 
 
-def losses_of(worker: DiesBetweenTrials, workers: int) -> list[Failure]:
+def losses_of(worker: DiesBetweenTrials, workers: int, address: str | None = None) -> list[Failure]:
     """Run workers that have no trial when they die; return the losses that the executor reports."""
     failures: list[Failure] = []
 
@@ -70,7 +70,7 @@ def losses_of(worker: DiesBetweenTrials, workers: int) -> list[Failure]:
         failures.append(failure)
         return False
 
-    DaskExecutor().run(worker, workers, lost)
+    DaskExecutor(address=address).run(worker, workers, lost)
     return failures
 
 
@@ -100,6 +100,31 @@ def test_a_run_that_has_ended_does_not_fail_because_an_idle_worker_dies(tmp_path
     assert ["exit code 7" in failure.message for failure in failures] == [True]
 
 
+class LosesItsDaskWorker(DiesBetweenTrials):
+    """What an executor runs: the first worker kills its Dask worker before its first trial; the second one ends."""
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        (self.folder / name.rpartition("/")[2]).touch()
+        if len(list(self.folder.iterdir())) == 1:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        return "done"
+
+
+def test_a_worker_whose_dask_worker_is_lost_before_its_first_trial_runs_on_another_one(tmp_path: Path) -> None:
+    worker = LosesItsDaskWorker(tmp_path, Study({"x": Float(0, 1)}).store)
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        (failure,) = losses_of(worker, 1, cluster.scheduler_address)
+    assert re.fullmatch(r"the Dask worker tcp://\S+ was lost", failure.message)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_process_whose_dask_worker_has_died_at_once_ends_quietly() -> None:
+    command = [sys.executable, "-P", "-m", "hpt_executor_dask.process"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["connection closed", "connection open"])
 def test_replaces_a_worker_whose_dask_worker_is_lost(tmp_path: Path, stopped: bool) -> None:
     """A stopped process keeps its connection open, as a machine does that loses its power."""
@@ -127,6 +152,7 @@ def test_replaces_a_worker_whose_dask_worker_is_lost(tmp_path: Path, stopped: bo
     assert complete.state is State.COMPLETE
 
 
+@pytest.mark.usefixtures("patient")
 def test_reports_why_a_process_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(HptError, match=r"could not run its process: FileNotFoundError: .*/nowhere/python"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -166,6 +167,15 @@ def test_t_keeps_its_error_for_trials_as_good_as_the_incumbent(k: int, correlate
 def test_wilcoxon_keeps_its_error_for_trials_as_good_as_the_incumbent(decimals: int) -> None:
     d = np.random.default_rng(1).normal(size=(3000, 20)).round(decimals)
     assert share_stopped(signed_rank, 0.1, 8, d) <= 0.1 + 0.01
+
+
+@pytest.mark.parametrize(("repeats", "errors"), [(3, (0.17, 0.09, 0.24)), (10, (0.27, 0.06, 0.34))])
+def test_the_errors_on_repeated_splits_are_those_of_the_readme(repeats: int, errors: tuple[float, ...]) -> None:
+    """Five folds, whose training sets correlate the differences by 1/5; the right ratio is 1/4."""
+    k, rng = 5 * repeats, np.random.default_rng(0)
+    d = math.sqrt(0.2) * rng.normal(size=(800, 1)) + math.sqrt(0.8) * rng.normal(size=(800, k))
+    for_t = [share_stopped(partial(corrected_t, ratio=ratio), 0.1, 3, d) for ratio in (1 / (k - 1), 0.25)]
+    assert [*for_t, share_stopped(signed_rank, 0.1, 8, d)] == pytest.approx(errors, abs=0.03)
 
 
 def test_both_stop_trials_that_are_really_worse() -> None:

@@ -241,6 +241,15 @@ def test_a_first_rung_at_the_end_is_refused() -> None:
         Asha(min_resource=9).judge_trial(history, history.trials[0])
 
 
+@pytest.mark.parametrize("top", [None, 30])
+def test_a_first_rung_that_no_trial_reaches_is_refused_before_the_first_trial(top: int | None) -> None:
+    rule = Asha(min_resource=20, max_resource=top)
+    rule.check_evidence("curve", steps=21, resumable=False)
+    rule.check_evidence("curve", steps=None, resumable=False)
+    with pytest.raises(UsageError, match=r"min_resource: Must be below the steps of a whole trial, 20\. Got 20"):
+        rule.check_evidence("curve", steps=20, resumable=False)
+
+
 # --- promotion ------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from hpt_core import Mistake, UsageError
+from hpt_evaluator_command.shell import with_references
 
 __all__ = ["REMEDY", "Script", "Template", "fill_arguments", "parse", "parse_script", "split", "text_of"]
 
@@ -137,33 +138,12 @@ def parse_script(text: str, where: str) -> Script:
     The shell never parses a value as part of the script, so no value can become code, whatever it contains.
 
     Raises:
-        UsageError: On a single brace.
+        UsageError: On a single brace, or a placeholder in a here-document that the shell does not expand.
     """
     template = parse(text, where, dollars=True)
     names = tuple(dict.fromkeys(template.names))
-    script, quote = "", ""
-    for literal, name in zip(template.literals, (*template.names, ""), strict=True):
-        script += literal
-        quote = _quote_after(literal, quote)
-        if name:
-            reference = f"${{{_variable(names.index(name))}}}"
-            script += {"": f'"{reference}"', '"': reference, "'": f"'\"{reference}\"'"}[quote]
-    return Script(script, names)
-
-
-def _quote_after(text: str, quote: str) -> str:
-    """The quotation that is open after a text (``"``, ``'`` or none), as a shell reads it."""
-    skip = False
-    for char in text:
-        if skip:
-            skip = False
-        elif char == "\\" and quote != "'":
-            skip = True
-        elif char == quote:
-            quote = ""
-        elif not quote and char in "'\"":
-            quote = char
-    return quote
+    variables = [_variable(names.index(name)) for name in template.names]
+    return Script(with_references(template.literals, variables, where), names)
 
 
 def _variable(index: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from hpt_core import EvaluationError, Report, TrialContext, option
+from hpt_evaluator_wrap.plain import plain_number
 from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
 
 __all__ = ["RepeatEvaluator"]
@@ -122,11 +123,25 @@ def _common(rows: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: fmean(row[name] for row in rows) for name in _common(rows)}
+    return {name: _mean([row[name] for row in rows]) for name in _common(rows)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return fmean(values)
+    except OverflowError:  # losses of a diverged training
+        return math.fsum(value / len(values) for value in values)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    try:
+        return stdev(values) / math.sqrt(len(values))
+    except OverflowError:
+        return math.inf
 
 
 def _summary(repeats: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in repeats]
-    root = len(rows) ** 0.5
-    errors = {f"{name}_se": stdev(float(row[name]) for row in rows) / root for name in _common(rows)}
+    numbers = [{name: plain_number(value) for name, value in row.items()} for row in repeats]
+    rows = [{name: value for name, value in row.items() if math.isfinite(value)} for row in numbers]
+    errors = {f"{name}_se": _standard_error([row[name] for row in rows]) for name in _common(rows)}
     return {**errors, **_means(rows)}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
 
 from hpt_core import EvaluationError, Mistake, Report, TrialContext, UsageError, option
-from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
+from hpt_evaluator_wrap.plain import plain_result
+from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed, message_of
 
 __all__ = ["RetryEvaluator"]
 
@@ -62,7 +63,7 @@ class RetryEvaluator(Wrapper):
             except Exception as err:
                 if _kind(err) not in self.kinds:
                     raise
-                _LOG.warning("Trial %d is retried after %s: %s", trial.number, type(err).__name__, err)
+                _LOG.warning("Trial %d is retried after %s", trial.number, message_of(err))
             time.sleep(wait)
             wait *= 2
         return (yield from self._try(trial, reported, strict=False))
@@ -112,11 +113,9 @@ def _kind(err: Exception) -> str:
 
 def _is_finite(result: Any) -> bool:
     """Whether all numbers of a result are finite; True if it contains anything else, which the core refuses."""
-    if isinstance(result, Mapping):
-        values = list(result.values())
-    else:
-        values = list(result) if isinstance(result, (tuple, list)) else [result]
     try:
-        return all(value is None or math.isfinite(value) for value in values)
-    except TypeError:
+        plain = plain_result(result)
+    except EvaluationError:
         return True
+    numbers = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list) else [plain]
+    return all(number is None or math.isfinite(number) for number in numbers)

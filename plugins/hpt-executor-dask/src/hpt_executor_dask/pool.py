@@ -199,12 +199,16 @@ class WorkerPool:
         self._ending.append(self._tasks.pop(task))  # not dropped: Dask cancels a task that nobody waits for
 
     def _worker_died(self, task: str, failure: Failure | None = None) -> None:
-        """Record the loss of a worker. Start another one unless this one died before its first trial."""
-        worker, future = self._workers.pop(task), self._tasks.pop(task)
+        """Record the loss of a worker. Another one takes its place unless its process died before its first trial."""
+        worker, future = self._workers.pop(task), self._tasks[task]
         self._server.forget(worker)
         failure = failure or _death(future, worker)
+        had_trial = self._lost(worker.name, failure) or worker.has_worked
+        if not (had_trial or future.done()):
+            return  # its Dask worker was lost: Dask runs the task again, on another one
+        del self._tasks[task]
         self._cancel([future])  # or Dask would run it again
-        if self._lost(worker.name, failure) or worker.has_worked:
+        if had_trial:
             self._any_replaced = True
             self.start_worker()
         elif not self._tasks and not self._any_ended:

@@ -20,7 +20,10 @@ __all__ = ["main"]
 
 def main() -> None:
     """Read the job from standard input and run the loop until it ends or the Dask worker dies."""
-    job = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:
+        return  # the Dask worker has died
+    job = json.loads(line)
     sys.path[:] = job["path"]
     threading.Thread(target=_die_with_parent, args=(os.dup(0),), daemon=True).start()
     with Path(os.devnull).open() as nothing:

@@ -42,7 +42,8 @@ class Folds(Paired):
     is worse than the incumbent's worst single fold (Bergman et al. 2024, "Don't waste your time: early stopping
     cross-validation"). ``t``: a paired t-test corrected for overlapping training sets (Nadeau and Bengio 2003) finds it
     worse. ``wilcoxon``: the signed-rank test finds it worse; for 8 folds or more. These two tests are made after each
-    fold, at most 20 times, and together stop a trial as good as the incumbent with probability ``alpha`` (Pocock 1977).
+    fold, at most 20 times, and together stop a trial as good as the incumbent with probability ``alpha`` (Pocock 1977;
+    for ``wilcoxon`` if the folds are independent).
     A tie never stops a trial. The value of a stopped trial is an estimate of its mean over all folds.
 
     As long as no trial is complete, the first ``waiting`` trials pause after ``min_folds`` folds, if the evaluator can
@@ -60,7 +61,9 @@ class Folds(Paired):
         0.1, gt=0, le=0.5, help="Probability that t and wilcoxon stop a trial as good as the incumbent."
     )
     ratio: float | None = option(
-        None, ge=0, help="Test rows per training row of a fold, for t; default 1 / (folds - 1), as in k-fold splits."
+        None,
+        ge=0,
+        help="Test rows per training row of a fold, for t; default 1 / (folds - 1), too small for repeated splits.",
     )
 
     def __attrs_post_init__(self) -> None:

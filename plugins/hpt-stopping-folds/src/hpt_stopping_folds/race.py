@@ -28,8 +28,8 @@ class Race(Paired):
     After each fold from ``min_folds`` on, Friedman's test compares the elites and the trial. If it finds a difference,
     a post-hoc test compares the trial with the best of them. With a single elite, the signed-rank test is used
     (Birattari et al. 2002, "A racing algorithm for configuring metaheuristics"; López-Ibáñez et al. 2016, "The irace
-    package", section 3). All looks together have the error probability ``alpha`` (Pocock 1977). The value of a stopped
-    trial is an estimate of its mean over all folds.
+    package", section 3). All looks together have the error probability ``alpha`` if the folds are independent (Pocock
+    1977). The value of a stopped trial is an estimate of its mean over all folds.
     """
 
     elites: int = option(5, ge=1, help="Number of the best complete trials that take part in the race.")

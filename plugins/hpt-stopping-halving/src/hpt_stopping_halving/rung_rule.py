@@ -171,7 +171,7 @@ class RungRule(ABC):
 
     def _misfit(self, steps: int | None) -> Mistake | None:
         """Why there is no ladder for trials with these steps (None: unknown); None if there is one."""
-        top = self.max_resource or steps
+        top = min(filter(None, (self.max_resource, steps)), default=None)
         if top is None and self._needs_last_rung:
             message = (
                 "Must be given, as the evaluator does not declare the steps of a whole trial. Set `max_resource` of "
