@@ -106,8 +106,16 @@ class WithoutTextError(Exception):
         raise RuntimeError("as asked")
 
 
+class TimeoutWithoutTextError(WithoutTextError, EvaluationError):
+    pass
+
+
 def raises_without_text(params: Params) -> float:
     raise WithoutTextError
+
+
+def is_late_without_text(params: Params) -> float:
+    raise TimeoutWithoutTextError("late", kind="timeout")
 
 
 def has_foreign_steps(params: Params) -> Iterator[Any]:
@@ -135,7 +143,7 @@ RESULTS: dict[str, Callable[..., Any]] = {
     "none": lambda params: None,
     "without the objective": lambda params: {"loss": 0.5},
     **{f.__name__: f for f in (curve, with_result, goes_wrong, diverges, has_no_memory, leaves, is_late, has_a_cause)},
-    **{f.__name__: f for f in (raises_without_text, has_foreign_steps)},
+    **{f.__name__: f for f in (raises_without_text, is_late_without_text, has_foreign_steps)},
 }
 
 

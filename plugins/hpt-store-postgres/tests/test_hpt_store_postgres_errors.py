@@ -67,6 +67,7 @@ def test_no_server(tmp_path: Path) -> None:
             (text,) = all_told(store)
             assert text.startswith(f"Cannot connect to postgresql://ann@{host}/db: ")
             assert "Check that the server runs" in text
+            assert "Is the server running" not in text  # libpq's hint says the same
 
 
 def test_a_name_that_is_no_host() -> None:

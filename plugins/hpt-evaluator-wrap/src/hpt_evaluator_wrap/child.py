@@ -22,7 +22,7 @@ from typing import Any
 
 from hpt_core import EvaluationError, Report
 from hpt_evaluator_wrap.plain import plain_number, plain_result
-from hpt_evaluator_wrap.wrapper import Wrapper, closed
+from hpt_evaluator_wrap.wrapper import Wrapper, closed, message_of
 
 __all__ = ["main"]
 
@@ -94,10 +94,8 @@ def _description(err: BaseException) -> tuple[str, str, str]:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDERS):
         trace = trace.tb_next
     detail = "".join(traceback.format_exception(type(err), err, trace or err.__traceback__))
+    message = message_of(err)
     if isinstance(err, EvaluationError):
-        return str(err), str(err.kind), err.detail or (detail if err.__cause__ else "")
-    try:
-        message = f"{type(err).__name__}: {err}"
-    except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
-        message = type(err).__name__
+        text = message.removeprefix(f"{type(err).__name__}: ")
+        return text, str(err.kind), err.detail or (detail if err.__cause__ else "")
     return message, "out-of-memory" if isinstance(err, MemoryError) else "error", detail

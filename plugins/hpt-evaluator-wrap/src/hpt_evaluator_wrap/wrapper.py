@@ -13,7 +13,7 @@ from hpt_core import Evaluator, Mistake, Report, Space, TrialContext, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Evaluation", "Wrapper", "closed"]
+__all__ = ["Evaluation", "Wrapper", "closed", "message_of"]
 
 Evaluation = Generator[Report, None, Any]
 """A generator that yields reports and returns the result."""
@@ -93,6 +93,14 @@ def closed(items: Iterator[Report]) -> Iterator[Iterator[Report]]:
         close = getattr(items, "close", None)
         if close is not None:
             close()
+
+
+def message_of(err: BaseException) -> str:
+    """The type and the text of an error; the type alone if the text cannot be had."""
+    try:
+        return f"{type(err).__name__}: {err}"
+    except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
+        return type(err).__name__
 
 
 def _inside(mistake: Mistake) -> Mistake:

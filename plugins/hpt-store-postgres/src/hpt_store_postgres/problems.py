@@ -77,12 +77,14 @@ def explain(err: psycopg.Error, where: str) -> StoreError:
 
 def unreachable(err: psycopg.Error, where: str) -> StoreError:
     """The error for a connection that could not be made."""
-    cause = " ".join(str(err).removeprefix("connection failed: ").split())
+    lines = str(err).removeprefix("connection failed: ").splitlines()
+    told = " ".join(line for line in lines if not line[:1].isspace())  # libpq indents its hints
+    cause = " ".join(told.split())
     remedy = next(
         (remedy for part, remedy in _NO_CONNECTION.items() if part in cause),
         "Check that the server runs and can be reached from this machine, and the host and port in the URL.",
     )
-    return StoreError(f"Cannot connect to {where}: {cause.rstrip('.?')}. {remedy}")
+    return StoreError(f"Cannot connect to {where}: {cause.rstrip('.')}. {remedy}")
 
 
 def cut_off(err: StoreError, where: str) -> StoreError:
