@@ -5,6 +5,7 @@ What is run of a page, from top to bottom in one folder of its own: see CONTRIBU
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import gc
 import importlib
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 import types
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import hpt_core
 from hpt_core.cli.group import hpt
 from hpt_core.cli.session import Session
 from hpt_core.components import KINDS
@@ -37,8 +39,8 @@ OTHERS = ("reference", "plugin-authors")  # generated; checked by tests of their
 WRITTEN = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS).parts[0] not in OTHERS]
 PAGES = [ROOT / "README.md", *WRITTEN]
 
-FOREIGN = {"bayes_opt"}
-"""Libraries that people come from: a block that imports one of them is only compiled where it is not installed."""
+FOREIGN = {"bayes_opt", "mlflow"}
+"""Libraries that hpt does not install: a block that imports one of them is only compiled where it is absent."""
 
 KNOWN = {"console", "python", "text", "toml"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -252,6 +254,30 @@ def test_what_the_readme_of_a_sampler_or_a_rule_says_works(
         if block.language in ("python", "toml"):
             reader.follow(block)
     assert Path.cwd() == folder
+
+
+def test_the_mlflow_example_shows_the_result_of_a_trial_and_not_its_last_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple[str, int, float]] = []
+    stand_in = types.SimpleNamespace(
+        start_run=lambda run_name: contextlib.nullcontext(),
+        log_params=dict,
+        log_metric=lambda name, value, step: logged.append((name, step, value)),
+        log_metrics=lambda values: logged.extend((name, 0, value) for name, value in values.items()),
+        set_tag=lambda name, value: None,
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", stand_in)
+    (block,) = [block for block in blocks_of(DOCS / "howto" / "track.md") if "import mlflow" in block.text]
+
+    def train(params: hpt_core.Params) -> Generator[float, None, dict[str, float]]:
+        yield from (0.25, 0.75)
+        return {"loss": 0.5, "seconds": 2.0}
+
+    space = {"x": hpt_core.Float(0, 1)}
+    study = hpt_core.Study(space, objective={"loss": "minimize"}, sampler="random", plugins=hpt_core.Plugins())
+    exec(compile(block.text, block.place, "exec"), {"hpt": hpt_core, "study": study})
+    study.run(train, trials=1)
+    shown = {name: value for name, _, value in sorted(logged)}  # MLflow shows the value of the highest step
+    assert shown == {"loss": 0.5, "report": 0.75, "seconds": 2.0}
 
 
 # --- what the pages are ---------------------------------------------------------------------------

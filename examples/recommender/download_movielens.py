@@ -18,7 +18,8 @@ FOLDER = Path(__file__).parent / "ml-100k"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "recbole==1.2.1", "--no-deps", "--dest", folder]
-        subprocess.run(command, check=True)
+        if subprocess.run(command, check=False).returncode:
+            sys.exit(f"pip could not download the data; its message is above. {sys.executable} needs pip, and PyPI.")
         (wheel,) = Path(folder).glob("recbole-*.whl")
         FOLDER.mkdir(exist_ok=True)
         with zipfile.ZipFile(wheel) as archive:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,12 @@ def test_a_study_is_named_after_its_file_and_has_its_own_store(path: Path) -> No
     assert data["name"] == path.stem
     assert data["store"] == {"use": "sqlite", "path": f"{path.stem}.db"}
     assert data["seed"] == 0
+
+
+def test_a_download_that_fails_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(SystemExit, match="pip could not download the data"):
+        runpy.run_path(str(EXAMPLES / "recommender" / "download_movielens.py"), run_name="__main__")
 
 
 def by_hand(params: dict[str, Any]) -> Any:
