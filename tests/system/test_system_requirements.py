@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,24 +28,25 @@ def loss(params: Params) -> float:
     return float((params["x"] - 0.8) ** 2 + (params["y"] - 0.8) ** 2 + worse)
 
 
-def run(sampler: Any, seed: int, trials: int = 40) -> Study:
-    study = Study(SPACE, sampler=sampler, seed=seed)
-    study.run(loss, trials=trials)
-    assert len(study.history.complete) == trials
+SAMPLERS: dict[str, dict[str, Any]] = {
+    **{name: {"use": name} for name in ("auto", "bayes", "cmaes", "forest", "tpe", "random")},
+    "sobol": {"use": "random", "method": "sobol"},
+    "latin-hypercube": {"use": "random", "method": "latin-hypercube"},
+    "distributions": {"use": "random", "distributions": {"x": {"name": "uniform", "args": [0, 1]}}},
+    "grid": {"use": "grid", "points": 3},
+}
+
+
+@cache  # the tests compare the same runs
+def run(sampler: str, seed: int) -> Study:
+    study = Study(SPACE, sampler=SAMPLERS[sampler], seed=seed)
+    study.run(loss, trials=40)
+    assert len(study.history.complete) == 40
     return study
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        "auto", "bayes", "cmaes", "forest", "tpe", "random", {"use": "random", "method": "sobol"},
-        {"use": "random", "method": "latin-hypercube"},
-        {"use": "random", "distributions": {"x": {"name": "uniform", "args": [0, 1]}}},
-        {"use": "grid", "points": 3},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_every_sampler_suggests_only_what_is_allowed(sampler: Any) -> None:
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_suggests_only_what_is_allowed(sampler: str) -> None:
     study = run(sampler, seed=2)
     assert "fill" not in {trial.source for trial in study.trials}, "the core had to replace a suggestion"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import signal
@@ -29,7 +28,6 @@ from hpt_evaluator_torch.lightning_modules import LightningRun
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 F = torch.nn.functional
-gc.freeze()  # each trial with Lightning collects garbage: quick without the objects of what was imported
 
 
 def data() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import textwrap
@@ -27,7 +26,6 @@ from hpt_evaluator_torch.evaluator import TorchEvaluator
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 F = torch.nn.functional
-gc.freeze()  # each trial with Lightning collects garbage: quick without the objects of what was imported
 
 
 def data() -> Any:
