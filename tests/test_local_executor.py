@@ -676,13 +676,20 @@ def test_a_killed_script_resumes_as_if_uninterrupted(script: Script, tmp_path: P
     assert [line.rsplit(" ", 1)[1] for line in lines[1:]] == ["1", "1", "2", "1", "2", "1"]
 
 
-def test_workers_end_with_their_supervisor_and_their_trials_are_recovered(script: Script) -> None:
+def test_workers_end_with_their_supervisor_and_their_trials_are_recovered(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     process = script.start(2, 0)
     pids = [int(line.split()[2]) for _ in range(2) for line in read_until(process, "trial ")[-1:]]
     assert len({*pids, process.pid}) == 3
+    assert len([*temporary.glob("*/stderr-*")]) == 2
     process.kill()
     process.wait()
     assert until(lambda: not any(is_running(pid) for pid in pids))
+    assert [*temporary.iterdir()] == []
     lines = script.finish(2)
     assert len(lines) == 7
     assert all(line.split()[1] == "complete" for line in lines[1:])
@@ -791,12 +798,12 @@ def test_what_trials_started_is_killed_even_if_the_supervisor_is_killed_meanwhil
 
 
 LEFT_ALONE = """
-    import os, subprocess
+    import os, pathlib, subprocess
     from hpt_core.builtin import local
 
     os.setpgrp()
     print(subprocess.Popen(["sleep", "4716"], stdout=subprocess.DEVNULL).pid, flush=True)
-    local._end()
+    local._end(pathlib.Path("stderr"))
 """
 
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -277,27 +278,34 @@ def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) ->
         os.register_at_fork(after_in_child=pipe.close)  # else what a trial forked would keep a dead worker's pipe open
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # so that processes that a trial starts are killed with this one
-    handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    end = partial(_end, Path(stderr))
+    try:
+        handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except FileNotFoundError:  # the supervisor is gone, and another worker has removed its folder
+        end()
     os.dup2(handle, 2)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    run_served(worker, name, pipe, _end)
+    threading.Thread(target=_die_with_parent, args=(end,), daemon=True).start()
+    run_served(worker, name, pipe, end)
     with contextlib.suppress(Exception):  # a trial may have closed stdout
         sys.stdout.flush()
     os._exit(0)  # do not wait for threads that a trial started
 
 
-def _end() -> NoReturn:
-    """Kill this process and all that its trials started."""
+def _end(stderr: Path) -> NoReturn:
+    """Kill this process and all that its trials started, as the supervisor is gone. Remove the files that it left."""
+    with contextlib.suppress(OSError):  # the folder has the files of other workers
+        stderr.unlink(missing_ok=True)
+        stderr.parent.rmdir()
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(end: Callable[[], NoReturn]) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        _end()
+        end()
 
 
 def _tail(path: Path) -> str:
