@@ -63,10 +63,7 @@ _PLAIN = {
     "hookimpl": "`pluggy.HookimplMarker('hpt')`: marks a function as the implementation of a [hook](hooks.md).",
 }
 """The public names that are neither classes nor functions."""
-_PAGE_OF = {"evaluator": "evaluators", "executor": "executors", "sampler": "samplers"} | {
-    "stopping rule": "stopping-rules",
-    "store": "stores",
-}
+_PAGE_OF = {kind: f"{kind.replace(' ', '-')}s" for kind in components.KINDS}
 
 
 def pages() -> dict[str, str]:

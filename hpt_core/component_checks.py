@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from hpt_core.components import KINDS
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
+from hpt_core.mistakes import within
 from hpt_core.options import option_fields
 
 if TYPE_CHECKING:
@@ -18,18 +18,10 @@ __all__ = [
     "check_evidence",
     "evidence_problem",
     "missing_methods",
+    "parts_of",
     "run_checks",
     "with_article",
 ]
-
-_METHODS = {
-    "sampler": (("suggest",),),
-    "evaluator": (("evaluate",),),
-    "stopping rule": (("judge_trial",), ("judge_study",), ("promote",)),
-    "store": (("append", "read", "studies", "lock", "close"),),
-    "executor": (("run",),),
-}
-"""Kind -> alternatives; a component of the kind has all methods of at least one alternative."""
 
 
 def with_article(kind: str) -> str:
@@ -63,7 +55,7 @@ def check_component(kind: str, component: object, path: str) -> object:
 
 def missing_methods(kind: str, component: object) -> str:
     """The methods that a component, or its class, needs to be of a kind; empty if it has them."""
-    alternatives = _METHODS[kind]
+    alternatives = KINDS[kind].methods
     if any(all(callable(getattr(component, m, None)) for m in methods) for methods in alternatives):
         return ""
     return " or ".join("/".join(methods) for methods in alternatives)
@@ -100,14 +92,14 @@ def check_evidence(evaluator: object, rules: Iterable[object]) -> None:
     problem = evidence_problem(evaluator)
     if problem:
         raise PluginError(f"The evaluator {type(evaluator).__name__} declares its reports wrongly: {problem}")
-    parts = [part for i, rule in enumerate(rules) for part in _parts(rule, f"stop[{i}]")]
+    parts = [part for i, rule in enumerate(rules) for part in parts_of(rule, f"stop[{i}]")]
     found = [_misfits(part, path, evaluator) for path, part in parts if not missing_methods("stopping rule", part)]
     mistakes = [mistake for several in found for mistake in several]
     if mistakes:
         raise UsageError(*mistakes)
 
 
-def _parts(component: Any, path: str) -> Iterator[tuple[str, Any]]:
+def parts_of(component: Any, path: str) -> Iterator[tuple[str, Any]]:
     """A component and everything in its options, with their key paths."""
     yield path, component
     if isinstance(component, (list, tuple)):
@@ -118,7 +110,7 @@ def _parts(component: Any, path: str) -> Iterator[tuple[str, Any]]:
         names = [field.name for field in option_fields(type(component))]
         inner = [(f"{path}.{name}", getattr(component, name)) for name in names]
     for where, part in inner:
-        yield from _parts(part, where)
+        yield from parts_of(part, where)
 
 
 def _misfits(rule: Any, path: str, evaluator: object) -> list[Mistake]:
@@ -138,7 +130,7 @@ def _misfits(rule: Any, path: str, evaluator: object) -> list[Mistake]:
             steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
             check(given, steps=steps, resumable=resumable)
     except UsageError as err:
-        return [attrs.evolve(mistake, path=".".join(filter(None, (path, mistake.path)))) for mistake in err.mistakes]
+        return within(path, err.mistakes)
     except HptError:
         raise
     except Exception as err:

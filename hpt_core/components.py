@@ -29,6 +29,7 @@ __all__ = [
     "KINDS",
     "Evaluator",
     "Executor",
+    "Kind",
     "Pause",
     "PromotionRule",
     "Sampler",
@@ -41,8 +42,6 @@ __all__ = [
     "WorkerCall",
     "location_of",
 ]
-
-KINDS = ("sampler", "evaluator", "stopping rule", "store", "executor")
 
 
 @attrs.frozen
@@ -301,6 +300,53 @@ class Executor(Protocol):
             Exception: Whatever a worker raised, after the other workers were ended.
         """
         ...
+
+
+@attrs.frozen
+class Kind:
+    """A kind of component: what the core, the command line and the kits know of it.
+
+    Attributes:
+        contracts: Its protocols. A component has all methods of at least one of them.
+        hook: The hook by which a plugin names its components of this kind.
+        kit: The conformance kit in `hpt_core.testing`.
+        fixture: The fixture of the kit that makes the component.
+        optional: The methods and attributes that it may have but does not need, sorted; of a stopping rule also those
+            of its contracts, of which one suffices.
+    """
+
+    contracts: tuple[type, ...]
+    hook: str
+    kit: str
+    fixture: str
+    optional: tuple[str, ...]
+
+    @property
+    def methods(self) -> list[list[str]]:
+        """The methods of each contract."""
+        return [[name for name in vars(contract) if not name.startswith("_")] for contract in self.contracts]
+
+
+KINDS = {
+    "sampler": Kind((Sampler,), "hpt_samplers", "SamplerKit", "make_sampler", ("check",)),
+    "evaluator": Kind(
+        (Evaluator,),
+        "hpt_evaluators",
+        "EvaluatorKit",
+        "make_evaluator",
+        ("check", "conclude", "discard", "evidence", "finish", "resumable", "sources", "steps"),
+    ),
+    "stopping rule": Kind(
+        (TrialRule, StudyRule, PromotionRule),
+        "hpt_stopping_rules",
+        "StoppingRuleKit",
+        "make_rule",
+        ("check", "check_evidence", "evidence", "judge_study", "judge_trial", "promote", "retire", "summary"),
+    ),
+    "store": Kind((Store,), "hpt_stores", "StoreKit", "make_store", ("append_lazily", "folder", "location")),
+    "executor": Kind((Executor,), "hpt_executors", "ExecutorKit", "make_executor", ("elsewhere",)),
+}
+"""Name -> kind of component."""
 
 
 def location_of(store: Store) -> str:

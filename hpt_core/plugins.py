@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core import components
 from hpt_core.component_checks import check_component, with_article
 from hpt_core.component_data import describe
+from hpt_core.components import KINDS
 from hpt_core.distributions import DEFAULTS, provider, store_provider
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import error_with_place, import_object
@@ -24,8 +24,6 @@ from hpt_core.spelling import did_you_mean
 from hpt_core.values import shown, without_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import click
 
     from hpt_core.study import Study
@@ -33,20 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PluginInfo", "Plugins", "default_plugins"]
 
-_HOOK_OF = {
-    "sampler": "hpt_samplers",
-    "evaluator": "hpt_evaluators",
-    "stopping rule": "hpt_stopping_rules",
-    "store": "hpt_stores",
-    "executor": "hpt_executors",
-}
-_KIND_OF: dict[type, str] = {
-    components.Sampler: "sampler",
-    components.Evaluator: "evaluator",
-    components.TrialRule: "stopping rule",  # the first protocol of the union `StoppingRule`
-    components.Store: "store",
-    components.Executor: "executor",
-}
+_KIND_OF = {contract: name for name, kind in KINDS.items() for contract in kind.contracts}
 
 
 @attrs.frozen
@@ -223,12 +208,12 @@ class Plugins:
 
     def _components(self) -> dict[str, dict[str, list[_Offer]]]:
         if self._offers is None:
-            self._offers = {kind: {} for kind in components.KINDS}
+            self._offers = {kind: {} for kind in KINDS}
             for info in self.plugins:
                 info.components, info.collisions = {}, []
-                for kind, hook in _HOOK_OF.items():
-                    if not info.problem and hook in info.hooks:
-                        self._collect(info, kind, hook, self._offers[kind])
+                for name, kind in KINDS.items():
+                    if not info.problem and kind.hook in info.hooks:
+                        self._collect(info, name, kind.hook, self._offers[name])
         return self._offers
 
     def _collect(self, info: PluginInfo, kind: str, hook: str, offers: dict[str, list[_Offer]]) -> None:

@@ -19,10 +19,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import hpt_core
-from hpt_core.cli.doctor import _OPTIONAL
 from hpt_core.cli.group import hpt
 from hpt_core.cli.scaffold import scaffold
 from hpt_core.cli.session import Session
+from hpt_core.components import KINDS as KINDS_OF_COMPONENTS
 from hpt_core.errors import StoreError
 from hpt_core.hookspecs import hookimpl
 from hpt_core.options import option
@@ -208,7 +208,7 @@ def test_the_doctor_lists_what_the_core_uses_of_an_executor() -> None:
 def test_the_doctor_looks_for_all_that_the_contract_of_evaluators_names() -> None:
     documented = re.findall(r"(?m)^ *- ``(\w+)", hpt_core.Evaluator.__doc__ or "")
     assert {"evidence", "finish", "sources"} <= set(documented)
-    assert {*documented, "check"} == set(_OPTIONAL["evaluator"])
+    assert {*documented, "check"} == set(KINDS_OF_COMPONENTS["evaluator"].optional)
 
 
 def test_the_doctor_loads_everything() -> None:

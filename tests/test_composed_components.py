@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from hpt_core import History, Params, Sampler, Stop, StoppingRule, Study, UsageError, builtin, hookimpl, option
+from hpt_core import (
+    History,
+    Params,
+    Sampler,
+    Stop,
+    StoppingRule,
+    Study,
+    StudyRule,
+    UsageError,
+    builtin,
+    hookimpl,
+    option,
+)
 from hpt_core.options import build
 from hpt_core.plugins import Plugins
 
@@ -182,3 +194,20 @@ def test_a_rule_needs_one_method_and_an_option_takes_it_by_name() -> None:
     assert isinstance(plugins.make("stopping rule", {"use": f"{__name__}:Held", "rule": named}).rule, Enough)
     with pytest.raises(UsageError, match=r"stopping rule\.rule: Must be .*"):
         plugins.make("stopping rule", {"use": f"{__name__}:Held", "rule": 3})
+
+
+@attrs.define(kw_only=True)
+class HeldOfOneContract:
+    """Contains a rule of one of the three contracts of rules."""
+
+    rule: StudyRule = option(help="The rule.")
+
+    def judge_study(self, history: History) -> Stop | None:
+        return None
+
+
+def test_an_option_for_a_rule_of_one_contract_takes_it_by_name() -> None:
+    plugins = Plugins(discover=False)
+    held = {"use": f"{__name__}:HeldOfOneContract"}
+    assert isinstance(plugins.make("stopping rule", {**held, "rule": f"{__name__}:Enough"}).rule, Enough)
+    assert "stopping rule.rule" in mistakes(lambda: plugins.make("stopping rule", {**held, "rule": 3}))

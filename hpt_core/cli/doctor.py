@@ -11,6 +11,9 @@ import click
 
 from hpt_core.cli.reading import json_option
 from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr
+from hpt_core.component_checks import missing_methods
+from hpt_core.components import KINDS
+from hpt_core.errors import HptError
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -21,22 +24,6 @@ __all__ = ["doctor"]
 _BROKEN = 3
 _SLOW = 0.3
 _SLOW_REMEDY = "name components as 'module:Class', and move imports into the functions that need them"
-_OPTIONAL = {
-    "sampler": ("check",),
-    "evaluator": ("check", "conclude", "discard", "evidence", "finish", "resumable", "sources", "steps"),
-    "stopping rule": (
-        "check",
-        "check_evidence",
-        "evidence",
-        "judge_study",
-        "judge_trial",
-        "promote",
-        "retire",
-        "summary",
-    ),
-    "store": ("append_lazily", "folder", "location"),
-    "executor": ("elsewhere",),
-}
 
 
 @click.command("doctor", short_help="Check that every installed plugin can be loaded.")
@@ -107,8 +94,6 @@ def _origin(point: EntryPoint | None) -> str:
 
 def _component(plugins: Plugins, infos: list[PluginInfo], kind: str, name: str) -> dict[str, Any]:
     from hpt_core.cli.options import described
-    from hpt_core.component_checks import missing_methods
-    from hpt_core.errors import HptError
 
     about: dict[str, Any] = {"kind": kind, "name": name, "class": "", "problem": "", "options": [], "capabilities": []}
     rivals = [str(info) for info in infos if name in info.components.get(kind, ())]
@@ -123,7 +108,7 @@ def _component(plugins: Plugins, infos: list[PluginInfo], kind: str, name: str) 
         return {**about, "problem": str(err)}
     if lacks:
         return {**about, "problem": f"{cls.__name__} has no {lacks}()"}
-    able = [attribute for attribute in _OPTIONAL[kind] if hasattr(cls, attribute)]
+    able = [attribute for attribute in KINDS[kind].optional if hasattr(cls, attribute)]
     return {**about, "class": known["class"], "options": [o["name"] for o in known["options"]], "capabilities": able}
 
 

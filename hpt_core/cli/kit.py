@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpt_core.cli.kit_case import KIT_OF, InPlace, case_of, values_of
+from hpt_core.cli.kit_case import InPlace, case_of, values_of
 from hpt_core.cli.text import say, stdout_to_stderr
+from hpt_core.components import KINDS
+from hpt_core.errors import UsageError
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -21,7 +23,7 @@ _FAILED = 1
 
 @click.command("test", short_help="Run the conformance kit on a component.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice([*KIT_OF]), help="Kind of the component, if several kinds have that name.")
+@click.option("--kind", type=click.Choice([*KINDS]), help="Kind of the component, if several kinds have that name.")
 @click.option(
     "-o", "--option", "given", multiple=True, metavar="KEY=VALUE", help="Option of the component (repeatable)."
 )
@@ -42,7 +44,6 @@ def test(
     Exit code 0 if it passes, 1 if it breaks a rule. Each broken rule is shown with the reason why it matters.
     """
     from hpt_core.cli.options import matching
-    from hpt_core.errors import UsageError
 
     session: Session = ctx.obj
     found = [item for item in matching(session.plugins, name) if kind in (None, item[0])]

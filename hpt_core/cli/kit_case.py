@@ -7,19 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpt_core.components import KINDS
+from hpt_core.options import option_fields
+from hpt_core.spelling import did_you_mean
+
 if TYPE_CHECKING:
     from hpt_core.plugins import Plugins
 
-__all__ = ["KIT_OF", "InPlace", "case_of", "values_of"]
-
-KIT_OF = {
-    "sampler": ("SamplerKit", "make_sampler"),
-    "evaluator": ("EvaluatorKit", "make_evaluator"),
-    "stopping rule": ("StoppingRuleKit", "make_rule"),
-    "store": ("StoreKit", "make_store"),
-    "executor": ("ExecutorKit", "make_executor"),
-}
-"""Kind of component -> its kit, and the fixture to override."""
+__all__ = ["InPlace", "case_of", "values_of"]
 
 
 class InPlace:
@@ -67,10 +62,7 @@ def case_of(
     """
     import pytest
 
-    from hpt_core.options import option_fields
-    from hpt_core.spelling import did_you_mean
-
-    kit_name, fixture = KIT_OF[kind]
+    kit_name, fixture = KINDS[kind].kit, KINDS[kind].fixture
     spec = {"use": name, **options}
     has_place = any(field.name == "path" for field in option_fields(plugins.component(kind, name)))
 

@@ -16,22 +16,24 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_KINDS = ("sampler", "evaluator", "stopping", "store", "executor")
+_KINDS = {
+    "sampler": "suggests configurations",
+    "evaluator": "evaluates a configuration",
+    "stopping": "a stopping rule: stops trials or the study",
+    "store": "keeps the log of studies",
+    "executor": "runs workers",
+}
+"""First word of a kind -> what it does. Written here, so that ``hpt new --help`` need not load the components."""
 
 _HELP = """Create a plugin distribution with a component of KIND called NAME that passes its conformance kit.
 
 \b
 Kinds:
-  sampler    suggests configurations
-  evaluator  evaluates a configuration
-  stopping   a stopping rule: stops trials or the study
-  store      keeps the log of studies
-  executor   runs workers
-"""
+""" + "\n".join(f"  {kind:<9}  {does}" for kind, does in _KINDS.items())
 
 
 @click.command("new", help=_HELP, short_help="Create a plugin that passes its conformance kit.")
-@click.argument("kind", type=click.Choice(_KINDS), metavar="KIND")
+@click.argument("kind", type=click.Choice([*_KINDS]), metavar="KIND")
 @click.argument("name")
 @click.option(
     "--into", type=click.Path(path_type=Path), default=Path(), help="Parent directory. Default: the current one."

@@ -6,57 +6,43 @@ import re
 from datetime import UTC, datetime
 from importlib.resources import files
 
-import attrs
-
 from hpt_core import __version__
-from hpt_core.cli.kit_case import KIT_OF
+from hpt_core.components import KINDS
 from hpt_core.errors import UsageError
 from hpt_core.hookspecs import API_VERSION
 
 __all__ = ["scaffold", "title_of"]
 
 
-@attrs.frozen
-class _Kind:
-    """What differs between the kinds of plugins."""
+_TITLES = {title.split()[0]: title for title in KINDS}
 
-    title: str
-    hook: str
-    suffix: str
-    imports: str
-    signature: str
-    factory: str
-    flags: str = ""
-
-
-_CALLABLE = "from collections.abc import Callable"
-_PLAIN = {"imports": _CALLABLE, "signature": "Callable[[], CLASS]", "factory": "CLASS"}
-_KINDS = {
-    "sampler": _Kind("sampler", "hpt_samplers", "Sampler", **_PLAIN),
-    "evaluator": _Kind("evaluator", "hpt_evaluators", "Evaluator", **_PLAIN),
-    "stopping": _Kind("stopping rule", "hpt_stopping_rules", "Rule", **_PLAIN),
-    "store": _Kind(
-        "store",
-        "hpt_stores",
-        "Store",
-        imports=f"{_CALLABLE}\nfrom pathlib import Path",
-        signature="Callable[[Path], CLASS]",
-        factory="lambda path: CLASS(path=str(path))",
-    ),
-    "executor": _Kind(
-        "executor",
-        "hpt_executors",
-        "Executor",
-        flags="    ends_late_trials = False\n\n",
-        **_PLAIN,
-    ),
+_PLACEHOLDERS = {
+    "IMPORTS": "from collections.abc import Callable",
+    "SIGNATURE": "Callable[[], CLASS]",
+    "FACTORY": "CLASS",
+    "FLAGS": "",
+    "USAGE": '[KIND]\nuse = "NAME"',
+    "NUMPY": "",
 }
-_USAGE = {"stopping": '[[stop]]\nuse = "NAME"', "executor": 'executor = "NAME"\nworkers = 4'}
+_PLACEHOLDERS_OF = {
+    "sampler": {"NUMPY": ', "numpy>=1.26"'},
+    "stopping": {"USAGE": '[[stop]]\nuse = "NAME"'},
+    "store": {
+        "IMPORTS": "from collections.abc import Callable\nfrom pathlib import Path",
+        "SIGNATURE": "Callable[[Path], CLASS]",
+        "FACTORY": "lambda path: CLASS(path=str(path))",
+    },
+    "executor": {
+        "FLAGS": "    ends_late_trials = False\n\n",
+        "USAGE": 'executor = "NAME"\nworkers = 4',
+    },
+}
+"""Kind -> where it differs from `_PLACEHOLDERS`."""
 
 
 def title_of(kind: str) -> str:
     """The core's name of a kind: ``stopping rule`` for ``stopping``."""
-    return _KINDS[kind].title
+    return _TITLES[kind]
 
 
 def scaffold(kind: str, name: str) -> tuple[str, dict[str, str]]:
@@ -94,29 +80,24 @@ def scaffold(kind: str, name: str) -> tuple[str, dict[str, str]]:
 
 
 def _placeholders(kind: str, name: str, distribution: str, package: str) -> dict[str, str]:
-    about = _KINDS[kind]
-    kit, fixture = KIT_OF[about.title]
+    title, noun = _TITLES[kind], _TITLES[kind].split()[-1]
     major, minor = __version__.split(".")[:2]
     return {
         # replaced in this order: a placeholder before those that its name or its value contains
-        "IMPORTS": about.imports,
-        "SIGNATURE": about.signature,
-        "FACTORY": about.factory,
-        "FIXTURE": fixture,
-        "FLAGS": about.flags,
-        "USAGE": _USAGE.get(kind, f'[{kind}]\nuse = "NAME"'),
+        **_PLACEHOLDERS,
+        **_PLACEHOLDERS_OF.get(kind, {}),
+        "FIXTURE": KINDS[title].fixture,
         "DISTRIBUTION": distribution,
         "CORE_FROM": f"{major}.{minor}",
         "CORE_BELOW": f"{major}.{int(minor) + 1}",
         "PACKAGE": package,
-        "MODULE": "rule" if kind == "stopping" else kind,
-        "CLASS": "".join(part.capitalize() for part in name.split("-")) + about.suffix,
+        "MODULE": noun,
+        "CLASS": "".join(part.capitalize() for part in [*name.split("-"), noun]),
         "POINT": f"{kind}-{name}",
         "NAME": name,
-        "HOOK": about.hook,
-        "NUMPY": ', "numpy>=1.26"' if kind == "sampler" else "",
-        "KIND": about.title,
-        "KIT": kit,
+        "HOOK": KINDS[title].hook,
+        "KIND": title,
+        "KIT": KINDS[title].kit,
         "YEAR": str(datetime.now(UTC).year),
         "API": str(API_VERSION),
     }
