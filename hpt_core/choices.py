@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import attrs
@@ -137,7 +136,7 @@ class _Choices(_Listed):
         found: list[Mistake] = []
         frozen = _check_choices(found, choices)
         broken = bool(found)
-        active = MappingProxyType(parse_when(found, when))
+        active = parse_when(found, when)
         requirement = parse_requires(found, requires)
         if broken:
             raise SpaceError(*found)
@@ -218,7 +217,7 @@ class Constant(_Listed):
         problem = json_problem(frozen)
         if problem:
             found.append(Mistake("value", f"{problem}. Got {shown(value)}."))
-        active = MappingProxyType(parse_when(found, when))
+        active = parse_when(found, when)
         requirement = parse_requires(found, requires)
         if found:
             raise SpaceError(*found)

@@ -34,18 +34,18 @@ def describe(
         ``{"use": name or "module:Class", option: value, ...}``. A value that is not plain data is represented by its
         import path or by a digest: a change is detected, but the value cannot be rebuilt.
     """
+    part = partial(describe, name_of=name_of, brief=brief, effective=effective)
     cls, inline = type(component), inline_option(type(component))
     fields = [field for field in option_fields(cls) if field.name != inline]
     if effective:
         fields = [field for field in fields if field.metadata.get("affects_results", True)]
-    plain = partial(jsonable, name_of=name_of, brief=brief, effective=effective)
-    values = [(field, plain(getattr(component, field.name))) for field in fields]
-    own = {
-        field.alias or field.name: value for field, value in values if not (brief and value == plain(default_of(field)))
-    }
+    values = [(field, jsonable(getattr(component, field.name), part)) for field in fields]
+    if brief:
+        values = [(field, value) for field, value in values if value != jsonable(default_of(field), part)]
+    own = {field.alias or field.name: value for field, value in values}
     if inline is None:
         return {"use": name_of(cls) or f"{cls.__module__}:{cls.__qualname__}", **own}
-    inner = describe(getattr(component, inline), name_of, brief=brief, effective=effective)
+    inner = part(getattr(component, inline))
     return {inline: inner, **own} if own.keys() & inner.keys() else {**inner, **own}
 
 
@@ -57,9 +57,8 @@ def default_of(field: attrs.Attribute[Any]) -> Any:
     return attrs.NOTHING if default.takes_self else default.factory()
 
 
-def jsonable(value: Any, name_of: _NameOf = lambda _: None, *, brief: bool = False, effective: bool = False) -> Any:
-    """The value of an option as JSON-shaped data; see `describe`."""
-    within = partial(jsonable, name_of=name_of, brief=brief, effective=effective)
+def jsonable(value: Any, part: Callable[[Any], Any] = describe) -> Any:
+    """The value of an option as JSON-shaped data. ``part`` describes a component in it."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -67,13 +66,13 @@ def jsonable(value: Any, name_of: _NameOf = lambda _: None, *, brief: bool = Fal
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): within(item) for key, item in value.items()}
+        return {str(key): jsonable(item, part) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [within(item) for item in value]
+        return [jsonable(item, part) for item in value]
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     if attrs.has(type(value)):
-        return describe(value, name_of, brief=brief, effective=effective)
+        return part(value)
     return _digest(value)
 
 

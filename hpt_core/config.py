@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,9 @@ def make_study(
         PluginError: If a component cannot be loaded.
     """
     import_from(Path.cwd(), folder.resolve())
-    parts = _Parts(data, plugins or default_plugins())
-    arguments = parts.components(store)
-    collect = parts.mistakes.collect
+    plugins, mistakes = plugins or default_plugins(), Mistakes()
+    arguments = _arguments(data, plugins, mistakes, store)
+    collect = mistakes.collect
     run: RunSettings = collect(build, RunSettings, {key: data[key] for key in _RUN if key in data}, "")
     settings = {key: data[key] for key in _SETTINGS if key in data}
     collect(build, Settings, settings, "")
@@ -159,9 +160,9 @@ def make_study(
             collect(run_checks, [component], arguments["space"], objectives)
     if arguments.get("evaluator") is not None:
         collect(check_evidence, arguments["evaluator"], arguments["stop"])
-    parts.mistakes.raise_all()
+    mistakes.raise_all()
     _warn_of_settings_in(data["space"], data)
-    return Study(**arguments, **settings, amend=amend, plugins=parts.plugins), run
+    return Study(**arguments, **settings, amend=amend, plugins=plugins), run
 
 
 def _warn_of_settings_in(space: Mapping[str, Any], data: Mapping[str, Any]) -> None:
@@ -175,45 +176,28 @@ def _warn_of_settings_in(space: Mapping[str, Any], data: Mapping[str, Any]) -> N
             )  # fmt: skip
 
 
-class _Parts:
-    """Makes the parts of a study one by one and collects every mistake."""
+def _arguments(data: Mapping[str, Any], plugins: Plugins, mistakes: Mistakes, store: str | None) -> dict[str, Any]:
+    """The arguments of `Study` other than its plain settings."""
+    for key in data:
+        if key not in _KEYS:
+            hint = did_you_mean(key, _KEYS)
+            mistakes.add(key or '""', f"A study file has no such key.{hint} Known: {', '.join(_KEYS)}.")
+    if "space" not in data:
+        mistakes.add("space", "A study needs a [space] table with its parameters.")
+    if "evaluator" not in data:
+        mistakes.add("evaluator", "A study needs an [evaluator] table with a key `use`.")
+    makers: dict[str, Callable[[Any], Any]] = {
+        "space": Space,
+        "objective": parse_objectives,
+        "constraints": parse_constraints,
+        **{kind: partial(plugins.make, kind) for kind in ("evaluator", "sampler", "executor")},
+        "stop": partial(_rules, plugins, mistakes),
+        "store": plugins.make_store,
+    }
+    given = {"stop": [], "store": store, **data}
+    return {key: mistakes.collect(make, given[key]) for key, make in makers.items() if given.get(key) is not None}
 
-    def __init__(self, data: Mapping[str, Any], plugins: Plugins) -> None:
-        self.data = data
-        self.plugins = plugins
-        self.mistakes = Mistakes()
-        for key in data:
-            if key not in _KEYS:
-                hint = did_you_mean(key, _KEYS)
-                self.mistakes.add(key or '""', f"A study file has no such key.{hint} Known: {', '.join(_KEYS)}.")
 
-    def components(self, store: str | None) -> dict[str, Any]:
-        """The arguments of `Study` other than its plain settings."""
-        data, collect = self.data, self.mistakes.collect
-        if "space" not in data:
-            self.mistakes.add("space", "A study needs a [space] table with its parameters.")
-        if "evaluator" not in data:
-            self.mistakes.add("evaluator", "A study needs an [evaluator] table with a key `use`.")
-        made: dict[str, Any] = {}
-        if "space" in data:
-            made["space"] = collect(Space, data["space"])
-        if "objective" in data:
-            made["objective"] = collect(parse_objectives, data["objective"])
-        if "constraints" in data:
-            made["constraints"] = collect(parse_constraints, data["constraints"])
-        for key in ("evaluator", "sampler", "executor"):
-            if key in data:
-                made[key] = self._component(key, data[key], key)
-        made["stop"] = self._rules()
-        spec = data.get("store", store)
-        if spec is not None:
-            made["store"] = collect(self.plugins.make_store, spec)
-        return made
-
-    def _component(self, kind: str, spec: Any, path: str) -> Any:
-        return self.mistakes.collect(self.plugins.make, kind, spec, path)
-
-    def _rules(self) -> list[Any]:
-        given = self.data.get("stop", [])
-        several = given if isinstance(given, list) else [given]
-        return [self._component("stopping rule", rule, f"stop[{i}]") for i, rule in enumerate(several)]
+def _rules(plugins: Plugins, mistakes: Mistakes, given: Any) -> list[Any]:
+    several = given if isinstance(given, list) else [given]
+    return [mistakes.collect(plugins.make, "stopping rule", rule, f"stop[{i}]") for i, rule in enumerate(several)]

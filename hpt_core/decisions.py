@@ -106,15 +106,15 @@ class Decisions:
 
     def _must_wait(self, number: int) -> bool:
         """Whether a reproducible study must wait for results before it decides on this trial."""
-        return bool(self.lag) and any(n <= number - self.lag for n in self._running())
+        return bool(self.lag) and any(trial.number <= number - self.lag for trial in self._running())
 
-    def _running(self) -> list[int]:
-        return [n for n, trial in self.ledger.history.open.items() if trial.state is State.RUNNING]
+    def _running(self) -> list[Trial]:
+        return [trial for trial in self.ledger.history.open.values() if trial.state is State.RUNNING]
 
     def _must_run_alone(self, view: History) -> bool:
         """Whether, in a reproducible study, a trial is to be resumed or retired that running ones would see change."""
         asked = self.rules if self.lag > 1 and self._running() else ()
-        return any(retired(n, rule, view) or ask(n, rule, "promote", (int,), view) is not None for n, rule in asked)
+        return any(retired(n, rule, view) or ask(n, rule, "promote", view) is not None for n, rule in asked)
 
     def _view(self, history: History, number: int) -> History:
         return history if self.lag <= 1 else history.as_seen_by(number, self.lag)
@@ -126,7 +126,7 @@ class Decisions:
         if self.rules:
             view.clock = self.ledger.now()
             for name, rule in self.rules:
-                stop = ask(name, rule, "judge_study", (Stop,), view)
+                stop = ask(name, rule, "judge_study", view)
                 if stop is not None:
                     return self._stop_study(name, stop)
         return None
@@ -140,7 +140,8 @@ class Decisions:
         return stop
 
     def _start(self, trial: Trial, worker: str) -> Trial:
-        self.ledger.write(self._started(trial.number, trial.params, worker, trial.attempt + 1, trial.source))
+        point = Suggestion(trial.params, source=trial.source)
+        self.ledger.write(self._started(trial.number, point, worker, trial.attempt + 1))
         return trial
 
     def _rerun(self, trial: Trial, worker: str) -> Trial | None:
@@ -157,17 +158,9 @@ class Decisions:
             self.fail(trial, Failure("interrupted", "a plugin or the store failed while its last report was judged"))
             raise
 
-    def _started(
-        self,
-        number: int,
-        params: Mapping[str, Any],
-        worker: str,
-        attempt: int,
-        source: str,
-        info: Mapping[str, Any] | None = None,
-    ) -> events.Record:
-        seen = self.ledger.history.position
-        return events.started(self.ledger.now(), number, dict(params), worker, attempt, seen, source, info)
+    def _started(self, number: int, point: Suggestion, worker: str, attempt: int = 1) -> events.Record:
+        now, seen, params = self.ledger.now(), self.ledger.history.position, dict(point.params)
+        return events.started(now, number, params, worker, attempt, seen, point.source, point.info)
 
     def _wind_up(self, view: History, number: int, worker: str, rule: str, stop: Stop) -> Trial | Stop | None:
         """Decide if no new trial can start: resume a paused one, wait for running ones, or stop the study."""
@@ -194,9 +187,8 @@ class Decisions:
     def add(self, worker: str, given: Suggestion) -> Trial:
         """Record a trial that the user suggested, at any point of the space, as running."""
         with self.ledger.lock():
-            number, info = self.ledger.sync().next_number, plain(given.info)
-            self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
-            return self._start(self.ledger.history.trials[number], worker)
+            self.ledger.sync()
+            return self._start(self._queue(given), worker)
 
     def _retire(self, view: History, number: int) -> History:
         """Stop the paused trials that the rules retire. Returns the view for the rest of this decision."""
@@ -212,7 +204,7 @@ class Decisions:
     def _promoted(self, view: History) -> Trial | None:
         """The paused trial to resume, if a rule promotes one."""
         for name, rule in self.rules:
-            number = ask(name, rule, "promote", (int,), view)
+            number = ask(name, rule, "promote", view)
             if number is not None:
                 return self._paused(number, name, "promotes")
         return None
@@ -224,7 +216,6 @@ class Decisions:
         return trial
 
     def _start_new(self, view: History, number: int, worker: str) -> Trial | Stop | Repeat | None:
-        history = self.ledger.history
         try:
             proposed = guarded_suggestion(self.sampler, view, number, self.duplicates)
         except SpaceExhausted as end:
@@ -232,16 +223,14 @@ class Decisions:
             return self._wind_up(view, number, worker, "space", stop)
         if isinstance(proposed, Repeat):
             return proposed
-        record = self._started(number, proposed.params, worker, 1, proposed.source, proposed.info)
-        self.ledger.write(record)
-        return history.trials[number]
+        self.ledger.write(self._started(number, proposed, worker))
+        return self.ledger.history.trials[number]
 
     def _reuse(self, repeat: Repeat, worker: str) -> None:
         """Record a repeated point as a new trial with the result of the earlier one."""
         history = self.ledger.history
         number, original = history.next_number, history.trials[repeat.original]
-        suggestion = repeat.suggestion
-        start = self._started(number, suggestion.params, worker, 1, suggestion.source, suggestion.info)
+        start = self._started(number, repeat.suggestion, worker)
         reason = f"the same point as trial {original.number}"
         end = events.complete(start["time"], number, 1, original.values or (), original.metrics, reason)
         self.ledger.write(start, end)
@@ -275,7 +264,7 @@ class Decisions:
         seen = self.ledger.history.position
         view = self._view(self.ledger.history, trial.number)
         for name, rule in self.rules:
-            decision: Stop | Pause | None = ask(name, rule, "judge_trial", (Stop, Pause), view, trial)
+            decision: Stop | Pause | None = ask(name, rule, "judge_trial", view, trial)
             if decision is not None:
                 self._record(trial, name, decision, seen)
                 return decision
@@ -314,11 +303,13 @@ class Decisions:
         with self.ledger.lock():
             history = self.ledger.sync()
             known = history.keys.get(history.space.key(given.params))
-            if known is None:
-                known = history.next_number
-                now, info = self.ledger.now(), plain(given.info)
-                self.ledger.write(events.enqueued(now, known, dict(given.params), given.source, info))
-            return history.trials[known]
+            return self._queue(given) if known is None else history.trials[known]
+
+    def _queue(self, given: Suggestion) -> Trial:
+        history, info = self.ledger.history, plain(given.info)
+        number = history.next_number
+        self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
+        return history.trials[number]
 
     def invalidate(self, number: int, reason: str) -> None:
         """Record that the user invalidated a trial.
@@ -365,8 +356,8 @@ class Decisions:
     def lost(self, worker: str, failure: Failure) -> bool:
         """Record the failure of the trial that a dead worker held. Returns whether it held one."""
         with self.ledger.mutex:
-            running = [t for t in self.ledger.sync().open.values() if t.state is State.RUNNING]
-            held = [trial for trial in running if trial.worker == worker]
+            self.ledger.sync()
+            held = [trial for trial in self._running() if trial.worker == worker]
             for trial in held:
                 self.fail(trial, failure)
         return bool(held)
@@ -376,7 +367,7 @@ class Decisions:
         found = False
         with self.ledger.mutex:  # the heartbeat thread replays, too
             history = self.ledger.sync()
-            for trial in [t for t in history.open.values() if t.state is State.RUNNING]:
+            for trial in self._running():
                 owner = liveness.owner_of(trial.worker)
                 last_seen = max(trial.started or 0.0, history.workers.get(owner, 0.0))
                 if not liveness.is_alive(owner, self.ledger.now() - last_seen):

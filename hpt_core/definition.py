@@ -9,6 +9,7 @@ from typing import Any
 from hpt_core.constraints import Constraint, read_constraints
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.importing import is_import_path
+from hpt_core.mistakes import within
 from hpt_core.spelling import did_you_mean
 from hpt_core.values import shown
 
@@ -122,7 +123,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Mista
                 found.append(Mistake(key, f"The order was {', '.join(before[key])}, is now {', '.join(now[key])}."))
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("use") == new.get("use"):
-            found += [_within(key, inner) for inner in differences(old, new)]
+            found += within(key, differences(old, new))
         else:
             found.append(Mistake(key, _changed(key, before, now)))
     return found
@@ -156,10 +157,6 @@ def with_current_options(before: Any, now: Any, given: Any, effective: Any) -> A
 
 def _is_component(part: Any) -> bool:
     return isinstance(part, Mapping) and "use" in part
-
-
-def _within(key: str, inner: Mistake) -> Mistake:
-    return Mistake(f"{key}.{inner.path}", inner.message)
 
 
 def _changed(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

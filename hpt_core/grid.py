@@ -275,12 +275,6 @@ class Grid(Sequence[dict[str, Any]]):
         params = self._all.at(place if self._allowed is None else self._allowed[place])
         return {name: params[name] for name in self._names if name in params}
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        i = 0
-        while i < self.size:
-            yield self[i]
-            i += 1
-
     def __repr__(self) -> str:
         return f"<Grid of {self.size} points over {len(self._names)} parameters>"
 

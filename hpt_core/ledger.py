@@ -38,6 +38,7 @@ class Ledger:
         name: The study's name in it.
 
     Attributes:
+        history: The state replayed so far. Call `sync` first to include what other processes wrote.
         mutex: Held while the history changes, as threads may share a ledger.
         observer: Called with each record right after it is replayed, so that it sees the history as of that record,
             even if several records arrive together. None: no observer.
@@ -48,21 +49,16 @@ class Ledger:
         self.name = name
         self.mutex = threading.RLock()
         self.observer: Callable[[Record], None] | None = None
-        self._history = History()
+        self.history = History()
         self._queue: deque[Record] = deque()  # read but not yet replayed
         self._told = 0  # position up to which the observer was called
         self._start_time, self._start_tick = time.time(), _ticks()
 
-    @property
-    def history(self) -> History:
-        """The state replayed so far. Call `sync` first to include what other processes wrote."""
-        return self._history
-
     def sync(self) -> History:
         """Replay what other processes have written since, and return the history."""
         with self.mutex:
-            self._replay(_read(self.store, self.name, self._history.position + len(self._queue)))
-            return self._history
+            self._replay(_read(self.store, self.name, self.history.position + len(self._queue)))
+            return self.history
 
     def write(self, *records: Record) -> int:
         """Append records to the store and replay them.
@@ -78,7 +74,7 @@ class Ledger:
             raise UsageError(f"Cannot write the record: {problem}")
         with self.mutex:
             position = self._append(records)
-            if position == self._history.position + len(records):
+            if position == self.history.position + len(records):
                 self._replay(records)
             else:
                 self.sync()
@@ -111,14 +107,14 @@ class Ledger:
             while self._queue:
                 record = self._queue.popleft()
                 try:
-                    self._history.apply(record)
+                    self.history.apply(record)
                 except StoreError as err:
                     raise _unreadable(self.store, self.name, str(err)) from err
-                told, self._told = self._told, max(self._told, self._history.position)
+                told, self._told = self._told, max(self._told, self.history.position)
                 if self.observer is not None and self._told > told:
                     self.observer(record)
         except BaseException:  # Ctrl-C, perhaps in the middle of a record: the next sync reads all from the store again
-            self._history = History()
+            self.history = History()
             self._queue.clear()
             raise
 

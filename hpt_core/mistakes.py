@@ -1,13 +1,25 @@
-"""Collects the mistakes in several inputs, so that they are raised together."""
+"""Collects the mistakes in several inputs, so that they are raised together, each with its key path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import attrs
 
 from hpt_core.errors import Mistake, UsageError
 
-__all__ = ["Mistakes"]
+__all__ = ["Mistakes", "key_path", "within"]
+
+
+def key_path(*keys: str) -> str:
+    """A dotted key path; empty keys are left out."""
+    return ".".join(filter(None, keys))
+
+
+def within(path: str, mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """The mistakes of a part of the input as mistakes of the whole, in which the part is at ``path``."""
+    return [attrs.evolve(mistake, path=key_path(path, mistake.path)) for mistake in mistakes]
 
 
 class Mistakes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import attrs
@@ -123,35 +122,22 @@ class Float(Parameter):
             _check_range(found, first, last, log=log, floor=sys.float_info.min)
         stride = None if step is None else _check_step(found, first, last, step)
         broken = bool(found)
-        active = MappingProxyType(parse_when(found, when))
+        active = parse_when(found, when)
         requirement = parse_requires(found, requires)
         if broken or first is None or last is None:
             raise SpaceError(*found)
-        self._build(first, last, log, stride, default=default, when=active, requires=requirement)
-        check_default(self, found)
-
-    def _build(
-        self,
-        low: float,
-        high: float,
-        log: bool,
-        step: float | None,
-        *,
-        default: Any,
-        when: Mapping[str, Any],
-        requires: str,
-    ) -> None:
         steps = None
-        size: int | None = 1 if low == high else None
-        if step is not None:
-            steps = DecimalSteps.of(low, step)
-            size = steps.count(high)
-            high = steps.value(size - 1)
+        size: int | None = 1 if first == last else None
+        if stride is not None:
+            steps = DecimalSteps.of(first, stride)
+            size = steps.count(last)
+            last = steps.value(size - 1)
         scale: Scale | None = None
         if size is None:
-            scale = LogScale(low, high) if log else LinearScale(low, high)
-        cells = make_cells(size or 1, low, step or 1.0, log=log)
-        self.__attrs_init__(low, high, log, step, default, when, requires, size, scale, cells, steps)
+            scale = LogScale(first, last) if log else LinearScale(first, last)
+        cells = make_cells(size or 1, first, stride or 1.0, log=log)
+        self.__attrs_init__(first, last, log, stride, default, active, requirement, size, scale, cells, steps)
+        check_default(self, found)
 
     def to_unit(self, value: float) -> float:
         """See `Parameter.to_unit`."""
@@ -275,7 +261,7 @@ class Int(Parameter):
         elif first is not None and last is not None and (last - first) // (stride or 1) >= _MAX_INT:
             found.append(Mistake("step", f"must leave at most 2**53 values. Got {stride}."))
         broken = bool(found)
-        active = MappingProxyType(parse_when(found, when))
+        active = parse_when(found, when)
         requirement = parse_requires(found, requires)
         if broken or first is None or last is None or stride is None:
             raise SpaceError(*found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from hpt_core import provenance as provenances
 from hpt_core.errors import DefinitionChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hpt_core.errors import Mistake
     from hpt_core.history import History
     from hpt_core.study import Study
@@ -37,19 +36,19 @@ def open_study(study: Study) -> None:
     ledger = study.ledger
     with ledger.lock():
         history = ledger.sync()
-        records: list[events.Record] = []
         if history.exists:
             _adopt(study, history)
-            records += _amendments(study, history)
-            _warn_of_differences(study, history)
+            records = _amendments(study, history)
+            provenance = _provenance(study)
+            _warn_of_differences(study, history, provenance)
         else:
             if study.sampler is None:
                 study.sampler = study.plugins.make("sampler", study.plugins.default("sampler"))
             if study.settings.seed is None:
                 study.settings.seed = int(np.random.SeedSequence().generate_state(1)[0])
-            records.append(events.created(ledger.now(), _definition(study), _provenance(study)))
-        records.append(events.joined(ledger.now(), liveness.this_process(), _provenance(study)))
-        ledger.write(*records)
+            provenance = _provenance(study)
+            records = [events.created(ledger.now(), _definition(study), provenance)]
+        ledger.write(*records, events.joined(ledger.now(), liveness.this_process(), provenance))
 
 
 def _definition(study: Study, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
@@ -125,11 +124,12 @@ def _outside(study: Study, history: History) -> str:
 
 
 def _provenance(study: Study) -> dict[str, Any]:
+    """What the study is run with. It reads the user's files, which may be large, so this is called once."""
     return provenances.provenance([study.sampler, study.evaluator, study.store, study.executor, *study.rules])
 
 
-def _warn_of_differences(study: Study, history: History) -> None:
-    found = provenances.differences(history.provenance, _provenance(study))
+def _warn_of_differences(study: Study, history: History, provenance: Mapping[str, Any]) -> None:
+    found = provenances.differences(history.provenance, provenance)
     if found:
         _LOG.warning(
             "The study %r was last run with other software or files, and its results so far still count: %s.",

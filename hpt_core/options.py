@@ -16,6 +16,7 @@ import attrs
 
 from hpt_core.durations import to_seconds
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
+from hpt_core.mistakes import key_path, within
 from hpt_core.spelling import did_you_mean
 from hpt_core.structure import Structure, invalid_value
 from hpt_core.values import native
@@ -51,7 +52,7 @@ def option(
         le: Upper bound (<=).
         lt: Upper bound (<).
         factory: Makes a mutable default.
-        converter: Applied to the given value, as by `attrs.field`.
+        converter: Applied to the given value, as by `attrs.field`; not with ``seconds``, which is a conversion itself.
         seconds: Whether the option is a duration, with the bound ``gt=0`` or ``ge=0``. Text such as ``"90s"``,
             ``"10m"`` or ``"1h30m"`` is accepted, too, and becomes a number of seconds.
         inline: Whether the option is a component that shares its table with the other options of the class: it gets
@@ -63,6 +64,8 @@ def option(
         What `attrs.field` returns. A value is checked against the annotation as strictly when the component is made in
         Python as when it comes from a file: True is not an int. A path may begin with ``~``.
     """
+    if seconds and converter:
+        raise TypeError("An option with seconds=True cannot have a converter, too.")
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     metadata = {
         "help": help,
@@ -113,7 +116,7 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
     values: dict[str, Any] = {}
     mistakes: list[Mistake] = []
     for name in dict.fromkeys([*given, *fields]):  # mistakes are reported in the order of the input
-        where = _join(path, name)
+        where = key_path(path, name)
         if name not in fields:
             mistakes.append(Mistake(where, _unknown_option(cls, name)))
             continue
@@ -205,7 +208,7 @@ def _instance(cls: type, values: Mapping[str, Any], path: str) -> Any:
     try:
         return cls(**values)
     except UsageError as err:
-        raise UsageError(*(Mistake(_join(path, m.path), m.message) for m in err.mistakes)) from err
+        raise UsageError(*within(path, err.mistakes)) from err
     except (TypeError, ValueError, OSError) as err:
         message = f"{cls.__name__} cannot be created from these options: {type(err).__name__}: {err}"
         raise UsageError(Mistake(path, message)) from err
@@ -214,7 +217,3 @@ def _instance(cls: type, values: Mapping[str, Any], path: str) -> Any:
     except Exception as err:  # no validation of options: the author needs the traceback
         msg = f"{path}: {cls.__name__} failed while it was created: {type(err).__name__}: {err}"
         raise PluginError(msg) from err
-
-
-def _join(path: str, rest: str) -> str:
-    return ".".join(part for part in (path, rest) if part)

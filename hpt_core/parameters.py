@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpt_core.errors import Mistake, SpaceError
@@ -172,20 +173,18 @@ def check_default(parameter: Parameter, found: list[Mistake]) -> None:
         raise SpaceError(*found)
 
 
-def parse_when(found: list[Mistake], when: Any) -> dict[str, tuple[Any, ...]]:
+def parse_when(found: list[Mistake], when: Any) -> Mapping[str, tuple[Any, ...]]:
     """The normal form of ``when``: parent -> tuple of the values that activate the parameter.
 
     Args:
         found: Mistakes are added here.
         when: As declared: None, or a mapping of parent -> value or list of values.
     """
-    if when is None:
-        return {}
-    if not isinstance(when, Mapping):
+    if when is not None and not isinstance(when, Mapping):
         example = '{"model": "svm"}'
         found.append(Mistake("when", f"must map parents to values, as in {example}. Got {shown(when)}."))
-        return {}
-    return {str(parent): _activating(found, parent, given) for parent, given in when.items()}
+        when = None
+    return MappingProxyType({str(parent): _activating(found, parent, given) for parent, given in (when or {}).items()})
 
 
 def parse_requires(found: list[Mistake], requires: Any) -> str:

@@ -48,7 +48,8 @@ def _classes(component: object) -> Iterator[type]:
     yield type(component)
     for field in option_fields(type(component)):
         value = getattr(component, field.name)
-        for part in value if isinstance(value, (list, tuple)) else [value]:
+        several = value.values() if isinstance(value, Mapping) else value
+        for part in several if isinstance(value, (list, tuple, Mapping)) else [value]:
             if attrs.has(type(part)):
                 yield from _classes(part)
 

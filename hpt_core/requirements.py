@@ -103,7 +103,7 @@ def requirement_of(requires: str) -> Requirement | None:
     """The requirement of a parameter from its checked expression; None if that is empty.
 
     Raises:
-        SpaceError: If the expression is wrong.
+        SpaceError: If it cannot be parsed here, as where a program calls too deep.
     """
     if not requires:
         return None

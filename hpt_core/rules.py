@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.components import Stop
+from hpt_core.components import Pause, Stop
 from hpt_core.errors import EvaluationError, PluginError
 from hpt_core.evidence import estimate, measured
 from hpt_core.trial import State, check_result
@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 
 __all__ = ["ask", "ending", "retired", "same_failure", "value_of"]
 
+_ANSWERS: dict[str, tuple[type, ...]] = {
+    "judge_study": (Stop,),
+    "judge_trial": (Stop, Pause),
+    "promote": (int,),
+    "retire": (Mapping,),
+}
+"""Method of a rule -> the types that its answer may have, besides None."""
+
 # numbers, and addresses even if cut off at the front ("...x7f3a")
 _NUMBER = re.compile(r"[0.]x[0-9a-f]+|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
-def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *arguments: object) -> Any:
+def ask(name: str, rule: object, method: str, *arguments: object) -> Any:
     """Call a method of a rule. Returns its answer, None if the rule does not have the method.
 
     Args:
         name: The rule's name, for messages.
         rule: The rule.
         method: The name of the method.
-        allowed: The types that the answer may have, besides None.
         arguments: The arguments of the method.
 
     Raises:
@@ -43,8 +50,8 @@ def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *argume
         raise
     except Exception as err:
         raise PluginError(f"The stopping rule {name!r} failed in {method}: {type(err).__name__}: {err}") from err
-    if answer is not None and not isinstance(answer, allowed):
-        wanted = " or ".join(kind.__name__ for kind in allowed)
+    if answer is not None and not isinstance(answer, _ANSWERS[method]):
+        wanted = " or ".join(kind.__name__ for kind in _ANSWERS[method])
         msg = f"The stopping rule {name!r} must return {wanted} or None from {method}. Got {answer!r:.80}."
         raise PluginError(msg)
     return answer
@@ -52,7 +59,7 @@ def ask(name: str, rule: object, method: str, allowed: tuple[type, ...], *argume
 
 def retired(name: str, rule: object, history: History) -> Mapping[int, Stop]:
     """The paused trials that a rule gives up, by number; see `ask`."""
-    found: Mapping[int, Stop] = ask(name, rule, "retire", (Mapping,), history) or {}
+    found: Mapping[int, Stop] = ask(name, rule, "retire", history) or {}
     for number, stop in found.items():
         if not isinstance(stop, Stop):
             raise PluginError(f"The stopping rule {name!r} must retire trial {number} with a Stop. Got {stop!r:.80}.")

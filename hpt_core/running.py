@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,6 +22,7 @@ from hpt_core.worker import Worker, clean_up
 
 if TYPE_CHECKING:
     from hpt_core.history import History
+    from hpt_core.ledger import Ledger
     from hpt_core.study import Study
 
 __all__ = ["run_study"]
@@ -40,7 +42,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     decisions.ledger.observer = _Observer(study)
     worker = Worker(study, budget)
     try:
-        with _Heartbeat(study):
+        with _heartbeat(study):
             elsewhere = study.settings.trial_timeout is not None or getattr(study.executor, "elsewhere", False)
             if workers == 1 and not elsewhere:
                 reason = worker(liveness.this_process())
@@ -156,25 +158,23 @@ class _Observer:
         return logging.WARNING
 
 
-class _Heartbeat:
-    """Writes heartbeats from a thread, so that processes on other machines know that this one is alive."""
+@contextmanager
+def _heartbeat(study: Study) -> Iterator[None]:
+    """Write heartbeats from a thread, so that processes on other machines know that this one is alive."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_beat, args=(study.ledger, ended), daemon=True, name="hpt-heartbeat")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
-    def __init__(self, study: Study) -> None:
-        self._ledger = study.ledger
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="hpt-heartbeat")
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        me = liveness.this_process()
-        while not self._stop.wait(liveness.LEASE_SECONDS / 5):
-            try:
-                self._ledger.write(events.heartbeat(self._ledger.now(), me))
-            except StoreError as err:  # may be temporary; if not, the next write of the loop ends the run
-                _LOG.warning("Could not write a heartbeat: %s", err)
+def _beat(ledger: Ledger, ended: threading.Event) -> None:
+    me = liveness.this_process()
+    while not ended.wait(liveness.LEASE_SECONDS / 5):
+        try:
+            ledger.write(events.heartbeat(ledger.now(), me))
+        except StoreError as err:  # may be temporary; if not, the next write of the loop ends the run
+            _LOG.warning("Could not write a heartbeat: %s", err)

@@ -104,8 +104,7 @@ class Space:
         import numpy as np
 
         rng = np.random.default_rng(0)
-        draws = (self._row(rng.random(len(self._columns)).tolist()) for _ in range(_MAX_DRAWS))
-        some = next((params for params in draws if self.allows(params)), None)
+        some = next(filter(self.allows, (self._draw(rng) for _ in range(_MAX_DRAWS))), None)
         if some is None:
             texts = ", ".join(repr(each.text) for each in self._requirements.values())
             hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
@@ -115,8 +114,7 @@ class Space:
         wanted = self._conditions.complete({})
         if self.allows(wanted):
             return wanted
-        draws = (self._row(rng.random(len(self._columns)).tolist()) for _ in range(_NEAREST))
-        near = [some, *filter(self.allows, draws)]
+        near = [some, *filter(self.allows, (self._draw(rng) for _ in range(_NEAREST)))]
         apart = np.nan_to_num(self.to_unit(near), nan=0.5) - np.nan_to_num(self.to_unit(wanted), nan=0.5)
         return near[int((apart**2).sum(axis=1).argmin())]
 
@@ -220,14 +218,17 @@ class Space:
 
         The same as `from_unit` of ``rng.random(len(space.columns))``, repeated until the requirements are satisfied.
         """
-        params = self._row(rng.random(len(self._columns)).tolist())
-        if self._requirements:
-            for _ in range(_MAX_DRAWS):
-                if self.allows(params):
-                    return params
-                params = self._row(rng.random(len(self._columns)).tolist())
-            return self.default()
-        return params
+        params = self._draw(rng)
+        if not self._requirements:
+            return params
+        for _ in range(_MAX_DRAWS):
+            if self.allows(params):
+                return params
+            params = self._draw(rng)
+        return self.default()
+
+    def _draw(self, rng: Generator) -> Params:
+        return self._row(rng.random(len(self._columns)).tolist())
 
     @overload
     def from_unit(self, u: Sequence[float]) -> Params: ...

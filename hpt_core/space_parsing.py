@@ -10,6 +10,7 @@ from typing import Any
 
 from hpt_core.choices import Categorical, Constant, Ordinal
 from hpt_core.errors import Mistake, SpaceError
+from hpt_core.mistakes import within
 from hpt_core.numeric import Float, Int
 from hpt_core.parameters import Parameter, parse_when
 from hpt_core.requirements import requirement_of
@@ -40,6 +41,8 @@ _REQUIRED = {
     "constant": ("value",),
 }
 
+_CLASSES: dict[str, Any] = {cls.kind: cls for cls in (Float, Int, Categorical, Ordinal, Constant)}
+
 
 def parse_space(declared: object) -> tuple[dict[str, Parameter], tuple[str, ...]]:
     """Parse and check the declaration of a space.
@@ -64,8 +67,7 @@ def parse_space(declared: object) -> tuple[dict[str, Parameter], tuple[str, ...]
         try:
             parameters[name] = _parse(form)
         except SpaceError as err:
-            path = _path(name)
-            found[name] += [Mistake(f"{path}.{m.path}" if m.path else path, m.message) for m in err.mistakes]
+            found[name] += within(_path(name), err.mistakes)
     length = sum(len(parameter.requires) for parameter in parameters.values())
     if length > _MAX_REQUIREMENTS:
         limit = f"must have requirements of at most {_MAX_REQUIREMENTS:,} characters in all. Got {length:,}."
@@ -158,15 +160,6 @@ def _construct(kind: str, known: dict[str, Any], found: list[Mistake]) -> Parame
 def _stand_in(key: str, known: Mapping[str, Any]) -> Any:
     other = {"low": "high", "high": "low"}.get(key, "")
     return known.get(other, 1)
-
-
-_CLASSES: dict[str, Any] = {
-    "float": Float,
-    "int": Int,
-    "categorical": Categorical,
-    "ordinal": Ordinal,
-    "constant": Constant,
-}
 
 
 def _kind(table: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 
 from hpt_core.errors import Mistake, UsageError
+from hpt_core.mistakes import Mistakes
 from hpt_core.spelling import did_you_mean
 from hpt_core.values import shown
 
@@ -76,15 +77,9 @@ class Structure:
         return value  # an object or an import path, which the component itself checks
 
     def _each(self, jobs: Iterable[tuple[Any, Any, str]]) -> list[Any]:
-        done: list[Any] = []
-        mistakes: list[Mistake] = []
-        for value, kind, path in jobs:
-            try:
-                done.append(self.of(value, kind, path))
-            except UsageError as err:
-                mistakes += err.mistakes
-        if mistakes:
-            raise UsageError(*mistakes)
+        mistakes = Mistakes()
+        done = [mistakes.collect(self.of, *job) for job in jobs]
+        mistakes.raise_all()
         return done
 
     def _union(self, value: Any, kinds: Sequence[Any], path: str) -> Any:

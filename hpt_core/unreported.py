@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from hpt_core.options import option_fields
+from hpt_core.component_checks import parts_of
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -34,19 +32,9 @@ def unreported(rules: Sequence[tuple[str, Any]], history: History) -> Iterator[s
         if no_reports and hasattr(rule, "judge_trial") and not hasattr(rule, "judge_study"):
             yield f"The rule {name!r} judges trials by their reports, but no trial reported anything."
             continue
-        for metric in dict.fromkeys(_watched(rule)):
+        watched = (getattr(part, "metric", None) for _, part in parts_of(rule, name))
+        for metric in dict.fromkeys(metric for metric in watched if isinstance(metric, str)):
             if metric not in known:
                 others = ", ".join(sorted(known)[:20])
                 hint = did_you_mean(metric, sorted(known))
                 yield f"The rule {name!r} watches {metric!r}, which no trial reported.{hint} Reported: {others}."
-
-
-def _watched(rule: Any) -> Iterator[str]:
-    metric = getattr(rule, "metric", None)
-    if isinstance(metric, str):
-        yield metric
-    for field in option_fields(type(rule)):
-        value = getattr(rule, field.name)
-        for part in value if isinstance(value, (list, tuple)) else (value,):
-            if attrs.has(type(part)):
-                yield from _watched(part)

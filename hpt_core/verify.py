@@ -163,7 +163,7 @@ class _Audit:
     def _check_promotion(self, number: int) -> None:
         """Check that a rule promotes this trial, with a new trial to come or without."""
         self._result.checked += 1
-        asked = [[ask(name, rule, "promote", (int,), view) for name, rule in self._rules] for view in self._endings()]
+        asked = [[ask(name, rule, "promote", view) for name, rule in self._rules] for view in self._endings()]
         if not any(number in answers for answers in asked):
             self._differ(f"trial {number}: no rule promotes it, the log says promoted")
 
@@ -191,7 +191,7 @@ class _Audit:
             self._differ(f"trial {trial.number}: the study has no rule {record['rule']!r}, the log says ended by it")
             return
         self._result.checked += 1
-        asked = (ask(record["rule"], rule, "judge_trial", (Stop, Pause), view, trial) for rule in rules)
+        asked = (ask(record["rule"], rule, "judge_trial", view, trial) for rule in rules)
         decision = next((decision for decision in asked if decision is not None), None)
         wanted = "paused" if record["event"] == "paused" else record["state"]
         found = _state_after(record["rule"], decision, view, trial)
@@ -207,7 +207,7 @@ class _Audit:
         self._result.checked += 1
         view = self._view_of_next()
         view.clock = record["time"]
-        if all(ask(record["rule"], rule, "judge_study", (Stop,), view) is None for rule in rules):
+        if all(ask(record["rule"], rule, "judge_study", view) is None for rule in rules):
             self._differ(f"the study: {record['rule']!r} does not stop it, the log says stopped: {record['reason']}")
 
     def _named(self, name: str, method: str) -> list[Any]:

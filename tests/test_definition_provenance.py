@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import types
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -332,6 +334,17 @@ def test_the_libraries_that_a_plugin_requires_are_recorded() -> None:
     assert all(type(number) is str for number in found.values())
 
 
+@pytest.mark.parametrize("several", [list, tuple, lambda parts: dict(enumerate(parts))])
+def test_the_distributions_of_components_in_lists_and_tables_are_recorded(several: Any) -> None:
+    @attrs.define
+    class Choosing:
+        rules: Any
+
+    inner = Plugins().make("stopping rule", {"use": "median"})
+    found = provenance.provenance([Choosing(several([inner]))])["packages"]
+    assert found["hpt-stopping-basic"] == version("hpt-stopping-basic")
+
+
 def test_requirements_for_development_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [
         "numpy>=1",
@@ -341,3 +354,33 @@ def test_requirements_for_development_are_not_recorded(monkeypatch: pytest.Monke
     ]
     monkeypatch.setattr(provenance, "requires", lambda _: wanted)
     assert provenance._requirements.__wrapped__("p") == ("numpy", "torch-like", "absent")
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_files_of_the_user_are_read_once_when_a_study_is_opened(
+    resumed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be data of a gigabyte."""
+
+    @attrs.define
+    class Reader:
+        sources: str = option(help="The file.")
+
+        def evaluate(self, trial: TrialContext) -> float:
+            return 0.0
+
+    data, store = tmp_path / "data.csv", MemoryStore()
+    data.write_text("1,2")
+    if resumed:
+        Study({"x": Float(0.0, 1.0)}, sampler="random", evaluator=Reader(str(data)), store=store).ask()
+    read: list[str] = []
+    digest = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        read.append(file.name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", evaluator=Reader(str(data)), store=store)
+    assert list(study.history.provenance["files"]) == [data.as_posix()]
+    assert read == [str(data)]

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import PluginError, Sampler, UsageError, import_object, option
+from hpt_core import Mistake, PluginError, Sampler, UsageError, import_object, option
 from hpt_core.component_data import describe
 from hpt_core.options import build, option_fields
 from hpt_core.spelling import did_you_mean
@@ -251,6 +251,18 @@ def test_an_error_raised_by_the_class_gets_the_path() -> None:
     assert "TypeError" in refusal(NeedsArguments, {})[0]
 
 
+def test_a_class_that_misses_a_plugin_gives_the_exit_code_of_plugins() -> None:
+    @attrs.define
+    class Wrapper:
+        def __attrs_post_init__(self) -> None:
+            raise UsageError(Mistake("inner", "There is no sampler 'x'.", plugin=True))
+
+    with pytest.raises(UsageError) as caught:
+        build(Wrapper, {}, "sampler")
+    assert caught.value.mistakes == (Mistake("sampler.inner", "There is no sampler 'x'.", plugin=True),)
+    assert caught.value.exit_code == PluginError.exit_code
+
+
 def test_an_error_that_is_not_about_options_is_that_of_the_plugin() -> None:
     with pytest.raises(PluginError, match="sampler: Broken failed while it was created: LookupError: no GPU") as raised:
         build(Broken, {}, "sampler")
@@ -369,6 +381,11 @@ def test_anything_else_is_not_a_duration(value: Any) -> None:
     for name, message in says.items():
         with pytest.raises(UsageError, match=f"{name}: {message}"):
             Patient(**{"limit": 1, name: given[name]})
+
+
+def test_a_duration_with_a_converter_is_refused() -> None:
+    with pytest.raises(TypeError, match="seconds=True cannot have a converter"):
+        option(1.0, ge=0, seconds=True, converter=abs, help="Pause.")
 
 
 def test_a_string_becomes_a_path_also_in_python() -> None:

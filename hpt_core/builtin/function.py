@@ -82,7 +82,8 @@ class FunctionEvaluator:
 
     def _resolve(self) -> Callable[[TrialContext], Any]:
         """The function as a function of the trial."""
-        call, with_trial = self._find(), _takes_trial(self._find())
+        call = self._find()
+        with_trial = _takes_trial(call)
 
         def function(trial: TrialContext, *report: Any) -> Any:
             return call(trial.params, *([trial] if with_trial else []), *report)

@@ -10,6 +10,8 @@ from hpt_core.cli import render
 from hpt_core.cli.formats import FORMATS
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, emit_json
+from hpt_core.errors import NothingSucceededError, UsageError
+from hpt_core.export import outcome, row, shortfall
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -48,9 +50,6 @@ def command(
     JSON: {store, study, objectives, trials: [row]}: the best trial, the trials of the front, or the one given by
     --trial, as rows of `hpt trials --json`. `--as json` prints the configuration alone.
     """
-    from hpt_core.errors import UsageError
-    from hpt_core.export import outcome, row
-
     if as_json and format_ != "table":
         raise UsageError(f"--json (the whole answer) and --as {format_} (the configuration alone) exclude each other.")
     with open_study(session, store, study) as opened:
@@ -74,9 +73,6 @@ def command(
 
 
 def _chosen(opened: Opened, number: int | None) -> list[Trial]:
-    from hpt_core.errors import NothingSucceededError, UsageError
-    from hpt_core.export import shortfall
-
     history = opened.history
     if number is not None:
         if number >= len(history.trials):
@@ -94,8 +90,6 @@ def _chosen(opened: Opened, number: int | None) -> list[Trial]:
 
 
 def _single(chosen: list[Trial]) -> Trial:
-    from hpt_core.errors import UsageError
-
     if len(chosen) > 1:
         more = f" and {len(chosen) - _LISTED} more" if len(chosen) > _LISTED else ""
         numbers = ", ".join(str(trial.number) for trial in chosen[:_LISTED]) + more

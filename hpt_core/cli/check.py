@@ -36,12 +36,8 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
     workers}; "size" is the number of configurations, null if infinite or not counted.
     """
-    from hpt_core.config import make_study, read_study_file
-
-    given = read_study_file(file, overrides)
-    session.subject = str(file)
     with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
-        study, settings = make_study(given, folder=file.parent, store=default_store(), plugins=session.plugins)
+        study, settings = session.make_study(file, overrides, store=default_store())
     components = list(_components(study))
     if as_json:
         emit_json("check", {"file": str(file), **_about(study, settings), "components": components})

@@ -11,6 +11,8 @@ import click
 
 from hpt_core.cli.reading import Opened, open_study, store_option, study_option
 from hpt_core.cli.text import put, say
+from hpt_core.errors import UsageError
+from hpt_core.export import rows
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ def command(
     json is the document that `hpt trials --json` prints, jsonl has one row per line, parquet needs pandas and pyarrow.
     """
     from hpt_core.cli.files import write_whole
-    from hpt_core.errors import UsageError
 
     if output is not None and not force and os.path.exists(output):  # noqa: PTH110 - Path raises for a long name
         msg = f"{output} already exists. Use --force to overwrite it."
@@ -57,8 +58,6 @@ def command(
 
 
 def _by_extension(output: Path | None) -> str:
-    from hpt_core.errors import UsageError
-
     extension = output.suffix.lower().removeprefix(".") if output else "csv"
     found = _EXTENSIONS.get(extension, extension)
     if found not in _FORMATS:
@@ -69,7 +68,6 @@ def _by_extension(output: Path | None) -> str:
 
 def _content(opened: Opened, format_: str) -> bytes:
     from hpt_core.cli import files
-    from hpt_core.export import rows
 
     if format_ == "parquet":
         return files.as_parquet(opened.history)

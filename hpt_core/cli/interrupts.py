@@ -6,12 +6,13 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from hpt_core.cli.group import INTERRUPTED
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
 
 __all__ = ["Interrupts"]
 
@@ -40,9 +41,7 @@ class Interrupts:
                     self._before[number] = signal.signal(number, self._first)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Put the handlers back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -70,7 +69,5 @@ class Interrupts:
 def _write(text: str) -> None:
     """Write to stderr below Python's streams, which the signal may have interrupted in the middle of a write."""
     line = f"{_CLEAR_LINE}{_SHOW_CURSOR}{text}" if os.isatty(2) else text
-    try:
+    with suppress(OSError):
         os.write(2, line.encode())
-    except OSError:
-        return

@@ -16,8 +16,6 @@ from hpt_core.cli.text import clean, duration
 from hpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import RenderableType
 
     from hpt_core.cli.tally import Tally
@@ -53,9 +51,7 @@ class LiveProgress(PlainProgress):
         self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the display and restore the cursor."""
         self._live.stop()
 

@@ -6,12 +6,19 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from hpt_core.cli.text import table
+from hpt_core.component_checks import missing_methods
+from hpt_core.component_data import default_of, jsonable
+from hpt_core.components import KINDS
+from hpt_core.errors import Mistake, PluginError, UsageError
+from hpt_core.importing import import_from, import_object, is_import_path
+from hpt_core.options import annotations_of, option_fields
+from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    import attrs
-
-    from hpt_core.plugins import Plugins
+    from hpt_core.plugins import PluginInfo, Plugins
 
 __all__ = ["described", "matching", "page"]
 
@@ -27,9 +34,6 @@ def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
         UsageError: If there is no such component, plugin or distribution.
         PluginError: If it is a plugin that is not in use.
     """
-    from hpt_core.components import KINDS
-    from hpt_core.importing import import_from, is_import_path
-
     import_from(Path.cwd())
     if is_import_path(name):
         return _of_class(name)
@@ -45,11 +49,6 @@ def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
 
 
 def _of_class(path: str) -> list[tuple[str, str]]:
-    from hpt_core.component_checks import missing_methods
-    from hpt_core.components import KINDS
-    from hpt_core.errors import UsageError
-    from hpt_core.importing import import_object
-
     found = import_object(path)
     kinds = [kind for kind in KINDS if not missing_methods(kind, found)] if isinstance(found, type) else []
     if not kinds:
@@ -59,9 +58,7 @@ def _of_class(path: str) -> list[tuple[str, str]]:
     return [(kind, path) for kind in kinds]
 
 
-def _of_plugin(info: Any) -> list[tuple[str, str]]:
-    from hpt_core.errors import PluginError, UsageError
-
+def _of_plugin(info: PluginInfo) -> list[tuple[str, str]]:
     if info.problem:
         msg = f"The plugin {info} {info.not_in_use}"
         raise PluginError(msg)
@@ -73,9 +70,6 @@ def _of_plugin(info: Any) -> list[tuple[str, str]]:
 
 
 def _unknown(plugins: Plugins, name: str, components: list[str]) -> Exception:
-    from hpt_core.errors import Mistake, UsageError
-    from hpt_core.spelling import did_you_mean
-
     hint = did_you_mean(name, sorted({*components, *(info.name for info in plugins.plugins)}))
     message = f"There is no component or plugin {name!r}.{hint} `hpt plugins` lists them."
     return UsageError(Mistake("", message, plugin=True))
@@ -87,8 +81,6 @@ def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
     Raises:
         PluginError: If its class cannot be loaded, or an option has no usable type.
     """
-    from hpt_core.options import annotations_of, option_fields
-
     cls = plugins.component(kind, name)
     annotations_of(cls)
     return {
@@ -102,10 +94,6 @@ def described(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
 
 
 def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
-    import attrs
-
-    from hpt_core.component_data import default_of, jsonable
-
     default = default_of(field)
     bounds = field.metadata.get("bounds", {})
     kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from hpt_core.cli.tally import Tally
@@ -16,8 +16,6 @@ from hpt_core.export import repeated_failure
 from hpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from hpt_core.study import Study
     from hpt_core.trial import Trial
 
@@ -39,9 +37,7 @@ class PlainProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing to clean up."""
 
     @hookimpl
@@ -87,9 +83,8 @@ def progress_for(tally: Tally) -> PlainProgress:
     """The display that suits stderr: live on a terminal if rich is installed, else plain lines."""
     live = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     if live:
-        try:
+        with suppress(ImportError):  # rich is not installed
             from hpt_core.cli.live import LiveProgress
-        except ImportError:
-            return PlainProgress(tally)
-        return LiveProgress(tally)
+
+            return LiveProgress(tally)
     return PlainProgress(tally)

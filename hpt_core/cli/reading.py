@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,8 +13,6 @@ from hpt_core.cli.session import Session
 from hpt_core.components import location_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hpt_core.components import Store
     from hpt_core.history import History
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from hpt_core.space import Space
     from hpt_core.trial import Trial
 
-__all__ = ["component", "constraints", "counts", "failures", "front_summary", "front_table", "objectives", "pairs",
-           "params_table", "size_of", "sources", "space_table", "states", "trial_line"]  # fmt: skip
+__all__ = [
+    "component", "constraints", "counts", "failures", "front_summary", "front_table", "objectives", "pairs",
+    "params_table", "sentences_and_facts", "size_of", "sources", "space_table", "states", "trial_line",
+]  # fmt: skip
 
 _STATES = ("complete", "stopped", "failed", "running", "paused", "waiting", "invalid")
 _SOURCES = {"fill": "the core (at random, as the sampler gave known or forbidden points)"}
@@ -30,6 +32,13 @@ _CHOICES = 100
 def pairs(params: Mapping[str, Any]) -> str:
     """A configuration on one line: ``C=12.3, model=svm``."""
     return ", ".join(f"{name}={number(value)}" for name, value in params.items())
+
+
+def sentences_and_facts(content: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """What an evaluator concluded: the texts that are whole sentences, and everything else by name."""
+    facts = dict(content)
+    sentences = [key for key, value in facts.items() if isinstance(value, str) and value.endswith(".")]
+    return [facts.pop(key) for key in sentences], facts
 
 
 def params_table(params: Mapping[str, Any], kind: str = "parameter") -> str:

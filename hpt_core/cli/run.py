@@ -54,9 +54,10 @@ def command(
 
     with ExitStack() as stack:
         with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
-            study, trials, workers = _study(session, file, overrides, options)
+            given = {key: options[key] for key in ("trials", "workers", "store", "name") if options[key] is not None}
+            study, settings = session.make_study(file, overrides, given, store=default_store(), amend=options["amend"])
         stack.callback(study.close)
-        study.workers = workers
+        study.workers = settings.workers
         wanted = options["warm_start"]
         earlier = None if wanted is None else earlier_study(session, study, wanted)
         before = study.history.next_number
@@ -68,13 +69,13 @@ def command(
                 say(message)
         interrupted = False
         try:
-            with streams_kept(), Interrupts(), showing(study, trials, quiet=quiet), stdout_to_stderr(as_json):
-                study.run(trials=trials, workers=workers)
+            with streams_kept(), Interrupts(), showing(study, settings.trials, quiet=quiet), stdout_to_stderr(as_json):
+                study.run(trials=settings.trials, workers=settings.workers)
         except KeyboardInterrupt:
             interrupted = True
         one_time = ("amend", "warm_start")  # not repeated in the command that resumes the study
-        given = [f"--{name}={value}" for name, value in options.items() if value and name not in one_time]
-        report = RunReport(study, [str(file), *overrides, *given], before, interrupted=interrupted)
+        flags = [f"--{name}={value}" for name, value in options.items() if value and name not in one_time]
+        report = RunReport(study, [str(file), *overrides, *flags], before, interrupted=interrupted)
         if as_json:
             report.emit_json()
         else:
@@ -84,25 +85,11 @@ def command(
         report.check(quiet=quiet)
 
 
-def _study(
-    session: Session, file: Path, overrides: Sequence[str], options: dict[str, Any]
-) -> tuple[Study, int | None, int]:
-    from hpt_core.config import make_study, read_study_file
-
-    data = read_study_file(file, overrides)
-    session.subject = str(file)
-    data |= {key: options[key] for key in ("trials", "workers", "store", "name") if options[key] is not None}
-    study, settings = make_study(
-        data, folder=file.parent, store=default_store(), amend=options["amend"], plugins=session.plugins
-    )
-    return study, settings.trials, settings.workers
-
-
 def _greet(study: Study, before: int) -> None:
     lost = sum(1 for trial in study.history.open.values() if trial.state == "waiting" and trial.attempt)
     where = f"study {study.name!r} in {location_of(study.store)}"
     if before:
-        again = f", {lost} of them to be run again" if lost else ""
+        again = f" ({lost} to be run again)" if lost else ""
         say(f"Resuming the {where} with {counted(before, 'trial')}{again}.")
     else:
         resumes = "; the same command resumes it" * (location_of(study.store) != "memory")

@@ -13,7 +13,7 @@ from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import data, duration, emit_json, say
 from hpt_core.components import location_of
 from hpt_core.errors import HptError, NothingSucceededError
-from hpt_core.export import outcome
+from hpt_core.export import outcome, summary
 from hpt_core.liveness import owner_of, this_process
 from hpt_core.values import counted, without_passwords
 
@@ -46,8 +46,6 @@ class RunReport:
 
     @cached_property
     def _summary(self) -> dict[str, Any]:
-        from hpt_core.export import summary
-
         return summary(self._history)
 
     @cached_property
@@ -195,9 +193,9 @@ class RunReport:
 def _conclusion(content: Mapping[str, Any]) -> Iterator[str]:
     """What the evaluator found out about the best trial: its sentences, its numbers, where the model is saved."""
     rest = {key: value for key, value in content.items() if key not in ("trial", "saved")}
-    sentences = [key for key, value in rest.items() if isinstance(value, str) and value.endswith(".")]
-    yield from (rest.pop(key) for key in sentences)
-    if rest:
-        yield f"From the evaluator, on the best trial: {render.pairs(rest)}."
+    sentences, facts = render.sentences_and_facts(rest)
+    yield from sentences
+    if facts:
+        yield f"From the evaluator, on the best trial: {render.pairs(facts)}."
     if "saved" in content:
         yield f"The fitted model is saved in {content['saved']}."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +16,10 @@ from hpt_core.cli.text import say
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Sequence
 
+    from hpt_core.config import RunSettings
     from hpt_core.plugins import Plugins
+    from hpt_core.study import Study
 
 __all__ = ["Session"]
 
@@ -66,6 +69,23 @@ class Session:
         collected = _PluginCommands("hpt")
         self.plugins.commands(collected)
         return dict(sorted(collected.commands.items()))
+
+    def make_study(
+        self, file: Path, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[Study, RunSettings]:
+        """Make the study in a file. Error messages refer to the file from then on.
+
+        Args:
+            file: The study file.
+            overrides: Keys of the file to override, as ``"key.path=value"``.
+            given: Values that override top-level keys of the file.
+            options: See `hpt_core.config.make_study`.
+        """
+        from hpt_core.config import make_study, read_study_file
+
+        data = read_study_file(file, overrides) | dict(given or {})
+        self.subject = str(file)
+        return make_study(data, folder=file.parent, plugins=self.plugins, **options)
 
     def close(self) -> None:
         """Restore the logging configuration of the process."""

@@ -11,7 +11,7 @@ from hpt_core.cli import render
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.summaries import summaries, without_defaults
 from hpt_core.cli.text import data, duration, emit_json, paragraph
-from hpt_core.export import shortfall
+from hpt_core.export import shortfall, summary
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -37,8 +37,6 @@ def command(session: Session, store: str | None, study: str | None, as_json: boo
     satisfies the constraints) and "default" are rows as in `hpt trials --json`; "rules" has {rule, summary} for each
     rule that provides a summary.
     """
-    from hpt_core.export import summary
-
     with open_study(session, store, study) as opened:
         about = summary(opened.history) | {"rules": list(summaries(session.plugins, opened.history))}
         if as_json:
@@ -101,7 +99,8 @@ def _decisions(history: History) -> Iterator[str]:
     for subject, content in history.notes.items():
         if content.keys() <= {"trial"}:
             continue  # the evaluator had nothing to say
-        yield paragraph(subject, render.pairs(content))
+        sentences, facts = render.sentences_and_facts(content)
+        yield paragraph(subject, " ".join([render.pairs(facts) + "." * bool(sentences), *sentences]))
 
 
 def _provenance(history: History) -> Iterator[str]:

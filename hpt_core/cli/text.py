@@ -65,16 +65,13 @@ def put(content: str | bytes) -> None:
     try:
         with _dropping_unwritten(sys.stdout):
             click.echo(content, nl=False)
-    except OSError as err:
-        if err.errno == errno.EPIPE:  # the reader of the pipe has gone
+    except (OSError, ValueError) as err:
+        if isinstance(err, OSError) and err.errno == errno.EPIPE:  # the reader of the pipe has gone
             raise
         from hpt_core.errors import UsageError
 
-        raise UsageError(f"Cannot write the output: {err.strerror}.") from err
-    except ValueError as err:
-        from hpt_core.errors import UsageError
-
-        raise UsageError("Cannot write the output: stdout was closed, perhaps by a trial.") from err
+        reason = err.strerror if isinstance(err, OSError) else "stdout was closed, perhaps by a trial"
+        raise UsageError(f"Cannot write the output: {reason}.") from err
 
 
 @contextmanager

@@ -9,7 +9,10 @@ import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, duration, emit_json, number, say, shorten, table
+from hpt_core.errors import Mistake, UsageError
+from hpt_core.export import rows
 from hpt_core.liveness import is_alive, owner_of
+from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -48,8 +51,6 @@ def command(
     if inactive), "metrics.NAME", reason, rule, failure_kind, failure_message, invalid, partial, started and ended
     (Unix seconds), duration, steps, source, attempt, worker.
     """
-    from hpt_core.export import rows
-
     with open_study(session, store, study) as opened:
         history = opened.history
         found = [row for row in rows(history) if not states or row["state"] in states]
@@ -68,9 +69,6 @@ def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, lim
     known = list(dict.fromkeys(key for row in rows for key in row))
     column = next((key for key in (sort, f"params.{sort}", f"metrics.{sort}") if key in known), None)
     if column is None:
-        from hpt_core.errors import Mistake, UsageError
-        from hpt_core.spelling import did_you_mean
-
         hint = did_you_mean(sort, known)
         raise UsageError(Mistake("--sort", f"There is no column {sort!r}.{hint} Columns: {', '.join(known)}."))
     best_first = history.definition["objectives"].get(column) == "maximize"

@@ -39,8 +39,11 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
 
     session: Session = ctx.obj
     with open_study(session, store, study) as opened:
-        with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
-            given = _components(session, file) if file else {}
+        given: dict[str, Any] = {}
+        if file is not None:
+            with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
+                made, _ = session.make_study(file, store="memory")
+            given = {"sampler": made.sampler, "rules": made.named_rules}
         result = verify(opened.store, opened.name, session.plugins, **given)
     if as_json:
         found = {"checked": result.checked, "differences": result.differences}
@@ -51,12 +54,3 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
         verdict = f"{len(result.differences)} differ" if result.differences else "all are the same"
         say(f"{counted(result.checked, 'decision')} of the study {opened.name!r} recomputed: {verdict}.")
     ctx.exit(1 if result.differences else 0)
-
-
-def _components(session: Session, file: Path) -> dict[str, Any]:
-    from hpt_core.config import make_study, read_study_file
-
-    data = read_study_file(file)
-    session.subject = str(file)
-    made, _ = make_study(data, folder=file.parent, store="memory", plugins=session.plugins)
-    return {"sampler": made.sampler, "rules": made.named_rules}

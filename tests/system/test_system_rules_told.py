@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from hpt_core import Float, History, Mistake, Params, PluginError, StoppingRule, Study, Trial, UsageError, option
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.cli.group import hpt
+from hpt_core.plugins import default_plugins
 
 
 def test_a_rule_that_watches_what_nobody_reports_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -135,6 +136,14 @@ def test_a_rule_of_any_plugin_may_refuse_the_reports() -> None:
         study.run(FunctionEvaluator(call=train, steps=20), trials=1)
     study.run(FunctionEvaluator(call=train, steps=20, resumable=True), trials=1)
     assert study.best is not None
+
+
+def test_what_a_rule_within_the_table_of_another_watches_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    inner = default_plugins().make("stopping rule", {"use": "median", "metric": "sise"})
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=Choosing(by_name={"first": inner}), seed=0)
+    study.run(train, trials=1)
+    (record,) = caplog.records
+    assert record.getMessage() == "The rule 'Choosing' watches 'sise', which no trial reported. Reported: value."
 
 
 def train(params: Params) -> Iterator[float]:
