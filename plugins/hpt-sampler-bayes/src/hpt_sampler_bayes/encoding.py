@@ -33,7 +33,7 @@ __all__ = ["Encoding"]
 _MIDDLE = 0.5
 _TABLE = 1 << 12  # ordered finite parameters with more values have no table: ascent, then snapping one by one
 _EVERY = 16  # parameters with up to this many values are exchanged for every other value
-_MOST_EXCHANGES = 512  # most neighbours of a row; if it has more, those in some of the parameters
+_NEIGHBOURS = 1 << 19  # most coordinates of a row's neighbours; if there are more, those in some of the parameters
 _SAME = 1e-12  # coordinates closer than this are the same value
 
 
@@ -203,10 +203,11 @@ def _moves(at: FloatArray, table: FloatArray | None, step: float | None) -> Floa
 
 
 def _exchanged(moves: Sequence[FloatArray], rng: np.random.Generator) -> IntArray:
-    """The columns to exchange: all, or as many random ones as have `_MOST_EXCHANGES` moves (a, v)."""
+    """The columns to exchange: all, or as many random ones as `_NEIGHBOURS` permits. ``moves``: (a, v) per column."""
     order = np.arange(len(moves))
     counts = np.array([values.shape[1] for values in moves], dtype=np.intp)
-    if counts.sum() > _MOST_EXCHANGES:
+    most = _NEIGHBOURS // max(1, len(moves))
+    if counts.sum() > most:
         order = rng.permutation(order)
-        order = order[np.cumsum(counts[order]) <= _MOST_EXCHANGES]
+        order = order[np.cumsum(counts[order]) <= most]
     return order
