@@ -87,7 +87,8 @@ def find_study(store: Store, name: str | None = None) -> tuple[str, History]:
         raise StoreError(msg)
     if name is None:
         if len(names) > 1:
-            msg = f"There are {len(names)} studies in {where}; name one: {', '.join(names[:20])}."
+            how = "name one with --study in the shell or name=... in Python"
+            msg = f"There are {len(names)} studies in {where}; {how}: {', '.join(names[:20])}."
             raise UsageError(msg)
         name = names[0]
     if name not in names:

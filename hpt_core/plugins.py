@@ -172,6 +172,10 @@ class Plugins:
             hint = f"Install {own}, which does." if own else "To choose a store, write NAME:///PATH."
             message = f"No store handles {shown(without_passwords(text))}. {hint} Installed: {names}."
             raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()])))
+        kind, separator, _ = text.partition(":")
+        if separator and kind in self._components()["store"] and not os.path.exists(text):  # noqa: PTH110 - a long name
+            message = f"To choose a store, write {kind}:///PATH. Got {shown(without_passwords(text))}."
+            raise UsageError(Mistake(path, message))
         return self.make("store", {"use": name, "path": text}, path)
 
     def default(self, kind: str, path: str = "") -> str:

@@ -126,7 +126,7 @@ def test_the_first_signal_stops_cleanly_and_the_same_command_resumes(
     again = start(folder, f"--workers={workers}")
     _, err = again.communicate(timeout=50)
     assert again.returncode == 0
-    assert f"{len(before)} trials, {len(waiting)} of them to be run again." in err
+    assert f"{len(before)} trials ({len(waiting)} to be run again)." in err
     assert trials(folder) == [(trial, "complete", 2 if trial in waiting else 1) for trial in range(4)]
 
 
@@ -147,7 +147,7 @@ def test_the_second_signal_stops_immediately_whatever_a_trial_does(folder: Path)
     again = start(folder)
     _, err = again.communicate(timeout=50)
     assert again.returncode == 0
-    assert "with 1 trial, 1 of them to be run again." in err
+    assert "with 1 trial (1 to be run again)." in err
     assert trials(folder) == [(0, "complete", 2), *((i, "complete", 1) for i in (1, 2, 3))]
 
 

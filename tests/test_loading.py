@@ -67,7 +67,8 @@ def test_a_store_passed_open_stays_open(tmp_path: Path) -> None:
     run(store)
     assert len(load_history(store).trials) == len(load_history(store, "study").trials) == 5
     run(store, "another")
-    with pytest.raises(UsageError, match=r"There are 2 studies in .*; name one: study, another"):
+    how = r"name one with --study in the shell or name=\.\.\. in Python"
+    with pytest.raises(UsageError, match=f"There are 2 studies in .*; {how}: study, another"):
         load_history(store)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, OneClassSVM
 
 from hpt_core import Space, UsageError
@@ -264,6 +265,20 @@ def test_a_holdout_of_all_rows_is_refused() -> None:
     found = mistakes({"C": [1.0]}, estimator=SVC(), data=IRIS, holdout=150)
     assert len(found) == 1
     assert found[0].startswith("evaluator.holdout: test_size=150 should be either positive and smaller")
+
+
+def test_a_kernel_chosen_by_the_space_needs_a_square_matrix() -> None:
+    """Without the holdout, the columns are no longer those of the rows."""
+    X, y = evaluator_data()
+    kernel, space = X @ X.T, {"kernel": ["rbf", "precomputed"], "shape": ["ovr", "precomputed"]}
+    options = {"estimator": SVC(), "X": kernel, "y": y, "params": {"shape": "decision_function_shape"}}
+    assert mistakes(space, **options) == []
+    (found,) = mistakes(space, **options, holdout=0.2)
+    assert found.startswith("space.kernel: 'precomputed' needs a square X. Got 120 x 150. For a holdout or nested")
+    (found,) = mistakes({"metric": "precomputed"}, estimator=KNeighborsClassifier(), X=X, y=y)
+    assert found.startswith("space.metric: 'precomputed' needs a square X. Got 150 x 4.")
+    both = {"estimator": SVC(kernel="precomputed"), "X": kernel, "y": y, "holdout": 0.2}
+    assert mistakes({"kernel": ["precomputed"], "C": [1.0, 2.0]}, **both) == []
 
 
 def test_a_shuffling_splitter_is_seeded_without_changing_the_users_object() -> None:

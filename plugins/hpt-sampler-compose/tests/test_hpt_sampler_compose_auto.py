@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from hpt_core import Float, History, Params, Plugins, Study, Suggestion, UsageError
+from hpt_core import Float, History, Params, Plugins, Study, Suggestion, UsageError, hookimpl
 from hpt_core.plugins import default_plugins
 from hpt_core.verify import verify
 from hpt_sampler_compose.auto import AutoSampler
@@ -200,14 +200,27 @@ def test_a_sequence_treats_it_as_one_part() -> None:
 @pytest.mark.parametrize(
     ("left_out", "source", "why"),
     [
-        ([WITHOUT_TPE], "bayes", "no other sampler is installed"),
-        ([WITHOUT_BAYES], "tpe", "no other sampler is installed"),
-        ([WITHOUT_BAYES, WITHOUT_TPE], "sampler", "no other sampler is installed: points at random"),
+        ([WITHOUT_TPE], "bayes", "no other sampler is available"),
+        ([WITHOUT_BAYES], "tpe", "no other sampler is available"),
+        ([WITHOUT_BAYES, WITHOUT_TPE], "sampler", "no other sampler is available: points at random"),
     ],
 )
 def test_it_uses_the_installed_samplers(left_out: list[str], source: str, why: str) -> None:
     study = run("auto", 3, lambda params: params["x"], plugins=Plugins(left_out))
     assert {(trial.source, trial.info["why"]) for trial in study.trials} == {(source, why)}
+
+
+@installed
+def test_a_sampler_whose_name_two_plugins_offer_is_not_available() -> None:
+    class Rival:
+        @hookimpl
+        def hpt_samplers(self) -> dict[str, type]:
+            return {"bayes": CheapSampler}
+
+    plugins = Plugins()
+    plugins.register(Rival(), "rival")
+    study = run("auto", 1, lambda params: params["x"], plugins=plugins)
+    assert (study.trials[0].source, study.trials[0].info["why"]) == ("tpe", "no other sampler is available")
 
 
 def test_constructing_it_directly_requires_its_samplers() -> None:

@@ -172,10 +172,24 @@ def test_a_mistake_is_reported_at_the_path_that_the_user_wrote(sampler: Any, pat
     assert message in caught.value.mistakes[0].message
 
 
-def test_mistakes_of_parts_are_reported_before_the_first_trial() -> None:
-    found = study(["random", {"use": "random", "distributions": {"z": {"name": "norm"}}}])
-    with pytest.raises(UsageError, match=r"^sampler\[1\]\.distributions\.z: "):
+WRONG = {"use": "random", "distributions": {"z": {"name": "norm"}}}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "path"),
+    [
+        (["random", WRONG], "sampler[1]"),
+        ({"use": "portfolio", "samplers": ["random", WRONG]}, "sampler.samplers[1]"),
+        (["random", {"use": "portfolio", "samplers": [WRONG]}], "sampler[1].samplers[0]"),
+        ({"use": "portfolio", "samplers": ["random", [WRONG]]}, "sampler.samplers[1][0]"),
+        ({"use": "auto", "model": {"use": "portfolio", "samplers": [WRONG]}}, "sampler.model.samplers[0]"),
+    ],
+)
+def test_mistakes_of_parts_are_reported_before_the_first_trial(sampler: Any, path: str) -> None:
+    found = study(sampler)
+    with pytest.raises(UsageError) as caught:
         found.run(lambda params: params["x"], trials=1)
+    assert [mistake.path for mistake in caught.value.mistakes] == [f"{path}.distributions.z"]
 
 
 STUDY = """

@@ -160,6 +160,15 @@ def test_ties_of_several_objectives_share_a_rank() -> None:
         assert y[0] == y[2] == y[4]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("evidence", ["curve", "folds"])
+@pytest.mark.parametrize("big", [1.7e308, -1.7e308])
+def test_medians_and_means_of_the_largest_floats_do_not_overflow(big: float, evidence: str) -> None:
+    trials = [({"x": (i + 1) / 10}, value) for i, value in enumerate([big, big, Stop("bad", value=big)])]
+    history = make_history(Space({"x": Float(0, 1)}), trials, reports={2: [big, big]}, evidence=evidence)
+    assert observe(history, np.random.default_rng(0)).y.tolist() == [0.0, 0.0, 0.0]
+
+
 def test_the_largest_floats_do_not_overflow() -> None:
     trials = [({"x": (i + 1) / 10}, value) for i, value in enumerate([1.7e308, -1.7e308, 0.5, 1.6e308, -1e200])]
     y = observe(make_history({"x": Float(0, 1)}, trials), np.random.default_rng(0)).y

@@ -181,6 +181,22 @@ def test_not_stops_where_a_rule_does_not(answer: Any) -> None:
     assert on_trials(on_study) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("all", {"rules": [OnStudies()]}),
+        ("any", {"rules": [OnStudies()]}),
+        ("not", {"rule": OnStudies(says=STOP)}),
+        ("plateau", {}),
+        ("time", {"limit": "1d"}),
+        ("trials", {"limit": 1000}),
+    ],
+)
+def test_the_reason_of_not_has_the_name_by_which_study_files_know_the_rule(name: str, options: dict[str, Any]) -> None:
+    rule = Plugins().make("stopping rule", {"use": "not", "rule": {"use": name, **options}})
+    assert rule.judge_study(HISTORY) == Stop(f"not {name}")
+
+
 @pytest.mark.parametrize("answers", [*itertools.product((STOP, None), repeat=2)])
 def test_not_within_all_is_this_but_not_that(answers: tuple[Any, Any]) -> None:
     this, that = answers

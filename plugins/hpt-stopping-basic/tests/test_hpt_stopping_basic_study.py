@@ -42,7 +42,7 @@ def test_waiting_and_invalid_trials_do_not_count() -> None:
 
 
 def test_only_time_of_work_on_the_study_counts() -> None:
-    history, rule = study([1.0] * 10), TimeBudget(limit="1m")
+    history, rule = study([1.0] * 10), TimeBudget(limit=60.0)
     assert rule.judge_study(history) is None
     history.apply(events.joined(10_000.0, "w", {}))  # the next day
     assert rule.judge_study(history) is None

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import clone
+from sklearn.utils import get_tags
 
 from hpt_core import Mistake, Space, UsageError
 from hpt_evaluator_sklearn.conclusion import save_problem
@@ -67,7 +68,9 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
     if recipe is not None:
         mistakes += _name_mistakes(recipe, evaluator.choices, space) or _parameter_mistakes(recipe, space)
         if "loaded" in vars(evaluator):
-            attempt(lambda: evaluator.split_data)
+            split_data = attempt(lambda: evaluator.split_data)
+            if split_data is not None:
+                mistakes += _kernel_mistakes(recipe, space, split_data.folds.data.X)
         how = evaluator.grow
         if how is not None and not recipe.choices:
             attempt(lambda: growth_size(recipe.template, how, evaluator.levels))
@@ -160,6 +163,28 @@ def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Iterator[M
             problem = _explain(estimator, target, known, chosen)
         if problem is not None:
             yield Mistake(f"space.{name}", problem)
+
+
+def _kernel_mistakes(recipe: Recipe, space: Space, X: Any) -> list[Mistake]:
+    """Values by which the estimator takes X for a kernel matrix, if X is not square.
+
+    What the holdout or an outer fold leaves of a square X is square only if the template takes X for a kernel matrix.
+    """
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if len(shape) != 2 or shape[0] == shape[1]:
+        return []
+    msg = (
+        f"'precomputed' needs a square X. Got {shape[0]} x {shape[1]}. For a holdout or nested cross-validation, set "
+        "it in the estimator instead: then the columns of X are split as well."
+    )
+    return [Mistake(f"space.{name}", msg) for name in space.names if _takes_kernel(recipe, space, name)]
+
+
+def _takes_kernel(recipe: Recipe, space: Space, name: str) -> bool:
+    """Whether a parameter may be ``"precomputed"``, by which the estimator takes X for a kernel matrix."""
+    if not space[name].contains("precomputed") or recipe.target(name) not in recipe.template.get_params():
+        return False
+    return bool(get_tags(recipe.build({name: "precomputed"})).input_tags.pairwise)
 
 
 def _set_choices(estimator: Any, recipe: Recipe, chosen: Mapping[str, Any]) -> str | None:

@@ -30,8 +30,8 @@ class AutoSampler(Nesting):
     Every suggestion carries the ``info`` of the sampler that made it, and ``why`` that sampler was chosen.
     """
 
-    model: Sampler | None = option({"use": "bayes"}, help="The model-based sampler; none: not installed.")
-    cheap: Sampler | None = option({"use": "tpe"}, help="The sampler with cheap suggestions; none: not installed.")
+    model: Sampler | None = option({"use": "bayes"}, help="The model-based sampler; none: not available.")
+    cheap: Sampler | None = option({"use": "tpe"}, help="The sampler with cheap suggestions; none: not available.")
 
     def __attrs_post_init__(self) -> None:
         for name, part in self._parts():
@@ -71,5 +71,5 @@ class AutoSampler(Nesting):
         if self.model is not None and self.cheap is not None:
             return choose(history)
         if self.model is None and self.cheap is None:
-            return Choice(False, "no other sampler is installed: points at random")
-        return Choice(self.model is not None, "no other sampler is installed")
+            return Choice(False, "no other sampler is available: points at random")
+        return Choice(self.model is not None, "no other sampler is available")

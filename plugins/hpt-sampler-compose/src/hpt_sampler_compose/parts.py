@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -95,6 +95,7 @@ class Composed(Nesting):
 
     samplers: list[Part] = option(help="The samplers: tables { use = ..., trials = ..., name = ..., option = ... }.")
     _labels: tuple[str, ...] = attrs.field(init=False, repr=False, eq=False)
+    _key: ClassVar[str] = "sampler.samplers"  # where a study file has the parts
 
     def __attrs_post_init__(self) -> None:
         if not self.samplers:
@@ -117,7 +118,7 @@ class Composed(Nesting):
         Raises:
             UsageError: Listing every mistake that the parts report.
         """
-        check_parts([(f"sampler[{i}]", part.sampler) for i, part in enumerate(self.samplers)], space, objectives)
+        check_parts([(f"{self._key}[{i}]", part.sampler) for i, part in enumerate(self.samplers)], space, objectives)
 
 
 def check_parts(parts: Iterable[tuple[str, Any]], space: Space, objectives: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -31,6 +31,8 @@ class SequenceSampler(Composed):
     All of them see the whole history. A list of samplers is shorthand for this sampler.
     """
 
+    _key: ClassVar[str] = "sampler"  # of the shorthand
+
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
         """Check each part against a space and objectives, and that each part can get its turn.
 
@@ -44,7 +46,7 @@ class SequenceSampler(Composed):
                     f"Must be an int >= 1: {self._labels[i]!r} never ends by itself, so the samplers after it in the "
                     "list would not be used. Got none."
                 )
-                raise UsageError(Mistake(f"sampler[{i}].trials", message))
+                raise UsageError(Mistake(f"{self._key}[{i}].trials", message))
 
     def suggest_within(self, path: str, history: History, rng: Generator) -> Suggestion:
         """The suggestion of the first part that is not finished.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
@@ -23,7 +23,7 @@ from hpt_sampler_forest.model import FloatArray
 __all__ = ["Observations", "half_rank", "observe"]
 
 _AUGMENTATION = 0.05  # rho of ParEGO
-_LARGEST = 1e150  # losses are clipped to it, as squares of larger ones overflow
+_LARGEST = 1e150  # losses are clipped to it, as sums and squares of larger ones overflow
 
 
 @attrs.frozen(eq=False)
@@ -54,9 +54,10 @@ def observe(history: History, rng: np.random.Generator) -> Observations:
         weighted = order * rng.dirichlet(np.ones(losses.shape[1]))
         raw = weighted.max(axis=1, initial=0.0) + _AUGMENTATION * weighted.sum(axis=1)
     else:
-        middle = float(np.median(losses[complete, 0])) if len(complete) else -np.inf
+        values = _clipped(losses[complete, 0])
+        middle = float(np.median(values)) if len(values) else -_LARGEST
         last = [max(middle, _last_loss(history, int(n))) for n in partial]
-        raw = np.clip(np.concatenate([losses[complete, 0], last]), -_LARGEST, _LARGEST)
+        raw = np.concatenate([values, last])
     numbers = np.concatenate([complete, partial])
     y = _rank_infeasible_last(raw, history.violation[numbers] if history.constraints else np.zeros(len(numbers)))
     worst = y.max() + 0.5 * (y.max() - y.min()) if len(y) else 0.0
@@ -99,7 +100,9 @@ def half_rank(losses: FloatArray) -> FloatArray:
 
 def _last_loss(history: History, number: int) -> float:
     """The last loss that a trial reported (for folds, the running mean); its value if it reported none."""
-    losses = [loss for _, loss in history.curve(history.trials[number])]
-    if not losses:
-        return float(history.losses[number, 0])
+    losses = _clipped([loss for _, loss in history.curve(history.trials[number])] or history.losses[number, :1])
     return float(np.mean(losses) if history.evidence == "folds" else losses[-1])
+
+
+def _clipped(losses: ArrayLike) -> FloatArray:
+    return np.clip(losses, -_LARGEST, _LARGEST)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core import Mistake, Pause, Stop, StoppingRule, UsageError, option
+from hpt_stopping_basic import hpt_stopping_rules
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -155,7 +156,14 @@ class Not:
     def _negated(self, level: str, *arguments: Any) -> Stop | None:
         if not _is_able(self.rule, level) or _call(self.rule, level, *arguments) is not None:
             return None
-        return Stop(f"not {type(self.rule).__name__.lower()}")
+        return Stop(f"not {_name(self.rule)}")
+
+
+def _name(rule: object) -> str:
+    """The name of a rule in study files; for one of another plugin, its class in lower case."""
+    cls = type(rule)
+    names = {target: name for name, target in hpt_stopping_rules().items()}
+    return names.get(f"{cls.__module__}:{cls.__qualname__}", cls.__name__.lower())
 
 
 def _call(rule: Any, level: str, *arguments: Any) -> Any:

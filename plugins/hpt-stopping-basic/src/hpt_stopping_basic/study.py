@@ -42,12 +42,12 @@ class TrialBudget:
 class TimeBudget:
     """Stops the study after a time budget. Gaps between runs do not count; running trials finish first."""
 
-    limit: float | str = option(gt=0, seconds=True, help="Seconds, or text like '90s', '10m', '1h30m', '2d'.")
+    limit: float = option(gt=0, seconds=True, help="Seconds, or text like '90s', '10m', '1h30m', '2d'.")
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop when ``limit`` seconds have passed."""
         elapsed = history.elapsed
-        if elapsed < float(self.limit):
+        if elapsed < self.limit:
             return None
         return Stop(f"{elapsed:.1f} s have passed, the limit is {self.limit:g} s", {"elapsed": elapsed})
 
