@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -37,7 +38,7 @@ class Counting:
 
 
 EVALUATORS = '''
-    import ctypes, os, pathlib, signal, subprocess, sys, threading, time
+    import ctypes, os, pathlib, shutil, signal, subprocess, sys, threading, time
     from multiprocessing import connection
 
     def fine(params):
@@ -116,6 +117,14 @@ EVALUATORS = '''
             finally:
                 raise KeyboardInterrupt
         yield params["x"]
+
+    def cleans(params):
+        """The first trial removes the temporary files of the run, as a cleaner of old ones does, and dies."""
+        if params["x"] == 0:
+            for folder in pathlib.Path(__file__).with_name("temporary").iterdir():
+                shutil.rmtree(folder)
+            os._exit(3)
+        return params["x"]
 
     NUMBER = os.environ.get("HPT_WORKER")
 
@@ -507,6 +516,18 @@ def test_a_worker_that_dies_between_two_trials_is_replaced(evaluators: Callable[
     assert study.run() == "space exhausted"
     assert [(t.state, t.attempt) for t in study.trials] == [(State.COMPLETE, 1)] * 3
     assert sampler.mark.exists()
+
+
+def test_a_worker_is_replaced_after_the_temporary_files_were_removed(
+    evaluators: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    study = study_of(4, evaluator=evaluators("cleans"), trial_timeout=60)
+    assert study.run() == "space exhausted"
+    assert [t.state for t in study.trials] == [State.FAILED, *[State.COMPLETE] * 3]
+    assert [*temporary.iterdir()] == []
 
 
 class Fails(Counting):

@@ -279,6 +279,8 @@ def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) ->
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # so that processes that a trial starts are killed with this one
     end = partial(_end, Path(stderr))
+    with contextlib.suppress(FileExistsError):
+        Path(stderr).parent.mkdir(0o700)  # a cleaner of old temporary files may have removed it
     try:
         handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except FileNotFoundError:  # the supervisor is gone, and another worker has removed its folder
