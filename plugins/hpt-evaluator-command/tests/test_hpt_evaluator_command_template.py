@@ -58,45 +58,50 @@ def test_any_text_arrives_with_and_without_a_shell(one: str, two: str) -> None:
 
 
 SCRIPTS = {
-    "comment": "printf '%s\\0' 1 # it's {x}\n# don't\nprintf '%s\\0' {x} a#'b'{x}",
-    "substitution": "printf '%s\\0' \"$(printf %s {x}; printf %s \"{x}\" '{x}')\" {x}",
-    "backticks": "printf '%s\\0' `printf it`{x} \"`printf %s {x}`\"",
-    "subshell": "(printf '%s\\0' {x} ')'; (printf '%s\\0' '{x}'))",
-    "case": "case {x} in q) printf q;; *) printf '%s\\0' {x};; esac",
-    "document": "cat <<EOF; printf '\\0%s\\0' {x}\nit's {x} \"{x}\" $(printf %s {x})\nEOF\nprintf '%s\\0' {x}",
-    "tabs": "cat <<-\\E; cat <<F # it's\n'$x\n\tE\n{x}\nF\nprintf '\\0%s\\0' {x}",
+    "comment": ("printf '%s\\0' 1 # it's {x}\n# don't\nprintf '%s\\0' {x} a#'b'{x}", ["1", "%s", "a#b%s"]),
+    "quotes": ("printf '%s\\0' '{x}' \"it's {x}\" 'say \"{x}\"' \\'{x}", ["%s", "it's %s", 'say "%s"', "'%s"]),
+    "substitution": ("printf '%s\\0' $(printf 1){x} \"$(printf 2)\"\nprintf '%s\\0' {x}", ["1%s", "2", "%s"]),
+    "subshell": ("(printf '%s\\0' {x} ')'; (printf '%s\\0' '{x}'))", ["%s", ")", "%s"]),
+    "case": ("case {x} in q) printf q;; *) printf '%s\\0' {x};; esac", ["%s"]),
+    "expansion": ("V='1#2'; printf '%s\\0' ${V#1} ${#V} \"${V%#*}\" {x}", ["#2", "3", "1", "%s"]),
+    "assignment": ('V={x}; W="{x}"; printf \'%s\\0\' "$V" "$W"', ["%s", "%s"]),
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("comment", ["1", "%s", "a#b%s"]),
-        ("substitution", ["%s%s%s", "%s"]),
-        ("backticks", ["it%s", "%s"]),
-        ("subshell", ["%s", ")", "%s"]),
-        ("case", ["%s"]),
-        ("document", ['it\'s %s "%s" %s\n', "%s", "%s"]),
-        ("tabs", ["'$x\n%s\n", "%s"]),
-    ],
-)
+@pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize("value", [value for value in NASTY if not value.endswith("\n")])
-def test_a_nasty_value_arrives_from_every_place_of_a_script(name: str, expected: list[str], value: str) -> None:
-    script = parse_script(SCRIPTS[name], "command")
+def test_a_nasty_value_arrives_from_every_place_of_a_script(name: str, value: str) -> None:
+    text, expected = SCRIPTS[name]
+    script = parse_script(text, "command")
     got = received(["/bin/sh", "-c", script.text], script.variables({"x": value}))
-    assert got == [text.replace("%s", value) for text in expected]
+    assert got == [argument.replace("%s", value) for argument in expected]
 
 
 def test_a_number_is_calculated_with() -> None:
-    script = parse_script("printf '%s\\0' $(({n} * (2 + {n}) << 1)) {n} \"$((1 + $(echo {n})))\" {n}", "command")
+    script = parse_script("printf '%s\\0' $(({n} * (2 + {n}) << 1)) {n} \"$((1 + {n}))\" {n}", "command")
     assert received(["/bin/sh", "-c", script.text], script.variables({"n": "3"})) == ["30", "3", "4", "3"]
 
 
-@pytest.mark.parametrize("word", ["'END'", '"END"', "\\END"])
-def test_a_placeholder_where_a_shell_replaces_nothing_is_refused(word: str) -> None:
-    assert parse_script(f"cat <<{word}\nit's\nEND\necho {{x}}", "command").names == ("x",)
-    with pytest.raises(UsageError, match="here-document with the quoted word"):
-        parse_script(f"cat <<{word}\n{{x}}\nEND", "command")
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("cat <<EOF\n{x}\nEOF", "after a here-document (<<)"),
+        ("cat <<EOF\nit's\nEOF\necho {x}", "after a here-document (<<)"),
+        ("cat <<{x}\na\n{x}", "after a here-document (<<)"),
+        ('echo "$(basename {x})"', 'on a line after "$('),
+        ('echo "$(basename "a b" {x})"', 'on a line after "$('),
+        ("echo `basename {x}`", "after a backtick"),
+        ('echo "`date`" {x}', "after a backtick"),
+        ("echo \\{x}", "after a backslash"),
+    ],
+)
+def test_a_placeholder_is_refused_where_its_quoting_is_not_clear(script: str, place: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_script(script, "command")
+    [mistake] = caught.value.mistakes
+    assert mistake.path == "command"
+    assert f"the placeholder {{x}} {place}." in mistake.message
+    assert 'env = { VALUE = "{x}" }' in mistake.message
 
 
 def test_a_script_with_a_nul_character_is_refused() -> None:

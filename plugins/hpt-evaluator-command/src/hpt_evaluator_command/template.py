@@ -138,12 +138,12 @@ def parse_script(text: str, where: str) -> Script:
     The shell never parses a value as part of the script, so no value can become code, whatever it contains.
 
     Raises:
-        UsageError: On a single brace, or a placeholder in a here-document that the shell does not expand.
+        UsageError: On a single brace, or where it is not clear how to quote a variable.
     """
     template = parse(text, where, dollars=True)
     names = tuple(dict.fromkeys(template.names))
-    variables = [_variable(names.index(name)) for name in template.names]
-    return Script(with_references(template.literals, variables, where), names)
+    references = {name: f"${{{_variable(index)}}}" for index, name in enumerate(names)}
+    return Script(with_references(template.literals, template.names, references, where), names)
 
 
 def _variable(index: int) -> str:
