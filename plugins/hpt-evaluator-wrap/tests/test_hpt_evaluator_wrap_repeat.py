@@ -270,3 +270,10 @@ def test_the_mean_of_huge_losses_is_no_error() -> None:
     assert trial.metrics["value_se"] == 0.0
     assert math.isfinite(trial.metrics["spread"])
     assert "m" not in trial.metrics
+
+
+@pytest.mark.parametrize("metric", [[math.inf, -math.inf], [10**400, 1.0], [math.nan, 1.0]])
+def test_a_metric_that_is_not_finite_on_the_folds_of_a_repeat_is_left_out(metric: list[float]) -> None:
+    inner = Noisy(result=lambda rng: (Report(i + 1, i + 1.0, {"m": metric[i]}) for i in range(2)), evidence="folds")
+    trial = run(inner, trials=1).trials[0]
+    assert (trial.value, trial.metrics) == (1.5, {"value_se": 0.0})

@@ -119,6 +119,23 @@ def test_a_worker_whose_dask_worker_is_lost_before_its_first_trial_runs_on_anoth
     assert len(list(tmp_path.iterdir())) == 2
 
 
+class AlwaysDies(DiesBetweenTrials):
+    """What an executor runs: each worker dies before its first trial."""
+
+    def __call__(self, name: str, store: Store | None = None) -> str:
+        (self.folder / name.rpartition("/")[2]).touch()
+        os._exit(7)
+
+
+def test_a_worker_that_dies_before_its_first_trial_is_not_replaced_if_its_exit_code_comes_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_EXIT_CODE_SECONDS", 0.0)
+    with pytest.raises(HptError, match="A worker ended before it started a trial"):
+        losses_of(AlwaysDies(tmp_path, Study({"x": Float(0, 1)}).store), 1)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_process_whose_dask_worker_has_died_at_once_ends_quietly() -> None:
     command = [sys.executable, "-P", "-m", "hpt_executor_dask.process"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)

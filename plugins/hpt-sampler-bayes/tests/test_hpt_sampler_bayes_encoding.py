@@ -59,6 +59,19 @@ def test_inactive_columns_are_constant_and_categories_are_one_hot_over_root_two(
             np.testing.assert_allclose(z[on][:, columns].sum(axis=1), np.sqrt(0.5))
 
 
+def test_each_of_many_categories_has_its_own_column() -> None:
+    sizes = {f"c{i}": Categorical(*range(2 + i % 7)) for i in range(900)} | {"last": Categorical(*range(9_999))}
+    encoding = Encoding.of(Space({"x": Float(0, 1), **sizes}))
+    row, j = rows(encoding, 1)[0], encoding.columns.index("last")
+    at = encoding.space["last"].to_unit
+    u = np.vstack([np.where(np.arange(len(row)) == j, at(value), row) for value in (0, 1, 4_999, 9_998)])
+    for z, unit, value in zip(encoding.encode(u), u, (0, 1, 4_999, 9_998), strict=True):
+        expected = {**encoding.params(unit), "last": value}
+        for name in sizes:
+            chosen = np.flatnonzero(z[encoding.group == encoding.columns.index(name)])
+            assert chosen.tolist() == [expected[name]]
+
+
 def test_the_encoding_of_trials_is_that_of_their_full_rows() -> None:
     encoding = Encoding.of(SPACE)
     u = rows(encoding, 50)
@@ -99,6 +112,15 @@ def test_a_row_of_many_parameters_has_some_of_its_neighbours_drawn_from_all_para
         assert 2**18 < others.size / 2 <= 2**19
         exchanged |= set(np.flatnonzero(differs.any(axis=0)))
     assert exchanged == set(range(600))
+
+
+def test_parameters_of_other_branches_do_not_count_as_neighbours() -> None:
+    branches = {f"{name}{i}": Int(0, 24, when={"branch": i}) for i in range(200) for name in "ab"}
+    encoding = Encoding.of(Space({"branch": Categorical(*range(200)), **branches}))
+    u = encoding.fill(encoding.space.to_unit([{"branch": i, f"a{i}": 12, f"b{i}": 12} for i in (99, 100)]))
+    _, owners = encoding.exchanges(u, np.random.default_rng(0))
+    of_branch, of_integer = 2 * len([1, 2, 4, 8, 16, 32, 64]), 2 * len([1, 2, 4, 8])
+    assert np.bincount(owners).tolist() == [of_branch + 2 * of_integer] * 2
 
 
 @pytest.mark.parametrize("seed", range(4))

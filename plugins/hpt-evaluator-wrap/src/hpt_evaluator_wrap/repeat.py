@@ -127,10 +127,13 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _mean(values: Sequence[float]) -> float:
+    numbers = [plain_number(value) for value in values]
     try:
-        return fmean(values)
+        return fmean(numbers)
     except OverflowError:  # losses of a diverged training
-        return math.fsum(value / len(values) for value in values)
+        return math.fsum(number / len(numbers) for number in numbers)
+    except ValueError:  # infinities of both signs
+        return math.nan
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -90,6 +90,7 @@ class WorkerPool:
         self._arrivals: queue.SimpleQueue[tuple[str, str, str, Connection]] = queue.SimpleQueue()
         self._tasks: dict[str, Future] = {}  # by key: of workers that are to come, and of those in _workers
         self._workers: dict[str, _Worker] = {}  # by the key of its task
+        self._left: dict[str, _Worker] = {}  # died without a trial; by the key of the task, which was left to Dask
         self._ending: list[Future] = []  # of workers that have ended, whose processes may still be about to
         self._idle_since = time.monotonic()
         self._any_ended, self._any_replaced = False, False
@@ -205,13 +206,18 @@ class WorkerPool:
         failure = failure or _death(future, worker)
         had_trial = self._lost(worker.name, failure) or worker.has_worked
         if not (had_trial or future.done()):
-            return  # its Dask worker was lost: Dask runs the task again, on another one
+            self._left[task] = worker  # Dask runs the task again if the Dask worker was lost, else ends it soon
+            return
         del self._tasks[task]
         self._cancel([future])  # or Dask would run it again
         if had_trial:
             self._any_replaced = True
             self.start_worker()
-        elif not self._tasks and not self._any_ended:
+        else:
+            self._go_on_without(failure)
+
+    def _go_on_without(self, failure: Failure) -> None:
+        if not self._tasks and not self._any_ended:
             raise HptError(f"A worker ended before it started a trial: {failure.message}.")
 
     def _end_late_trials(self) -> None:
@@ -224,7 +230,7 @@ class WorkerPool:
         """Replace tasks that ended before their worker was connected.
 
         Raises:
-            HptError: If a Dask worker cannot run the task.
+            HptError: If a Dask worker cannot run the task, or the last worker died before it started a trial.
         """
         for task, future in list(self._tasks.items()):
             if future.done() and task not in self._workers and self._arrivals.empty():
@@ -232,7 +238,10 @@ class WorkerPool:
                 err = future.exception() if future.status == "error" else None
                 if err is not None:  # a lost scheduler cancels the future at any time, and with it the error
                     _raise_unless_given_up(err)
-                self.start_worker()
+                if task in self._left and future.status in ("finished", "error"):
+                    self._go_on_without(_death(future, self._left[task]))
+                else:
+                    self.start_worker()
 
     def _check_idle(self) -> None:
         """Warn if no worker is connected for long, or end the run if none is needed any more.

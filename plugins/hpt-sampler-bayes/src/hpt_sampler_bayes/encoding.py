@@ -34,6 +34,7 @@ _MIDDLE = 0.5
 _TABLE = 1 << 12  # ordered finite parameters with more values have no table: ascent, then snapping one by one
 _EVERY = 16  # parameters with up to this many values are exchanged for every other value
 _NEIGHBOURS = 1 << 19  # most coordinates of a row's neighbours; if there are more, those in some of the parameters
+_CELL = 1e-9  # less than half of a category's share of the unit interval
 _SAME = 1e-12  # coordinates closer than this are the same value
 
 
@@ -121,9 +122,13 @@ class Encoding:
         """Encode snapped full rows ``u`` (n, d); ``active`` (n, d) is their `activity`, if already known. (n, p)."""
         if active is None:
             active = self.activity(u)
-        on, at = active[:, self.group], u[:, self.group]
-        chosen = on & (np.abs(at - self.levels) < _SAME)
-        return np.where(self.categorical[self.group], chosen * np.sqrt(0.5), np.where(on, at, _MIDDLE))
+        z = np.zeros((len(u), len(self.group)))
+        ordered = np.flatnonzero(~self.categorical)
+        z[:, np.searchsorted(self.group, ordered)] = np.where(active[:, ordered], u[:, ordered], _MIDDLE)
+        row, j = np.nonzero(active & self.categorical)
+        # group + levels ascends, so one search finds the columns of all categories
+        z[row, np.searchsorted(self.group + self.levels, j + u[row, j] - _CELL)] = np.sqrt(0.5)
+        return z
 
     def fill(self, unit: FloatArray) -> FloatArray:
         """Full snapped rows from unit rows (n, d): NaN (inactive) becomes the default's coordinate. (n, d)."""
@@ -157,7 +162,7 @@ class Encoding:
         active = self.activity(u)
         moves = [_moves(u[active[:, j], j], table, step) for j, table in enumerate(self.tables)]  # NaN pads each
         rows, owners = [np.empty((0, len(self.columns)))], [np.empty(0, dtype=np.intp)]
-        for j in _exchanged(moves, rng):
+        for j in _exchanged(moves, active, rng):
             at, values = np.flatnonzero(active[:, j]), moves[j]
             owner, column = np.nonzero(~np.isnan(values) & (np.abs(values - u[at, j, None]) > _SAME))
             moved = u[at[owner]]
@@ -202,12 +207,15 @@ def _moves(at: FloatArray, table: FloatArray | None, step: float | None) -> Floa
     return np.where(inside, table[np.clip(index, 0, len(table) - 1)], np.nan)
 
 
-def _exchanged(moves: Sequence[FloatArray], rng: np.random.Generator) -> IntArray:
-    """The columns to exchange: all, or as many random ones as `_NEIGHBOURS` permits. ``moves``: (a, v) per column."""
+def _exchanged(moves: Sequence[FloatArray], active: BoolArray, rng: np.random.Generator) -> IntArray:
+    """The columns to exchange: all, or as many random ones as `_NEIGHBOURS` permits for rows with ``active`` (n, d).
+
+    ``moves`` has those of each column (a, v).
+    """
     order = np.arange(len(moves))
-    counts = np.array([values.shape[1] for values in moves], dtype=np.intp)
+    counts = active * np.array([values.shape[1] for values in moves], dtype=np.intp)
     most = _NEIGHBOURS // max(1, len(moves))
-    if counts.sum() > most:
+    if counts.sum(axis=1).max(initial=0) > most:
         order = rng.permutation(order)
-        order = order[np.cumsum(counts[order]) <= most]
+        order = order[np.cumsum(counts[:, order], axis=1).max(axis=0) <= most]
     return order
