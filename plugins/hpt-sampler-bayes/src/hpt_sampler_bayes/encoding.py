@@ -122,7 +122,7 @@ class Encoding:
         """Encode snapped full rows ``u`` (n, d); ``active`` (n, d) is their `activity`, if already known. (n, p)."""
         if active is None:
             active = self.activity(u)
-        z = np.zeros((len(u), len(self.group)))
+        z = np.zeros((len(u), len(self.group)), order="F")  # the order decides how products are rounded
         ordered = np.flatnonzero(~self.categorical)
         z[:, np.searchsorted(self.group, ordered)] = np.where(active[:, ordered], u[:, ordered], _MIDDLE)
         row, j = np.nonzero(active & self.categorical)
