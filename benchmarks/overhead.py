@@ -176,7 +176,7 @@ def start_up() -> None:
 
 FILL = """
 import sys, time, hpt_core as hpt
-from hpt_core import events
+from hpt_core.history import events
 path, trials = sys.argv[1], int(sys.argv[2])
 space = {f"x{i}": hpt.Float(0.0, 1.0) for i in range(5)}
 study = hpt.Study(space, sampler="random", store=f"sqlite:///{path}", seed=0)

@@ -39,7 +39,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 import hpt_core as hpt
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
 
 sys.path.insert(0, str(Path(__file__).parent / "optimisers"))
 

@@ -23,14 +23,17 @@ import click
 from as_markdown import annotation, cell, code, docstring, documented, options, signature, table, toml
 
 import hpt_core
-from hpt_core import components, config, events, hookspecs, space_parsing
+from hpt_core import components, hookspecs
 from hpt_core.cli.group import COMMANDS, hpt
 from hpt_core.cli.options import described
 from hpt_core.cli.session import Session
+from hpt_core.history import events
 from hpt_core.options import option_fields
-from hpt_core.parameters import Parameter
-from hpt_core.plugins import Plugins
-from hpt_core.settings import Settings
+from hpt_core.plugins.plugins import Plugins
+from hpt_core.space import parsing
+from hpt_core.space.parameters import Parameter
+from hpt_core.study import config
+from hpt_core.study.settings import Settings
 
 __all__ = ["main", "pages"]
 
@@ -38,19 +41,19 @@ ROOT = Path(__file__).resolve().parents[1]
 _NOTE = "<!-- Written by docs/generate.py from the code; do not edit. -->"
 _WIDTH = 100
 _HEADINGS = {
-    "study": "The study",
-    "space": "The space",
-    "trial": "Trials",
-    "history": "The history",
-    "loading": "Loading a stored study",
+    "study.study": "The study",
+    "space.space": "The space",
+    "history.trial": "Trials",
+    "history.history": "The history",
+    "study.loading": "Loading a stored study",
     "components": "The contracts",
     "options": "Options",
     "importing": "Import paths",
     "hookspecs": "Hooks",
-    "events": "Records",
-    "record_json": "Records as JSON",
-    "plugins": "Plugins",
-    "serving": "Serving workers",
+    "history.events": "Records",
+    "history.record_json": "Records as JSON",
+    "plugins.plugins": "Plugins",
+    "loop.serving": "Serving workers",
     "locks": "Locks",
     "errors": "Errors",
 }
@@ -183,9 +186,9 @@ def _study_file() -> str:
         kind, default = ("table", "") if field is None else (field.type, toml(field.default))
         meaning = described_keys[key] if field is None else field.metadata.get("help") or described_keys[key]
         rows.append([code(key), code(kind), "the file's name" if key == "name" else default, cell(meaning)])
-    keys = space_parsing._KEYS  # noqa: SLF001 - the one place that knows them
+    keys = parsing._KEYS  # noqa: SLF001 - the one place that knows them
     forms = [
-        [code(kind), ", ".join(map(code, space_parsing._REQUIRED[kind])), ", ".join(map(code, names))]  # noqa: SLF001
+        [code(kind), ", ".join(map(code, parsing._REQUIRED[kind])), ", ".join(map(code, names))]  # noqa: SLF001
         for kind, names in keys.items()
     ]
     declared = documented(hpt_core.Space)["declared"]
@@ -268,7 +271,7 @@ def _public() -> str:
         text += f"\n\n## {title}"
         for name in hpt_core._HOME[module]:  # noqa: SLF001
             text += f"\n\n### {name}\n\n{_name(name, getattr(import_module(f'hpt_core.{module}'), name))}"
-        if module == "space":
+        if module == "space.space":
             text += f"\n\n### Every parameter\n\n{_class('', Parameter)}"
     return text
 

@@ -36,19 +36,19 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
-    from hpt_core.events import Record
-    from hpt_core.history import History
+    from hpt_core.history.events import Record
+    from hpt_core.history.history import History
+    from hpt_core.history.record_json import decode_records, encode_record
+    from hpt_core.history.trial import Failure, Params, Report, State, Trial, TrialContext
     from hpt_core.hookspecs import hookimpl
     from hpt_core.importing import import_object
-    from hpt_core.loading import load_history
     from hpt_core.locks import file_lock, wait_for
+    from hpt_core.loop.serving import Peer, StoreServer, run_served
     from hpt_core.options import option
-    from hpt_core.plugins import Plugins
-    from hpt_core.record_json import decode_records, encode_record
-    from hpt_core.serving import Peer, StoreServer, run_served
-    from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
-    from hpt_core.study import Study
-    from hpt_core.trial import Failure, Params, Report, State, Trial, TrialContext
+    from hpt_core.plugins.plugins import Plugins
+    from hpt_core.space.space import Categorical, Constant, Float, Int, Ordinal, Space
+    from hpt_core.study.loading import load_history
+    from hpt_core.study.study import Study
 
 _HOME = {
     "components": (
@@ -59,19 +59,19 @@ _HOME = {
         "DefinitionChangedError", "EvaluationError", "HptError", "InvalidParamsError", "Mistake",
         "NothingSucceededError", "PluginError", "SpaceError", "SpaceExhausted", "StoreError", "UsageError",
     ),
-    "events": ("Record",),
-    "history": ("History",),
+    "history.events": ("Record",),
+    "history.history": ("History",),
+    "history.record_json": ("decode_records", "encode_record"),
+    "history.trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
     "hookspecs": ("hookimpl",),
     "importing": ("import_object",),
-    "loading": ("load_history",),
     "locks": ("file_lock", "wait_for"),
+    "loop.serving": ("Peer", "StoreServer", "run_served"),
     "options": ("option",),
-    "plugins": ("Plugins",),
-    "record_json": ("decode_records", "encode_record"),
-    "serving": ("Peer", "StoreServer", "run_served"),
-    "space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
-    "study": ("Study",),
-    "trial": ("Failure", "Params", "Report", "State", "Trial", "TrialContext"),
+    "plugins.plugins": ("Plugins",),
+    "space.space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
+    "study.loading": ("load_history",),
+    "study.study": ("Study",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

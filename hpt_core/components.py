@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
+from hpt_core.history.trial import Params
 from hpt_core.structure import table_field, text_field
-from hpt_core.trial import Params
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from numpy.random import Generator
 
-    from hpt_core.events import Record
-    from hpt_core.history import History
-    from hpt_core.trial import Failure, Report, Trial, TrialContext
+    from hpt_core.history.events import Record
+    from hpt_core.history.history import History
+    from hpt_core.history.trial import Failure, Report, Trial, TrialContext
 
 __all__ = [
     "KINDS",

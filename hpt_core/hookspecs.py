@@ -15,8 +15,8 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from hpt_core.study import Study
-    from hpt_core.trial import Report, Trial, TrialContext
+    from hpt_core.history.trial import Report, Trial, TrialContext
+    from hpt_core.study.study import Study
 
 __all__ = ["API_VERSION", "hookimpl", "hookspec"]
 

@@ -30,8 +30,8 @@ import hpt_core
 from hpt_core.cli.group import hpt
 from hpt_core.cli.session import Session
 from hpt_core.components import KINDS
-from hpt_core.config import make_study
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.config import make_study
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core import Mistake, PluginError, Sampler, UsageError, import_object, option
-from hpt_core.component_data import describe
 from hpt_core.options import build, option_fields
+from hpt_core.plugins.component_data import describe
 from hpt_core.spelling import did_you_mean
 
 

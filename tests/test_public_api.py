@@ -21,7 +21,7 @@ import hpt_core
 from hpt_core import hookspecs, testing
 from hpt_core.cli.group import hpt
 from hpt_core.cli.session import Session
-from hpt_core.plugins import Plugins
+from hpt_core.plugins.plugins import Plugins
 from hpt_core.testing import strategies
 
 ROOT = Path(__file__).parents[1]
@@ -243,7 +243,7 @@ def test_a_deprecated_argument_warns_who_takes_it(monkeypatch: pytest.MonkeyPatc
 
 def test_the_doctor_tells_what_is_deprecated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(hookspecs.hpt_default.hpt_spec, "warn_on_impl", RENAMED)  # type: ignore[attr-defined]
-    monkeypatch.setattr("hpt_core.plugins.default_plugins", Plugins)
+    monkeypatch.setattr("hpt_core.plugins.plugins.default_plugins", Plugins)
     result = CliRunner().invoke(hpt, ["plugins", "doctor"], obj=Session())
     assert result.exit_code == 0, result.stderr
     assert re.search(r"builtin/__init__\.py:\d+: The hook hpt_samplers is hpt_proposers", result.stderr)

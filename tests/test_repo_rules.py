@@ -19,9 +19,9 @@ import pytest
 import hpt_core
 from hpt_core.cli.session import Session
 from hpt_core.components import KINDS as KINDS_OF_COMPONENTS
-from hpt_core.distributions import COMMANDS as OFFERED
-from hpt_core.distributions import DEFAULTS, provider, store_provider
-from hpt_core.plugins import Plugins, default_plugins
+from hpt_core.plugins.distributions import COMMANDS as OFFERED
+from hpt_core.plugins.distributions import DEFAULTS, provider, store_provider
+from hpt_core.plugins.plugins import Plugins, default_plugins
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from hpt_core.study import Study
-    from hpt_core.trial import TrialContext
+    from hpt_core.history.trial import TrialContext
+    from hpt_core.study.study import Study
 
 hpt_api_version = 1
 

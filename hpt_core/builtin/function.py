@@ -11,12 +11,12 @@ import attrs
 
 from hpt_core.builtin.callbacks import as_generator
 from hpt_core.errors import EvaluationError, Mistake, UsageError
+from hpt_core.history.trial import Report, TrialContext
 from hpt_core.importing import import_object
 from hpt_core.options import option
-from hpt_core.trial import Report, TrialContext
 
 if TYPE_CHECKING:
-    from hpt_core.space import Space
+    from hpt_core.space.space import Space
 
 __all__ = ["FunctionEvaluator"]
 

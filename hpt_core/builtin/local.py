@@ -28,8 +28,8 @@ import attrs
 
 from hpt_core.builtin.children import GRACE_SECONDS, ctrl_c_blocked, has_ended, terminate, wait_or_kill
 from hpt_core.errors import HptError, UsageError
-from hpt_core.serving import Peer, StoreServer, run_served
-from hpt_core.trial import Failure
+from hpt_core.history.trial import Failure
+from hpt_core.loop.serving import Peer, StoreServer, run_served
 
 if TYPE_CHECKING:
     from hpt_core.components import WorkerCall

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import attrs
 
-from hpt_core.events import Record
+from hpt_core.history.events import Record
 
 __all__ = ["MemoryStore"]
 

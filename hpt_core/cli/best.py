@@ -11,11 +11,11 @@ from hpt_core.cli.formats import FORMATS
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, emit_json
 from hpt_core.errors import NothingSucceededError, UsageError
-from hpt_core.export import outcome, row, shortfall
+from hpt_core.history.export import outcome, row, shortfall
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.trial import Trial
+    from hpt_core.history.trial import Trial
 
 __all__ = ["command"]
 

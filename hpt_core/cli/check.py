@@ -16,9 +16,9 @@ from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.config import RunSettings
-    from hpt_core.plugins import Plugins
-    from hpt_core.study import Study
+    from hpt_core.plugins.plugins import Plugins
+    from hpt_core.study.config import RunSettings
+    from hpt_core.study.study import Study
 
 __all__ = ["command"]
 

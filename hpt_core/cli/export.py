@@ -12,7 +12,7 @@ import click
 from hpt_core.cli.reading import Opened, open_study, store_option, study_option
 from hpt_core.cli.text import put, say
 from hpt_core.errors import UsageError
-from hpt_core.export import rows
+from hpt_core.history.export import rows
 from hpt_core.values import counted
 
 if TYPE_CHECKING:

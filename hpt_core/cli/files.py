@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpt_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["as_csv", "as_json_lines", "as_parquet", "write_whole"]
 
@@ -66,7 +66,7 @@ def as_parquet(history: History) -> bytes:
     Raises:
         UsageError: If pandas or pyarrow is not installed.
     """
-    from hpt_core.export import to_dataframe
+    from hpt_core.history.export import to_dataframe
 
     frame = to_dataframe(history)
     for name in frame.columns:

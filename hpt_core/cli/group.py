@@ -77,7 +77,7 @@ class HptGroup(click.Group):
         """Find the command, or suggest the nearest name."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
-            from hpt_core.distributions import COMMANDS as OFFERED
+            from hpt_core.plugins.distributions import COMMANDS as OFFERED
             from hpt_core.spelling import nearest_or_known
 
             if name in OFFERED:

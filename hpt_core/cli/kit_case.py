@@ -12,7 +12,7 @@ from hpt_core.options import option_fields
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from hpt_core.plugins import Plugins
+    from hpt_core.plugins.plugins import Plugins
 
 __all__ = ["InPlace", "case_of", "values_of"]
 
@@ -44,7 +44,7 @@ def values_of(given: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: If one has no ``=``.
     """
-    from hpt_core.config import put_over
+    from hpt_core.study.config import put_over
 
     values: dict[str, Any] = {}
     for item in given:
@@ -90,9 +90,9 @@ def _settings_from(study: Path, kind: str) -> dict[str, Any]:
     """The attributes of the kit that a study file determines: the space, and the objectives of an evaluator."""
     import pytest
 
-    from hpt_core.config import read_study_file
-    from hpt_core.definition import parse_objectives
-    from hpt_core.space import Space
+    from hpt_core.history.definition import parse_objectives
+    from hpt_core.space.space import Space
+    from hpt_core.study.config import read_study_file
 
     content = read_study_file(study)
     space = Space(content.get("space", {}))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from hpt_core.cli.tally import Tally
-    from hpt_core.trial import Trial
+    from hpt_core.history.trial import Trial
 
 __all__ = ["LiveProgress"]
 

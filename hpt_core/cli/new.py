@@ -43,8 +43,8 @@ def command(session: Session, kind: str, name: str, into: Path) -> None:
     """Write the files and print the next steps."""
     from hpt_core.cli.files import write_whole
     from hpt_core.cli.scaffold import scaffold, title_of
-    from hpt_core.component_checks import with_article
     from hpt_core.errors import UsageError
+    from hpt_core.plugins.component_checks import with_article
 
     distribution, files = scaffold(kind, name)
     folder = into / distribution

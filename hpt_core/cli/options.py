@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core.cli.text import table
-from hpt_core.component_checks import missing_methods
-from hpt_core.component_data import default_of, jsonable
 from hpt_core.components import KINDS
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import import_from, import_object, is_import_path
 from hpt_core.options import annotations_of, option_fields
+from hpt_core.plugins.component_checks import missing_methods
+from hpt_core.plugins.component_data import default_of, jsonable
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from hpt_core.plugins import PluginInfo, Plugins
+    from hpt_core.plugins.plugins import PluginInfo, Plugins
 
 __all__ = ["described", "matching", "page"]
 

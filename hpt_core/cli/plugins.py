@@ -13,7 +13,7 @@ from hpt_core.cli.session import Session
 from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr, table
 
 if TYPE_CHECKING:
-    from hpt_core.plugins import PluginInfo, Plugins
+    from hpt_core.plugins.plugins import PluginInfo, Plugins
 
 __all__ = ["command"]
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 from hpt_core.cli.tally import Tally
 from hpt_core.cli.text import say
 from hpt_core.errors import NothingSucceededError
-from hpt_core.export import repeated_failure
+from hpt_core.history.export import repeated_failure
 from hpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from hpt_core.study import Study
-    from hpt_core.trial import Trial
+    from hpt_core.history.trial import Trial
+    from hpt_core.study.study import Study
 
 __all__ = ["PlainProgress", "progress_for", "showing"]
 

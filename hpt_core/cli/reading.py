@@ -14,7 +14,7 @@ from hpt_core.components import location_of
 
 if TYPE_CHECKING:
     from hpt_core.components import Store
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["Opened", "default_store", "json_option", "open_store", "open_study", "store_option", "study_option"]
 
@@ -64,7 +64,7 @@ def open_store(session: Session, location: str | None) -> Iterator[Store]:
         UsageError: If no kind of store can be at this location.
         StoreError: If there is no store.
     """
-    from hpt_core.loading import open_to_read
+    from hpt_core.study.loading import open_to_read
 
     path = "--store" if location is not None else "HPT_STORE" if os.environ.get("HPT_STORE") else "store"
     remedy = " Select another store with --store."
@@ -99,7 +99,7 @@ def open_study(session: Session, location: str | None, name: str | None) -> Iter
     Raises:
         StoreError: If there is no such study.
     """
-    from hpt_core.loading import find_study
+    from hpt_core.study.loading import find_study
 
     with open_store(session, location) as store:
         yield Opened(store, *find_study(store, name))

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.cli.text import number, shorten, table
-from hpt_core.export import outcome
+from hpt_core.history.export import outcome
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
-    from hpt_core.space import Space
-    from hpt_core.trial import Trial
+    from hpt_core.history.history import History
+    from hpt_core.history.trial import Trial
+    from hpt_core.space.space import Space
 
 __all__ = [
     "component", "constraints", "counts", "failures", "front_summary", "front_table", "objectives", "pairs",

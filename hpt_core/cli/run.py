@@ -18,7 +18,7 @@ from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.study import Study
+    from hpt_core.study.study import Study
 
 __all__ = ["command"]
 

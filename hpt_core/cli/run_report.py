@@ -13,13 +13,13 @@ from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import data, duration, emit_json, say
 from hpt_core.components import location_of
 from hpt_core.errors import HptError, NothingSucceededError
-from hpt_core.export import outcome, summary
+from hpt_core.history.export import outcome, summary
 from hpt_core.liveness import owner_of, this_process
 from hpt_core.values import counted, without_passwords
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
-    from hpt_core.study import Study
+    from hpt_core.history.history import History
+    from hpt_core.study.study import Study
 
 __all__ = ["RunReport"]
 

@@ -17,9 +17,9 @@ from hpt_core.cli.text import say
 if TYPE_CHECKING:
     import logging
 
-    from hpt_core.config import RunSettings
-    from hpt_core.plugins import Plugins
-    from hpt_core.study import Study
+    from hpt_core.plugins.plugins import Plugins
+    from hpt_core.study.config import RunSettings
+    from hpt_core.study.study import Study
 
 __all__ = ["Session"]
 
@@ -51,7 +51,7 @@ class Session:
     @cached_property
     def plugins(self) -> Plugins:
         """The plugins, with a warning for each disabled name that is not a plugin."""
-        from hpt_core.plugins import default_plugins
+        from hpt_core.plugins.plugins import default_plugins
         from hpt_core.spelling import did_you_mean
 
         self._show_log()
@@ -79,9 +79,9 @@ class Session:
             file: The study file.
             overrides: Keys of the file to override, as ``"key.path=value"``.
             given: Values that override top-level keys of the file.
-            options: See `hpt_core.config.make_study`.
+            options: See `hpt_core.study.config.make_study`.
         """
-        from hpt_core.config import make_study, read_study_file
+        from hpt_core.study.config import make_study, read_study_file
 
         data = read_study_file(file, overrides) | dict(given or {})
         self.subject = str(file)

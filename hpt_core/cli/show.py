@@ -11,11 +11,11 @@ from hpt_core.cli import render
 from hpt_core.cli.reading import Opened, json_option, open_study, store_option, study_option
 from hpt_core.cli.summaries import summaries, without_defaults
 from hpt_core.cli.text import data, duration, emit_json, paragraph
-from hpt_core.export import shortfall, summary
+from hpt_core.history.export import shortfall, summary
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["command"]
 

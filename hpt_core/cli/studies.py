@@ -13,12 +13,12 @@ from hpt_core.cli.reading import json_option, open_store, store_option
 from hpt_core.cli.text import data, emit_json, number, say, table
 from hpt_core.components import location_of
 from hpt_core.errors import StoreError
-from hpt_core.export import summary
+from hpt_core.history.export import summary
 
 if TYPE_CHECKING:
     from hpt_core.components import Store
-    from hpt_core.history import History
-    from hpt_core.trial import Trial
+    from hpt_core.history.history import History
+    from hpt_core.history.trial import Trial
 
 __all__ = ["command"]
 
@@ -69,7 +69,7 @@ def command(ctx: click.Context, store: str | None, counts: tuple[int, ...], as_j
 
 
 def _study(store: Store, name: str, counts: Iterable[int]) -> dict[str, Any]:
-    from hpt_core.ledger import history_of
+    from hpt_core.loop.ledger import history_of
 
     history = history_of(store, name)
     about = summary(history)

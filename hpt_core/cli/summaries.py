@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.definition import refuse_code
+from hpt_core.history.definition import refuse_code
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
-    from hpt_core.plugins import Plugins
+    from hpt_core.history.history import History
+    from hpt_core.plugins.plugins import Plugins
 
 __all__ = ["summaries", "without_defaults"]
 

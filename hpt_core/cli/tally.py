@@ -7,11 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from hpt_core.cli.text import duration, number
-from hpt_core.export import outcome
+from hpt_core.history.export import outcome
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
-    from hpt_core.trial import Trial
+    from hpt_core.history.history import History
+    from hpt_core.history.trial import Trial
 
 __all__ = ["Tally"]
 

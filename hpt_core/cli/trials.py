@@ -10,13 +10,13 @@ import click
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
 from hpt_core.cli.text import data, duration, emit_json, number, say, shorten, table
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.export import rows
+from hpt_core.history.export import rows
 from hpt_core.liveness import is_alive, owner_of
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["command"]
 

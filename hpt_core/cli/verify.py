@@ -35,7 +35,7 @@ def command(ctx: click.Context, store: str | None, study: str | None, file: Path
 
     JSON: {store, study, checked, differences: [text]}.
     """
-    from hpt_core.verify import verify
+    from hpt_core.study.verify import verify
 
     session: Session = ctx.obj
     with open_study(session, store, study) as opened:

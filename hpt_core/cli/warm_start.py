@@ -9,8 +9,8 @@ from hpt_core.cli.reading import open_store
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.history import History
-    from hpt_core.study import Study
+    from hpt_core.history.history import History
+    from hpt_core.study.study import Study
 
 __all__ = ["earlier_study", "enqueue_best"]
 
@@ -19,7 +19,7 @@ _TOP = 5
 
 def earlier_study(session: Session, study: Study, wanted: str) -> tuple[str, History]:
     """Read the study ``NAME[@STORE]``; without a store, from the store of ``study``."""
-    from hpt_core.loading import find_study
+    from hpt_core.study.loading import find_study
 
     name, _, location = wanted.partition("@")
     with open_store(session, location) if location else nullcontext(study.store) as store:
@@ -28,7 +28,7 @@ def earlier_study(session: Session, study: Study, wanted: str) -> tuple[str, His
 
 def enqueue_best(study: Study, name: str, earlier: History) -> str:
     """Enqueue the best configurations of an earlier study; return a message that says what was enqueued."""
-    from hpt_core.warm_start import warm_start
+    from hpt_core.study.warm_start import warm_start
 
     found = warm_start(study.space, earlier, name=name, top=_TOP, enqueue=study.decisions.enqueue)
     return f"Warm start from {name!r}: {found}"

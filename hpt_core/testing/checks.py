@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import pytest
 
-from hpt_core.space import Space
+from hpt_core.space.space import Space
 
 __all__ = [
     "another_day",

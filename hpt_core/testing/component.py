@@ -8,8 +8,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from hpt_core.component_data import describe
 from hpt_core.options import option_fields
+from hpt_core.plugins.component_data import describe
 from hpt_core.testing.checks import check
 
 __all__ = ["ComponentKit", "pickled"]

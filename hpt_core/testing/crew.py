@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from hpt_core.components import Store
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
 
 __all__ = ["Crew"]
 

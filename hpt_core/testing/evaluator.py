@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from hpt_core.guard import plain
+from hpt_core.history.trial import check_report
+from hpt_core.loop.guard import plain
 from hpt_core.testing.checks import check, pinned
 from hpt_core.testing.component import pickled
 from hpt_core.testing.evaluator_base import EvaluatorBase, Make, Outcome
-from hpt_core.trial import check_report
 
 if TYPE_CHECKING:
-    from hpt_core.space import Space
+    from hpt_core.space.space import Space
 
 __all__ = ["EvaluatorKit"]
 

@@ -13,13 +13,13 @@ import attrs
 import pytest
 
 from hpt_core.components import Evaluator
+from hpt_core.history.trial import Report, TrialContext, check_result
 from hpt_core.testing import examples
 from hpt_core.testing.checks import pinned
 from hpt_core.testing.component import ComponentKit
-from hpt_core.trial import Report, TrialContext, check_result
 
 if TYPE_CHECKING:
-    from hpt_core.space import Space
+    from hpt_core.space.space import Space
 
 __all__ = ["EvaluatorBase", "Make"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.random import default_rng
 
-from hpt_core.history import History
-from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Space
+from hpt_core.history.history import History
+from hpt_core.history.trial import Params, Trial
+from hpt_core.space.space import Categorical, Constant, Float, Int, Ordinal, Space
 from hpt_core.testing.histories import make_records
-from hpt_core.trial import Params, Trial
 
 if TYPE_CHECKING:
-    from hpt_core.events import Record
+    from hpt_core.history.events import Record
 
 __all__ = ["AWKWARD", "FLOATS", "MIXED", "ONE_POINT", "SMALL", "loss", "points", "snapshot", "studied", "studied_log"]
 

@@ -12,10 +12,10 @@ import pytest
 
 from hpt_core.components import Executor
 from hpt_core.errors import HptError
+from hpt_core.history.trial import FAILURE_KINDS, Failure
 from hpt_core.testing.checks import check
 from hpt_core.testing.component import ComponentKit
 from hpt_core.testing.crew import Crew
-from hpt_core.trial import FAILURE_KINDS, Failure
 
 __all__ = ["ExecutorKit"]
 

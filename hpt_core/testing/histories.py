@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpt_core import events
 from hpt_core.components import Pause, Stop
-from hpt_core.constraints import parse_constraints
-from hpt_core.history import History
-from hpt_core.space import Space
-from hpt_core.trial import Failure, Params, Report, check_result
+from hpt_core.history import events
+from hpt_core.history.constraints import parse_constraints
+from hpt_core.history.history import History
+from hpt_core.history.trial import Failure, Params, Report, check_result
+from hpt_core.space.space import Space
 
 if TYPE_CHECKING:
-    from hpt_core.events import Record
+    from hpt_core.history.events import Record
 
 __all__ = ["make_history", "make_records"]
 

@@ -12,12 +12,12 @@ from numpy.random import default_rng
 
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import SpaceExhausted, UsageError
-from hpt_core.space import Space
+from hpt_core.history.trial import FAILURE_KINDS, Failure, Params
+from hpt_core.space.space import Space
 from hpt_core.testing import examples
 from hpt_core.testing.checks import check
 from hpt_core.testing.histories import make_history
 from hpt_core.testing.sampler_purity import Make, SamplerPurityKit, ask, plain, text
-from hpt_core.trial import FAILURE_KINDS, Failure, Params
 
 __all__ = ["SamplerKit"]
 

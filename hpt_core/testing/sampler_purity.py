@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from hpt_core import events
 from hpt_core.components import Sampler, Suggestion
-from hpt_core.history import History
+from hpt_core.history import events
+from hpt_core.history.history import History
 from hpt_core.testing import examples
 from hpt_core.testing.checks import another_day, check, drawn_from, global_state, pinned
 from hpt_core.testing.component import ComponentKit, pickled
@@ -19,9 +19,9 @@ from hpt_core.testing.histories import make_records
 from hpt_core.testing.processes import in_new_process
 
 if TYPE_CHECKING:
-    from hpt_core.events import Record
-    from hpt_core.space import Space
-    from hpt_core.trial import Params
+    from hpt_core.history.events import Record
+    from hpt_core.history.trial import Params
+    from hpt_core.space.space import Space
 
 __all__ = ["Make", "SamplerPurityKit", "ask", "plain", "text"]
 

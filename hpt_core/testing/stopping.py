@@ -12,7 +12,8 @@ import pytest
 
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import PluginError, UsageError
-from hpt_core.guard import plain
+from hpt_core.history.trial import Failure, Report, State
+from hpt_core.loop.guard import plain
 from hpt_core.testing import examples
 from hpt_core.testing.checks import check
 from hpt_core.testing.histories import make_history
@@ -27,10 +28,9 @@ from hpt_core.testing.stopping_base import (
     retired,
 )
 from hpt_core.testing.stopping_purity import StoppingPurityKit
-from hpt_core.trial import Failure, Report, State
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["StoppingRuleKit"]
 
@@ -275,7 +275,7 @@ class StoppingRuleKit(StoppingPurityKit, StoppingBase):
 
         Why: a study in which every trial is stopped or paused has no result.
         """
-        from hpt_core.study import Study
+        from hpt_core.study.study import Study
 
         rule = make_rule()
         evaluator = {"use": "function", "call": _trained, "steps": 9, "resumable": True, "evidence": self.evidence[0]}

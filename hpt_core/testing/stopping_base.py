@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from hpt_core import events
 from hpt_core.components import Pause, Stop
+from hpt_core.history import events
 from hpt_core.testing import examples
 from hpt_core.testing.component import ComponentKit
 from hpt_core.testing.histories import make_history
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["Make", "StoppingBase", "called", "decisions", "judged", "kind_of", "learning_curve", "promoted", "retired"]
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from hpt_core import events
 from hpt_core.components import Stop
-from hpt_core.history import History
+from hpt_core.history import events
+from hpt_core.history.history import History
+from hpt_core.history.trial import Trial
 from hpt_core.testing import examples
 from hpt_core.testing.checks import another_day, check, drawn_from, global_state, pinned
 from hpt_core.testing.component import pickled
 from hpt_core.testing.histories import make_records
 from hpt_core.testing.processes import in_new_process
 from hpt_core.testing.stopping_base import Make, StoppingBase, called, decisions, judged, kind_of
-from hpt_core.trial import Trial
 
 __all__ = ["StoppingPurityKit"]
 

@@ -17,7 +17,7 @@ from hpt_core.testing.store_processes import StoreProcessesKit
 
 if TYPE_CHECKING:
     from hpt_core.components import Store
-    from hpt_core.events import Record
+    from hpt_core.history.events import Record
 
 __all__ = ["StoreKit"]
 

@@ -13,7 +13,7 @@ from hpt_core.components import Store
 from hpt_core.testing.component import ComponentKit
 
 if TYPE_CHECKING:
-    from hpt_core.events import Record
+    from hpt_core.history.events import Record
 
 __all__ = ["Make", "StoreBase", "notes", "numbers"]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from hpt_core import events
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import SpaceError
-from hpt_core.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
+from hpt_core.history import events
+from hpt_core.history.trial import FAILURE_KINDS, Failure, Report
+from hpt_core.space.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
 from hpt_core.testing.histories import make_history
-from hpt_core.trial import FAILURE_KINDS, Failure, Report
 
 if TYPE_CHECKING:
-    from hpt_core.history import History
+    from hpt_core.history.history import History
 
 __all__ = ["continuous", "histories", "names", "parameters", "params_of", "spaces", "units"]
 

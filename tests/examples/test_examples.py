@@ -22,7 +22,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from hpt_core.config import make_study, read_study_file
+from hpt_core.study.config import make_study, read_study_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(EXAMPLES.glob("**/*.toml"))

@@ -18,7 +18,7 @@ import torch
 from sklearn.metrics import ndcg_score
 
 from hpt_core import Study, UsageError, import_object
-from hpt_core.config import make_study, read_study_file
+from hpt_core.study.config import make_study, read_study_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

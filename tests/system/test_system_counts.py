@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpt_core import UsageError
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
 
 COUNTS = [
     ("bayes", "n_initial"),

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from hpt_core import Categorical, Failure, Float, Int, Params, Stop, StoreError, Study
 from hpt_core.cli.group import hpt
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
 
 COMMANDS = (("show", "--json"), ("best",), ("export",), ("verify",), ("studies",))
 PLACES = 200

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from hpt_core import State, Study
-from hpt_core.loading import load_history
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.loading import load_history
+from hpt_core.study.verify import verify
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
 pytestmark = pytest.mark.skipif(

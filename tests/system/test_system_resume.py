@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from hpt_core import Params, Study
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 
 SAMPLERS: dict[str, dict[str, Any]] = {
     "random": {"use": "random"},

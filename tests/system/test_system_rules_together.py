@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_core import Float, Report, State, Study, TrialContext
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 
 PROMOTING: list[dict[str, Any]] = [
     {"use": "asha", "mode": "promote"},

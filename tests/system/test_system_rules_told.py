@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hpt_core import Float, History, Mistake, Params, PluginError, StoppingRule, Study, Trial, UsageError, option
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.cli.group import hpt
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
 
 
 def test_a_rule_that_watches_what_nobody_reports_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hpt_core import Failure, Report, State, Stop, Store, Study, Trial, TrialContext
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.liveness import this_process
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 
 SPACE = {"x": {"low": 0.0, "high": 1.0}, "n": {"low": 1, "high": 4, "when": {"kind": "a"}}, "kind": ["a", "b"]}
 SEQUENCE = [{"use": "random", "trials": 3}, {"use": "grid"}]

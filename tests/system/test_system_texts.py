@@ -8,8 +8,8 @@ from typing import Any, Never
 import pytest
 
 from hpt_core import Params, Study, TrialContext
-from hpt_core.loading import load_history
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.loading import load_history
 
 STORES = [name for name in ("sqlite", "csv") if name in default_plugins().names("store")]
 TEXTS = [

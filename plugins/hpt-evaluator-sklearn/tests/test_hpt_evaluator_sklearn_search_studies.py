@@ -28,8 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import DefinitionChangedError, Float, Int, State, Stop, UsageError, load_history
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_evaluator_sklearn import SearchCV
 from hpt_evaluator_sklearn.search import pool
 from hpt_evaluator_sklearn.search.candidates import GridCandidates

@@ -20,7 +20,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from hpt_core import Categorical, Float, NothingSucceededError
 from hpt_core.cli.group import hpt
-from hpt_core.config import make_study, read_study_file
+from hpt_core.study.config import make_study, read_study_file
 from hpt_evaluator_sklearn import SearchCV
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "textbook"

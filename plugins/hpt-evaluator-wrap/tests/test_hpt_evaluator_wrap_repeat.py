@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import sem
 
 from hpt_core import Float, Pause, Report, Stop, Study, TrialContext, UsageError
-from hpt_core.config import make_study, read_study_file
+from hpt_core.study.config import make_study, read_study_file
 from hpt_evaluator_wrap.cache import CacheEvaluator
 from hpt_evaluator_wrap.repeat import RepeatEvaluator
 from hpt_evaluator_wrap.retry import RetryEvaluator

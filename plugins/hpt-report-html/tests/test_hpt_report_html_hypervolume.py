@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Float, Params, Stop, events
+from hpt_core import Float, Params, Stop
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_report_html import figures
 from hpt_report_html.hypervolume import gains

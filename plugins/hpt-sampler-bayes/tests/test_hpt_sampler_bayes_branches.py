@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, Int, Params, Space, events
+from hpt_core import Categorical, Float, Int, Params, Space
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.branches import in_neglected_branch, top_parents
 from hpt_sampler_bayes.encoding import Encoding

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from hpt_core import Categorical, Float, Int, Params, Plugins, Study, Trial
-from hpt_core.verify import verify
+from hpt_core.study.verify import verify
 from hpt_sampler_bayes.acquisition import Feasibility, Sum
 from hpt_sampler_bayes.constraints import bilog, feasibility_terms
 from hpt_sampler_bayes.encoding import Encoding

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hpt_core import Categorical, Float, Params, Plugins, Study
-from hpt_core.verify import verify
+from hpt_core.study.verify import verify
 from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
 from hpt_sampler_bayes.hypervolume import HypervolumeImprovement, front, log_ehvi_with_gradient, spread, undominated

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpt_core import Failure, Float, History, Space, events
+from hpt_core import Failure, Float, History, Space
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.constraints import bilog
 from hpt_sampler_bayes.encoding import Encoding

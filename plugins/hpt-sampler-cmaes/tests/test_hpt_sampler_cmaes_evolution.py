@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from cmaes import CMA, CatCMAwM
 
-from hpt_core import Categorical, Failure, Float, History, Int, Ordinal, Params, Space, Study, UsageError, events
+from hpt_core import Categorical, Failure, Float, History, Int, Ordinal, Params, Space, Study, UsageError
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_cmaes.encoding import Encoding
 from hpt_sampler_cmaes.evolution import Evolution, Individual, generations, next_population

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from hpt_core import Float, History, Params, Plugins, Study, Suggestion, UsageError, hookimpl
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_sampler_compose.auto import AutoSampler
 from hpt_sampler_compose.choice import choose, concordance, distinct
 from hpt_sampler_compose.parts import Part

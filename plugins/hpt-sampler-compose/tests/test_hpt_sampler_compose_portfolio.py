@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 
 from hpt_core import Failure, Float, History, Params, SpaceExhausted, Study, UsageError
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_sampler_compose.credit import credit, rank_credit, shares
 from hpt_sampler_compose.parts import Part
 from hpt_sampler_compose.portfolio import PortfolioSampler

@@ -23,9 +23,9 @@ from hpt_core import (
     Trial,
     UsageError,
 )
-from hpt_core.config import make_study, read_study_file
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.config import make_study, read_study_file
+from hpt_core.study.verify import verify
 from hpt_sampler_compose.auto import AutoSampler
 from hpt_sampler_compose.defaults import DefaultsSampler
 from hpt_sampler_compose.parts import Part

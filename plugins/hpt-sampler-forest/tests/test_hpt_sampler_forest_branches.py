@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, Int, Space, Study, events
+from hpt_core import Categorical, Float, Int, Space, Study
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_forest.branches import neglected
 from hpt_sampler_forest.sampler import ForestSampler

@@ -25,8 +25,8 @@ from hpt_core import (
     Space,
     SpaceExhausted,
     UsageError,
-    events,
 )
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_grid.sampler import GridSampler
 

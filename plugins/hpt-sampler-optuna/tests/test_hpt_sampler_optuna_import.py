@@ -27,8 +27,8 @@ from sklearn.svm import SVC
 
 from hpt_core import Categorical, Constant, Float, History, Int, Space, Study, UsageError
 from hpt_core.cli.group import hpt
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_sampler_optuna.imported import conditions
 
 # Optuna leaves its connections open; from 3.13 on Python warns of them when they are collected, as in `_place`.

@@ -29,8 +29,8 @@ from hpt_core import (
     Study,
     UsageError,
 )
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_sampler_optuna.convert import axes
 from hpt_sampler_optuna.sampler import OptunaSampler
 

@@ -14,7 +14,8 @@ from numpy.random import default_rng
 from scipy.stats import chisquare, kstest, qmc
 
 import hpt_sampler_random
-from hpt_core import Categorical, Constant, Float, History, Int, Params, Space, Suggestion, UsageError, events
+from hpt_core import Categorical, Constant, Float, History, Int, Params, Space, Suggestion, UsageError
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_random.sampler import RandomSampler
 

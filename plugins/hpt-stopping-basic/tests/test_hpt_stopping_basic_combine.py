@@ -10,7 +10,7 @@ import pytest
 
 import hpt_stopping_basic
 from hpt_core import Float, History, Pause, Space, Stop, Trial, UsageError
-from hpt_core.plugins import Plugins
+from hpt_core.plugins.plugins import Plugins
 from hpt_core.testing import make_history
 from hpt_stopping_basic.combine import After, AllOf, AnyOf, Not
 from hpt_stopping_basic.ranked import Median

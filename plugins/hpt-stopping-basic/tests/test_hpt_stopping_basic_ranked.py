@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Report, Space, Stop, UsageError, events
+from hpt_core import Failure, Float, History, Report, Space, Stop, UsageError
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_stopping_basic.ranked import Median, Percentile
 from hpt_stopping_basic.reference import interpolated

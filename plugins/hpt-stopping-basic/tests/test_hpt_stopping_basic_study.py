@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Space, Stop, Study, UsageError, events
+from hpt_core import Failure, Float, History, Space, Stop, Study, UsageError
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_stopping_basic.study import Plateau, Target, TimeBudget, TrialBudget
 

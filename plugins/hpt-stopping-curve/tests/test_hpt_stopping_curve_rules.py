@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from hpt_core import Float, History, Record, Report, Stop, Study, Trial, events
-from hpt_core.plugins import default_plugins
+from hpt_core import Float, History, Record, Report, Stop, Study, Trial
+from hpt_core.history import events
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_core.testing import make_history
-from hpt_core.verify import verify
 from hpt_stopping_curve.divergence import Divergence
 from hpt_stopping_curve.extrapolation import Extrapolation
 from hpt_stopping_curve.readings import Readings

@@ -15,21 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hpt_core import (
-    Failure,
-    Float,
-    History,
-    Pause,
-    PluginError,
-    Record,
-    Report,
-    Space,
-    Stop,
-    Study,
-    Trial,
-    UsageError,
-    events,
-)
+from hpt_core import Failure, Float, History, Pause, PluginError, Record, Report, Space, Stop, Study, Trial, UsageError
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_stopping_folds.boundary import level, looks
 from hpt_stopping_folds.folds import Folds

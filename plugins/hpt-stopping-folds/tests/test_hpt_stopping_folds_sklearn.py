@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hpt_core import Float, Int, State, Study
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_stopping_folds.adjust import adjusted_mean
 from hpt_stopping_folds.differences import variance_of
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hpt_core import Float, History, Params, Pause, Report, Space, State, Stop, Study, events
-from hpt_core.plugins import default_plugins
+from hpt_core import Float, History, Params, Pause, Report, Space, State, Stop, Study
+from hpt_core.history import events
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_core.testing import make_history
-from hpt_core.verify import verify
 from hpt_stopping_folds.folds import Folds
 
 SPACE = Space({"x": Float(0, 1)})

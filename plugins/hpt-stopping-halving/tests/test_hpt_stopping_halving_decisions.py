@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, UsageError, events
+from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space, State, Stop, Trial, UsageError
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_stopping_halving.asha import Asha
 from hpt_stopping_halving.growth import noise

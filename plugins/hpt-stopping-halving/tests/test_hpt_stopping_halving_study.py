@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from hpt_core import Float, History, Int, Params, Pause, State, Stop, Study, Trial, TrialContext
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.cli.group import hpt
-from hpt_core.plugins import default_plugins
-from hpt_core.verify import verify
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 
 if TYPE_CHECKING:
     from numpy.random import Generator

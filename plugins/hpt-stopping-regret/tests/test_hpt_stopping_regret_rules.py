@@ -13,9 +13,9 @@ from scipy.special import ndtr
 from scipy.stats import binomtest
 
 from hpt_core import Categorical, Float, History, Int, Space, Study
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_core.testing import make_history
-from hpt_core.verify import verify
 from hpt_stopping_regret.limits import fold_error, unexplored
 from hpt_stopping_regret.outlook import Outlook, look
 from hpt_stopping_regret.points import reach, softened

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import hpt_core as hpt
-from hpt_core.component_data import describe
 from hpt_core.options import build
-from hpt_core.plugins import default_plugins
+from hpt_core.plugins.component_data import describe
+from hpt_core.plugins.plugins import default_plugins
 from hpt_store_postgres.address import Address
 from hpt_store_postgres.store import PostgresStore
 

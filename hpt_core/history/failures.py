@@ -1,0 +1,65 @@
+"""Describes an exception that ended a trial as a `Failure`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from hpt_core.errors import EvaluationError
+from hpt_core.history.trial import FAILURE_KINDS, Failure
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["failure_of"]
+
+_CORE_FOLDER = str(Path(__file__).parents[1])
+_PLUGGY_FOLDER = str(Path(pluggy.__file__).parent)
+_DETAIL_LIMIT = 64 * 1024
+_MESSAGE_LIMIT = 2_000
+
+
+def failure_of(err: BaseException, evaluator: object = None) -> Failure:
+    """Describe an exception that ended a trial.
+
+    Args:
+        err: The exception.
+        evaluator: The evaluator that raised it; the frames of its package are left out of the traceback.
+    """
+    try:
+        message = f"{type(err).__name__}: {err}"[:_MESSAGE_LIMIT]
+    except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
+        message = type(err).__name__
+    trace = _user_frames(err.__traceback__, evaluator)
+    detail = "".join(traceback.format_exception(type(err), err, trace))[-_DETAIL_LIMIT:]
+    if isinstance(err, EvaluationError):
+        kind = err.kind if err.kind in FAILURE_KINDS else "error"
+        message = message.removeprefix(f"{type(err).__name__}: ")
+        return Failure(kind, message, (err.detail or (detail if err.__cause__ else ""))[-_DETAIL_LIMIT:])
+    return Failure("out-of-memory" if isinstance(err, MemoryError) else "error", message, detail)
+
+
+def _user_frames(trace: TracebackType | None, evaluator: object) -> TracebackType | None:
+    """Skip the leading frames of hpt, pluggy and the evaluator's package; keep them all if there are no others.
+
+    None if a function without frames (``math.sqrt``) raised: then the frame that called it is the evaluator's.
+    """
+    module = sys.modules.get(type(evaluator).__module__)
+    package = sys.modules.get(type(evaluator).__module__.partition(".")[0])
+    folders = (_CORE_FOLDER, _PLUGGY_FOLDER, *getattr(package, "__path__", ()))
+    first = frame = trace
+    innermost = ""
+    while frame is not None:  # start at pluggy's last frame: a plugin may wrap the evaluation between hpt and evaluator
+        if frame.tb_frame.f_code.co_filename.startswith(_PLUGGY_FOLDER):
+            first = frame
+        innermost = frame.tb_frame.f_code.co_filename
+        frame = frame.tb_next
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(folders):
+        first = first.tb_next
+    if first is None and innermost.startswith(_CORE_FOLDER) and innermost == getattr(module, "__file__", None):
+        return None
+    return first or trace

@@ -1,0 +1,321 @@
+"""A trial: one evaluation of a configuration, with its reports and its result."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from enum import StrEnum
+from pathlib import Path
+from traceback import format_exception_only
+from typing import Any
+
+import attrs
+
+from hpt_core.errors import EvaluationError
+from hpt_core.space.parameters import Params
+from hpt_core.structure import text_field
+from hpt_core.values import native
+
+__all__ = [
+    "FAILURE_KINDS",
+    "FINAL_STATES",
+    "Failure",
+    "NotFiniteError",
+    "Params",
+    "Report",
+    "State",
+    "Trial",
+    "TrialContext",
+    "check_report",
+    "check_result",
+]
+
+FAILURE_KINDS = (
+    "error",
+    "invalid-value",
+    "timeout",
+    "out-of-memory",
+    "killed",
+    "worker-lost",
+    "interrupted",
+)
+
+
+class State(StrEnum):
+    """The state of a trial. The last three are final."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+FINAL_STATES = frozenset({State.COMPLETE, State.STOPPED, State.FAILED})
+
+
+@attrs.frozen
+class Failure:
+    """Why a trial failed.
+
+    Attributes:
+        kind: The kind of failure, as for `EvaluationError`.
+        message: One sentence.
+        detail: A traceback, or the tail of stderr. May be empty.
+    """
+
+    kind: str = attrs.field(validator=text_field)
+    message: str = attrs.field(validator=text_field)
+    detail: str = attrs.field(default="", validator=text_field)
+
+
+@attrs.frozen
+class Report:
+    """Evidence that a trial reports while it runs.
+
+    Attributes:
+        step: How much evidence there is now, from 1 (completed epochs or folds). Grows within a trial.
+        value: The value of the first objective in the user's sign: that of the current model (a *curve*), or of this
+            fold alone (*folds*).
+        metrics: Further measurements by name, including the other objectives.
+    """
+
+    step: int
+    value: float
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False, slots=True)
+class Trial:
+    """One trial as recorded in the log. Only the replay changes it.
+
+    Attributes:
+        number: From 0, in the order of creation.
+        params: The configuration. Each access returns a new dict, so changing it does not affect the trial.
+        state: See `State`.
+        values: One per objective, in the user's sign. None until the trial ends with a result.
+        metrics: Further results by name.
+        reports: All reports so far, in order of step.
+        failure: Why it failed; None if it did not.
+        reason: Why it was stopped or paused, in words.
+        rule: The name of the stopping rule that stopped or paused it.
+        info: Notes that the sampler attached to its suggestion.
+        source: Where the point came from: ``sampler``, ``given`` (enqueued), ``fill`` (chosen by the core because
+            the sampler only gave known points, or points that break a requirement) or the name that a composed sampler
+            gave.
+        attempt: How many times it was started.
+        worker: The name of the worker that last ran it.
+        started: Unix seconds of the last start, None before the first.
+        ended: Unix seconds, None before the end.
+        partial: Whether the values are based on part of the evidence only.
+        invalid: Why the user declared it invalid; None if they did not.
+    """
+
+    number: int
+    _params: Params
+    state: State = State.WAITING
+    values: tuple[float, ...] | None = None
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+    reports: list[Report] = attrs.field(factory=list)
+    failure: Failure | None = None
+    reason: str = ""
+    rule: str = ""
+    info: Mapping[str, Any] = attrs.field(factory=dict)
+    source: str = "sampler"
+    attempt: int = 0
+    worker: str = ""
+    started: float | None = None
+    ended: float | None = None
+    partial: bool = False
+    invalid: str | None = None
+
+    def __repr__(self) -> str:
+        """Show what matters in a list of trials; the attributes have the rest."""
+        facts = {
+            "values": self.values,
+            "params": self.params,
+            "metrics": dict(self.metrics),
+            "failure": self.failure and self.failure.message,
+            "reason": self.reason,
+            "invalid": self.invalid,
+        }
+        shown = [f"{name}={fact!r}" for name, fact in facts.items() if fact]
+        return f"<Trial {self.number} {self.state}: {', '.join(shown)}>"
+
+    @property
+    def params(self) -> Params:
+        """The configuration, as a new dict."""
+        return {k: deepcopy(v) if isinstance(v, (list, dict)) else v for k, v in self._params.items()}
+
+    @property
+    def value(self) -> float | None:
+        """The first objective's value, None without a result."""
+        return None if self.values is None else self.values[0]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self.state in FINAL_STATES
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the last start to the end; None until the trial has ended."""
+        if self.started is None or self.ended is None:
+            return None
+        return self.ended - self.started
+
+
+@attrs.define
+class TrialContext:
+    """What an evaluator receives.
+
+    Attributes:
+        params: The configuration to evaluate.
+        number: The trial's number.
+        seed: A 32-bit seed for this trial, the same in each attempt.
+        objectives: The names of the objectives, in order.
+        workdir: A folder for checkpoints, the same in each attempt. hpt does not create it. None if the store keeps
+            nothing on disk.
+        resume_step: The last step reported before the trial was paused or lost; 0 for a fresh start.
+        reports: The reports up to that step if the evaluator is resumable, else empty.
+        concluded: For ``conclude`` only: its last result in this study, with the number of the ``trial``; empty if it
+            was not called before.
+    """
+
+    params: Params
+    number: int = 0
+    seed: int = 0
+    objectives: tuple[str, ...] = ("value",)
+    workdir: Path | None = None
+    resume_step: int = 0
+    reports: Sequence[Report] = ()
+    concluded: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+class NotFiniteError(EvaluationError):
+    """A value is a number, but NaN or infinite."""
+
+
+def _number(value: object, what: str) -> float:
+    """Check that a value is a finite real number and return it as a float, else raise an `EvaluationError`."""
+    if type(value) is not float:
+        value = _as_float(value, what)
+    if not math.isfinite(value):
+        raise NotFiniteError(f"{what} must be a finite number. Got {value}.", kind="invalid-value")
+    return value
+
+
+def _as_float(value: Any, what: str, remedy: str = "") -> float:
+    dtype = getattr(value, "dtype", None)
+    if (
+        isinstance(value, (bool, str, bytes, bytearray, complex))
+        or not hasattr(type(value), "__float__")
+        or getattr(value, "ndim", 0) != 0
+        or getattr(dtype, "kind", "f") in "bcmMOSU"  # a 0-d numpy array of text has a __float__ that parses it
+        or str(dtype).endswith("bool")
+        or "complex" in str(dtype)
+    ):
+        raise EvaluationError(f"{what} must be a number. Got {_shown(value)}.{remedy}", kind="invalid-value")
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond the range of floats
+        return math.inf
+    except Exception as err:  # noqa: BLE001 - a third-party __float__ may raise anything
+        reason = format_exception_only(err)[0].strip()
+        msg = f"{what} must be a number. Got {type(value).__name__}, for which float() raised {reason}."
+        raise EvaluationError(f"{msg}{remedy}", kind="invalid-value") from None  # the frames would be hpt's
+
+
+def _shown(value: object) -> str:
+    """The type and a short ``repr`` of any object, even if its ``repr`` is endless or raises."""
+    if value is None:
+        return "None"
+    try:
+        return f"{type(value).__name__} {reprlib.repr(value):.80}"
+    except Exception:  # noqa: BLE001 - a third-party __repr__ may raise anything
+        return type(value).__name__
+
+
+_METRIC_REMEDY = " Give 0 or 1 for a bool. Leave out other values, or write them to a file in the trial's `workdir`."
+
+
+def _metrics(items: Mapping[str, object]) -> dict[str, float]:
+    """Check further results. No decision depends on them, so a NaN or infinity is left out instead of an error."""
+    found = {}
+    for name, value in items.items():
+        number = value if type(value) is float else _as_float(value, f"The metric {name!r}", _METRIC_REMEDY)
+        if math.isfinite(number):
+            found[str(name)] = number
+    return found
+
+
+def check_result(
+    result: object, objectives: Sequence[str], needed: Collection[str] = ()
+) -> tuple[tuple[float, ...], dict[str, float]]:
+    """Turn what an evaluator returned into values and metrics.
+
+    Args:
+        result: A number or a mapping by name; for several objectives also a tuple or list in their order. A mapping may
+            hold further metrics.
+        objectives: The names of the objectives, in order.
+        needed: The names that have constraints. Those that are not objectives must be among the metrics.
+
+    Returns:
+        One finite float per objective, and the metrics.
+
+    Raises:
+        EvaluationError: If the result is anything else, with kind ``invalid-value``.
+    """
+    needed = [name for name in needed if name not in objectives]
+    if isinstance(result, Mapping):
+        missing = [name for name in objectives if name not in result]
+        if missing:
+            msg = f"The result lacks the objective {missing[0]!r}. Got {sorted(map(str, result))}."
+            raise EvaluationError(msg, kind="invalid-value")
+        values = tuple(_number(result[name], f"The value of {name!r}") for name in objectives)
+        metrics = {k: v for k, v in result.items() if k not in objectives}
+        _check_needed(metrics, needed)
+        return values, _metrics(metrics)
+    _check_needed({}, needed)
+    if len(objectives) == 1:
+        return (_number(result, "The value of a trial"),), {}
+    if not isinstance(result, (tuple, list)) or len(result) != len(objectives):
+        msg = f"A trial must give {len(objectives)} values ({', '.join(objectives)}). Got {_shown(result)}."
+        raise EvaluationError(msg, kind="invalid-value")
+    named = zip(objectives, result, strict=True)
+    return tuple(_number(value, f"The value of {name!r}") for name, value in named), {}
+
+
+def _check_needed(metrics: Mapping[str, object], needed: Sequence[str]) -> None:
+    """Check that the constrained metrics are there and finite."""
+    for name in needed:
+        if name not in metrics:
+            got = f"Its metrics are {sorted(map(str, metrics))}." if metrics else "It has no metrics."
+            msg = f"The result lacks the metric {name!r}, which has a constraint. {got}"
+            raise EvaluationError(msg, kind="invalid-value")
+        _number(metrics[name], f"The metric {name!r}, which has a constraint,")
+
+
+def check_report(report: object, last_step: int) -> Report:
+    """Check one report that an evaluator yielded.
+
+    Args:
+        report: Must be a `Report` with a finite value and a step above ``last_step``.
+        last_step: The last step that the trial reported; 0 if it reported none.
+
+    Raises:
+        EvaluationError: Of kind ``invalid-value``.
+    """
+    if not isinstance(report, Report):
+        msg = f"An evaluator must yield Report objects. Got {_shown(report)}."
+        raise EvaluationError(msg, kind="invalid-value")
+    step = native(report.step)
+    if type(step) is not int or step <= last_step:
+        wanted = f"above the last one ({last_step})" if last_step else "from 1 on"
+        msg = f"The step of a report must be an int {wanted}. Got {_shown(report.step)}."
+        raise EvaluationError(msg, kind="invalid-value")
+    value = _number(report.value, f"The value reported at step {step}")
+    return Report(step, value, _metrics(report.metrics) if report.metrics else {})

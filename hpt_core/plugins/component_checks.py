@@ -1,0 +1,150 @@
+"""Checks that components meet their contracts and fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.components import KINDS
+from hpt_core.errors import HptError, Mistake, PluginError, UsageError
+from hpt_core.mistakes import within
+from hpt_core.options import option_fields
+
+if TYPE_CHECKING:
+    from hpt_core.space.space import Space
+
+__all__ = [
+    "check_component",
+    "check_evidence",
+    "evidence_problem",
+    "missing_methods",
+    "parts_of",
+    "run_checks",
+    "with_article",
+]
+
+
+def with_article(kind: str) -> str:
+    """A kind with its article: ``an evaluator``."""
+    return f"an {kind}" if kind.startswith("e") else f"a {kind}"
+
+
+def check_component(kind: str, component: object, path: str) -> object:
+    """The component itself, if it has the methods of its kind.
+
+    Args:
+        kind: One of `hpt_core.components.KINDS`.
+        component: The component.
+        path: Key path, for messages.
+
+    Raises:
+        UsageError: If it is a class, or lacks a method.
+    """
+    if isinstance(component, type):
+        message = f"Must be {with_article(kind)}, not a class: write {component.__name__}(...)."
+        raise UsageError(Mistake(path, message))
+    missing = missing_methods(kind, component)
+    if missing:
+        message = (
+            f"Must be {with_article(kind)}: {'a path, a URL, ' * (kind == 'store')}a name, a mapping with 'use', "
+            f"or an object with {missing}(). Got {type(component).__name__} {component!r:.80}."
+        )
+        raise UsageError(Mistake(path, message))
+    return component
+
+
+def missing_methods(kind: str, component: object) -> str:
+    """The methods that a component, or its class, needs to be of a kind; empty if it has them."""
+    alternatives = KINDS[kind].methods
+    if any(all(callable(getattr(component, m, None)) for m in methods) for methods in alternatives):
+        return ""
+    return " or ".join("/".join(methods) for methods in alternatives)
+
+
+def run_checks(components: Iterable[object], space: Space, objectives: Mapping[str, str]) -> None:
+    """Call the ``check`` of each component that has one, before the first trial.
+
+    Raises:
+        UsageError: From the first component that rejects the study.
+        PluginError: If a ``check`` raises anything else.
+    """
+    for component in components:
+        check = getattr(component, "check", None)
+        if check is not None:
+            try:
+                check(space, dict(objectives))
+            except HptError:
+                raise
+            except Exception as err:
+                msg = f"{type(component).__name__} failed in check: {type(err).__name__}: {err}"
+                raise PluginError(msg) from err
+
+
+def check_evidence(evaluator: object, rules: Iterable[object]) -> None:
+    """Check that the evaluator's declaration of its reports is valid, and that each rule can judge these reports.
+
+    Rules in the options of other rules are checked as well.
+
+    Raises:
+        PluginError: If the declaration is invalid, or if the ``check_evidence`` of a rule fails.
+        UsageError: With the mistakes of all rules that cannot judge the reports.
+    """
+    problem = evidence_problem(evaluator)
+    if problem:
+        raise PluginError(f"The evaluator {type(evaluator).__name__} declares its reports wrongly: {problem}")
+    parts = [part for i, rule in enumerate(rules) for part in parts_of(rule, f"stop[{i}]")]
+    found = [_misfits(part, path, evaluator) for path, part in parts if not missing_methods("stopping rule", part)]
+    mistakes = [mistake for several in found for mistake in several]
+    if mistakes:
+        raise UsageError(*mistakes)
+
+
+def parts_of(component: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A component and everything in its options, with their key paths."""
+    yield path, component
+    if isinstance(component, (list, tuple)):
+        inner = [(f"{path}[{i}]", part) for i, part in enumerate(component)]
+    elif isinstance(component, Mapping):
+        inner = [(f"{path}.{key}", part) for key, part in component.items()]
+    else:
+        names = [field.name for field in option_fields(type(component))]
+        inner = [(f"{path}.{name}", getattr(component, name)) for name in names]
+    for where, part in inner:
+        yield from parts_of(part, where)
+
+
+def _misfits(rule: Any, path: str, evaluator: object) -> list[Mistake]:
+    """Why a rule cannot judge the reports of an evaluator; empty if it can."""
+    given = getattr(evaluator, "evidence", "curve")
+    wanted = getattr(rule, "evidence", given)
+    if wanted != given:
+        judged, reported = ({"curve": "curves"}.get(kind, kind) for kind in (wanted, given))
+        message = (
+            f"This rule judges {judged}, but the evaluator's reports are {reported}: use another rule, or an "
+            f"evaluator whose `evidence` is {wanted!r}."
+        )
+        return [Mistake(path, message)]
+    check = getattr(rule, "check_evidence", None)
+    try:
+        if check is not None:
+            steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
+            check(given, steps=steps, resumable=resumable)
+    except UsageError as err:
+        return within(path, err.mistakes)
+    except HptError:
+        raise
+    except Exception as err:
+        msg = f"{path}: {type(rule).__name__} failed in check_evidence: {type(err).__name__}: {err}"
+        raise PluginError(msg) from err
+    return []
+
+
+def evidence_problem(evaluator: object) -> str:
+    """What is wrong with ``evidence``, ``steps`` or ``resumable`` of an evaluator; empty if nothing is."""
+    evidence, steps = getattr(evaluator, "evidence", "curve"), getattr(evaluator, "steps", None)
+    resumable = getattr(evaluator, "resumable", False)
+    if evidence not in ("curve", "folds"):
+        return f"`evidence` must be 'curve' or 'folds'. Got {evidence!r:.80}."
+    if steps is not None and not (type(steps) is int and steps > 0):
+        return f"`steps` must be an int above 0, or None. Got {type(steps).__name__} {steps!r:.80}."
+    return "" if type(resumable) is bool else f"`resumable` must be a bool. Got {resumable!r:.80}."

@@ -1,0 +1,1 @@
+"""The search space: parameters, their values and numerics, conditions and requirements."""

@@ -1,0 +1,1 @@
+"""A study: from a study file or Python, opened in its store, run, read and audited."""

@@ -1,0 +1,139 @@
+"""Opens a study: creates it in its store, or resumes the recorded one and reports what has changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpt_core import liveness
+from hpt_core.errors import DefinitionChangedError
+from hpt_core.history import definition as definitions
+from hpt_core.history import events
+from hpt_core.study import provenance as provenances
+
+if TYPE_CHECKING:
+    from hpt_core.errors import Mistake
+    from hpt_core.history.history import History
+    from hpt_core.study.study import Study
+
+__all__ = ["open_study"]
+
+_LOG = logging.getLogger("hpt")
+
+
+def open_study(study: Study) -> None:
+    """Create the study in its store or resume the recorded one, and record that this process joined it.
+
+    Args:
+        study: The study. It takes the recorded sampler and seed if it was given none.
+
+    Raises:
+        DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
+    """
+    ledger = study.ledger
+    with ledger.lock():
+        history = ledger.sync()
+        if history.exists:
+            _adopt(study, history)
+            records = _amendments(study, history)
+            provenance = _provenance(study)
+            _warn_of_differences(study, history, provenance)
+        else:
+            if study.sampler is None:
+                study.sampler = study.plugins.make("sampler", study.plugins.default("sampler"))
+            if study.settings.seed is None:
+                study.settings.seed = int(np.random.SeedSequence().generate_state(1)[0])
+            provenance = _provenance(study)
+            records = [events.created(ledger.now(), _definition(study), provenance)]
+        ledger.write(*records, events.joined(ledger.now(), liveness.this_process(), provenance))
+
+
+def _definition(study: Study, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
+    """The definition of this study; ``brief`` and ``effective`` leave out options, see `component_data.describe`."""
+    settings, describe = study.settings, partial(study.plugins.describe, brief=brief, effective=effective)
+    return {
+        "space": study.space.to_json(),
+        "objectives": study.objectives,
+        **({"constraints": study.constraints} if study.constraints else {}),
+        "sampler": describe(study.sampler),
+        "evaluator": None if study.evaluator is None else describe(study.evaluator),
+        "evidence": definitions.evidence_of(study.evaluator),
+        "stop": [describe(rule) for rule in study.rules],
+        "seed": settings.seed,
+        "duplicates": settings.duplicates,
+        "reproducible": (study.workers or 1) if settings.reproducible else 0,
+    }
+
+
+def _adopt(study: Study, history: History) -> None:
+    """Take the recorded sampler, seed and number of workers if this study was given none."""
+    if study.sampler is None:
+        definitions.refuse_code(history.definition["sampler"], "sampler")
+        study.sampler = study.plugins.make("sampler", history.definition["sampler"], "sampler")
+    if study.settings.seed is None:
+        study.settings.seed = history.seed
+    study.workers = study.workers or int(history.definition["reproducible"])
+
+
+def _amendments(study: Study, history: History) -> list[events.Record]:
+    now = _definition(study)
+    before = definitions.with_current_options(
+        history.definition, now, _definition(study, brief=True), _definition(study, effective=True)
+    )
+    idle = definitions.differences(history.definition, before)
+    if before["evaluator"] is None or now["evaluator"] is None:  # with ask/tell, an evaluator may be added or removed
+        known = before if now["evaluator"] is None else now
+        before |= {key: known[key] for key in ("evaluator", "evidence")}
+        now |= {key: known[key] for key in ("evaluator", "evidence")}
+    if before["reproducible"] and now["reproducible"] and not any(trial.attempt for trial in history.trials):
+        before["reproducible"] = now["reproducible"]  # no decision was made yet
+    found = definitions.differences(before, now)
+    if found and not study.amend:
+        head = (
+            f"The study {study.name!r} is recorded with another definition. "
+            "Choose another name, or accept the change with amend=True in Python or --amend in the shell."
+        )
+        raise DefinitionChangedError(head, *found)
+    if found:
+        text = f"The study {study.name!r} is resumed with an amended definition: {_listed(found)}."
+        _LOG.warning("%s", text + _outside(study, history))
+    elif idle:
+        _LOG.info("The study %r is resumed with options that affect no result: %s.", study.name, _listed(idle))
+    if found or now != history.definition:
+        return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
+    return []
+
+
+def _listed(differences: Iterable[Mistake]) -> str:
+    return "; ".join(str(mistake).removesuffix(".") for mistake in differences)
+
+
+def _outside(study: Study, history: History) -> str:
+    """How many results the amended space leaves out, in words."""
+    values = history.complete
+    count = sum(not study.space.contains(history.trials[number].params) for number in values)
+    if not count:
+        return ""
+    return (
+        f" {count} of {len(values)} complete trials lie outside the new space: "
+        "samplers no longer see them, but one of them may still be the best."
+    )
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    """What the study is run with. It reads the user's files, which may be large, so this is called once."""
+    return provenances.provenance([study.sampler, study.evaluator, study.store, study.executor, *study.rules])
+
+
+def _warn_of_differences(study: Study, history: History, provenance: Mapping[str, Any]) -> None:
+    found = provenances.differences(history.provenance, provenance)
+    if found:
+        _LOG.warning(
+            "The study %r was last run with other software or files, and its results so far still count: %s.",
+            study.name,
+            "; ".join(found),
+        )
