@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, OneClassSVM
+from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import Space, UsageError
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
@@ -106,6 +107,15 @@ def test_names_in_params_and_choices_must_be_in_the_space() -> None:
     ]
 
 
+def test_choices_for_a_step_that_the_estimator_lacks_are_refused() -> None:
+    pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], ["model", "sklearn.svm:SVC"]]
+    choices = {"modle": STUDY["choices"]["model"]}
+    space = {"modle": ["svm", "forest"], "modle__C": {"low": 0.1, "high": 10.0, "when": {"modle": "svm"}}}
+    assert mistakes(space, pipeline=pipeline, choices=choices, data=IRIS) == [
+        "space.modle: Pipeline has no parameter 'modle'. Did you mean 'model'?"
+    ]
+
+
 def test_two_parameters_with_one_target_are_refused_unless_they_exclude_each_other() -> None:
     names = {"small": "model__max_features", "large": "model__max_features"}
     apart = {
@@ -169,6 +179,11 @@ def test_objectives_and_scorers_are_checked(objectives: dict[str, str], scoring:
     found = mistakes({"C": [1.0]}, objectives, estimator=SVC(), data=IRIS, scoring=scoring)
     assert len(found) == 1
     assert message in found[0]
+
+
+def test_each_wrong_scorer_has_its_own_key() -> None:
+    found = mistakes({"C": [1.0]}, {"a": "maximize"}, estimator=SVC(), data=IRIS, scoring={"a": "nope", "b": "nope"})
+    assert [text.partition(": ")[0] for text in found] == ["evaluator.scoring.a", "evaluator.scoring.b"]
 
 
 def test_an_estimator_without_score_needs_a_scorer() -> None:
@@ -279,6 +294,27 @@ def test_a_kernel_chosen_by_the_space_needs_a_square_matrix() -> None:
     assert found.startswith("space.metric: 'precomputed' needs a square X. Got 150 x 4.")
     both = {"estimator": SVC(kernel="precomputed"), "X": kernel, "y": y, "holdout": 0.2}
     assert mistakes({"kernel": ["precomputed"], "C": [1.0, 2.0]}, **both) == []
+
+
+def test_a_kernel_of_any_choice_needs_a_square_matrix() -> None:
+    """Also of one that is not the first, which stands in the template."""
+    X, y = evaluator_data()
+    kernel = X @ X.T
+    svm, tree = SVC(), DecisionTreeClassifier()
+    by_parameter = {"choices": {"model": {"tree": tree, "svm": svm}}, "params": {"kernel": "model__kernel"}, "y": y}
+    space = {"model": ["tree", "svm"], "kernel": {"choices": ["rbf", "precomputed"], "when": {"model": "svm"}}}
+    assert mistakes(space, **by_parameter, X=kernel) == []
+    (found,) = mistakes(space, **by_parameter, X=X)
+    assert found.startswith("space.kernel: 'precomputed' needs a square X. Got 150 x 4.")
+
+    by_choice = {"choices": {"model": {"tree": tree, "svm": SVC(kernel="precomputed")}}, "y": y}
+    assert mistakes({"model": ["tree", "svm"]}, **by_choice, X=kernel) == []
+    assert mistakes({"model": ["tree"]}, **by_choice, X=X) == []
+    (found,) = mistakes({"model": ["tree", "svm"]}, **by_choice, X=kernel, holdout=0.2)
+    assert found.startswith("space.model: 'svm' needs a square X. Got 120 x 150.")
+    assert "make it the first choice instead" in found
+    by_choice["choices"]["model"] = {"svm": SVC(kernel="precomputed"), "tree": tree}
+    assert mistakes({"model": ["tree", "svm"]}, **by_choice, X=kernel, holdout=0.2) == []
 
 
 def test_a_shuffling_splitter_is_seeded_without_changing_the_users_object() -> None:

@@ -27,9 +27,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import Categorical, Space, TrialContext, UsageError
-from hpt_evaluator_sklearn.compare import compare
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 from hpt_evaluator_sklearn.nested import nested_score
+from hpt_evaluator_sklearn.scoring.compare import compare
 
 X, y = load_iris(return_X_y=True)
 WEIGHTS = np.linspace(0.01, 3, 150)
@@ -163,7 +163,7 @@ def test_the_text_states_the_uncertainty() -> None:
         "The winner's accuracy is 0.9, the default configuration's 0.8: 0.1 better by the same amount on each of 4"
     )
     assert "chance" not in clear
-    assert "biased upwards" in clear
+    assert clear.endswith("so the uncertainty is unknown.")
     assert "which may be chance" in compare([0.9, 0.7], [0.8, 0.8], 75, 25).text
     assert "worse" in compare([0.7, 0.6], [0.8, 0.8], 75, 25).text
     equal = compare([0.9 - 1 / 599, 0.7 - 1 / 599, 0.1 - 1 / 599], [0.9, 0.7, 0.1], 400, 200)
@@ -200,10 +200,18 @@ def test_concluding_compares_the_winner_with_the_default_on_the_same_folds(where
         "gain": expected.gain,
         "gain_low": expected.low,
         "gain_high": expected.high,
-        "comparison": f"{expected.text}; a holdout or nested cross-validation gives an unbiased one.",
+        "comparison": f"{expected.text} Like the score, the gain is optimistic;"
+        " a holdout or nested cross-validation gives an unbiased score.",
     }
     same = evaluator.conclude(TrialContext(params={"C": 0.01}))
     assert same == {"comparison": "The winner is the default configuration."}
+
+
+def test_the_comparison_names_the_score_that_is_not_optimistic() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, holdout=0.2)
+    evaluator.check(SPACE, {"value": "maximize"})
+    found = evaluator.conclude(TrialContext(params={"C": 1.0}))["comparison"]
+    assert found.endswith(". Like the score, the gain is optimistic; the score on the holdout is not.")
 
 
 def test_a_failing_default_is_described_not_raised() -> None:

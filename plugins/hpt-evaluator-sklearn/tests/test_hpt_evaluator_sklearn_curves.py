@@ -34,8 +34,8 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from hpt_core import Report, Space, TrialContext, UsageError
+from hpt_evaluator_sklearn.data.subsets import nested_order
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
-from hpt_evaluator_sklearn.subsets import nested_order
 
 X, y = load_iris(return_X_y=True)
 SPLIT = StratifiedShuffleSplit(n_splits=1, test_size=0.2, random_state=0)

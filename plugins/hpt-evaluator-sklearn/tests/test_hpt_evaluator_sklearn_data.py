@@ -16,7 +16,8 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import Bunch
 
 from hpt_core import TrialContext, UsageError
-from hpt_evaluator_sklearn.data import Data, load_data
+from hpt_evaluator_sklearn.data.data import Data
+from hpt_evaluator_sklearn.data.loading import load_data
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 
 X, y = load_iris(return_X_y=True)

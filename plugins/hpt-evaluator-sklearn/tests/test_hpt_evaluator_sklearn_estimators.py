@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,17 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from hpt_core import UsageError
-from hpt_evaluator_sklearn.estimators import Recipe, make_recipe, resolve_estimator, seed_random_states
+from hpt_core.study.sources import digests
+from hpt_evaluator_sklearn.estimators.recipe import Recipe, make_recipe, seed_random_states
+from hpt_evaluator_sklearn.estimators.specifications import resolve_estimator
+from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 
 SVM = "sklearn.svm:SVC"
+
+
+def accuracy(estimator: Any, X: Any, y: Any) -> float:
+    """A scorer."""
+    return float(estimator.score(X, y))
 
 
 def text_pipeline() -> Pipeline:
@@ -180,3 +189,24 @@ def test_two_active_parameters_with_one_target_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         Recipe(SVC(), names={"a": "C"}).build({"a": 1.0, "C": 2.0})
     assert str(caught.value) == "space.C: Another active parameter sets 'C' too."
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        ({"estimator": "mine:model"}, "mine.py"),
+        ({"pipeline": [["scale", StandardScaler()], ["model", {"use": "mine:model"}]]}, "mine.py"),
+        ({"pipeline": ["model"], "choices": {"model": {"svm": SVC(), "mine": "mine:model"}}}, "mine.py"),
+        ({"estimator": SVC(), "data": {"use": "mine:data"}}, "mine.py"),
+        ({"estimator": SVC(), "cv": "mine:Splitter"}, "mine.py"),
+        ({"estimator": SVC(), "scoring": accuracy}, Path(__file__).name),
+    ],
+)
+def test_the_files_of_the_user_are_those_that_the_options_name(
+    options: dict[str, Any], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is resumed reports which of them have changed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("mine.py").touch()
+    assert [Path(name).name for name in digests(SklearnEvaluator(**options))] == [file]

@@ -32,9 +32,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from hpt_core import Report, Space, Study, TrialContext
-from hpt_evaluator_sklearn.data import Data
+from hpt_evaluator_sklearn.data.data import Data
+from hpt_evaluator_sklearn.data.folds import Folds
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
-from hpt_evaluator_sklearn.splits import Folds
 
 IRIS = load_iris(return_X_y=True)
 GROUPS = np.arange(150) % 7

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import Categorical, Constant, Float, Int, Ordinal, Space, SpaceError, SpaceExhausted, UsageError
+from hpt_core import Categorical, Constant, Float, Int, Ordinal, Params, Space, SpaceError, SpaceExhausted, UsageError
 from hpt_core.testing import make_history
 from hpt_evaluator_sklearn import SearchCV
 from hpt_evaluator_sklearn.search.candidates import DrawnCandidates
@@ -53,6 +53,18 @@ def test_draws_are_encoded_and_decoded_unchanged(grids: list[dict[str, list[Any]
     history = make_history(plan.space, [], seed=seed)
     drawn = plan.decode(plan.sampler.suggest(history, np.random.default_rng()))
     assert drawn == next(iter(ParameterSampler(grids, size, random_state=seed)))
+
+
+@pytest.mark.parametrize("values", [[np.nan, 0.0, "mean"], np.array([np.nan, 0.0, np.inf])])
+@pytest.mark.parametrize("others", [[1, 2], stats.uniform()])
+def test_values_that_equal_nothing_are_drawn_from_lists_and_arrays(values: Any, others: Any) -> None:
+    grids = [{"a": values, "b": others}, {"b": np.array([3.0, np.nan]), "a": values}]
+    plan = plan_distributions(grids, 6, drawn=True)
+    drawn: list[tuple[Params, object]] = []
+    for candidate in ParameterSampler(grids, 6, random_state=0):
+        params = plan.sampler.suggest(make_history(plan.space, drawn, seed=0), np.random.default_rng())
+        np.testing.assert_equal(plan.decode(params), candidate)
+        drawn.append((params, 0.0))
 
 
 def test_values_keep_their_order_and_sorted_numbers_are_ordinal() -> None:
@@ -105,6 +117,12 @@ def test_a_distribution_without_a_range_can_be_drawn_from_but_not_searched() -> 
         plan_distributions({"C": Coin()}, 3, drawn=False)
     with pytest.raises(UsageError, match="no support"):
         parameter_of(stats.uniform(0, -1), "C", whole_support=True)
+
+
+def test_a_distribution_without_its_arguments_is_refused() -> None:
+    assert plan_space({"C": stats.uniform}).space["C"] == Float(0.0, 1.0)
+    with pytest.raises(UsageError, match=r"^space\.C: The distribution needs arguments: .*'a' and 'b'\.$"):
+        plan_space({"C": stats.loguniform})
 
 
 @pytest.mark.parametrize(

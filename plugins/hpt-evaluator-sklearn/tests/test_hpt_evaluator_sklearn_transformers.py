@@ -21,7 +21,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from hpt_core import TrialContext
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
-from hpt_evaluator_sklearn.transformers import TransformerCache, is_plain, step_key
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, is_plain, step_key
 
 X, y = load_iris(return_X_y=True)
 WORDS = np.array(["red apple", "green pear", "blue plum", "dark night"])

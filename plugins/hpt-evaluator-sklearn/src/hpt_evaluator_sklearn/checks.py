@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import clone
@@ -12,8 +12,9 @@ from sklearn.utils import get_tags
 
 from hpt_core import Mistake, Space, UsageError
 from hpt_evaluator_sklearn.conclusion import save_problem
-from hpt_evaluator_sklearn.estimators import PASSIVE, Recipe, as_key, did_you_mean
-from hpt_evaluator_sklearn.growth import growth_size
+from hpt_evaluator_sklearn.estimators.recipe import Recipe, as_key
+from hpt_evaluator_sklearn.estimators.specifications import PASSIVE, did_you_mean
+from hpt_evaluator_sklearn.fitting.growth import growth_size
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
@@ -60,17 +61,17 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
         try:
             return make()
         except UsageError as err:
-            mistakes.extend(m for m in err.mistakes if m not in mistakes)
+            mistakes.extend(err.mistakes)
             return None
 
     recipe = attempt(lambda: evaluator.recipe)
-    attempt(lambda: evaluator.loaded)
+    data = attempt(lambda: evaluator.loaded)
     if recipe is not None:
-        mistakes += _name_mistakes(recipe, evaluator.choices, space) or _parameter_mistakes(recipe, space)
-        if "loaded" in vars(evaluator):
-            split_data = attempt(lambda: evaluator.split_data)
-            if split_data is not None:
-                mistakes += _kernel_mistakes(recipe, space, split_data.folds.data.X)
+        misnamed = _name_mistakes(recipe, evaluator.choices, space)
+        mistakes += misnamed or _parameter_mistakes(recipe, space)
+        split_data = None if data is None else attempt(lambda: evaluator.split_data)
+        if split_data is not None and not misnamed:
+            mistakes += _kernel_mistakes(recipe, space, split_data.folds.data.X)
         how = evaluator.grow
         if how is not None and not recipe.choices:
             attempt(lambda: growth_size(recipe.template, how, evaluator.levels))
@@ -120,9 +121,8 @@ def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
     seen: dict[str, list[str]] = {}
     for name in space.names:
         target = recipe.target(name)
-        if target not in recipe.choices:
-            mistake = _no_estimator(recipe, space, name, target) or next(_unknown(recipe, space, name, target), None)
-            mistakes += [mistake] if mistake else []
+        mistake = _no_estimator(recipe, space, name, target) or _unknown(recipe, space, name, target)
+        mistakes += [mistake] if mistake else []
         rivals = [other for other in seen.get(target, []) if not _exclusive(space, name, other)]
         if rivals:
             msg = f"Sets {target!r}, as does {rivals[0]!r}, and both can be active at once."
@@ -132,9 +132,9 @@ def _parameter_mistakes(recipe: Recipe, space: Space) -> list[Mistake]:
 
 
 def _no_estimator(recipe: Recipe, space: Space, name: str, target: str) -> Mistake | None:
-    """A mistake if ``target`` must be an estimator and the space has other values for it."""
+    """A mistake if ``target`` must be an estimator and the space has values for it that no choice gives."""
     part = recipe.template.get_params(deep=True).get(target)
-    if not (hasattr(part, "get_params") or (isinstance(part, str) and part in PASSIVE)):
+    if target in recipe.choices or not (hasattr(part, "get_params") or (isinstance(part, str) and part in PASSIVE)):
         return None
     value = next((value for value in _values(space, name) if value is not None and value not in PASSIVE), None)
     if value is None:
@@ -145,53 +145,62 @@ def _no_estimator(recipe: Recipe, space: Space, name: str, target: str) -> Mista
     return Mistake(f"space.{name}", f'{msg}{{ {json.dumps(as_key(value))} = "{stands_for}" }}.')
 
 
-def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Iterator[Mistake]:
-    """Yield a mistake for each choice of steps under which the estimator has no parameter ``target``."""
-    choosers = [n for n in space.names if _governs(recipe.target(n), target, recipe)]
+def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Mistake | None:
+    """A mistake if the estimator has no parameter ``target`` under some choice of steps."""
+    for chosen, estimator in _under_each_choice(recipe, space, name):
+        known = estimator.get_params(deep=True)
+        if target not in known:
+            return Mistake(f"space.{name}", _explain(estimator, target, known, chosen))
+    return None
+
+
+def _under_each_choice(recipe: Recipe, space: Space, name: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield each choice of steps for which a parameter is active, and the estimator with these steps."""
+    choosers = [n for n in space.names if _governs(recipe.target(n), recipe.target(name), recipe)]
     allowed = _conditions(space, name)
     options = [[v for v in _values(space, n) if v in allowed.get(n, (v,))] for n in choosers]
-    for i, values in enumerate(product(*options)):
-        if i == _MAX_COMBINATIONS:
-            return
-        estimator = clone(recipe.template)
+    for values in islice(product(*options), _MAX_COMBINATIONS):
         chosen = dict(zip(choosers, values, strict=True))
         if not space.allows(chosen):
             continue
-        problem = _set_choices(estimator, recipe, chosen)
-        known = estimator.get_params(deep=True)
-        if problem is None and target not in known:
-            problem = _explain(estimator, target, known, chosen)
-        if problem is not None:
-            yield Mistake(f"space.{name}", problem)
+        estimator = clone(recipe.template)
+        steps = {recipe.target(n): value for n, value in chosen.items()}
+        try:
+            estimator.set_params(**{target: recipe.chosen(target, value) for target, value in steps.items()})
+        except ValueError:  # the estimator has no such step, which is a mistake of the parameter that chooses it
+            continue
+        yield chosen, estimator
 
 
-def _kernel_mistakes(recipe: Recipe, space: Space, X: Any) -> list[Mistake]:
-    """Values by which the estimator takes X for a kernel matrix, if X is not square.
+def _kernel_mistakes(recipe: Recipe, space: Space, X: Any) -> Iterator[Mistake]:
+    """Yield a mistake for each parameter by which the estimator may take X for a kernel matrix, if X is not square.
 
     What the holdout or an outer fold leaves of a square X is square only if the template takes X for a kernel matrix.
     """
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) != 2 or shape[0] == shape[1]:
-        return []
-    msg = (
-        f"'precomputed' needs a square X. Got {shape[0]} x {shape[1]}. For a holdout or nested cross-validation, set "
-        "it in the estimator instead: then the columns of X are split as well."
-    )
-    return [Mistake(f"space.{name}", msg) for name in space.names if _takes_kernel(recipe, space, name)]
+        return
+    for name in space.names:
+        value = _kernel_value(recipe, space, name)
+        if value is not None:
+            remedy = "make it the first choice" if recipe.target(name) in recipe.choices else "set it in the estimator"
+            msg = f"{value!r} needs a square X. Got {shape[0]} x {shape[1]}. For a holdout or nested cross-validation, "
+            yield Mistake(f"space.{name}", f"{msg}{remedy} instead: then the columns of X are split as well.")
 
 
-def _takes_kernel(recipe: Recipe, space: Space, name: str) -> bool:
-    """Whether a parameter may be ``"precomputed"``, by which the estimator takes X for a kernel matrix."""
-    if not space[name].contains("precomputed") or recipe.target(name) not in recipe.template.get_params():
-        return False
-    return bool(get_tags(recipe.build({name: "precomputed"})).input_tags.pairwise)
-
-
-def _set_choices(estimator: Any, recipe: Recipe, chosen: Mapping[str, Any]) -> str | None:
-    try:
-        estimator.set_params(**{recipe.target(n): recipe.chosen(recipe.target(n), v) for n, v in chosen.items()})
-    except ValueError as err:
-        return str(err)
+def _kernel_value(recipe: Recipe, space: Space, name: str) -> Any:
+    """The first value of a parameter by which the estimator takes X for a kernel matrix; None if there is none."""
+    target = recipe.target(name)
+    if target in recipe.choices:
+        settings = [(value, recipe.chosen(target, value)) for value in _values(space, name)]
+    else:
+        settings = [("precomputed", "precomputed")] if space[name].contains("precomputed") else []
+    for value, setting in settings:
+        for _, estimator in _under_each_choice(recipe, space, name):
+            if target in estimator.get_params():
+                estimator.set_params(**{target: setting})
+                if get_tags(estimator).input_tags.pairwise:
+                    return value
     return None
 
 

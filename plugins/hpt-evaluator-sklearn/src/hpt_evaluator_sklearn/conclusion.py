@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import joblib
 
-from hpt_evaluator_sklearn.compare import compare
-from hpt_evaluator_sklearn.splits import row_total
+from hpt_evaluator_sklearn.data.splits import row_total
+from hpt_evaluator_sklearn.scoring.compare import compare
 
 if TYPE_CHECKING:
     from hpt_core import TrialContext
-    from hpt_evaluator_sklearn.data import Data
+    from hpt_evaluator_sklearn.data.data import Data
     from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
-    from hpt_evaluator_sklearn.shared import Shared
+    from hpt_evaluator_sklearn.fitting.shared import Shared
 
 __all__ = ["conclude", "refit", "save_estimator", "save_problem", "score_rows"]
 
@@ -109,10 +109,10 @@ def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, An
     result = {f"default_{name}": found.default, "gain": found.gain}
     if found.low is not None and found.high is not None:
         result |= {"gain_low": found.low, "gain_high": found.high}
-    unbiased = "a holdout or nested cross-validation gives an unbiased one."
+    unbiased = "a holdout or nested cross-validation gives an unbiased score."
     if shared.split_data.holdout is not None:
-        unbiased = "the holdout's score is not."
-    return {**result, "comparison": f"{found.text}; {unbiased}"}
+        unbiased = "the score on the holdout is not."
+    return {**result, "comparison": f"{found.text} Like the score, the gain is optimistic; {unbiased}"}
 
 
 def save_problem(path: Path) -> str | None:

@@ -15,17 +15,26 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  
 from hpt_core import Params, Report, Space, TrialContext, UsageError, option
 from hpt_evaluator_sklearn.checks import find_mistakes, option_mistakes
 from hpt_evaluator_sklearn.conclusion import conclude
-from hpt_evaluator_sklearn.data import Data, load_data
-from hpt_evaluator_sklearn.estimators import Recipe, make_recipe
-from hpt_evaluator_sklearn.fitting import TIMES, FoldScore
-from hpt_evaluator_sklearn.reports import in_context, known_folds, report_folds, report_levels, report_steps, summary
-from hpt_evaluator_sklearn.routing import routing_context, routing_enabled
-from hpt_evaluator_sklearn.scoring import Scorers, required, resolve_scorers
-from hpt_evaluator_sklearn.shared import Shared, SplitData, make_split_data
-from hpt_evaluator_sklearn.transformers import TransformerCache
+from hpt_evaluator_sklearn.data.loading import load_data
+from hpt_evaluator_sklearn.data.routing import routing_context, routing_enabled
+from hpt_evaluator_sklearn.data.splits import SplitData, make_split_data
+from hpt_evaluator_sklearn.estimators.recipe import Recipe, make_recipe
+from hpt_evaluator_sklearn.fitting.shared import Shared
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
+from hpt_evaluator_sklearn.scoring.reports import (
+    in_context,
+    known_folds,
+    report_folds,
+    report_levels,
+    report_steps,
+    summary,
+)
+from hpt_evaluator_sklearn.scoring.scorers import TIMES, FoldScore, Scorers, required, resolve_scorers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from hpt_evaluator_sklearn.data.data import Data
 
 __all__ = ["SklearnEvaluator"]
 
@@ -197,7 +206,7 @@ class SklearnEvaluator:
         with self._context():
             return make_split_data(
                 self.loaded,
-                self.recipe,
+                self.recipe.template,
                 cv=self.cv,
                 holdout=self.holdout,
                 seed=self.seed,
@@ -281,7 +290,7 @@ class SklearnEvaluator:
             objective.
 
         Returns:
-            Means over the folds, see `hpt_evaluator_sklearn.reports.summary`.
+            Means over the folds, see `hpt_evaluator_sklearn.scoring.reports.summary`.
         """
         return in_context(self._evaluate(trial), self.fitting_context)
 

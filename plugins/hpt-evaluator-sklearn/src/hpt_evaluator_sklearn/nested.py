@@ -12,12 +12,11 @@ from sklearn.base import is_classifier
 
 from hpt_core import Params, Space, Study, UsageError
 from hpt_evaluator_sklearn.conclusion import refit, score_rows
-from hpt_evaluator_sklearn.fitting import TIMES
-from hpt_evaluator_sklearn.scoring import required
-from hpt_evaluator_sklearn.splits import kernel_columns, make_folds, refuse_row_numbers, resolve_cv
+from hpt_evaluator_sklearn.data.splits import kernel_columns, make_folds, refuse_row_numbers, resolve_cv
+from hpt_evaluator_sklearn.scoring.scorers import TIMES, required
 
 if TYPE_CHECKING:
-    from hpt_evaluator_sklearn.data import Data
+    from hpt_evaluator_sklearn.data.data import Data
     from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
 
 __all__ = ["NestedScore", "nested_score"]

@@ -38,11 +38,14 @@ def parameter_of(distribution: Any, path: str, *, whole_support: bool, when: Any
         when: The condition under which the parameter is active.
 
     Raises:
-        UsageError: If the distribution has no range, or does not reveal it.
+        UsageError: If the distribution has no range, does not reveal it, or lacks arguments.
     """
     if not (hasattr(distribution, "support") and hasattr(distribution, "ppf")):
         return _unbounded(distribution, path, whole_support=whole_support, when=when)
-    low, high = (float(end) for end in distribution.support())
+    try:
+        low, high = (float(end) for end in distribution.support())
+    except TypeError as err:
+        raise UsageError(Mistake(path, f"The distribution needs arguments: {err}.")) from err
     if math.isnan(low) or math.isnan(high):
         raise UsageError(
             Mistake(path, f"The distribution has no support with these arguments: {_shown(distribution)}.")

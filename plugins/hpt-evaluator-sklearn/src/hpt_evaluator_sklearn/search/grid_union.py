@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
-import numpy as np
 
 from hpt_core import Params, Space
 from hpt_evaluator_sklearn.search.distributions import is_distribution, parameter_of
@@ -78,7 +76,7 @@ class GridUnion:
         return {self.names.get(name, name): value for name, value in values.items() if name != self.chooser}
 
     def encode(self, candidate: Mapping[str, Any]) -> Params:
-        """The configuration of one of scikit-learn's candidates.
+        """The configuration of one of scikit-learn's candidates, whose listed values are the objects of the grids.
 
         Raises:
             LookupError: If it is not in any of the grids.
@@ -101,10 +99,9 @@ class GridUnion:
             if self.space[name].contains(native):
                 return native
             raise KeyError(name)
-        for matches in (operator.is_, _equal):
-            for label, known in self.tables[name].items():
-                if matches(known, value):
-                    return label
+        for label, known in self.tables[name].items():
+            if known is value:
+                return label
         raise KeyError(name)
 
 
@@ -126,7 +123,3 @@ def _variants(target: str, grids: Sequence[Mapping[str, Any]]) -> list[tuple[Any
             else:
                 where.append(i)
     return variants
-
-
-def _equal(known: Any, value: Any) -> bool:
-    return type(known) is type(value) and np.ndim(known) == 0 and bool(known == value)

@@ -16,13 +16,13 @@ from sklearn.base import clone
 from sklearn.model_selection._validation import _score
 
 from hpt_core import PluginError
-from hpt_evaluator_sklearn.fitting import fit_fold, needs_fresh_data
-from hpt_evaluator_sklearn.routing import Routes
-from hpt_evaluator_sklearn.splits import Folds
-from hpt_evaluator_sklearn.transformers import TransformerCache, fit_estimator
+from hpt_evaluator_sklearn.data.folds import Folds
+from hpt_evaluator_sklearn.data.routing import Routes
+from hpt_evaluator_sklearn.fitting.fitting import fit_fold, needs_fresh_data
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, fit_estimator
 
 if TYPE_CHECKING:
-    from hpt_evaluator_sklearn.splits import FoldData
+    from hpt_evaluator_sklearn.data.folds import FoldData
 
 __all__ = ["AbortedError", "FoldJob", "Result"]
 

@@ -64,7 +64,8 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
     """
     count = 10 if n_iter is None else n_iter
     grids = ParameterSampler(param_distributions, count).param_distributions
-    union = GridUnion.of(grids, whole_support=drawn)
+    lists = _as_lists(grids)
+    union = GridUnion.of(lists, whole_support=drawn)
     if not drawn:
         return Plan(union.space, union.decode, trials=count)
     only_lists = not any(is_distribution(values) for grid in grids for values in grid.values())
@@ -76,10 +77,16 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
             count = size
 
     def draw(seed: int) -> list[Params]:
-        return [union.encode(one) for one in ParameterSampler(grids, count, random_state=seed)]
+        return [union.encode(one) for one in ParameterSampler(lists, count, random_state=seed)]
 
     sampler = DrawnCandidates.of(_describe(grids), draw, distinct=only_lists)
     return Plan(union.space, union.decode, sampler=sampler, trials=count)
+
+
+def _as_lists(grids: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same grids with lists instead of arrays: what is drawn from a list is an object of the list, not a copy."""
+    lists = {id(v): v if is_distribution(v) else list(v) for grid in grids for v in grid.values()}
+    return [{name: lists[id(values)] for name, values in grid.items()} for grid in grids]
 
 
 def _describe(grids: Sequence[Mapping[str, Any]]) -> str:

@@ -29,17 +29,17 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend.reduction import dumps, loads
 from sklearn import config_context, get_config
 
-from hpt_core import EvaluationError, Failure
-from hpt_evaluator_sklearn.data import Data
+from hpt_core import EvaluationError
+from hpt_evaluator_sklearn.data.data import Data
+from hpt_evaluator_sklearn.data.folds import Folds
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
 from hpt_evaluator_sklearn.search.evaluator import Run, run_here
 from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob, Result
-from hpt_evaluator_sklearn.splits import Folds
-from hpt_evaluator_sklearn.transformers import TransformerCache
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FitPool", "ThreadExecutor"]
+__all__ = ["FitPool"]
 
 _MIN_POLL, _MAX_POLL, _POLL_GROWTH = 0.01, 0.5, 1.1
 """Seconds between polls for idle processes and for the end of the search; each interval is a tenth longer than the
@@ -262,47 +262,3 @@ def _load(folder: Path) -> tuple[_Task, Run]:
 def _as_plain_array(part: Any) -> Any:
     """A memory-mapped array as a plain array, because estimators check the type."""
     return np.asarray(part) if isinstance(part, np.memmap) else part
-
-
-@attrs.define(kw_only=True)
-class ThreadExecutor:
-    """Runs a study's workers as threads of this process, which wait for fits in other processes.
-
-    Attributes:
-        name_of: Returns the name of worker ``i``.
-        halted: Set when the other workers have to end.
-    """
-
-    name_of: Callable[[int], str]
-    halted: threading.Event
-
-    def run(self, worker: Any, count: int, lost: Callable[[str, Failure], bool]) -> None:
-        """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
-        errors: list[BaseException] = []
-        config = get_config()  # a new thread starts with the default configuration
-
-        def work(name: str) -> None:
-            try:
-                with config_context(**config):
-                    worker(name)
-            except BaseException as err:  # noqa: BLE001 - raised again in the calling thread
-                errors.append(err)
-                self.halted.set()
-
-        names = [self.name_of(i) for i in range(count)]
-        threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                while thread.is_alive():  # a signal delivered to another thread does not interrupt a join
-                    thread.join(_MAX_POLL)
-        except KeyboardInterrupt:
-            self.halted.set()
-            for thread in threads:
-                thread.join(2 * _MAX_POLL)
-            for name in names:
-                lost(name, Failure("interrupted", "interrupted by the user"))
-            raise
-        if errors:
-            raise errors[0]

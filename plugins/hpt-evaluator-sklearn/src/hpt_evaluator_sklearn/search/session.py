@@ -17,16 +17,17 @@ import numpy as np
 from joblib.parallel import get_active_backend
 
 from hpt_core import DefinitionChangedError, NothingSucceededError, Study
-from hpt_evaluator_sklearn.data import Data
-from hpt_evaluator_sklearn.routing import Routes
+from hpt_evaluator_sklearn.data.data import Data
+from hpt_evaluator_sklearn.data.folds import Folds
+from hpt_evaluator_sklearn.data.routing import Routes
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
 from hpt_evaluator_sklearn.search.evaluator import SearchEvaluator, run_here
 from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob
 from hpt_evaluator_sklearn.search.labels import plain_text
 from hpt_evaluator_sklearn.search.plan import Plan
-from hpt_evaluator_sklearn.search.pool import FitPool, ThreadExecutor
+from hpt_evaluator_sklearn.search.pool import FitPool
 from hpt_evaluator_sklearn.search.progress import ProgressPrinter
-from hpt_evaluator_sklearn.splits import Folds
-from hpt_evaluator_sklearn.transformers import TransformerCache
+from hpt_evaluator_sklearn.search.threads import ThreadExecutor
 
 __all__ = ["Session"]
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpt_core import Report, TrialContext
-from hpt_evaluator_sklearn.fitting import TIMES
-from hpt_evaluator_sklearn.scoring import required
+from hpt_evaluator_sklearn.scoring.scorers import TIMES, required
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from hpt_evaluator_sklearn.fitting import FoldScore
+    from hpt_evaluator_sklearn.scoring.scorers import FoldScore
 
 __all__ = ["in_context", "known_folds", "report_folds", "report_levels", "report_steps", "summary"]
 

@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from hpt_core import Mistake, UsageError
-from hpt_evaluator_sklearn.transformers import TransformerCache, is_sequence, step_memory
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, is_sequence, step_memory
 
 if TYPE_CHECKING:
-    from hpt_evaluator_sklearn.splits import FoldData
+    from hpt_evaluator_sklearn.data.folds import FoldData
 
 __all__ = ["Growth", "growing_parameter", "growth_size"]
 

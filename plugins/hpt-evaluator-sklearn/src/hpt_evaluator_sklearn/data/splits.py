@@ -1,42 +1,97 @@
-"""The folds of a study: computed once per process, and the same for every trial and worker."""
+"""Split the data of a study into holdout and folds, the same for every trial and worker."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, PredefinedSplit, TimeSeriesSplit, check_cv, train_test_split
+from sklearn.base import is_classifier
+from sklearn.model_selection import (
+    GroupShuffleSplit,
+    PredefinedSplit,
+    ShuffleSplit,
+    StratifiedShuffleSplit,
+    TimeSeriesSplit,
+    check_cv,
+    train_test_split,
+)
 from sklearn.model_selection._split import _CVIterableWrapper
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import type_of_target
 
 from hpt_core import Mistake, UsageError
-from hpt_evaluator_sklearn.data import Data, rows_of
-from hpt_evaluator_sklearn.estimators import build
-from hpt_evaluator_sklearn.routing import Routes, split_params
+from hpt_evaluator_sklearn.data.data import Data
+from hpt_evaluator_sklearn.data.folds import Folds, Split
+from hpt_evaluator_sklearn.data.routing import split_params
+from hpt_evaluator_sklearn.estimators.specifications import build
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
-    "FoldData",
-    "Folds",
-    "Split",
+    "SplitData",
+    "class_labels",
     "kernel_columns",
     "make_folds",
+    "make_split_data",
     "refuse_row_numbers",
     "resolve_cv",
+    "row_total",
     "split_holdout",
 ]
 
-Split = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Row numbers of the training part and of the test part."""
+_VALIDATION_SHARE = 0.2
+"""Share of the rows that a single split, as made for growing models and training sets, holds out for scoring."""
 
-_CACHE_BYTES = 2**26
-"""Folds are kept as copies if all of them together take at most this; with larger data, fits take far longer than
-copies."""
+
+@attrs.frozen(eq=False)
+class SplitData:
+    """The data of a study, split into folds and holdout.
+
+    Attributes:
+        folds: All rows but the holdout, and their folds.
+        splitter: The splitter that made the folds.
+        holdout: The rows of the holdout, or None.
+    """
+
+    folds: Folds
+    splitter: Any
+    holdout: Data | None = None
+
+
+def make_split_data(
+    data: Data, estimator: Any, *, cv: Any, holdout: float = 0.0, seed: int = 0, single: bool = False
+) -> SplitData:
+    """Set the holdout aside and make the folds of the other rows.
+
+    Args:
+        data: All the data.
+        estimator: Tells whether this is a classification, and whether X is a kernel matrix.
+        cv: See `resolve_cv`.
+        holdout: See `split_holdout`; 0 sets nothing aside.
+        seed: Seed of the holdout and of a shuffling splitter.
+        single: If ``cv`` is None, whether to make one split with a fifth of the rows to score on, instead of five
+            folds.
+
+    Raises:
+        UsageError: If the data cannot be split in this way.
+    """
+    classifier = is_classifier(estimator)
+    if cv is None and single:
+        kind = ShuffleSplit if data.groups is None else GroupShuffleSplit
+        if data.groups is None and class_labels(data, classifier=classifier) is not None:
+            kind = StratifiedShuffleSplit
+        cv = kind(n_splits=1, test_size=_VALIDATION_SHARE, random_state=seed)
+    splitter = resolve_cv(cv, data.y, classifier=classifier, seed=seed)
+    held_out = None
+    if holdout:
+        rows, held_out_rows = split_holdout(data, holdout, splitter, classifier=classifier, seed=seed)
+        columns = kernel_columns(estimator, rows)
+        data, held_out = data.take(rows, columns), data.take(held_out_rows, columns)
+    return SplitData(Folds(data, make_folds(splitter, data)), splitter, held_out)
 
 
 def resolve_cv(cv: Any, y: Any, *, classifier: bool, seed: int = 0) -> Any:
@@ -186,86 +241,3 @@ def split_holdout(data: Data, share: float, splitter: Any, *, classifier: bool, 
 def kernel_columns(estimator: Any, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
     """The columns of X that stand for these rows, if X is a kernel matrix for the estimator; None if it is not."""
     return rows if get_tags(estimator).input_tags.pairwise else None
-
-
-@attrs.frozen(eq=False)
-class FoldData:
-    """The data of one fold.
-
-    Attributes:
-        X_train, y_train: The training part.
-        X_test, y_test: The test part.
-        fit_params: Arguments of ``fit`` for the training rows.
-        score_params: Arguments of the scorer for the test rows (metadata routing).
-        train_score_params: Arguments of the scorer for the training rows.
-        key: Identifies the fold within a study.
-        fresh: Whether the arrays are copies that may be written to.
-    """
-
-    X_train: Any
-    y_train: Any
-    X_test: Any
-    y_test: Any
-    fit_params: Mapping[str, Any] = attrs.field(factory=dict)
-    score_params: Mapping[str, Any] = attrs.field(factory=dict)
-    train_score_params: Mapping[str, Any] = attrs.field(factory=dict)
-    key: tuple[Any, ...] = ()
-    fresh: bool = False
-
-
-class Folds:
-    """The folds of a study's data, extracted only once if they fit into little memory.
-
-    Kept arrays are read-only, so that no estimator can change the data of another one.
-
-    Args:
-        data: The data.
-        splits: Row numbers, see `make_folds`.
-    """
-
-    def __init__(self, data: Data, splits: Sequence[Split]) -> None:
-        self.data = data
-        self.splits = splits
-        dense = type(data.X) is np.ndarray and (data.y is None or type(data.y) is np.ndarray)
-        self._keeps = dense and data.X.nbytes * len(splits) <= _CACHE_BYTES
-        self._extracted: dict[tuple[int, bool, int], FoldData] = {}
-
-    def __len__(self) -> int:
-        return len(self.splits)
-
-    def take(self, i: int, estimator: Any, routes: Routes | None = None, *, fresh: bool = False) -> FoldData:
-        """Extract a fold for an estimator.
-
-        Args:
-            i: Index of the fold, from 0.
-            estimator: Its tags tell whether X is a kernel matrix, whose columns are split like its rows.
-            routes: Arguments of fit and score from metadata routing. If None, fit receives the arguments of the data.
-            fresh: Whether to return copies that the estimator may write to.
-        """
-        key = (i, get_tags(estimator).input_tags.pairwise, len(self.splits[i][0]))
-        found = None if fresh else self._extracted.get(key)
-        if found is None:
-            found = self._extract(i, estimator, key, fresh=fresh)
-            if self._keeps and not fresh:
-                for part in (found.X_train, found.y_train, found.X_test, found.y_test):
-                    if part is not None:
-                        part.flags.writeable = False
-                self._extracted[key] = found
-        return found if routes is None else self._routed(found, i, routes)
-
-    def _extract(self, i: int, estimator: Any, key: tuple[Any, ...], *, fresh: bool) -> FoldData:
-        data, (train, test) = self.data, self.splits[i]
-        X_train, y_train = _safe_split(estimator, data.X, data.y, train)
-        X_test, y_test = _safe_split(estimator, data.X, data.y, test, train)
-        fit_params = rows_of(data.fit_params, train, data.rows)
-        return FoldData(X_train, y_train, X_test, y_test, fit_params, key=key, fresh=fresh)
-
-    def _routed(self, fold: FoldData, i: int, routes: Routes) -> FoldData:
-        train, test = self.splits[i]
-        n = self.data.rows
-        return attrs.evolve(
-            fold,
-            fit_params=rows_of(routes.fit, train, n),
-            score_params=rows_of(routes.score, test, n),
-            train_score_params=rows_of(routes.score, train, n),
-        )

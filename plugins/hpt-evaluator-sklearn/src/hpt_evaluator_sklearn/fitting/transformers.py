@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpt_evaluator_sklearn.splits import FoldData
+    from hpt_evaluator_sklearn.data.folds import FoldData
 
 __all__ = ["TransformerCache", "fit_estimator", "is_sequence", "step_memory"]
 

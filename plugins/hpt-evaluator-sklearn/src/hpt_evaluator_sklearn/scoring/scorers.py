@@ -14,10 +14,16 @@ import attrs
 from sklearn.metrics import check_scoring, get_scorer, get_scorer_names, make_scorer
 
 from hpt_core import EvaluationError, Mistake, UsageError, import_object
-from hpt_evaluator_sklearn.estimators import did_you_mean, parameters_of, refuse_unknown_arguments
-from hpt_evaluator_sklearn.fitting import TIMES
+from hpt_evaluator_sklearn.estimators.specifications import did_you_mean, parameters_of, refuse_unknown_arguments
 
-__all__ = ["Scorers", "resolve_scorers"]
+__all__ = ["TIMES", "FoldScore", "Scorers", "required", "resolve_scorers"]
+
+TIMES = ("fit_time", "score_time")
+"""Names of the times, in seconds, that are measured with every fit."""
+
+FoldScore = Mapping[str, float]
+"""The result of one fit on one fold, as it is reported: each score by its name, training scores as ``train_...``, the
+times of `TIMES`, and the number of ``warnings`` if there were any."""
 
 _OWN_SCORE = ("value", "score")
 """Names of the estimator's own ``score`` method; the first is used if nothing else names a score."""
@@ -104,9 +110,9 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     found: dict[str, Any] = {}
     directions: dict[str, str] = {}
     mistakes: list[Mistake] = []
-    for name, spec in specifications.items():
+    for name, (spec, path) in specifications.items():
         try:
-            found[name], better = _make_scorer(spec, _path(scoring, name, spec), estimator)
+            found[name], better = _make_scorer(spec, path, estimator)
         except UsageError as err:
             mistakes += err.mistakes
             continue
@@ -117,8 +123,8 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     return Scorers(check_scoring(estimator, scoring=found) if len(found) > 1 else scorer, name, directions)
 
 
-def _specifications(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
-    """Every score's name with its specification, the objectives first; at least one."""
+def _specifications(scoring: Any, objectives: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """Name -> (specification, key path) of every score, the objectives first; at least one."""
     table = _score_table(scoring, objectives)
     missing = [name for name in objectives if name not in table]
     named = [name for name in missing if _by_name(name) is not None]
@@ -129,42 +135,38 @@ def _specifications(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
     if unnamed:
         msg = f"Is not one of the scores, which are: {', '.join(table)}.{did_you_mean(unnamed[0], table)}"
         raise UsageError(Mistake(f"objective.{unnamed[0]}", msg))
-    table.update({name: name for name in named})
+    table.update(_by_their_names(named))
     ordered = {name: table[name] for name in [*objectives, *(n for n in table if n not in objectives)]}
-    return ordered or {_OWN_SCORE[0]: _OWN_SCORE[0]}
+    return ordered or {_OWN_SCORE[0]: (_OWN_SCORE[0], _PATH)}
 
 
-def _score_table(scoring: Any, objectives: Sequence[str]) -> dict[str, Any]:
-    """The scores of the option by name, before the objectives are assigned to them."""
+def _score_table(scoring: Any, objectives: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """Name -> (specification, key path) of the option's scores, before the objectives are assigned to them."""
     if scoring is None:
-        return {name: name for name in objectives}
+        return _by_their_names(objectives)
     if isinstance(scoring, (list, tuple)):
         if not scoring or any(not isinstance(item, str) for item in scoring):
             raise UsageError(Mistake(_PATH, f"A list of scorers must contain names. Got {scoring!r:.80}."))
-        return {name: name for name in scoring if name not in TIMES}
+        return {name: (name, _PATH) for name in scoring if name not in TIMES}
     if isinstance(scoring, Mapping) and "use" not in scoring:
         if not scoring:
             raise UsageError(Mistake(_PATH, "The table of scorers is empty."))
         measured = next((name for name in TIMES if name in scoring), None)
         if measured is not None:
             raise UsageError(Mistake(f"{_PATH}.{measured}", "Is measured with every fit. Rename the scorer."))
-        return dict(scoring)
+        return {name: (spec, f"{_PATH}.{name}") for name, spec in scoring.items()}
     is_name = isinstance(scoring, str) and ":" not in scoring
     if not objectives:
-        return {scoring if is_name else _OWN_SCORE[0]: scoring}
+        return {scoring if is_name else _OWN_SCORE[0]: (scoring, _PATH)}
     if isinstance(scoring, str) and scoring != objectives[0] and _by_name(objectives[0]) is not None:
         msg = f"The objective is called {objectives[0]!r}, which is a scorer, but scoring = {scoring!r}."
         raise UsageError(Mistake(_PATH, f"{msg} Name the objective {scoring!r}, or leave scoring out."))
-    return {objectives[0]: scoring}
+    return {objectives[0]: (scoring, _PATH)}
 
 
-def _path(scoring: Any, name: str, spec: Any) -> str:
-    """The key path of a score's specification."""
-    if scoring is None:
-        return f"objective.{name}"
-    if isinstance(scoring, Mapping) and scoring is not spec:
-        return f"{_PATH}.{next((key for key, given in scoring.items() if given is spec), name)}"
-    return _PATH
+def _by_their_names(objectives: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """Name -> (specification, key path) of objectives that name their scorers."""
+    return {name: (name, f"objective.{name}") for name in objectives}
 
 
 def _by_name(name: str) -> tuple[Any, str] | None:

@@ -4,73 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from sklearn.base import is_classifier
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
-from hpt_evaluator_sklearn.data import Data
-from hpt_evaluator_sklearn.estimators import Recipe
-from hpt_evaluator_sklearn.fitting import FoldScore, WarningLog, fit_and_score, fit_fold, score_fitted
-from hpt_evaluator_sklearn.growth import Growth, growing_parameter
-from hpt_evaluator_sklearn.routing import Routes, route, routing_enabled
-from hpt_evaluator_sklearn.scoring import Scorers
-from hpt_evaluator_sklearn.splits import Folds, class_labels, kernel_columns, make_folds, resolve_cv, split_holdout
-from hpt_evaluator_sklearn.subsets import subset_folds
-from hpt_evaluator_sklearn.transformers import TransformerCache
+from hpt_evaluator_sklearn.data.folds import Folds
+from hpt_evaluator_sklearn.data.routing import Routes, route, routing_enabled
+from hpt_evaluator_sklearn.data.splits import SplitData, class_labels
+from hpt_evaluator_sklearn.data.subsets import subset_folds
+from hpt_evaluator_sklearn.estimators.recipe import Recipe
+from hpt_evaluator_sklearn.fitting.fitting import WarningLog, fit_and_score, fit_fold, score_fitted
+from hpt_evaluator_sklearn.fitting.growth import Growth, growing_parameter
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
+from hpt_evaluator_sklearn.scoring.scorers import FoldScore, Scorers
 
-__all__ = ["Shared", "SplitData", "make_split_data"]
+if TYPE_CHECKING:
+    from hpt_evaluator_sklearn.data.data import Data
 
-_VALIDATION_SHARE = 0.2
-"""Share of the rows that a single split, as made for growing models and training sets, holds out for scoring."""
-
-
-@attrs.frozen(eq=False)
-class SplitData:
-    """The data of a study, split into folds and holdout.
-
-    Attributes:
-        folds: All rows but the holdout, and their folds.
-        splitter: The splitter that made the folds.
-        holdout: The rows of the holdout, or None.
-    """
-
-    folds: Folds
-    splitter: Any
-    holdout: Data | None = None
-
-
-def make_split_data(
-    data: Data, recipe: Recipe, *, cv: Any, holdout: float = 0.0, seed: int = 0, single: bool = False
-) -> SplitData:
-    """Set the holdout aside and make the folds of the other rows.
-
-    Args:
-        data: All the data.
-        recipe: Its template tells whether this is a classification.
-        cv: See `resolve_cv`.
-        holdout: See `split_holdout`; 0 sets nothing aside.
-        seed: Seed of the holdout and of a shuffling splitter.
-        single: If ``cv`` is None, whether to make one split with a fifth of the rows to score on, instead of five
-            folds.
-
-    Raises:
-        UsageError: If the data cannot be split in this way.
-    """
-    classifier = is_classifier(recipe.template)
-    if cv is None and single:
-        kind = ShuffleSplit if data.groups is None else GroupShuffleSplit
-        if data.groups is None and class_labels(data, classifier=classifier) is not None:
-            kind = StratifiedShuffleSplit
-        cv = kind(n_splits=1, test_size=_VALIDATION_SHARE, random_state=seed)
-    splitter = resolve_cv(cv, data.y, classifier=classifier, seed=seed)
-    held_out = None
-    if holdout:
-        rows, held_out_rows = split_holdout(data, holdout, splitter, classifier=classifier, seed=seed)
-        columns = kernel_columns(recipe.template, rows)
-        data, held_out = data.take(rows, columns), data.take(held_out_rows, columns)
-    return SplitData(Folds(data, make_folds(splitter, data)), splitter, held_out)
+__all__ = ["Shared"]
 
 
 @attrs.frozen(eq=False)

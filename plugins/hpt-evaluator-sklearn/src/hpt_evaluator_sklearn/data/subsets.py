@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.model_selection import TimeSeriesSplit
 
-from hpt_evaluator_sklearn.splits import Folds, Split
+from hpt_evaluator_sklearn.data.folds import Folds, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hpt_evaluator_sklearn.data import Data
+    from hpt_evaluator_sklearn.data.data import Data
 
 __all__ = ["nested_order", "subset_folds"]
 

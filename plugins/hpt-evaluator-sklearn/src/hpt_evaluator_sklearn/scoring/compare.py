@@ -56,14 +56,12 @@ class Comparison:
             f" {abs(self.gain):.3g} {worse}"
         )
         if self.folds == 1:
-            text += " on one split, so the uncertainty is unknown."
-        elif self.low is None or self.high is None:
-            text += f" by the same amount on each of {self.folds} paired folds, so the uncertainty is unknown."
-        else:
-            unsure = ", which may be chance" if self.low <= 0 <= self.high else ""
-            interval = f"{_CONFIDENCE:.0%} interval {self.low:.3g} to {self.high:.3g}"
-            text += f" over {self.folds} paired folds ({interval}){unsure}."
-        return f"{text} The winner is the best of many on these same folds, so this gain is biased upwards"
+            return f"{text} on one split, so the uncertainty is unknown."
+        if self.low is None or self.high is None:
+            return f"{text} by the same amount on each of {self.folds} paired folds, so the uncertainty is unknown."
+        unsure = ", which may be chance" if self.low <= 0 <= self.high else ""
+        interval = f"{_CONFIDENCE:.0%} interval {self.low:.3g} to {self.high:.3g}"
+        return f"{text} over {self.folds} paired folds ({interval}){unsure}."
 
 
 def compare(

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import clone
 
-from hpt_evaluator_sklearn.transformers import TransformerCache, fit_estimator
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, fit_estimator
 
 if TYPE_CHECKING:
-    from hpt_evaluator_sklearn.routing import Routes
-    from hpt_evaluator_sklearn.scoring import Scorers
-    from hpt_evaluator_sklearn.splits import FoldData, Folds
+    from hpt_evaluator_sklearn.data.folds import FoldData, Folds
+    from hpt_evaluator_sklearn.data.routing import Routes
+    from hpt_evaluator_sklearn.scoring.scorers import FoldScore, Scorers
 
-__all__ = ["TIMES", "FoldScore", "WarningLog", "fit_and_score", "fit_fold", "needs_fresh_data"]
-
-TIMES = ("fit_time", "score_time")
-"""Names of the times, in seconds, that are measured with every fit."""
-
-FoldScore = Mapping[str, float]
-"""The result of one fit on one fold, as it is reported: each score by its name, training scores as ``train_...``, the
-times of `TIMES`, and the number of ``warnings`` if there were any."""
+__all__ = ["WarningLog", "fit_and_score", "fit_fold", "needs_fresh_data", "score_fitted"]
 
 
 class WarningLog:

@@ -1,0 +1,1 @@
+"""Estimators: made from specifications, and configured for each trial."""

@@ -1,0 +1,1 @@
+"""Scores: scorers, the reports and results made of their scores, and the comparison of two configurations."""
