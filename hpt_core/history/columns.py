@@ -93,7 +93,7 @@ class Columns:
             if points.count:
                 grown[: points.count] = points.rows[: points.count]
             points.rows = grown
-        new = [trial for trial in trials[points.count :] if self._is_inside(trial.number)]
+        new = [trial for trial in trials[points.count :] if self.is_inside(trial.number)]
         if new:
             points.rows[[trial.number for trial in new]] = space.to_unit([trial.params for trial in new])
         points.count = max(points.count, self.count)
@@ -137,7 +137,8 @@ class Columns:
         view._points = self._points  # shared, else each view would compute all of them again
         return view
 
-    def _is_inside(self, number: int) -> bool:
+    def is_inside(self, number: int) -> bool:
+        """Whether a trial's configuration lies inside the space, which may have been amended since."""
         return self._inside is None or number >= len(self._inside) or bool(self._inside[number])
 
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
-from hpt_core.history.constraints import Constraint, read_constraints
 from hpt_core.importing import is_import_path
 from hpt_core.mistakes import within
 from hpt_core.spelling import did_you_mean
 from hpt_core.values import shown
 
-__all__ = ["Defined", "differences", "evidence_of", "parse_objectives", "refuse_code", "with_current_options"]
+__all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code", "with_current_options"]
 
 _DIRECTIONS = ("minimize", "maximize")
 # The columns that each row of trials has besides its objectives (see `hpt_core.history.export`).
@@ -21,57 +20,6 @@ _COLUMNS = frozenset(
     ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
 ) | {"duration", "steps", "source", "attempt", "worker", "feasible"}
 _COLUMN_GROUPS = ("metrics.", "params.")
-
-
-class Defined:
-    """The part of a history that follows from the definition.
-
-    Attributes:
-        definition: The current definition of the study, as JSON-shaped data. Empty before the first record.
-    """
-
-    definition: Mapping[str, Any]
-
-    @property
-    def exists(self) -> bool:
-        """Whether the log defines a study."""
-        return bool(self.definition)
-
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """The names of the objectives, in order."""
-        return tuple(self.definition["objectives"])
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """``minimize`` or ``maximize``, one per objective."""
-        return tuple(self.definition["objectives"].values())
-
-    @property
-    def constraints(self) -> tuple[Constraint, ...]:
-        """The constraints on the results, each with ``metric``, ``relation`` and ``bound``. Empty if there are none."""
-        return read_constraints(self.definition.get("constraints", {}))
-
-    @property
-    def seed(self) -> int:
-        """The study's seed."""
-        return int(self.definition["seed"])
-
-    @property
-    def evidence(self) -> str:
-        """The kind of evidence that the evaluator reports: ``curve`` or ``folds``."""
-        return str(self.definition.get("evidence", {}).get("kind", "curve"))
-
-    @property
-    def steps(self) -> int | None:
-        """The number of reports of a whole trial; None if the evaluator does not declare it."""
-        steps = self.definition.get("evidence", {}).get("steps")
-        return None if steps is None else int(steps)
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the evaluator can resume a paused trial."""
-        return bool(self.definition.get("evidence", {}).get("resumable", False))
 
 
 def parse_objectives(objective: object) -> dict[str, str]:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import copy
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpt_core.errors import StoreError
 from hpt_core.history import columns
-from hpt_core.history.columns import read_only
-from hpt_core.history.constraints import violation
+from hpt_core.history.columns import Columns, read_only
+from hpt_core.history.constraints import Constraint, read_constraints, violation
 from hpt_core.history.pareto import non_dominated
-from hpt_core.history.replay import Replayed
+from hpt_core.history.replay import replay
 from hpt_core.history.trial import State, Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hpt_core.history.events import Record
+    from hpt_core.space.space import Space
+
 __all__ = ["History"]
 
 
-class History(Replayed):
+class History:
     """The state of a study as recorded in its log. Samplers and rules read it and never change it.
 
     Row i of a column is trial i. Objectives appear as *losses*: smaller is better. The sign is handled here only.
@@ -45,6 +49,34 @@ class History(Replayed):
             and ``promote`` of a rule are called.
     """
 
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.position = 0
+        self.definition: Mapping[str, Any] = {}
+        self.provenance: Mapping[str, Any] = {}
+        self.workers: dict[str, float] = {}
+        self.open: dict[int, Trial] = {}
+        self.session: list[Trial] = []
+        self.invalid_count = 0
+        self.stop: Record | None = None
+        self.notes: dict[str, Mapping[str, Any]] = {}
+        self.clock: float | None = None
+        self.closing = False
+        self.times_lost: dict[int, int] = {}  # trial -> how often in a row it was released as its worker was lost
+        self.undecided: set[int] = set()  # trials whose last report no recorded decision followed
+        self.joined_with: dict[str, Mapping[str, Any]] = {}  # process -> the definition that it joined with
+        self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
+        self.concluded_by: Any = None  # the evaluator, as defined when it noted its last conclusion
+        self._session_by_number: list[Trial] = []
+        self._space: Space | None = None
+        self._signs: tuple[float, ...] = ()
+        self._keys: dict[Any, int] = {}
+        self._columns = Columns({})
+        self._best: int | None = None
+        self._active_seconds = 0.0
+        self._last_time: float | None = None
+        self._latest = 0.0
+
     def __repr__(self) -> str:
         """Show the number of trials and their states; the attributes have the rest."""
         count, states = len(self.trials), Counter(trial.state for trial in self.trials)
@@ -54,10 +86,77 @@ class History(Replayed):
     # --- the study ------------------------------------------------------------------------------------
 
     @property
+    def exists(self) -> bool:
+        """Whether the log defines a study."""
+        return bool(self.definition)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the objectives, in order."""
+        return tuple(self.definition["objectives"])
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """``minimize`` or ``maximize``, one per objective."""
+        return tuple(self.definition["objectives"].values())
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The constraints on the results, each with ``metric``, ``relation`` and ``bound``. Empty if there are none."""
+        return read_constraints(self.definition.get("constraints", {}))
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        return int(self.definition["seed"])
+
+    @property
+    def evidence(self) -> str:
+        """The kind of evidence that the evaluator reports: ``curve`` or ``folds``."""
+        return str(self.definition.get("evidence", {}).get("kind", "curve"))
+
+    @property
+    def steps(self) -> int | None:
+        """The number of reports of a whole trial; None if the evaluator does not declare it."""
+        steps = self.definition.get("evidence", {}).get("steps")
+        return None if steps is None else int(steps)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the evaluator can resume a paused trial."""
+        return bool(self.definition.get("evidence", {}).get("resumable", False))
+
+    @property
+    def space(self) -> Space:
+        """The current search space, amendments included."""
+        if self._space is None:
+            raise StoreError("The study has no records yet, so it has no space.")
+        return self._space
+
+    @property
     def elapsed(self) -> float:
         """Seconds of work on the study, without the idle gaps between runs."""
         running_on = 0.0 if self.clock is None or self._last_time is None else self.clock - self._last_time
         return self._active_seconds + max(0.0, running_on)
+
+    # --- the log --------------------------------------------------------------------------------------
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Replay further records, in the order of the log.
+
+        Raises:
+            StoreError: If they are not the log of a study.
+        """
+        for record in records:
+            self.apply(record)
+
+    def apply(self, record: Record) -> None:
+        """Replay one record. Unknown events are ignored: they come from a later hpt.
+
+        Raises:
+            StoreError: If it is damaged, or does not follow from the records before it.
+        """
+        replay(self, record)
 
     # --- trials and columns ---------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ _KEYS = {
     "released": (_TRIAL, _ATTEMPT),
     "invalidated": (_TRIAL, _REASON),
     "heartbeat": (_WORKER,),
-    "stopped": (_RULE, _REASON, _Key("evidence", _TABLE)),
+    "stopped": (_Key("seen", _COUNT), _RULE, _REASON, _Key("evidence", _TABLE)),
     "note": (_Key("subject", _TEXT), _Key("content", _TABLE), _Key("worker", _TEXT, required=False)),
 }
 _RESULT = (
@@ -134,6 +134,7 @@ _PARTS = {
         _Key("python", _TEXT, required=False),
         _Key("platform", _TEXT, required=False),
         _Key("packages", _TEXTS, required=False),
+        _Key("files", _TEXTS, required=False),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Replays the records of a log into the state of a study: trial states, fencing of old attempts, the best trial.
+"""Replays the records of a log: how each changes the history of a study (trial states, old attempts, the best trial).
 
 This is the only module that gives records their meaning. A store only keeps them in order.
 """
@@ -6,261 +6,244 @@ This is the only module that gives records their meaning. A store only keeps the
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpt_core.errors import StoreError, UsageError
 from hpt_core.history import columns
 from hpt_core.history.columns import Columns
-from hpt_core.history.definition import Defined
 from hpt_core.history.events import FORMAT, Record
 from hpt_core.history.record_schema import damaged_record
 from hpt_core.history.trial import Failure, Report, State, Trial
 from hpt_core.liveness import owner_of
 from hpt_core.space.space import Space
 
-__all__ = ["Replayed"]
+if TYPE_CHECKING:
+    from hpt_core.history.history import History
+
+__all__ = ["replay"]
 
 
-class Replayed(Defined):
-    """The replayed state of a study. `hpt_core.history.history.History` describes the attributes."""
-
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-        self.position = self.invalid_count = 0
-        self.definition = {}
-        self.provenance: Mapping[str, Any] = {}
-        self.workers: dict[str, float] = {}
-        self.times_lost: dict[int, int] = {}  # trial -> how often in a row it was released as its worker was lost
-        self.undecided: set[int] = set()  # trials whose last report no recorded decision followed
-        self.joined_with: dict[str, Mapping[str, Any]] = {}  # process -> the definition that it joined with
-        self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
-        self.stop: Record | None = None
-        self.notes: dict[str, Mapping[str, Any]] = {}
-        self.concluded_by: Any = None  # the evaluator, as defined when it noted its last conclusion
-        self.clock: float | None = None
-        self.closing = False
-        self.open: dict[int, Trial] = {}
-        self.session: list[Trial] = []
-        self._session_by_number: list[Trial] = []
-        self._space: Space | None = None
-        self._signs: tuple[float, ...] = ()
-        self._keys: dict[Any, int] = {}
-        self._columns = Columns({})
-        self._best: int | None = None
-        self._active_seconds = 0.0
-        self._last_time: float | None = None
-        self._latest = 0.0
-
-    @property
-    def space(self) -> Space:
-        """The current search space, amendments included."""
-        if self._space is None:
-            raise StoreError("The study has no records yet, so it has no space.")
-        return self._space
-
-    def extend(self, records: Iterable[Record]) -> None:
-        """Replay further records, in the order of the log.
-
-        Raises:
-            StoreError: If they are not the log of a study.
-        """
-        for record in records:
-            self.apply(record)
-
-    def apply(self, record: Record) -> None:
-        """Replay one record. Unknown events are ignored: they come from a later hpt."""
-        try:
-            time, event = record["time"], record["event"]
-            self._latest = max(self._latest, time)
-            if self._last_time is None or (event in ("amended", "joined") and not self._is_behind(time)):
-                self._last_time = time  # an idle gap, which does not count as work
-            elif time > self._last_time:  # the clock of another machine may be behind
-                self._active_seconds += time - self._last_time
-                self._last_time = time
-            if event in _HANDLERS:
-                _HANDLERS[event](self, record)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
-            raise damaged_record(self.position + 1, self._problem(record, err)) from err
-        self.position += 1
-
-    def _problem(self, record: Record, err: Exception) -> str:
-        """Why a record could not be replayed, in words."""
-        if not self.exists:
-            return "it precedes the record that defines the study"
-        if isinstance(err, IndexError):
-            return f"it is about trial {record.get('trial')}, but the records before it start only {len(self.trials)}"
-        return str(err) if isinstance(err, (UsageError, ValueError)) else f"{type(err).__name__}: {err}"
-
-    def _is_behind(self, time: float) -> bool:
-        """Whether a process with a clock that is behind joins while trials are running: that is not an idle gap."""
-        running = any(trial.state is State.RUNNING for trial in self.open.values())
-        return running and self._last_time is not None and time < self._last_time
-
-    def _created(self, record: Record) -> None:
-        if record["format"] > FORMAT:
-            newer = f"It was written by a newer hpt (log format {record['format']}, known: {FORMAT})"
-            raise StoreError(f"{newer}: update hpt-core. The log was not changed.")
-        self.provenance = record["provenance"]
-        self._define(record["definition"])
-
-    def _define(self, definition: Mapping[str, Any]) -> None:
-        self.definition = definition
-        self._space = Space.from_json(definition["space"])
-        signs = {name: 1.0 if way == "minimize" else -1.0 for name, way in definition["objectives"].items()}
-        self._columns = Columns(signs, self.constraints, len(self.trials))
-        self._signs = tuple(signs.values())
-
-    def _amended(self, record: Record) -> None:
-        before = self.objectives
-        if record.get("differences"):  # none: only the evaluator was added or removed
-            self.outdated.update(self.workers)
-        self._define(record["definition"])
-        self._best = None
-        self._keys = {}
-        inside = np.ones(len(self.trials), dtype=bool)
-        for trial in self.trials:
-            inside[trial.number] = self.space.contains(trial.params)
-            columns.carry_over(trial, before, self.objectives)
-            self._columns.set_state(trial)
-            self._columns.set_results(trial)
-            if trial.invalid is None and inside[trial.number]:
-                self._keys.setdefault(self.space.key(trial.params), trial.number)
-        self._columns.restrict(inside)
-
-    def _joined(self, record: Record) -> None:
-        self.workers[record["worker"]] = self._latest
-        self.joined_with[record["worker"]] = self.definition
-        self.outdated.discard(record["worker"])
-        self.provenance = record["provenance"]
-        self.session, self._session_by_number = [], []
-
-    def _heartbeat(self, record: Record) -> None:
-        self.workers[record["worker"]] = self._latest
-
-    def _add(self, trial: Trial) -> None:
-        if not self.exists:
-            raise LookupError("the study is not defined")
-        if trial.number != len(self.trials):
-            raise ValueError(f"its `trial` must be {len(self.trials)}, the next number. Got {trial.number}")
-        self.trials.append(trial)
-        self._columns.add()
-        self.open[trial.number] = trial
-        self._keys.setdefault(self.space.key(trial.params), trial.number)
-
-    def _enqueued(self, record: Record) -> None:
-        get = record.get
-        self._add(Trial(record["trial"], record["params"], info=get("info", {}), source=get("source", "given")))
-
-    def _started(self, record: Record) -> None:
-        number = record["trial"]
-        if number == len(self.trials):
-            trial = Trial(number, record["params"], source=record["source"], info=record.get("info", {}))
-            self._add(trial)
-        else:
-            trial = self.trials[number]
-            if trial.finished or trial.invalid is not None or record["attempt"] != trial.attempt + 1:
-                return  # from a worker that was declared dead; the trial has moved on without it
-            if not self.resumable:
-                trial.reports = []  # the trial starts over
-        trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
-        trial.started, trial.reason, trial.rule = record["time"], "", ""
-        self.workers[owner_of(trial.worker)] = self._latest
-        self._columns.set_state(trial)
-
-    def _current(self, record: Record) -> Trial | None:
-        """The record's trial, if the record comes from its running attempt."""
-        trial = self.trials[record["trial"]]
-        running = trial.state is State.RUNNING and record["attempt"] == trial.attempt
-        return trial if running else None
-
-    def _reported(self, record: Record) -> None:
-        trial = self._current(record)
-        if trial is not None:
-            trial.reports.append(Report(record["step"], record["value"], record.get("metrics", {})))
-            self.undecided.add(trial.number)
-            if self.resumable:
-                self.times_lost.pop(trial.number, None)  # it has advanced, so its next loss is the first again
-
-    def _paused(self, record: Record) -> None:
-        trial = self._current(record)
-        if trial is not None:
-            trial.reason, trial.rule = record["reason"], record["rule"]
-            self.undecided.discard(trial.number)
-            self._set_aside(trial, State.PAUSED)
-
-    def _released(self, record: Record) -> None:
-        trial = self._current(record)
-        if trial is not None:
-            if record.get("kind") == "worker-lost":
-                self.times_lost[trial.number] = self.times_lost.get(trial.number, 0) + 1
-            self._set_aside(trial, State.WAITING)
-
-    def _set_aside(self, trial: Trial, state: State) -> None:
-        trial.state = state
-        self._columns.set_state(trial)
-        if trial.invalid is not None:  # an invalid trial is not resumed
-            self.open.pop(trial.number, None)
-
-    def _finished(self, record: Record) -> None:
-        trial = self.trials[record["trial"]]
-        if trial.finished or record["attempt"] != trial.attempt:
-            return
-        trial.state, trial.ended = State(record["state"]), record["time"]
-        trial.reason, trial.rule = record.get("reason", ""), record.get("rule", "")
-        trial.metrics = record.get("metrics", {})
-        trial.partial = trial.state is State.STOPPED
-        if trial.state is State.FAILED:
-            trial.failure = Failure(record["kind"], record["message"], record["detail"])
-        objectives = tuple(self.joined_with.get(owner_of(trial.worker), self.definition)["objectives"])
-        if len(record.get("values", ())) == len(objectives):  # else its process had missed an amendment
-            trial.values = tuple(record["values"])
-            columns.carry_over(trial, objectives, self.objectives)
-            self._columns.set_results(trial)
-        self._columns.set_state(trial)
-        self.open.pop(trial.number, None)
-        self.undecided.discard(trial.number)
-        self.session.append(trial)
-        insort(self._session_by_number, trial, key=attrgetter("number"))
-        self._update_best(trial)
-
-    def _invalidated(self, record: Record) -> None:
-        trial = self.trials[record["trial"]]
-        if trial.invalid is not None:
-            return
-        trial.invalid = record["reason"]
-        self.invalid_count += 1
-        self._columns.set_state(trial)
-        if trial.state is not State.RUNNING:  # a running trial stays open until it ends
-            self.open.pop(trial.number, None)
-        self._best = None
-        key = self.space.key(trial.params)
-        if self._keys.get(key) == trial.number:
-            del self._keys[key]
-            for other in self.trials:
-                if other.invalid is None and self.space.key(other.params) == key:
-                    self._keys.setdefault(key, other.number)
-
-    def _stopped(self, record: Record) -> None:
-        self.stop = record
-
-    def _note(self, record: Record) -> None:
-        self.notes[record["subject"]] = record["content"]
-        if record["subject"] == "conclusion":
-            definition = self.joined_with.get(record.get("worker", ""), self.definition)
-            self.concluded_by = definition.get("evaluator")
-
-    def _update_best(self, trial: Trial) -> None:
-        feasible = trial.state is State.COMPLETE and (self._columns.excess[trial.number] <= 0.0).all()
-        if feasible and trial.invalid is None and self._best is not None:
-            self._best = min(self._best, trial.number, key=lambda number: (self._columns.losses[number, 0], number))
+def replay(history: History, record: Record) -> None:
+    """Change a history by one record; see `History.apply`."""
+    try:
+        time, event = record["time"], record["event"]
+        history._latest = max(history._latest, time)
+        if history._last_time is None or (event in ("amended", "joined") and not _is_behind(history, time)):
+            history._last_time = time  # an idle gap, which does not count as work
+        elif time > history._last_time:  # the clock of another machine may be behind
+            history._active_seconds += time - history._last_time
+            history._last_time = time
+        if event in _HANDLERS:
+            _HANDLERS[event](history, record)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
+        raise damaged_record(history.position + 1, _problem(history, record, err)) from err
+    history.position += 1
 
 
-_EVENTS = (
-    "created", "amended", "joined", "heartbeat", "enqueued", "started", "reported", "paused", "released", "finished",
-    "invalidated", "stopped", "note",
-)  # fmt: skip
-_HANDLERS: dict[str, Callable[[Replayed, Record], None]] = {event: getattr(Replayed, f"_{event}") for event in _EVENTS}
+def _problem(history: History, record: Record, err: Exception) -> str:
+    """Why a record could not be replayed, in words."""
+    if not history.exists:
+        return "it precedes the record that defines the study"
+    if isinstance(err, IndexError):
+        return f"it is about trial {record.get('trial')}, but the records before it start only {len(history.trials)}"
+    return str(err) if isinstance(err, (UsageError, ValueError)) else f"{type(err).__name__}: {err}"
+
+
+def _is_behind(history: History, time: float) -> bool:
+    """Whether a process with a clock that is behind joins while trials are running: that is not an idle gap."""
+    running = any(trial.state is State.RUNNING for trial in history.open.values())
+    return running and history._last_time is not None and time < history._last_time
+
+
+def _created(history: History, record: Record) -> None:
+    if record["format"] > FORMAT:
+        newer = f"It was written by a newer hpt (log format {record['format']}, known: {FORMAT})"
+        raise StoreError(f"{newer}: update hpt-core. The log was not changed.")
+    history.provenance = record["provenance"]
+    _define(history, record["definition"])
+
+
+def _define(history: History, definition: Mapping[str, Any]) -> None:
+    history.definition = definition
+    history._space = Space.from_json(definition["space"])
+    signs = {name: 1.0 if way == "minimize" else -1.0 for name, way in definition["objectives"].items()}
+    history._columns = Columns(signs, history.constraints, len(history.trials))
+    history._signs = tuple(signs.values())
+
+
+def _amended(history: History, record: Record) -> None:
+    before = history.objectives
+    if record.get("differences"):  # none: only the evaluator was added or removed
+        history.outdated.update(history.workers)
+    _define(history, record["definition"])
+    history._best = None
+    history._keys = {}
+    inside = np.ones(len(history.trials), dtype=bool)
+    for trial in history.trials:
+        inside[trial.number] = history.space.contains(trial.params)
+        columns.carry_over(trial, before, history.objectives)
+        history._columns.set_state(trial)
+        history._columns.set_results(trial)
+        if trial.invalid is None and inside[trial.number]:
+            history._keys.setdefault(history.space.key(trial.params), trial.number)
+    history._columns.restrict(inside)
+
+
+def _joined(history: History, record: Record) -> None:
+    history.workers[record["worker"]] = history._latest
+    history.joined_with[record["worker"]] = history.definition
+    history.outdated.discard(record["worker"])
+    history.provenance = record["provenance"]
+    history.session, history._session_by_number = [], []
+
+
+def _heartbeat(history: History, record: Record) -> None:
+    history.workers[record["worker"]] = history._latest
+
+
+def _add(history: History, trial: Trial) -> None:
+    if not history.exists:
+        raise LookupError("the study is not defined")
+    if trial.number != len(history.trials):
+        raise ValueError(f"its `trial` must be {len(history.trials)}, the next number. Got {trial.number}")
+    history.trials.append(trial)
+    history._columns.add()
+    history.open[trial.number] = trial
+    history._keys.setdefault(history.space.key(trial.params), trial.number)
+
+
+def _enqueued(history: History, record: Record) -> None:
+    get = record.get
+    _add(history, Trial(record["trial"], record["params"], info=get("info", {}), source=get("source", "given")))
+
+
+def _started(history: History, record: Record) -> None:
+    number = record["trial"]
+    if number == len(history.trials):
+        trial = Trial(number, record["params"], source=record["source"], info=record.get("info", {}))
+        _add(history, trial)
+    else:
+        trial = history.trials[number]
+        if trial.finished or trial.invalid is not None or record["attempt"] != trial.attempt + 1:
+            return  # from a worker that was declared dead; the trial has moved on without it
+        if not history.resumable:
+            trial.reports = []  # the trial starts over
+        if trial.started is not None and trial.paused_at is not None:
+            trial.worked += trial.paused_at - trial.started
+            trial.paused_at = None
+    trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
+    trial.started, trial.reason, trial.rule = record["time"], "", ""
+    history.workers[owner_of(trial.worker)] = history._latest
+    history._columns.set_state(trial)
+
+
+def _current(history: History, record: Record) -> Trial | None:
+    """The record's trial, if the record comes from its running attempt."""
+    trial = history.trials[record["trial"]]
+    running = trial.state is State.RUNNING and record["attempt"] == trial.attempt
+    return trial if running else None
+
+
+def _reported(history: History, record: Record) -> None:
+    trial = _current(history, record)
+    if trial is not None:
+        trial.reports.append(Report(record["step"], record["value"], record.get("metrics", {})))
+        history.undecided.add(trial.number)
+        if history.resumable:
+            history.times_lost.pop(trial.number, None)  # it has advanced, so its next loss is the first again
+
+
+def _paused(history: History, record: Record) -> None:
+    trial = _current(history, record)
+    if trial is not None:
+        trial.reason, trial.rule, trial.paused_at = record["reason"], record["rule"], record["time"]
+        history.undecided.discard(trial.number)
+        _set_aside(history, trial, State.PAUSED)
+
+
+def _released(history: History, record: Record) -> None:
+    trial = _current(history, record)
+    if trial is not None:
+        if record.get("kind") == "worker-lost":
+            history.times_lost[trial.number] = history.times_lost.get(trial.number, 0) + 1
+        _set_aside(history, trial, State.WAITING)
+
+
+def _set_aside(history: History, trial: Trial, state: State) -> None:
+    trial.state = state
+    history._columns.set_state(trial)
+    if trial.invalid is not None:  # an invalid trial is not resumed
+        history.open.pop(trial.number, None)
+
+
+def _finished(history: History, record: Record) -> None:
+    trial = history.trials[record["trial"]]
+    if trial.finished or record["attempt"] != trial.attempt:
+        return
+    trial.state, trial.ended = State(record["state"]), record["time"]
+    trial.reason, trial.rule = record.get("reason", ""), record.get("rule", "")
+    trial.metrics = record.get("metrics", {})
+    trial.partial = trial.state is State.STOPPED
+    if trial.state is State.FAILED:
+        trial.failure = Failure(record["kind"], record["message"], record["detail"])
+    objectives = tuple(history.joined_with.get(owner_of(trial.worker), history.definition)["objectives"])
+    if len(record.get("values", ())) == len(objectives):  # else its process had missed an amendment
+        trial.values = tuple(record["values"])
+        columns.carry_over(trial, objectives, history.objectives)
+        history._columns.set_results(trial)
+    history._columns.set_state(trial)
+    history.open.pop(trial.number, None)
+    history.undecided.discard(trial.number)
+    history.session.append(trial)
+    insort(history._session_by_number, trial, key=attrgetter("number"))
+    _update_best(history, trial)
+
+
+def _invalidated(history: History, record: Record) -> None:
+    trial = history.trials[record["trial"]]
+    if trial.invalid is not None:
+        return
+    trial.invalid = record["reason"]
+    history.invalid_count += 1
+    history._columns.set_state(trial)
+    if trial.state is not State.RUNNING:  # a running trial stays open until it ends
+        history.open.pop(trial.number, None)
+    history._best = None
+    key = history.space.key(trial.params)
+    if history._keys.get(key) == trial.number:
+        del history._keys[key]
+        for other in history.trials:
+            inside = other.invalid is None and history._columns.is_inside(other.number)
+            if inside and history.space.key(other.params) == key:
+                history._keys.setdefault(key, other.number)
+
+
+def _stopped(history: History, record: Record) -> None:
+    history.stop = record
+
+
+def _note(history: History, record: Record) -> None:
+    history.notes[record["subject"]] = record["content"]
+    if record["subject"] == "conclusion":
+        definition = history.joined_with.get(record.get("worker", ""), history.definition)
+        history.concluded_by = definition.get("evaluator")
+
+
+def _update_best(history: History, trial: Trial) -> None:
+    feasible = trial.state is State.COMPLETE and (history._columns.excess[trial.number] <= 0.0).all()
+    if feasible and trial.invalid is None and history._best is not None:
+        losses = history._columns.losses[:, 0]
+        history._best = min(history._best, trial.number, key=lambda number: (losses[number], number))
+
+
+_HANDLERS: dict[str, Callable[[History, Record], None]] = {
+    handler.__name__.removeprefix("_"): handler
+    for handler in (
+        _amended, _created, _enqueued, _finished, _heartbeat, _invalidated, _joined, _note, _paused, _released,
+        _reported, _started, _stopped,
+    )
+}  # fmt: skip

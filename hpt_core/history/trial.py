@@ -109,6 +109,8 @@ class Trial:
         attempt: How many times it was started.
         worker: The name of the worker that last ran it.
         started: Unix seconds of the last start, None before the first.
+        paused_at: Unix seconds of the pause after the last start, None if there was none.
+        worked: Seconds from each earlier start to the pause that followed.
         ended: Unix seconds, None before the end.
         partial: Whether the values are based on part of the evidence only.
         invalid: Why the user declared it invalid; None if they did not.
@@ -131,6 +133,8 @@ class Trial:
     ended: float | None = None
     partial: bool = False
     invalid: str | None = None
+    paused_at: float | None = attrs.field(default=None, init=False)
+    worked: float = attrs.field(default=0.0, init=False)
 
     def __repr__(self) -> str:
         """Show what matters in a list of trials; the attributes have the rest."""
@@ -162,10 +166,11 @@ class Trial:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from the last start to the end; None until the trial has ended."""
+        """Seconds of work, without pauses and attempts whose worker was lost; None until the trial has ended."""
         if self.started is None or self.ended is None:
             return None
-        return self.ended - self.started
+        until = self.ended if self.paused_at is None else self.paused_at  # a rule may end a trial that is paused
+        return self.worked + (until - self.started)
 
 
 @attrs.define

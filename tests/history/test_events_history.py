@@ -361,8 +361,6 @@ def test_a_view_hides_exactly_the_later_results(records: list[dict[str, Any]], n
     np.testing.assert_array_equal(view.unit, history.unit[: len(visible)])
     assert dict(view.keys) == {key: i for key, i in history.keys.items() if i <= number}
     assert [t.number for t in view.session] == sorted(t.number for t in history.session if t.number <= number - lag)
-    complete = history.as_seen_by(number, lag)
-    assert complete.best is None or complete.best.number in range(len(visible))
     assert snapshot(history) == before
 
 

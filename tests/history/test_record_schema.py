@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hpt_core import Failure, Float, Report, StoreError, Study
 from hpt_core.builtin.memory import MemoryStore
-from hpt_core.history import events
+from hpt_core.history import events, record_schema, replay
 from hpt_core.history.record_schema import record_problem
 from hpt_core.study.loading import load_history
 
@@ -60,7 +60,7 @@ NONSENSE: dict[str, list[Any]] = {
     "Sequence": ["x", 1, {}, ["x"], [None], [10**400]],
 }
 UNREAD = {"seen", "differences", "kind"}
-"""Keys that only the audit, people or other programs use (`kind` is read for failed trials, see below)."""
+"""Keys that only the audit, people or programs use (but see below: `kind` of failures, `seen` of `stopped`)."""
 BUILDERS = [
     made for _, made in inspect.getmembers(events, inspect.isfunction) if made.__module__ == "hpt_core.history.events"
 ]
@@ -84,9 +84,21 @@ def wrong_kinds() -> list[tuple[Record, str, Any]]:
     return found
 
 
+def study_on(store: MemoryStore) -> Study:
+    return Study({"x": Float(0, 1)}, sampler="random", store=store, seed=0)
+
+
+def evaluate(params: dict[str, Any]) -> float:
+    return float(params["x"])
+
+
 def test_all_kinds_of_records_are_covered() -> None:
     assert len(ALL) == len(BUILDERS)
     assert [record_problem(record) for record in ALL] == [""] * len(ALL)
+
+
+def test_each_event_is_checked_and_replayed() -> None:
+    assert {record["event"] for record in ALL} == {*record_schema._KEYS, "finished"} == {*replay._HANDLERS}
 
 
 @pytest.mark.parametrize(("record", "name", "value"), wrong_kinds())
@@ -99,6 +111,18 @@ def test_a_time_that_is_no_date_is_reported(time: float) -> None:
     with pytest.raises(ValueError, match="year"):
         datetime.fromtimestamp(time, UTC)
     assert "its `time` must be Unix seconds" in record_problem({**ALL[0], "time": time})
+
+
+@pytest.mark.parametrize("change", [{}, *({"seen": value} for value in NONSENSE["int"])], ids=str)
+def test_a_study_that_ended_at_no_position_cannot_be_run_again(change: dict[str, Any]) -> None:
+    """A run compares the position of the last end with its own."""
+    store = MemoryStore()
+    study_on(store).run(evaluate, trials=1)
+    *earlier, stopped = store.read("study")
+    damaged = MemoryStore()
+    damaged.append("study", [*earlier, {key: value for key, value in stopped.items() if key != "seen"} | change])
+    with pytest.raises(StoreError, match=rf"Record {len(earlier) + 1} .* its `seen` must be an int >= 0\."):
+        study_on(damaged).run(evaluate, trials=1)
 
 
 @pytest.mark.parametrize("record", ALL[7:11], ids=lambda record: record["state"])
@@ -134,10 +158,23 @@ def test_a_definition_with_nonsense_cannot_be_read(name: str, value: Any) -> Non
         load_history(store)
 
 
+@pytest.mark.parametrize(("name", "value"), [("python", 3), ("platform", None), ("packages", ["x"]), ("files", 1)])
+def test_a_provenance_with_nonsense_is_reported(name: str, value: Any) -> None:
+    """A run compares it with its own, and says what has changed."""
+    store, damaged = MemoryStore(), MemoryStore()
+    study_on(store).run(evaluate, trials=1)
+    damaged.append("study", [_with_provenance(record, {name: value}) for record in store.read("study")])
+    with pytest.raises(StoreError, match=rf"Record 1 of the log is damaged: its `provenance\.{name}` must be "):
+        study_on(damaged).run(evaluate, trials=1)
+
+
+def _with_provenance(record: Record, change: dict[str, Any]) -> Record:
+    return {**record, "provenance": {**record["provenance"], **change}} if "provenance" in record else record
+
+
 def test_what_hpt_writes_is_well_formed() -> None:
     store = MemoryStore()
-    study = Study({"x": Float(0, 1)}, sampler="random", store=store, seed=0)
-    study.run(lambda params: params["x"], trials=2)
+    study_on(store).run(evaluate, trials=2)
     assert not any(map(record_problem, store.read("study")))
 
 
