@@ -22,6 +22,7 @@ __all__ = [
     "SpaceError",
     "SpaceExhausted",
     "StoreError",
+    "UnknownComponentError",
     "UsageError",
 ]
 
@@ -72,6 +73,10 @@ class UsageError(HptError):
 
     def __reduce__(self) -> tuple[type[UsageError], tuple[Mistake, ...]]:
         return type(self), tuple(self.mistakes)
+
+
+class UnknownComponentError(UsageError):
+    """No installed plugin offers a component of the given name."""
 
 
 class SpaceError(UsageError):

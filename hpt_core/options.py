@@ -15,8 +15,8 @@ from typing import Any, get_args, get_type_hints
 import attrs
 
 from hpt_core.durations import to_seconds
-from hpt_core.errors import HptError, Mistake, PluginError, UsageError
-from hpt_core.mistakes import key_path, within
+from hpt_core.errors import HptError, Mistake, PluginError, UnknownComponentError, UsageError
+from hpt_core.mistakes import Mistakes, key_path, within, without_key
 from hpt_core.spelling import did_you_mean
 from hpt_core.structure import Structure, invalid_value
 from hpt_core.values import native
@@ -114,27 +114,24 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
     fields = {field.name: field for field in option_fields(cls)}
     hints, part = annotations_of(cls), partial(_part, resolve)
     values: dict[str, Any] = {}
-    mistakes: list[Mistake] = []
+    mistakes = Mistakes()
     for name in dict.fromkeys([*given, *fields]):  # mistakes are reported in the order of the input
         where = key_path(path, name)
         if name not in fields:
-            mistakes.append(Mistake(where, _unknown_option(cls, name)))
+            mistakes.add(where, _unknown_option(cls, name))
             continue
         field = fields[name]
         kind = Any if field.converter else hints.get(name, Any)  # the converter checks its own input
         structure = Structure(field.metadata.get("bounds", {}), part)
-        try:
-            if name in given and field.metadata.get("seconds"):
-                values[name] = to_seconds(native(given[name]), field, where)
-            elif name in given:
-                values[name] = structure.of(native(given[name]), kind, where)
-            elif isinstance(field.default, Mapping) and "use" in field.default:
-                values[name] = _default_component(structure, field.default, kind, where)
-            elif field.default is attrs.NOTHING:
-                mistakes.append(Mistake(where, f"This option is required. {field.metadata.get('help', '')}".strip()))
-        except UsageError as err:
-            mistakes += err.mistakes
-    if mistakes:
+        if name in given and field.metadata.get("seconds"):
+            values[name] = mistakes.collect(to_seconds, native(given[name]), field, where)
+        elif name in given:
+            values[name] = mistakes.collect(structure.of, native(given[name]), kind, where)
+        elif isinstance(field.default, Mapping) and "use" in field.default:
+            values[name] = mistakes.collect(_default_component, structure, field.default, kind, where)
+        elif field.default is attrs.NOTHING:
+            mistakes.add(where, f"This option is required. {field.metadata.get('help', '')}".strip())
+    if mistakes:  # not the error itself: that an option's component is unknown does not make this one unknown
         raise UsageError(*mistakes)
     return _instance(cls, values, path)
 
@@ -177,7 +174,7 @@ def _unknown_option(cls: type, name: str) -> str:
 def _default_component(structure: Structure, default: Any, kind: Any, path: str) -> Any:
     try:
         return structure.of(default, kind, path)
-    except UsageError:
+    except UnknownComponentError:
         if NoneType not in get_args(kind):
             raise
         return None
@@ -200,8 +197,7 @@ def _part(resolve: _Resolve | None, kind: type, value: Any, path: str) -> Any:
     try:
         return build(kind, given, path, resolve)
     except UsageError as err:  # the inline option's own key is not in the user's input
-        moved = [attrs.evolve(m, path=m.path.replace(f"{path}.{inline}", path, 1)) for m in err.mistakes]
-        raise UsageError(*moved) from err
+        raise UsageError(*without_key(path, inline, err.mistakes)) from err
 
 
 def _instance(cls: type, values: Mapping[str, Any], path: str) -> Any:

@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core import Mistake, PluginError, Sampler, UsageError, import_object, option
+from hpt_core.errors import UnknownComponentError
 from hpt_core.options import build, option_fields
-from hpt_core.plugins.component_data import describe
+from hpt_core.plugins.description import describe
 from hpt_core.spelling import did_you_mean
 
 
@@ -518,7 +519,7 @@ def test_a_default_component_is_made_like_a_given_one() -> None:
     def resolve(protocol: type, value: Any, path: str) -> Any:
         asked.append((protocol, value, path))
         if value == {"use": "gone"}:
-            raise UsageError("There is no sampler 'gone'.")
+            raise UnknownComponentError("There is no sampler 'gone'.")
         return "made"
 
     built = build(Composed, {}, "sampler", resolve)
@@ -529,9 +530,19 @@ def test_a_default_component_is_made_like_a_given_one() -> None:
     assert [value for _, value, _ in asked[2:]] == ["other", "third"]
 
 
+def test_a_default_component_that_is_offered_but_cannot_be_made_is_not_left_out() -> None:
+    def resolve(protocol: type, value: Any, path: str) -> Any:
+        if value == {"use": "gone"}:
+            raise UsageError(Mistake(f"{path}.use", "Two plugins offer the sampler 'gone'."))
+        return "made"
+
+    with pytest.raises(UsageError, match=r"sampler\.extra\.use: Two plugins offer"):
+        build(Composed, {}, "sampler", resolve)
+
+
 def test_a_required_default_component_that_is_missing_is_reported() -> None:
     def resolve(protocol: type, value: Any, path: str) -> Any:
-        raise UsageError("There is no such sampler.")
+        raise UnknownComponentError("There is no such sampler.")
 
     with pytest.raises(UsageError, match="There is no such sampler"):
         build(Composed, {}, "sampler", resolve)

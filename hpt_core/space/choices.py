@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from hpt_core.errors import Mistake, SpaceError
+from hpt_core.mistakes import Mistakes
 from hpt_core.space.parameters import Parameter, When, check_default, parse_requires, parse_when
 from hpt_core.space.scales import Cells, make_cells
 from hpt_core.values import freeze, json_problem, native, same, shown, thaw
@@ -94,16 +95,16 @@ def _stands_for(given: Any, choice: Any) -> bool:
     return same(given, choice) or (type(given) is int and type(choice) is float)
 
 
-def _check_choices(found: list[Mistake], given: tuple[Any, ...]) -> tuple[Any, ...]:
+def _check_choices(found: Mistakes, given: tuple[Any, ...]) -> tuple[Any, ...]:
     """The choices with lists as tuples; mistakes are added to ``found``."""
     if not given:
-        found.append(Mistake("choices", "must list at least one value. Got none."))
+        found.add("choices", "must list at least one value. Got none.")
     if len(given) > MAX_CHOICES:
-        found.append(Mistake("choices", f"must be at most {MAX_CHOICES:,}. Got {len(given):,}."))
+        found.add("choices", f"must be at most {MAX_CHOICES:,}. Got {len(given):,}.")
         return ()
     if len(given) == 1 and isinstance(given[0], (list, tuple)):
         advice = "write Categorical('a', 'b'), or ['a', 'b'] in a file; a single fixed list is a Constant"
-        found.append(Mistake("choices", f"must not be one list: {advice}. Got the single choice {shown(given[0])}."))
+        found.add("choices", f"must not be one list: {advice}. Got the single choice {shown(given[0])}.")
         return ()
     frozen = tuple(map(_plain, given))
     first: dict[Any, int] = {}
@@ -116,9 +117,9 @@ def _check_choices(found: list[Mistake], given: tuple[Any, ...]) -> tuple[Any, .
             twin = given[first[value]]
             equal = f"must differ from choice {first[value]}, {shown(twin)}"
             problems.append(Mistake(f"choices[{i}]", f"{equal}. Got {shown(given[i])}, which compares equal."))
-    found += problems[:_MAX_LISTED]
+    found.extend(problems[:_MAX_LISTED])
     if len(problems) > _MAX_LISTED:
-        found.append(Mistake("choices", f"{len(problems) - _MAX_LISTED} more choices have problems like these."))
+        found.add("choices", f"{len(problems) - _MAX_LISTED} more choices have problems like these.")
     return frozen
 
 
@@ -133,13 +134,13 @@ class _Choices(_Listed):
     _cells: Cells
 
     def __init__(self, *choices: Any, default: Any = None, when: When = None, requires: str | None = None) -> None:
-        found: list[Mistake] = []
+        found = Mistakes(SpaceError)
         frozen = _check_choices(found, choices)
         broken = bool(found)
         active = parse_when(found, when)
         requirement = parse_requires(found, requires)
         if broken:
-            raise SpaceError(*found)
+            found.raise_all()
         number = {value: i for i, value in enumerate(frozen)}
         self.__attrs_init__(default, active, requirement, len(frozen), frozen, number, make_cells(len(frozen)))
         check_default(self, found)
@@ -212,15 +213,14 @@ class Constant(_Listed):
     _cells: Cells
 
     def __init__(self, value: Any, *, when: When = None, requires: str | None = None) -> None:
-        found: list[Mistake] = []
+        found = Mistakes(SpaceError)
         frozen = _plain(value)
         problem = json_problem(frozen)
         if problem:
-            found.append(Mistake("value", f"{problem}. Got {shown(value)}."))
+            found.add("value", f"{problem}. Got {shown(value)}.")
         active = parse_when(found, when)
         requirement = parse_requires(found, requires)
-        if found:
-            raise SpaceError(*found)
+        found.raise_all()
         self.__attrs_init__(None, active, requirement, 1, (frozen,), {frozen: 0}, make_cells(1))
 
     @property

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from hpt_core.errors import InvalidParamsError, Mistake
+from hpt_core.errors import InvalidParamsError
+from hpt_core.mistakes import Mistakes
 from hpt_core.space.parameters import Parameter
 from hpt_core.spelling import nearest_or_known
 from hpt_core.values import shown
@@ -60,7 +61,7 @@ class Conditions:
         """A configuration with the wanted values of the active parameters; the others start from their defaults."""
         params: dict[str, Any] = {}
         for name in self.order:
-            if all(params.get(parent, ABSENT) in allowed for parent, allowed in self.checks[name]):
+            if all(_is_in(params.get(parent, ABSENT), allowed) for parent, allowed in self.checks[name]):
                 params[name] = wanted[name] if name in wanted else self.parameters[name].start()
         return self.in_declared_order(params)
 
@@ -69,22 +70,21 @@ class Conditions:
         if not isinstance(params, Mapping):
             msg = f"A configuration must map names to values. Got {shown(params)}."
             raise InvalidParamsError(msg)
-        found = [
-            Mistake(str(name), f"is not a parameter of the space. {nearest_or_known(str(name), self.parameters)}")
-            for name in params
-            if name not in self.parameters
-        ]
+        found = Mistakes(InvalidParamsError)
+        for name in params:
+            if name not in self.parameters:
+                hint = nearest_or_known(str(name), self.parameters)
+                found.add(str(name), f"is not a parameter of the space. {hint}")
         result: dict[str, Any] = {}
         unsure: set[str] = set()
         for name in self.order:
             value, problem = self._validated(name, params, result, unsure)
             if problem:
-                found.append(Mistake(name, problem))
+                found.add(name, problem)
                 unsure.add(name)
             elif value is not ABSENT:
                 result[name] = value
-        if found:
-            raise InvalidParamsError(*found)
+        found.raise_all()
         return self.in_declared_order(result)
 
     def _validated(
@@ -119,10 +119,10 @@ def _allowed(parent: Parameter, values: tuple[Any, ...]) -> frozenset[Any] | tup
 
 
 def _is_in(value: Any, allowed: frozenset[Any] | tuple[Any, ...]) -> bool:
-    """Whether a value is allowed; it has not been validated and may not be hashable."""
+    """Whether a value is allowed; it has not been validated."""
     try:
         return value in allowed
-    except TypeError:
+    except (TypeError, ValueError):  # it is not hashable; it is an array, which compares element by element
         return False
 
 

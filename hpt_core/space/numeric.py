@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import attrs
 
-from hpt_core.errors import Mistake, SpaceError
+from hpt_core.errors import SpaceError
+from hpt_core.mistakes import Mistakes
 from hpt_core.space.decimals import DecimalSteps
 from hpt_core.space.parameters import Parameter, When, check_default, parse_requires, parse_when
 from hpt_core.space.scales import Cells, LinearScale, LogScale, Scale, make_cells
@@ -23,52 +24,52 @@ _SLACK = 1e-9  # of a step: more than the rounding error of k * step, less than 
 _CONTINUOUS = "A continuous Float has no numbered values."
 
 
-def _real(found: list[Mistake], field: str, value: Any) -> float | None:
+def _real(found: Mistakes, field: str, value: Any) -> float | None:
     """A finite number as float; None, with a mistake added to ``found``, if it is not one."""
     value = native(value)
     if type(value) not in (int, float):
-        found.append(Mistake(field, f"must be a number. Got {shown(value)}."))
+        found.add(field, f"must be a number. Got {shown(value)}.")
         return None
     try:
         number = float(value) + 0.0  # -0.0 becomes 0.0
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        found.append(Mistake(field, f"must be a finite number. Got {shown(value)}."))
+        found.add(field, f"must be a finite number. Got {shown(value)}.")
         return None
     return number
 
 
-def _integer(found: list[Mistake], field: str, value: Any) -> int | None:
+def _integer(found: Mistakes, field: str, value: Any) -> int | None:
     """An int within +-2**53; None, with a mistake added to ``found``, if it is not one."""
     value = native(value)
     if type(value) is not int:
         hint = ' A range of floats is a Float (type = "float").' if type(value) is float else ""
-        found.append(Mistake(field, f"must be an int. Got {shown(value)}.{hint}"))
+        found.add(field, f"must be an int. Got {shown(value)}.{hint}")
         return None
     if abs(value) > _MAX_INT:
-        found.append(Mistake(field, f"must be an int within +-2**53. Got {shown(value)}."))
+        found.add(field, f"must be an int within +-2**53. Got {shown(value)}.")
         return None
     return value
 
 
-def _flag(found: list[Mistake], field: str, value: Any) -> bool:
+def _flag(found: Mistakes, field: str, value: Any) -> bool:
     """A bool; False, with a mistake added to ``found``, if it is not one."""
     value = native(value)
     if type(value) is not bool:
-        found.append(Mistake(field, f"must be true or false. Got {shown(value)}."))
+        found.add(field, f"must be true or false. Got {shown(value)}.")
         return False
     return value
 
 
-def _check_range(found: list[Mistake], low: float, high: float, *, log: bool, floor: float) -> None:
+def _check_range(found: Mistakes, low: float, high: float, *, log: bool, floor: float) -> None:
     if low > high:
-        found.append(Mistake("low", f"must be <= high ({high!r}). Got {low!r}."))
+        found.add("low", f"must be <= high ({high!r}). Got {low!r}.")
     elif not math.isfinite(float(high) - float(low)):
-        found.append(Mistake("high", f"must be so close to low ({low!r}) that high - low is finite. Got {high!r}."))
+        found.add("high", f"must be so close to low ({low!r}) that high - low is finite. Got {high!r}.")
     if log and low < floor:
         bound = "> 0" if low <= 0 and floor != 1 else f">= {floor!r}"
-        found.append(Mistake("low", f"must be {bound} on a log scale. Got {low!r}."))
+        found.add("low", f"must be {bound} on a log scale. Got {low!r}.")
 
 
 @attrs.frozen(init=False, eq=False, repr=False)
@@ -115,7 +116,7 @@ class Float(Parameter):
         when: When = None,
         requires: str | None = None,
     ) -> None:
-        found: list[Mistake] = []
+        found = Mistakes(SpaceError)
         first, last = _real(found, "low", low), _real(found, "high", high)
         log = _flag(found, "log", log)
         if first is not None and last is not None:
@@ -196,16 +197,16 @@ class Float(Parameter):
         return table | self._tail()
 
 
-def _check_step(found: list[Mistake], low: float | None, high: float | None, given: Any) -> float | None:
+def _check_step(found: Mistakes, low: float | None, high: float | None, given: Any) -> float | None:
     step = _real(found, "step", given)
     if step is None:
         return None
     if step <= 0:
-        found.append(Mistake("step", f"must be > 0. Got {step!r}."))
+        found.add("step", f"must be > 0. Got {step!r}.")
     elif low is not None and high is not None and low < high:
         least = _LEAST_STEP * math.ulp(max(abs(low), abs(high)))
         if step <= high - low and step < least:
-            found.append(Mistake("step", f"must be >= {least!r}, the least that floats here resolve. Got {step!r}."))
+            found.add("step", f"must be >= {least!r}, the least that floats here resolve. Got {step!r}.")
     return step
 
 
@@ -250,16 +251,16 @@ class Int(Parameter):
         when: When = None,
         requires: str | None = None,
     ) -> None:
-        found: list[Mistake] = []
+        found = Mistakes(SpaceError)
         first, last = _integer(found, "low", low), _integer(found, "high", high)
         log = _flag(found, "log", log)
         stride = _integer(found, "step", step)
         if first is not None and last is not None:
             _check_range(found, first, last, log=log, floor=1)
         if stride is not None and stride < 1:
-            found.append(Mistake("step", f"must be an int >= 1. Got {stride}."))
+            found.add("step", f"must be an int >= 1. Got {stride}.")
         elif first is not None and last is not None and (last - first) // (stride or 1) >= _MAX_INT:
-            found.append(Mistake("step", f"must leave at most 2**53 values. Got {stride}."))
+            found.add("step", f"must leave at most 2**53 values. Got {stride}.")
         broken = bool(found)
         active = parse_when(found, when)
         requirement = parse_requires(found, requires)

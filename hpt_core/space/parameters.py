@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpt_core.errors import Mistake, SpaceError
 from hpt_core.space.requirements import parse_requirement
 from hpt_core.values import freeze, json_problem, native, shown, thaw
 
 if TYPE_CHECKING:
+    from hpt_core.mistakes import Mistakes
+    from hpt_core.space.requirements import Requirement
     from hpt_core.space.scales import Cells
 
 __all__ = ["Parameter", "Params", "When", "check_default", "parse_requires", "parse_when"]
@@ -154,7 +155,7 @@ def _rebuild(cls: type[Parameter], table: dict[str, Any]) -> Parameter:
     return cls(*choices, **table)
 
 
-def check_default(parameter: Parameter, found: list[Mistake]) -> None:
+def check_default(parameter: Parameter, found: Mistakes) -> None:
     """Replace a parameter's default by the native value that it stands for.
 
     Args:
@@ -167,13 +168,12 @@ def check_default(parameter: Parameter, found: list[Mistake]) -> None:
     if parameter.default is not None:
         value, problem = parameter.accept(parameter.default)
         if problem:
-            found.append(Mistake("default", problem))
+            found.add("default", problem)
         object.__setattr__(parameter, "default", value)
-    if found:
-        raise SpaceError(*found)
+    found.raise_all()
 
 
-def parse_when(found: list[Mistake], when: Any) -> Mapping[str, tuple[Any, ...]]:
+def parse_when(found: Mistakes, when: Any) -> Mapping[str, tuple[Any, ...]]:
     """The normal form of ``when``: parent -> tuple of the values that activate the parameter.
 
     Args:
@@ -182,12 +182,12 @@ def parse_when(found: list[Mistake], when: Any) -> Mapping[str, tuple[Any, ...]]
     """
     if when is not None and not isinstance(when, Mapping):
         example = '{"model": "svm"}'
-        found.append(Mistake("when", f"must map parents to values, as in {example}. Got {shown(when)}."))
+        found.add("when", f"must map parents to values, as in {example}. Got {shown(when)}.")
         when = None
     return MappingProxyType({str(parent): _activating(found, parent, given) for parent, given in (when or {}).items()})
 
 
-def parse_requires(found: list[Mistake], requires: Any) -> str:
+def parse_requires(found: Mistakes, requires: Any) -> str:
     """The normal form of ``requires``: the expression, empty if there is none.
 
     Args:
@@ -196,26 +196,23 @@ def parse_requires(found: list[Mistake], requires: Any) -> str:
     """
     if requires is None or requires == "":
         return ""
-    requirement, problem = parse_requirement(requires)
-    if requirement is None:
-        found.append(Mistake("requires", problem))
-        return ""
-    return requirement.text
+    requirement: Requirement | None = found.collect(parse_requirement, requires)
+    return "" if requirement is None else requirement.text
 
 
-def _activating(found: list[Mistake], parent: Any, given: Any) -> tuple[Any, ...]:
+def _activating(found: Mistakes, parent: Any, given: Any) -> tuple[Any, ...]:
     values: Sequence[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
     field = f"when.{parent}"
     if not isinstance(parent, str):
-        found.append(Mistake(field, f"must be keyed by a parameter's name. Got {shown(parent)}."))
+        found.add(field, f"must be keyed by a parameter's name. Got {shown(parent)}.")
     if not values:
-        found.append(Mistake(field, "must list at least one value. Got none, so it could never be active."))
+        found.add(field, "must list at least one value. Got none, so it could never be active.")
     kept: dict[str, Any] = {}
     for value in values:
         plain = list(map(native, value)) if isinstance(value, (list, tuple)) else native(value)
         problem = json_problem(plain)
         if problem:
-            found.append(Mistake(field, f"{problem}. Got {shown(value)}."))
+            found.add(field, f"{problem}. Got {shown(value)}.")
         else:
             kept.setdefault(repr(plain), plain)
     return tuple(kept.values())

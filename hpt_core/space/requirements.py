@@ -105,36 +105,35 @@ def requirement_of(requires: str) -> Requirement | None:
     Raises:
         SpaceError: If it cannot be parsed here, as where a program calls too deep.
     """
-    if not requires:
-        return None
-    requirement, problem = parse_requirement(requires)
-    if requirement is None:
-        raise SpaceError(Mistake("requires", problem))
-    return requirement
+    return parse_requirement(requires) if requires else None
 
 
-def parse_requirement(text: Any) -> tuple[Requirement | None, str]:
+def parse_requirement(text: Any) -> Requirement:
     """Parse an expression.
 
-    Returns:
-        The requirement and an empty string, or None and a description of the problem.
+    Raises:
+        SpaceError: If it is not a valid expression.
     """
     if not isinstance(text, str) or not text.strip():
-        return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}."
+        raise _refused(f"must be an expression such as {_EXAMPLE}. Got {shown(text)}.")
     if len(text) > _MAX_LENGTH:
-        return None, f"must have at most {_MAX_LENGTH:,} characters. Got {len(text):,}."
+        raise _refused(f"must have at most {_MAX_LENGTH:,} characters. Got {len(text):,}.")
     text = text.strip()
     try:
         body = _Names(text).visit(_parsed(text)).body
         term = _logical(body)
     except _RefusedError as err:
-        return None, f"{err} Got {shown(text)}."
+        raise _refused(f"{err} Got {shown(text)}.") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        reason = err.msg if isinstance(err, SyntaxError) else "too complex"
-        return None, f"must be an expression such as {_EXAMPLE}. Got {shown(text)}: {reason}.{_keyword_in(text)}"
+        reason = f"{err.msg if isinstance(err, SyntaxError) else 'too complex'}.{_keyword_in(text)}"
+        raise _refused(f"must be an expression such as {_EXAMPLE}. Got {shown(text)}: {reason}") from None
     names = frozenset(node.id for node in ast.walk(body) if isinstance(node, ast.Name))
     numbers = frozenset(node.id for node in _operands(body) if isinstance(node, ast.Name))
-    return Requirement(text, names, numbers, tuple(_constants(body)), term), ""
+    return Requirement(text, names, numbers, tuple(_constants(body)), term)
+
+
+def _refused(problem: str) -> SpaceError:
+    return SpaceError(Mistake("requires", problem))
 
 
 class _RefusedError(Exception):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 from hpt_core.errors import Mistake, RequirementError, SpaceError
 from hpt_core.space.choices import Categorical, Constant, Ordinal
 from hpt_core.space.conditions import ABSENT, Conditions
-from hpt_core.space.grid import MAX_POINTS, Enumeration, Grid, Values
+from hpt_core.space.enumeration import Enumeration, Values
+from hpt_core.space.grid import MAX_POINTS, Grid
 from hpt_core.space.numeric import Float, Int
 from hpt_core.space.parameters import Parameter, Params
 from hpt_core.space.parsing import parse_space
@@ -302,9 +303,15 @@ class Space:
     # --- configurations -----------------------------------------------------------------------------
 
     def key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
-        """A hashable key that is equal for equal configurations only."""
+        """A hashable key that is equal for equal configurations only. Those outside the space have one, too."""
         if self._plain_keys:
-            return tuple(map(params.get, self._parameters))
+            key = tuple(map(params.get, self._parameters))
+            try:
+                hash(key)
+            except TypeError:  # one of the values is a list, which this space does not have
+                pass
+            else:
+                return key
         return tuple(freeze(params.get(name, ABSENT)) for name in self._parameters)
 
     def active(self, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -374,11 +381,9 @@ class Space:
 
     def grid(self, points: int | Mapping[str, int] = 5) -> Grid:
         """The grid over the space; see `Grid`."""
-        if not self._requirements:
-            return Grid(self._parameters, self._order, points)
-        if points == 5 and self._whole is not None:  # listing the allowed points takes long
-            return self._whole
-        grid = Grid(self._parameters, self._order, points, self.allows)
-        if points == 5:
-            self._whole = grid
-        return grid
+        allows = self.allows if self._requirements else None
+        if allows is None or points != 5:
+            return Grid(self._parameters, self._order, points, allows)
+        if self._whole is None:  # it is kept, as finding the allowed points takes long
+            self._whole = Grid(self._parameters, self._order, 5, allows)
+        return self._whole

@@ -149,6 +149,15 @@ def test_active_with_parents_missing_or_unhashable() -> None:
     assert SPACE.active({"model": []}) == ("model", "drop", "tag")
 
 
+def test_an_array_in_place_of_a_list_activates_nothing() -> None:
+    space = Space({"layers": [[64], [64, 64]], "drop": Float(0, 1, when={"layers": [[64, 64]]})})
+    params = {"layers": np.array([64, 64]), "drop": 0.5}
+    assert space.active(params) == ("layers",)
+    assert not space.contains(params)
+    with pytest.raises(InvalidParamsError, match=r"^layers: must be one of \[64\], \[64, 64\]\. Got array"):
+        space.validate(params)
+
+
 @pytest.mark.parametrize("value", [{}, [[1]], [1.0], (1, "x"), object(), True, 2.0, None])
 def test_what_is_no_choice(value: Any) -> None:
     p = Categorical(1, 2, [1, "x"])
@@ -172,6 +181,13 @@ def test_keys_are_equal_exactly_for_equal_configurations(space: Space, data: st.
     assert (space.key(a) == space.key(b)) == (a == b)
     assert hash(space.key(a)) == hash(space.key(dict(reversed(a.items()))))
     assert pickle.loads(pickle.dumps(space.key(a))) == space.key(a)
+
+
+@pytest.mark.parametrize("space", [Space({"m": [1, 2]}), Space({"m": [1, 2], "x": Int(0, 1, when={"m": 1})})])
+def test_a_configuration_with_a_list_outside_the_space_has_a_key(space: Space) -> None:
+    keys = [space.key({"m": value}) for value in (1, 2, [1], [1, 2], [2, 1])]
+    assert len(set(keys)) == 5
+    assert space.key({"m": [1, 2]}) == keys[3]
 
 
 def test_an_inactive_parameter_is_not_the_choice_none() -> None:

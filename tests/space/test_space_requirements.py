@@ -15,14 +15,13 @@ from numpy.random import Generator, default_rng
 
 from hpt_core import Categorical, Float, History, Int, Ordinal, Params, Space, Study, UsageError
 from hpt_core.errors import InvalidParamsError, SpaceError
+from hpt_core.mistakes import Mistakes
 from hpt_core.space.requirements import parse_requirement
 from hpt_core.testing import make_history
 
 
 def holds(text: str, **params: Any) -> bool:
-    requirement, problem = parse_requirement(text)
-    assert requirement is not None, problem
-    return requirement.holds(params)
+    return parse_requirement(text).holds(params)
 
 
 # --- expressions ------------------------------------------------------------------------------------
@@ -109,9 +108,11 @@ def test_it_does_not_apply_while_a_parameter_that_it_names_is_inactive() -> None
     ],
 )
 def test_an_expression_that_is_none_is_refused_in_words(text: Any, problem: str) -> None:
-    requirement, found = parse_requirement(text)
-    assert problem in found
+    found = Mistakes()
+    requirement = found.collect(parse_requirement, text)
     assert (requirement is None) is bool(problem)
+    assert [mistake.path for mistake in found] == (["requires"] if problem else [])
+    assert all(problem in mistake.message for mistake in found)
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**53)])
