@@ -32,10 +32,11 @@ POOL = "plugins/hpt-evaluator-sklearn/src/hpt_evaluator_sklearn/search/pool.py"
 DASK = "plugins/hpt-executor-dask/src/hpt_executor_dask"
 WRAP = "plugins/hpt-evaluator-wrap/src/hpt_evaluator_wrap"
 ALLOWED = {
-    ("hpt_core/builtin/local.py", "cloudpickle"): "a worker gets functions that it cannot import from its own parent",
-    ("hpt_core/builtin/local.py", "pickle"): "only the name of an error",
     ("hpt_core/builtin/children.py", "multiprocessing"): "it starts, watches and ends processes",
     ("hpt_core/builtin/local.py", "multiprocessing"): "the executor talks to processes that it started itself",
+    ("hpt_core/builtin/worker_process.py", "cloudpickle"): "a worker gets what it cannot import from its own parent",
+    ("hpt_core/builtin/worker_process.py", "multiprocessing"): "it starts the process of a worker",
+    ("hpt_core/builtin/worker_process.py", "pickle"): "only the name of an error",
     ("hpt_core/loop/serving.py", "multiprocessing"): "an executor talks to workers that it started itself",
     ("hpt_core/loop/serving.py", "pickle"): "whether an error of its own can travel",
     ("hpt_core/loop/serving.py", "pickle.loads"): "reads what it has just written",

@@ -10,7 +10,7 @@ from hpt_core import hookspecs, testing
 from hpt_core.cli.new import _KINDS as CREATED
 from hpt_core.cli.scaffold import title_of
 from hpt_core.components import KINDS
-from hpt_core.plugins.component_checks import missing_methods
+from hpt_core.plugins.checks import missing_methods
 from hpt_core.testing import checks
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -7,29 +7,25 @@ process writes, and the supervisor knows which trial each worker runs and since 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from pickle import PicklingError
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core.builtin.children import GRACE_SECONDS, ctrl_c_blocked, has_ended, terminate, wait_or_kill
+from hpt_core.builtin.worker_process import loading_hint, start_worker
 from hpt_core.errors import HptError, UsageError
 from hpt_core.history.trial import Failure
-from hpt_core.loop.serving import Peer, StoreServer, run_served
+from hpt_core.loop.serving import Peer, StoreServer
 
 if TYPE_CHECKING:
     from hpt_core.components import WorkerCall
@@ -42,13 +38,6 @@ _CONTEXT = multiprocessing.get_context("spawn")
 _STDERR_TAIL = 8_000
 _POLL_SECONDS = 1.0
 """How often to poll for ended processes: a process that a worker forked keeps its pipe and sentinel open."""
-
-_HAS_CLOUDPICKLE = importlib.util.find_spec("cloudpickle") is not None
-_SCRIPT_HINT = "A script that runs workers must do so under `if __name__ == '__main__':`."
-_IMPORT_HINT = (
-    "Use functions and classes that can be imported from a module. Lambdas, and those defined in a function, in a "
-    "notebook or on standard input, need cloudpickle (pip install cloudpickle). Or use workers=1."
-)
 
 
 @attrs.define(kw_only=True)
@@ -108,9 +97,9 @@ class _Supervisor:
         stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
         slot = min(set(range(len(self._children) + 1)) - {child.slot for child in self._children})
         try:
-            with ctrl_c_blocked(), _environment("HPT_WORKER", str(slot)):
+            with ctrl_c_blocked():
                 ours, theirs = _CONTEXT.Pipe()
-                process = self._process(name, theirs, str(stderr))
+                process = start_worker(self._worker, name, slot, theirs, stderr)
                 theirs.close()
                 self._children.append(_Child(name=name, pipe=ours, process=process, slot=slot, stderr=stderr))
         except FileNotFoundError as err:
@@ -119,20 +108,6 @@ class _Supervisor:
         except OSError as err:
             remedy = "Use fewer workers, or raise the limits on open files and processes (ulimit -n, ulimit -u)."
             raise UsageError(f"A worker process cannot be started: {err.strerror}. {remedy}") from err
-
-    def _process(self, *args: Any) -> BaseProcess:
-        """Start a process. Pickle the worker by reference, or by value if the process cannot import part of it."""
-        forms: list[Any] = [self._worker, _ByValue(self._worker)] if _HAS_CLOUDPICKLE else [self._worker]
-        for form in forms[-1:] if _main_is_interactive() else forms:
-            process = _CONTEXT.Process(target=_child_main, args=(form, *args), name=args[0])
-            try:
-                with _without_interactive_main():
-                    process.start()
-            except (AttributeError, TypeError, ValueError, ImportError, PicklingError) as err:
-                problem: Exception = err
-            else:
-                return process
-        raise UsageError(_cannot_be_sent(problem)) from problem
 
     def end_all(self, failure: Failure) -> None:
         """End the remaining workers and record ``failure`` for their trials."""
@@ -199,9 +174,8 @@ class _Supervisor:
         elif self._children or self._any_ended:
             self._not_replaced.append(failure)
         else:
-            hint = f"Its output is above. {_IMPORT_HINT if _main_is_interactive() else _SCRIPT_HINT}"
-            msg = f"A worker ended before it started a trial: {failure.message}.\n{failure.detail or hint}"
-            raise HptError(msg)
+            output = failure.detail or f"Its output is above. {loading_hint()}"
+            raise HptError(f"A worker ended before it started a trial: {failure.message}.\n{output}")
 
     def _warn_of_missing(self) -> None:
         """Warn of workers that were not replaced, once another one works: if none does, the run ends with an error."""
@@ -224,92 +198,6 @@ class _Supervisor:
         return Failure("killed", f"its process ended with exit code {code}", tail)
 
 
-class _ByValue:
-    """Pickles a call by value, including lambdas and notebook definitions, which no other process can import."""
-
-    def __init__(self, call: WorkerCall) -> None:
-        self._call = call
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
-        import cloudpickle
-
-        return cloudpickle.loads, (cloudpickle.dumps(self._call),)
-
-
-def _main_is_interactive() -> bool:
-    """Whether new processes cannot import the main program: it is a notebook, a prompt or standard input."""
-    main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is None and not Path(getattr(main, "__file__", None) or "").is_file()
-
-
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Start processes with an environment variable, which they have before they import anything."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-@contextlib.contextmanager
-def _without_interactive_main() -> Iterator[None]:
-    """Keep new processes from looking for a main program ``<stdin>``, which multiprocessing takes for a file."""
-    main = vars(sys.modules["__main__"])
-    file = main.pop("__file__", None) if _main_is_interactive() else None
-    try:
-        yield
-    finally:
-        if file is not None:
-            main["__file__"] = file
-
-
-def _child_main(worker: WorkerCall, name: str, pipe: Connection, stderr: str) -> None:
-    """Run a worker's loop on the served store, as the main function of its process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor receives it too and ends this process
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # processes that a trial starts may need it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=pipe.close)  # else what a trial forked would keep a dead worker's pipe open
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # so that processes that a trial starts are killed with this one
-    end = partial(_end, Path(stderr))
-    with contextlib.suppress(FileExistsError):
-        Path(stderr).parent.mkdir(0o700)  # a cleaner of old temporary files may have removed it
-    try:
-        handle = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    except FileNotFoundError:  # the supervisor is gone, and another worker has removed its folder
-        end()
-    os.dup2(handle, 2)
-    threading.Thread(target=_die_with_parent, args=(end,), daemon=True).start()
-    run_served(worker, name, pipe, end)
-    with contextlib.suppress(Exception):  # a trial may have closed stdout
-        sys.stdout.flush()
-    os._exit(0)  # do not wait for threads that a trial started
-
-
-def _end(stderr: Path) -> NoReturn:
-    """Kill this process and all that its trials started, as the supervisor is gone. Remove the files that it left."""
-    with contextlib.suppress(OSError):  # the folder has the files of other workers
-        stderr.unlink(missing_ok=True)
-        stderr.parent.rmdir()
-    if hasattr(os, "killpg"):
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
-def _die_with_parent(end: Callable[[], NoReturn]) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        end()
-
-
 def _tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -317,10 +205,3 @@ def _tail(path: Path) -> str:
             return file.read().decode(errors="replace").strip()
     except OSError:
         return ""
-
-
-def _cannot_be_sent(err: Exception) -> str:
-    return (
-        "Several workers (or a trial timeout) run trials in new processes, and this study cannot be sent there: "
-        f"{err}. {_IMPORT_HINT}"
-    )

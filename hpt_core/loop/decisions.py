@@ -16,8 +16,9 @@ from hpt_core.components import Pause, Sampler, Stop, Suggestion
 from hpt_core.errors import DefinitionChangedError, PluginError, SpaceExhausted, UsageError
 from hpt_core.history import events
 from hpt_core.history.trial import Failure, State, Trial, check_report
-from hpt_core.loop.guard import Repeat, guarded_suggestion, plain
+from hpt_core.loop.guard import Repeat, guarded_suggestion
 from hpt_core.loop.ledger import Ledger
+from hpt_core.loop.notes import plain
 from hpt_core.loop.rules import ask, ending, retired, same_failure
 
 if TYPE_CHECKING:
@@ -107,14 +108,14 @@ class Decisions:
 
     def _must_wait(self, number: int) -> bool:
         """Whether a reproducible study must wait for results before it decides on this trial."""
-        return bool(self.lag) and any(trial.number <= number - self.lag for trial in self._running())
+        return bool(self.lag) and any(trial.number <= number - self.lag for trial in self._running_trials())
 
-    def _running(self) -> list[Trial]:
+    def _running_trials(self) -> list[Trial]:
         return [trial for trial in self.ledger.history.open.values() if trial.state is State.RUNNING]
 
     def _must_run_alone(self, view: History) -> bool:
         """Whether, in a reproducible study, a trial is to be resumed or retired that running ones would see change."""
-        asked = self.rules if self.lag > 1 and self._running() else ()
+        asked = self.rules if self.lag > 1 and self._running_trials() else ()
         return any(retired(n, rule, view) or ask(n, rule, "promote", view) is not None for n, rule in asked)
 
     def _view(self, history: History, number: int) -> History:
@@ -358,7 +359,7 @@ class Decisions:
         """Record the failure of the trial that a dead worker held. Returns whether it held one."""
         with self.ledger.mutex:
             self.ledger.sync()
-            held = [trial for trial in self._running() if trial.worker == worker]
+            held = [trial for trial in self._running_trials() if trial.worker == worker]
             for trial in held:
                 self.fail(trial, failure)
         return bool(held)
@@ -368,7 +369,7 @@ class Decisions:
         found = False
         with self.ledger.mutex:  # the heartbeat thread replays, too
             history = self.ledger.sync()
-            for trial in self._running():
+            for trial in self._running_trials():
                 owner = liveness.owner_of(trial.worker)
                 last_seen = max(trial.started or 0.0, history.workers.get(owner, 0.0))
                 if not liveness.is_alive(owner, self.ledger.now() - last_seen):

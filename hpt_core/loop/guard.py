@@ -6,15 +6,14 @@ No point outside the space, no exact repeat unless the study allows it, and an e
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import numpy as np
 from numpy.random import Generator, default_rng
 
 from hpt_core.components import Sampler, Suggestion
 from hpt_core.errors import InvalidParamsError, PluginError, RequirementError, SpaceExhausted
+from hpt_core.loop.notes import plain
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
@@ -82,7 +81,7 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
     if only_outside:
         msg = f"The sampler {name} suggests points outside the space: {problem}"
         raise PluginError(msg)
-    return Suggestion(_new_point(history, rng), source="fill")
+    return Suggestion(space.sample(rng) if duplicates == "allow" else _new_point(history, rng), source="fill")
 
 
 def _ask(sampler: Sampler, history: History, rng: Generator) -> Params | Suggestion:
@@ -105,35 +104,9 @@ def _checked(proposed: object, space: Space, sampler: str) -> tuple[Suggestion |
             return None, ""
         except InvalidParamsError as err:
             return None, str(err)
-        except (TypeError, AttributeError):
-            return None, f"a suggestion must be a dict. Got {type(params).__name__}."
     if suggestion is None:
         return Suggestion(params), ""
     return attrs.evolve(suggestion, params=params, info=plain(suggestion.info, f"{sampler}: info")), ""
-
-
-def plain(value: Any, what: str = "info") -> Any:
-    """Convert notes of a plugin to JSON-shaped data: numpy scalars and arrays become numbers and lists.
-
-    Args:
-        value: The notes.
-        what: Names them in messages, followed by the keys of the wrong part.
-
-    Raises:
-        PluginError: If a part cannot be converted.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{what}.{key}") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item, what) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist(), what)
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    msg = f"{what} must be plain data. Got {type(value).__name__} {value!r:.80}."
-    raise PluginError(msg)
 
 
 def _new_point(history: History, rng: Generator) -> Params:

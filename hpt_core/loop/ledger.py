@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from hpt_core.components import location_of
@@ -56,7 +56,8 @@ class Ledger:
 
     def sync(self) -> History:
         """Replay what other processes have written since, and return the history."""
-        with self.mutex:
+        is_first = not self.history.position  # which reads the whole log
+        with self.mutex, _collector_paused() if is_first else nullcontext():
             self._replay(_read(self.store, self.name, self.history.position + len(self._queue)))
             return self.history
 
@@ -130,8 +131,7 @@ def history_of(store: Store, name: str) -> History:
     Raises:
         StoreError: If its log is damaged.
     """
-    with _collector_paused():
-        history = Ledger(store, name).sync()
+    history = Ledger(store, name).sync()
     if not history.exists:
         raise _unreadable(store, name, "Its log has no record that defines the study. Restore a backup of the store.")
     return history

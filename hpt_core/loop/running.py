@@ -16,10 +16,10 @@ from hpt_core.errors import PluginError, StoreError
 from hpt_core.history import events
 from hpt_core.history.export import ending, shortfall
 from hpt_core.history.trial import Failure, Trial
-from hpt_core.loop.guard import plain
+from hpt_core.loop.notes import plain
 from hpt_core.loop.unreported import unreported
 from hpt_core.loop.worker import Worker, clean_up
-from hpt_core.plugins.component_checks import check_evidence, run_checks
+from hpt_core.plugins.checks import check_evidence, run_checks
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
@@ -34,9 +34,10 @@ _TRIALS_LOG = logging.getLogger("hpt.trials")
 
 def run_study(study: Study, budget: int | None, workers: int) -> str:
     """Run a study in this process or in several workers; see `Study.run`."""
-    check_evidence(study.evaluator, study.rules)
+    for warning in check_evidence(study.evaluator, study.rules):
+        _LOG.warning("%s", warning)
     decisions = study.decisions
-    run_checks((study.evaluator, study.sampler, *study.rules), study.space, study.objectives)
+    run_checks(study.evaluator, study.sampler, study.rules, study.space, study.objectives)
     before = decisions.ledger.history.position
     reason = ""
     study.plugins.study_started(study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.plugins.component_checks import parts_of
+from hpt_core.plugins.checks import parts_of
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:

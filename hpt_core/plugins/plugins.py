@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core.components import KINDS
-from hpt_core.errors import Mistake, PluginError, UsageError
+from hpt_core.errors import Mistake, PluginError, UnknownComponentError, UsageError
 from hpt_core.importing import error_with_place, import_object
+from hpt_core.mistakes import without_key
 from hpt_core.options import build, option_fields
-from hpt_core.plugins.component_checks import check_component, with_article
-from hpt_core.plugins.component_data import describe
+from hpt_core.plugins.checks import check_component, with_article
+from hpt_core.plugins.description import describe
 from hpt_core.plugins.distributions import DEFAULTS, provider, store_provider
 from hpt_core.plugins.faults import checked_components
 from hpt_core.plugins.info import PluginInfo
@@ -105,7 +106,7 @@ class Plugins:
             return found
         offers = self._components()[kind].get(name, [])
         if not offers:
-            raise UsageError(self._unknown(kind, name, path))
+            raise UnknownComponentError(self._unknown(kind, name, path))
         if len(offers) > 1:
             who = " and ".join(str(offer.plugin) for offer in offers)
             remedy = "Disable one with --no-plugin or HPT_DISABLE_PLUGINS."
@@ -151,8 +152,7 @@ class Plugins:
         try:
             return self.make(kind, {"use": name, option: list(parts)}, path)
         except UsageError as err:  # the user did not write the option
-            own = f"{path}.{option}"
-            raise UsageError(*(attrs.evolve(m, path=m.path.replace(own, path, 1)) for m in err.mistakes)) from err
+            raise UsageError(*without_key(path, option, err.mistakes)) from err
 
     def make_store(self, spec: object, path: str = "store") -> Any:
         """Make a store from a component, a mapping, a name, a URL (``sqlite:///hpt.db``) or the path of a file."""
@@ -207,7 +207,7 @@ class Plugins:
         return offers[0].plugin if offers else None
 
     def describe(self, component: object, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
-        """A component as JSON-shaped data, see `hpt_core.plugins.component_data.describe`."""
+        """A component as JSON-shaped data, see `hpt_core.plugins.description.describe`."""
         return describe(component, self.name_of, brief=brief, effective=effective)
 
     def _components(self) -> dict[str, dict[str, list[_Offer]]]:
@@ -251,10 +251,10 @@ class Plugins:
         return value if kind is None else self.make(kind, value, path)
 
     def _unknown(self, kind: str, name: str, path: str) -> Mistake:
-        known, broken = self.names(kind), self._not_in_use()
+        known, home = self.names(kind), provider(kind, name)
+        broken = self._not_in_use(home)
         own = next((i.components.get(kind) for i in self.plugins if name in (i.name, i.distribution)), None)
-        home = "" if broken else provider(kind, name)
-        hint = f" Install {home}, which provides it." if home else did_you_mean(name, known)
+        hint = f" Install {home}, which provides it." if home and not broken else did_you_mean(name, known)
         if own and not hint:
             hint = f" The plugin of that name offers {', '.join(own)}."
         parts = [f"There is no {kind} {shown(name)}.{hint}", f"Installed: {', '.join(known) or 'none'}."]
@@ -262,8 +262,10 @@ class Plugins:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
         return Mistake(path, " ".join([*parts, *broken]), plugin=True)
 
-    def _not_in_use(self) -> list[str]:
-        return [f"The plugin {info} {info.not_in_use}" for info in self.plugins if info.problem]
+    def _not_in_use(self, distribution: str = "") -> list[str]:
+        """A sentence for each plugin that is not in use; of one distribution only, if it is named."""
+        of_it = [info for info in self.plugins if not distribution or info.distribution == distribution]
+        return [f"The plugin {info} {info.not_in_use}" for info in of_it if info.problem]
 
     # --- hooks ------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from hpt_core.history.definition import parse_objectives
 from hpt_core.importing import import_from
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build, option, option_fields
-from hpt_core.plugins.component_checks import check_evidence, run_checks
+from hpt_core.plugins.checks import check_evidence, run_checks
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.spelling import did_you_mean
@@ -156,8 +156,8 @@ def make_study(
     collect(build, Settings, settings, "")
     objectives = arguments.get("objective", parse_objectives("minimize"))  # None: invalid
     if arguments.get("space") is not None and objectives is not None:
-        for component in (arguments.get("evaluator"), arguments.get("sampler"), *arguments["stop"]):
-            collect(run_checks, [component], arguments["space"], objectives)
+        components = arguments.get("evaluator"), arguments.get("sampler"), arguments["stop"]
+        collect(run_checks, *components, arguments["space"], objectives)
     if arguments.get("evaluator") is not None:
         collect(check_evidence, arguments["evaluator"], arguments["stop"])
     mistakes.raise_all()

@@ -53,7 +53,7 @@ def open_study(study: Study) -> None:
 
 
 def _definition(study: Study, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
-    """The definition of this study; ``brief`` and ``effective`` leave out options, see `component_data.describe`."""
+    """The definition of this study; ``brief`` and ``effective`` leave out options, see `description.describe`."""
     settings, describe = study.settings, partial(study.plugins.describe, brief=brief, effective=effective)
     return {
         "space": study.space.to_json(),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hpt_core.options import option_fields
-from hpt_core.plugins.component_data import describe
+from hpt_core.plugins.description import describe
 from hpt_core.testing.checks import check
 
 __all__ = ["ComponentKit", "pickled"]

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from hpt_core.history.trial import check_report
-from hpt_core.loop.guard import plain
+from hpt_core.loop.notes import plain
 from hpt_core.testing.checks import check, pinned
 from hpt_core.testing.component import pickled
 from hpt_core.testing.evaluator_base import EvaluatorBase, Make, Outcome

@@ -13,7 +13,7 @@ import pytest
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import PluginError, UsageError
 from hpt_core.history.trial import Failure, Report, State
-from hpt_core.loop.guard import plain
+from hpt_core.loop.notes import plain
 from hpt_core.testing import examples
 from hpt_core.testing.checks import check
 from hpt_core.testing.histories import make_history

@@ -68,14 +68,13 @@ def evaluate(call: Any, trial: TrialContext = TRIAL) -> Any:
         (Model(), 1.0),
         (Model().score, 6.0),
         (dict, {"x": 2.0}),
-        (f"{__name__}:square", None),
+        (f"{__name__}:square", 4.0),
         ("builtins:len", 1),
         ("operator:length_hint", 1),
     ],
 )
 def test_a_function_gets_the_params_and_the_trial_if_it_takes_it(call: Any, expected: Any) -> None:
-    if expected is not None:
-        assert evaluate(call) == expected
+    assert evaluate(call) == expected
 
 
 def nothing() -> float:

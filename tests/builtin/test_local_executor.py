@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpt_core import Float, History, HptError, Int, Params, State, Study, UsageError
-from hpt_core.builtin import children, local
+from hpt_core.builtin import children, local, worker_process
 from hpt_core.builtin.children import ctrl_c_blocked
 from hpt_core.builtin.local import LocalExecutor
 from hpt_core.loop import serving
@@ -388,7 +388,7 @@ def test_the_stderr_of_earlier_trials_is_discarded(evaluators: Callable[[str], A
 
 
 def test_a_function_that_cannot_be_sent_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_HAS_CLOUDPICKLE", False)
+    monkeypatch.setattr(worker_process, "_HAS_CLOUDPICKLE", False)
     study = study_of(3)
     with pytest.raises(UsageError, match=r"can be imported from a module\. Lambdas, and"):
         study.run(lambda params: params["x"], workers=2)
@@ -411,9 +411,9 @@ def test_with_cloudpickle_a_lambda_and_its_closure_are_sent() -> None:
 
 NOTEBOOK = """
 import hpt_core as hpt
-from hpt_core.builtin import local
+from hpt_core.builtin import worker_process
 
-local._HAS_CLOUDPICKLE &= {has_cloudpickle}
+worker_process._HAS_CLOUDPICKLE &= {has_cloudpickle}
 
 class Counting:
     def suggest(self, history, rng):
@@ -821,11 +821,11 @@ def test_what_trials_started_is_killed_even_if_the_supervisor_is_killed_meanwhil
 
 LEFT_ALONE = """
     import os, pathlib, subprocess
-    from hpt_core.builtin import local
+    from hpt_core.builtin import worker_process
 
     os.setpgrp()
     print(subprocess.Popen(["sleep", "4716"], stdout=subprocess.DEVNULL).pid, flush=True)
-    local._end(pathlib.Path("stderr"))
+    worker_process._end(pathlib.Path("stderr"))
 """
 
 

@@ -27,7 +27,8 @@ from hpt_core import (
     Study,
     Suggestion,
 )
-from hpt_core.loop.guard import Repeat, guarded_suggestion, plain
+from hpt_core.loop.guard import Repeat, guarded_suggestion
+from hpt_core.loop.notes import plain
 from hpt_core.testing import make_history
 
 
@@ -86,6 +87,13 @@ def test_allowed_repeats_are_evaluated_again() -> None:
     study.run(lambda _: next(values), trials=12)
     assert [t.value for t in study.trials] == list(range(12))
     assert {seen(t.params) for t in study.trials} == {seen(ALL_OF_SMALL[0])}
+
+
+def test_a_small_space_with_allowed_repeats_does_not_end_for_a_sampler_that_breaks_requirements() -> None:
+    space = {"n": Int(0, 2, requires="n == m"), "m": Int(0, 2)}
+    study = Study(space, sampler=constant({"n": 0, "m": 1}), seed=3, duplicates="allow")
+    assert study.run(lambda p: p["n"], trials=12) == "all 12 trials were started"
+    assert {seen(t.params) for t in study.trials} == {seen({"n": n, "m": n}) for n in range(3)}
 
 
 def test_reused_repeats_are_not_evaluated_again() -> None:

@@ -250,3 +250,23 @@ def test_reading_a_study_leaves_the_garbage_collector_as_it_was(enabled: bool, d
         assert (gc.isenabled(), during) == (enabled, [False])
     finally:
         (gc.enable if was_enabled else gc.disable)()
+
+
+def test_only_the_first_read_of_a_study_pauses_the_garbage_collector() -> None:
+    reads = []
+
+    class Watching(MemoryStore):
+        def read(self, study: str, after: int = 0) -> Sequence[Record]:
+            reads.append((after > 0, gc.isenabled()))
+            return super().read(study, after)
+
+    assert gc.isenabled()
+    store = Watching()
+    for trials in (1, 2):
+        reads.clear()
+        Study({"x": Float(0, 1)}, sampler="random", seed=0, store=store).run(_constant, trials=trials)
+    assert set(reads) == {(False, False), (True, True)}
+
+
+def _constant(params: Params) -> float:
+    return 0.0

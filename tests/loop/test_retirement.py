@@ -8,8 +8,10 @@ import attrs
 import pytest
 
 from hpt_core import Float, History, Params, Pause, PluginError, State, Stop, Study, Trial
+from hpt_core.history import events
 from hpt_core.plugins.plugins import default_plugins
 from hpt_core.study.verify import verify
+from hpt_core.testing import make_history
 
 
 @attrs.define(kw_only=True)
@@ -63,6 +65,31 @@ def test_a_paused_trial_can_be_stopped_with_reason_value_and_evidence() -> None:
     assert not found.differences
     records = list(study.store.read(study.name))
     assert sum(record.get("rule") == "Heats" and record.get("state") == "stopped" for record in records) == 3
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_pause_is_not_work(*, resumed: bool) -> None:
+    """Of a trial that is retired out of a pause, the pause may be most of the time since its last start."""
+    history = make_history({"x": Float(0.0, 1.0)}, resumable=True)
+
+    def start(time: float, attempt: int) -> None:
+        history.apply(events.started(time, 0, {"x": 0.5}, "w", attempt, 0))
+
+    start(10.0, 1)
+    history.apply(events.paused(13.0, 0, 1, 0, "rule", "later", {}))
+    start(100.0, 2)
+    history.apply(events.released(150.0, 0, 2, "worker-lost"))  # when it was lost is not known
+    start(200.0, 3)
+    history.apply(events.paused(204.5, 0, 3, 0, "rule", "later", {}))
+    trial = history.trials[0]
+    assert trial.duration is None
+    if resumed:
+        start(300.0, 4)
+        history.apply(events.complete(301.25, 0, 4, [0.1], {}))
+    else:
+        history.apply(events.stopped_early(500.0, 0, 3, [0.1], 0, "rule", "too slow", {}))
+    assert trial.duration == 3.0 + 4.5 + 1.25 * resumed
+    assert (trial.started, trial.ended) == ((300.0, 301.25) if resumed else (200.0, 500.0))
 
 
 def test_an_audit_finds_a_trial_that_no_rule_would_have_retired() -> None:

@@ -138,6 +138,27 @@ def test_mistakes_have_the_key_paths_of_the_user(given: Any, expected: dict[str,
     assert all(found[path].startswith(start) for path, start in expected.items())
 
 
+@attrs.define(kw_only=True)
+class Ranked:
+    """A sampler and its rank."""
+
+    sampler: Sampler = option(inline=True, help="The sampler.")
+    sampler_rank: int = option(1, ge=1, help="Its rank.")
+
+
+@attrs.define(kw_only=True)
+class Ranking:
+    """Has a ranked sampler."""
+
+    first: Ranked = option(help="The first.")
+
+
+def test_an_option_whose_name_begins_like_that_of_the_inline_one_keeps_its_key() -> None:
+    given = {"first": {"use": "fixed", "x": -1, "sampler_rank": 0}}
+    found = mistakes(lambda: build(Ranking, given, "sampler", plugins()._resolve))
+    assert found.keys() == {"sampler.first.x", "sampler.first.sampler_rank"}
+
+
 def test_a_description_creates_an_equal_component() -> None:
     found = plugins()
     team = found.make("sampler", {"use": "team", "members": [{"use": "fixed", "times": 3}], "limits": {"low": 1}})

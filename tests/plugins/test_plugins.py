@@ -121,6 +121,15 @@ def test_a_broken_plugin_is_listed_with_the_reason_and_affects_no_other(install:
     assert plugins.default("store") == "memory"
 
 
+def test_a_known_component_that_is_missing_names_its_own_distribution_only(install: Install) -> None:
+    install("broken-case", BROKEN["garbage"][0])
+    off = Plugins(disabled=["sampler-random", "sampler-grid"])
+    with pytest.raises(UsageError, match=r"sampler-random .* is not in use: disabled") as disabled:
+        off.make("sampler", "random")
+    assert "broken-case" not in str(disabled.value)
+    assert "sampler-grid" not in str(disabled.value)
+
+
 def test_an_import_error_is_reported_in_one_line_with_its_place(install: Install) -> None:
     install("broken-inside", "def helper():\n    raise RuntimeError('too old:\\nthe driver')\n\n\nhelper()")
     problem = listed(Plugins(), "broken-inside").problem

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Constant, Mistake, Study, UsageError
+from hpt_core import Constant, Mistake, StoppingRule, Study, UsageError, option
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.study.config import RunSettings, make_study, put_over, read_study_file
@@ -277,6 +277,35 @@ class Particular:
 
     def evaluate(self, trial: Any) -> float:
         return float(trial.params["x"])
+
+
+@attrs.define(kw_only=True)
+class Choosy:
+    """A rule that refuses every study."""
+
+    inner: StoppingRule | None = option(None, help="Another rule.")
+
+    def judge_study(self, history: Any) -> None:
+        """Judge nothing."""
+
+    def check(self, space: Any, objectives: Any) -> None:
+        raise UsageError(Mistake("inner", f"Fits none of {[*space.names]}."), Mistake("", f"Not for {[*objectives]}."))
+
+
+def test_mistakes_that_a_rule_finds_have_its_key_path() -> None:
+    use = f"{__name__}:Choosy"
+    rules = [{"use": "time", "limit": 9}, {"use": "after", "rule": {"use": use, "inner": {"use": use}}}]
+    told = [
+        f"stop[1].{path}: {message}"
+        for rule in ("rule", "rule.inner")
+        for path, message in ((f"{rule}.inner", "Fits none of ['x']."), (rule, "Not for ['value']."))
+    ]
+    data = minimal(stop=rules)
+    assert mistakes_of(data) == told
+    study = Study(data["space"], stop=rules)
+    with pytest.raises(UsageError) as refused:
+        study.run(lambda params: params["x"], trials=1)
+    assert [str(mistake) for mistake in refused.value.mistakes] == told
 
 
 def test_an_invalid_objective_has_no_further_mistakes() -> None:

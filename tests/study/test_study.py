@@ -33,6 +33,7 @@ from hpt_core import (
     UsageError,
     hookimpl,
     liveness,
+    load_history,
 )
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
@@ -287,6 +288,29 @@ def test_an_invalidated_waiting_trial_is_not_run() -> None:
     study.enqueue({"x": 0.5, "n": 2})
     study.invalidate(0, "a slip")
     assert study.ask().number == 1
+
+
+def test_an_invalidated_point_is_tried_again_although_a_trial_outside_the_amended_space_resembles_it() -> None:
+    store = MemoryStore()
+    before = Study({"k": [1, 2], "g": Float(0, 1)}, sampler="random", store=store, seed=0)
+    before.enqueue({"k": 1, "g": 0.5})
+    before.run(lambda p: p["k"], trials=1)
+    study = Study({"k": [1, 2]}, sampler="random", store=store, seed=0, amend=True)
+    assert study.run(lambda p: p["k"]) == "space exhausted"
+    again = next(trial.number for trial in study.trials[1:] if trial.params["k"] == 1)
+    study.invalidate(again, "wrong data")
+    study.run(lambda p: p["k"])
+    assert [trial.params["k"] for trial in study.trials[3:]] == [1]
+
+
+def test_a_trial_with_a_list_from_before_an_amendment_can_be_invalidated() -> None:
+    store = MemoryStore()
+    Study({"layers": [[8], [8, 8]]}, sampler="random", store=store, seed=0).run(lambda _: 1.0, trials=2)
+    study = Study({"layers": [1, 2]}, sampler="random", store=store, seed=0, amend=True)
+    study.invalidate(0, "the data were mixed up")
+    assert load_history(store).trials[0].invalid == "the data were mixed up"
+    assert study.run(lambda _: 1.0) == "space exhausted"
+    assert [trial.params["layers"] for trial in study.trials[2:]] in ([1, 2], [2, 1])
 
 
 # --- resuming -------------------------------------------------------------------------------------

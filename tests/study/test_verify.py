@@ -74,6 +74,15 @@ class PauseAll:
         return Pause("once") if trial.attempt == 1 else None
 
 
+@attrs.define
+class PromoteFirst(PauseAll):
+    """Promotes the first of two paused trials."""
+
+    def promote(self, history: History) -> int | None:
+        paused = [trial.number for trial in history.trials if trial.state == "paused"]
+        return paused[0] if len(paused) > 1 else None
+
+
 class Offer:
     @hookimpl
     def hpt_samplers(self) -> dict[str, type]:
@@ -81,7 +90,7 @@ class Offer:
 
     @hookimpl
     def hpt_stopping_rules(self) -> dict[str, type]:
-        return {"above": Above, "pause-all": PauseAll, "budget-like": Above}
+        return {"above": Above, "pause-all": PauseAll, "promote-first": PromoteFirst, "budget-like": Above}
 
 
 def plugins() -> Plugins:
@@ -181,6 +190,18 @@ def test_pauses_are_checked_too() -> None:
         pause |= {"event": "finished", "state": "stopped", "values": [0.1]}
 
     assert changed(study, stop_instead).differences[0] == "trial 0: 'pause-all' leaves it paused, the log says stopped"
+
+
+def test_a_promotion_that_no_rule_decided_is_found() -> None:
+    study = study_of(stop=["promote-first"])
+    study.run(evaluate, trials=4)
+    assert audit(study) == VerifyResult(checked=4 + 4 + 3)  # suggestions, pauses, promotions of all but the last
+
+    def promote_the_other(records: list[Record]) -> None:
+        promotion = first(records, event="started", trial=0, attempt=2)
+        promotion["trial"] = 1
+
+    assert "trial 1: no rule promotes it, the log says promoted" in changed(study, promote_the_other).differences
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 4), st.booleans())

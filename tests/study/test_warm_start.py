@@ -50,6 +50,13 @@ def test_the_best_are_tried_first_in_order_and_recorded_as_warm_start() -> None:
     assert str(other).startswith("none of its configurations fits; trial 0 does not fit: ")
 
 
+def test_a_list_as_the_value_of_a_parameter_that_others_depend_on_is_passed_over() -> None:
+    old = earlier({"layers": [[64], 1]}, ({"layers": [64]}, 0.0), ({"layers": 1}, 1.0))
+    found = study({"layers": [1, 2], "drop": Float(0, 1, when={"layers": 1})}).enqueue_from(old)
+    assert [trial.params for trial in found.trials] == [{"layers": 1, "drop": 0.5}]
+    assert found.passed_over == ["trial 0 does not fit: layers: must be one of 1, 2. Got [64]"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 3)), max_size=12), st.integers(1, 6))
 def test_they_are_the_best_distinct_ones(results: list[tuple[int, int]], top: int) -> None:
     found = study().enqueue_from(earlier({"x": Int(0, 5)}, *[({"x": x}, loss) for x, loss in results]), top=top)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import KINDS
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
-from hpt_core.mistakes import within
+from hpt_core.mistakes import Mistakes, within
 from hpt_core.options import option_fields
 
 if TYPE_CHECKING:
@@ -61,29 +61,44 @@ def missing_methods(kind: str, component: object) -> str:
     return " or ".join("/".join(methods) for methods in alternatives)
 
 
-def run_checks(components: Iterable[object], space: Space, objectives: Mapping[str, str]) -> None:
+def run_checks(
+    evaluator: object, sampler: object, rules: Iterable[object], space: Space, objectives: Mapping[str, str]
+) -> None:
     """Call the ``check`` of each component that has one, before the first trial.
 
+    Rules in the options of other rules are checked as well.
+
     Raises:
-        UsageError: From the first component that rejects the study.
+        UsageError: With the mistakes of all components. Those of a rule are told at its place in ``stop``.
         PluginError: If a ``check`` raises anything else.
     """
-    for component in components:
-        check = getattr(component, "check", None)
+    mistakes = Mistakes()
+    for path, component in (("", evaluator), ("", sampler), *_rules_within(rules)):
+        mistakes.collect(_check, path, component, space, dict(objectives))
+    mistakes.raise_all()
+
+
+def _check(path: str, component: Any, space: Space, objectives: dict[str, str]) -> None:
+    check = getattr(component, "check", None)
+    try:
         if check is not None:
-            try:
-                check(space, dict(objectives))
-            except HptError:
-                raise
-            except Exception as err:
-                msg = f"{type(component).__name__} failed in check: {type(err).__name__}: {err}"
-                raise PluginError(msg) from err
+            check(space, objectives)
+    except UsageError as err:
+        raise UsageError(*within(path, err.mistakes)) from err
+    except HptError:
+        raise
+    except Exception as err:
+        msg = f"{type(component).__name__} failed in check: {type(err).__name__}: {err}"
+        raise PluginError(msg) from err
 
 
-def check_evidence(evaluator: object, rules: Iterable[object]) -> None:
+def check_evidence(evaluator: object, rules: Iterable[object]) -> list[str]:
     """Check that the evaluator's declaration of its reports is valid, and that each rule can judge these reports.
 
     Rules in the options of other rules are checked as well.
+
+    Returns:
+        What to warn of: the rules that will never act on such reports, one sentence each.
 
     Raises:
         PluginError: If the declaration is invalid, or if the ``check_evidence`` of a rule fails.
@@ -92,11 +107,18 @@ def check_evidence(evaluator: object, rules: Iterable[object]) -> None:
     problem = evidence_problem(evaluator)
     if problem:
         raise PluginError(f"The evaluator {type(evaluator).__name__} declares its reports wrongly: {problem}")
-    parts = [part for i, rule in enumerate(rules) for part in parts_of(rule, f"stop[{i}]")]
-    found = [_misfits(part, path, evaluator) for path, part in parts if not missing_methods("stopping rule", part)]
-    mistakes = [mistake for several in found for mistake in several]
-    if mistakes:
-        raise UsageError(*mistakes)
+    mistakes = Mistakes()
+    warnings = [(path, mistakes.collect(_check_reports, path, rule, evaluator)) for path, rule in _rules_within(rules)]
+    mistakes.raise_all()
+    return [f"{path}: {warning}" for path, warning in warnings if warning]
+
+
+def _rules_within(rules: Iterable[object]) -> Iterator[tuple[str, Any]]:
+    """The rules of a study and those in their options, with their key paths."""
+    for i, rule in enumerate(rules):
+        for path, part in parts_of(rule, f"stop[{i}]"):
+            if not missing_methods("stopping rule", part):
+                yield path, part
 
 
 def parts_of(component: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -113,8 +135,8 @@ def parts_of(component: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from parts_of(part, where)
 
 
-def _misfits(rule: Any, path: str, evaluator: object) -> list[Mistake]:
-    """Why a rule cannot judge the reports of an evaluator; empty if it can."""
+def _check_reports(path: str, rule: Any, evaluator: object) -> str | None:
+    """Check that a rule can judge the reports of an evaluator. Returns a warning if it will never act on them."""
     given = getattr(evaluator, "evidence", "curve")
     wanted = getattr(rule, "evidence", given)
     if wanted != given:
@@ -123,20 +145,21 @@ def _misfits(rule: Any, path: str, evaluator: object) -> list[Mistake]:
             f"This rule judges {judged}, but the evaluator's reports are {reported}: use another rule, or an "
             f"evaluator whose `evidence` is {wanted!r}."
         )
-        return [Mistake(path, message)]
+        raise UsageError(Mistake(path, message))
     check = getattr(rule, "check_evidence", None)
+    if check is None:
+        return None
+    steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
     try:
-        if check is not None:
-            steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
-            check(given, steps=steps, resumable=resumable)
+        warning: str | None = check(given, steps=steps, resumable=resumable)
     except UsageError as err:
-        return within(path, err.mistakes)
+        raise UsageError(*within(path, err.mistakes)) from err
     except HptError:
         raise
     except Exception as err:
         msg = f"{path}: {type(rule).__name__} failed in check_evidence: {type(err).__name__}: {err}"
         raise PluginError(msg) from err
-    return []
+    return warning
 
 
 def evidence_problem(evaluator: object) -> str:
