@@ -168,8 +168,10 @@ class TrialRule(Protocol):
     Optional attribute ``evidence``, as of an `Evaluator`: the only kind of evidence that the rule can judge. A study
     whose evaluator gives the other kind is rejected before its first trial.
 
-    Optional method ``check_evidence(kind, *, steps, resumable)``: called before the first trial with what the evaluator
-    declares. It raises `UsageError` if the rule can never judge such reports. It is called for nested rules as well.
+    Optional method ``check_evidence(kind, *, steps, resumable) -> str | None``: called before the first trial with what
+    the evaluator declares. It raises `UsageError` if the rule can never judge such reports. If it will merely never act
+    on them, because a trial has too few steps, it returns a sentence that says so, which is shown as a warning. It is
+    called for nested rules as well.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:

@@ -20,6 +20,8 @@ import types
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import attrs
 import click
@@ -60,6 +62,10 @@ PIP = [
     *("--no-deps", "--no-build-isolation", "--no-index"),
 ]
 """``pip install`` on a page: into the page's folder, from what is there."""
+
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+(INSTALL,) = re.findall(r"^pip install (.*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+README_INSTALLS = {Path(word).name for word in INSTALL.split()}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
@@ -177,8 +183,9 @@ def run(line: str, place: str) -> str:
         assert words[0] == "hpt", f"{place}: only hpt, pip and python are run"
         importlib.invalidate_caches()
         default_plugins.cache_clear()
-        os.environ["HPT_DISABLE_PLUGINS"] = ""
+        disabled = os.environ["HPT_DISABLE_PLUGINS"]
         result = CliRunner().invoke(hpt, words[1:], prog_name="hpt", env=given)
+        os.environ["HPT_DISABLE_PLUGINS"] = disabled  # `--no-plugin` sets it for the processes of workers
         status, output = result.exit_code, result.output
     assert status == (int(code[1]) if code else 0), f"{place}: {line}\n{output}"
     return output
@@ -227,6 +234,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @every_page
 @pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
 def test_what_a_page_says_works(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the plugins that the README installs, and those that the page names outside its tables."""
+    text = "\n".join(line for line in page.read_text(encoding="utf-8").splitlines() if not line.startswith("|"))
+    others = [plugin for plugin in PLUGINS if plugin not in README_INSTALLS and plugin not in text]
+    monkeypatch.setenv("HPT_DISABLE_PLUGINS", ",".join(others))
     reader = Reader()
     monkeypatch.setitem(sys.modules, "page", reader.module)
     for block in blocks_of(page):
@@ -254,6 +265,44 @@ def test_what_the_readme_of_a_sampler_or_a_rule_says_works(
         if block.language in ("python", "toml"):
             reader.follow(block)
     assert Path.cwd() == folder
+
+
+class PauseOnce:
+    """A rule that pauses each trial at its first step, and resumes it at once."""
+
+    def judge_trial(self, history: hpt_core.History, trial: hpt_core.Trial) -> hpt_core.Pause | None:
+        return hpt_core.Pause("the first step") if trial.reports[-1].step == 1 else None
+
+    def promote(self, history: hpt_core.History) -> int | None:
+        paused = (trial.number for trial in history.open.values() if trial.state is hpt_core.State.PAUSED)
+        return next(paused, None)
+
+
+def test_the_observers_of_the_page_on_tracking_count_a_paused_trial_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow, bar = MagicMock(), MagicMock()
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+
+    def train(params: hpt_core.Params, trial: hpt_core.TrialContext) -> Iterator[float]:
+        yield from (1 / step for step in range(trial.resume_step + 1, 3))
+
+    evaluator = {"use": "function", "call": train, "resumable": True}
+    study = hpt_core.Study(
+        {"x": hpt_core.Float(0, 1)}, sampler="random", stop=[PauseOnce()], plugins=hpt_core.Plugins(), seed=0
+    )
+    tracker = types.ModuleType("tracker")
+    names = {"hpt": hpt_core, "study": study, "train": evaluator, "tqdm": lambda total: bar}
+    for block in blocks_of(DOCS / "howto" / "track.md"):
+        if block.file:
+            exec(block.text, vars(tracker))
+            study.plugins.register(tracker)
+        elif "class " in block.text:
+            exec(block.text, names)  # the last of them runs 100 trials
+    assert [trial.attempt for trial in study.trials] == [2] * 100
+    assert mlflow.start_run.call_count == 100
+    assert sum(call.args[0] for call in bar.update.call_args_list) == 100
+    assert len(Path("tracked.jsonl").read_text(encoding="utf-8").splitlines()) == 100
 
 
 def test_the_mlflow_example_shows_the_result_of_a_trial_and_not_its_last_fold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,11 +372,9 @@ def test_a_cell_of_the_reference_shows_code_as_it_is(monkeypatch: pytest.MonkeyP
 
 
 def test_what_the_readme_installs_has_all_that_it_names() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^pip install (.*)$", text, re.MULTILINE)
     plugins = default_plugins()
     known = {name for kind in KINDS for name in plugins.names(kind)}
-    installed = {Path(word).name for word in line.split()} | {"hpt-core"}
+    installed = README_INSTALLS | {"hpt-core"}
     offered = {
         name
         for info in plugins.plugins
@@ -337,6 +384,16 @@ def test_what_the_readme_installs_has_all_that_it_names() -> None:
     }
     named = set(re.findall(r'\b(?:use|sampler) ?= ?"?(\w+)', "".join(b.text for b in blocks_of(ROOT / "README.md"))))
     assert known & named <= offered
+
+
+def test_the_sampler_of_the_readme_works_where_the_best_point_has_no_neighbour() -> None:
+    (block,) = [block for block in blocks_of(ROOT / "README.md") if "class Hill" in block.text]
+    names: dict[str, Any] = {"__name__": "hill"}
+    exec(block.text, names)
+    space = {"x": hpt_core.Int(0, 10, requires="x == 2 * y"), "y": hpt_core.Int(0, 5)}
+    study = hpt_core.Study(space, sampler=names["Hill"](explore=0.0), seed=0)
+    assert "space exhausted" in study.run(lambda params: params["x"], trials=10)
+    assert sorted(trial.params["x"] for trial in study.trials) == [0, 2, 4, 6, 8, 10]
 
 
 def test_every_page_is_in_the_navigation() -> None:

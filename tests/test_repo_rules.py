@@ -236,6 +236,12 @@ def test_a_wheel_holds_its_own_package_and_nothing_else(folder: Path, tmp_path: 
     assert f"{package}/py.typed" in expected
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_lists_every_distribution_once(name: str) -> None:
+    rows = [line.split("`")[1] for line in lines(name) if re.match(r"\| \[?`hpt-", line)]
+    assert sorted(rows) == ["hpt-core", *(plugin.name for plugin in PLUGINS)]
+
+
 def test_a_message_can_name_the_distribution_of_every_component() -> None:
     plugins = default_plugins()
     of_core = {("evaluator", "function"), ("store", "memory"), ("executor", "local")}

@@ -12,6 +12,7 @@ from hpt_core.cli import render
 from hpt_core.cli.reading import default_store, json_option
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
+from hpt_core.plugins.checks import check_evidence
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     """
     with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
         study, settings = session.make_study(file, overrides, store=default_store())
-    components = list(_components(study))
+        warnings, components = check_evidence(study.evaluator, study.rules), list(_components(study))
+    for warning in warnings:
+        say(f"Warning: {warning}")
     if as_json:
         emit_json("check", {"file": str(file), **_about(study, settings), "components": components})
         return
@@ -75,11 +78,8 @@ def _about(study: Study, settings: RunSettings) -> dict[str, Any]:
 
 def _components(study: Study) -> Iterator[dict[str, Any]]:
     plugins = study.plugins
-    if study.sampler is None:
-        name = plugins.default("sampler")
-        yield {"kind": "sampler", "name": name, "plugin": _owner(plugins, "sampler", name), "options": {}}
-    else:
-        yield _component(plugins, "sampler", study.sampler)
+    sampler = plugins.make("sampler", plugins.default("sampler")) if study.sampler is None else study.sampler
+    yield _component(plugins, "sampler", sampler)
     yield _component(plugins, "evaluator", study.evaluator)
     for rule in study.rules:
         yield _component(plugins, "stopping rule", rule)

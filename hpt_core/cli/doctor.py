@@ -13,7 +13,7 @@ from hpt_core.cli.reading import json_option
 from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr
 from hpt_core.components import KINDS
 from hpt_core.errors import HptError
-from hpt_core.plugins.component_checks import missing_methods
+from hpt_core.plugins.checks import missing_methods
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session

@@ -23,7 +23,9 @@ _FAILED = 1
 
 @click.command("test", short_help="Run the conformance kit on a component.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice([*KINDS]), help="Kind of the component, if several kinds have that name.")
+@click.option(
+    "--kind", type=click.Choice([*KINDS, "stopping"]), help="Kind of the component, if several kinds have that name."
+)
 @click.option(
     "-o", "--option", "given", multiple=True, metavar="KEY=VALUE", help="Option of the component (repeatable)."
 )
@@ -46,7 +48,7 @@ def test(
     from hpt_core.cli.options import matching
 
     session: Session = ctx.obj
-    found = [item for item in matching(session.plugins, name) if kind in (None, item[0])]
+    found = [item for item in matching(session.plugins, name) if kind is None or item[0].split()[0] == kind.split()[0]]
     if len(found) != 1:
         matches = ", ".join(f"{one} {component}" for one, component in found) or "nothing of that kind"
         msg = f"{name!r} matches {matches}. Name one component, and its --kind if several kinds have that name."

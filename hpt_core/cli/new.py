@@ -33,7 +33,7 @@ Kinds:
 
 
 @click.command("new", help=_HELP, short_help="Create a plugin that passes its conformance kit.")
-@click.argument("kind", type=click.Choice([*_KINDS]), metavar="KIND")
+@click.argument("kind", type=click.Choice([*_KINDS, "stopping rule"]), metavar="KIND")
 @click.argument("name")
 @click.option(
     "--into", type=click.Path(path_type=Path), default=Path(), help="Parent directory. Default: the current one."
@@ -44,8 +44,9 @@ def command(session: Session, kind: str, name: str, into: Path) -> None:
     from hpt_core.cli.files import write_whole
     from hpt_core.cli.scaffold import scaffold, title_of
     from hpt_core.errors import UsageError
-    from hpt_core.plugins.component_checks import with_article
+    from hpt_core.plugins.checks import with_article
 
+    kind = kind.split(maxsplit=1)[0]  # of "stopping rule", as other commands call it
     distribution, files = scaffold(kind, name)
     folder = into / distribution
     if os.path.exists(folder):  # noqa: PTH110 - Path raises for a long name

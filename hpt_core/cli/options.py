@@ -13,8 +13,8 @@ from hpt_core.components import KINDS
 from hpt_core.errors import Mistake, PluginError, UsageError
 from hpt_core.importing import import_from, import_object, is_import_path
 from hpt_core.options import annotations_of, option_fields
-from hpt_core.plugins.component_checks import missing_methods
-from hpt_core.plugins.component_data import default_of, jsonable
+from hpt_core.plugins.checks import missing_methods
+from hpt_core.plugins.description import default_of, jsonable
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:

@@ -129,7 +129,7 @@ class RunReport:
         if best is None or conclusion.get("trial") != best.number:  # interrupted before the new best was concluded
             conclusion = {}
         if complete and not self._summary["default"] and not any(key.startswith("default") for key in conclusion):
-            yield "The default configuration was not evaluated, so there is no baseline to compare with."
+            yield "The default configuration was not fully evaluated, so there is no baseline to compare with."
         if len(self._history.objectives) == 1 and complete > 1 and self._summary["best"]:
             yield f"The best of {complete} scores is optimistic, because it was selected. Confirm it on new data."
         yield from _conclusion(conclusion)
@@ -137,11 +137,11 @@ class RunReport:
         if where == "memory":
             yield 'The study was kept in memory only. To keep it, set use = "sqlite" in [store].'
             return
-        yield f"The results are in {where}. Next:"
-        yield from self._reading_commands(where)
-        stop = self._history.stop
+        commands, stop = [*self._reading_commands(where)], self._history.stop
         if self._interrupted or stop is None or stop["rule"] == "budget":
-            yield f"  {self._resume_command()}    continues the study"
+            commands.append(f"  {self._resume_command()}    continues the study")
+        yield f"The results are in {where}.{' Next:' * bool(commands)}"
+        yield from commands
 
     def _reading_commands(self, where: str) -> Iterator[str]:
         """The commands that show this study; none if its store was named by an import path: they open no such store."""

@@ -137,6 +137,11 @@ def test_an_invalid_plugin_name_is_rejected(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_kind_may_be_called_as_the_other_commands_call_it(tmp_path: Path) -> None:
+    assert call("new", "stopping rule", "x", "--into", str(tmp_path)).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["hpt-stopping-x"]
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "hpt-store-x").mkdir()
     result = call("new", "store", "x", "--into", str(tmp_path))
@@ -317,6 +322,9 @@ def hpt_stopping_rules():
     [
         (["builtin"], "Name one component", 2),
         (["memory", "--kind", "sampler"], "nothing of that kind", 2),
+        (["memory", "--kind", "stopping"], "nothing of that kind", 2),
+        (["target", "--kind", "stopping"], "value: This option is required", 2),
+        (["target", "--kind", "stopping rule"], "value: This option is required", 2),
         (["function", "-o", "call"], "must look like key.path=value", 2),
         (["function"], "This option is required", 2),
         (["memroy"], "There is no component or plugin 'memroy'. Did you mean 'memory'?", 3),

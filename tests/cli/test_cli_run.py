@@ -399,7 +399,26 @@ def test_a_default_that_was_not_evaluated_is_mentioned(cli: Hpt, tmp_path: Path)
     write(tmp_path)
     result = cli("run", "s.toml", "trials=1")
     assert "default" not in result.stdout
-    assert "The default configuration was not evaluated, so there is no baseline to compare with." in result.stderr
+    assert (
+        "The default configuration was not fully evaluated, so there is no baseline to compare with." in result.stderr
+    )
+
+
+def test_a_default_that_was_stopped_is_not_said_to_be_unevaluated(cli: Hpt, tmp_path: Path) -> None:
+    write(
+        tmp_path, code="def train(params):\n    yield from (9.0 * (params['x'] == 2) + 1 / step for step in (1, 2))\n"
+    )
+    stopping = ["sampler.use=random", "trials=5", 'stop=[{use="threshold", limit=5.0}]']
+    result = cli("run", "s.toml", *stopping)
+    assert "5 trials: 4 complete, 1 stopped early" in result.stderr
+    assert "The default configuration was not fully evaluated, so" in result.stderr
+
+
+def test_no_commands_are_announced_where_none_would_show_anything(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    result = cli("run", "s.toml", 'stop=[{use="time", limit=1e-9}]')
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-2] == "The results are in hpt.db."
 
 
 # --- plugins that fail ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hpt_core import EvaluationError, Report, TrialContext
+from hpt_core import EvaluationError, Report, Study, TrialContext
 from hpt_evaluator_command.evaluator import CommandEvaluator
 
 
@@ -240,3 +241,16 @@ def test_the_shell_script_in_the_readme_extracts_the_value(crash: bool, tmp_path
             run(evaluator, params={"lr": 1e-05})
     else:
         assert run(evaluator, params={"lr": 1e-05}) == ([], 1e-05)
+
+
+def test_a_changed_script_is_reported_when_a_study_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for trials, value in ((1, 0.25), (2, 0.5)):
+        Path("train.py").write_text(f"print({value})\n")
+        evaluator = CommandEvaluator(command=[sys.executable, "-S", "train.py", "{x}"])
+        with contextlib.closing(Study({"x": [1, 2]}, sampler="grid", evaluator=evaluator, store="hpt.db")) as study:
+            study.run(trials=trials)
+    assert [trial.value for trial in study.trials] == [0.25, 0.5]
+    assert "still count: train.py has changed." in caplog.text

@@ -172,6 +172,7 @@ def test_arguments_of_an_inactive_parameter_are_left_out(command: str, expected:
         ({"command": "a 'b"}, "No closing quotation"),
         ({"command": ["a"], "shell": True}, "one string if shell = true"),
         ({"command": "a", "env": {"A=B": "1"}}, "not a valid name of an environment variable"),
+        ({"command": "a", "env": {"": "1"}}, "not a valid name of an environment variable"),
         ({"command": "a {x}", "cwd": "{x}"}, "no parameter"),
         ({"command": "a", "timeout": 0}, "timeout.*> 0"),
         ({"command": "a", "result": "../out.json"}, "within the trial's folder"),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 import torch
 
 from hpt_core import NothingSucceededError, Space, Study, UsageError
+from hpt_core.study.sources import digests
 from hpt_evaluator_torch import checks
 from hpt_evaluator_torch.evaluator import TorchEvaluator
 
@@ -208,3 +210,27 @@ def test_a_mistake_in_the_data_fails_the_trial_without_our_traceback(given: Any,
     assert failure.message.startswith(message)
     assert detail in failure.detail
     assert bool(failure.detail) == bool(detail)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "mine:net"},
+        {"data": {"use": "mine:load", "rows": 3}},
+        {"train": "mine:train", "model": None},
+        {"optimizer": {"use": "mine:optimizer"}},
+        {"scheduler": "mine:scheduler"},
+        {"loss": "mine:loss"},
+        {"metrics": ["accuracy", "mine:f1"]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_the_files_of_the_user_are_those_that_the_options_name(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is resumed reports which of them have changed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("mine.py").touch()
+    installed = {"model": "torch.nn:Linear", "data": "torch.utils.data:TensorDataset"}
+    assert list(digests(TorchEvaluator(**(installed | options)))) == ["mine.py"]

@@ -1,4 +1,4 @@
-"""The conformance kit on the evaluators."""
+"""The conformance kit on the evaluators, and the user's files that each names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cloudpickle
 import pytest
 
 from hpt_core import Report, TrialContext
+from hpt_core.study.sources import digests
 from hpt_core.testing import EvaluatorKit
 from hpt_evaluator_wrap.cache import CacheEvaluator
 from hpt_evaluator_wrap.isolate import IsolateEvaluator
@@ -85,3 +86,15 @@ class TestIsolate(EvaluatorKit):
     @pytest.fixture
     def make_evaluator(self) -> Callable[[], IsolateEvaluator]:
         return lambda: IsolateEvaluator(evaluator=Resumable(), memory_mb=1000)
+
+
+@attrs.define(kw_only=True)
+class OwnCode(Curve):
+    sources = __file__
+
+
+@pytest.mark.parametrize("wrapper", [CacheEvaluator, IsolateEvaluator, RepeatEvaluator, RetryEvaluator])
+def test_the_files_of_an_evaluator_are_those_of_the_inner_one(wrapper: Callable[..., object]) -> None:
+    """A study that is resumed reports which of them have changed."""
+    found = digests(wrapper(evaluator=OwnCode()))
+    assert [Path(name).name for name in found] == [Path(__file__).name]

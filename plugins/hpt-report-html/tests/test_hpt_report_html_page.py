@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -151,6 +152,20 @@ def test_importances_are_also_listed_as_text() -> None:
     for objective in history.objectives:
         for share in importances(history, objective).values():
             assert f"{objective}: {share.mean:.1%} \u00b1 {share.sd:.1%}" in texts
+
+
+def test_the_page_has_the_definition_of_the_study_and_the_software_of_the_run() -> None:
+    study = Study({"x": Float(0, 1)}, sampler={"use": "random", "method": "sobol"}, seed=7)
+    study.run(lambda params: params["x"], trials=2)
+    provenance = report(study.history).partition("<h2>Provenance</h2>")[2]
+    found = {term: html.unescape(text) for term, text in re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", provenance)}
+    assert json.loads(found["space"]) == {"x": {"type": "float", "low": 0.0, "high": 1.0}}
+    assert found["seed"] == "7"
+    assert json.loads(found["sampler"]).items() >= {"use": "random", "method": "sobol"}.items()
+    assert json.loads(found["evaluator"])["use"] == "function"
+    assert "stop" not in found
+    assert f"numpy {np.__version__}" in found["software"].split(", ")
+    assert found["Python"] == f"{platform.python_version()} on {platform.platform()}"
 
 
 def test_the_table_lists_the_best_trials_first() -> None:

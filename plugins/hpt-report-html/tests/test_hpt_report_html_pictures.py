@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hpt_core import Categorical, Float, History, Int, Report, Study, Suggestion, TrialContext
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_report_html import figures, report
 
@@ -161,6 +162,22 @@ def test_short_trials_in_the_timeline_have_no_white_edge() -> None:
     (bars,) = figures(history)["Timeline"].data
     edges = list(bars.marker.line.color)
     assert edges == ["white"] + [bars.marker.color] * 19
+
+
+def test_the_timeline_has_the_work_since_the_last_start_without_a_pause() -> None:
+    history = make_history({"x": Float(0, 1)}, resumable=True)
+    for record in (
+        events.started(10.0, 0, {"x": 0.5}, "w", 1, 0),
+        events.paused(13.0, 0, 1, 0, "rule", "later", {}),
+        events.started(20.0, 0, {"x": 0.5}, "w", 2, 0),
+        events.paused(24.0, 0, 2, 0, "rule", "later", {}),
+        events.started(24.0, 1, {"x": 0.6}, "w", 1, 0),
+        events.complete(29.0, 1, 1, [0.2], {}),
+        events.stopped_early(30.0, 0, 2, [0.1], 0, "rule", "too slow", {}),
+    ):
+        history.apply(record)
+    bars = {bar.name: (bar.base[0], bar.x[0]) for bar in figures(history)["Timeline"].data}
+    assert bars == {"stopped": (0.0, 4.0), "complete": (4.0, 5.0)}
 
 
 def test_a_quotation_mark_in_a_name_is_kept() -> None:

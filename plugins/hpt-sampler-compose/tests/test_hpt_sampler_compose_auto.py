@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from hpt_core import Float, History, Params, Plugins, Study, Suggestion, UsageError, hookimpl
+from hpt_core.cli.group import hpt
+from hpt_core.cli.session import Session
 from hpt_core.plugins.plugins import default_plugins
 from hpt_core.study.verify import verify
 from hpt_sampler_compose.auto import AutoSampler
@@ -211,7 +215,7 @@ def test_it_uses_the_installed_samplers(left_out: list[str], source: str, why: s
 
 
 @installed
-def test_a_sampler_whose_name_two_plugins_offer_is_not_available() -> None:
+def test_a_sampler_whose_name_two_plugins_offer_is_told_and_not_left_out(tmp_path: Path) -> None:
     class Rival:
         @hookimpl
         def hpt_samplers(self) -> dict[str, type]:
@@ -219,8 +223,14 @@ def test_a_sampler_whose_name_two_plugins_offer_is_not_available() -> None:
 
     plugins = Plugins()
     plugins.register(Rival(), "rival")
-    study = run("auto", 1, lambda params: params["x"], plugins=plugins)
-    assert (study.trials[0].source, study.trials[0].info["why"]) == ("tpe", "no other sampler is available")
+    for chosen in ("auto", None):  # None: it is the default
+        with pytest.raises(UsageError, match=r"Two plugins offer the sampler 'bayes': .* Disable one") as refused:
+            run(chosen, 1, lambda params: params["x"], plugins=plugins)
+        assert [mistake.path for mistake in refused.value.mistakes] == ["sampler.model.use"]
+    file = tmp_path / "study.toml"
+    file.write_text('space.x = [1, 2]\nevaluator = { use = "function", call = "math:fsum" }\n')
+    checked = CliRunner().invoke(hpt, ["check", str(file)], obj=Session(plugins))
+    assert (checked.exit_code, "sampler.model.use: Two plugins offer" in checked.stderr) == (3, True)
 
 
 def test_constructing_it_directly_requires_its_samplers() -> None:

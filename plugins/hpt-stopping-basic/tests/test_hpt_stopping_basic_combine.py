@@ -141,7 +141,12 @@ def test_any_retires_what_one_rule_retires_and_all_what_all_rules_retire() -> No
     for against in (none, OnTrials(says=STOP)):
         assert AllOf(rules=[some, against]).retire(HISTORY) == {}
     assert AllOf(rules=[OnStudies()]).retire(HISTORY) == {}
-    for options, expected in (({}, {1}), ({"trials": 2}, set()), ({"steps": 2}, set())):
+    for options, expected in (
+        ({}, {1}),
+        ({"trials": 1, "steps": 1}, {1}),
+        ({"trials": 2}, set()),
+        ({"steps": 2}, set()),
+    ):
         assert set(After(rule=more, **options).retire(HISTORY)) == expected
     assert After(rule=OnTrials()).retire(HISTORY) == {}
     assert AnyOf(rules=[Not(rule=some)]).retire(HISTORY) == {}

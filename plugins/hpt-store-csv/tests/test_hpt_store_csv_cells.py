@@ -120,7 +120,7 @@ def test_a_cell_may_be_longer_than_the_csv_module_likes() -> None:
         csv.field_size_limit(limit)
 
 
-@pytest.mark.parametrize("cell", ["-x", "-", "[1", '"a', '{"a":NaN}', '{"a":1}x', "--1"])
+@pytest.mark.parametrize("cell", ["-x", "-", "-1 ", "[1", "[1] ", '"a', '{"a":NaN}', '{"a":1}x', "--1"])
 def test_a_cell_that_is_never_written_is_refused(cell: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         decode(cell)

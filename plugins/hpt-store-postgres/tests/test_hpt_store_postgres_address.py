@@ -11,7 +11,7 @@ import pytest
 
 import hpt_core as hpt
 from hpt_core.options import build
-from hpt_core.plugins.component_data import describe
+from hpt_core.plugins.description import describe
 from hpt_core.plugins.plugins import default_plugins
 from hpt_store_postgres.address import Address
 from hpt_store_postgres.store import PostgresStore

@@ -62,13 +62,14 @@ class Replay:
         row = dict.fromkeys(["value", "values", "reason", "failure_kind", "failure_message", "started", "ended"])
         row |= {"number": record["trial"], "state": "waiting", "params": record["params"], "source": source}
         row |= {"duration": None, "worker": None, "attempt": 0, "invalid": None, "reports": [], "final": False}
+        row |= {"worked": 0.0, "in_pause": False}
         return self.trials.setdefault(record["trial"], row)
 
     def started(self, row: dict[str, Any] | None, record: Record) -> None:
         row = row or self._add(record, record["source"])
         if not row["final"] and row["invalid"] is None and record["attempt"] == row["attempt"] + 1:
             row |= {"state": "running", "attempt": record["attempt"], "worker": record["worker"], "reason": None}
-            row["started"] = record["time"]
+            row |= {"started": record["time"], "in_pause": False}
 
     def reported(self, row: dict[str, Any], record: Record) -> None:
         if self._runs(row, record):
@@ -76,7 +77,8 @@ class Replay:
 
     def paused(self, row: dict[str, Any], record: Record) -> None:
         if self._runs(row, record):
-            row |= {"state": "paused", "reason": record["reason"]}
+            row |= {"state": "paused", "reason": record["reason"], "in_pause": True}
+            row["worked"] += record["time"] - row["started"]
 
     def released(self, row: dict[str, Any], record: Record) -> None:
         if self._runs(row, record):
@@ -93,7 +95,8 @@ class Replay:
         row |= {"final": True, "state": record["state"], "values": values, "value": values and values[0]}
         row |= {"reason": record.get("reason"), "ended": record["time"]}
         row |= {"failure_kind": record.get("kind"), "failure_message": record.get("message")}
-        row["duration"] = None if row["started"] is None else record["time"] - row["started"]
+        last = 0.0 if row["in_pause"] or row["started"] is None else record["time"] - row["started"]
+        row["duration"] = None if row["started"] is None else row["worked"] + last
 
     def invalidated(self, row: dict[str, Any], record: Record) -> None:
         if row["invalid"] is None:
@@ -187,7 +190,7 @@ def as_told(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_replayed(trial: dict[str, Any]) -> dict[str, Any]:
-    row = {name: value for name, value in trial.items() if name not in ("reports", "final")}
+    row = {name: value for name, value in trial.items() if name not in ("reports", "final", "worked", "in_pause")}
     return row | {"started": iso(trial["started"]), "ended": iso(trial["ended"])}
 
 

@@ -127,13 +127,14 @@ def front(history: History) -> go.Figure | None:
 
 
 def timeline(history: History) -> go.Figure | None:
-    """A timeline of the trials of each worker."""
+    """A timeline of the trials of each worker: their work since the last start."""
     timed = [trial for trial in history.trials if trial.started is not None and trial.ended is not None]
     timed = timed[-_MOST_BARS:]
     if not timed:
         return None
     begin = min(trial.started for trial in timed if trial.started is not None)
     short = (max(trial.ended for trial in timed if trial.ended is not None) - begin) / 100
+    length = {trial.number: (trial.duration or 0.0) - trial.worked for trial in timed}
     names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(t.worker for t in timed))}
     figure = go.Figure()
     for state, colour in OF_STATE.items():
@@ -143,12 +144,15 @@ def timeline(history: History) -> go.Figure | None:
                 orientation="h",
                 y=[names[trial.worker] for trial in trials],
                 base=[(trial.started or begin) - begin for trial in trials],
-                x=[trial.duration for trial in trials],
+                x=[length[trial.number] for trial in trials],
                 name=state,
                 # a white edge separates consecutive trials; it would hide a short one
                 marker={
                     "color": colour,
-                    "line": {"color": ["white" if (t.duration or 0.0) > short else colour for t in trials], "width": 1},
+                    "line": {
+                        "color": ["white" if length[trial.number] > short else colour for trial in trials],
+                        "width": 1,
+                    },
                 },
                 text=[hover(history, trial) for trial in trials],
                 textposition="none",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from hpt_core import Stop, option
-from hpt_stopping_basic.watch import Watching, mean, worse
+from hpt_stopping_basic.watch import Watching, begins_late, mean, worse
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -25,6 +25,10 @@ class Threshold(Watching):
 
     limit: float = option(help="The worst acceptable value, as the evaluator reports it.")
     min_step: int = option(1, ge=1, help="First step at which the rule may stop a trial.")
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn if a trial has too few steps."""
+        return begins_late(kind, self.min_step, "min_step", steps, at_last=True)
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the trial is worse than ``limit``."""
@@ -58,10 +62,16 @@ class Patience(Watching):
     )
     min_gain: float = option(1e-3, ge=0, help="Smallest gain that counts, relative to the best report before.")
 
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn of folds, and if a trial has too few steps."""
+        if kind == "folds":
+            return "This rule never ends a trial: it does not judge folds."
+        return begins_late(kind, self._patience(steps) + 1, "reports", steps)
+
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Declare the trial complete when the last ``reports`` reports brought no gain."""
         losses = [loss for _, loss in self._curve(history, trial)]
-        patience = max(5, ceil((history.steps or 0) / 10)) if self.reports is None else self.reports
+        patience = self._patience(history.steps)
         if history.evidence != "curve" or len(losses) <= patience:
             return None
         before, now = min(losses[:-patience]), min(losses[-patience:])
@@ -72,3 +82,6 @@ class Patience(Watching):
         evidence = {"step": step, "before": self._value(history, before), "since": self._value(history, now)}
         count = f"{patience} report{'s' * (patience != 1)}"
         return Stop(f"no gain of {self.min_gain:g} in the last {count}", evidence, complete=True)
+
+    def _patience(self, steps: int | None) -> int:
+        return max(5, ceil((steps or 0) / 10)) if self.reports is None else self.reports

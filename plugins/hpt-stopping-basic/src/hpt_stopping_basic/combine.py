@@ -9,6 +9,7 @@ import attrs
 
 from hpt_core import Mistake, Pause, Stop, StoppingRule, UsageError, option
 from hpt_stopping_basic import hpt_stopping_rules
+from hpt_stopping_basic.watch import begins_late
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -109,6 +110,11 @@ class After:
 
     def __attrs_post_init__(self) -> None:
         _check_rule(self.rule, "rule")
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn if no trial gets as far as ``steps``."""
+        judges_trials = _is_able(self.rule, "judge_trial")
+        return begins_late(kind, self.steps, "steps", steps, at_last=True) if judges_trials else None
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Return the rule's decision, once the study has ``trials`` and the trial ``steps``."""

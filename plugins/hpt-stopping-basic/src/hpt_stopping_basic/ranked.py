@@ -9,7 +9,7 @@ import attrs
 
 from hpt_core import Stop, option
 from hpt_stopping_basic.reference import Key, Reference, interpolated
-from hpt_stopping_basic.watch import Watching, mean, worse
+from hpt_stopping_basic.watch import Watching, begins_late, mean, worse
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -30,9 +30,14 @@ class _Ranked(Watching):
     def __attrs_post_init__(self) -> None:
         self._reference = Reference(self.metric, self.maximize)
 
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn if a trial has too few steps."""
+        return begins_late(kind, self._first_step(kind, steps), "min_step", steps)
+
     def _judge(self, history: History, trial: Trial, percentile: float, called: str) -> Stop | None:
         curve = self._curve(history, trial)
-        if not curve or curve[-1][0] < self._first_step(history) or trial.reports[-1].step == history.steps:
+        first = self._first_step(history.evidence, history.steps)
+        if not curve or curve[-1][0] < first or trial.reports[-1].step == history.steps:
             return None
         step, losses = curve[-1][0], [loss for _, loss in curve]
         folds = history.evidence == "folds"
@@ -49,10 +54,10 @@ class _Ranked(Watching):
         evidence = {"step": step, "value": value, "limit": limit, "trials": len(others)}
         return Stop(f"{reason} of {len(others)} complete trial{'s' * (len(others) != 1)}", evidence)
 
-    def _first_step(self, history: History) -> int:
+    def _first_step(self, kind: str, steps: int | None) -> int:
         if self.min_step is not None:
             return self.min_step
-        return 2 if history.evidence == "folds" else max(1, ceil((history.steps or 0) / 10))
+        return 2 if kind == "folds" else max(1, ceil((steps or 0) / 10))
 
 
 @attrs.define(kw_only=True)

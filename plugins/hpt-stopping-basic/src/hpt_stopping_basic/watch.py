@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpt_core import History, Trial
 
-__all__ = ["Watching", "mean", "worse"]
+__all__ = ["Watching", "begins_late", "mean", "worse"]
 
 _SAME = 1e-9  # relative: smaller differences are rounding
 
@@ -49,6 +49,23 @@ class Watching:
         found: list[Any] = [history.trials[i].metrics.get(name, math.nan) for i in numbers]
         values = np.array(found, dtype=np.float64)
         return -values if self.maximize else values
+
+
+def begins_late(kind: str, first: int, option: str, steps: int | None, *, at_last: bool = False) -> str | None:
+    """Warn of a rule that never stops a trial, as a whole trial has too few steps; None if the rule may stop one.
+
+    Args:
+        kind: The kind of evidence.
+        first: The first step at which the rule may stop a trial.
+        option: The option that defines it.
+        steps: The steps of a whole trial; None: unknown.
+        at_last: Whether the rule may stop a trial at its last step.
+    """
+    if steps is None or first < steps + at_last:
+        return None
+    unit = "fold" if kind == "folds" else "step"
+    why = f"it begins at {unit} {first} (`{option}`), and a trial ends at {unit} {steps}"
+    return f"This rule never stops a trial: {why}."
 
 
 def mean(losses: Sequence[float]) -> float:

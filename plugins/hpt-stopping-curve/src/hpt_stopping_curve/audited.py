@@ -46,11 +46,26 @@ class Audited(ABC):
     )
     _readings: Readings = attrs.field(factory=Readings, init=False, repr=False, eq=False)
 
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn of folds, and if a trial has too few steps."""
+        if kind == "folds":
+            return "This rule never stops a trial: it does not judge folds."
+        first, last, option = self._range(steps or 0)
+        if steps is None or first <= last:
+            return None
+        return (
+            f"This rule never stops a trial: it begins at step {first} (`{option}`), and a trial ends at step {steps}."
+        )
+
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop a trial that is not audited if `would_stop` returns a stop."""
         if history.evidence != "curve" or is_audited(history.seed, trial.number, self.audit):
             return None
         return self.would_stop(history, self.curve(history, trial), history.complete)
+
+    @abstractmethod
+    def _range(self, steps: int) -> tuple[int, int, str]:
+        """The first and the last step at which a trial of so many steps may be stopped, and what sets the first."""
 
     @abstractmethod
     def would_stop(self, history: History, curve: Curve, others: NDArray[np.intp]) -> Stop | None:

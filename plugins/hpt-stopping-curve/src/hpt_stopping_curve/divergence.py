@@ -44,6 +44,9 @@ class Divergence(Audited):
     reports: int = option(2, ge=1, help="Reports in a row that must diverge; with 1, a single spike stops a trial.")
     min_trials: int = option(5, ge=2, help="Complete trials needed to compare with their spread.")
 
+    def _range(self, steps: int) -> tuple[int, int, str]:
+        return self.reports + 1, steps, "reports"
+
     def would_stop(self, history: History, curve: Curve, others: NDArray[np.intp]) -> Stop | None:
         """Stop if each of the last ``reports`` reports is far above the best report before them."""
         if len(curve) <= self.reports:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -37,6 +38,11 @@ class Extrapolation(Audited):
     )
     min_share: float = option(0.2, ge=0, le=1, help="Share of the steps before it may stop a trial.")
     min_points: int = option(5, ge=5, help="Reports before it may stop a trial.")
+
+    def _range(self, steps: int) -> tuple[int, int, str]:
+        share = math.ceil(self.min_share * steps)
+        first, option = max((self.min_points, "min_points"), (share, "min_share"))
+        return first, steps - 1, option
 
     def would_stop(self, history: History, curve: Curve, others: NDArray[np.intp]) -> Stop | None:
         """Stop if the curve ends below the incumbent with a probability under ``chance``.

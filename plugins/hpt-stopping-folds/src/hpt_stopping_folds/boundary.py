@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist
@@ -15,13 +16,34 @@ from scipy.special import ndtr
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["level", "looks"]
+__all__ = ["idle", "level", "looks"]
 
 _MOST_LOOKS = 20
 _TAIL = 8.0
 _NODES_PER_SD = 2.0
 _STEP = 32
 _rule = lru_cache(np.polynomial.legendre.leggauss)
+
+
+def idle(first: int, folds: int | None, alpha: float, smallest_p: Callable[[int], float]) -> str | None:
+    """Say why a rule never stops a trial with so few folds; None if it may stop one.
+
+    Args:
+        first: The number of folds after which it tests first.
+        folds: The folds of a whole trial; None: unknown.
+        alpha: See `level`.
+        smallest_p: Number of folds -> the smallest p that the test can find on them.
+    """
+    at = () if folds is None else looks(first, folds - 1)
+    if folds is None or (at and smallest_p(at[-1]) < level(alpha, at)):
+        return None
+    why = f"it begins at fold {first} (`min_folds`), and a trial ends at fold {folds}"
+    if at:
+        p, limit = smallest_p(at[-1]), level(alpha, at)
+        why = (
+            f"on the {at[-1]} folds before the last one, p is at least {p:.2g}, and the limit is {limit:.2g} (`alpha`)"
+        )
+    return f"This rule never stops a trial: {why}."
 
 
 @lru_cache

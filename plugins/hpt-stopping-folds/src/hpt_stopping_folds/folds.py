@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from hpt_core import Mistake, Pause, State, Stop, UsageError, option
-from hpt_stopping_folds.boundary import level, looks
+from hpt_stopping_folds.boundary import idle, level, looks
 from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank, variance_of
 from hpt_stopping_folds.paired import FoldLosses, Paired, is_worse, mean_over
 
@@ -41,7 +41,7 @@ class Folds(Paired):
     standard error of the incumbent's mean, and it falls in proportion to the remaining folds. ``forgiving``: its mean
     is worse than the incumbent's worst single fold (Bergman et al. 2024, "Don't waste your time: early stopping
     cross-validation"). ``t``: a paired t-test corrected for overlapping training sets (Nadeau and Bengio 2003) finds it
-    worse. ``wilcoxon``: the signed-rank test finds it worse; for 8 folds or more. These two tests are made after each
+    worse. ``wilcoxon``: the signed-rank test finds it worse; for 9 folds or more. These two tests are made after each
     fold, at most 20 times, and together stop a trial as good as the incumbent with probability ``alpha`` (Pocock 1977;
     for ``wilcoxon`` if the folds are independent).
     A tie never stops a trial. The value of a stopped trial is an estimate of its mean over all folds.
@@ -73,6 +73,10 @@ class Folds(Paired):
     @property
     def _first(self) -> int:
         return self.min_folds or _FIRST[self.test]
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn if a trial has too few folds."""
+        return idle(self._first, steps, self.alpha, lambda folds: 0.5**folds if self.test == "wilcoxon" else 0.0)
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Stop when the trial is worse than the incumbent; pause if there is none yet."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, stdtrit
 from scipy.stats import rankdata
 
-__all__ = ["Friedman", "friedman"]
+__all__ = ["Friedman", "friedman", "least_p"]
 
 
 @attrs.frozen(eq=False)
@@ -59,3 +59,8 @@ def friedman(losses: NDArray[np.float64]) -> Friedman:
         return Friedman(1.0, sums, b, squares)  # all values are tied
     statistic = (k - 1) * float(np.square(sums - b * (k + 1) / 2).sum()) / spread
     return Friedman(float(chdtrc(k - 1, statistic)), sums, b, squares)
+
+
+def least_p(b: int, k: int) -> float:
+    """The smallest p-value of `friedman`: all blocks rank the candidates in the same order."""
+    return float(chdtrc(k - 1, b * (k - 1)))

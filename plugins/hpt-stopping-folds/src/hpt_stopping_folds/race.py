@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 
 from hpt_core import Stop, option
-from hpt_stopping_folds.boundary import level, looks
+from hpt_stopping_folds.boundary import idle, level, looks
 from hpt_stopping_folds.differences import signed_rank
-from hpt_stopping_folds.friedman import friedman
+from hpt_stopping_folds.friedman import friedman, least_p
 from hpt_stopping_folds.paired import Paired, mean_over
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ class Race(Paired):
     elites: int = option(5, ge=1, help="Number of the best complete trials that take part in the race.")
     min_folds: int = option(5, ge=2, help="Folds before it may stop a trial.")
     alpha: float = option(0.05, gt=0, le=0.5, help="Probability that a race finds a difference if there is none.")
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Warn if a trial has too few folds."""
+
+        def smallest_p(folds: int) -> float:
+            return min(0.5**folds, least_p(folds, 1 + self.elites) if self.elites > 1 else 1.0)
+
+        return idle(self.min_folds, steps, self.alpha, smallest_p)
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the trial has lost the race."""

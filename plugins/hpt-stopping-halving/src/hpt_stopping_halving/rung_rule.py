@@ -95,11 +95,18 @@ class RungRule(ABC):
 
     # --- the contract -----------------------------------------------------------------------------------
 
-    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> None:  # noqa: ARG002 - the contract
-        """Refuse an evaluator whose trials have no ladder of rungs."""
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> str | None:  # noqa: ARG002 - the contract
+        """Refuse an evaluator whose trials have no ladder of rungs. Warn if they end before a second rung."""
         problem = self._misfit(steps)
         if problem is not None:
             raise UsageError(problem)
+        ladder = make_ladder(self.eta, self.min_resource, self.max_resource or steps)
+        first, end = ladder[0], min(ladder[-1], steps or ladder[-1])
+        if first < end:
+            return None
+        return (
+            f"This rule never stops a trial: its first rung is at step {first}, and none is stopped from step {end} on."
+        )
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Stop or pause a trial whose last report reached a rung, unless it is good enough to continue."""

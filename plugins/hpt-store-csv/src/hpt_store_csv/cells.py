@@ -24,6 +24,8 @@ from typing import Any
 __all__ = ["decode", "encode", "join", "split"]
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_JSON = frozenset('"[{-0123456789')
+"""First characters of cells that are JSON, apart from `_WORDS`. Text may begin with a digit, too."""
 _WORDS = {"null": None, "true": True, "false": False}
 _MISTAKEN = frozenset("'\"[{ =+-@\uff1d\uff0b\uff0d\uff20")
 """First characters of ambiguous text; a formula begins with = + - @ or their full-width forms."""
@@ -72,14 +74,15 @@ def decode(cell: str) -> Any:
     first = cell[0]
     if first == "'":
         return cell[1:]
-    if first in '"[{':
-        return _decode_json(cell)
-    if first in "-0123456789":
-        match = _NUMBER.fullmatch(cell)
-        if match:
-            return float(cell) if match[1] or match[2] else int(cell)
-        if first == "-":
-            msg = f"{cell!r} is not a number"
+    if first in _JSON:
+        try:
+            value, end = _scan(cell)
+        except json.JSONDecodeError:
+            value, end = None, 0
+        if end == len(cell):
+            return value
+        if not first.isdigit():
+            msg = f"{cell!r:.80} is not {'a number' if first == '-' else 'JSON'}"
             raise ValueError(msg)
     return _WORDS.get(cell, cell)
 
@@ -89,7 +92,7 @@ def _refuse(constant: str) -> float:
     raise ValueError(msg)
 
 
-_decode_json = json.JSONDecoder(parse_constant=_refuse).decode
+_scan = json.JSONDecoder(parse_constant=_refuse).raw_decode
 
 
 def join(cells: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ beside it for queries. The views apply the rules of the core's replay in SQL:
 - A report, pause, release or end counts if it belongs to the current attempt and the trial was not parked (paused, or
   released as lost) in that attempt before. The first end is final.
 - Reports before a trial was released as lost do not count, unless the evaluator can resume.
+- A trial's duration is the time from each start to the pause or the end of the same attempt; an attempt that was
+  released as lost does not count.
 """
 
 from __future__ import annotations
@@ -78,6 +80,18 @@ WITH {effective}, marks AS (
     min(CASE WHEN event = 'finished' THEN seq END) AS final,
     min(CASE WHEN event = 'invalidated' THEN seq END) AS invalid
   FROM effective GROUP BY study_id, trial
+), stretches AS (
+  SELECT study_id, trial,
+    min(CASE WHEN event = 'started' THEN seq END) AS start,
+    min(CASE WHEN event IN ('paused', 'finished') THEN seq END) AS stop
+  FROM effective WHERE attempt > 0 GROUP BY study_id, trial, attempt
+), worked AS (
+  SELECT stretches.study_id, stretches.trial,
+    sum(json_extract(stop.body, '$.time') - json_extract(start.body, '$.time')) AS seconds
+  FROM stretches
+    JOIN events AS start ON start.study_id = stretches.study_id AND start.seq = stretches.start
+    JOIN events AS stop ON stop.study_id = stretches.study_id AND stop.seq = stretches.stop
+  GROUP BY stretches.study_id, stretches.trial
 )
 SELECT
   studies.name AS study,
@@ -92,7 +106,7 @@ SELECT
   json_extract(final.body, '$.message') AS failure_message,
   strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(start.body, '$.time'), 'unixepoch') AS started,
   strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(final.body, '$.time'), 'unixepoch') AS ended,
-  json_extract(final.body, '$.time') - json_extract(start.body, '$.time') AS duration,
+  CASE WHEN final.seq IS NOT NULL THEN worked.seconds END AS duration,
   json_extract(start.body, '$.worker') AS worker,
   CASE first.event WHEN 'enqueued' THEN 'given' ELSE json_extract(first.body, '$.source') END AS source,
   coalesce(start.attempt, 0) AS attempt,
@@ -101,6 +115,7 @@ FROM marks
   JOIN studies ON studies.id = marks.study_id
   JOIN events AS first ON first.study_id = marks.study_id AND first.seq = marks.first
   JOIN events AS last ON last.study_id = marks.study_id AND last.seq = marks.last
+  LEFT JOIN worked ON worked.study_id = marks.study_id AND worked.trial = marks.trial
   LEFT JOIN events AS start ON start.study_id = marks.study_id AND start.seq = marks.start
   LEFT JOIN events AS final ON final.study_id = marks.study_id AND final.seq = marks.final
   LEFT JOIN events AS invalid ON invalid.study_id = marks.study_id AND invalid.seq = marks.invalid
