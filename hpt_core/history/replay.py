@@ -234,13 +234,14 @@ def _note(history: History, record: Record) -> None:
 
 
 def _update_best(history: History, trial: Trial) -> None:
-    feasible = trial.state is State.COMPLETE and (history._columns.excess[trial.number] <= 0.0).all()
-    if feasible and trial.invalid is None and history._best is not None:
+    if history._best is None or trial.state is not State.COMPLETE or trial.invalid is not None:
+        return
+    if (history._columns.excess[trial.number] <= 0.0).all():
         losses = history._columns.losses[:, 0]
         history._best = min(history._best, trial.number, key=lambda number: (losses[number], number))
 
 
-_HANDLERS: dict[str, Callable[[History, Record], None]] = {
+_HANDLERS: dict[str, Callable[[History, Record], None]] = {  # by the name of the event
     handler.__name__.removeprefix("_"): handler
     for handler in (
         _amended, _created, _enqueued, _finished, _heartbeat, _invalidated, _joined, _note, _paused, _released,

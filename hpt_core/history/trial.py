@@ -133,8 +133,8 @@ class Trial:
     ended: float | None = None
     partial: bool = False
     invalid: str | None = None
-    paused_at: float | None = attrs.field(default=None, init=False)
-    worked: float = attrs.field(default=0.0, init=False)
+    paused_at: float | None = None
+    worked: float = 0.0
 
     def __repr__(self) -> str:
         """Show what matters in a list of trials; the attributes have the rest."""
@@ -166,7 +166,7 @@ class Trial:
 
     @property
     def duration(self) -> float | None:
-        """Seconds of work, without pauses and attempts whose worker was lost; None until the trial has ended."""
+        """Seconds of work, without pauses and earlier attempts that were lost or interrupted; None before the end."""
         if self.started is None or self.ended is None:
             return None
         until = self.ended if self.paused_at is None else self.paused_at  # a rule may end a trial that is paused
