@@ -129,7 +129,7 @@ class Evaluator(Protocol):
 
     - ``evidence``: ``"curve"`` (later reports are more accurate: epochs, rounds, growing subsets) or ``"folds"`` (step
       i is the same split for every trial). Default ``"curve"``.
-    - ``steps``: number of reports of a whole trial, None if unknown. Default None.
+    - ``steps``: the step of the last report of a whole trial, None if unknown. Default None.
     - ``resumable``: whether a trial can resume after ``trial.resume_step``. It then must, whatever it finds in
       ``trial.workdir``: a checkpoint, a checkpoint of a later step (whose report was not recorded), or none. Default
       False.
@@ -170,8 +170,8 @@ class TrialRule(Protocol):
 
     Optional method ``check_evidence(kind, *, steps, resumable) -> str | None``: called before the first trial with what
     the evaluator declares. It raises `UsageError` if the rule can never judge such reports. If it will merely never act
-    on them, because a trial has too few steps, it returns a sentence that says so, which is shown as a warning. It is
-    called for nested rules as well.
+    on them, for example because a trial has too few steps, it returns a sentence that says so, which is shown as a
+    warning. It is called for nested rules as well.
     """
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:

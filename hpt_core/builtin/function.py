@@ -35,7 +35,7 @@ class FunctionEvaluator:
 
     call: str | Callable[..., Any] = option(help="The function, or its import path 'module:function'.")
     evidence: Literal["curve", "folds"] = option("curve", help="What its reports are: a curve, or paired folds.")
-    steps: int | None = option(None, ge=1, help="The number of reports of a whole trial, if known.")
+    steps: int | None = option(None, ge=1, help="The step of the last report of a whole trial, if known.")
     resumable: bool = option(False, help="Whether it resumes from trial.resume_step.")
     _function: Any = attrs.field(init=False, default=None, repr=False, eq=False)
 

@@ -117,7 +117,7 @@ class History:
 
     @property
     def steps(self) -> int | None:
-        """The number of reports of a whole trial; None if the evaluator does not declare it."""
+        """The step of the last report of a whole trial; None if the evaluator does not declare it."""
         steps = self.definition.get("evidence", {}).get("steps")
         return None if steps is None else int(steps)
 

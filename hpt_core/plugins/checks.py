@@ -151,7 +151,7 @@ def _check_reports(path: str, rule: Any, evaluator: object) -> str | None:
         return None
     steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
     try:
-        warning: str | None = check(given, steps=steps, resumable=resumable)
+        warning = check(given, steps=steps, resumable=resumable)
     except UsageError as err:
         raise UsageError(*within(path, err.mistakes)) from err
     except HptError:
@@ -159,6 +159,9 @@ def _check_reports(path: str, rule: Any, evaluator: object) -> str | None:
     except Exception as err:
         msg = f"{path}: {type(rule).__name__} failed in check_evidence: {type(err).__name__}: {err}"
         raise PluginError(msg) from err
+    if warning is not None and not isinstance(warning, str):
+        msg = f"{path}: {type(rule).__name__} must return text or None from check_evidence. Got {warning!r:.80}."
+        raise PluginError(msg)
     return warning
 
 

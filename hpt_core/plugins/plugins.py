@@ -254,7 +254,9 @@ class Plugins:
         known, home = self.names(kind), provider(kind, name)
         broken = self._not_in_use(home)
         own = next((i.components.get(kind) for i in self.plugins if name in (i.name, i.distribution)), None)
-        hint = f" Install {home}, which provides it." if home and not broken else did_you_mean(name, known)
+        hint = did_you_mean(name, known)
+        if home:  # it is a name of hpt's own, so it is not a typing error
+            hint = "" if broken else f" Install {home}, which provides it."
         if own and not hint:
             hint = f" The plugin of that name offers {', '.join(own)}."
         parts = [f"There is no {kind} {shown(name)}.{hint}", f"Installed: {', '.join(known) or 'none'}."]

@@ -263,9 +263,19 @@ def test_notes_become_plain_data() -> None:
     assert plain(noted) == {"a": 1.5, "b": [0, 1, 2], "3": [1, None], "bad": None, "t": True, "s": "x"}
 
 
+@pytest.mark.parametrize(
+    "number", [np.longdouble(1.5), np.array([np.longdouble(1.5)])[0], np.array(np.longdouble(1.5))]
+)
+def test_long_doubles_in_notes_become_floats(number: Any) -> None:
+    assert plain({"a": number, "b": [number]}) == {"a": 1.5, "b": [1.5]}
+    assert type(plain(number)) is float
+
+
 def test_notes_that_are_not_plain_data_are_refused() -> None:
     with pytest.raises(PluginError, match=r"plain data\. Got object"):
         plain({"a": object()})
+    with pytest.raises(PluginError, match=r"plain data\. Got clongdouble"):
+        plain({"a": np.clongdouble(1)})
 
 
 def test_refused_notes_are_named_by_key_and_owner() -> None:

@@ -88,7 +88,7 @@ def test_a_pause_is_not_work(*, resumed: bool) -> None:
         history.apply(events.complete(301.25, 0, 4, [0.1], {}))
     else:
         history.apply(events.stopped_early(500.0, 0, 3, [0.1], 0, "rule", "too slow", {}))
-    assert trial.duration == 3.0 + 4.5 + 1.25 * resumed
+    assert trial.duration == attrs.evolve(trial).duration == 3.0 + 4.5 + 1.25 * resumed
     assert (trial.started, trial.ended) == ((300.0, 301.25) if resumed else (200.0, 500.0))
 
 

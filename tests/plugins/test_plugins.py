@@ -128,6 +128,8 @@ def test_a_known_component_that_is_missing_names_its_own_distribution_only(insta
         off.make("sampler", "random")
     assert "broken-case" not in str(disabled.value)
     assert "sampler-grid" not in str(disabled.value)
+    with pytest.raises(UsageError, match=r"no sampler 'bayes'\. Installed: .*cmaes.* is not in use: disabled"):
+        Plugins(disabled=["sampler-bayes"]).make("sampler", "bayes")
 
 
 def test_an_import_error_is_reported_in_one_line_with_its_place(install: Install) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -136,6 +137,24 @@ def test_a_rule_of_any_plugin_may_refuse_the_reports() -> None:
         study.run(FunctionEvaluator(call=train, steps=20), trials=1)
     study.run(FunctionEvaluator(call=train, steps=20, resumable=True), trials=1)
     assert study.best is not None
+
+
+@attrs.define(kw_only=True)
+class Answering(Demanding):
+    """A rule whose ``check_evidence`` returns what it is given."""
+
+    answer: Any = None
+
+    def check_evidence(self, kind: str, *, steps: int | None, resumable: bool) -> Any:
+        """Return the answer."""
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [True, 0, ["one", "two"], np.zeros(2)], ids=repr)
+def test_a_warning_of_a_rule_that_is_no_text_is_a_fault_of_the_rule(answer: Any) -> None:
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=Answering(answer=answer), seed=0)
+    with pytest.raises(PluginError, match=r"stop\[0\]: Answering must return text or None from check_evidence. Got"):
+        study.run(train, trials=1)
 
 
 def test_what_a_rule_within_the_table_of_another_watches_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:

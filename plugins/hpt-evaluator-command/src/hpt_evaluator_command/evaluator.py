@@ -68,7 +68,7 @@ class CommandEvaluator:
         "curve",
         help="Kind of the reports: a curve (the last report counts) or folds (step i is the same split in all trials).",
     )
-    steps: int | None = option(None, ge=1, help="Number of reports of a complete trial, if known.")
+    steps: int | None = option(None, ge=1, help="Step of the last report of a complete trial, if known.")
     resumable: bool = option(
         False, help="Whether the command can continue after {resume_step} from a checkpoint in {workdir}."
     )

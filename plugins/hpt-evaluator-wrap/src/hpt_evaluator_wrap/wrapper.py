@@ -36,7 +36,7 @@ class Wrapper:
 
     @property
     def steps(self) -> int | None:
-        """Number of reports of a complete trial; None if the inner evaluator does not know it."""
+        """The step of the last report of a complete trial; None if the inner evaluator does not know it."""
         steps: int | None = getattr(self.evaluator, "steps", None)
         return steps
 
