@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import click
 from hpt_core.cli.reading import Opened, open_study, store_option, study_option
 from hpt_core.cli.text import put, say
 from hpt_core.errors import UsageError
-from hpt_core.history.export import rows
+from hpt_core.history.export import row
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -71,10 +70,7 @@ def _content(opened: Opened, format_: str) -> bytes:
 
     if format_ == "parquet":
         return files.as_parquet(opened.history)
-    found = rows(opened.history)
+    rows = (row(opened.history, trial) for trial in opened.history.trials)
     if format_ == "csv":
-        return files.as_csv(found)
-    if format_ == "jsonl":
-        return files.as_json_lines(found)
-    about = {"schema": "hpt/trials/1", **opened.head, "objectives": opened.history.definition["objectives"]}
-    return (json.dumps({**about, "trials": found}, indent=2, allow_nan=False) + "\n").encode()
+        return files.as_csv(list(rows))
+    return files.as_json(opened, rows) if format_ == "json" else files.as_json_lines(rows)

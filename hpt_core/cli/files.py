@@ -7,16 +7,17 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from hpt_core.cli.reading import Opened
     from hpt_core.history.history import History
 
-__all__ = ["as_csv", "as_json_lines", "as_parquet", "write_whole"]
+__all__ = ["as_csv", "as_json", "as_json_lines", "as_parquet", "write_whole"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _QUOTED = re.compile(r'[,"\r\n]')
@@ -55,9 +56,24 @@ def _cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
-def as_json_lines(rows: Sequence[Row]) -> bytes:
+def as_json(opened: Opened, rows: Iterable[Row]) -> bytes:
+    """The JSON document of `hpt trials --json`, with one row per line: Python indents a large document slowly."""
+    head = {"schema": "hpt/trials/1", **opened.head, "objectives": opened.history.definition["objectives"]}
+    buffer = io.BytesIO()
+    buffer.write(json.dumps(head, indent=2, allow_nan=False).removesuffix("\n}").encode() + b',\n  "trials": [')
+    separator = "\n    "
+    for row in rows:
+        buffer.write(f"{separator}{json.dumps(row, allow_nan=False)}".encode())
+        separator = ",\n    "
+    buffer.write(b"\n  ]\n}\n")
+    return buffer.getvalue()
+
+
+def as_json_lines(rows: Iterable[Row]) -> bytes:
     """One JSON object per line."""
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    buffer = io.BytesIO()
+    buffer.writelines(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
+    return buffer.getvalue()
 
 
 def as_parquet(history: History) -> bytes:

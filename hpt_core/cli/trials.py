@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli.reading import json_option, open_study, store_option, study_option
-from hpt_core.cli.text import data, duration, emit_json, number, say, shorten, table
+from hpt_core.cli.text import data, duration, number, put, say, shorten, table
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.history.export import rows
 from hpt_core.liveness import is_alive, owner_of
@@ -51,12 +51,14 @@ def command(
     if inactive), "metrics.NAME", reason, rule, failure_kind, failure_message, invalid, partial, started and ended
     (Unix seconds), duration, steps, source, attempt, worker.
     """
+    from hpt_core.cli import files
+
     with open_study(session, store, study) as opened:
         history = opened.history
         found = [row for row in rows(history) if not states or row["state"] in states]
         chosen = _ordered(found, history, **order)
         if as_json:
-            emit_json("trials", {**opened.head, "objectives": history.definition["objectives"], "trials": chosen})
+            put(files.as_json(opened, chosen))
         elif chosen:
             data(_table(chosen, history, order["sort"]))
         else:

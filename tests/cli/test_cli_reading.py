@@ -466,6 +466,15 @@ def test_json_lines_and_json_have_the_rows_of_trials(one: Hpt) -> None:
     assert [json.loads(line) for line in lines] == rows["trials"]
 
 
+def test_the_json_of_trials_has_one_line_per_trial(one: Hpt) -> None:
+    document = one("trials", "--json").stdout
+    lines = [line.strip().removesuffix(",") for line in document.splitlines()]
+    rows = answer(one("trials", "--json"), "trials")["trials"]
+    assert [json.loads(line) for line in lines if line.startswith('{"number"')] == rows
+    assert one("export", "--json").stdout == document
+    assert answer(one("trials", "--json", "--state", "paused"), "trials")["trials"] == []
+
+
 @pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "ndjson"])
 def test_the_file_extension_selects_the_format(one: Hpt, ending: str, tmp_path: Path) -> None:
     result = one("export", "-o", f"out.{ending}")

@@ -8,19 +8,48 @@ import io
 import json
 import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core.cli import files, render, text
+import hpt_core
+from hpt_core import PluginError
+from hpt_core.cli import files, problems, render, text
 from hpt_core.cli.formats import FORMATS
+from hpt_core.cli.session import Session
 
 scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 values = scalars | texts | st.lists(st.integers() | texts, max_size=3)
 configurations = st.dictionaries(texts.filter(bool), values, max_size=4)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_a_plugin_whose_path_begins_with_that_of_the_core_sees_its_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = f"{Path(hpt_core.__file__).parent}_more.py"
+    scope: dict[str, Any] = {}
+    exec(compile("def suggest():\n    raise KeyError('here')\n", file, "exec"), scope)
+    with pytest.raises(KeyError) as caught:
+        scope["suggest"]()
+    cause = caught.value.with_traceback(caught.tb.tb_next)  # as if the core had called it
+    error = PluginError("The sampler failed.")
+    error.__cause__ = cause
+    assert problems.report(error, Session()) == 3
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[1:] == [
+        "Traceback (most recent call last):",
+        f'  File "{file}", line 2, in suggest',
+        "KeyError: 'here'",
+    ]
+    assert problems.report(cause, Session()) == problems.INTERNAL_ERROR
+    assert f"Raised through {file}, line 2, in suggest." in capsys.readouterr().err
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -46,12 +46,10 @@ def agree(lower: Rung, upper: Rung, tolerance: float) -> bool:
     Soft ranking (Bohdal et al. 2023, section 4.1): for each rank, the trial of that rank on the upper rung and the one
     on the lower rung must have losses on the lower rung that differ by no more than the tolerance.
     """
-    below = {number: loss for loss, number in lower}
-    above = [number for _, number in upper if number in below]
-    both = set(above)
-    ranked = [number for _, number in lower if number in both]
-    pairs = zip(above, ranked, strict=True)
-    return all(abs(below[mine] - below[theirs]) <= tolerance for mine, theirs in pairs)
+    on_upper = {number for _, number in upper}
+    below = {number: loss for loss, number in lower if number in on_upper}  # best first, as the lower rung
+    above = [below[number] for _, number in upper if number in below]
+    return all(abs(mine - theirs) <= tolerance for mine, theirs in zip(above, below.values(), strict=True))
 
 
 def noise(curves: NDArray[np.float64]) -> float:

@@ -91,10 +91,10 @@ class Results(threading.local):  # studies in several threads may share a rule
             return self._standings
         self._follow(history, ladder)
         known, opened = history.next_number, history.open
-        changed = self._open - opened.keys()
+        changed = self._open.difference(opened)
         changed.update(range(min(known, self._count), max(known, self._count)))
-        paused = self._paused  # may be most of the trials; a paused trial goes on in another attempt
-        changed.update([number for number, trial in opened.items() if paused.get(number) != trial.attempt])
+        paused_in = self._paused.get  # may be most of the trials; a paused trial goes on in another attempt
+        changed.update([trial.number for trial in opened.values() if paused_in(trial.number) != trial.attempt])
         for number in changed:
             trial = history.trials[number] if number < known else Trial(number, {})
             self._update(history, ladder, trial, self._standings[key_of(history, number)])
