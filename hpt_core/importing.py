@@ -16,7 +16,7 @@ from hpt_core.spelling import did_you_mean
 
 __all__ = ["error_with_place", "import_from", "import_object", "is_import_path"]
 
-_MACHINERY = ("<frozen", str(Path(__file__).parent))
+_MACHINERY = ("<frozen", f"{Path(__file__).parent}{os.sep}")
 _INSTALLED = (str(Path(os.__file__).parent), "site-packages", "dist-packages")
 
 

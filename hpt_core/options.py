@@ -116,9 +116,9 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
     values: dict[str, Any] = {}
     mistakes = Mistakes()
     for name in dict.fromkeys([*given, *fields]):  # mistakes are reported in the order of the input
-        where = key_path(path, name)
+        where = key_path(path, str(name))  # in Python, a key may be of any type
         if name not in fields:
-            mistakes.add(where, _unknown_option(cls, name))
+            mistakes.add(where, _unknown_option(cls, str(name)))
             continue
         field = fields[name]
         kind = Any if field.converter else hints.get(name, Any)  # the converter checks its own input

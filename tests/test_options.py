@@ -166,6 +166,14 @@ def test_all_mistakes_are_reported_in_the_order_of_the_input() -> None:
 def test_an_unknown_option_gets_a_hint() -> None:
     (mistake,) = refusal(Everything, {"txet": "x"})
     assert "Everything has no such option. Did you mean 'text'?" in mistake
+
+
+@pytest.mark.parametrize("path", ["", "sampler"])
+@pytest.mark.parametrize("key", [1, None, (1,)])
+def test_a_key_that_is_no_string_is_an_unknown_option(key: Any, path: str) -> None:
+    where = f"{path}.{key}" if path else str(key)
+    (mistake,) = refusal(Everything, {key: 2}, path)
+    assert mistake.startswith(f"{where}: Everything has no such option. Its options: ")
     assert "_cache" not in mistake
     assert refusal(Everything, {"_cache": {}, "cache": {}})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ __all__ = ["INTERNAL_ERROR", "report"]
 INTERNAL_ERROR = 70
 """``EX_SOFTWARE`` of ``sysexits.h``: a bug, so none of the documented exit codes."""
 
-_CORE = str(Path(__file__).parents[1])
-_LEADING = (_CORE, str(Path(click.__file__).parent), str(importlib.__file__), str(contextlib.__file__), "<frozen")
+_CORE = f"{Path(__file__).parents[1]}{os.sep}"
+_CLICK = f"{Path(click.__file__).parent}{os.sep}"
+_LEADING = (_CORE, _CLICK, str(importlib.__file__), str(contextlib.__file__), "<frozen")
 """Files whose frames precede those of a plugin in a traceback."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["failure_of"]
 
-_CORE_FOLDER = str(Path(__file__).parents[1])
-_PLUGGY_FOLDER = str(Path(pluggy.__file__).parent)
+_CORE_FOLDER = f"{Path(__file__).parents[1]}{os.sep}"  # and no other whose name begins with it
+_PLUGGY_FOLDER = f"{Path(pluggy.__file__).parent}{os.sep}"
 _DETAIL_LIMIT = 64 * 1024
 _MESSAGE_LIMIT = 2_000
 
@@ -50,7 +51,7 @@ def _user_frames(trace: TracebackType | None, evaluator: object) -> TracebackTyp
     """
     module = sys.modules.get(type(evaluator).__module__)
     package = sys.modules.get(type(evaluator).__module__.partition(".")[0])
-    folders = (_CORE_FOLDER, _PLUGGY_FOLDER, *getattr(package, "__path__", ()))
+    folders = (_CORE_FOLDER, _PLUGGY_FOLDER, *(f"{place}{os.sep}" for place in getattr(package, "__path__", ())))
     first = frame = trace
     innermost = ""
     while frame is not None:  # start at pluggy's last frame: a plugin may wrap the evaluation between hpt and evaluator

@@ -22,12 +22,16 @@ def plain(value: Any, what: str = "info") -> Any:
     Raises:
         PluginError: If a part cannot be converted.
     """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, np.floating):
+        value = float(value)  # `item` of a long double is one again
+    elif isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, Mapping):
         return {str(key): plain(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item, what) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist(), what)
     if isinstance(value, float) and not np.isfinite(value):
         return None
     if value is None or isinstance(value, (bool, int, float, str)):

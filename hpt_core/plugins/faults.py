@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 _HOOKS = tuple(name for name in dir(hookspecs) if name.startswith("hpt_"))
-_CORE = str(Path(hookspecs.__file__).parent)
+_CORE = f"{Path(hookspecs.__file__).parent}{os.sep}"
 _STRINGS = {"hpt_default": 1, "hpt_store_for": 1, "hpt_compose": 2}
 """Hook -> number of strings in its answer, for the hooks that return strings or None."""
 

@@ -194,7 +194,7 @@ def parse_requires(found: Mistakes, requires: Any) -> str:
         found: Mistakes are added here.
         requires: As declared: None, or an expression.
     """
-    if requires is None or requires == "":
+    if requires is None or (isinstance(requires, str) and not requires):
         return ""
     requirement: Requirement | None = found.collect(parse_requirement, requires)
     return "" if requirement is None else requirement.text

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpt_core import liveness
-from hpt_core.errors import DefinitionChangedError
+from hpt_core.errors import DefinitionChangedError, Mistake, UsageError
 from hpt_core.history import definition as definitions
 from hpt_core.history import events
 from hpt_core.study import provenance as provenances
 
 if TYPE_CHECKING:
-    from hpt_core.errors import Mistake
     from hpt_core.history.history import History
     from hpt_core.study.study import Study
 
@@ -72,11 +71,19 @@ def _definition(study: Study, *, brief: bool = False, effective: bool = False) -
 def _adopt(study: Study, history: History) -> None:
     """Take the recorded sampler, seed and number of workers if this study was given none."""
     if study.sampler is None:
-        definitions.refuse_code(history.definition["sampler"], "sampler")
-        study.sampler = study.plugins.make("sampler", history.definition["sampler"], "sampler")
+        study.sampler = _recorded_sampler(study, history.definition["sampler"])
     if study.settings.seed is None:
         study.settings.seed = history.seed
     study.workers = study.workers or int(history.definition["reproducible"])
+
+
+def _recorded_sampler(study: Study, spec: object) -> Any:
+    try:
+        definitions.refuse_code(spec, "sampler")
+        return study.plugins.make("sampler", spec, "sampler")
+    except UsageError as err:  # its keys are in the log, not in what the user gave
+        message = f"The study's recorded sampler cannot be created: {err}"
+        raise UsageError(Mistake("", message, plugin=all(m.plugin for m in err.mistakes))) from err
 
 
 def _amendments(study: Study, history: History) -> list[events.Record]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 import pytest
 
+import hpt_core
 from hpt_core import (
     EvaluationError,
     Failure,
@@ -38,7 +39,9 @@ from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.history import events
 from hpt_core.history.failures import failure_of
+from hpt_core.importing import error_with_place
 from hpt_core.loop.worker import Worker, _warns_of_asked
+from hpt_core.plugins.faults import traceback_in_plugin
 from hpt_core.plugins.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -159,6 +162,23 @@ def test_the_traceback_begins_in_the_evaluator() -> None:
     assert "test_worker.py" in failure.detail
     assert "hpt_core" not in failure.detail
     assert "pluggy" not in failure.detail
+
+
+def test_code_beside_the_core_whose_name_begins_with_its_name_keeps_its_frames() -> None:
+    file = f"{Path(hpt_core.__file__).parent}_more.py"
+    scope: dict[str, Any] = {}
+    exec(compile("def fail(params):\n    raise ValueError('here')\n", file, "exec"), scope)
+    study = study_of()
+    study.run(scope["fail"], trials=1)
+    failure = study.trials[0].failure
+    assert failure is not None
+    assert failure.detail.splitlines()[1] == f'  File "{file}", line 2, in fail'
+    with pytest.raises(ValueError, match="here") as caught:
+        scope["fail"]({})
+    assert error_with_place(caught.value) == f"ValueError: here ({file}, line 2)"
+    theirs = traceback_in_plugin(caught.tb.tb_next)
+    assert theirs is not None
+    assert theirs.tb_frame.f_code.co_filename == file
 
 
 def test_an_evaluator_may_give_the_kind_of_failure() -> None:

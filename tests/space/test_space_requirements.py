@@ -227,6 +227,10 @@ BETWEEN = {"a": Int(1, 9)}
     ("declared", "message"),
     [
         ({**BETWEEN, "b": {"low": 1, "high": 9, "requires": "b <"}}, "space.b.requires: must be an expression"),
+        (
+            {**BETWEEN, "b": {"low": 1, "high": 9, "requires": np.array([1, 2])}},
+            "space.b.requires: must be an expression such as 'leaf <= split / 2'. Got array([1, 2]).",
+        ),
         ({**BETWEEN, "b": Int(1, 9, requires="b < c + a")}, "space.b.requires: names 'c', which is not a parameter of"),
         ({**BETWEEN, "b": Int(1, 9, requires="b < aa")}, "Did you mean 'a'?"),
         ({**BETWEEN, "b": Int(1, 9, requires="a < 3")}, "space.b.requires: must name 'b', the parameter that it"),

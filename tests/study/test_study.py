@@ -363,6 +363,18 @@ def test_settings_left_open_are_taken_from_the_log() -> None:
     assert resumed.history.seed == 5
 
 
+def test_a_recorded_sampler_whose_plugin_is_missing_is_named_as_the_recorded_one() -> None:
+    store, plugins = MemoryStore(), Plugins()
+    plugins.register(Offer())
+    study_on(store, sampler="other", plugins=plugins).ask()
+    with pytest.raises(
+        UsageError, match=r"^The study's recorded sampler cannot be created: .* no sampler 'other'"
+    ) as caught:
+        study_on(store, sampler=None, plugins=Plugins()).ask()
+    assert caught.value.exit_code == 3
+    assert [mistake.path for mistake in caught.value.mistakes] == [""]
+
+
 CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("space.n.high: Was 5, is now 6", {"space": {"x": Float(0, 1), "n": Int(1, 6)}}),
     ("space.z: Is new", {"space": SPACE | {"z": Int(1, 2)}}),

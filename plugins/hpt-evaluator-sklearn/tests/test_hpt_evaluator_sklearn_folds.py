@@ -31,7 +31,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from hpt_core import Report, Space, Study, TrialContext
+from hpt_core import EvaluationError, Report, Space, Study, TrialContext
 from hpt_evaluator_sklearn.data.data import Data
 from hpt_evaluator_sklearn.data.folds import Folds
 from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
@@ -207,6 +207,12 @@ def test_fit_time_and_score_time_may_be_objectives(objectives: tuple[str, ...], 
     for name in ("fit_time", "score_time"):
         assert result[name] == np.mean([report[name] for report in seen]) > 0
         assert f"std_{name}" not in result
+
+
+def test_a_missing_score_is_told_whatever_the_names_of_the_others_are() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=IRIS[0], y=IRIS[1], scoring=lambda *_: {1: 2.0, None: 3.0})
+    with pytest.raises(EvaluationError, match=r"^The scorers returned no 'value', only 1, None, "):
+        finish(evaluator.evaluate(TrialContext(params={"C": 1.0}, objectives=("value",))))
 
 
 def test_a_study_minimises_fit_time_under_a_bound_on_the_score() -> None:

@@ -339,6 +339,15 @@ def test_a_scorer_that_raises_gives_the_error_score() -> None:
     assert ours.cv_results_["mean_test_score"][1] == 0.25
 
 
+def test_a_scorer_that_returns_no_score_ends_the_search() -> None:
+    """As one that returns no number, with which scikit-learn's searches end."""
+    given: dict[str, Any] = {"param_grid": {"max_depth": [1, 2]}, "cv": 3}
+    with pytest.raises(ValueError, match=r"^scoring must return a number, got \[\] "):
+        SearchCV(TREE, scoring=lambda *_: [], **given).fit(X, Y)
+    with pytest.raises(ValueError, match=r"^scoring must return at least one score, got \{\} "):
+        SearchCV(TREE, scoring=lambda *_: {}, **given).fit(X, Y)
+
+
 def test_verbose_prints_the_progress(capsys: pytest.CaptureFixture[str]) -> None:
     SearchCV(TREE, param_grid={"max_depth": [1, 2]}, cv=3, verbose=3, return_train_score=True).fit(X, Y)
     lines = capsys.readouterr().out.splitlines()

@@ -169,6 +169,12 @@ def test_only_objects_in_a_declared_space_are_replaced() -> None:
     assert plan_space(expected).space is expected
 
 
+def test_an_array_without_dimensions_is_a_single_value_as_in_a_space() -> None:
+    declared = {"C": np.array(2.0), "kernel": ["rbf", "linear"]}
+    assert plan_space(declared).space == Space(declared)
+    assert plan_space(declared).space["C"] == Constant(2.0)
+
+
 def test_conditions_may_refer_to_objects_of_a_later_parent() -> None:
     svm, forest = SVC(), RandomForestClassifier()
     space = {

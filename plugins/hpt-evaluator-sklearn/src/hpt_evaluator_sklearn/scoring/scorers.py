@@ -233,6 +233,6 @@ def required(scores: Mapping[str, float], name: str) -> float:
         EvaluationError: If the scorers did not return it.
     """
     if name not in scores:
-        msg = f"The scorers returned no {name!r}, only {', '.join(scores)}."
+        msg = f"The scorers returned no {name!r}, only {', '.join(map(str, scores))}."
         raise EvaluationError(msg, kind="invalid-value")
     return scores[name]

@@ -93,8 +93,7 @@ class FoldJob:
                 raise
             return {"fit_time": perf_counter() - started, "score_time": 0.0, "fit_error": format_exc()}
         fitted = perf_counter()
-        error_score = self.error_score
-        scores = _score(estimator, fold.X_test, fold.y_test, self.scorer, fold.score_params, error_score)
+        scores = self._scores(estimator, fold.X_test, fold.y_test, fold.score_params)
         result = {
             "fit_time": fitted - started,
             "score_time": perf_counter() - fitted,
@@ -102,6 +101,12 @@ class FoldJob:
             "test_scores": scores,
         }
         if self.return_train_score:
-            params = fold.train_score_params
-            result["train_scores"] = _score(estimator, fold.X_train, fold.y_train, self.scorer, params, error_score)
+            result["train_scores"] = self._scores(estimator, fold.X_train, fold.y_train, fold.train_score_params)
         return result
+
+    def _scores(self, estimator: Any, X: Any, y: Any, params: Mapping[str, Any]) -> Any:
+        scores = _score(estimator, X, y, self.scorer, params, self.error_score)
+        if isinstance(scores, Mapping) and not scores:  # scikit-learn checks the items only
+            msg = f"scoring must return at least one score, got {scores} instead. (scorer={self.scorer})"
+            raise ValueError(msg)
+        return scores

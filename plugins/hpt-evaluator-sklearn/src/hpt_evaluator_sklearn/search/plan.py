@@ -123,7 +123,7 @@ def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:
         return parameter_of(form, f"space.{name}", whole_support=False)
     if isinstance(form, tuple) and len(form) == 2 and {type(value) for value in form} <= {int, float}:
         return form  # the core refuses it: it could be meant as a range
-    several = isinstance(form, (list, tuple, range, np.ndarray))
+    several = isinstance(form, (list, tuple, range)) or (isinstance(form, np.ndarray) and form.ndim > 0)
     if (several and len(form)) or hasattr(form, "get_params") or isinstance(form, type):
         parameter, tables[name] = choice_parameter(list(form) if several else [form])
         return parameter
