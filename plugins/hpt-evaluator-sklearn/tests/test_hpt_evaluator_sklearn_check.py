@@ -105,6 +105,9 @@ def test_names_in_params_and_choices_must_be_in_the_space() -> None:
     assert mistakes({"modle": ["svm"]}, **(STUDY | {"params": {}})) == [
         ("evaluator.choices.model: The space has no parameter 'model' to choose among these. Did you mean 'modle'?")
     ]
+    emptied = {"params": {}, "choices": {"model": {}}, "pipeline": [["model", "sklearn.svm:SVC"]]}
+    nothing = mistakes({"model": ["svm"]}, **(STUDY | emptied))
+    assert nothing == ["space.model: `choices.model` has no 'svm'. It has: none."]
 
 
 def test_choices_for_a_step_that_the_estimator_lacks_are_refused() -> None:

@@ -173,6 +173,9 @@ def test_the_text_states_the_uncertainty() -> None:
     single = compare([0.9], [0.8], 75, 25)
     assert (single.low, single.high) == (None, None)
     assert "on one split" in single.text
+    same = "The winner and the default configuration have the same accuracy on"
+    assert compare([0.9, 0.7], [0.9, 0.7], 75, 25, name="accuracy").text == f"{same} each of 2 paired folds, 0.8."
+    assert compare([0.9], [0.9], 75, 25, name="accuracy").text == f"{same} one split, 0.9."
 
 
 def test_scores_that_do_not_pair_up_are_refused() -> None:

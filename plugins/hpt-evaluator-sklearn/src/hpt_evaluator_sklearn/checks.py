@@ -103,7 +103,7 @@ def _name_mistakes(recipe: Recipe, choices: Mapping[str, Any], space: Space) -> 
         for value in _values(space, targets[target]):
             if as_key(value) not in table and value is not None and value not in PASSIVE:
                 hint = did_you_mean(as_key(value), table)
-                msg = f"`choices.{name}` has no {value!r}.{hint} It has: {', '.join(table)}."
+                msg = f"`choices.{name}` has no {value!r}.{hint} It has: {', '.join(table) or 'none'}."
                 mistakes.append(Mistake(f"space.{targets[target]}", msg))
     return mistakes
 

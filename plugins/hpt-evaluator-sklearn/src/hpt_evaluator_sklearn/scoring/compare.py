@@ -50,6 +50,9 @@ class Comparison:
     @property
     def text(self) -> str:
         """The comparison and its uncertainty in words."""
+        if not self.gain and self.low is None:
+            where = "one split" if self.folds == 1 else f"each of {self.folds} paired folds"
+            return f"The winner and the default configuration have the same {self.name} on {where}, {self.best:.4g}."
         worse = "worse" if self.gain < 0 else "better"
         text = (
             f"The winner's {self.name} is {self.best:.4g}, the default configuration's {self.default:.4g}:"
