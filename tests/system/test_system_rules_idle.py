@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,11 +78,10 @@ def warned(stop: list[Any], kind: Any, steps: int | None) -> list[str]:
     return check_evidence(FunctionEvaluator(call=train, steps=steps, evidence=kind), stop)
 
 
-@pytest.mark.parametrize("kind", ["curve", "folds"])
-@pytest.mark.parametrize("options", [*BOTH, *FOLDS], ids=str)
+@pytest.mark.parametrize(
+    ("options", "kind"), [*itertools.product(BOTH, ["curve", "folds"]), *((options, "folds") for options in FOLDS)]
+)
 def test_exactly_the_rules_that_never_stop_a_hopeless_trial_are_told(options: dict[str, Any], kind: str) -> None:
-    if kind == "curve" and options in FOLDS:
-        pytest.skip("such a study is refused")
     judges_trials = options.get("rule") != {"use": "plateau"}
     for steps in range(1, 17):
         if options.get("min_resource", 0) >= steps:
