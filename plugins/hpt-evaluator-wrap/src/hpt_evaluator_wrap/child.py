@@ -20,13 +20,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import hpt_core
+import hpt_evaluator_wrap
 from hpt_core import EvaluationError, Report
 from hpt_evaluator_wrap.plain import plain_number, plain_result
-from hpt_evaluator_wrap.wrapper import Wrapper, closed, message_of
+from hpt_evaluator_wrap.wrapper import closed, message_of
 
 __all__ = ["main"]
 
-_OWN_FOLDERS = tuple(str(Path(inspect.getfile(item)).parent) for item in (Report, Wrapper))
+_OWN_FOLDERS = tuple(f"{Path(inspect.getfile(package)).parent}{os.sep}" for package in (hpt_core, hpt_evaluator_wrap))
 
 
 def main(descriptor: int) -> None:
