@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,15 +21,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-import hpt_core
-import hpt_evaluator_wrap
 from hpt_core import EvaluationError, Report
 from hpt_evaluator_wrap.plain import plain_number, plain_result
-from hpt_evaluator_wrap.wrapper import closed, message_of
+from hpt_evaluator_wrap.wrapper import Wrapper, closed, message_of
 
 __all__ = ["main"]
 
-_OWN_FOLDERS = tuple(f"{Path(inspect.getfile(package)).parent}{os.sep}" for package in (hpt_core, hpt_evaluator_wrap))
+_PACKAGES = (sys.modules[item.__module__.partition(".")[0]] for item in (Report, Wrapper))
+_OWN_FOLDERS = tuple(f"{Path(inspect.getfile(package)).parent}{os.sep}" for package in _PACKAGES)
 
 
 def main(descriptor: int) -> None:
