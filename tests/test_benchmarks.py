@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,13 +43,20 @@ def python(*args: object, timeout: float = 300) -> str:
 # --- the page ----------------------------------------------------------------------------------------------
 
 
-def test_the_page_holds_the_tables_of_the_rows(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    written = (PAGES / "optimisers.md").read_text(encoding="utf-8")
-    page.write_text(written, encoding="utf-8")
+def test_the_pages_hold_the_tables_of_the_rows(tmp_path: Path) -> None:
+    names = ["optimisers.md", "optimisers-tables.md"]
+    written = [(PAGES / name).read_text(encoding="utf-8") for name in names]
+    pages = [tmp_path / name for name in names]
+    for page, text in zip(pages, written, strict=True):
+        page.write_text(text, encoding="utf-8")
     speed = PAGES / "optimisers-speed.csv"
-    python(BENCHMARKS / "optimisers" / "report.py", PAGES / "optimisers-rows.csv.gz", "--speed", speed, "--page", page)
-    assert page.read_text(encoding="utf-8") == written
+    rows = PAGES / "optimisers-rows.csv.gz"
+    python(BENCHMARKS / "optimisers" / "report.py", rows, "--speed", speed, "--page", *pages)
+    assert [page.read_text(encoding="utf-8") for page in pages] == written
+    marked = re.findall(r"<!-- table: ([\w ]+) -->", "".join(written))
+    assert sorted(marked) == sorted(
+        ["all", "families", "head to head", "parallel", "partial", "problems", "runs", "speed", "summary"]
+    )
 
 
 # --- the problems ------------------------------------------------------------------------------------------

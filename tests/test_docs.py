@@ -412,6 +412,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not [link for link in LINK.findall(prose) if not (page.parent / link).exists()]
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_site_draws_every_fence(page: Path) -> None:
+    fences = re.findall(r"^```.*", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not [fence for fence in fences if not re.fullmatch(r"```\w*", fence)]  # more words make it a paragraph
+
+
 def test_the_translation_has_the_code_of_the_original() -> None:
     original, translated = blocks_of(ROOT / "README.md"), blocks_of(ROOT / "README.zh-CN.md")
     assert [(b.language, b.text) for b in translated] == [(b.language, b.text) for b in original]

@@ -1,8 +1,9 @@
-r"""Make Markdown tables from the raw rows, and print them or insert them at the markers of a page.
+r"""Make Markdown tables from the raw rows, and print them or insert them at the markers of pages.
 
 python benchmarks/optimisers/report.py rows.csv
 python benchmarks/optimisers/report.py docs/benchmarks/optimisers-rows.csv.gz \
-        --speed docs/benchmarks/optimisers-speed.csv --page docs/benchmarks/optimisers.md --plots docs/benchmarks
+        --speed docs/benchmarks/optimisers-speed.csv --plots docs/benchmarks \
+        --page docs/benchmarks/optimisers.md docs/benchmarks/optimisers-tables.md
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from rows import SCALE, Rows, read, write
-from stats import Curves, at, common, interval, main_budget, ranks, regrets, stages, trials_to
+from rows import SCALE, Row, Rows, read, write
+from stats import Curves, Interval, at, common, interval, main_budget, ranks, regrets, stages, trials_to
 
 __all__ = ["tables"]
 
 BUDGETS = (20, 40, 60, 100)
 LEADS = ("hpt-auto", "hpt-bayes")
 """The optimisers that are compared head to head with all others."""
+
+Standings = dict[int, dict[str, tuple[Interval, Interval]]]
+"""Budget -> optimiser -> (regret, rank)."""
 
 SERIAL_TRIALS = 40
 """Number of serial trials whose regret several workers have to reach."""
@@ -37,10 +41,9 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 # --- regret and rank -------------------------------------------------------------------------------------
 
 
-def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
-    """Regret and rank at each budget, on the runs common to all optimisers that reached it."""
-    head, columns = ["optimiser"], []
-    order: dict[str, float] = {}
+def standings(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> Standings:
+    """Regret and rank of each optimiser at each budget, on the runs common to all that reached it."""
+    found = {}
     for budget in BUDGETS:
         table = at(curves, budget, keep)
         cells = common(table, list(table))
@@ -48,16 +51,41 @@ def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
             continue  # a budget that few optimisers reached would be another comparison
         values = np.array([[runs[cell] for cell in cells] for runs in table.values()])
         pairs = zip(table, values, ranks(values), strict=True)
-        found = {name: (interval(regret, cells), interval(rank, cells)) for name, regret, rank in pairs}
-        columns.append(found)
-        order |= {name: regret.mean for name, (regret, _) in found.items() if budget <= main_budget(curves)}
-        head += [f"regret, {budget} trials", f"rank of {len(table)}"]
+        found[budget] = {name: (interval(regret, cells), interval(rank, cells)) for name, regret, rank in pairs}
+    return found
+
+
+def board(curves: Curves, keep: Callable[[str], bool] = lambda _: True) -> str:
+    """Regret and rank at each budget, sorted by the regret at the main budget."""
+    found = standings(curves, keep)
+    pairs = ((f"regret, {budget} trials", f"rank of {len(standing)}") for budget, standing in found.items())
+    head = ["optimiser", *(text for pair in pairs for text in pair)]
     missing = ("–", "–")
     lines = [
-        [name, *(str(text) for column in columns for text in column.get(name, missing))]
-        for name in sorted(order, key=lambda name: (order[name], name))
+        [name, *(str(text) for standing in found.values() for text in standing.get(name, missing))]
+        for name in ordered(curves, found)
     ]
     return markdown(head, lines) if lines else "No two optimisers ran the same problems."
+
+
+def ordered(curves: Curves, found: Standings) -> list[str]:
+    """The optimisers by their regret at the main budget, or at the last one before it that they reached."""
+    order: dict[str, float] = {}
+    for budget, standing in found.items():
+        if budget <= main_budget(curves):
+            order |= {name: regret.mean for name, (regret, _) in standing.items()}
+    return sorted(order, key=lambda name: (order[name], name))
+
+
+def summary(rows: Rows, curves: Curves) -> str:
+    """Mean regret and CPU time of the optimisers with the most seeds."""
+    _, cut = stages(curves)[-1]
+    found = {budget: standing for budget, standing in standings(cut).items() if budget <= main_budget(cut)}
+    lines = []
+    for name in ordered(cut, found):
+        means = [f"{standing[name][0].mean:.2f}" if name in standing else "–" for standing in found.values()]
+        lines.append([name, *means, f"{cpu_ms(rows, name):.1f}"])
+    return markdown(["optimiser", *(f"regret, {budget} trials" for budget in found), "CPU ms a trial"], lines)
 
 
 def everyone(curves: Curves) -> str:
@@ -135,14 +163,22 @@ def by_problem(curves: Curves) -> str:
     return markdown(["problem", *names], lines)
 
 
+def serial_rows(rows: Rows, optimiser: str) -> list[Row]:
+    """The rows of an optimiser with one worker."""
+    return [row for row in rows.values() if row.optimiser == optimiser and row.workers == 1]
+
+
+def cpu_ms(rows: Rows, optimiser: str) -> float:
+    """Mean CPU time of the optimiser itself for each trial, in milliseconds."""
+    return 1e3 * float(np.mean([row.seconds / len(row.values) for row in serial_rows(rows, optimiser)]))
+
+
 def runs(rows: Rows) -> str:
     """Versions, numbers of runs, and the CPU time of each optimiser itself."""
-    serial = [row for row in rows.values() if row.optimiser != SCALE and row.workers == 1]
     lines = []
-    for name in sorted({row.optimiser for row in serial}):
-        mine = [row for row in serial if row.optimiser == name]
+    for name in sorted({row.optimiser for row in rows.values() if row.workers == 1} - {SCALE}):
+        mine = serial_rows(rows, name)
         lengths = Counter(len(row.values) for row in mine)
-        spent = 1e3 * np.mean([row.seconds / len(row.values) for row in mine])
         lines.append(
             [
                 name,
@@ -150,7 +186,7 @@ def runs(rows: Rows) -> str:
                 str(len({row.problem for row in mine})),
                 str(len(mine)),
                 ", ".join(map(str, sorted(lengths))),
-                f"{spent:.1f}",
+                f"{cpu_ms(rows, name):.1f}",
             ]
         )
     return markdown(["optimiser", "version", "problems", "runs", "trials", "CPU ms a trial"], lines)
@@ -213,9 +249,10 @@ def speed(path: Path) -> str:
 
 
 def blocks(rows: Rows, speeds: Path | None) -> dict[str, str]:
-    """Every table by the name of its marker in the page."""
+    """Every table by the name of its marker in the pages."""
     curves = regrets(rows)
     found = {
+        "summary": summary(rows, curves),
         "runs": runs(rows),
         "all": everyone(curves),
         "head to head": head_to_head(curves),
@@ -254,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=Path, help="the file written by run.py")
     parser.add_argument("--speed", type=Path, help="the file written by speed.py")
-    parser.add_argument("--page", type=Path, help="the page whose tables to replace")
+    parser.add_argument("--page", type=Path, nargs="+", help="the pages whose tables to replace")
     parser.add_argument("--plots", type=Path, help="the folder to write plots to (needs matplotlib)")
     parser.add_argument("--pack", type=Path, help="write the rows, sorted and compressed, to this .csv.gz")
     options = parser.parse_args()
@@ -268,7 +305,9 @@ def main() -> None:
 
         draw(rows, regrets(rows), options.speed, options.plots)
     if options.page:
-        fill(options.page, blocks(rows, options.speed))
+        found = blocks(rows, options.speed)
+        for page in options.page:
+            fill(page, found)
     else:
         print(tables(rows, options.speed))
 

@@ -74,32 +74,23 @@ def test_every_check_has_a_wrong_plugin(kind: str) -> None:
     assert sorted(module.WRONG) == sorted(checks.checks_of(module.KIT))
 
 
-def blocks(kind: str) -> tuple[str, str]:
-    text = (PAGES / f"{kind}.md").read_text(encoding="utf-8")
-    (plugin,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    (test,) = re.findall(r"^```python test\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return plugin, test
-
-
-def further(kind: str) -> list[str]:
-    """The further plugins of the page, with their tests."""
-    text = (PAGES / f"{kind}.md").read_text(encoding="utf-8")
-    return re.findall(r"^```python more\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+def blocks(page: str) -> list[str]:
+    """The Python blocks of a page: first the plugin and its test, then further plugins with their tests."""
+    return re.findall(r"^```python\n(.*?)^```$", (PAGES / f"{page}.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_plugins_of_a_page_are_complete_and_pass_their_kit(kind: str, tmp_path: Path) -> None:
-    for text in (*blocks(kind), *further(kind)):
+    for text in blocks(kind):
         Path(tmp_path, text.split()[1]).write_text(text, encoding="utf-8")  # the first line names the file
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    tests = [text for text in further(kind) if text.startswith("# test_")]
-    assert len([*tmp_path.glob("test_*.py")]) == 1 + len(tests)
+    assert [text.startswith("# test_") for text in blocks(kind)] == [False, True] * (len(blocks(kind)) // 2)
 
 
 def test_further_plugins_of_the_pages_are_found() -> None:
-    assert any(further(kind) for kind in KINDS)
+    assert any(len(blocks(kind)) > 2 for kind in KINDS)
 
 
 @pytest.mark.parametrize("page", KINDS)
@@ -118,7 +109,7 @@ def test_the_property_of_the_first_page_holds(monkeypatch: pytest.MonkeyPatch) -
     module = ModuleType("hpt_sampler_coin")
     exec(blocks("sampler")[0], module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    (block,) = re.findall(r"^```python\n(.*?)^```$", (PAGES / "index.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (block,) = blocks("index")
     names: dict[str, Any] = {}
     exec(block, names)
     names["test_stays_inside"]()

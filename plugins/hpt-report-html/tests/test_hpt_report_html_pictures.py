@@ -105,6 +105,16 @@ def test_parallel_lines_pass_below_the_axes_of_inactive_parameters() -> None:
     assert list(whole["Parallel coordinates"].layout.yaxis.ticktext) == ["low", "high"]
 
 
+def test_the_axes_of_parallel_lines_show_both_ends_and_those_of_choices_all_choices() -> None:
+    space = {"b": Float(0, 1), "c": Categorical(*"pqr")}
+    drawn = figures(make_history(space, [({"b": x, "c": "q"}, x) for x in (0.4, 0.5, 0.6)]))
+    axis = drawn["Parallel coordinates"].layout.yaxis
+    low, high = axis.range
+    assert low < min(axis.tickvals) < max(axis.tickvals) < high
+    assert drawn["Parallel coordinates"].layout.xaxis.ticklabeloverflow == "allow"  # plotly hides the last name else
+    assert list(drawn["Each parameter"].layout.xaxis2.range) == [-0.5, 2.5]  # plotly gives choices the places 0, 1, 2
+
+
 def test_a_long_name_of_an_objective_is_shortened_beside_every_axis() -> None:
     names = ["validation_accuracy_of_the_first_task", "validation_accuracy_of_the_second_task"]
     study = Study(
@@ -178,6 +188,26 @@ def test_the_timeline_has_the_work_since_the_last_start_without_a_pause() -> Non
         history.apply(record)
     bars = {bar.name: (bar.base[0], bar.x[0]) for bar in figures(history)["Timeline"].data}
     assert bars == {"stopped": (0.0, 4.0), "complete": (4.0, 5.0)}
+
+
+def test_the_timeline_has_the_work_of_paused_trials() -> None:
+    history = make_history({"x": Float(0, 1)}, resumable=True)
+    for record in (
+        events.started(10.0, 0, {"x": 0.5}, "w", 1, 0),
+        events.paused(13.0, 0, 1, 0, "rule", "later", {}),
+        events.started(20.0, 1, {"x": 0.6}, "w", 1, 0),
+    ):
+        history.apply(record)
+    figure = figures(history)["Timeline"]
+    (bar,) = figure.data
+    assert (bar.name, bar.base[0], bar.x[0]) == ("paused", 0.0, 3.0)
+    assert figure.layout.showlegend  # plotly names a single colour only if told to
+    assert "started several times" not in report(history)
+    history.apply(events.started(22.0, 0, {"x": 0.5}, "w", 2, 0))
+    history.apply(events.paused(23.0, 0, 2, 0, "rule", "later", {}))
+    (bar,) = figures(history)["Timeline"].data
+    assert (bar.base[0], bar.x[0]) == (0.0, 1.0)
+    assert "started several times, only the work since its last start is drawn" in report(history)
 
 
 def test_a_quotation_mark_in_a_name_is_kept() -> None:

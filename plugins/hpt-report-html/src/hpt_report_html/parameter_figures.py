@@ -41,6 +41,7 @@ _COLUMNS = 3  # of the grid of slices, at most
 _MOST_TICKS = 12  # choices named beside an axis
 _ONE_LINE = 20  # characters of the ends of an axis
 _INACTIVE = -0.15  # height of an inactive parameter in parallel coordinates, where active ones are from 0 to 1
+_EDGE = 0.05  # beyond the highest and the lowest of these heights
 
 
 def importance(shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
@@ -77,6 +78,7 @@ def _axis(history: History, name: str) -> dict[str, Any]:
             "categoryarray": [safe(name) for name in names],
             "tickvals": [safe(name) for name in named],
             "ticktext": [label(name) for name in named],
+            "range": [-0.5, len(names) - 0.5],
         }
     if getattr(parameter, "log", False):
         return {"type": "log", "exponentformat": "e"}  # else plotly writes 1e-4 as 100\u03bc
@@ -208,10 +210,12 @@ def parallel(history: History) -> go.Figure | None:
         "range": [-0.5, len(names) - 0.5],
         "tickvals": [*range(len(names))],
         "ticktext": [_ends(history, name) for name in names],
+        "ticklabeloverflow": "allow",  # else the last name is hidden where it is turned
     }
     levels = {0: "low", 1: "high"} | ({_INACTIVE: "inactive"} if inactive[order].any() else {})
+    shown_heights = {"range": [min(levels) - _EDGE, 1 + _EDGE], "zeroline": False}
     return figure.update_layout(
-        xaxis=columns, yaxis={"tickvals": [*levels], "ticktext": [*levels.values()], "zeroline": False}
+        xaxis=columns, yaxis={"tickvals": [*levels], "ticktext": [*levels.values()], **shown_heights}
     )
 
 

@@ -128,38 +128,39 @@ def front(history: History) -> go.Figure | None:
 
 def timeline(history: History) -> go.Figure | None:
     """A timeline of the trials of each worker: their work since the last start."""
-    timed = [trial for trial in history.trials if trial.started is not None and trial.ended is not None]
-    timed = timed[-_MOST_BARS:]
+    timed = [(trial, work) for trial in history.trials if (work := _last_work(trial))][-_MOST_BARS:]
     if not timed:
         return None
-    begin = min(trial.started for trial in timed if trial.started is not None)
-    short = (max(trial.ended for trial in timed if trial.ended is not None) - begin) / 100
-    length = {trial.number: (trial.duration or 0.0) - trial.worked for trial in timed}
-    names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(t.worker for t in timed))}
+    begin = min(start for _, (start, _) in timed)
+    short = (max(end for _, (_, end) in timed) - begin) / 100
+    names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(t.worker for t, _ in timed))}
     figure = go.Figure()
     for state, colour in OF_STATE.items():
-        trials = [trial for trial in timed if trial.state == state]
-        if trials:
+        bars = [(trial, start - begin, end - start) for trial, (start, end) in timed if trial.state == state]
+        if bars:
             figure.add_bar(
                 orientation="h",
-                y=[names[trial.worker] for trial in trials],
-                base=[(trial.started or begin) - begin for trial in trials],
-                x=[length[trial.number] for trial in trials],
+                y=[names[trial.worker] for trial, _, _ in bars],
+                base=[start for _, start, _ in bars],
+                x=[length for _, _, length in bars],
                 name=state,
                 # a white edge separates consecutive trials; it would hide a short one
                 marker={
                     "color": colour,
-                    "line": {
-                        "color": ["white" if length[trial.number] > short else colour for trial in trials],
-                        "width": 1,
-                    },
+                    "line": {"color": ["white" if length > short else colour for _, _, length in bars], "width": 1},
                 },
-                text=[hover(history, trial) for trial in trials],
+                text=[hover(history, trial) for trial, _, _ in bars],
                 textposition="none",
                 hoverinfo="text",
             )
     height = 160 + 26 * len(names)
-    return figure.update_layout(xaxis_title="seconds", barmode="overlay", height=height)
+    return figure.update_layout(xaxis_title="seconds", barmode="overlay", height=height, showlegend=True)
+
+
+def _last_work(trial: Trial) -> tuple[float, float] | None:
+    """From when to when a trial was worked on since its last start; None before that work has ended."""
+    end = trial.ended if trial.paused_at is None else trial.paused_at
+    return None if trial.started is None or end is None else (trial.started, end)
 
 
 def curves(history: History) -> go.Figure | None:
