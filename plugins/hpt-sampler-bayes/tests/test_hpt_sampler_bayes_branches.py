@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ def rows(names: str) -> np.ndarray:
     return ENCODING.fill(SPACE.to_unit([{"m": name, "other": "p", f"x{name}": 0.3} for name in names]))
 
 
+def always(row: np.ndarray) -> bool:
+    return True
+
+
 def branch_of(owed: np.ndarray | None) -> str | None:
     return None if owed is None else "".join(np.array(BRANCHES)[owed])
 
@@ -49,17 +54,37 @@ def test_only_parameters_that_others_depend_on_have_branches() -> None:
     ],
 )
 def test_a_branch_with_too_few_trials_is_due_one(taken: str, owed: str | None) -> None:
-    assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken))) == owed
+    assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken), always)) == owed
 
 
 def test_an_exhausted_branch_is_not_due() -> None:
-    assert in_neglected_branch(ENCODING, rows("abc"), rows("abcc")) is None
+    assert in_neglected_branch(ENCODING, rows("abc"), rows("abcc"), always) is None
+
+
+def test_a_branch_of_tried_rows_is_not_due_and_the_next_one_is() -> None:
+    def outside(names: str) -> Callable[[np.ndarray], bool]:
+        return lambda row: ENCODING.params(row)["m"] not in names
+
+    taken = "abcdabaa"  # "c" and "d" have too few trials
+    assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken), outside("c"))) == "d"
+    assert in_neglected_branch(ENCODING, rows("abcd"), rows(taken), outside("cd")) is None
+
+
+def test_a_choice_without_parameters_of_its_own_is_suggested_once_and_the_model_makes_all_other_suggestions() -> None:
+    space = Space({"m": Categorical("dummy", "svm"), "C": Float(1e-3, 1e3, log=True, when={"m": "svm"})})
+    sampler, trials = BayesSampler(), list[tuple[Params, float]]()
+    for number in range(24):
+        suggestion = sampler.suggest(make_history(space, trials), np.random.default_rng([0, number]))
+        params = suggestion.params
+        assert number == 0 or params["m"] == "svm"
+        assert suggestion.info["model"] == ("initial" if number < 5 else "gp")
+        trials.append((params, 1.0 if params["m"] == "dummy" else float(np.log10(params["C"]) - 1.0) ** 2))
 
 
 def test_a_space_without_conditions_has_no_branches() -> None:
     encoding = Encoding.of(Space({"m": Categorical("a", "b"), "x": Float(0, 1)}))
     some = encoding.snap(np.random.default_rng(0).random((8, 2)))
-    assert in_neglected_branch(encoding, some, some) is None
+    assert in_neglected_branch(encoding, some, some, always) is None
 
 
 def test_a_parameter_that_depends_on_others_has_no_branches() -> None:
@@ -72,7 +97,7 @@ def test_a_parameter_that_depends_on_others_has_no_branches() -> None:
 def test_a_parameter_of_many_values_has_no_branches(many: Categorical | Int) -> None:
     encoding = Encoding.of(Space({"m": many, "x": Float(0, 1, when={"m": 5})}))
     some = encoding.snap(np.random.default_rng(0).random((8, 2)))
-    assert in_neglected_branch(encoding, some, np.repeat(some[:1], 8, axis=0)) is None
+    assert in_neglected_branch(encoding, some, np.repeat(some[:1], 8, axis=0), always) is None
 
 
 def test_the_search_returns_to_a_branch_that_looked_bad() -> None:

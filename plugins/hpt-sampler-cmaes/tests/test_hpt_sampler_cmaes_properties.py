@@ -22,6 +22,11 @@ def test_encoding_round_trips(space: Space, seed: int) -> None:
         assert encoding.decode(*encoding.encode(params)) == params
 
 
+def test_the_encoding_of_a_space_is_built_once() -> None:
+    space = Space({"n": Int(1, 1000, log=True)})
+    assert Encoding.of(Space.from_json(space.to_json())) is Encoding.of(space)
+
+
 @settings(max_examples=20, deadline=None)
 @given(spaces(max_size=5), st.integers(0, 2**32 - 1))
 def test_studies_of_any_space_run_and_repeat(space: Space, seed: int) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpt_sampler_bayes.encoding import Encoding
     from hpt_sampler_bayes.gp import BoolArray
     from hpt_sampler_bayes.kernel import FloatArray
@@ -28,16 +30,20 @@ def top_parents(encoding: Encoding) -> list[int]:
     return [j for j in sorted(parents) if not encoding.conditions[j]]
 
 
-def in_neglected_branch(encoding: Encoding, rows: FloatArray, taken: FloatArray) -> BoolArray | None:
+def in_neglected_branch(
+    encoding: Encoding, rows: FloatArray, taken: FloatArray, untried: Callable[[FloatArray], bool]
+) -> BoolArray | None:
     """Which of ``rows`` (k, d) lie in a branch with too few trials; None if there is no such branch.
 
     After n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b of them: with four branches, each
-    is due a second trial after 8 trials, and a third after 29. At most every other trial is forced into a branch.
+    is due a second trial after 8 trials, and a third after 29. At most every other trial is forced into a branch. A
+    branch without an untried row is left out: it may have few points, such as a choice without parameters of its own.
 
     Args:
         encoding: The space's encoding.
         rows: Snapped full rows to choose from.
         taken: Unit rows of all trials so far. (n, d)
+        untried: Whether a row (d,) may be suggested.
     """
     n = len(taken)
     for j in top_parents(encoding) if n % 2 == 0 else ():
@@ -45,7 +51,8 @@ def in_neglected_branch(encoding: Encoding, rows: FloatArray, taken: FloatArray)
         if table is None or len(table) > _MOST_BRANCHES:
             continue
         counts = (np.abs(taken[:, j, None] - table) < _SAME).sum(axis=0)
-        inside = np.abs(rows[:, j] - table[np.argmin(counts)]) < _SAME
-        if counts.min() < _SHARE * np.sqrt(n) / len(table) and inside.any():
-            return np.asarray(inside, dtype=bool)
+        for k in np.argsort(counts, kind="stable"):
+            inside = np.abs(rows[:, j] - table[k]) < _SAME
+            if counts[k] < _SHARE * np.sqrt(n) / len(table) and any(untried(row) for row in rows[inside]):
+                return np.asarray(inside, dtype=bool)
     return None

@@ -155,7 +155,11 @@ class BayesSampler:
             if prior is not None:
                 rows = np.vstack([rows, prior.draw(_PRIOR_CANDIDATES, rng)])
         inside = ~np.isnan(history.unit).all(axis=1)  # an amended space may exclude earlier trials
-        due = in_neglected_branch(encoding, rows, history.unit[inside])
+
+        def untried(row: FloatArray) -> bool:
+            return unseen is not None or history.untried(encoding.params(row))
+
+        due = in_neglected_branch(encoding, rows, history.unit[inside], untried)
         if due is not None:
             rows = rows[due]
         if unseen is not None or due is not None:
@@ -165,9 +169,8 @@ class BayesSampler:
         else:
             rows, values = maximise(encoding, acquisition, rows, rng)
         for row, value in zip(rows, values, strict=True):
-            params = encoding.params(row)
-            if unseen is not None or history.untried(params):
-                return Suggestion(params, _info(history, encoding, model, row, float(value)))
+            if untried(row):
+                return Suggestion(encoding.params(row), _info(history, encoding, model, row, float(value)))
         return Suggestion(history.space.sample(rng), {"model": "random"})  # if it was tried, the core asks again
 
 

@@ -17,6 +17,7 @@ random with respect to the ranking, and neither moves nor narrows the distributi
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
@@ -54,6 +55,7 @@ class Encoding:
     categories: list[FloatArray]
 
     @classmethod
+    @functools.lru_cache(maxsize=8)  # building it can take ten times as long as the rest of a suggestion
     def of(cls, space: Space) -> Encoding:
         """Build the encoding of ``space``."""
         made = cls(space, [], [], [], [], [])

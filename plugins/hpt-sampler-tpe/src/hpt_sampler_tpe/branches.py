@@ -30,8 +30,10 @@ def focused(history: History, order: IntArray, rng: np.random.Generator) -> IntA
     Branches are ranked by their best trial; the k-th branch is chosen with probability proportional to 1 / k.
     """
     chance, where = rng.random(2)
+    if chance >= _MAX_PROBABILITY * min(len(order) / _RAMP, 1.0):
+        return order
     blank = np.isnan(history.unit[order])
-    if chance >= _MAX_PROBABILITY * min(len(order) / _RAMP, 1.0) or not blank.any():
+    if not blank.any():
         return order
     _, first, branch = np.unique(blank, axis=0, return_index=True, return_inverse=True)
     shares = np.cumsum(1.0 / np.arange(1, len(first) + 1))

@@ -36,10 +36,11 @@ def mass(a: FloatArray, b: FloatArray) -> FloatArray:
 
 def log_mass(mu: FloatArray, sigma: FloatArray) -> FloatArray:
     """Log mass in [0, 1] of kernels ``mu``, ``sigma`` (...,), before truncation; at least log(1/3) for sigma <= 1."""
-    found = np.zeros(mu.shape)
-    near = np.minimum(mu, 1.0 - mu) < _FAR * sigma
-    found[near] = np.log(mass(-mu[near] / sigma[near], (1.0 - mu[near]) / sigma[near]))
-    return found
+    found = np.ones(mu.shape)
+    low, high = mu < _FAR * sigma, 1.0 - mu < _FAR * sigma  # the tail beyond a bound farther away is rounded off
+    found[high] = _below((1.0 - mu[high]) / sigma[high])
+    found[low] -= _below(-mu[low] / sigma[low])
+    return np.log(found)
 
 
 def draw(mu: FloatArray, sigma: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,10 @@ def _by_loss(history: History) -> IntArray:
         allowed = valued[~violated]
         return np.concatenate([allowed[by_front(history.losses[allowed])], valued[violated]])
     if not len(partial):
-        return complete[np.lexsort((complete, history.losses[complete, 0]))]
+        return complete[np.argsort(history.losses[complete, 0], kind="stable")]
     numbers = np.sort(np.concatenate([complete, partial]))
     scores = _beaten(*_evidence(history, numbers))
-    return numbers[np.lexsort((numbers, scores))]
+    return numbers[np.argsort(scores, kind="stable")]
 
 
 def by_front(losses: FloatArray) -> IntArray:
@@ -110,7 +111,10 @@ def fronts(losses: FloatArray) -> IntArray:
 
 
 def _evidence(history: History, numbers: IntArray) -> tuple[FloatArray, IntArray]:
-    """Losses of trials ``numbers`` at each rung and at the end (n, r + 1), and the last column each reached (n,)."""
+    """Losses of trials ``numbers`` at each rung and at the end (n, r + 1), and the last column each reached (n,).
+
+    A trial without a report up to a rung has its own loss there.
+    """
     folds = history.evidence == "folds"
     curves = [history.curve(history.trials[n]) for n in numbers]
     complete = np.array([history.trials[n].state is State.COMPLETE for n in numbers])
@@ -118,16 +122,15 @@ def _evidence(history: History, numbers: IntArray) -> tuple[FloatArray, IntArray
     rungs = np.unique(last[~complete])
     if len(rungs) > _RUNGS:
         rungs = np.unique(np.quantile(rungs, np.linspace(0.0, 1.0, _RUNGS), method="lower"))
-    table = np.full((len(numbers), len(rungs) + 1), np.nan)
     reached = np.where(complete, len(rungs), np.searchsorted(rungs, last, side="right") - 1)
-    for row, curve, n in zip(table, curves, numbers, strict=True):
-        steps, values = [step for step, _ in curve], np.array([value for _, value in curve])
-        if folds and len(values):
-            values = np.cumsum(values) / np.arange(1, len(values) + 1)
-        for k, rung in enumerate(rungs):
-            at = bisect_right(steps, rung) - 1
-            row[k] = values[at] if at >= 0 else history.losses[n, 0]
-        row[-1] = history.losses[n, 0]
+    table, ends = np.repeat(history.losses[numbers, :1], len(rungs) + 1, axis=1), rungs.tolist()
+    for row, curve in zip(table, curves, strict=True):
+        steps, values = [step for step, _ in curve], [value for _, value in curve]
+        if folds:
+            values = [total / count for count, total in enumerate(itertools.accumulate(values), start=1)]
+        for k, end in enumerate(ends):
+            if reports := bisect_right(steps, end):
+                row[k] = values[reports - 1]
     return table, reached
 
 

@@ -56,7 +56,7 @@ class TpeSampler:
         tree = self._tree(history.space)
         rules = self._rules(tree)
         order = ranked(history)
-        idle = np.setdiff1d(history.pending, order)
+        idle = np.setdiff1d(history.pending, order, assume_unique=True)
         least = max(2, rules.n_initial // 2)
         if len(order) < least or len(order) + len(idle) < rules.n_initial:
             return _initial(history, tree, rules.n_initial, rng)
