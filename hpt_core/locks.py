@@ -6,6 +6,7 @@ belongs to the open file, so two threads of one process exclude each other just 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -31,6 +32,9 @@ _SHORTEST_NAP, _LONGEST_NAP = 0.0002, 0.005
 _LOCKED_BYTE = 1 << 30
 """Offset of the byte that is locked on Windows. Locked bytes cannot be read, so it lies beyond the content."""
 
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What a network file system without locks answers."""
+
 _open_files: set[int] = set()
 
 
@@ -55,11 +59,16 @@ def file_lock(path: Path, what: str, timeout: float) -> Iterator[None]:
         timeout: Seconds to wait while the same holder keeps the lock.
 
     Raises:
-        StoreError: If the lock is not acquired in that time.
+        StoreError: If the lock is not acquired in that time, or if the file system has no locks.
         OSError: If the lock file cannot be created.
     """
     process = os.getpid()
-    fd = _acquire(path, what, timeout)
+    try:
+        fd = _acquire(path, what, timeout)
+    except OSError as err:
+        if err.errno in _NO_LOCKS:
+            raise StoreError(_without_locks(what, err)) from err
+        raise
     try:
         yield
     finally:
@@ -97,7 +106,8 @@ def _release(fd: int) -> None:
     with suppress(OSError):
         _unlock(fd)  # closing is not enough: a child that is just being forked has a copy
     _open_files.discard(fd)
-    os.close(fd)
+    with suppress(OSError):  # a network file system reports here what it could not write, which is only the holder
+        os.close(fd)
 
 
 def wait_for(attempt: Callable[[], bool], what: str, timeout: float, holder: Callable[[], str] = str) -> None:
@@ -140,6 +150,13 @@ def _stuck(what: str, timeout: float, holder: str) -> str:
     return (
         f"Waited {timeout:g} s for {what}: {_name_of(holder)} holds it. Let that process finish or end it. The store's "
         f"option `lock_timeout` sets how long to wait."
+    )
+
+
+def _without_locks(what: str, err: OSError) -> str:
+    return (
+        f"Cannot lock {what}: its file system has no working locks ({err.strerror}). Give a path on another one, or "
+        f"mount this one with locks."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -98,3 +99,37 @@ def test_the_lock_of_a_killed_process_is_free_while_a_child_of_it_lives(tmp_path
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         assert is_free(path, timeout=5.0)  # the child ends when the pipe is closed
+
+
+@posix
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_reported(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What NFS without its lock service, Lustre and some FUSE file systems answer."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    before = set(locks._open_files)
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(StoreError, match=r"Cannot lock the test: its file system has no working locks .*another one"),
+        file_lock(tmp_path / "a.lock", "the test", 1.0),
+    ):
+        pass
+    assert set(locks._open_files) == before
+
+
+def test_what_a_network_file_system_could_not_write_of_the_lock_file_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def fail(fd: int) -> None:
+        close(fd)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "close", fail)
+    path = tmp_path / "a.lock"
+    with file_lock(path, "the test", 1.0):
+        assert not is_free(path)
+    assert is_free(path)

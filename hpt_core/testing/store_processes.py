@@ -26,6 +26,7 @@ __all__ = ["StoreProcessesKit"]
 
 _PATIENCE = 20.0
 _WRITERS, _EACH = 3, 49
+_TURNS = 12
 _CUTS = (1, 100, 1000)
 
 
@@ -128,6 +129,7 @@ class StoreProcessesKit(StoreBase):
                 deadline = time.monotonic() + _PATIENCE
                 while len(store.read("s")) < 2 and time.monotonic() < deadline:
                     time.sleep(0.001)
+                _check_records(store, [0, 1])
                 position = store.append("s", notes([2]))
                 assert position == 3, f"append() returned {position} after the record of another process, expected 3"
                 child.send("go on")
@@ -138,7 +140,8 @@ class StoreProcessesKit(StoreBase):
     def test_many_processes_write_at_once(self, make_store: Make, tmp_path: Path) -> None:
         """If several processes append at the same time, no record is lost or repeated, and each writer's order is kept.
 
-        Why: every worker of a study writes. Reports and heartbeats are written without the study's lock.
+        Why: every worker of a study writes. Reports and heartbeats are written without the study's lock, and everybody
+            reads on meanwhile from the last position that they know.
         """
         path = self.on_disk(tmp_path)
 
@@ -154,12 +157,15 @@ class StoreProcessesKit(StoreBase):
             children = [stack.enter_context(Child(partial(work, me=me))) for me in range(_WRITERS)]
             for child in children:
                 child.send("go")
+            with self.open(make_store, tmp_path) as reader:
+                seen = _read_on(reader, _WRITERS * _EACH)
             assert [child.receive() for child in children] == ["done"] * _WRITERS
         with self.open(make_store, tmp_path) as store:
             found = numbers(store.read("s"))
         for me in range(_WRITERS):
             mine = [number % 100 for number in found if number // 100 == me]
             assert mine == list(range(_EACH)), f"writer {me} wrote 0 to {_EACH - 1}, its records are {mine}"
+        assert seen == found, f"who read on while they wrote has the records {seen}, but they are {found}"
 
     @check
     def test_is_used_from_any_thread(self, make_store: Make, tmp_path: Path) -> None:
@@ -255,6 +261,10 @@ class StoreProcessesKit(StoreBase):
             child.send("let go")
             assert got.wait(_PATIENCE), "the other process released the lock, but this one did not get it"
             thread.join()
+        found, turns = self._take_turns(make_store, tmp_path), _WRITERS * _TURNS
+        assert found == list(range(turns + 1)), (
+            f"each of {turns} holders of the lock wrote how many records it had read: {found}, expected 0 to {turns}"
+        )
 
     @check
     def test_the_lock_ends_with_its_holder(self, make_store: Make, tmp_path: Path) -> None:
@@ -282,6 +292,25 @@ class StoreProcessesKit(StoreBase):
             assert got.wait(_PATIENCE), "after an exception under the lock another thread did not get it"
             thread.join()
 
+    def _take_turns(self, make_store: Make, folder: Path) -> list[int]:
+        """Let processes compete for the lock. Each holder appends how many records it has read; returns these."""
+        path = self.place(folder)
+
+        def work(channel: Channel) -> None:
+            with contextlib.closing(make_store(path)) as store:
+                channel.receive()
+                for _ in range(_TURNS):
+                    with store.lock("s"):
+                        store.append("s", notes([len(store.read("s"))]))
+
+        with contextlib.ExitStack() as stack:
+            children = [stack.enter_context(Child(work)) for _ in range(_WRITERS)]
+            for child in children:
+                child.send("go")
+            assert [child.receive() for child in children] == ["done"] * _WRITERS
+        with self.open(make_store, folder) as store:
+            return numbers(store.read("s"))
+
     @contextlib.contextmanager
     def _held_elsewhere(self, make_store: Make, folder: Path) -> Iterator[tuple[Child, Store]]:
         """A child process that holds the lock of the study ``s``, and the store in this process."""
@@ -302,6 +331,16 @@ class StoreProcessesKit(StoreBase):
 def _check_records(store: Store, expected: Iterable[int], after: int = 0) -> None:
     found, expected = numbers(store.read("s", after)), list(expected)
     assert found == expected, f"after position {after} the records are {found}, expected {expected}"
+
+
+def _read_on(store: Store, count: int) -> list[int]:
+    """Read from the last position on, until so many records are there."""
+    found: list[int] = []
+    deadline = time.monotonic() + _PATIENCE
+    while len(found) < count and time.monotonic() < deadline:
+        found += numbers(store.read("s", len(found)))
+        time.sleep(0.001)
+    return found
 
 
 def _write(store: Store, first: int) -> None:

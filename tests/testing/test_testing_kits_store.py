@@ -8,8 +8,9 @@ import json
 import os
 import threading
 import time
+import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,15 @@ from hpt_core.testing.checks import broken_rules
 
 KIT = StoreKit
 PARENT = os.getpid()
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Turn the errors of the system and of JSON into those of a store."""
+    try:
+        yield
+    except (OSError, TypeError, ValueError) as err:
+        raise StoreError(str(err)) from err
 
 
 @attrs.define(kw_only=True)
@@ -40,10 +50,9 @@ class Honest:
         return before + len(records)
 
     def encode(self, study: str, records: Sequence[Record]) -> str:
-        try:
-            return json.dumps([study, list(records)], allow_nan=False)
-        except (TypeError, ValueError) as err:
-            raise StoreError(str(err)) from err
+        with told():
+            text = json.dumps(list(records), allow_nan=False)
+        return f"[{json.dumps(study)}, {text}]"
 
     def write(self, line: str) -> None:
         with self.path.open("ab") as file:
@@ -54,8 +63,10 @@ class Honest:
     def batches(self) -> list[tuple[str, list[Record]]]:
         if not self.path.exists():
             return []
-        lines = self.path.read_bytes().split(b"\n")[:-1]
-        return [tuple(json.loads(line)) for line in lines]
+        with told():
+            lines = self.path.read_bytes().split(b"\n")[:-1]
+            found = map(json.loads, lines)
+            return [(name, batch) for name, batch in found]
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
         return [record for name, batch in self.batches() if name == study for record in batch][after:]
@@ -63,10 +74,15 @@ class Honest:
     def studies(self) -> Sequence[str]:
         return list(dict.fromkeys(name for name, _ in self.batches()))
 
+    def exclusive(self, name: str) -> Any:
+        return self.locked(f"{self.path.name}.{name}.lock", fcntl.flock)
+
     @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
-        with self.path.with_name(f"{self.path.name}.{name}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    def locked(self, name: str, take: Callable[[Any, int], None]) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            with told():
+                file = stack.enter_context(self.path.with_name(name).open("a"))
+                take(file, fcntl.LOCK_EX)
             yield
 
     def lock(self, study: str) -> Any:
@@ -185,7 +201,8 @@ class MakesItsFile(Honest):
 
     def studies(self) -> Sequence[str]:
         if not self.path.exists():
-            self.path.touch()
+            with told():
+                self.path.touch()
         return super().studies()
 
 
@@ -202,9 +219,19 @@ class TakesBack(Honest):
         return super().append(study, records)
 
     def close(self) -> None:
-        if self.__dict__.pop("first", "") == "read, then append" and os.getpid() == PARENT:
+        first = self.__dict__.pop("first", "")
+        if first == "read, then append" and os.getpid() == PARENT and self.path.exists():
             lines = self.path.read_bytes().split(b"\n")
             self.path.write_bytes(b"".join(line + b"\n" for line in lines[:-2]))
+
+
+class LetsErrorsThrough(Honest):
+    """Reads a damaged file without turning the error of the parser into a `StoreError`."""
+
+    def batches(self) -> list[tuple[str, list[Record]]]:
+        if b"\xff" in (self.path.read_bytes() if self.path.exists() else b""):
+            json.loads(self.path.read_bytes())
+        return super().batches()
 
 
 class ClosesOnce(Honest):
@@ -235,9 +262,12 @@ class WritesLater(Honest):
                 self.write(later[0])
             later.pop(0)
 
-    def lock(self, study: str) -> Any:
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
         self.close()
-        return super().lock(study)
+        with super().lock(study):
+            yield
+            self.close()
 
     def close(self) -> None:
         if "timer" in self.__dict__:
@@ -266,20 +296,23 @@ class Torn(Honest):
             time.sleep(0.002 if len(records) == 20 else 0)
 
 
-class RemembersWhatItRead(Honest):
-    """Reads the file once and then adds only its own records."""
+class RemembersWhatItWrote(Honest):
+    """After its first write, it reads the file only when it writes or holds the lock."""
 
     def batches(self) -> list[tuple[str, list[Record]]]:
         known: list[tuple[str, list[Record]]] | None = self.__dict__.get("known")
-        if known is None or not known:
-            known = self.__dict__["known"] = super().batches()
-        return known
+        return super().batches() if known is None or self.__dict__.get("holds") else known
 
     def write(self, line: str) -> None:
-        known = self.__dict__.get("known")
         super().write(line)
-        if known:
-            known.append(tuple(json.loads(line)))
+        self.__dict__["known"] = super().batches()
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        with super().lock(study):
+            self.__dict__["holds"] = True
+            yield
+        self.__dict__["holds"] = False
 
 
 class Rewrites(Honest):
@@ -362,11 +395,8 @@ class LocksItsFile(Honest):
 class ProcessLock(Honest):
     """Locks with `fcntl.lockf`, which excludes processes but not threads."""
 
-    @contextlib.contextmanager
-    def lock(self, study: str) -> Iterator[None]:
-        with self.path.with_name("posix.lock").open("a") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-            yield
+    def lock(self, study: str) -> Any:
+        return self.locked("posix.lock", fcntl.lockf)
 
 
 _MUTEX = threading.RLock()
@@ -386,7 +416,7 @@ class LockFile(Honest):
     def lock(self, study: str) -> Iterator[None]:
         file = self.path.with_name("held.lock")
         for _ in range(300):
-            with contextlib.suppress(FileExistsError):
+            with told(), contextlib.suppress(FileExistsError):
                 file.touch(exist_ok=False)
                 break
             time.sleep(0.01)
@@ -450,10 +480,11 @@ WRONG: dict[str, type[Honest]] = {
     "test_reading_changes_no_file": MakesItsFile,
     "test_closes_and_opens_again": TakesBack,
     "test_may_be_closed_twice": ClosesOnce,
+    "test_reports_its_errors": LetsErrorsThrough,
     "test_survives_kill_9": WritesLater,
     "test_what_is_written_lazily_survives_kill_9": KeepsForItself,
     "test_a_batch_is_whole_or_not_there_after_kill_9": Torn,
-    "test_sees_what_others_write": RemembersWhatItRead,
+    "test_sees_what_others_write": RemembersWhatItWrote,
     "test_many_processes_write_at_once": Rewrites,
     "test_is_used_from_any_thread": OneThread,
     "test_readers_are_not_held_up": ReadersWait,
@@ -514,7 +545,7 @@ def test_a_store_whose_keys_collide_is_rejected(tmp_path: Path) -> None:
     for name, make in {"keys": lambda path: Keys(path=path), "locks": lambda path: Locks(path=path)}.items():
         folder = tmp_path / name
         folder.mkdir()
-        with pytest.raises(AssertionError, match="whatever the names of the studies are"):
+        with pytest.raises(AssertionError, match="whatever its name is"):
             KIT().test_keeps_studies_apart(make, folder)
 
 
@@ -529,6 +560,218 @@ class AppendsToATornLine(Honest):
 def test_a_write_that_is_cut_off_is_examined(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="each batch is there whole or not at all"):
         KIT().test_a_batch_is_whole_or_not_there_after_kill_9(lambda path: AppendsToATornLine(path=path), tmp_path)
+
+
+class ForOneStudy(Honest):
+    """Keeps one study, whose name it looks at only in `studies`."""
+
+    def batches(self) -> list[tuple[str, list[Record]]]:
+        return [("study", batch) for _, batch in super().batches()]
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return super().read("study", after)
+
+
+class HidesTheOther(ForOneStudy):
+    """Keeps one study, and writes another one without reading it."""
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return super().read(study, after) if study == "study" else []
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [(ForOneStudy, "another study has the records of the first"), (HidesTheOther, "written without an error")],
+)
+def test_a_store_for_one_study_must_refuse_another(store: type[Honest], message: str, tmp_path: Path) -> None:
+    class Kit(StoreKit):
+        many_studies = False
+
+    with pytest.raises(AssertionError, match=message):
+        Kit().test_keeps_studies_apart(lambda path: store(path=path), tmp_path)
+
+
+class NumbersTooEarly(Honest):
+    """Orders records by when their append began, not by when others could read them."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        began = time.time_ns()
+        time.sleep(0.001 * (os.getpid() % 5))
+        return super().append(study, [{**record, "began": began} for record in records])
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        return sorted(super().read(study), key=lambda record: record["began"])[after:]
+
+
+def test_a_record_that_appears_before_one_that_was_read_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)
+    with pytest.raises(AssertionError, match="who read on while they wrote has the records"):
+        KIT().test_many_processes_write_at_once(lambda path: NumbersTooEarly(path=path), tmp_path)
+
+
+class RemembersTheTime(Honest):
+    """Reads the file again only if its time has changed, in whole minutes, and after it has written."""
+
+    def batches(self) -> list[tuple[str, list[Record]]]:
+        time = int(self.path.stat().st_mtime // 60) if self.path.exists() else 0
+        known: Any = self.__dict__.get("known")
+        if known is None or known[0] != time:
+            known = self.__dict__["known"] = time, super().batches()
+        found: list[tuple[str, list[Record]]] = known[1]
+        return found
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        self.__dict__.pop("known", None)
+        try:
+            return super().append(study, records)
+        finally:
+            self.__dict__.pop("known", None)
+
+
+def test_a_reader_that_must_write_to_see_what_others_wrote_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)
+    with pytest.raises(AssertionError, match=r"the records are \[0\], expected \[0, 1\]"):
+        KIT().test_sees_what_others_write(lambda path: RemembersTheTime(path=path), tmp_path)
+
+
+class KeepsTheWriteLock(Honest):
+    """Does not release its lock if a record cannot be written."""
+
+    held: ClassVar[list[Any]] = []
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        lock = self.exclusive("append")
+        lock.__enter__()
+        self.held.append(lock)
+        position = super().append(study, records)
+        self.held.remove(lock)
+        lock.__exit__(None, None, None)
+        return position
+
+
+class LeavesAGap(Honest):
+    """Numbers the records before it knows that they can be written."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        used = self.path.with_name("used")
+        used.write_text(f"{used.read_text() if used.exists() else ''}{'.' * len(records)}")
+        super().append(study, records)
+        return len(used.read_text())
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        (KeepsTheWriteLock, r"a call has not returned within 0\.3 s"),
+        (LeavesAGap, "after a failed append, the second record is at position 5"),
+    ],
+)
+def test_the_append_after_one_that_failed_is_examined(
+    store: type[Honest], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.store._PATIENCE", 0.3)
+    try:
+        with pytest.raises(AssertionError, match=message):
+            KIT().test_writes_all_or_none(lambda path: store(path=path), tmp_path)
+    finally:
+        while KeepsTheWriteLock.held:
+            KeepsTheWriteLock.held.pop().__exit__(None, None, None)
+
+
+class CutsText(Honest):
+    """Keeps the first 65,535 characters of a text, like a column of the type `TEXT` in MySQL."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        return super().encode(study, [{k: v[:65535] if k == "text" else v for k, v in r.items()} for r in records])
+
+
+class Utf8Only(Honest):
+    """Refuses text that is not Unicode."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        with told():
+            json.dumps(records, ensure_ascii=False, default=str).encode()
+        return super().encode(study, records)
+
+
+class Normalizes(Honest):
+    """Writes the letters of a text in another of their forms."""
+
+    def encode(self, study: str, records: Sequence[Record]) -> str:
+        text = json.dumps(records, ensure_ascii=False, default=str)
+        return super().encode(study, json.loads(unicodedata.normalize("NFC", text)))
+
+
+@pytest.mark.parametrize("store", [CutsText, Utf8Only, Normalizes])
+def test_a_store_that_does_not_keep_every_text_is_rejected(store: type[Honest], tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="Text is read back unchanged"):
+        KIT().test_keeps_text(lambda path: store(path=path), tmp_path)
+
+
+def test_a_store_that_reads_on_from_behind_the_end_is_rejected(tmp_path: Path) -> None:
+    class GivesTheLast(Honest):
+        def read(self, study: str, after: int = 0) -> Sequence[Record]:
+            records = super().read(study)
+            return records[min(after, max(len(records) - 1, 0)) if after > len(records) else after :]
+
+    with pytest.raises(AssertionError, match=r"7 records: after position 8 it reads \[6\]"):
+        KIT().test_reads_on_from_any_position(lambda path: GivesTheLast(path=path), tmp_path)
+
+
+def test_an_error_that_is_not_a_store_error_is_named(tmp_path: Path) -> None:
+    class LocksLoudly(Honest):
+        def lock(self, study: str) -> Any:
+            return self.path.with_name("x.lock").open("a")
+
+    with pytest.raises(AssertionError, match=r"after its folder was removed, lock\(\) raised FileNotFoundError"):
+        KIT().test_reports_its_errors(lambda path: LocksLoudly(path=path), tmp_path)
+
+
+class StealsLocks(Honest):
+    """Takes a lock file whose creator has not written its process id yet for one that was left behind."""
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        file = self.path.with_name("held.lock")
+        with told():
+            while not self.created(file):
+                if not self.is_alive(file):
+                    file.unlink(missing_ok=True)
+                time.sleep(0.001)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+    def created(self, file: Path) -> bool:
+        try:
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        time.sleep(0.005)
+        file.write_text(str(os.getpid()), encoding="ascii")
+        return True
+
+    def read(self, study: str, after: int = 0) -> Sequence[Record]:
+        found = super().read(study, after)
+        time.sleep(0.01)  # so that a thief takes the lock while its holder works
+        return found
+
+    def is_alive(self, file: Path) -> bool:
+        try:
+            os.kill(int(file.read_text("ascii")), 0)
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return False
+        return True
+
+
+def test_processes_that_compete_for_the_lock_are_examined(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="of 36 holders of the lock wrote how many records it had read"):
+        KIT().test_the_lock_excludes_processes(lambda path: StealsLocks(path=path), tmp_path)
 
 
 class LocksTwice(Honest):

@@ -431,6 +431,25 @@ def test_a_folder_that_may_not_be_entered_is_reported(
             action()
 
 
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ESTALE])
+def test_a_network_drive_that_is_gone_is_reported(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There not even whether there is a file or a folder can be asked."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    store = CsvStore(path=tmp_path / "runs.csv")
+    store.append("s", [{}])
+    store.close()
+    for name in ("open", "stat"):
+        monkeypatch.setattr(os, name, fail)
+    for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(
+            StoreError, match=rf"runs\.csv failed: .*{os.strerror(number)}.*Check the disk, then run again"
+        ):
+            action()
+
+
 @pytest.mark.parametrize("ending", [".csv", ""])
 def test_a_path_that_is_too_long_is_reported(tmp_path: Path, ending: str) -> None:
     store = CsvStore(path=tmp_path / f"{'long' * 100}{ending}")

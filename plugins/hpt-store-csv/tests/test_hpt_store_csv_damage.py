@@ -236,6 +236,40 @@ def test_a_file_that_is_no_store_is_not_repaired(
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.csv", "none.csv does not exist."),
+        ("folder.csv", "folder.csv is a folder, but must be a file."),
+        ("none/runs.csv", "runs.csv does not exist."),
+        pytest.param(
+            "pipe.csv",
+            "pipe.csv is a pipe",
+            marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes"),
+        ),
+    ],
+)
+def test_what_is_not_a_file_is_not_repaired(
+    name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.csv")
+    assert main([str(tmp_path / name)]) == 4
+    assert said in capsys.readouterr().err
+
+
+def test_without_a_file_the_command_says_how_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "usage: python -m hpt_store_csv.repair [-h] file [file ...]" in capsys.readouterr().err
+    assert main(["none.csv"]) == 4
+    assert list(tmp_path.iterdir()) == []  # and makes no lock file
+
+
 def test_the_remedy_for_damage_works(path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:7], b"x" + lines[7], *lines[8:]]))

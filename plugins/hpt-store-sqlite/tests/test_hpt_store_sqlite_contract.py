@@ -309,7 +309,7 @@ def test_damage_is_reported_with_the_file_and_a_remedy(store: SqliteStore, damag
     connection = sqlite3.connect(store.path)
     connection.executescript(damage)
     connection.close()
-    with pytest.raises(StoreError, match=r"hpt\.db is damaged .*\.recover"):
+    with pytest.raises(StoreError, match=r"hpt\.db is damaged .*\.recover .*sqlite\.org"):
         [*store.studies(), *store.read("s")]
 
 
@@ -422,6 +422,25 @@ def test_a_record_that_is_too_large_is_refused(store: SqliteStore, monkeypatch: 
     with pytest.raises(StoreError, match="A record is too large for"):
         store.append("s", [{"text": "x" * 30_000}])
     assert store.read("s") == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ESTALE])
+def test_a_network_drive_that_is_gone_is_reported(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There not even whether there is a file or a folder can be asked."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    store = SqliteStore(path=tmp_path / "runs.db")
+    store.append("s", [{}])
+    store.close()
+    for name in ("open", "stat"):
+        monkeypatch.setattr(os, name, fail)
+    for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):
+        with pytest.raises(
+            StoreError, match=rf"runs\.db failed: .*{os.strerror(number)}.*Check the disk, then run again"
+        ):
+            action()
 
 
 @pytest.mark.parametrize(

@@ -183,8 +183,7 @@ class CommandEvaluator:
         try:
             process = Process(arguments, stdin=stdin, cwd=folder, env=self._plan.environment(values), grace=self.grace)
         except (OSError, ValueError) as err:
-            missing = folder is not None and not Path(folder).is_dir()
-            reason = f"its `cwd` {folder!r} is not a folder" if missing else str(err)
+            reason = _start_problem(err, folder)
             raise EvaluationError(f"The command cannot be started: {reason}.") from None  # hides hpt's own traceback
         stack.callback(process.stop)
         return process
@@ -194,7 +193,7 @@ class CommandEvaluator:
     def _check_end(self, process: Process, values: Mapping[str, str]) -> None:
         if process.start_errno:
             program = self._plan.arguments(values)[0]
-            raise EvaluationError(f"The program {program!r} {_start_problem(process.start_errno)}.")
+            raise EvaluationError(f"The program {program!r} {_program_problem(process.start_errno)}.")
         code = process.code
         if code is None:
             raise _failure("The command was ended from outside, together with its supervisor.", "killed", process)
@@ -251,7 +250,17 @@ def _signal_name(number: int) -> str | None:
         return None
 
 
-def _start_problem(number: int) -> str:
+def _start_problem(err: OSError | ValueError, folder: str | None) -> str:
+    """Why the supervisor could not be started: without its own name, which is in the error but tells users nothing."""
+    if folder is not None and not Path(folder).is_dir():
+        return f"its `cwd` {folder!r} is not a folder"
+    if not isinstance(err, OSError):
+        return str(err)
+    remedy = " (pass long values by {params_file} or on the standard input)" if err.errno == errno.E2BIG else ""
+    return f"{err.strerror}{remedy}"
+
+
+def _program_problem(number: int) -> str:
     known = {
         errno.ENOENT: "was not found (or, if it is a script, the interpreter in its first line)",
         errno.EACCES: "may not be executed (no permission)",

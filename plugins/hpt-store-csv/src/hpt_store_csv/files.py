@@ -22,13 +22,13 @@ def opened(path: Path, flags: int) -> Iterator[int | None]:
     """Open a file for the duration of a block; None if it does not exist.
 
     Raises:
-        StoreError: For any operating-system error within the block, and for a pipe or a device.
+        StoreError: For any operating-system error within the block, and for a folder, a pipe or a device.
     """
     try:
         try:
             mode = path.stat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a pipe would wait for its other end
-                raise special(path)
+            if not stat.S_ISREG(mode):  # to open a pipe would wait for its other end
+                raise special(path, mode)
             fd = os.open(path, flags | _BINARY)
         except (FileNotFoundError, NotADirectoryError):
             yield None

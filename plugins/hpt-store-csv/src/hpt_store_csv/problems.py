@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from pathlib import Path
 
 from hpt_core import StoreError
@@ -14,23 +15,22 @@ def explain(err: OSError, path: Path) -> StoreError:
     """Turn an operating-system error into one that names the file, the cause and the remedy."""
     if err.errno == errno.ENAMETOOLONG:
         return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
-    # before the checks of the folder, to which access may be denied, too
     if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(
             f"{path} cannot be used ({err.strerror}). Allow this user to read and write it and its folder, or give "
             f"another path."
         )
-    if path.parent.is_file() or err.errno == errno.ENOTDIR:
+    # only then is the folder examined: on a network drive that is gone this fails, too
+    misplaced = err.errno in (errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
+    if misplaced and (path.parent.is_file() or err.errno == errno.ENOTDIR):
         file = path.parent if path.parent.is_file() else path
         return StoreError(
             f"{file} is a file, not a folder. Give another path; one that does not end with .csv is a folder."
         )
-    if not path.parent.is_dir():
+    if misplaced and not path.parent.is_dir():
         return StoreError(
             f"The folder {path.parent} of the store {path.name} does not exist. Create it or give another path."
         )
-    if path.is_dir():
-        return StoreError(f"{path} is a folder, but must be a file. Move the folder or give another path.")
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"The disk is full: nothing could be added to {path}. Its content is intact. Free some space and run again."
@@ -60,6 +60,8 @@ def not_ours(path: Path) -> StoreError:
     return StoreError(f"{path} is not a store of hpt: its first line is not a header of hpt. Give another path.")
 
 
-def special(path: Path) -> StoreError:
-    """The error for a path that is neither a file nor a folder."""
+def special(path: Path, mode: int) -> StoreError:
+    """The error for a path that is not a file, by its mode."""
+    if stat.S_ISDIR(mode):
+        return StoreError(f"{path} is a folder, but must be a file. Move the folder or give another path.")
     return StoreError(f"{path} is a pipe, a socket or a device, but must be a file. Give another path.")

@@ -6,13 +6,14 @@ was changed, the file is left unchanged.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hpt_core import StoreError, file_lock
-from hpt_store_csv.files import replace
+from hpt_store_csv.files import opened, read, replace
 from hpt_store_csv.layout import is_whole
 from hpt_store_csv.log import Log
 from hpt_store_csv.problems import explain
@@ -31,8 +32,12 @@ def repair(path: Path) -> None:
     """
     lock_file = Log(Path(os.path.realpath(path)), "").write_lock
     try:
+        if not path.exists():
+            raise StoreError(f"{path} does not exist.")
         with file_lock(lock_file, f"{path} for writing", _LOCK_SECONDS):  # or what a study appends now would be lost
-            replace(path, _repaired(path.read_bytes(), path))
+            with opened(path, os.O_RDONLY) as fd:
+                content = b"" if fd is None else read(fd, 0, os.fstat(fd).st_size)
+            replace(path, _repaired(content, path))
     except OSError as err:
         raise explain(err, path) from err
 
@@ -51,9 +56,11 @@ def _repaired(content: bytes, path: Path) -> bytes:
 
 def main(arguments: Sequence[str]) -> int:
     """Repair files; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m hpt_store_csv.repair", description=__doc__)
+    parser.add_argument("file", nargs="+", type=Path, help="a CSV file of hpt")
     try:
-        for name in arguments:
-            repair(Path(name))
+        for path in parser.parse_args(arguments).file:
+            repair(path)
     except StoreError as err:
         sys.stderr.write(f"{err}\n")
         return 4

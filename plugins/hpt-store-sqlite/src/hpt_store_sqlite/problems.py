@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import stat
 from pathlib import Path
 
 from hpt_core import StoreError
@@ -32,21 +33,19 @@ def explain(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreErr
     code = getattr(err, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
     if number == errno.ENAMETOOLONG:
         return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
-    refused = number in (errno.EACCES, errno.EPERM, errno.EROFS)  # access to the folder may be denied, too
-    if not refused:
+    # only then is the folder examined: if access to it is denied, or its network drive is gone, this fails, too
+    if number in (errno.EEXIST, errno.ENOENT, errno.ENOTDIR):
         if path.parent.is_file():
             return StoreError(f"{path.parent} is a file, so the store {path.name} cannot be in it. Give another path.")
         if not path.parent.is_dir():
             return StoreError(
                 f"The folder {path.parent} of the store {path.name} does not exist. Create it or give another path."
             )
-        if path.is_dir():
-            return StoreError(f"{path} is a folder, but must be a file. Give a path like {path / 'hpt.db'}.")
     if number in (errno.ENOSPC, errno.EDQUOT) or code == sqlite3.SQLITE_FULL:
         return StoreError(
             f"The disk is full: nothing could be added to {path}. Its content is intact. Free some space and run again."
         )
-    if refused or code in _NOT_ALLOWED:
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) or code in _NOT_ALLOWED:
         return StoreError(
             f"{path} cannot be used ({err}). Allow this user to read and write it and its folder, or give another path."
         )
@@ -61,7 +60,8 @@ def damaged(path: Path, cause: str) -> StoreError:
     """The error for a file whose content differs from what hpt wrote."""
     return StoreError(
         f"{path} is damaged or not a store of hpt ({cause}). Restore a copy of it, or recover what is readable into a "
-        f"new file: sqlite3 {path.name} .recover | sqlite3 saved.db"
+        f"new file: sqlite3 {path.name} .recover | sqlite3 saved.db (if this prints 'SQL logic error', with the "
+        f"sqlite3 of sqlite.org: that of some systems lacks the command)"
     )
 
 
@@ -94,6 +94,8 @@ def shrunk(path: Path) -> StoreError:
     )
 
 
-def special(path: Path) -> StoreError:
-    """The error for a path that is neither a file nor a folder."""
+def special(path: Path, mode: int) -> StoreError:
+    """The error for a path that is not a file, by its mode."""
+    if stat.S_ISDIR(mode):
+        return StoreError(f"{path} is a folder, but must be a file. Give a path like {path / 'hpt.db'}.")
     return StoreError(f"{path} is a pipe, a socket or a device, but must be a file. Give another path.")

@@ -268,8 +268,8 @@ class Session:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         found = _stat(self._path)
-        if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            raise special(self._path)  # to open a pipe would wait for its other end
+        if found is not None and not stat.S_ISREG(found.st_mode):
+            raise special(self._path, found.st_mode)  # to open a pipe would wait for its other end
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode={mode}",
             uri=True,

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 
 from hpt_core import Record, StoreError, file_lock, hookimpl, option
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 __all__ = ["JsonLinesStore"]
 
@@ -38,12 +35,9 @@ class JsonLinesStore:
         """Write the records durably, all or none: one line, which counts when its end is there."""
         if not records:
             return len(self.read(study))
-        try:
-            line = json.dumps([study, list(records)], allow_nan=False).encode() + b"\n"
-        except (TypeError, ValueError) as err:
-            raise StoreError(f"A record must hold JSON values only: {err}") from err
-        with self._exclusive("write"):
+        with self._errors("write"), self._exclusive("write"):
             before = len(self.read(study))
+            line = json.dumps([study, list(records)], allow_nan=False).encode() + b"\n"
             with self._file.open("ab") as file:
                 file.truncate(len(self._whole()))  # what a killed writer left
                 file.write(line)
@@ -71,10 +65,22 @@ class JsonLinesStore:
         return content[: content.rfind(b"\n") + 1]
 
     def _batches(self) -> list[tuple[str, list[Record]]]:
-        return [tuple(json.loads(line)) for line in self._whole().splitlines()]
+        with self._errors("read"):
+            return [(study, records) for study, records in map(json.loads, self._whole().splitlines())]
 
-    def _exclusive(self, name: str) -> AbstractContextManager[None]:
-        return file_lock(self._file.with_name(f".{self._file.name}.{name}.lock"), self.path, 60.0)
+    @contextmanager
+    def _exclusive(self, name: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            with self._errors("lock"):
+                stack.enter_context(file_lock(self._file.with_name(f".{self._file.name}.{name}.lock"), self.path, 60.0))
+            yield
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, TypeError, ValueError) as err:
+            raise StoreError(f"Cannot {action} {self.path}: {err}") from err
 
 
 @hookimpl
