@@ -51,6 +51,7 @@ class Columns:
         self.codes = np.zeros(max(_FIRST_ROWS, count), dtype=np.int8)
         self._inside: NDArray[np.bool_] | None = None
         self._points = _Points()
+        self._best: int | None = None
         self._version = 0
         self._numbers: dict[tuple[int, ...], tuple[int, NDArray[np.intp]]] = {}
 
@@ -64,9 +65,14 @@ class Columns:
         self._version += 1
 
     def set_state(self, trial: Trial) -> None:
-        """Set the code of a trial from its state."""
-        self.codes[trial.number] = _code(trial)
+        """Set the code of a trial from its state. Its results must be set before."""
+        number, code = trial.number, _code(trial)
+        self.codes[number] = code
         self._version += 1
+        if number == self._best:
+            self._best = None
+        elif self._best is not None and code == COMPLETE and (self.excess[number] <= 0.0).all():
+            self._best = min(self._best, number, key=lambda one: (self.losses[one, 0], one))
 
     def set_results(self, trial: Trial) -> None:
         """Set a trial's losses and its excess over the constraints."""
@@ -126,6 +132,14 @@ class Columns:
         if not self.constraints:
             return complete
         return read_only(complete[(self.excess[complete] <= 0.0).all(axis=1)])
+
+    def best(self) -> int | None:
+        """The feasible trial with the lowest first loss, anywhere, the earliest of equals; None if there is none."""
+        if self._best is None:
+            numbers = self.feasible(anywhere=True)
+            if len(numbers):
+                self._best = int(numbers[np.argmin(self.losses[numbers, 0])])
+        return self._best
 
     def first(self, count: int) -> Columns:
         """A copy of the first ``count`` rows, which can be changed independently."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -72,7 +73,8 @@ class History:
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
         self._columns = Columns({})
-        self._best: int | None = None
+        self._changed = array("q")  # trial -> position of its last record; shared with the views, as the trials are
+        self._hidden: list[int] = []  # the trials whose results a view hides
         self._active_seconds = 0.0
         self._last_time: float | None = None
         self._latest = 0.0
@@ -219,14 +221,21 @@ class History:
         """Numbers of the trials that failed, ascending. Trials lost with their worker are left out."""
         return self._columns.numbers(columns.FAILED)
 
+    def changed_since(self, position: int) -> NDArray[np.intp]:
+        """Numbers of the trials with a record after this position of the log, ascending.
+
+        For a cache that follows a study. Trials whose results this history hides (see `as_seen_by`) are among them. As
+        they appear as running, a cache must also look again at the trials that were running when it last looked.
+        """
+        changed = np.array(self._changed[: len(self.trials)]) > position
+        changed[self._hidden] = True
+        return np.flatnonzero(changed)
+
     @property
     def best(self) -> Trial | None:
         """The feasible trial with the lowest first loss, the earliest of equals. None if there is none."""
-        if self._best is None:
-            numbers = self._columns.feasible(anywhere=True)
-            if len(numbers):
-                self._best = int(numbers[np.argmin(self._columns.losses[numbers, 0])])
-        return None if self._best is None else self.trials[self._best]
+        number = self._columns.best()
+        return None if number is None else self.trials[number]
 
     @property
     def front(self) -> list[Trial]:
@@ -305,13 +314,14 @@ class History:
         view = copy.copy(self)
         known = min(len(self.trials), trial + 1)
         view.trials = self.trials[:known]
-        view._columns, view._best = self._columns.first(known), None
+        view._columns = self._columns.first(known)
         hidden = [n for n in range(max(0, trial - lag + 1), min(trial, known)) if self.trials[n].invalid is None]
         for number in hidden:
             actual = self.trials[number]
             view.trials[number] = Trial(number, actual.params, State.RUNNING, info=actual.info, source=actual.source)
-            view._columns.set_state(view.trials[number])
             view._columns.set_results(view.trials[number])
+            view._columns.set_state(view.trials[number])
+        view._hidden = hidden
         view.open = {n: view.trials[n] for n in sorted({*self.open, *hidden}) if n < known}
         end = bisect_right(self._session_by_number, trial - lag, key=attrgetter("number"))
         view.session, view._session_by_number = self._session_by_number[:end], self._session_by_number[:end]

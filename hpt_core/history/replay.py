@@ -5,6 +5,7 @@ This is the only module that gives records their meaning. A store only keeps the
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from collections.abc import Callable, Mapping
 from operator import attrgetter
@@ -39,6 +40,8 @@ def replay(history: History, record: Record) -> None:
             history._last_time = time
         if event in _HANDLERS:
             _HANDLERS[event](history, record)
+            if "trial" in record:
+                history._changed[record["trial"]] = history.position + 1
     except (ArithmeticError, AttributeError, LookupError, TypeError, UsageError, ValueError) as err:
         raise damaged_record(history.position + 1, _problem(history, record, err)) from err
     history.position += 1
@@ -80,17 +83,17 @@ def _amended(history: History, record: Record) -> None:
     if record.get("differences"):  # none: only the evaluator was added or removed
         history.outdated.update(history.workers)
     _define(history, record["definition"])
-    history._best = None
     history._keys = {}
     inside = np.ones(len(history.trials), dtype=bool)
     for trial in history.trials:
         inside[trial.number] = history.space.contains(trial.params)
         columns.carry_over(trial, before, history.objectives)
-        history._columns.set_state(trial)
         history._columns.set_results(trial)
+        history._columns.set_state(trial)
         if trial.invalid is None and inside[trial.number]:
             history._keys.setdefault(history.space.key(trial.params), trial.number)
     history._columns.restrict(inside)
+    history._changed[:] = array("q", [history.position + 1]) * len(history.trials)
 
 
 def _joined(history: History, record: Record) -> None:
@@ -112,6 +115,7 @@ def _add(history: History, trial: Trial) -> None:
         raise ValueError(f"its `trial` must be {len(history.trials)}, the next number. Got {trial.number}")
     history.trials.append(trial)
     history._columns.add()
+    history._changed.append(0)
     history.open[trial.number] = trial
     history._keys.setdefault(history.space.key(trial.params), trial.number)
 
@@ -200,7 +204,6 @@ def _finished(history: History, record: Record) -> None:
     history.undecided.discard(trial.number)
     history.session.append(trial)
     insort(history._session_by_number, trial, key=attrgetter("number"))
-    _update_best(history, trial)
 
 
 def _invalidated(history: History, record: Record) -> None:
@@ -212,7 +215,6 @@ def _invalidated(history: History, record: Record) -> None:
     history._columns.set_state(trial)
     if trial.state is not State.RUNNING:  # a running trial stays open until it ends
         history.open.pop(trial.number, None)
-    history._best = None
     key = history.space.key(trial.params)
     if history._keys.get(key) == trial.number:
         del history._keys[key]
@@ -231,14 +233,6 @@ def _note(history: History, record: Record) -> None:
     if record["subject"] == "conclusion":
         definition = history.joined_with.get(record.get("worker", ""), history.definition)
         history.concluded_by = definition.get("evaluator")
-
-
-def _update_best(history: History, trial: Trial) -> None:
-    if history._best is None or trial.state is not State.COMPLETE or trial.invalid is not None:
-        return
-    if (history._columns.excess[trial.number] <= 0.0).all():
-        losses = history._columns.losses[:, 0]
-        history._best = min(history._best, trial.number, key=lambda number: (losses[number], number))
 
 
 _HANDLERS: dict[str, Callable[[History, Record], None]] = {  # by the name of the event

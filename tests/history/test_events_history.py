@@ -364,6 +364,39 @@ def test_a_view_hides_exactly_the_later_results(records: list[dict[str, Any]], n
     assert snapshot(history) == before
 
 
+@given(logs(), st.integers(0, 30))
+def test_the_trials_changed_since_a_position_are_those_with_a_record_after_it(
+    records: list[dict[str, Any]], position: int
+) -> None:
+    """An amendment is about all trials that there are."""
+    history, known, changed = History(), set[int](), set[int]()
+    history.extend(records)
+    for place, record in enumerate(records, start=1):
+        about = {record["trial"]} if "trial" in record else known if record["event"] == "amended" else set()
+        known = known | about
+        changed |= about if place > position else set()
+    assert history.changed_since(position).tolist() == sorted(changed)
+
+
+@given(logs(), st.data())
+def test_a_cache_that_follows_the_changes_is_right_in_each_view(
+    records: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """It looks again at the trials that have changed, ran when it last looked, or were not there."""
+    cached: list[dict[str, Any]] = []
+    history, running, position = History(), set[int](), 0
+    while history.position < len(records):
+        end = data.draw(st.integers(history.position + 1, len(records)))
+        history.extend(records[history.position : end])
+        for number, lag in data.draw(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=3)):
+            view = history.as_seen_by(number, lag)
+            now = [attrs.asdict(trial) for trial in view.trials]
+            again = {*view.changed_since(position).tolist(), *running, *range(len(cached), len(now))}
+            cached = [now[i] if i in again else cached[i] for i in range(len(now))]
+            running, position = {i for i, trial in enumerate(cached) if trial["state"] is State.RUNNING}, view.position
+            assert cached == now
+
+
 def test_views_compute_the_point_of_each_trial_once(monkeypatch: pytest.MonkeyPatch) -> None:
     history = make_history({"x": Float(0, 1)}, [({"x": i / 32}, 1.0) for i in range(20)])
     computed: list[Any] = []

@@ -7,6 +7,7 @@ import pickle
 import random
 import threading
 from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -724,7 +725,7 @@ def act_further(history: History, action: tuple[str, int, int, float]) -> int | 
 def results_of(rule: Rule, history: History) -> dict[int, tuple[Any, ...]]:
     """The results at the rungs and the paused trials of each group, as the rule has cached them."""
     found = rule._standings(history).items()
-    return {key: (group.rungs, group.idle) for key, group in found if group.idle or any(group.rungs)}
+    return {key: (group.rungs, group.paused, group.losses) for key, group in found if any(group.rungs)}
 
 
 @given(
@@ -759,6 +760,36 @@ def test_a_rule_that_looks_now_and_then_decides_as_a_new_one(
             assert promoted == a_rule(kind).promote(view)
         if promoted is not None:
             start(history, promoted, history.trials[promoted].attempt + 1)
+
+
+class Unlisted(dict[int, Trial]):
+    """Open trials that can be looked up, but not listed."""
+
+    def refuse(self, *_: object) -> Any:
+        raise AssertionError("the open trials were listed")
+
+    __iter__ = items = keys = values = refuse
+
+
+@pytest.mark.parametrize("kind", ["asha", "pasha", "hyperband"])
+def test_a_decision_does_not_go_through_all_paused_trials(kind: str) -> None:
+    """There may be thousands of them."""
+    history, rule = make_history(SPACE, steps=20, resumable=True), a_rule(kind)
+    history.open, decided = Unlisted(), Counter[str]()
+    for number in range(40):
+        start(history, number)
+        for step in range(1, 21):
+            report(history, number, step, float(number * 7 % 40))
+            decision = rule.judge_trial(history, history.trials[number])
+            assert decision == a_rule(kind).judge_trial(history, history.trials[number])
+            decided["pauses"] += decision is not None
+            if decision is not None:
+                follow(history, number, decision)
+                break
+        promoted = rule.promote(history)
+        assert promoted == a_rule(kind).promote(history)
+        decided["promotions"] += promoted is not None
+    assert min(decided["pauses"], decided["promotions"]) > 5
 
 
 def test_the_tolerance_of_pasha_is_the_noise_of_the_best_curves_now() -> None:

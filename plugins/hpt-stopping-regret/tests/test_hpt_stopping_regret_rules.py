@@ -96,6 +96,29 @@ def test_it_must_hold_after_each_of_the_last_completions(rule: Any) -> None:
     assert three == [all(before[i : i + 3]) for i in range(9)]
 
 
+@BOTH
+def test_from_400_results_on_the_model_is_asked_once_per_half_a_percent(
+    rule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two such results, the answer is that of the first of them, whatever came since."""
+    asked: list[int] = []
+
+    def looked(space: Space, unit: Any, losses: Any, yardstick: float) -> Outlook:
+        asked.append(len(losses))
+        gain = 0.0 if len(losses) >= 900 else 1.0
+        return Outlook(gain, np.full(256, gain))
+
+    monkeypatch.setattr("hpt_stopping_regret.rules.look", looked)
+    judge, study, stops = rule(completions=2), Study(PLANE, sampler="random", seed=0), []
+    for i in range(950):
+        study.add_trial({"x": i / 1000, "y": 0.5}, float(i % 7))
+        stop = judge.judge_study(study.history)
+        stops += [] if stop is None else [(i + 1, stop.evidence["trials"])]
+    expected = [*range(20, 400), *range(400, 600, 2), *range(600, 800, 3), *range(800, 900, 4)]
+    assert sorted({count for count in asked if count < 899}) == expected
+    assert stops == [(n, n - n % 4) for n in range(904, 951)]
+
+
 def test_by_default_regret_must_hold_ten_times_if_nothing_tells_the_tolerance() -> None:
     """Three times if the folds do, or the user; `improvement` always three times."""
     history = history_of([0.1 * i for i in range(25)])

@@ -12,16 +12,14 @@ from hpt_stopping_halving.rung_rule import Group, RungRule, rivals_in
 
 if TYPE_CHECKING:
     from hpt_core import History
-    from hpt_stopping_halving.results import Rung
+    from hpt_stopping_halving.results import Standing
 
 __all__ = ["Halving", "next_of_group"]
 
 _ENDED = frozenset({State.COMPLETE, State.STOPPED, State.FAILED})
 
 
-def next_of_group(
-    history: History, group: Group, rungs: list[Rung], idle: dict[int, int], eta: int
-) -> tuple[int, int] | None:
+def next_of_group(history: History, group: Group, standing: Standing, eta: int) -> tuple[int, int] | None:
     """(rung, number) of the trial of a round to promote; None while the round or its current rung is incomplete."""
     if not group.whole and not history.closing:
         return None
@@ -29,7 +27,7 @@ def next_of_group(
     out = _ENDED | {State.WAITING} if history.closing else _ENDED
     rivals = rivals_in(history, group)
     busy = {trial.number for trial in rivals if trial.state not in out}
-    return next_synchronous(rungs, [trial.number for trial in rivals], idle, busy, eta, group.first)
+    return next_synchronous(standing, [trial.number for trial in rivals], busy, eta, group.first)
 
 
 @attrs.define(kw_only=True)
@@ -64,5 +62,5 @@ class Halving(RungRule):
     def _size(self, history: History) -> int:
         return self.trials or self.eta ** (len(self._ladder(history)) - 1)
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: dict[int, int]) -> tuple[int, int] | None:
-        return next_of_group(history, group, rungs, idle, self.eta)
+    def _next(self, history: History, group: Group, standing: Standing) -> tuple[int, int] | None:
+        return next_of_group(history, group, standing, self.eta)

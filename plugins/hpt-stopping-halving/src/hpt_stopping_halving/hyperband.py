@@ -15,7 +15,7 @@ from hpt_stopping_halving.rung_rule import Group, RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
-    from hpt_stopping_halving.results import Rung
+    from hpt_stopping_halving.results import Standing
 
 __all__ = ["Hyperband"]
 
@@ -61,10 +61,10 @@ class Hyperband(RungRule):
     def _sizes(self, history: History) -> tuple[int, ...]:
         return bracket_sizes(self.eta, len(self._ladder(history)))
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: dict[int, int]) -> tuple[int, int] | None:
+    def _next(self, history: History, group: Group, standing: Standing) -> tuple[int, int] | None:
         if self.mode == "rounds":
-            return next_of_group(history, group, rungs, idle, self.eta)
-        return super()._next(history, group, rungs, idle)
+            return next_of_group(history, group, standing, self.eta)
+        return super()._next(history, group, standing)
 
 
 def _round_of(sizes: tuple[int, ...], number: int) -> tuple[int, int, int]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
-    from hpt_stopping_halving.results import Rung
+    from hpt_stopping_halving.results import Rung, Standing
 
 __all__ = ["Place", "cut_at", "leader", "next_asynchronous", "next_synchronous"]
 
@@ -32,57 +32,49 @@ class Place:
     results: int
 
     @classmethod
-    def of(cls, rungs: Sequence[Rung], index: int, losses: Sequence[float], number: int) -> Place:
-        """The place of a trial, which has these losses at the rungs that it has reached."""
-        rung, loss = rungs[index], losses[index]
+    def of(cls, standing: Standing, index: int, number: int) -> Place:
+        """The place of a trial at a rung that it has reached."""
+        rung, loss = standing.rungs[index], standing.losses[number][index]
         return cls(index, loss, bisect_left(rung, (loss, number)) + 1, len(rung))
 
 
-def cut_at(
-    rungs: Sequence[Rung], crossed: Sequence[int], losses: Sequence[float], number: int, eta: int
-) -> Place | None:
+def cut_at(standing: Standing, crossed: Sequence[int], number: int, eta: int) -> Place | None:
     """The place at which the stopping type of ASHA stops a trial; None if the trial continues.
 
     A trial continues from a rung with m results (its own included) if m < eta, which is too few to judge, or if it is
     no worse than the result of rank floor(m / eta). A tie never stops a trial.
     """
     for index in crossed:
-        place = Place.of(rungs, index, losses, number)
-        if place.results >= eta and place.loss > rungs[index][place.results // eta - 1][0]:
+        place = Place.of(standing, index, number)
+        if place.results >= eta and place.loss > standing.rungs[index][place.results // eta - 1][0]:
             return place
     return None
 
 
-def next_asynchronous(rungs: Sequence[Rung], idle: Mapping[int, int], eta: int, first: int) -> tuple[int, int] | None:
+def next_asynchronous(standing: Standing, top: int, eta: int, first: int) -> tuple[int, int] | None:
     """The next promotion of ASHA (Li et al. 2020, algorithm 2, ``get_job``).
 
     Rungs are searched from the one below the top downwards. Of the best floor(m / eta) of *all* m results of a rung,
     the best trial that is not in the next rung yet is promoted.
 
     Args:
-        rungs: The results, up to the highest rung to promote to.
-        idle: The trials that may be promoted, by number, with the index of the highest rung that each has reached.
+        standing: The results, and which trials may be promoted.
+        top: The highest rung to promote to.
         eta: The reduction factor.
         first: The lowest rung to promote from.
 
     Returns:
         (rung, number) of the trial; None if no trial can be promoted.
     """
-    for index in range(len(rungs) - 2, first - 1, -1):
-        rung = rungs[index]
-        for _, number in rung[: len(rung) // eta]:
-            if idle.get(number) == index:
-                return index, number
+    for index in range(top - 1, first - 1, -1):
+        rung, paused = standing.rungs[index], standing.paused[index]
+        if paused and len(rung) >= eta and paused[0] <= rung[len(rung) // eta - 1]:
+            return index, paused[0][1]
     return None
 
 
 def next_synchronous(
-    rungs: Sequence[Rung],
-    members: Collection[int],
-    idle: Mapping[int, int],
-    busy: AbstractSet[int],
-    eta: int,
-    first: int,
+    standing: Standing, members: Collection[int], busy: AbstractSet[int], eta: int, first: int
 ) -> tuple[int, int] | None:
     """The next promotion of successive halving (Jamieson and Talwalkar 2016, algorithm 1).
 
@@ -90,10 +82,9 @@ def next_synchronous(
     due there have a result. If a trial fails, the next best takes its place.
 
     Args:
-        rungs: The results.
+        standing: The results, and which trials may be promoted.
         members: All trials of the round, failed ones included.
-        idle: The trials that may be promoted, by number, with the index of the highest rung that each has reached.
-        busy: Numbers of the trials that may still get a result, idle ones included.
+        busy: Numbers of the trials that may still get a result, paused ones included.
         eta: The reduction factor.
         first: The rung on which the round begins.
 
@@ -101,15 +92,16 @@ def next_synchronous(
         (rung, number) of the trial; None if no trial can be promoted now.
     """
     field, places = set(members), len(members)
-    for index in range(first, len(rungs) - 1):
-        arrived = [number for _, number in rungs[index] if number in field]
-        if not field & busy <= set(arrived):
+    for index in range(first, len(standing.rungs) - 1):
+        arrived = [result for result in standing.rungs[index] if result[1] in field]
+        if not field & busy <= {number for _, number in arrived}:
             return None
         places = max(1, places // eta)
-        field = set(arrived[:places])
-        for number in arrived[:places]:
-            if idle.get(number) == index:
-                return index, number
+        field = {number for _, number in arrived[:places]}
+        paused = set(standing.paused[index])
+        for result in arrived[:places]:
+            if result in paused:
+                return index, result[1]
     return None
 
 

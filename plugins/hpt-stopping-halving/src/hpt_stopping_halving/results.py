@@ -6,7 +6,8 @@ import math
 import threading
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,36 +30,71 @@ class Standing:
 
     Attributes:
         rungs: Their results at each rung.
-        idle: The paused ones: trial number -> index of the highest rung that it has reached; -1 if it has reached none.
+        paused: The results of the paused ones, each at the highest rung that it has reached.
+        losses: Trial number -> the trial's losses at the rungs that it has reached; not for a trial that is in no rung.
     """
 
     rungs: list[Rung]
-    idle: dict[int, int] = attrs.field(factory=dict)
+    paused: list[Rung]
+    losses: dict[int, tuple[float, ...]] = attrs.field(factory=dict)
+
+    def update(self, number: int, losses: tuple[float, ...], *, is_paused: bool) -> None:
+        """Move a trial to the place that it has now."""
+        before = self.losses.pop(number, ())
+        if before:
+            _discard(self.paused[len(before) - 1], (before[-1], number))
+            if before != losses:
+                for rung, loss in zip(self.rungs, before, strict=False):
+                    _discard(rung, (loss, number))
+        if losses:
+            self.losses[number] = losses
+            if before != losses:
+                for rung, loss in zip(self.rungs, losses, strict=False):
+                    insort(rung, (loss, number))
+            if is_paused:
+                insort(self.paused[len(losses) - 1], (losses[-1], number))
+
+    @contextmanager
+    def pausing(self, trial: Trial) -> Iterator[None]:
+        """While this lasts, a trial that is in a rung stands as if it had paused at its last report."""
+        losses = self.losses[trial.number]
+        self.update(trial.number, losses, is_paused=True)
+        try:
+            yield
+        finally:
+            self.update(trial.number, losses, is_paused=trial.state is State.PAUSED)
+
+
+def _discard(rung: Rung, result: tuple[float, int]) -> None:
+    place = bisect_left(rung, result)
+    if place < len(rung) and rung[place] == result:
+        del rung[place]
 
 
 @attrs.define(eq=False, slots=False)
 class Results(threading.local):  # studies in several threads may share a rule
     """Reads the results at the rungs from a history and keeps them sorted while it grows.
 
-    This is a cache, which never changes a result. It looks again at the trials that were or are open, and at those that
-    are new or hidden (in the views of a reproducible study); the reports of all other trials are final. It is cleared
-    when the study or its definition changes, and when a trial is invalidated.
+    This is a cache, which never changes a result. It looks again at the trials that have changed since the last call,
+    among them those that are hidden, or no longer hidden, in the view of a reproducible study. It is cleared when the
+    study or its definition changes, and when a trial is invalidated.
 
     Attributes:
         metric: The objective or metric to compare; None: the first objective.
         maximize: Whether larger is better; only for a metric that is not an objective.
+        with_paused: The keys of the groups with paused trials, as of the last call of `standings`.
         memo: Rung -> trials, and what the rule has computed from their final results there. Cleared with the cache.
     """
 
     metric: str | None
     maximize: bool
+    with_paused: set[int] = attrs.field(factory=set, repr=False)
     memo: dict[int, tuple[list[int], float]] = attrs.field(factory=dict, repr=False)
-    _seen: tuple[Any, int] = (None, 0)  # the history of the last call, and its position then
     _meaning: tuple[Any, ...] = ()
-    _count: int = 0
-    _open: set[int] = attrs.field(factory=set, repr=False)
-    _paused: dict[int, int] = attrs.field(factory=dict, repr=False)  # trial number -> the attempt that was paused
-    _losses: dict[int, tuple[float, ...]] = attrs.field(factory=dict, repr=False)
+    _seen: Any = None  # the history of the last call
+    _position: int = 0  # its position then
+    _count: int = 0  # the number of its trials then
+    _running: set[int] = attrs.field(factory=set, repr=False)
     _standings: dict[int, Standing] = attrs.field(factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[type[Results], tuple[str | None, bool]]:
@@ -86,24 +122,21 @@ class Results(threading.local):  # studies in several threads may share a rule
             ladder: The steps of the rungs.
             key_of: Returns the key of a trial's group, given the trial's number; always the same one in a study.
         """
-        seen, position = self._seen
-        if history is seen and history.position == position:
+        if history is self._seen and history.position == self._position:
             return self._standings
         self._follow(history, ladder)
-        known, opened = history.next_number, history.open
-        changed = self._open.difference(opened)
+        known = history.next_number
+        changed = {*history.changed_since(self._position).tolist(), *self._running}
         changed.update(range(min(known, self._count), max(known, self._count)))
-        paused_in = self._paused.get  # may be most of the trials; a paused trial goes on in another attempt
-        changed.update([trial.number for trial in opened.values() if paused_in(trial.number) != trial.attempt])
         for number in changed:
             trial = history.trials[number] if number < known else Trial(number, {})
-            self._update(history, ladder, trial, self._standings[key_of(history, number)])
-        self._count, self._open, self._seen = known, set(opened), (history, history.position)
+            losses, key = self._recorded(history, trial, ladder), key_of(history, number)
+            standing = self._standings[key]
+            standing.update(number, losses, is_paused=trial.state is State.PAUSED)
+            (self.with_paused.add if any(standing.paused) else self.with_paused.discard)(key)
+            (self._running.add if trial.state is State.RUNNING else self._running.discard)(number)
+        self._seen, self._position, self._count = history, history.position, known
         return self._standings
-
-    def losses_of(self, number: int) -> tuple[float, ...]:
-        """A trial's losses at the rungs that it has reached, as of the last call of `standings`."""
-        return self._losses.get(number, ())
 
     def _has_value(self, history: History, report: Report) -> bool:
         return self.metric is None or self.metric == history.objectives[0] or self.metric in report.metrics
@@ -113,25 +146,9 @@ class Results(threading.local):  # studies in several threads may share a rule
         meaning = (ladder, history.invalid_count, history.space)
         # a different space object means another study or an amended one; comparing the contents would be slow
         if meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
-            self._meaning, self._count, self._open = meaning, 0, set()
-            self._paused, self._losses, self.memo = {}, {}, {}
-            self._standings = defaultdict(lambda: Standing([[] for _ in ladder]))
-
-    def _update(self, history: History, ladder: tuple[int, ...], trial: Trial, standing: Standing) -> None:
-        """Move a trial to the place in its group that it has now."""
-        number = trial.number
-        before, now = self.losses_of(number), self._recorded(history, trial, ladder)
-        if now != before:
-            self._losses[number] = now
-            for rung, loss in zip(standing.rungs, before, strict=False):
-                del rung[bisect_left(rung, (loss, number))]
-            for rung, loss in zip(standing.rungs, now, strict=False):
-                insort(rung, (loss, number))
-        if trial.state is State.PAUSED:
-            self._paused[number], standing.idle[number] = trial.attempt, len(now) - 1
-        else:
-            self._paused.pop(number, None)
-            standing.idle.pop(number, None)
+            self._meaning, self._position, self._count = meaning, 0, 0
+            self._running, self.with_paused, self.memo = set(), set(), {}
+            self._standings = defaultdict(lambda: Standing([[] for _ in ladder], [[] for _ in ladder]))
 
     def _recorded(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
         if not trial.reports or trial.invalid is not None or trial.state is State.FAILED:

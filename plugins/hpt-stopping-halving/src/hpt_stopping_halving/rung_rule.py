@@ -84,9 +84,9 @@ class RungRule(ABC):
         """Index of the highest rung that trials may be promoted to; by default the last one."""
         return len(rungs) - 1
 
-    def _next(self, history: History, group: Group, rungs: list[Rung], idle: dict[int, int]) -> tuple[int, int] | None:
+    def _next(self, history: History, group: Group, standing: Standing) -> tuple[int, int] | None:
         """(rung, number) of the paused trial of a group to promote; None if there is none. By default as in ASHA."""
-        return next_asynchronous(rungs[: self._top(history, rungs) + 1], idle, self.eta, group.first)
+        return next_asynchronous(standing, self._top(history, standing.rungs), self.eta, group.first)
 
     @property
     def _needs_last_rung(self) -> bool:
@@ -117,21 +117,21 @@ class RungRule(ABC):
         key = self._key(history, trial.number)
         group, standing = self._group(history, key), self._standings(history)[key]
         crossed = crossed[max(0, group.first - crossed.start) :]
-        losses = self._results.losses_of(trial.number)
-        if not crossed or not losses:
+        if not crossed or trial.number not in standing.losses:
             return None  # not compared: it is invalid or lies outside an amended space
         if not self._pauses(history):
-            place = cut_at(standing.rungs, crossed, losses, trial.number, self.eta)
+            place = cut_at(standing, crossed, trial.number, self.eta)
             return None if place is None else self._stop(history, trial, place, ladder)
-        chosen = self._next(history, group, standing.rungs, standing.idle | {trial.number: len(losses) - 1})
+        with standing.pausing(trial):
+            chosen = self._next(history, group, standing)
         if chosen is not None and chosen[1] == trial.number:
             return None  # pausing it only to resume it at once would waste a checkpoint
-        return self._pause(history, trial, Place.of(standing.rungs, crossed[-1], losses, trial.number), ladder)
+        return self._pause(history, trial, Place.of(standing, crossed[-1], trial.number), ladder)
 
     def promote(self, history: History) -> int | None:
         """Return the paused trial to resume: of those to be promoted, the best on the highest rung."""
-        standings = self._with_idle(history)
-        found = [self._next(history, self._group(history, key), s.rungs, s.idle) for key, s in standings.items()]
+        standings = self._with_paused(history)
+        found = [self._next(history, self._group(history, key), standing) for key, standing in standings.items()]
         chosen = [item for item in found if item is not None]
         if not chosen:
             return self._finalist(history) if standings else None
@@ -140,16 +140,16 @@ class RungRule(ABC):
     def retire(self, history: History) -> dict[int, Stop]:
         """Return the paused trials of finished groups: no trial can join, runs, waits or can be promoted."""
         stops: dict[int, Stop] = {}
-        for key, standing in self._with_idle(history).items():
+        for key, standing in self._with_paused(history).items():
             group = self._group(history, key)
             rivals = rivals_in(history, group) if group.whole else []
             if not rivals or {trial.state for trial in rivals} & {State.RUNNING, State.WAITING}:
                 continue
-            idle = {trial.number: standing.idle[trial.number] for trial in rivals if trial.number in standing.idle}
-            awaited = any(rung < group.first for rung in idle.values())  # another rule paused it below the first rung
-            if not awaited and self._next(history, group, standing.rungs, standing.idle) is None:
-                for number, rung in idle.items():
-                    place = Place.of(standing.rungs, rung, self._results.losses_of(number), number)
+            reached = {t.number: len(standing.losses.get(t.number, ())) for t in rivals if t.state is State.PAUSED}
+            awaited = any(rungs <= group.first for rungs in reached.values())  # paused by another rule before its rung
+            if not awaited and self._next(history, group, standing) is None:
+                for number, rungs in reached.items():
+                    place = Place.of(standing, rungs - 1, number)
                     text, evidence = self._described(history, history.trials[number], place, self._ladder(history))
                     stops[number] = Stop(f"{text}, and its round is over", evidence)
         return stops
@@ -165,7 +165,7 @@ class RungRule(ABC):
         rungs = [sorted(chain(*parts)) for parts in zip(*(standing.rungs for standing in standings), strict=True)]
         stopped = {trial.number for trial in history.trials if trial.state is State.STOPPED}
         found = leader(rungs[: self._top(history, rungs) + 1], stopped)
-        return found[1] if found is not None and any(found[1] in standing.idle for standing in standings) else None
+        return found[1] if found is not None and history.trials[found[1]].state is State.PAUSED else None
 
     # --- for subclasses ---------------------------------------------------------------------------------
 
@@ -193,10 +193,10 @@ class RungRule(ABC):
     def _standings(self, history: History) -> Mapping[int, Standing]:
         return self._results.standings(history, self._ladder(history), self._key)
 
-    def _with_idle(self, history: History) -> dict[int, Standing]:
+    def _with_paused(self, history: History) -> dict[int, Standing]:
         """The standings with paused trials, by key in ascending order; none if the rule does not pause trials."""
         standings = self._standings(history) if self._pauses(history) else {}
-        return {key: standings[key] for key in sorted(standings) if standings[key].idle}
+        return {key: standings[key] for key in sorted(self._results.with_paused)} if standings else {}
 
     # --- reasons and evidence ---------------------------------------------------------------------------
 

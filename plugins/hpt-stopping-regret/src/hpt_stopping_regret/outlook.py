@@ -70,7 +70,7 @@ def look(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
     """Estimate what is left to gain.
 
     A pure function of the set of results, whatever their order. The latest outlooks are cached, so both rules of a
-    study share one, and a judgement without a new result reuses it.
+    study share one, and a judgement of the same results reuses it.
 
     Args:
         space: The space.
@@ -78,8 +78,6 @@ def look(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
         losses: Finite, (n,).
         yardstick: A typical distance of losses from the best, see `points.reach`; 0 if all losses are equal.
     """
-    order = np.lexsort((*np.nan_to_num(unit, nan=-1.0).T, losses))
-    unit, losses = unit[order], losses[order]
     return _looked(_Results((space.hash, unit.tobytes(), losses.tobytes(), yardstick), space, unit, losses, yardstick))
 
 
@@ -95,7 +93,9 @@ def _controller() -> ThreadpoolController:
 
 
 def _judged(results: _Results) -> Outlook:
-    space, unit, losses = results.space, results.unit, results.losses  # in order of loss
+    space = results.space
+    order = np.lexsort((*np.nan_to_num(results.unit, nan=-1.0).T, results.losses))
+    unit, losses = results.unit[order], results.losses[order]
     gentle = softened(losses, results.yardstick)
     centre, scale = float(gentle.mean()), float(gentle.std())
     if not unit.shape[1] or scale <= 1e-12 * max(abs(centre), 1e-300):
