@@ -72,8 +72,9 @@ def _check_requirement(
     requirement = requirement_of(parameters[name].requires)
     if requirement is None or not isinstance(name, str):
         return
-    if not all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
-        reason = f"cannot name {name!r}: an expression names parameters as Python does variables. Rename the parameter."
+    if name not in requirement.names and not _is_plain(name):
+        other = "rename the parameter" if "`" in name else f"write it in backquotes, `{name}`"
+        reason = f"cannot name {name!r}: an expression names parameters as Python does variables; {other}."
         found.add("requires", f"{reason} Got {requirement.text!r}.")
         return
     if name not in requirement.names:
@@ -81,6 +82,8 @@ def _check_requirement(
     for other in sorted(requirement.names):
         if other not in declared:
             guess = nearest_or_known(other, [str(known) for known in declared])
+            if any(other in str(known) and not _is_plain(str(known)) for known in declared):
+                guess += " Write a name that is not one of Python's in backquotes."
             found.add("requires", f"names {other!r}, which is not a parameter of the space. {guess}")
         elif other in requirement.numbers and other in parameters and not _has_numbers(parameters[other]):
             reason = f"computes with {other!r}, or compares its size, so all its values must be numbers."
@@ -89,6 +92,11 @@ def _check_requirement(
         if other in parameters and not _may_equal(parameters[other], value):
             reason = f"compares {other!r} with {shown(value)}, which is not one of its values."
             found.add("requires", f"{reason} It must be {parameters[other].describe()}.")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether an expression can have a name without quotes."""
+    return all(part.isidentifier() and not iskeyword(part) for part in name.split("."))
 
 
 def _may_equal(parameter: Parameter, value: Any) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import dropwhile, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from hpt_core.errors import Mistake, RequirementError, SpaceError
 from hpt_core.space.choices import Categorical, Constant, Ordinal
 from hpt_core.space.conditions import ABSENT, Conditions
+from hpt_core.space.draws import MAX_DRAWS, Row, draw_allowed, find_allowed
 from hpt_core.space.enumeration import Enumeration, Values
 from hpt_core.space.grid import MAX_POINTS, Grid
 from hpt_core.space.numeric import Float, Int
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Categorical", "Constant", "Float", "Grid", "Int", "Ordinal", "Parameter", "Space"]
-
-
-_MAX_DRAWS = 10_000
-"""How many configurations are drawn in search of one that satisfies the requirements."""
 
 _NEAREST = 1_000  # random configurations, of which the one nearest to an unsuitable default is taken
 
@@ -49,8 +47,8 @@ class Space:
             sets the kind explicitly.
 
     Raises:
-        SpaceError: With every mistake found, each with its path (``space.C.low``), or if none of 10,000 random
-            configurations satisfies the requirements.
+        SpaceError: With every mistake found, each with its path (``space.C.low``), or if no configuration is found
+            that satisfies the requirements.
 
     Example::
 
@@ -65,7 +63,7 @@ class Space:
     __slots__ = (
         "__weakref__", "_columns", "_conditions", "_decode_steps", "_decoders", "_default", "_encoders", "_flat",
         "_hash", "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_requirements", "_size",
-        "_template", "_whole",
+        "_starts", "_template", "_whole",
     )  # fmt: skip
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
@@ -79,6 +77,7 @@ class Space:
         self._whole: Grid | None = None
         required = {name: requirement_of(p.requires) for name, p in parameters.items()}
         self._requirements = {name: each for name, each in required.items() if each is not None}
+        self._starts: list[Row] = []
         self._compile()
         self._default: Params | None = self._first_allowed() if self._requirements else None
 
@@ -101,21 +100,23 @@ class Space:
         self._template: Params = {name: p.from_unit(0.5) for name, p in parameters.items()}
 
     def _first_allowed(self) -> Params:
-        """The default configuration; if it is not allowed, the nearest of 1,000 random ones that are."""
+        """The default configuration; if it is not allowed, the nearest of some random ones that are."""
         import numpy as np
 
-        rng = np.random.default_rng(0)
-        some = next(filter(self.allows, (self._draw(rng) for _ in range(_MAX_DRAWS))), None)
-        if some is None:
+        requirements, d = tuple(self._requirements.values()), len(self._columns)
+        self._starts = find_allowed(self._row, requirements, d, np.random.default_rng(0))
+        if not self._starts:
             texts = ", ".join(repr(each.text) for each in self._requirements.values())
             hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
-            raise SpaceError(
-                Mistake("space", f"None of {_MAX_DRAWS:,} random configurations satisfies {texts}. {hint}.")
-            )
+            problem = f"None of {MAX_DRAWS:,} random configurations satisfies {texts}. A search found none, either."
+            raise SpaceError(Mistake("space", f"{problem} {hint}."))
         wanted = self._conditions.complete({})
         if self.allows(wanted):
             return wanted
-        near = [some, *filter(self.allows, (self._draw(rng) for _ in range(_NEAREST)))]
+        rng = np.random.default_rng(0)
+        draws = (self._draw(rng) for _ in range(MAX_DRAWS + _NEAREST))
+        from_first = dropwhile(lambda params: not self.allows(params), draws)
+        near = [*filter(self.allows, islice(from_first, 1 + _NEAREST)), *map(self._row, self._starts)]
         apart = np.nan_to_num(self.to_unit(near), nan=0.5) - np.nan_to_num(self.to_unit(wanted), nan=0.5)
         return near[int((apart**2).sum(axis=1).argmin())]
 
@@ -218,15 +219,12 @@ class Space:
         """Draw a configuration, each active parameter uniformly on its scale.
 
         The same as `from_unit` of ``rng.random(len(space.columns))``, repeated until the requirements are satisfied.
+        If less than about one in 10,000 does, it is the end of a random walk over those that do, which are drawn nearly
+        evenly unless they are in pieces far apart.
         """
-        params = self._draw(rng)
         if not self._requirements:
-            return params
-        for _ in range(_MAX_DRAWS):
-            if self.allows(params):
-                return params
-            params = self._draw(rng)
-        return self.default()
+            return self._draw(rng)
+        return draw_allowed(self._starts, self._row, self.allows, rng)
 
     def _draw(self, rng: Generator) -> Params:
         return self._row(rng.random(len(self._columns)).tolist())

@@ -63,10 +63,14 @@ def test_an_expression_means_what_it_means_in_python(text: str, values: tuple[fl
         ("-a <= +b", {"a": 1, "b": -1}, True),
         ("layers == [64, 32]", {"layers": [64, 32]}, True),
         ("32 in layers", {"layers": [64, 32]}, True),
+        ("`batch-size` * q0 <= 64 and `svc:C` > 1", {"batch-size": 8, "q0": 8, "svc:C": 2}, True),
+        ("`batch-size` * q0 <= 64", {"batch-size": 8, "q0": 9}, False),
+        ("`lambda` != 'it\\'s `x`' and `a b` == \"`\"", {"lambda": "x", "a b": "`"}, True),
+        ("`\ufb01` < 1 and `Gr\u00f6\u00dfe (\u00b5m)` < 2", {"\ufb01": 0, "Gr\u00f6\u00dfe (\u00b5m)": 1}, True),
         ("\u00b5 <= svc.\u00b5 and svc . \ufb01 > 1", {"\u00b5": 1, "svc.\u00b5": 2, "svc.\ufb01": 3}, True),
     ],
 )
-def test_expressions_have_strings_logic_membership_chains_and_names_with_dots(
+def test_expressions_have_strings_logic_membership_chains_and_names_with_dots_or_in_backquotes(
     text: str, params: dict[str, Any], expected: bool
 ) -> None:
     assert holds(text, **params) is expected
@@ -104,6 +108,8 @@ def test_it_does_not_apply_while_a_parameter_that_it_names_is_inactive() -> None
         ("a not in 3", "must have a list after 'in', as in [3], not 3."),
         ("lambda <= 2", "'lambda' is a keyword of Python; a parameter that is named here needs another name."),
         ("a is not b or", "invalid syntax."),
+        ("`a < 3", "invalid syntax"),
+        ("`a b` ** 2 < 1", "not Pow"),
         ("(" * 400 + "a" + ")" * 400 + " < 1", "too many nested parentheses"),
     ],
 )
@@ -210,6 +216,48 @@ def test_a_default_that_is_allowed_stays() -> None:
     assert space.default() == {"a": 2, "b": 7}
 
 
+def test_a_requirement_with_a_name_in_backquotes_is_kept_as_written() -> None:
+    space = Space({"h": Int(1, 9), "batch-size": Int(1, 9, requires="`batch-size` * h <= 9")})
+    assert space.size == sum(9 // h for h in range(1, 10))
+    assert Space.from_json(space.to_json()) == space
+    with pytest.raises(InvalidParamsError) as caught:
+        space.validate({"h": 5, "batch-size": 2})
+    assert str(caught.value) == "batch-size: requires `batch-size` * h <= 9. Got h = 5, batch-size = 2."
+
+
+@given(text=expressions, values=st.tuples(st.integers(-4, 4), st.integers(0, 3), st.floats(-2, 2)))
+def test_the_distance_from_a_requirement_is_zero_exactly_where_it_holds(
+    text: str, values: tuple[float, float, float]
+) -> None:
+    params = dict(zip("abc", values, strict=True))
+    requirement = parse_requirement(text)
+    far = requirement.distance()(params)
+    assert far >= 0
+    assert (far == 0) is requirement.holds(params)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a + b <= 3", 6.0),
+        ("b >= 2 * a", 6.0),
+        ("a < b < a - 4", 4.0),  # 1 + 3
+        ("a <= 2 and b <= 1", 6.0),  # 3 + 3
+        ("a <= 2 or b <= 3", 1.0),
+        ("not (a > 2 or b > 3)", 4.0),  # 3 + 1
+        ("a == 1 or kind == 'x'", 1.0),
+        ("kind in ['x', 'y'] and a <= 4", 2.0),
+    ],
+)
+def test_the_distance_from_a_requirement_is_in_the_units_of_its_comparisons(text: str, expected: float) -> None:
+    assert parse_requirement(text).distance()({"a": 5, "b": 4, "kind": "z"}) == expected
+
+
+@pytest.mark.parametrize("text", ["a / b < 1", "a * 1e308 * 10 < a * 1e308 * 20", "a" + " * a" * 200 + " < 1"])
+def test_the_distance_from_a_requirement_that_cannot_be_computed_is_infinite(text: str) -> None:
+    assert parse_requirement(text).distance()({"a": 2**53, "b": 0}) == float("inf")
+
+
 def test_a_requirement_is_part_of_the_definition() -> None:
     space, free = Space(TREES), Space({"a": Int(1, 3), "b": Int(1, 3)})
     assert space.to_json()["leaf"]["requires"] == "leaf <= split / 2"
@@ -245,6 +293,13 @@ BETWEEN = {"a": Int(1, 9)}
         ({"b": Categorical([1], [2, 3], requires="b != [2]")}, "compares 'b' with [2]"),
         ({"a": Categorical(1, 2, requires="a != -1")}, "compares 'a' with -1, which is not one of its values."),
         ({"batch-size": Int(1, 9, requires="batch-size < 3")}, "cannot name 'batch-size': an expression names"),
+        ({"batch-size": Int(1, 9, requires="batch-size < 3")}, "write it in backquotes, `batch-size`. Got"),
+        ({"a`b": Int(1, 9, requires="a < 3")}, "cannot name 'a`b': an expression names parameters as Python does"),
+        ({"a`b": Int(1, 9, requires="a < 3")}, "rename the parameter. Got"),
+        (
+            {"batch-size": Int(1, 9), "c": Int(1, 9, requires="c < batch-size")},
+            "names 'batch', which is not a parameter of the space. Did you mean 'batch-size'? Write a name that is not",
+        ),
         ({"True": Int(1, 9, requires="True < 3")}, "cannot name 'True': an expression names parameters as Python does"),
         ({3: Int(1, 9, requires="a < 3")}, "A parameter's name must be a string. Got 3."),
         (

@@ -204,3 +204,13 @@ def test_bad_options_are_rejected(options: dict[str, Any]) -> None:
 def test_it_offers_itself_as_the_default_sampler_and_nothing_else() -> None:
     assert hpt_sampler_random.hpt_default("sampler") == "random"
     assert hpt_sampler_random.hpt_default("store") is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sequence_gives_way_to_random_points_where_a_space_allows_hardly_any(method: Method) -> None:
+    names = [f"m{i}" for i in range(8)]
+    space = Space({**dict.fromkeys(names, Float(0, 1)), "m7": Float(0, 1, requires=f"{' + '.join(names)} <= 1")})
+    suggestion = RandomSampler(method=method).suggest(make_history(space, []), default_rng(0))
+    assert isinstance(suggestion, Suggestion)
+    assert space.contains(suggestion.params)
+    assert suggestion.info == {method: 999}  # it has skipped 1,000 points

@@ -255,16 +255,13 @@ def equals(name: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("clauses", "message"),
     [
-        ([equals("svc:C", 3)], "requirements name parameters as Python names variables, not 'svc:C'. Rename it."),
-        ([equals("reg.lambda", 3)], "as Python names variables, not 'reg.lambda'."),
+        ([equals("a`b", 3)], "requirements have no name with a backquote, such as 'a`b'. Rename it."),
         ([lambda s: Own(s["a"], 3)], "there is no equivalent of a Own."),
         ([lambda s: cs.ForbiddenLessThanRelation(s["q"], s["p"])], "all its values must be numbers"),
     ],
 )
 def test_clauses_without_an_equivalent_in_hpt_are_rejected(clauses: list[Any], message: str) -> None:
-    there = cs.ConfigurationSpace(
-        {"svc:C": (1, 9), "reg.lambda": (1, 9), "a": (1, 9), "p": ["x", "y"], "q": ["x", "y"]}
-    )
+    there = cs.ConfigurationSpace({"a`b": (1, 9), "a": (1, 9), "p": ["x", "y"], "q": ["x", "y"]})
     there.add([clause(there) for clause in clauses])
     with pytest.raises(HptError) as caught:
         from_configspace(there)
@@ -289,3 +286,23 @@ def test_clauses_for_which_no_requirement_is_left_are_rejected() -> None:
     there.add(grade)
     with pytest.raises(UsageError, match="its parameters have requirements that apply under other conditions"):
         from_configspace(there)
+
+
+def test_clauses_about_any_names_are_converted_and_back() -> None:
+    there = cs.ConfigurationSpace(
+        {"svc:C": (1, 3), "reg.lambda": (1, 3), "classifier:__choice__": ["it's", "`svc:C`"], "q": (1, 3)}
+    )
+    svc, reg, choice = there["svc:C"], there["reg.lambda"], there["classifier:__choice__"]
+    either = [cs.ForbiddenEqualsClause(choice, "`svc:C`"), cs.ForbiddenInClause(reg, [2, 3])]
+    there.add(cs.ForbiddenLessThanRelation(svc, there["q"]), cs.ForbiddenAndConjunction(*either))
+    here = from_configspace(there)
+    again = from_configspace(to_configspace(here))
+    free = {**here.to_json()}
+    for table in free.values():
+        table.pop("requires", None)
+    every = list(Space(free).grid())
+    legal = [
+        c for c in every if c["svc:C"] >= c["q"] and (c["classifier:__choice__"] == "it's" or c["reg.lambda"] == 1)
+    ]
+    assert len(every) == 54
+    assert list(filter(here.allows, every)) == list(filter(again.allows, every)) == legal

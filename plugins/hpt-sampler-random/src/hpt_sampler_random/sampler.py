@@ -23,6 +23,8 @@ __all__ = ["RandomSampler"]
 _MAX_DRAWS = 10_000
 """How many points are drawn in search of one that satisfies the requirements of the space."""
 
+_MAX_SKIPPED = 1_000  # points of a sequence in that search; the few that a narrower space allows are not evenly spread
+
 
 @attrs.define(kw_only=True)
 class RandomSampler:
@@ -92,7 +94,7 @@ class RandomSampler:
         if self.method == "uniform" or d == 0:
             return prepared.draw(rng)
         first = _taken(history, self.method)
-        for index in range(first, first + _MAX_DRAWS):
+        for index in range(first, first + _MAX_SKIPPED):
             params = prepared.params(prepared.sequence[index])
             if space.allows(params):
                 break

@@ -12,6 +12,7 @@ import itertools
 import keyword
 import math
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from hpt_space_configspace.hyperparameters import native
 
 __all__ = ["clauses_of", "requirements_of"]
 
+_QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]+)`""")  # a string, or a name in backquotes
 _MOST = 1000  # no longer range is written as a list of values, nor an expression as more terms
 
 Term = tuple[Any, ...]
@@ -105,20 +107,26 @@ def _text(clause: Any) -> str:
     """What a configuration must satisfy instead of a simple clause."""
     if type(clause) not in _ALLOWED:
         raise ValueError(f"there is no equivalent of a {type(clause).__name__}.")
-    for name in _names([clause]):
-        if not all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split(".")):
-            raise ValueError(f"requirements name parameters as Python names variables, not {name!r}. Rename it.")
     sign = _ALLOWED[type(clause)]
     if isinstance(clause, cs.ForbiddenRelation):
-        return f"{clause.left.name} {sign} {clause.right.name}"
+        return f"{_quoted(clause.left.name)} {sign} {_quoted(clause.right.name)}"
     name, order = clause.hyperparameter.name, getattr(clause.hyperparameter, "sequence", None)
     if isinstance(clause, cs.ForbiddenInClause):
-        return f"{name} not in {tuple(map(native, clause.values))!r}"
+        return f"{_quoted(name)} not in {tuple(map(native, clause.values))!r}"
     if order is not None and not isinstance(clause, cs.ForbiddenEqualsClause):  # by place, not by value
         places = range(len(order))
         listed = [native(order[i]) for i in places if clause.is_forbidden_value({name: order[i]})]
-        return f"{name} not in {tuple(listed)!r}"
-    return f"{name} {sign} {native(clause.value)!r}"
+        return f"{_quoted(name)} not in {tuple(listed)!r}"
+    return f"{_quoted(name)} {sign} {native(clause.value)!r}"
+
+
+def _quoted(name: str) -> str:
+    """A name as requirements have it."""
+    if all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split(".")):
+        return name
+    if "`" in name:
+        raise ValueError(f"requirements have no name with a backquote, such as {name!r}. Rename it.")
+    return f"`{name}`"
 
 
 def _names(term: Iterable[Any]) -> set[str]:
@@ -197,11 +205,30 @@ def clauses_of(space: Space, made: Mapping[str, Any]) -> list[Any]:
 
 
 def _forbidden(requirement: str, space: Space, made: Mapping[str, Any]) -> list[Any]:
-    terms = _broken(ast.parse(requirement, mode="eval").body, space, made)
+    terms = _broken(_parsed(requirement), space, made)
     when = {name: parameter.when for name, parameter in space.parameters.items()}
     if len({_conditions(_names(term), when) for term in terms}) > 1:
         raise ValueError("its parts are about parameters that are active under different conditions.")
     return [term[0] if len(term) == 1 else cs.ForbiddenAndConjunction(*term) for term in terms]
+
+
+def _parsed(requirement: str) -> ast.expr:
+    """The syntax tree of a requirement, also with names in backquotes, which Python does not have."""
+    names: dict[str, str] = {}
+    prefix = "q"
+    while prefix in requirement:
+        prefix += "q"
+
+    def plain(found: re.Match[str]) -> str:
+        string, name = found.groups()
+        return string or names.setdefault(name, f"{prefix}{len(names)}")
+
+    body = ast.parse(_QUOTED.sub(plain, requirement), mode="eval").body
+    written = {identifier: name for name, identifier in names.items()}
+    for node in ast.walk(body):
+        if isinstance(node, ast.Name):
+            node.id = written.get(node.id, node.id)
+    return body
 
 
 def _broken(node: ast.expr, space: Space, made: Mapping[str, Any], *, broken: bool = True) -> list[Term]:
