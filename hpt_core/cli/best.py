@@ -12,9 +12,11 @@ from hpt_core.cli.reading import Opened, json_option, open_study, store_option, 
 from hpt_core.cli.text import data, emit_json
 from hpt_core.errors import NothingSucceededError, UsageError
 from hpt_core.history.export import outcome, row, shortfall
+from hpt_core.history.trial import State
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
+    from hpt_core.history.history import History
     from hpt_core.history.trial import Trial
 
 __all__ = ["command"]
@@ -62,7 +64,7 @@ def command(
             data(FORMATS[format_](_single(chosen).params))
         elif len(chosen) == 1:
             (one,) = chosen
-            data(f"{outcome(history, one) or one.state.value} (trial {one.number})")
+            data(_headline(history, one))
             data(render.params_table(one.params))
             if one.metrics:
                 data(render.params_table(one.metrics, "metric"))
@@ -70,6 +72,17 @@ def command(
                 data(f"{one.failure.kind}: {one.failure.message}\n{one.failure.detail}".rstrip())
         else:
             data(render.front_table(history, chosen))
+
+
+def _headline(history: History, trial: Trial) -> str:
+    """The result of a trial, and why it is none that counts, if it was stopped early or declared invalid."""
+    result = outcome(history, trial)
+    notes = [f"trial {trial.number}"]
+    if result and trial.state is not State.COMPLETE:
+        notes.append(f"{trial.state}{trial.rule and f' by {trial.rule}: {trial.reason}'}")
+    if trial.invalid is not None:
+        notes.append(f"invalid: {trial.invalid}")
+    return f"{result or trial.state} ({', '.join(notes)})"
 
 
 def _chosen(opened: Opened, number: int | None) -> list[Trial]:

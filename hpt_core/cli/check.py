@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpt_core.cli import render
-from hpt_core.cli.reading import default_store, json_option
+from hpt_core.cli.reading import default_store, json_option, stored_history
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
 from hpt_core.plugins.checks import check_evidence
-from hpt_core.values import counted
+from hpt_core.study.opening import recorded_sampler
+from hpt_core.values import counted, without_passwords
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
@@ -39,7 +41,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     """
     with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
         study, settings = session.make_study(file, overrides, store=default_store())
-        warnings, components = check_evidence(study.evaluator, study.rules), list(_components(study))
+        warnings, components = check_evidence(study.evaluator, study.rules_by_path), list(_components(study))
     for warning in warnings:
         say(f"Warning: {warning}")
     if as_json:
@@ -47,7 +49,8 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
         return
     for line in _lines(study, settings, components):
         data(line)
-    say(f"{file} is valid. Run it with `hpt run {file}`.")
+    run = without_passwords(shlex.join(["hpt", "run", str(file), *overrides]))
+    say(f"{file} is valid. Run it with `{run}`.")
 
 
 def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -78,13 +81,22 @@ def _about(study: Study, settings: RunSettings) -> dict[str, Any]:
 
 def _components(study: Study) -> Iterator[dict[str, Any]]:
     plugins = study.plugins
-    sampler = plugins.make("sampler", plugins.default("sampler")) if study.sampler is None else study.sampler
-    yield _component(plugins, "sampler", sampler)
+    yield _component(plugins, "sampler", _sampler(study))
     yield _component(plugins, "evaluator", study.evaluator)
     for rule in study.rules:
         yield _component(plugins, "stopping rule", rule)
     yield _component(plugins, "store", study.store)
     yield _component(plugins, "executor", study.executor)
+
+
+def _sampler(study: Study) -> Any:
+    """The sampler that a run would use: that of the file, else of the stored study, else the default."""
+    if study.sampler is not None:
+        return study.sampler
+    plugins, history = study.plugins, stored_history(study)
+    if history is None:
+        return plugins.make("sampler", plugins.default("sampler"))
+    return recorded_sampler(plugins, history.definition["sampler"])
 
 
 def _component(plugins: Plugins, kind: str, component: object) -> dict[str, Any]:

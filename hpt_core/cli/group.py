@@ -67,8 +67,9 @@ class HptGroup(click.Group):
         if cmd_name not in COMMANDS:
             return _session(ctx).commands.get(cmd_name)
         command: click.Command = import_module(f"hpt_core.cli.{cmd_name}").command
-        present = {parameter.name for parameter in command.params}
-        command.params += [option for option in _global_options(hidden=True) if option.name not in present]
+        for each in (command, *getattr(command, "commands", {}).values()):  # `hpt plugins` has commands of its own
+            present = {parameter.name for parameter in each.params}
+            each.params += [option for option in _global_options(hidden=True) if option.name not in present]
         return command
 
     def resolve_command(

@@ -14,6 +14,7 @@ from rich.text import Text
 from hpt_core.cli.progress import PlainProgress
 from hpt_core.cli.text import clean, duration
 from hpt_core.hookspecs import hookimpl
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,7 +88,7 @@ class LiveProgress(PlainProgress):
         tally = self.tally
         left = "" if tally.left is None else f"about {duration(tally.left)} left"
         if tally.budget is None:
-            return _line(f"{tally.done} trials  {duration(tally.elapsed)}", "bold")
+            return _line(f"{counted(tally.done, 'trial')}  {duration(tally.elapsed)}", "bold")
         count = f"{tally.done}/{tally.budget} trials"
         if self._console.width < _BAR_FROM:
             return _line(f"{count}  {left}", "bold")

@@ -117,4 +117,4 @@ def page(component: dict[str, Any]) -> str:
     ]
     if not rows:
         return f"{head}\n  No options."
-    return f"{head}\n{table(['option', 'type', 'default', 'meaning'], rows, '  ')}"
+    return f"{head}\n{table(['option', 'type', 'default', 'meaning'], rows, '  ', wrap=True)}"

@@ -36,7 +36,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         emit_json("plugins", {"plugins": found})
         return
     rows = [[p["name"], p["distribution"], p["version"], p["status"], _listing(p["components"])] for p in found]
-    data(table(["plugin", "distribution", "version", "status", "components"], rows))
+    data(table(["plugin", "distribution", "version", "status", "components"], rows, wrap=True))
     for info, plugin in zip(infos, found, strict=True):
         if plugin["status"] == "broken":
             say(f"The plugin {info.name!r} {info.not_in_use}")

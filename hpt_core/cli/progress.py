@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from hpt_core.cli.tally import Tally
 from hpt_core.cli.text import say
+from hpt_core.components import location_of
 from hpt_core.errors import NothingSucceededError
 from hpt_core.history.export import repeated_failure
 from hpt_core.hookspecs import hookimpl
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PlainProgress", "progress_for", "showing"]
 
+_RETRY = (
+    "Once the cause is corrected, add --retry-failed to the command: "
+    "it tries these configurations again, and the failed trials no longer count."
+)
 _SILENCE_SECONDS = 10.0
 
 
@@ -76,7 +81,9 @@ def showing(study: Study, trials: int | None, *, quiet: bool) -> Iterator[None]:
         try:
             yield
         except NothingSucceededError as err:
-            raise NothingSucceededError(repeated_failure(study.history, tally.shown) or str(err)) from None
+            failure = repeated_failure(study.history, tally.shown) or str(err)
+            kept = location_of(study.store) != "memory"
+            raise NothingSucceededError(failure + f"\n\n{_RETRY}" * kept) from None
 
 
 def progress_for(tally: Tally) -> PlainProgress:

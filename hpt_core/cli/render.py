@@ -21,7 +21,12 @@ __all__ = [
 ]  # fmt: skip
 
 _STATES = ("complete", "stopped", "failed", "running", "paused", "waiting", "invalid")
-_SOURCES = {"fill": "the core (at random, as the sampler gave known or forbidden points)"}
+_SOURCES = {
+    "fill": "the core (at random, as the sampler gave known or forbidden points)",
+    "given": "the user",
+    "sampler": "the sampler",
+    "warm-start": "the warm start",
+}
 _STATE_WORDS = {"stopped": "stopped early"}
 _FRONT = 20
 """Trials of the front in a summary of a study; ``hpt best`` lists them all."""
@@ -119,12 +124,15 @@ def _option(value: object) -> object:
 
 
 def sources(history: History) -> str:
-    """Trials per sampler and the last choice's reason: ``28 bayes, 12 tpe (in turn)``; empty for one sampler."""
-    counts = Counter(trial.source for trial in history.trials)
+    """The valid trials of each source and the last choice's reason: ``28 by bayes, 12 by tpe (in turn)``.
+
+    Empty if there is one sampler only.
+    """
+    counts = Counter(trial.source for trial in history.trials if trial.invalid is None)
     if not counts.keys() - {"sampler", "given"}:
         return ""
     why = history.trials[-1].info.get("why")
-    listed = ", ".join(f"{count} {_SOURCES.get(source, source)}" for source, count in counts.items())
+    listed = ", ".join(f"{count} by {_SOURCES.get(source, source)}" for source, count in counts.items())
     return listed + (f" ({why})" if why else "")
 
 
@@ -140,15 +148,15 @@ def size_of(space: Space) -> str:
 
 
 def space_table(space: Space) -> str:
-    """The parameters of a space, one per line."""
+    """The parameters of a space, one per line, without the columns that are empty."""
     rows = []
     for name, form in space.to_json().items():
         when = " and ".join(f"{p} is {' or '.join(map(number, v))}" for p, v in form.get("when", {}).items())
         default = number(form["default"]) if "default" in form else ""
         rows.append([name, form["type"], _range(form), default, when, form.get("requires", "")])
     header = ["parameter", "type", "values", "default", "active when", "requires"]
-    shown = len(header) if any(row[-1] for row in rows) else len(header) - 1
-    return table(header[:shown], [row[:shown] for row in rows], "  ")
+    shown = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return table([header[i] for i in shown], [[row[i] for i in shown] for row in rows], "  ", wrap=True)
 
 
 def _range(form: Mapping[str, Any]) -> str:

@@ -13,7 +13,9 @@ from hpt_core.cli.group import INTERRUPTED
 from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import say, stdout_to_stderr, streams_kept
 from hpt_core.cli.warm_start import earlier_study, enqueue_best
-from hpt_core.components import location_of
+from hpt_core.components import Suggestion, location_of
+from hpt_core.history.trial import State
+from hpt_core.loop.changes import enqueue
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ __all__ = ["command"]
 @click.option("--name", metavar="NAME", help="Name of the study; overrides the file.")
 @click.option(
     "--warm-start", metavar="NAME[@STORE]", help="Start with the five best configurations of an earlier study."
+)
+@click.option(
+    "--retry-failed", is_flag=True, help="Start with the configurations of failed trials, which then no longer count."
 )
 @click.option("--amend", is_flag=True, help="Resume the study although its definition has changed.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the result.")
@@ -67,13 +72,17 @@ def command(
             message = enqueue_best(study, *earlier)
             if not quiet:
                 say(message)
+        if options["retry_failed"]:
+            message = _retry_failed(study)
+            if not quiet:
+                say(message)
         interrupted = False
         try:
             with streams_kept(), Interrupts(), showing(study, settings.trials, quiet=quiet), stdout_to_stderr(as_json):
                 study.run(trials=settings.trials, workers=settings.workers)
         except KeyboardInterrupt:
             interrupted = True
-        one_time = ("amend", "warm_start")  # not repeated in the command that resumes the study
+        one_time = ("amend", "retry_failed", "warm_start")  # not repeated in the command that resumes the study
         flags = [f"--{name}={value}" for name, value in options.items() if value and name not in one_time]
         report = RunReport(study, [str(file), *overrides, *flags], before, interrupted=interrupted)
         if as_json:
@@ -94,3 +103,13 @@ def _greet(study: Study, before: int) -> None:
     else:
         resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
         say(f"Running the {where}. Ctrl-C stops it cleanly{resumes}.")
+
+
+def _retry_failed(study: Study) -> str:
+    """Enqueue what was suggested for failed trials in place of these; return a message that says how many."""
+    failed = [trial for trial in study.trials if trial.state is State.FAILED and trial.invalid is None]
+    again = [trial for trial in failed if study.space.contains(trial.params)]  # the space may have been amended
+    for trial in again:
+        study.invalidate(trial.number, "failed, and was retried")
+        enqueue(study.decisions.ledger, Suggestion(trial.params, trial.info, trial.source))
+    return f"Retrying {counted(len(again), 'failed trial')}." if again else "There is no failed trial to retry."

@@ -101,7 +101,7 @@ class RunReport:
         count = counted(summary["trials"], "trial")
         yield f"{count}: {render.counts(self._states)}; {duration(summary['elapsed'])} in total."
         if render.sources(self._history):
-            yield f"Suggested by: {render.sources(self._history)}."
+            yield f"Suggested: {render.sources(self._history)}."
         for line in render.failures(self._history):
             yield f"failed: {line}"
 
@@ -150,7 +150,8 @@ class RunReport:
             return
         options = self._options(where, address)
         if self._states["complete"]:
-            yield f"  hpt best{options}    hpt trials{options}    hpt show{options}"
+            names = ("trials", "show") if self._summary["least_violated"] else ("best", "trials", "show")
+            yield "  " + "    ".join(f"hpt {name}{options}" for name in names)
         valid = (trial for trial in reversed(self._history.trials) if trial.invalid is None)
         failed = next((trial for trial in valid if trial.failure is not None and trial.failure.detail), None)
         if failed is not None:
@@ -162,7 +163,7 @@ class RunReport:
         stop = self._history.stop
         if stop is not None and stop["rule"] == "budget" and not self._interrupted:
             arguments = [word for word in arguments if not word.startswith(("trials=", "--trials="))]
-            arguments.append(f"trials={2 * len(self._history.trials)}")
+            arguments.append(f"trials={2 * (len(self._history.trials) - self._history.invalid_count)}")
         return without_passwords(shlex.join(["hpt", "run", *arguments]))
 
     def _options(self, where: str, address: str) -> str:

@@ -66,9 +66,10 @@ def _definition(opened: Opened, rules: Sequence[Mapping[str, Any]]) -> Iterator[
 def _state(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     states = render.counts(render.states(history))
-    yield paragraph("trials", f"{about['trials']}: {states}; {duration(about['elapsed'])} in total")
+    count = f"{about['trials']}: {states}; {duration(about['elapsed'])} in total" if about["trials"] else "none yet"
+    yield paragraph("trials", count)
     if render.sources(history):
-        yield paragraph("suggested by", render.sources(history))
+        yield paragraph("suggested", render.sources(history))
     if about["front"]:
         count, rows = render.front_summary(history)
         yield paragraph("front", count)

@@ -93,16 +93,16 @@ class Tally:
     def line(self, trial: Trial) -> str:
         """How a trial ended, on one line."""
         head = f"trial {trial.number} {trial.state}"
-        took = "" if trial.duration is None else f" {duration(trial.duration)}"
+        took = "" if trial.duration is None else duration(trial.duration)
         if trial.failure is not None:
             first = self.shown.setdefault(trial.failure.message, trial.number)
             message = trial.failure.message if first == trial.number else f"same as trial {first}"
-            return f"{head} ({trial.failure.kind}): {message}{took}"
+            return f"{head} ({trial.failure.kind}): {message}" + f" ({took})" * bool(took)
         result = outcome(self._history, trial)
         why = f" by {trial.rule}: {trial.reason}" if trial.rule else f": {trial.reason}" if trial.reason else ""
         is_best = trial is self._history.best and len(self._history.objectives) == 1
         best = " (best so far)" if is_best else f" ({self.best})" if self.best else ""
-        return f"{head}{f' {result}' if result else ''}{why}{best}{took}"
+        return f"{head}{f' {result}' if result else ''}{why}{best}" + f" {took}" * bool(took)
 
     def _update_best(self) -> None:
         """Update the best result as text. With several objectives this computes the front, which takes longer."""

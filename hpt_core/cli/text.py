@@ -32,6 +32,9 @@ __all__ = [
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LABEL_WIDTH = 14
+_GAP = "  "
+_LEAST_ROOM = 16
+"""Minimum width of a wrapped column."""
 
 
 def say(text: str) -> None:
@@ -158,20 +161,32 @@ def paragraph(label: str, text: str) -> str:
     return textwrap.fill(first, width, subsequent_indent=" " * _LABEL_WIDTH, break_on_hyphens=False)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "", *, wrap: bool = False) -> str:
     """An aligned table without rules; columns of numbers are right-aligned.
 
     On a terminal, lines are cut to its width, and a column to half of it if it would hide later ones; in a pipe nothing
-    is cut.
+    is cut. With ``wrap`` the last column is continued on further lines instead, if there is room for it.
     """
     cells = [[" ".join(clean(cell).split()) for cell in row] for row in (header, *rows)]
     lines = _aligned(cells, indent)
     limit = shutil.get_terminal_size().columns
     if not sys.stdout.isatty() or max(map(_width, lines)) <= limit:
         return "\n".join(lines)
-    narrow = [[*(shorten(cell, limit // 2) for cell in row[:-1]), row[-1]] for row in cells]
-    lines = _aligned(narrow, indent)
+    room = limit - max(map(_width, _aligned([row[:-1] for row in cells], indent))) - len(_GAP)
+    if wrap and room >= _LEAST_ROOM:
+        cells = list(_wrapped(cells, room))
+    else:
+        cells = [[*(shorten(cell, limit // 2) for cell in row[:-1]), row[-1]] for row in cells]
+    lines = _aligned(cells, indent)
     return "\n".join(line if _width(line) <= limit else _cut(line, limit - 1) + "…" for line in lines)
+
+
+def _wrapped(rows: Sequence[Sequence[str]], room: int) -> Iterator[list[str]]:
+    """The rows with the last cell in lines of at most ``room`` columns, each further line in a row of its own."""
+    for *others, last in rows:
+        first, *more = textwrap.wrap(last, room, break_on_hyphens=False) or [""]
+        yield [*others, first]
+        yield from ([""] * len(others) + [line] for line in more)
 
 
 def _aligned(rows: Sequence[Sequence[str]], indent: str) -> list[str]:
@@ -179,7 +194,7 @@ def _aligned(rows: Sequence[Sequence[str]], indent: str) -> list[str]:
     columns = list(zip(*rows, strict=True))
     widths = [max(map(_width, column)) for column in columns]
     right = [_is_numeric(column[1:]) for column in columns]
-    padded = ("  ".join(_pad(*item) for item in zip(row, widths, right, strict=True)) for row in rows)
+    padded = (_GAP.join(_pad(*item) for item in zip(row, widths, right, strict=True)) for row in rows)
     return [indent + line.rstrip() for line in padded]
 
 

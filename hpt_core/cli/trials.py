@@ -47,9 +47,9 @@ def command(
 ) -> None:
     """List the trials of a study.
 
-    JSON: {store, study, objectives, trials: [row]}. A row is flat: number, state, each objective, "params.NAME" (null
-    if inactive), "metrics.NAME", reason, rule, failure_kind, failure_message, invalid, partial, started and ended
-    (Unix seconds), duration, steps, source, attempt, worker.
+    JSON: {store, study, objectives, trials: [row]}. A row is flat: number, state, each objective, feasible (if the
+    study has constraints), "params.NAME" (null if inactive), "metrics.NAME", reason, rule, failure_kind,
+    failure_message, invalid, partial, started and ended (Unix seconds), duration, steps, source, attempt, worker.
     """
     from hpt_core.cli import files
 
@@ -62,7 +62,7 @@ def command(
         elif chosen:
             data(_table(chosen, history, order["sort"]))
         else:
-            say("There are no matching trials.")
+            say("There are no matching trials." if len(history.trials) else "The study has no trials yet.")
 
 
 def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, limit: int | None) -> list[Row]:
@@ -82,25 +82,31 @@ def _ordered(rows: list[Row], history: History, *, sort: str, reverse: bool, lim
 
 def _table(rows: Sequence[Row], history: History, sort: str) -> str:
     several = dict.fromkeys(key for row in rows for key in row if key.startswith("params."))
-    metric = f"metrics.{sort.removeprefix('metrics.')}"  # the table has no other metrics
-    shown = [key for key in (*several, metric) if any(row.get(key) is not None for row in rows)]
+    bounded = [f"metrics.{bound.metric}" for bound in history.constraints]
+    sorted_by = f"metrics.{sort.removeprefix('metrics.')}"  # the table has no other metrics
+    keys = dict.fromkeys((*bounded, *several, sorted_by))
+    shown = [key for key in keys if any(row.get(key) is not None for row in rows)]
     shown += ["source"] * (len({row["source"] for row in rows}) > 1)
     names = [key.partition(".")[2] or key for key in shown]
-    header = ["trial", "state", *history.objectives, *names, "took", "remark"]
-    return table(header, [_cells(row, history.objectives, shown) for row in rows])
+    header = ["trial", "state", *history.objectives, *names, "duration", "remark"]
+    return table(header, [_cells(row, history, shown) for row in rows])
 
 
-def _cells(row: Row, objectives: Sequence[str], shown: Sequence[str]) -> list[str]:
-    values = ["" if row.get(key) is None else number(row[key]) for key in (*objectives, *shown)]
+def _cells(row: Row, history: History, shown: Sequence[str]) -> list[str]:
+    values = ["" if row.get(key) is None else number(row[key]) for key in (*history.objectives, *shown)]
     took = "" if row["duration"] is None else duration(row["duration"])
-    return [str(row["number"]), row["state"], *values, took, shorten(_remark(row), _REMARK)]
+    return [str(row["number"]), row["state"], *values, took, shorten(_remark(row, history), _REMARK)]
 
 
-def _remark(row: Row) -> str:
+def _remark(row: Row, history: History) -> str:
     if row["invalid"] is not None:
         return f"invalid: {row['invalid']}"
     if row["state"] == "running" and not is_alive(owner_of(row["worker"]), 0.0):
         return "its process is gone; `hpt run` resumes it"
     if row["failure_kind"]:
         return f"{row['failure_kind']}: {row['failure_message']}"
-    return f"{row['rule']}: {row['reason']}" if row["rule"] else row["reason"]
+    if row["rule"]:
+        return f"{row['rule']}: {row['reason']}"
+    values = {bound: row.get(bound.metric, row.get(f"metrics.{bound.metric}")) for bound in history.constraints}
+    violated = [f"{bound.metric} {bound}" for bound, value in values.items() if bound.excess(value) > 0.0]
+    return f"violates {', '.join(violated)}" if violated else row["reason"]

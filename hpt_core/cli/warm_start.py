@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hpt_core.cli.reading import open_store
@@ -28,7 +29,8 @@ def earlier_study(session: Session, study: Study, wanted: str) -> tuple[str, His
 
 def enqueue_best(study: Study, name: str, earlier: History) -> str:
     """Enqueue the best configurations of an earlier study; return a message that says what was enqueued."""
+    from hpt_core.loop.changes import enqueue
     from hpt_core.study.warm_start import warm_start
 
-    found = warm_start(study.space, earlier, name=name, top=_TOP, enqueue=study.decisions.enqueue)
+    found = warm_start(study.space, earlier, name=name, top=_TOP, enqueue=partial(enqueue, study.decisions.ledger))
     return f"Warm start from {name!r}: {found}"

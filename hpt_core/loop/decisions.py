@@ -6,14 +6,13 @@ Every decision is a pure function of the log and the seed. It is recorded with t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core import liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
-from hpt_core.errors import DefinitionChangedError, PluginError, SpaceExhausted, UsageError
+from hpt_core.errors import DefinitionChangedError, PluginError, SpaceExhausted
 from hpt_core.history import events
 from hpt_core.history.trial import Failure, State, Trial, check_report
 from hpt_core.loop.guard import Repeat, guarded_suggestion
@@ -186,12 +185,6 @@ class Decisions:
         finally:
             view.closing = False
 
-    def add(self, worker: str, given: Suggestion) -> Trial:
-        """Record a trial that the user suggested, at any point of the space, as running."""
-        with self.ledger.lock():
-            self.ledger.sync()
-            return self._start(self._queue(given), worker)
-
     def _retire(self, view: History, number: int) -> History:
         """Stop the paused trials that the rules retire. Returns the view for the rest of this decision."""
         for name, rule in self.rules:
@@ -285,46 +278,6 @@ class Decisions:
             record = events.stopped_early(now, trial.number, trial.attempt, values, *why)
         self.ledger.write(record)
 
-    # --- what the user does ---------------------------------------------------------------------------
-
-    def running(self, trial: Trial | int) -> Trial:
-        """The running trial that the user gave, as a trial or a number.
-
-        Raises:
-            UsageError: If there is no such trial, or it is not running.
-        """
-        trials, number = self.ledger.sync().trials, _number_of(trial)
-        if not 0 <= number < len(trials):
-            raise UsageError(f"There is no trial {number}; the study has {len(trials)}.")
-        if trials[number].state is not State.RUNNING:
-            raise UsageError(f"Trial {number} is not running: it is {trials[number].state}.")
-        return trials[number]
-
-    def enqueue(self, given: Suggestion) -> Trial:
-        """Queue a point ahead of the sampler. Returns its trial: the earlier one if the point was tried before."""
-        with self.ledger.lock():
-            history = self.ledger.sync()
-            known = history.keys.get(history.space.key(given.params))
-            return self._queue(given) if known is None else history.trials[known]
-
-    def _queue(self, given: Suggestion) -> Trial:
-        history, info = self.ledger.history, plain(given.info)
-        number = history.next_number
-        self.ledger.write(events.enqueued(self.ledger.now(), number, dict(given.params), given.source, info))
-        return history.trials[number]
-
-    def invalidate(self, number: int, reason: str) -> None:
-        """Record that the user invalidated a trial.
-
-        Raises:
-            UsageError: If there is no such trial.
-        """
-        with self.ledger.lock():
-            number, known = _number_of(number), self.ledger.sync().next_number
-            if not 0 <= number < known:
-                raise UsageError(f"There is no trial {number}; the study has {known}.")
-            self.ledger.write(events.invalidated(self.ledger.now(), number, reason))
-
     # --- how a trial ends -----------------------------------------------------------------------------
 
     def end(self, trial: Trial, result: Result) -> Trial:
@@ -344,9 +297,16 @@ class Decisions:
         now = self.ledger.now()
         self.ledger.write(events.complete(now, trial.number, attempt or trial.attempt, values, metrics))
 
-    def fail(self, trial: Trial, failure: Failure, attempt: int | None = None) -> None:
-        """Record that a trial failed; or, if it was interrupted or may be retried, that it waits for a rerun."""
-        now, attempt = self.ledger.now(), attempt or trial.attempt
+    def fail(self, trial: Trial, failure: Failure, attempt: int | None = None, at: float | None = None) -> None:
+        """Record that a trial failed; or, if it was interrupted or may be retried, that it waits for a rerun.
+
+        Args:
+            trial: The trial.
+            failure: Why it failed.
+            attempt: The attempt that failed. None: the current one.
+            at: When it failed, in Unix seconds. None: now.
+        """
+        now, attempt = at or self.ledger.now(), attempt or trial.attempt
         times_lost = self.ledger.history.times_lost.get(trial.number, 0)  # attempts also count promotions
         may_retry = failure.kind == "worker-lost" and times_lost < self.retries
         if may_retry or failure.kind == "interrupted":
@@ -373,17 +333,11 @@ class Decisions:
                 owner = liveness.owner_of(trial.worker)
                 last_seen = max(trial.started or 0.0, history.workers.get(owner, 0.0))
                 if not liveness.is_alive(owner, self.ledger.now() - last_seen):
-                    self.fail(trial, Failure("worker-lost", f"its process {owner} is gone"))
+                    lost = Failure("worker-lost", f"its process {owner} is gone")
+                    self.fail(trial, lost, at=last_seen)  # it may have died long ago: that is no work on the trial
                     found = True
         return found
 
 
 def _used_up(budget: int) -> Stop:
     return Stop("the only trial was started" if budget == 1 else f"all {budget} trials were started")
-
-
-def _number_of(trial: object) -> int:
-    try:
-        return index(getattr(trial, "number", trial))  # type: ignore[arg-type] # it may be anything
-    except TypeError as err:
-        raise UsageError(f"A trial must be a Trial or its number. Got {trial!r:.80}.") from err

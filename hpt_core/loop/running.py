@@ -23,6 +23,7 @@ from hpt_core.plugins.checks import check_evidence, run_checks
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
+    from hpt_core.loop.decisions import Decisions
     from hpt_core.loop.ledger import Ledger
     from hpt_core.study.study import Study
 
@@ -31,23 +32,26 @@ __all__ = ["run_study"]
 _LOG = logging.getLogger("hpt")
 _TRIALS_LOG = logging.getLogger("hpt.trials")
 
+_RUNNING: set[int] = set()
+"""The runs of this process, in all threads: the ids of their `Decisions`."""
+
 
 def run_study(study: Study, budget: int | None, workers: int) -> str:
     """Run a study in this process or in several workers; see `Study.run`."""
-    for warning in check_evidence(study.evaluator, study.rules):
+    for warning in check_evidence(study.evaluator, study.rules_by_path):
         _LOG.warning("%s", warning)
     decisions = study.decisions
-    run_checks(study.evaluator, study.sampler, study.rules, study.space, study.objectives)
+    run_checks(study.evaluator, study.sampler, study.rules_by_path, study.space, study.objectives)
     before = decisions.ledger.history.position
     reason = ""
     study.plugins.study_started(study)
     decisions.ledger.observer = _Observer(study)
-    worker = Worker(study, budget)
+    worker, name = Worker(study, budget), f"{liveness.this_process()}/0"  # an executor counts its workers from 1
     try:
-        with _heartbeat(study):
+        with _in_this_process(decisions), _heartbeat(study):
             elsewhere = study.settings.trial_timeout is not None or getattr(study.executor, "elsewhere", False)
             if workers == 1 and not elsewhere:
-                reason = worker(liveness.this_process())
+                reason = worker(name)
             else:
                 _warn_of_unused_wrappers(study)
                 needed = workers if budget is None else min(workers, _left(decisions.ledger.history, budget))
@@ -62,7 +66,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
             _LOG.warning("%s", warning)
     except KeyboardInterrupt:
         reason = "interrupted"
-        decisions.lost(liveness.this_process(), Failure("interrupted", "interrupted by the user"))
+        decisions.lost(name, Failure("interrupted", "interrupted by the user"))
         raise
     except BaseException as err:
         reason = f"{type(err).__name__}: {err}"
@@ -158,6 +162,21 @@ class _Observer:
             return logging.INFO
         self._warned.add(trial.failure.message)
         return logging.WARNING
+
+
+@contextmanager
+def _in_this_process(decisions: Decisions) -> Iterator[None]:
+    """Register a run. If it is the only one, release the trials of ended runs whose end the store failed to record."""
+    if not _RUNNING:
+        with decisions.ledger.mutex:  # another thread may ask at the same time
+            opened, mine = decisions.ledger.history.open.values(), f"{liveness.this_process()}/"
+            for worker in {trial.worker for trial in opened if trial.worker.startswith(mine)}:
+                decisions.lost(worker, Failure("interrupted", "its run has ended"))
+    _RUNNING.add(id(decisions))
+    try:
+        yield
+    finally:
+        _RUNNING.discard(id(decisions))
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Worker:
                     continue  # first rerun the trials of a process that died in the meantime
                 return claimed.reason
             if claimed is None:
-                warned = warned or _warns_of_asked(study, name)
+                warned = warned or store is not None or _warns_of_asked(study, self._owner)
                 time.sleep(nap)
                 nap = min(nap * _NAP_GROWTH, _LONGEST_NAP)
             else:
@@ -88,11 +88,11 @@ class Worker:
         return name if liveness.owner_of(name) == self._owner else f"{self._owner}/{name}"
 
 
-def _warns_of_asked(study: Study, name: str) -> bool:
-    """Warn if a worker that has no trial waits for one of its own: `Study.ask` started it, and only `tell` ends it."""
+def _warns_of_asked(study: Study, process: str) -> bool:
+    """Warn if a worker of this process waits for trials that `Study.ask` started in it, as only `tell` ends those."""
     with study.ledger.mutex:  # the heartbeat thread replays, too
         opened = study.ledger.history.open.items()
-        asked = [str(number) for number, trial in opened if trial.state is State.RUNNING and trial.worker == name]
+        asked = [str(number) for number, trial in opened if trial.state is State.RUNNING and trial.worker == process]
     if asked:
         _LOG.warning("The run waits for trials that ask() started and no tell() ended: %s.", ", ".join(asked))
     return bool(asked)

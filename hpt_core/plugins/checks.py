@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import KINDS
@@ -19,6 +19,7 @@ __all__ = [
     "evidence_problem",
     "missing_methods",
     "parts_of",
+    "rules_by_path",
     "run_checks",
     "with_article",
 ]
@@ -61,12 +62,19 @@ def missing_methods(kind: str, component: object) -> str:
     return " or ".join("/".join(methods) for methods in alternatives)
 
 
+def rules_by_path(stop: Any) -> dict[str, Any]:
+    """The rules in what a user gave as ``stop``, with their key paths: of one rule ``stop``, of a list ``stop[i]``."""
+    if isinstance(stop, (list, tuple)):
+        return {f"stop[{i}]": rule for i, rule in enumerate(stop)}
+    return {} if stop is None else {"stop": stop}
+
+
 def run_checks(
-    evaluator: object, sampler: object, rules: Iterable[object], space: Space, objectives: Mapping[str, str]
+    evaluator: object, sampler: object, rules: Mapping[str, object], space: Space, objectives: Mapping[str, str]
 ) -> None:
     """Call the ``check`` of each component that has one, before the first trial.
 
-    Rules in the options of other rules are checked as well.
+    Rules, see `rules_by_path`, and the rules in their options are checked alike.
 
     Raises:
         UsageError: With the mistakes of all components. Those of a rule are told at its place in ``stop``.
@@ -92,10 +100,10 @@ def _check(path: str, component: Any, space: Space, objectives: dict[str, str]) 
         raise PluginError(msg) from err
 
 
-def check_evidence(evaluator: object, rules: Iterable[object]) -> list[str]:
+def check_evidence(evaluator: object, rules: Mapping[str, object]) -> list[str]:
     """Check that the evaluator's declaration of its reports is valid, and that each rule can judge these reports.
 
-    Rules in the options of other rules are checked as well.
+    Rules, see `rules_by_path`, and the rules in their options are checked alike.
 
     Returns:
         What to warn of: the rules that will never act on such reports, one sentence each.
@@ -113,10 +121,10 @@ def check_evidence(evaluator: object, rules: Iterable[object]) -> list[str]:
     return [f"{path}: {warning}" for path, warning in warnings if warning]
 
 
-def _rules_within(rules: Iterable[object]) -> Iterator[tuple[str, Any]]:
+def _rules_within(rules: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     """The rules of a study and those in their options, with their key paths."""
-    for i, rule in enumerate(rules):
-        for path, part in parts_of(rule, f"stop[{i}]"):
+    for place, rule in rules.items():
+        for path, part in parts_of(rule, place):
             if not missing_methods("stopping rule", part):
                 yield path, part
 

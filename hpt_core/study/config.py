@@ -18,7 +18,7 @@ from hpt_core.history.definition import parse_objectives
 from hpt_core.importing import import_from
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build, option, option_fields
-from hpt_core.plugins.checks import check_evidence, run_checks
+from hpt_core.plugins.checks import check_evidence, rules_by_path, run_checks
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.spelling import did_you_mean
@@ -154,12 +154,13 @@ def make_study(
     run: RunSettings = collect(build, RunSettings, {key: data[key] for key in _RUN if key in data}, "")
     settings = {key: data[key] for key in _SETTINGS if key in data}
     collect(build, Settings, settings, "")
+    rules = rules_by_path(arguments.get("stop"))
     objectives = arguments.get("objective", parse_objectives("minimize"))  # None: invalid
     if arguments.get("space") is not None and objectives is not None:
-        components = arguments.get("evaluator"), arguments.get("sampler"), arguments["stop"]
+        components = arguments.get("evaluator"), arguments.get("sampler"), rules
         collect(run_checks, *components, arguments["space"], objectives)
     if arguments.get("evaluator") is not None:
-        collect(check_evidence, arguments["evaluator"], arguments["stop"])
+        collect(check_evidence, arguments["evaluator"], rules)
     mistakes.raise_all()
     _warn_of_settings_in(data["space"], data)
     return Study(**arguments, **settings, amend=amend, plugins=plugins), run
@@ -198,6 +199,7 @@ def _arguments(data: Mapping[str, Any], plugins: Plugins, mistakes: Mistakes, st
     return {key: mistakes.collect(make, given[key]) for key, make in makers.items() if given.get(key) is not None}
 
 
-def _rules(plugins: Plugins, mistakes: Mistakes, given: Any) -> list[Any]:
-    several = given if isinstance(given, list) else [given]
-    return [mistakes.collect(plugins.make, "stopping rule", rule, f"stop[{i}]") for i, rule in enumerate(several)]
+def _rules(plugins: Plugins, mistakes: Mistakes, given: Any) -> Any:
+    rules = rules_by_path(given).items()
+    made = {path: mistakes.collect(plugins.make, "stopping rule", rule, path) for path, rule in rules}
+    return made["stop"] if "stop" in made else list(made.values())

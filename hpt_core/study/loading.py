@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["find_study", "load_history", "open_to_read"]
 
+_LISTED = 20
+
 
 def load_history(store: Any, name: str | None = None, *, plugins: Plugins | None = None) -> History:
     """Read the history of a study in a store. Neither its space nor its evaluator is needed.
@@ -81,6 +83,7 @@ def find_study(store: Store, name: str | None = None) -> tuple[str, History]:
         UsageError: If there are several studies and ``name`` is None.
     """
     names = list(store.studies())
+    listed = ", ".join(names[:_LISTED]) + ", ..." * (len(names) > _LISTED)
     where = location_of(store)
     if not names:
         msg = f"There is no study in {where}."
@@ -88,11 +91,11 @@ def find_study(store: Store, name: str | None = None) -> tuple[str, History]:
     if name is None:
         if len(names) > 1:
             how = "name one with --study in the shell or name=... in Python"
-            msg = f"There are {len(names)} studies in {where}; {how}: {', '.join(names[:20])}."
+            msg = f"There are {len(names)} studies in {where}; {how}: {listed}."
             raise UsageError(msg)
         name = names[0]
     if name not in names:
         hint = did_you_mean(str(name), names)
-        msg = f"There is no study {name!r} in {where}.{hint} Studies there: {', '.join(names[:20])}."
+        msg = f"There is no study {name!r} in {where}.{hint} Studies there: {listed}."
         raise StoreError(msg)
     return name, history_of(store, name)

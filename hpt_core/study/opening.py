@@ -17,9 +17,10 @@ from hpt_core.study import provenance as provenances
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
+    from hpt_core.plugins.plugins import Plugins
     from hpt_core.study.study import Study
 
-__all__ = ["open_study"]
+__all__ = ["open_study", "recorded_sampler"]
 
 _LOG = logging.getLogger("hpt")
 
@@ -71,16 +72,21 @@ def _definition(study: Study, *, brief: bool = False, effective: bool = False) -
 def _adopt(study: Study, history: History) -> None:
     """Take the recorded sampler, seed and number of workers if this study was given none."""
     if study.sampler is None:
-        study.sampler = _recorded_sampler(study, history.definition["sampler"])
+        study.sampler = recorded_sampler(study.plugins, history.definition["sampler"])
     if study.settings.seed is None:
         study.settings.seed = history.seed
     study.workers = study.workers or int(history.definition["reproducible"])
 
 
-def _recorded_sampler(study: Study, spec: object) -> Any:
+def recorded_sampler(plugins: Plugins, spec: object) -> Any:
+    """The sampler of a recorded definition.
+
+    Raises:
+        UsageError: If it cannot be made here, or is code that the log names by an import path.
+    """
     try:
         definitions.refuse_code(spec, "sampler")
-        return study.plugins.make("sampler", spec, "sampler")
+        return plugins.make("sampler", spec, "sampler")
     except UsageError as err:  # its keys are in the log, not in what the user gave
         message = f"The study's recorded sampler cannot be created: {err}"
         raise UsageError(Mistake("", message, plugin=all(m.plugin for m in err.mistakes))) from err

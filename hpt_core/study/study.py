@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,13 @@ from hpt_core.errors import EvaluationError, Mistake, SpaceExhausted, UsageError
 from hpt_core.history import definition as definitions
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.trial import Params, Report, Trial, TrialContext
+from hpt_core.loop.changes import add, enqueue, invalidate, running_trial
 from hpt_core.loop.decisions import Decisions
 from hpt_core.loop.ledger import Ledger
 from hpt_core.loop.results import Result, parse_result
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build
+from hpt_core.plugins.checks import rules_by_path
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.study.opening import open_study
@@ -111,8 +114,9 @@ class Study:
         self.constraints: dict[str, str] = collect(parse_constraints, constraints)
         self.sampler: Any = None if sampler is None else collect(plugins.make, "sampler", sampler)
         self.evaluator: Any = None if evaluator is None else collect(plugins.make, "evaluator", evaluator)
-        rules = _rules_by_path(stop).items()
-        self.rules: list[Any] = [collect(plugins.make, "stopping rule", rule, path) for path, rule in rules]
+        rules = rules_by_path(stop).items()
+        self.rules_by_path = {path: collect(plugins.make, "stopping rule", rule, path) for path, rule in rules}
+        self.rules: list[Any] = list(self.rules_by_path.values())
         self.executor: Any = collect(plugins.make, "executor", executor)
         self.store: Any = collect(plugins.make_store, store)
         mistakes.raise_all()
@@ -123,7 +127,6 @@ class Study:
         self.workers = 0  # not given yet: as recorded, else 1
         self.stop_reason = ""
         self._decisions: Decisions | None = None
-        self._me = liveness.this_process()
 
     @property
     def named_rules(self) -> list[tuple[str, Any]]:
@@ -171,16 +174,18 @@ class Study:
     # --- owning the loop ------------------------------------------------------------------------------
 
     def ask(self) -> Trial:
-        """Start the next trial: an enqueued one, else one that the sampler suggests.
+        """Start the next trial: one that was lost, enqueued or promoted by a rule, else one that the sampler suggests.
 
         Returns:
-            The trial, recorded as running. End it with `tell`.
+            The trial, recorded as running. End it with `tell`. If this process dies, the next one that opens the study
+            lets the trial run again. Processes on other machines do so after five minutes, as only `run` sends
+            heartbeats.
 
         Raises:
             SpaceExhausted: If there is nothing left to try.
             UsageError: If the decision depends on the results of running trials.
         """
-        claimed = self.decisions.claim(self._me, None, judge=False)
+        claimed = self.decisions.claim(liveness.this_process(), None, judge=False)
         if isinstance(claimed, Stop):
             raise SpaceExhausted(f"There is no further trial: {claimed.reason}.")
         if claimed is None:
@@ -202,11 +207,13 @@ class Study:
         Raises:
             UsageError: If the trial is not running, ``step`` does not grow, or a value is not a finite number.
         """
-        running = self.decisions.running(trial)
-        try:
-            return self.decisions.report(running, Report(step, value, metrics))
-        except EvaluationError as err:
-            raise UsageError(f"Trial {running.number}: {err}") from err
+        decisions = self.decisions
+        with decisions.ledger.mutex:  # another thread may report or end the same trial
+            running = running_trial(decisions.ledger, trial)
+            try:
+                return decisions.report(running, Report(step, value, metrics))
+            except EvaluationError as err:
+                raise UsageError(f"Trial {running.number}: {err}") from err
 
     def tell(self, trial: Trial | int, result: object) -> Trial:
         """Record how a trial ended.
@@ -223,9 +230,11 @@ class Study:
         Raises:
             UsageError: If the trial is not running, or the result is none of these. Nothing is recorded then.
         """
-        running = self.decisions.running(trial)
+        decisions = self.decisions
         remedy = " The trial is still running: tell its result, or the exception or a Failure if it failed."
-        return self.decisions.end(running, self._parse(result, f"Trial {running.number}", remedy))
+        with decisions.ledger.mutex:  # another thread may end the same trial
+            running = running_trial(decisions.ledger, trial)
+            return decisions.end(running, self._parse(result, f"Trial {running.number}", remedy))
 
     def enqueue(self, params: Params) -> Trial:
         """Queue a configuration, to be evaluated before those that the sampler suggests.
@@ -239,7 +248,7 @@ class Study:
         Raises:
             InvalidParamsError: If the configuration is outside the space, with the reasons.
         """
-        return self.decisions.enqueue(Suggestion(self.space.validate(params), source="given"))
+        return enqueue(self.decisions.ledger, Suggestion(self.space.validate(params), source="given"))
 
     def enqueue_from(self, other: Study | History, *, top: int = 5) -> WarmStart:
         """Warm-start from an earlier study: `enqueue` its best distinct configurations.
@@ -257,7 +266,7 @@ class Study:
         """
         top = _count("top", top)
         name, earlier = earlier_of(other)
-        return warm_start(self.space, earlier, name=name, top=top, enqueue=self.decisions.enqueue)
+        return warm_start(self.space, earlier, name=name, top=top, enqueue=partial(enqueue, self.decisions.ledger))
 
     def add_trial(self, params: Params | Suggestion, result: object = None) -> Trial:
         """Record a trial that was evaluated elsewhere. Unlike `enqueue`, this allows a point that was tried before.
@@ -273,7 +282,8 @@ class Study:
         """
         parsed = None if result is None else self._parse(result, "result")
         given = params if isinstance(params, Suggestion) else Suggestion(params, source="given")
-        trial = self.decisions.add(self._me, attrs.evolve(given, params=self.space.validate(given.params)))
+        given = attrs.evolve(given, params=self.space.validate(given.params))
+        trial = add(self.decisions.ledger, liveness.this_process(), given)
         return trial if parsed is None else self.decisions.end(trial, parsed)
 
     def invalidate(self, number: int, reason: str) -> None:
@@ -282,7 +292,7 @@ class Study:
         Raises:
             UsageError: If there is no such trial.
         """
-        self.decisions.invalidate(number, reason)
+        invalidate(self.decisions.ledger, number, reason)
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -380,14 +390,6 @@ class Study:
             retries=settings.retries,
             max_failures=settings.max_failures,
         )
-
-
-def _rules_by_path(stop: Any) -> dict[str, Any]:
-    if stop is None:
-        return {}
-    if isinstance(stop, (list, tuple)):
-        return {f"stop[{i}]": rule for i, rule in enumerate(stop)}
-    return {"stop": stop}
 
 
 def _count(name: str, value: object) -> int:

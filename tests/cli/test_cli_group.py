@@ -213,6 +213,9 @@ def test_broken_plugins_are_listed_with_the_reason_and_do_no_harm(shell: Shell, 
 
 
 def test_disabled_plugins_are_listed_as_such(shell: Shell) -> None:
+    doctor = shell("plugins", "doctor", "--no-plugin", "sampler-random")
+    assert "sampler-random: disabled" in doctor.stdout
+    assert "Traceback" in shell("plugins", "show", "nope", "--debug").stderr
     run = shell("plugins", "--json", "--no-plugin", "sampler-random", HPT_DISABLE_PLUGINS="hpt-store-sqlite")
     found = {plugin["name"]: plugin for plugin in json.loads(run.stdout)["plugins"]}
     assert found["builtin"]["status"] == "ok"

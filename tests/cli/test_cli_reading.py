@@ -164,6 +164,16 @@ def test_reading_changes_and_creates_no_file(one: Hpt, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["hpt.db"]
 
 
+def test_a_message_with_the_first_of_many_studies_says_that_there_are_more(cli: Hpt) -> None:
+    names = [f"study-{i:02}" for i in range(21)]
+    for name in names:
+        told("hpt.db", name, "minimize", RESULTS[:1])
+    listed = f"{', '.join(names[:20])}, ..."
+    how = "name one with --study in the shell or name=... in Python"
+    assert cli("best").stderr.endswith(f"There are 21 studies in hpt.db; {how}: {listed}.\n")
+    assert cli("best", "--study", "x").stderr.endswith(f"There is no study 'x' in hpt.db. Studies there: {listed}.\n")
+
+
 # --- studies, show --------------------------------------------------------------------------------
 
 
@@ -338,6 +348,20 @@ def test_best_of_a_given_trial(one: Hpt) -> None:
     assert "There is no trial 4; the study 'one' has 4." in result.stderr
 
 
+def test_best_of_a_trial_says_why_its_result_does_not_count(cli: Hpt) -> None:
+    study = Study(
+        {"x": {"low": 0.0, "high": 1.0}}, sampler="random", store="hpt.db", stop={"use": "threshold", "limit": 3}
+    )
+    stopped = study.ask()
+    study.report(stopped, 1, 4.0)
+    study.tell(study.ask(), 2.0)
+    study.invalidate(1, "wrong data")
+    study.close()
+    reason = "value = 4 at step 1 is worse than the limit 3"
+    assert cli("best", "--trial", 0).stdout.startswith(f"value=4 (trial 0, stopped by threshold: {reason})\n")
+    assert cli("best", "--trial", 1).stdout.startswith("value=2 (trial 1, invalid: wrong data)\n")
+
+
 def test_best_of_several_objectives_is_the_front(front: Hpt) -> None:
     found = answer(front("best", "--json"), "best")
     assert [trial["number"] for trial in found["trials"]] == [0, 1]
@@ -397,16 +421,42 @@ def numbers(result: Result) -> list[int]:
 
 def test_trials_as_a_table(one: Hpt) -> None:
     lines = one("trials").stdout.splitlines()
-    assert lines[0].split() == ["trial", "state", "accuracy", "model", "C", "depth", "took", "remark"]
+    assert lines[0].split() == ["trial", "state", "accuracy", "model", "C", "depth", "duration", "remark"]
     assert len(lines) == 5
     assert lines[2].split()[:5] == ["1", "complete", "0.95", "svm", "0.5"]
     assert lines[4].endswith("timeout: \\x1b[31mtook too long")
 
 
+def test_trials_of_a_study_with_constraints_show_what_is_violated(cli: Hpt) -> None:
+    constraints = {"ms": "<= 50", "loss": "<= 9"}
+    space = {"x": {"low": 0.0, "high": 1.0}}
+    study = Study(space, objective={"loss": "minimize"}, constraints=constraints, sampler="random", store="hpt.db")
+    for result in (
+        {"loss": 1.0, "ms": 80.0},
+        {"loss": 2.0, "ms": 20.0},
+        {"loss": 10.0, "ms": 60.0},
+        Failure("error", ""),
+    ):
+        study.tell(study.ask(), result)
+    study.close()
+    head, *lines = cli("trials").stdout.splitlines()
+    assert head.split() == ["trial", "state", "loss", "ms", "x", "duration", "remark"]
+    assert [line.split()[3] for line in lines[:3]] == ["80", "20", "60"]
+    assert lines[0].endswith("  violates ms <= 50")
+    assert "violates" not in lines[1] + lines[3]
+    assert lines[2].endswith("  violates ms <= 50, loss <= 9")
+    assert [trial["feasible"] for trial in answer(cli("trials", "--json"), "trials")["trials"]] == [
+        False,
+        True,
+        False,
+        None,
+    ]
+
+
 @pytest.mark.parametrize("name", ["seconds", "metrics.seconds"])
 def test_the_metric_that_sorts_the_table_is_shown(one: Hpt, name: str) -> None:
     lines = one("trials", "--sort", name).stdout.splitlines()
-    assert lines[0].split() == ["trial", "state", "accuracy", "model", "C", "depth", "seconds", "took", "remark"]
+    assert lines[0].split() == ["trial", "state", "accuracy", "model", "C", "depth", "seconds", "duration", "remark"]
     best = one("best", "--trial", "1", "--json")
     assert float(lines[1].split()[5]) == answer(best, "best")["trials"][0]["metrics.seconds"]
     assert len(lines[2].split()) < len(lines[1].split())  # the only trial that has it comes first
@@ -444,6 +494,15 @@ def test_no_matching_trials(one: Hpt) -> None:
     result = one("trials", "--state", "paused")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "no matching trials" in result.stderr
+
+
+def test_a_study_without_trials_says_so(cli: Hpt) -> None:
+    study = Study(SPACE, name="new", sampler="random", store="hpt.db", seed=0)
+    assert list(study.trials) == []
+    study.close()
+    result = cli("trials")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "The study has no trials yet.\n")
+    assert "trials        none yet" in cli("show").stdout.splitlines()
 
 
 # --- export ---------------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ def test_failures_are_reported_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_pa
     write(tmp_path, code=code)
     result = cli("run", "s.toml", "trials=5")
     assert result.exit_code == 0
-    assert "trial 1 failed (error): ValueError: bad \\x1b[31mvalue" in result.stderr
+    assert "trial 1 failed (error): ValueError: bad \\x1b[31mvalue (T s)\n" in same_but_times(result.stderr)
     assert "5 trials: 3 complete, 2 failed" in result.stderr
     assert "failed: 1 error; the last was trial 1: ValueError" in result.stderr
     assert "failed: 1 invalid-value; the last was trial 3: " in result.stderr
@@ -316,6 +316,61 @@ def test_the_failure_that_ends_a_study_is_told_once(
     assert "Error: the first 3 trials of this run all failed in the same way (error)" in traceback_lines
     first = "[0-8]" if "--workers" in options else "0"  # of two workers, either may fail first
     assert bool(re.search(rf"see trial {first} above", traceback_lines)) == ("--quiet" not in options)
+
+
+def test_failed_trials_can_be_retried_once_their_cause_is_corrected(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    from pathlib import Path
+    def train(params):
+        return float(Path("data.txt").read_text()) + params["x"]
+    """
+    text = GRID.replace("trials = 3", 'trials = 4\nstop = { use = "trials", limit = 4 }')
+    write(tmp_path, text, code)
+    broken = cli("run", "s.toml")
+    assert broken.exit_code == 1
+    assert "add --retry-failed to the command" in broken.stderr.splitlines()[-1]
+    assert "--retry-failed" not in cli("run", "s.toml", "--store", "memory").stderr
+    (tmp_path / "data.txt").write_text("1")
+    mended = cli("run", "s.toml", "--retry-failed")
+    assert mended.exit_code == 0, mended.stderr
+    assert "Retrying 3 failed trials.\n" in mended.stderr
+    assert "7 trials: 4 complete, 3 invalid" in mended.stderr
+    rows = json.loads(cli("trials", "--json").stdout)["trials"]
+    suggested = ("params.x", "source")
+    assert [[row[key] for key in suggested] for row in rows[3:6]] == [
+        [row[key] for key in suggested] for row in rows[:3]
+    ]
+    assert len({row["params.x"] for row in rows[3:]}) == 4
+    again = cli("run", "s.toml", "--retry-failed")
+    assert "There is no failed trial to retry.\n" in again.stderr
+    assert "Nothing to do: the study has already ended" in again.stderr
+
+
+def test_a_failed_trial_outside_an_amended_space_is_not_retried(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    def train(params):
+        if params["x"] in (0, 4):
+            raise ValueError
+        return params["x"]
+    """
+    write(tmp_path, code=code)
+    assert cli("run", "s.toml", "trials=5").exit_code == 0
+    result = cli("run", "s.toml", "space.x.high=3", "trials=5", "--amend", "--retry-failed")
+    assert "Retrying 1 failed trial.\n" in result.stderr
+    assert "6 trials: 3 complete, 2 failed, 1 invalid" in result.stderr
+
+
+def test_the_recommended_budget_does_not_count_invalid_trials(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    from pathlib import Path
+    def train(params):
+        return float(Path("data.txt").read_text()) + params["x"]
+    """
+    write(tmp_path, code=code)
+    assert cli("run", "s.toml").exit_code == 1
+    (tmp_path / "data.txt").write_text("1")
+    result = cli("run", "s.toml", "--retry-failed", "--trials", "4")
+    assert "  hpt run s.toml trials=8    continues the study\n" in result.stderr
 
 
 def test_a_study_without_a_complete_trial_has_exit_code_1(cli: Hpt, tmp_path: Path) -> None:
@@ -412,6 +467,14 @@ def test_a_default_that_was_stopped_is_not_said_to_be_unevaluated(cli: Hpt, tmp_
     result = cli("run", "s.toml", *stopping)
     assert "5 trials: 4 complete, 1 stopped early" in result.stderr
     assert "The default configuration was not fully evaluated, so" in result.stderr
+
+
+def test_hpt_best_is_not_recommended_if_no_trial_satisfies_the_constraints(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, GRID.replace("trials = 3", 'trials = 3\nconstraints = { loss = "<= -1" }'))
+    result = cli("run", "s.toml")
+    assert result.exit_code == 1
+    assert "  hpt trials    hpt show\n" in result.stderr
+    assert "hpt best" not in result.stderr
 
 
 def test_no_commands_are_announced_where_none_would_show_anything(cli: Hpt, tmp_path: Path) -> None:
@@ -663,7 +726,7 @@ def test_check_describes_the_study_and_writes_nothing(cli: Hpt, tmp_path: Path) 
         "study         s, stored in hpt.db",
         "objective     loss (minimize)",
         "space         1 parameter, 5 configurations",
-        "  parameter  type  values  default  active when",
+        "  parameter  type  values  default",
         "  x          int   0 to 4        2",
         "sampler       grid, from hpt-sampler-grid 0.1.0",
         f"evaluator     function (call={module}:train, steps=2), from hpt-core 0.1.0",
@@ -671,8 +734,41 @@ def test_check_describes_the_study_and_writes_nothing(cli: Hpt, tmp_path: Path) 
         "executor      local, from hpt-core 0.1.0",
         "budget        3 trials in total, 2 at a time",
     ]
-    assert result.stderr == "s.toml is valid. Run it with `hpt run s.toml`.\n"
+    assert result.stderr == "s.toml is valid. Run it with `hpt run s.toml workers=2`.\n"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == files
+
+
+def test_check_describes_the_sampler_that_a_run_would_use(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path, GRID.replace('[sampler]\nuse = "grid"', ""))
+
+    def sampler() -> str:
+        found = json.loads(cli("check", "s.toml", "--json").stdout)
+        return str(found["components"][0]["name"])
+
+    assert cli("run", "s.toml", "name=other", "sampler.use=grid").exit_code == 0
+    assert sampler() == default_plugins().default("sampler")  # the store has another study only
+    assert cli("run", "s.toml", "sampler.use=random").exit_code == 0
+    assert sampler() == "random"
+    assert cli("run", "s.toml", "trials=4").exit_code == 0
+    assert json.loads(cli("show", "--study", "s", "--json").stdout)["definition"]["sampler"]["use"] == "random"
+
+
+def test_check_refuses_a_recorded_sampler_that_a_run_would_refuse(cli: Hpt, tmp_path: Path) -> None:
+    module = write(
+        tmp_path,
+        GRID.replace('[sampler]\nuse = "grid"', ""),
+        TRAIN
+        + """
+class Own:
+    def suggest(self, history, rng):
+        return history.space.sample(rng)
+""",
+    )
+    assert cli("run", "s.toml", f"sampler.use={module}:Own").exit_code == 0
+    results = [cli(command, "s.toml") for command in ("check", "run")]
+    assert [result.exit_code for result in results] == [2, 2]
+    assert results[0].stderr == results[1].stderr
+    assert "The study's recorded sampler cannot be created" in results[0].stderr
 
 
 def test_the_keys_of_check_are_stable(cli: Hpt, tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hpt_core
-from hpt_core import PluginError
+from hpt_core import Float, PluginError, Study, Suggestion
 from hpt_core.cli import files, problems, render, text
 from hpt_core.cli.formats import FORMATS
 from hpt_core.cli.session import Session
+from hpt_core.cli.tally import Tally
 
 scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -50,6 +51,35 @@ def test_a_plugin_whose_path_begins_with_that_of_the_core_sees_its_traceback(
     ]
     assert problems.report(cause, Session()) == problems.INTERNAL_ERROR
     assert f"Raised through {file}, line 2, in suggest." in capsys.readouterr().err
+
+
+# --- studies --------------------------------------------------------------------------------------
+
+
+def test_sources_are_named_for_the_user_and_a_single_sampler_is_not_named() -> None:
+    def sources(*recorded: tuple[str, int]) -> str:
+        study = Study({"x": Float(0.0, 1.0)}, sampler="random", duplicates="allow")
+        for source, count in recorded:
+            for _ in range(count):
+                study.add_trial(Suggestion({"x": 0.5}, {"why": "in turn"}, source), 1.0)
+        study.invalidate(0, "wrong")
+        return render.sources(study.history)
+
+    assert sources(("sampler", 3)) == sources(("given", 2), ("sampler", 2)) == sources(("bayes", 1)) == ""
+    by_core = "by the core (at random, as the sampler gave known or forbidden points) (in turn)"
+    assert sources(("sampler", 3), ("fill", 1)) == f"2 by the sampler, 1 {by_core}"
+    assert sources(("warm-start", 3), ("sampler", 1)) == "2 by the warm start, 1 by the sampler (in turn)"
+    assert sources(("given", 2), ("bayes", 2), ("seq/tpe", 1)) == "1 by the user, 2 by bayes, 1 by seq/tpe (in turn)"
+
+
+def test_the_display_without_a_budget_counts_trials_in_words() -> None:
+    live = pytest.importorskip("hpt_core.cli.live", reason="rich is not installed")
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random")
+    shown = []
+    for _ in range(3):
+        shown.append(str(live.LiveProgress(Tally(study.history, None))._head()).partition("  ")[0])
+        study.tell(study.ask(), 1.0)
+    assert shown == ["0 trials", "1 trial", "2 trials"]
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -115,6 +145,19 @@ def test_a_wide_column_does_not_hide_the_others_on_a_narrow_terminal(monkeypatch
     assert text.table(["p", "v"], fits).splitlines() == ["p" + " " * 18 + "v", "a" * 15 + "  0.5"]
 
 
+def test_the_last_column_continues_on_further_lines_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    rows = [["n", "one two three four five"], ["seed", ""], ["日", "日" * 12]]
+    in_pipe = text.table(["o", "meaning"], rows, wrap=True)
+    assert in_pipe == text.table(["o", "meaning"], rows)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    lines = text.table(["o", "meaning"], rows, wrap=True).splitlines()
+    assert lines[:4] == ["o     meaning", "n     one two three four", "      five", "seed"]
+    assert lines[4].endswith("…")  # wide characters are cut, so that the table stays aligned
+    monkeypatch.setenv("COLUMNS", "20")
+    assert text.table(["o", "meaning"], rows, wrap=True) == text.table(["o", "meaning"], rows)  # too little room
+
+
 def test_a_long_line_is_shortened() -> None:
     assert text.shorten("one two three", 20) == "one two three"
     assert text.shorten("one\n two   three", 8) == "one two…"
@@ -141,7 +184,9 @@ def test_a_space_as_text() -> None:
         "  size       ordinal      s < m < l",
         "  fixed      constant     3",
     ]
-    assert render.size_of(Space({"x": Int(1, 3)})) == "1 parameter, 3 configurations"
+    plain = Space({"x": Int(1, 3)})
+    assert render.size_of(plain) == "1 parameter, 3 configurations"
+    assert render.space_table(plain).splitlines() == ["  parameter  type  values", "  x          int   1 to 3"]
 
 
 def test_a_thousand_choices_are_counted_and_not_listed() -> None:

@@ -32,6 +32,7 @@ from hpt_core import (
 )
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.history import events
+from hpt_core.loop.changes import add, enqueue, invalidate, running_trial
 from hpt_core.loop.decisions import Decisions
 from hpt_core.loop.ledger import Ledger
 
@@ -118,13 +119,18 @@ class Contended(MemoryStore):
         return super().lock(study)
 
 
+def invalidate_first(ledger: Ledger) -> Trial:
+    invalidate(ledger, 0, "a bug")
+    return ledger.history.trials[0]
+
+
 @pytest.mark.parametrize(
     ("act", "number"),
     [
         (take, 1),
-        (lambda decisions: decisions.add("w", Suggestion({"x": 0.5})), 1),
-        (lambda decisions: decisions.enqueue(Suggestion({"x": 0.5})), 0),  # the same point as the other's
-        (lambda decisions: decisions.invalidate(0, "a bug") or decisions.ledger.history.trials[0], 0),
+        (lambda decisions: add(decisions.ledger, "w", Suggestion({"x": 0.5})), 1),
+        (lambda decisions: enqueue(decisions.ledger, Suggestion({"x": 0.5})), 0),  # the same point as the other's
+        (lambda decisions: invalidate_first(decisions.ledger), 0),
     ],
     ids=["claim", "add", "enqueue", "invalidate"],
 )
@@ -331,6 +337,24 @@ def test_a_machine_whose_clock_is_behind_is_not_taken_for_dead() -> None:
     assert [t.state for t in ledger.history.trials] == [State.RUNNING, State.WAITING, State.RUNNING]
 
 
+def test_a_trial_of_a_dead_process_ends_when_the_process_was_last_seen_alive() -> None:
+    """The next run may come a day later, and the time until then is no work on the trial."""
+    decisions = decisions_of(retries=0)
+    now = decisions.ledger.now()
+    decisions.ledger.write(
+        events.started(now - 10_000, 0, {"x": 0.1}, "beats:1:1", 1, 0),
+        events.heartbeat(now - 9_000, "beats:1:1"),
+        events.started(now - 5_000, 1, {"x": 0.2}, "silent:1:1/2", 1, 0),
+    )
+    elapsed = decisions.ledger.history.elapsed
+    assert decisions.recover()
+    beats, silent = decisions.ledger.history.trials
+    assert [trial.failure and trial.failure.kind for trial in (beats, silent)] == ["worker-lost"] * 2
+    assert (beats.ended, silent.ended) == (now - 9_000, now - 5_000)
+    assert [trial.duration for trial in (beats, silent)] == pytest.approx([1_000.0, 0.0])
+    assert decisions.ledger.history.elapsed == elapsed
+
+
 # --- rules on the study ---------------------------------------------------------------------------
 
 
@@ -433,11 +457,12 @@ def test_an_invalid_value_from_a_rule_is_refused(value: Any) -> None:
 def test_a_trial_can_be_given_by_its_number(number: Any) -> None:
     decisions = decisions_of()
     take(decisions)
-    for wrong in (lambda: decisions.running(number), lambda: decisions.invalidate(number, "wrong")):
+    ledger = decisions.ledger
+    for wrong in (lambda: running_trial(ledger, number), lambda: invalidate(ledger, number, "wrong")):
         with pytest.raises(UsageError, match=r"A trial must be a Trial or its number\. Got"):
             wrong()
-    assert decisions.running(np.int64(0)) is decisions.ledger.history.trials[0]  # type: ignore[arg-type]
-    decisions.invalidate(np.int64(0), "wrong")  # type: ignore[arg-type] # of a data frame's index
+    assert running_trial(ledger, np.int64(0)) is ledger.history.trials[0]  # type: ignore[arg-type]
+    invalidate(ledger, np.int64(0), "wrong")  # type: ignore[arg-type] # of a data frame's index
     assert type(log_of(decisions)[-1]["trial"]) is int
 
 

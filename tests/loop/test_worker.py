@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -254,6 +255,67 @@ def test_a_store_error_does_not_fail_the_trial() -> None:
     Full.full = False
     study.run(evaluate, trials=2)
     assert [t.value for t in study.trials] == [1.0, 1.0]
+
+
+class Failing(MemoryStore):
+    """Fails while its ``full`` is set."""
+
+    full = False
+
+    def append(self, study: str, records: Any) -> int:
+        if self.full:
+            raise StoreError("The disk is full.")
+        return super().append(study, records)
+
+
+class InThisProcess:
+    """An executor whose only worker is named like one of the local executor."""
+
+    elsewhere = True
+
+    def run(self, worker: Any, count: int, lost: Any) -> None:
+        worker(f"{liveness.this_process()}/1")
+
+
+@pytest.mark.parametrize("executor", [None, InThisProcess()])
+def test_a_trial_whose_end_could_not_be_recorded_is_rerun_by_the_next_run_of_the_same_process(executor: Any) -> None:
+    """In a notebook the process lives on, so nobody would recover the trial."""
+    store, disk = Failing(), iter([False, True])
+
+    def evaluate(params: Params) -> float:
+        store.full = next(disk, False)
+        return 1.0
+
+    study = study_of(store=store, executor=executor)
+    with pytest.raises(StoreError, match="disk is full"):
+        study.run(evaluate, trials=3)
+    store.full = False
+    assert [t.state for t in study.trials] == [State.COMPLETE, State.RUNNING]
+    again = study_of(store=store, executor=executor)
+    again.run(evaluate, trials=3)
+    assert [(t.state, t.attempt) for t in again.trials] == [(State.COMPLETE, n) for n in (1, 2, 1)]
+
+
+def test_a_run_leaves_the_trials_of_ask_and_of_runs_in_other_threads_alone() -> None:
+    store, calls = MemoryStore(), itertools.count(1)
+    study = study_of(store=store)
+    asked = study.ask()
+
+    def evaluate(params: Params) -> float:
+        call = next(calls)
+        if call == 1:
+            raise KeyboardInterrupt
+        if call == 2:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(study_of(store=store).run, evaluate, trials=3).result()
+        return float(call)
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run(evaluate, trials=2)
+    assert [t.state for t in study.trials] == [State.RUNNING, State.WAITING]
+    study.run(evaluate, trials=3)
+    study.tell(asked, 9.0)
+    assert [(t.value, t.attempt) for t in study.trials] == [(9.0, 1), (2.0, 2), (3.0, 1)]
 
 
 def test_a_store_error_of_a_study_within_a_trial_fails_only_that_trial() -> None:

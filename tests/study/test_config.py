@@ -327,7 +327,7 @@ def test_an_invalid_objective_has_no_further_mistakes() -> None:
         (minimal(evaluator={"use": "function", "call": "no_such_mod:f"}), "evaluator.call: Cannot import"),
         (minimal(evaluator="math:fsum"), "evaluator.use: 'math:fsum' is not a class"),
         (minimal(evaluator=3), "evaluator: Must be an evaluator"),
-        (minimal(stop={"use": "no-such"}), "stop[0].use: There is no stopping rule 'no-such'"),
+        (minimal(stop={"use": "no-such"}), "stop.use: There is no stopping rule 'no-such'"),
         (minimal(space=3), "space"),
         (minimal(store="x.nothing-keeps-this"), "store: No store handles"),
         (

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import pickle
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Never
 
@@ -126,6 +129,47 @@ def test_a_result_can_be_told_only_once() -> None:
         with pytest.raises(UsageError, match=f"no trial {number}; the study has 1"):
             study.tell(number, 2.0)
     assert study.trials[0].value == 1.0
+
+
+def test_of_two_threads_that_end_or_report_a_trial_at_once_the_second_is_refused() -> None:
+    study = study_on()
+    trial = study.ask()
+    refused: list[str] = []
+
+    def act(value: Any) -> None:
+        try:
+            study.report(trial, 1, value) if not trial.reports else study.tell(trial, value)
+        except UsageError as err:
+            refused.append(str(err))
+
+    class Slow:
+        """A value that another thread overtakes, unless it has to wait."""
+
+        def __float__(self) -> float:
+            self.other = threading.Thread(target=act, args=(9.0,))
+            self.other.start()
+            self.other.join(0.2)
+            return 1.0
+
+    for message in ("step of a report must be an int above the last one", "Trial 0 is not running: it is complete"):
+        value = Slow()
+        act(value)
+        value.other.join()
+        assert message in refused.pop()
+    assert ([report.value for report in trial.reports], trial.values) == ([1.0], (1.0,))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_process_asks_in_its_own_name() -> None:
+    """Else its trial would run on in the log if it dies, as long as its parent lives."""
+    study = study_on(sampler=Uniform())
+    assert study.ask().worker == liveness.this_process()
+    child = os.fork()
+    if not child:
+        unpickled = pickle.loads(pickle.dumps(study))
+        os._exit({study.ask().worker, unpickled.ask().worker} != {liveness.this_process()})
+    assert os.waitpid(child, 0)[1] == 0
 
 
 class UnspeakableError(Exception):

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hpt_core import Float, Params, Study
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.cli.group import hpt
-from hpt_core.plugins.checks import check_evidence
+from hpt_core.plugins.checks import check_evidence, rules_by_path
 from hpt_core.plugins.plugins import default_plugins
 from hpt_core.testing import make_history
 
@@ -75,7 +75,7 @@ def acts(rule: Any, kind: str, steps: int) -> bool:
 
 def warned(stop: list[Any], kind: Any, steps: int | None) -> list[str]:
     """What the user is warned of."""
-    return check_evidence(FunctionEvaluator(call=train, steps=steps, evidence=kind), stop)
+    return check_evidence(FunctionEvaluator(call=train, steps=steps, evidence=kind), rules_by_path(stop))
 
 
 @pytest.mark.parametrize(
