@@ -136,9 +136,8 @@ def _started(history: History, record: Record) -> None:
             return  # from a worker that was declared dead; the trial has moved on without it
         if not history.resumable:
             trial.reports = []  # the trial starts over
-        if trial.started is not None and trial.paused_at is not None:
-            trial.worked += trial.paused_at - trial.started
-            trial.paused_at = None
+        if trial.paused_at is not None:
+            trial.earlier_work, trial.paused_at = trial.work, None
     trial.state, trial.worker, trial.attempt = State.RUNNING, record["worker"], record["attempt"]
     trial.started, trial.reason, trial.rule = record["time"], "", ""
     history.workers[owner_of(trial.worker)] = history._latest
@@ -156,6 +155,7 @@ def _reported(history: History, record: Record) -> None:
     trial = _current(history, record)
     if trial is not None:
         trial.reports.append(Report(record["step"], record["value"], record.get("metrics", {})))
+        history.workers[owner_of(trial.worker)] = history._latest
         history.undecided.add(trial.number)
         if history.resumable:
             history.times_lost.pop(trial.number, None)  # it has advanced, so its next loss is the first again

@@ -110,7 +110,7 @@ class Trial:
         worker: The name of the worker that last ran it.
         started: Unix seconds of the last start, None before the first.
         paused_at: Unix seconds of the pause after the last start, None if there was none.
-        worked: Seconds from each earlier start to the pause that followed.
+        earlier_work: `work` before the last start.
         ended: Unix seconds, None before the end.
         partial: Whether the values are based on part of the evidence only.
         invalid: Why the user declared it invalid; None if they did not.
@@ -134,7 +134,7 @@ class Trial:
     partial: bool = False
     invalid: str | None = None
     paused_at: float | None = None
-    worked: float = 0.0
+    earlier_work: tuple[tuple[str, float, float], ...] = ()
 
     def __repr__(self) -> str:
         """Show what matters in a list of trials; the attributes have the rest."""
@@ -165,12 +165,22 @@ class Trial:
         return self.state in FINAL_STATES
 
     @property
+    def work(self) -> tuple[tuple[str, float, float], ...]:
+        """Who worked on it from when to when: (worker, Unix seconds, Unix seconds), in order.
+
+        Attempts that were lost or interrupted are left out, and so is work that goes on.
+        """
+        until = self.ended if self.paused_at is None else self.paused_at  # a rule may end a trial that is paused
+        if self.started is None or until is None:
+            return self.earlier_work
+        return (*self.earlier_work, (self.worker, self.started, until))
+
+    @property
     def duration(self) -> float | None:
-        """Seconds of work, without pauses and earlier attempts that were lost or interrupted; None before the end."""
+        """Seconds of `work`; None before the end, and if it was never started."""
         if self.started is None or self.ended is None:
             return None
-        until = self.ended if self.paused_at is None else self.paused_at  # a rule may end a trial that is paused
-        return self.worked + (until - self.started)
+        return sum(until - start for _, start, until in self.work)
 
 
 @attrs.define

@@ -178,8 +178,8 @@ class Study:
 
         Returns:
             The trial, recorded as running. End it with `tell`. If this process dies, the next one that opens the study
-            lets the trial run again. Processes on other machines do so after five minutes, as only `run` sends
-            heartbeats.
+            lets the trial run again. Processes on other machines do so after five minutes without a report, as only
+            `run` sends heartbeats.
 
         Raises:
             SpaceExhausted: If there is nothing left to try.

@@ -355,6 +355,18 @@ def test_a_trial_of_a_dead_process_ends_when_the_process_was_last_seen_alive() -
     assert decisions.ledger.history.elapsed == elapsed
 
 
+def test_a_report_is_a_sign_of_life() -> None:
+    """A program on another machine that owns its loop sends no heartbeats."""
+    decisions = decisions_of(retries=0)
+    now = decisions.ledger.now()
+    decisions.ledger.write(
+        events.started(now - 10_000, 0, {"x": 0.1}, "elsewhere:1:1", 1, 0),
+        events.reported(now - 10, 0, 1, Report(1, 0.5)),
+    )
+    assert not decisions.recover()
+    assert decisions.ledger.history.trials[0].state is State.RUNNING
+
+
 # --- rules on the study ---------------------------------------------------------------------------
 
 

@@ -90,6 +90,8 @@ def test_a_pause_is_not_work(*, resumed: bool) -> None:
         history.apply(events.stopped_early(500.0, 0, 3, [0.1], 0, "rule", "too slow", {}))
     assert trial.duration == attrs.evolve(trial).duration == 3.0 + 4.5 + 1.25 * resumed
     assert (trial.started, trial.ended) == ((300.0, 301.25) if resumed else (200.0, 500.0))
+    last = [("w", 300.0, 301.25)] * resumed
+    assert list(trial.work) == [("w", 10.0, 13.0), ("w", 200.0, 204.5), *last]
 
 
 def test_an_audit_finds_a_trial_that_no_rule_would_have_retired() -> None:

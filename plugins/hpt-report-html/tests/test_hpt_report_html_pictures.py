@@ -186,8 +186,8 @@ def test_the_timeline_has_the_work_since_the_last_start_without_a_pause() -> Non
         events.stopped_early(30.0, 0, 2, [0.1], 0, "rule", "too slow", {}),
     ):
         history.apply(record)
-    bars = {bar.name: (bar.base[0], bar.x[0]) for bar in figures(history)["Timeline"].data}
-    assert bars == {"stopped": (0.0, 4.0), "complete": (4.0, 5.0)}
+    bars = {bar.name: list(zip(bar.base, bar.x, strict=True)) for bar in figures(history)["Timeline"].data}
+    assert bars == {"stopped": [(0.0, 3.0), (10.0, 4.0)], "complete": [(14.0, 5.0)]}
 
 
 def test_the_timeline_has_the_work_of_paused_trials() -> None:
@@ -202,12 +202,16 @@ def test_the_timeline_has_the_work_of_paused_trials() -> None:
     (bar,) = figure.data
     assert (bar.name, bar.base[0], bar.x[0]) == ("paused", 0.0, 3.0)
     assert figure.layout.showlegend  # plotly names a single colour only if told to
-    assert "started several times" not in report(history)
-    history.apply(events.started(22.0, 0, {"x": 0.5}, "w", 2, 0))
-    history.apply(events.paused(23.0, 0, 2, 0, "rule", "later", {}))
+    history.apply(events.started(22.0, 0, {"x": 0.5}, "v", 2, 0))
     (bar,) = figures(history)["Timeline"].data
-    assert (bar.base[0], bar.x[0]) == (0.0, 1.0)
-    assert "started several times, only the work since its last start is drawn" in report(history)
+    assert (bar.name, list(bar.base), list(bar.x)) == ("running", [0.0], [3.0])
+    history.apply(events.released(23.0, 0, 2, "interrupted"))
+    assert [bar.name for bar in figures(history)["Timeline"].data] == ["waiting"]
+    history.apply(events.started(24.0, 0, {"x": 0.5}, "v", 3, 0))
+    history.apply(events.paused(26.0, 0, 3, 0, "rule", "later", {}))
+    (bar,) = figures(history)["Timeline"].data
+    drawn = list(zip(bar.y, bar.base, bar.x, strict=True))
+    assert drawn == [("worker 0", 0.0, 3.0), ("worker 1", 14.0, 2.0)]
 
 
 def test_a_quotation_mark_in_a_name_is_kept() -> None:

@@ -38,8 +38,6 @@ def caption(history: History, title: str) -> str:
             said += f" The value is that of the first objective, {history.objectives[0]}."
         if history.constraints:
             said += " Trials that violate a constraint are grey."
-    if title == "Timeline" and any(trial.attempt > 1 for trial in history.trials):
-        said += " Of a trial that was started several times, only the work since its last start is drawn."
     if title == "Predicted and observed":
         count, one, two = coverage(history)
         said = "The value that the sampler's model predicted for each trial before it ran, and the observed value: "

@@ -32,7 +32,9 @@ __all__ = [
 
 # Okabe & Ito, Color Universal Design: distinguishable with any kind of colour vision
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#999999"
-OF_STATE = {"complete": BLUE, "stopped": ORANGE, "failed": RED, "paused": PURPLE, "running": GREEN}
+OF_STATE = {
+    "complete": BLUE, "stopped": ORANGE, "failed": RED, "paused": PURPLE, "running": GREEN, "waiting": GREY,
+}  # fmt: skip
 SCALE = "Cividis"
 _LABEL = 24  # characters of a name beside an axis
 _FEW = 10  # whole numbers on an axis, each of which gets a tick

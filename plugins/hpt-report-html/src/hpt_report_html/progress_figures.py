@@ -127,40 +127,34 @@ def front(history: History) -> go.Figure | None:
 
 
 def timeline(history: History) -> go.Figure | None:
-    """A timeline of the trials of each worker: their work since the last start."""
-    timed = [(trial, work) for trial in history.trials if (work := _last_work(trial))][-_MOST_BARS:]
-    if not timed:
+    """A timeline of each worker's work on trials."""
+    work = [(trial, *stretch) for trial in history.trials for stretch in trial.work][-_MOST_BARS:]
+    if not work:
         return None
-    begin = min(start for _, (start, _) in timed)
-    short = (max(end for _, (_, end) in timed) - begin) / 100
-    names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(t.worker for t, _ in timed))}
+    begin = min(start for _, _, start, _ in work)
+    short = (max(end for *_, end in work) - begin) / 100
+    names = {worker: f"worker {index}" for index, worker in enumerate(dict.fromkeys(worker for _, worker, *_ in work))}
     figure = go.Figure()
     for state, colour in OF_STATE.items():
-        bars = [(trial, start - begin, end - start) for trial, (start, end) in timed if trial.state == state]
+        bars = [(t, names[worker], start - begin, end - start) for t, worker, start, end in work if t.state == state]
         if bars:
             figure.add_bar(
                 orientation="h",
-                y=[names[trial.worker] for trial, _, _ in bars],
-                base=[start for _, start, _ in bars],
-                x=[length for _, _, length in bars],
+                y=[name for _, name, _, _ in bars],
+                base=[start for _, _, start, _ in bars],
+                x=[length for *_, length in bars],
                 name=state,
                 # a white edge separates consecutive trials; it would hide a short one
                 marker={
                     "color": colour,
-                    "line": {"color": ["white" if length > short else colour for _, _, length in bars], "width": 1},
+                    "line": {"color": ["white" if length > short else colour for *_, length in bars], "width": 1},
                 },
-                text=[hover(history, trial) for trial, _, _ in bars],
+                text=[hover(history, trial) for trial, *_ in bars],
                 textposition="none",
                 hoverinfo="text",
             )
     height = 160 + 26 * len(names)
     return figure.update_layout(xaxis_title="seconds", barmode="overlay", height=height, showlegend=True)
-
-
-def _last_work(trial: Trial) -> tuple[float, float] | None:
-    """From when to when a trial was worked on since its last start; None before that work has ended."""
-    end = trial.ended if trial.paused_at is None else trial.paused_at
-    return None if trial.started is None or end is None else (trial.started, end)
 
 
 def curves(history: History) -> go.Figure | None:
