@@ -86,7 +86,8 @@ $(LOWEST)/.stamp: pyproject.toml requirements-dev.txt $(PLUGINS)
 	@echo "Installing the core and all plugins with their lowest dependencies into $(LOWEST) (once, some minutes) ..."
 	@grep -ohE '"[A-Za-z0-9_-]+(\[[a-z]+\])?>=[0-9.]+' pyproject.toml $(PLUGINS) | sed 's/"//; s/\[.*\]//; s/>=/==/; /^hpt-/d' | sort -u >$(LOWEST)/constraints.txt
 	@grep -v '^-c' requirements-dev.txt >$(LOWEST)/requirements.txt
-	@$(LOWEST)/bin/$(PIP) install -c $(LOWEST)/constraints.txt -r $(LOWEST)/requirements.txt
+	@$(LOWEST)/bin/$(PIP) install -c $(LOWEST)/constraints.txt $(BUILD_TOOLS)
+	@$(LOWEST)/bin/$(PIP) install --no-build-isolation -c $(LOWEST)/constraints.txt -r $(LOWEST)/requirements.txt
 	@touch $@
 
 # Make an environment if there is none. If ensurepip is missing (Debian without python3-venv), the pip of $(PYTHON)

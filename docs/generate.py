@@ -54,6 +54,7 @@ _HEADINGS = {
     "history.record_json": "Records as JSON",
     "plugins.plugins": "Plugins",
     "loop.serving": "Serving workers",
+    "pickling": "Pickling",
     "locks": "Locks",
     "errors": "Errors",
 }

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from hpt_core.locks import file_lock, wait_for
     from hpt_core.loop.serving import Peer, StoreServer, run_served
     from hpt_core.options import option
+    from hpt_core.pickling import pickle_by_value
     from hpt_core.plugins.plugins import Plugins
     from hpt_core.space.space import Categorical, Constant, Float, Int, Ordinal, Space
     from hpt_core.study.loading import load_history
@@ -68,6 +69,7 @@ _HOME = {
     "locks": ("file_lock", "wait_for"),
     "loop.serving": ("Peer", "StoreServer", "run_served"),
     "options": ("option",),
+    "pickling": ("pickle_by_value",),
     "plugins.plugins": ("Plugins",),
     "space.space": ("Categorical", "Constant", "Float", "Int", "Ordinal", "Space"),
     "study.loading": ("load_history",),
@@ -125,6 +127,7 @@ __all__ = [
     "import_object",
     "load_history",
     "option",
+    "pickle_by_value",
     "run_served",
     "wait_for",
 ]

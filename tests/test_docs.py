@@ -206,7 +206,9 @@ def assert_exists(line: str, place: str) -> None:
         targets = [word for word in words[1:] if "=" not in word]
         assert all(f"\n{word}:" in makefile for word in targets), f"{place}: {line}"
     elif words[:1] == ["hpt"]:
-        with click.Context(hpt, info_name="hpt", obj=Session(), **hpt.context_settings) as ctx:
+        session = Session()
+        with click.Context(hpt, info_name="hpt", obj=session, **hpt.context_settings) as ctx:
+            ctx.call_on_close(session.close)  # it would go on printing what other tests log
             command = hpt.get_command(ctx, words[1])
             assert command is not None, f"{place}: {line}"
             command.make_context(words[1], words[2:], parent=ctx)

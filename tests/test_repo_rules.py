@@ -187,6 +187,8 @@ def test_the_lowest_versions_tested_are_all_bounds_but_those_of_hpt_itself(tmp_p
     asked |= {item for folder in (ROOT, *PLUGINS) for item in metadata(folder)["build-system"]["requires"]}
     bounds = {re.sub(">=", "==", item.split(",")[0]) for item in asked if ">=" in item and not item.startswith("hpt-")}
     assert set((tmp_path / "constraints.txt").read_text(encoding="utf-8").split()) == bounds
+    (install,) = [line for line in planned.stdout.splitlines() if f"-r {tmp_path}/requirements.txt" in line]
+    assert "--no-build-isolation" in install  # pip would build with the newest hatchling otherwise
 
 
 def imported(files: Iterable[Path]) -> set[str]:

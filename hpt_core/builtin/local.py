@@ -97,6 +97,7 @@ class _Supervisor:
         stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
         slot = min(set(range(len(self._children) + 1)) - {child.slot for child in self._children})
         try:
+            Path.cwd()  # before multiprocessing starts a process of its own, which may die there
             with ctrl_c_blocked():
                 ours, theirs = _CONTEXT.Pipe()
                 process = start_worker(self._worker, name, slot, theirs, stderr)

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -13,11 +14,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpt_core.errors import UsageError
 from hpt_core.loop.serving import run_served
+from hpt_core.pickling import pickle_by_value
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -55,7 +56,7 @@ def start_worker(worker: WorkerCall, name: str, slot: int, pipe: Connection, std
         try:
             with _environment("HPT_WORKER", str(slot)), _without_interactive_main():
                 process.start()
-        except (AttributeError, TypeError, ValueError, ImportError, PicklingError) as err:
+        except (AttributeError, TypeError, ValueError, ImportError, pickle.PicklingError) as err:
             problem: Exception = err
         else:
             return process
@@ -75,9 +76,7 @@ class _ByValue:
         self._call = call
 
     def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
-        import cloudpickle
-
-        return cloudpickle.loads, (cloudpickle.dumps(self._call),)
+        return pickle.loads, (pickle_by_value(self._call),)
 
 
 def _main_is_interactive() -> bool:

@@ -378,6 +378,46 @@ def test_too_many_workers_for_this_system_are_refused(evaluators: Callable[[str]
     assert all(t.state in {State.COMPLETE, State.WAITING} for t in study.trials)
 
 
+REMOVED_FOLDER = """
+    import os
+    from multiprocessing import resource_tracker
+    import hpt_core as hpt
+
+    class Counting:
+        def suggest(self, history, rng):
+            return {"x": history.next_number}
+
+    def evaluate(params):
+        return params["x"]
+
+    if __name__ == "__main__":
+        home = os.getcwd()
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir(os.path.join(home, "gone"))
+        study = hpt.Study({"x": hpt.Int(0, 3)}, sampler=Counting(), seed=0)
+        try:
+            study.run(evaluate, workers=2)
+        except hpt.UsageError as err:
+            print(err)
+        print(resource_tracker._resource_tracker._fd)
+        os.chdir(home)
+        print(study.run(evaluate, workers=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that is in use")
+def test_no_process_is_started_in_a_removed_folder(tmp_path: Path) -> None:
+    """Python 3.13.0 cannot start the resource tracker there: it would die, and a later run would warn."""
+    (tmp_path / "removed.py").write_text(textwrap.dedent(REMOVED_FOLDER))
+    done = subprocess.run(
+        [sys.executable, "removed.py"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    refused = "No worker can be started: the current directory does not exist any more. Change to another one."
+    assert done.stdout.splitlines() == [refused, "None", "space exhausted"]
+    assert not done.stderr
+
+
 def test_the_stderr_of_earlier_trials_is_discarded(evaluators: Callable[[str], Any]) -> None:
     study = study_of(4, evaluator=evaluators("chatters"), trial_timeout=60)
     study.run()
@@ -407,6 +447,22 @@ def test_with_cloudpickle_a_lambda_and_its_closure_are_sent() -> None:
     study, factor = study_of(3), 2
     study.run(lambda params: factor * params["x"], workers=2)
     assert sorted(t.value for t in study.trials if t.value is not None) == [0, 2, 4]
+
+
+def test_a_nested_function_has_the_same_traceback_in_a_worker() -> None:
+    pytest.importorskip("cloudpickle")
+
+    def raises(params: Params) -> float:
+        raise OSError("the disk is full")
+
+    details = []
+    for workers in (1, 2):
+        study = study_of(1)
+        study.run(raises, workers=workers)
+        assert study.trials[0].failure is not None
+        details.append(study.trials[0].failure.detail)
+    assert details[0] == details[1]
+    assert 'raise OSError("the disk is full")' in details[1]
 
 
 NOTEBOOK = """

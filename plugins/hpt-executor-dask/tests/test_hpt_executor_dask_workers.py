@@ -64,6 +64,19 @@ def test_a_single_worker_runs_on_the_cluster(dask_address: str) -> None:
     assert study.trials[0].value != os.getpid()
 
 
+def test_a_nested_function_has_the_same_traceback_in_a_worker(dask_address: str) -> None:
+    def raises(params: Params) -> float:
+        raise OSError("the disk is full")
+
+    details = []
+    for study in (study_on(dask_address), Study({"x": Float(-1.0, 1.0)}, sampler="random", seed=3)):
+        study.run(raises, trials=1)
+        assert study.trials[0].failure is not None
+        details.append(study.trials[0].failure.detail)
+    assert details[0] == details[1]
+    assert 'raise OSError("the disk is full")' in details[0]
+
+
 def test_a_trial_runs_in_the_working_folder_of_the_study_with_empty_standard_input(
     dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

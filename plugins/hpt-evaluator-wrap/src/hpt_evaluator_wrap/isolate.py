@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import cloudpickle
 
-from hpt_core import EvaluationError, Mistake, Report, Space, TrialContext, UsageError, option
+from hpt_core import EvaluationError, Mistake, Report, Space, TrialContext, UsageError, option, pickle_by_value
 from hpt_evaluator_wrap.trial_process import TrialProcess
 from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper
 
@@ -82,7 +82,7 @@ class IsolateEvaluator(Wrapper):
         if "__mp_main__" in sys.modules:  # the script in a worker; cloudpickle takes it for a module to import
             cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
         try:
-            return bytes(cloudpickle.dumps((self.evaluator, trial)))
+            return pickle_by_value((self.evaluator, trial))
         except Exception as err:
             message = (
                 f"Cannot be copied to the process of a trial: {type(err).__name__}: {err}. Create what cannot be "

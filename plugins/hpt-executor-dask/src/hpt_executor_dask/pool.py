@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
-import cloudpickle
 from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
-from hpt_core import Failure, HptError, Mistake, Peer, StoreServer, UsageError
+from hpt_core import Failure, HptError, Mistake, Peer, StoreServer, UsageError, pickle_by_value
 from hpt_executor_dask.task import VERSIONS
 
 if TYPE_CHECKING:
@@ -284,7 +283,7 @@ def _listener(host: str) -> socket.socket:
 
 def _pickled(worker: WorkerCall) -> bytes:
     try:
-        return bytes(cloudpickle.dumps(worker))
+        return pickle_by_value(worker)
     except Exception as err:
         msg = f"This study cannot be sent to Dask workers: {type(err).__name__}: {err}."
         raise UsageError(msg) from err
