@@ -13,9 +13,8 @@ from hpt_core.cli.group import INTERRUPTED
 from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import say, stdout_to_stderr, streams_kept
 from hpt_core.cli.warm_start import earlier_study, enqueue_best
-from hpt_core.components import Suggestion, location_of
-from hpt_core.history.trial import State
-from hpt_core.loop.changes import enqueue
+from hpt_core.components import location_of
+from hpt_core.loop.changes import retry_failed
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -73,7 +72,8 @@ def command(
             if not quiet:
                 say(message)
         if options["retry_failed"]:
-            message = _retry_failed(study)
+            count = retry_failed(study.decisions.ledger)
+            message = f"Retrying {counted(count, 'failed trial')}." if count else "There is no failed trial to retry."
             if not quiet:
                 say(message)
         interrupted = False
@@ -103,13 +103,3 @@ def _greet(study: Study, before: int) -> None:
     else:
         resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
         say(f"Running the {where}. Ctrl-C stops it cleanly{resumes}.")
-
-
-def _retry_failed(study: Study) -> str:
-    """Enqueue what was suggested for failed trials in place of these; return a message that says how many."""
-    failed = [trial for trial in study.trials if trial.state is State.FAILED and trial.invalid is None]
-    again = [trial for trial in failed if study.space.contains(trial.params)]  # the space may have been amended
-    for trial in again:
-        study.invalidate(trial.number, "failed, and was retried")
-        enqueue(study.decisions.ledger, Suggestion(trial.params, trial.info, trial.source))
-    return f"Retrying {counted(len(again), 'failed trial')}." if again else "There is no failed trial to retry."

@@ -184,7 +184,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = ""
 def _wrapped(rows: Sequence[Sequence[str]], room: int) -> Iterator[list[str]]:
     """The rows with the last cell in lines of at most ``room`` columns, each further line in a row of its own."""
     for *others, last in rows:
-        first, *more = textwrap.wrap(last, room, break_on_hyphens=False) or [""]
+        characters = room if _width(last) <= len(last) else room // 2  # a wide character takes two columns
+        first, *more = textwrap.wrap(last, characters, break_on_hyphens=False) or [""]
         yield [*others, first]
         yield from ([""] * len(others) + [line] for line in more)
 

@@ -72,6 +72,7 @@ class History:
         self._space: Space | None = None
         self._signs: tuple[float, ...] = ()
         self._keys: dict[Any, int] = {}
+        self._repeats: dict[Any, list[int]] = {}  # the later trials of the same key
         self._columns = Columns({})
         self._changed = array("q")  # trial -> position of its last record; shared with the views, as the trials are
         self._hidden: list[int] = []  # the trials whose results a view hides

@@ -83,7 +83,7 @@ def _amended(history: History, record: Record) -> None:
     if record.get("differences"):  # none: only the evaluator was added or removed
         history.outdated.update(history.workers)
     _define(history, record["definition"])
-    history._keys = {}
+    history._keys, history._repeats = {}, {}
     inside = np.ones(len(history.trials), dtype=bool)
     for trial in history.trials:
         inside[trial.number] = history.space.contains(trial.params)
@@ -91,7 +91,7 @@ def _amended(history: History, record: Record) -> None:
         history._columns.set_results(trial)
         history._columns.set_state(trial)
         if trial.invalid is None and inside[trial.number]:
-            history._keys.setdefault(history.space.key(trial.params), trial.number)
+            _add_key(history, trial)
     history._columns.restrict(inside)
     history._changed[:] = array("q", [history.position + 1]) * len(history.trials)
 
@@ -117,7 +117,13 @@ def _add(history: History, trial: Trial) -> None:
     history._columns.add()
     history._changed.append(0)
     history.open[trial.number] = trial
-    history._keys.setdefault(history.space.key(trial.params), trial.number)
+    _add_key(history, trial)
+
+
+def _add_key(history: History, trial: Trial) -> None:
+    key = history.space.key(trial.params)
+    if history._keys.setdefault(key, trial.number) != trial.number:
+        history._repeats.setdefault(key, []).append(trial.number)
 
 
 def _enqueued(history: History, record: Record) -> None:
@@ -218,10 +224,9 @@ def _invalidated(history: History, record: Record) -> None:
     key = history.space.key(trial.params)
     if history._keys.get(key) == trial.number:
         del history._keys[key]
-        for other in history.trials:
-            inside = other.invalid is None and history._columns.is_inside(other.number)
-            if inside and history.space.key(other.params) == key:
-                history._keys.setdefault(key, other.number)
+        again = next((n for n in history._repeats.get(key, ()) if history.trials[n].invalid is None), None)
+        if again is not None:
+            history._keys[key] = again
 
 
 def _stopped(history: History, record: Record) -> None:

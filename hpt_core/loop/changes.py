@@ -1,4 +1,4 @@
-"""What the user changes in a study other than by running it: enqueued points, added trials, invalid results."""
+"""What the user changes in a study other than by running it: enqueued, added, retried and invalidated trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpt_core.components import Suggestion
     from hpt_core.loop.ledger import Ledger
 
-__all__ = ["add", "enqueue", "invalidate", "running_trial"]
+__all__ = ["add", "enqueue", "invalidate", "retry_failed", "running_trial"]
 
 
 def enqueue(ledger: Ledger, given: Suggestion) -> Trial:
@@ -42,6 +42,22 @@ def invalidate(ledger: Ledger, trial: Trial | int, reason: str) -> None:
     """
     with ledger.lock():
         ledger.write(events.invalidated(ledger.now(), _existing(ledger, trial).number, reason))
+
+
+def retry_failed(ledger: Ledger) -> int:
+    """Queue what was suggested for each failed trial again, and invalidate that trial. Returns how many there were.
+
+    Failed trials outside an amended space stay as they are.
+    """
+    with ledger.lock():
+        history = ledger.sync()
+        failed = [trial for trial in history.trials if trial.state is State.FAILED and trial.invalid is None]
+        failed = [trial for trial in failed if history.space.contains(trial.params)]
+        for trial in failed:
+            now, number = ledger.now(), history.next_number
+            again = events.enqueued(now, number, trial.params, trial.source, trial.info)
+            ledger.write(events.invalidated(now, trial.number, "failed, and was retried"), again)
+    return len(failed)
 
 
 def running_trial(ledger: Ledger, trial: Trial | int) -> Trial:

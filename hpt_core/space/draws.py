@@ -5,12 +5,13 @@ If at least three of 10,000 random configurations do, random ones are drawn unti
 Otherwise a draw is the end of a random walk from an allowed point. Each step goes to a uniform point of the allowed
 part of a line through the last point (slice sampling with shrinkage: Neal, Slice Sampling, Annals of Statistics 2003,
 sections 4 and 5), which keeps a uniform distribution. So the draws are uniform as far as a short walk mixes them:
-nearly so if what is allowed is of one piece, such as ordered thresholds or fractions of a mixture. Pieces far apart may
-be drawn in a wrong proportion, and one that was not found is never drawn.
+nearly so if what is allowed is of one piece with straight sides, such as ordered thresholds or fractions of a mixture.
+Pieces far apart, and parts of a thin curved layer, may be drawn in a wrong proportion, and one that was not found is
+never drawn.
 
-The first allowed points are found by subset simulation (Au and Beck, Probabilistic Engineering Mechanics 2001): of a
-population, the quarter that is nearest to satisfying the requirements is kept, and copies of it walk without moving
-farther away.
+The first allowed points are all there are, if the space is finite and small enough to try all. Else they are found by
+subset simulation (Au and Beck, Probabilistic Engineering Mechanics 2001): of a population, the quarter that is nearest
+to satisfying the requirements is kept, and copies of it walk without moving farther away.
 """
 
 from __future__ import annotations
@@ -50,7 +51,13 @@ _MOST_STEPS = 300
 _TRIES = 60  # of a step; each leaves about half of the line
 
 
-def find_allowed(decode: Decode, requirements: Sequence[Requirement], d: int, rng: Generator) -> list[Row]:
+def find_allowed(
+    decode: Decode,
+    requirements: Sequence[Requirement],
+    d: int,
+    rng: Generator,
+    listed: Callable[[], list[Row] | None] = lambda: None,
+) -> list[Row]:
     """Find allowed points.
 
     Args:
@@ -58,10 +65,11 @@ def find_allowed(decode: Decode, requirements: Sequence[Requirement], d: int, rn
         requirements: The requirements.
         d: The number of columns.
         rng: The source of random points.
+        listed: Returns all allowed points if these are known, else None. It is called if random points do not suffice.
 
     Returns:
-        The first three random points that are allowed. If fewer of 10,000 are, 64 points that a search starting from
-        the nearest of these has reached; if it reaches none, those few.
+        The first three random points that are allowed. If fewer of 10,000 are, the listed points, each four times, or
+        64 points that a search starting from the nearest random ones has reached; if it reaches none, those few.
     """
     rows, hits = list[Row](), list[Row]()
     while len(hits) < _HITS and len(rows) < MAX_DRAWS:
@@ -71,6 +79,9 @@ def find_allowed(decode: Decode, requirements: Sequence[Requirement], d: int, rn
             hits.append(rows[-1])
     if len(hits) == _HITS or not d:
         return hits
+    points = listed()
+    if points is not None:
+        return points * (_HITS + 1)  # more than three are for walks
     return _search(decode, requirements, rows, rng) or hits
 
 

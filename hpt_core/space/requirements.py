@@ -132,9 +132,9 @@ def _without_quotes(text: str) -> tuple[str, dict[str, str]]:
         if string:
             return string
         quoted[identifier := f"{prefix}{len(quoted)}"] = name
-        return identifier
+        return f" {identifier} "  # apart from words beside it
 
-    return _QUOTED.sub(plain, text), quoted
+    return _QUOTED.sub(plain, text).lstrip(), quoted
 
 
 def _parsed(text: str) -> ast.Expression:
@@ -150,7 +150,8 @@ def _parsed(text: str) -> ast.Expression:
 
 def _keyword_in(text: str) -> str:
     """A hint if an expression that Python cannot parse has a keyword where a name can be, such as ``lambda``."""
-    words = [word for word in re.findall(r"\w+", text) if keyword.iskeyword(word) and word not in _WORDS]
+    words = [word for word in re.findall(r"\w+", _QUOTED.sub(" ", text)) if keyword.iskeyword(word)]
+    words = [word for word in words if word not in _WORDS]
     if not words:
         return ""
     needs = "a parameter that is named here needs another name. Or write it in backquotes"

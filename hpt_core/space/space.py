@@ -7,7 +7,7 @@ from itertools import dropwhile, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
-from hpt_core.errors import Mistake, RequirementError, SpaceError
+from hpt_core.errors import Mistake, RequirementError, SpaceError, UsageError
 from hpt_core.space.choices import Categorical, Constant, Ordinal
 from hpt_core.space.conditions import ABSENT, Conditions
 from hpt_core.space.draws import MAX_DRAWS, Row, draw_allowed, find_allowed
@@ -104,7 +104,7 @@ class Space:
         import numpy as np
 
         requirements, d = tuple(self._requirements.values()), len(self._columns)
-        self._starts = find_allowed(self._row, requirements, d, np.random.default_rng(0))
+        self._starts = find_allowed(self._row, requirements, d, np.random.default_rng(0), self._listed)
         if not self._starts:
             texts = ", ".join(repr(each.text) for each in self._requirements.values())
             hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
@@ -116,9 +116,18 @@ class Space:
         rng = np.random.default_rng(0)
         draws = (self._draw(rng) for _ in range(MAX_DRAWS + _NEAREST))
         from_first = dropwhile(lambda params: not self.allows(params), draws)
-        near = [*filter(self.allows, islice(from_first, 1 + _NEAREST)), *map(self._row, self._starts)]
+        near = list(filter(self.allows, islice(from_first, 1 + _NEAREST))) or list(map(self._row, self._starts))
         apart = np.nan_to_num(self.to_unit(near), nan=0.5) - np.nan_to_num(self.to_unit(wanted), nan=0.5)
         return near[int((apart**2).sum(axis=1).argmin())]
+
+    def _listed(self) -> list[Row] | None:
+        """All allowed points, if the space is finite and small enough to try all."""
+        import numpy as np
+
+        try:
+            return np.nan_to_num(self.to_unit(self.grid()), nan=0.5).tolist() if self.size is not None else None
+        except UsageError:  # a grid without points
+            return []
 
     # --- the definition -----------------------------------------------------------------------------
 

@@ -360,6 +360,24 @@ def test_a_failed_trial_outside_an_amended_space_is_not_retried(cli: Hpt, tmp_pa
     assert "6 trials: 3 complete, 2 failed, 1 invalid" in result.stderr
 
 
+def test_a_failed_trial_is_retried_also_if_another_has_the_same_configuration(cli: Hpt, tmp_path: Path) -> None:
+    code = """
+    from itertools import count
+    calls = count()
+    def train(params):
+        if next(calls) in (5, 6, 9):
+            raise OSError("connection lost")
+        return params["x"]
+    """
+    write(tmp_path, 'duplicates = "allow"\n' + GRID.replace('"grid"', '"random"').replace("high = 4", "high = 2"), code)
+    assert cli("run", "s.toml", "trials=12").exit_code == 0
+    assert "Retrying 3 failed trials.\n" in cli("run", "s.toml", "trials=12", "--retry-failed").stderr
+    rows = json.loads(cli("trials", "--json").stdout)["trials"]
+    assert [row["number"] for row in rows if row["invalid"]] == [5, 6, 9]
+    assert [row["params.x"] for row in rows[12:]] == [rows[number]["params.x"] for number in (5, 6, 9)]
+    assert {row["params.x"] for row in rows[12:]} <= {row["params.x"] for row in rows[:12] if not row["invalid"]}
+
+
 def test_the_recommended_budget_does_not_count_invalid_trials(cli: Hpt, tmp_path: Path) -> None:
     code = """
     from pathlib import Path

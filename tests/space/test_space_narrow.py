@@ -96,6 +96,41 @@ def test_a_space_is_not_refused_if_one_random_configuration_is_allowed_and_a_sea
     assert Space({**bounds, "x3": Int(0, 10**6, requires=rule)}).default() == allowed
 
 
+def test_all_points_of_a_small_finite_space_are_found_drawn_evenly_and_tried_however_few_they_are() -> None:
+    """Five of 100,000 configurations, no two of which differ in one value only."""
+    allowed = ["abcde", "bcdaa", "jjhgf", "cdefg", "aihba"]
+    names = [f"c{i}" for i in range(5)]
+    one_of = (" and ".join(f"{n} == '{v}'" for n, v in zip(names, word, strict=True)) for word in allowed)
+    free = dict.fromkeys(names, Categorical(*"abcdefghij"))
+    space = Space({**free, "c4": Categorical(*"abcdefghij", requires=" or ".join(map("({})".format, one_of)))})
+    counts = Counter("".join(params.values()) for params in drawn(space, 200))
+    assert set(counts) == set(allowed)
+    assert stats.chisquare([*counts.values()]).pvalue > 1e-3
+    study = Study(space, sampler="random", seed=0)
+    study.run(lambda params: float(ord(params["c0"])), trials=9)
+    assert sorted("".join(trial.params.values()) for trial in study.trials) == sorted(allowed)
+
+
+def test_a_small_finite_space_with_one_allowed_point_is_not_refused_and_one_without_any_is() -> None:
+    bounds = {"a": Int(0, 299), "b": Int(0, 299)}
+    only = Space({**bounds, "b": Int(0, 299, requires="a == 123 and b == 231")})
+    assert only.default() == only.sample(default_rng(0)) == {"a": 123, "b": 231}
+    with pytest.raises(SpaceError, match=r"None of 10,000 random configurations satisfies 'a \* 2 == b \* 2 \+ 1'"):
+        Space({**bounds, "b": Int(0, 299, requires="a * 2 == b * 2 + 1")})
+
+
+def test_the_default_is_near_the_middle_among_the_thousand_draws_after_the_first_allowed_one() -> None:
+    """As before narrow spaces were searched, so that studies of then go on as they would have."""
+    rule = "(a - 0.2) * (a - 0.2) + (b - 0.2) * (b - 0.2) + (c - 0.2) * (c - 0.2) <= 0.01"
+    space = Space({"a": Float(0, 1), "b": Float(0, 1), "c": Float(0, 1, requires=rule)})
+    points = default_rng(0).random((11_000, 3))
+    allowed = ((points - 0.2) ** 2).sum(axis=1) <= 0.01
+    first = int(allowed.argmax())
+    near = points[first : first + 1_001][allowed[first : first + 1_001]]
+    nearest = near[((near - 0.5) ** 2).sum(axis=1).argmin()]
+    assert list(space.default().values()) == pytest.approx(nearest)
+
+
 def test_what_a_search_finds_is_allowed_also_if_the_unit_of_a_requirement_is_huge() -> None:
     decode = Space({"a": Int(0, 999), "b": Int(0, 999)}).from_unit
     requirements = [parse_requirement("a * 1e250 < b * 1e250"), parse_requirement("b <= 1")]

@@ -65,6 +65,7 @@ def test_an_expression_means_what_it_means_in_python(text: str, values: tuple[fl
         ("32 in layers", {"layers": [64, 32]}, True),
         ("`batch-size` * q0 <= 64 and `svc:C` > 1", {"batch-size": 8, "q0": 8, "svc:C": 2}, True),
         ("`batch-size` * q0 <= 64", {"batch-size": 8, "q0": 9}, False),
+        ("q0 < 3 and`a b`<2", {"q0": 1, "a b": 1}, True),
         ("`lambda` != 'it\\'s `x`' and `a b` == \"`\"", {"lambda": "x", "a b": "`"}, True),
         ("`\ufb01` < 1 and `Gr\u00f6\u00dfe (\u00b5m)` < 2", {"\ufb01": 0, "Gr\u00f6\u00dfe (\u00b5m)": 1}, True),
         ("\u00b5 <= svc.\u00b5 and svc . \ufb01 > 1", {"\u00b5": 1, "svc.\u00b5": 2, "svc.\ufb01": 3}, True),
@@ -110,6 +111,8 @@ def test_it_does_not_apply_while_a_parameter_that_it_names_is_inactive() -> None
         ("a is not b or", "invalid syntax."),
         ("`a < 3", "invalid syntax"),
         ("`a b` ** 2 < 1", "not Pow"),
+        ("`a b``c` < 1", "invalid syntax."),
+        ("a < 1 and `a b`c < 1", "invalid syntax."),
         ("(" * 400 + "a" + ")" * 400 + " < 1", "too many nested parentheses"),
     ],
 )
@@ -119,6 +122,11 @@ def test_an_expression_that_is_none_is_refused_in_words(text: Any, problem: str)
     assert (requirement is None) is bool(problem)
     assert [mistake.path for mistake in found] == (["requires"] if problem else [])
     assert all(problem in mistake.message for mistake in found)
+
+
+def test_a_keyword_in_backquotes_or_in_a_string_is_not_called_the_mistake() -> None:
+    with pytest.raises(SpaceError, match=r"invalid syntax\.$"):
+        parse_requirement("`lambda` < a and kind == 'for' or")
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**53)])

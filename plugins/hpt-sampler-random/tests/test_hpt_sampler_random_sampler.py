@@ -14,7 +14,7 @@ from numpy.random import default_rng
 from scipy.stats import chisquare, kstest, qmc
 
 import hpt_sampler_random
-from hpt_core import Categorical, Constant, Float, History, Int, Params, Space, Suggestion, UsageError
+from hpt_core import Categorical, Constant, Failure, Float, History, Int, Params, Space, Suggestion, UsageError
 from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_random.sampler import RandomSampler
@@ -103,6 +103,20 @@ def test_neither_restarts_nor_enqueued_points_change_a_sequence(method: Method, 
             sampler = RandomSampler(method=method, block=5)
         else:
             sampler = copy.deepcopy(pickle.loads(pickle.dumps(sampler)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_failed_trial_that_is_retried_does_not_change_a_sequence(method: Method) -> None:
+    """`hpt run --retry-failed` queues its configuration with what the sampler noted."""
+    history, sampler = make_history(CUBE, seed=3), RandomSampler(method=method)
+    found = [step(sampler, history) for _ in range(4)]
+    failed = history.trials[1]
+    history.apply(events.failed(0.0, 1, 1, Failure("error", "no")))
+    history.apply(events.invalidated(0.0, 1, "failed, and was retried"))
+    history.apply(events.enqueued(0.0, 4, failed.params, failed.source, failed.info))
+    found += [step(sampler, history) for _ in range(4)]
+    expected = of_scipy(method, 8, 3, 3)
+    np.testing.assert_allclose([list(params.values()) for params in found], expected, rtol=0, atol=2**-40)
 
 
 @pytest.mark.parametrize("method", METHODS)

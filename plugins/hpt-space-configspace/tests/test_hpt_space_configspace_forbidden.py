@@ -306,3 +306,9 @@ def test_clauses_about_any_names_are_converted_and_back() -> None:
     ]
     assert len(every) == 54
     assert list(filter(here.allows, every)) == list(filter(again.allows, every)) == legal
+
+
+def test_a_name_in_backquotes_may_stand_directly_beside_words() -> None:
+    here = Space({"a b": Int(1, 9), "x": Int(1, 9, requires="x<3 and`a b`<=2")})
+    again = from_configspace(to_configspace(here))
+    assert again.size == here.size == 4

@@ -146,7 +146,7 @@ class _Prepared:
 
 def _taken(history: History, method: str) -> int:
     """Number of points taken from the sequence; each trial records its index, so the last one gives it."""
-    for trial in reversed(history.trials):
-        if method in trial.info:
-            return int(trial.info[method]) + 1
-    return 0
+    indices = (int(trial.info[method]) for trial in reversed(history.trials) if method in trial.info)
+    if history.invalid_count:  # a retried trial has the index of the one that failed, which may be an early one
+        return max(indices, default=-1) + 1
+    return next(indices, -1) + 1

@@ -221,9 +221,9 @@ def _parsed(requirement: str) -> ast.expr:
 
     def plain(found: re.Match[str]) -> str:
         string, name = found.groups()
-        return string or names.setdefault(name, f"{prefix}{len(names)}")
+        return string or f" {names.setdefault(name, f'{prefix}{len(names)}')} "  # apart from words beside it
 
-    body = ast.parse(_QUOTED.sub(plain, requirement), mode="eval").body
+    body = ast.parse(_QUOTED.sub(plain, requirement).lstrip(), mode="eval").body
     written = {identifier: name for name, identifier in names.items()}
     for node in ast.walk(body):
         if isinstance(node, ast.Name):
