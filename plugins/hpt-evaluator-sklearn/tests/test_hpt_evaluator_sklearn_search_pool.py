@@ -138,3 +138,14 @@ def test_with_rules_a_fit_that_kills_its_process_fails_only_its_own_candidate(tm
         search.fit(X, Y)
     states = {trial.params["max_depth"]: trial.state for trial in search.history_.trials}
     assert states == {1: State.COMPLETE, 66: State.FAILED, 2: State.COMPLETE}
+
+
+def test_the_workers_of_a_search_have_other_names_than_a_run_without_workers(tmp_path: Path) -> None:
+    grid = {"max_depth": [1, 2, 3, 4]}
+    for n_iter, n_jobs in ((1, None), (4, 2)):
+        search = SearchCV(
+            DecisionTreeClassifier(), grid, n_iter=n_iter, cv=2, n_jobs=n_jobs, store=tmp_path / "s.db", random_state=0
+        ).fit(X, Y)
+    first, *others = (trial.worker for trial in search.history_.trials)
+    assert len(others) == 3
+    assert first not in others

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -194,14 +195,18 @@ def test_data_in_no_accepted_form_is_refused(given: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message", "detail"),
+    ("options", "message", "detail"),
     [
-        (lambda: {"train": data()["train"]}, "objective.accuracy: There is no validation data", ""),
-        (lambda: 1 / 0, "evaluator.data: <lambda> failed: ZeroDivisionError", "lambda: 1 / 0"),
+        ({"data": lambda: {"train": data()["train"]}}, "objective.accuracy: There is no validation data", ""),
+        ({"data": lambda: 1 / 0}, "evaluator.data: <lambda> failed: ZeroDivisionError", "lambda: 1 / 0"),
+        ({"data": lambda: np.array(["a"])}, "evaluator.data: <lambda> gives an array of <U1", ""),
+        ({"metrics": {"hits": lambda outputs, _: outputs}}, "The metric 'hits' must be one number.", ""),
     ],
 )
-def test_a_mistake_in_the_data_fails_the_trial_without_our_traceback(given: Any, message: str, detail: str) -> None:
-    evaluator = TorchEvaluator(model=make_model, data=given)
+def test_a_mistake_of_the_user_fails_the_trial_without_our_traceback(
+    options: dict[str, Any], message: str, detail: str
+) -> None:
+    evaluator = TorchEvaluator(**{"model": make_model, "data": data, **options})
     study = Study({"hidden": [2, 3, 4]}, objective={"accuracy": "maximize"}, evaluator=evaluator)
     with pytest.raises(NothingSucceededError):
         study.run(trials=3)
@@ -210,6 +215,7 @@ def test_a_mistake_in_the_data_fails_the_trial_without_our_traceback(given: Any,
     assert failure.message.startswith(message)
     assert detail in failure.detail
     assert bool(failure.detail) == bool(detail)
+    assert not re.search(r"hpt_(core|evaluator_torch)[\\/]", failure.detail)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_the_training_loop_in_the_readme_runs() -> None:
     exec(compile(code, str(README), "exec"), names)
     study = Study(
         {"lr": [0.01], "accumulate": [1, 3]}, objective={"accuracy": "maximize"}, seed=0,
-        evaluator=TorchEvaluator(train=names["train"], data=data, device="cpu"),
+        evaluator=TorchEvaluator(train=names["train"], data=data, device="cpu", threads=1),
     )  # fmt: skip
     study.run(trials=2)
     for trial in study.trials:

@@ -79,6 +79,7 @@ def load_data(source: Any) -> Data:
         try:
             source = function(**arguments)
         except Exception as err:
+            err.__traceback__ = err.__traceback__ and err.__traceback__.tb_next  # without this frame of ours
             raise UsageError(Mistake(_PATH, f"{name} failed: {type(err).__name__}: {err}")) from err
     if isinstance(source, Mapping):
         return _from_mapping(source, name)
@@ -132,9 +133,9 @@ def _tensor(value: Any, name: str) -> Any:
     array = np.ascontiguousarray(value)
     try:
         tensor = torch.from_numpy(array)
-    except TypeError as err:
+    except TypeError:
         msg = f"{name} gives an array of {array.dtype}, which torch cannot hold: encode it as numbers."
-        raise UsageError(Mistake(_PATH, msg)) from err
+        raise UsageError(Mistake(_PATH, msg)) from None
     return tensor.to(torch.get_default_dtype()) if tensor.dtype == torch.float64 else tensor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 import weakref
 from collections.abc import Generator, Mapping
 from functools import cached_property
@@ -194,7 +195,8 @@ class TorchEvaluator:
             with undisturbed(device), devices.settled(self.threads):
                 result = yield from self._reports(trial, device)
         except UsageError as err:  # what only loading the data or making the model brought to light
-            raise EvaluationError(str(err)) from err.__cause__
+            detail = "".join(traceback.format_exception(err.__cause__)) if err.__cause__ else ""
+            raise EvaluationError(str(err), detail=detail) from None
         except Exception as err:
             failure = devices.out_of_memory(err)
             if failure is None:

@@ -118,8 +118,9 @@ def measure(
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (RuntimeError, TypeError, ValueError) as err:  # torch raises the first of these
-        raise EvaluationError(f"The metric {name!r} must be one number. Got {value!r:.80}.") from err
+    except (RuntimeError, TypeError, ValueError):  # torch raises the first of these
+        given = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.80}"
+        raise EvaluationError(f"The metric {name!r} must be one number. Got {given}.") from None
 
 
 class _Means:
@@ -179,7 +180,7 @@ def _concatenated(parts: Sequence[Any]) -> Any:
         whole = torch.cat(list(parts))
     except RuntimeError as err:
         msg = "Custom metrics receive the whole validation set at once, but its batches have different shapes"
-        raise EvaluationError(f"{msg}: {err}. Pad all batches to the same shape, or make it one batch.") from err
+        raise EvaluationError(f"{msg}: {err}. Pad all batches to the same shape, or make it one batch.") from None
     return whole.float() if whole.dtype in {torch.float16, torch.bfloat16} else whole
 
 

@@ -127,6 +127,6 @@ def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -
 def _count(batches: Sized, part: Part) -> int:
     try:
         return len(batches)
-    except TypeError as err:
+    except TypeError:
         msg = f"{part.name} needs to know how many steps there will be, and the training data has no length. "
-        raise EvaluationError(f"{msg}Give `{_TOTAL}`, or the dataset a method __len__.") from err
+        raise EvaluationError(f"{msg}Give `{_TOTAL}`, or the dataset a method __len__.") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +121,7 @@ class Session:
         if study.sampler is None:  # a study without one would take the recorded sampler
             study.sampler = study.plugins.make("sampler", study.plugins.default("sampler"))
         if workers > 1:
-            study.executor = ThreadExecutor(name_of=lambda i: f"{_this_process(study)}/{i}", halted=halted)
+            study.executor = ThreadExecutor(halted=halted)
         return study
 
     def _objective(self) -> str:
@@ -184,12 +183,6 @@ def _seed(random_state: Any) -> int | None:
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     return None if random_state is None else int(random_state)
-
-
-def _this_process(study: Study) -> str:
-    """The worker name of this process in the study."""
-    me = str(os.getpid())
-    return next(name for name in reversed(study.history.workers) if name.split(":")[-2] == me)
 
 
 def _digest(part: Any) -> str:

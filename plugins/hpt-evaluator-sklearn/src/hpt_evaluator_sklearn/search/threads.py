@@ -23,11 +23,9 @@ class ThreadExecutor:
     """Runs a study's workers as threads of this process, which fit, or wait for fits in other processes.
 
     Attributes:
-        name_of: Returns the name of worker ``i``.
         halted: Set when the other workers have to end.
     """
 
-    name_of: Callable[[int], str]
     halted: threading.Event
 
     def run(self, worker: Any, count: int, lost: Callable[[str, Failure], bool]) -> None:
@@ -43,7 +41,7 @@ class ThreadExecutor:
                 errors.append(err)
                 self.halted.set()
 
-        names = [self.name_of(i) for i in range(count)]
+        names = [str(i) for i in range(1, count + 1)]
         threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
         for thread in threads:
             thread.start()
