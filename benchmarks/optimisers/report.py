@@ -127,7 +127,7 @@ def partial_boards(curves: Curves) -> str:
             count = len({problem for problem, _ in cells})
             shared = {other: {cell: curves[other][cell] for cell in cells} for other in [*cut, name]}
             parts.append(f"On the {len(cells)} runs ({count} problems) that **{name}** finished:\n\n{board(shared)}")
-    return "\n\n".join(parts) or "Every optimiser ran everything."
+    return "\n\n".join(parts) or "All optimisers are in a table of all problems."
 
 
 def head_to_head(curves: Curves) -> str:

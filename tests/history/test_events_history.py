@@ -400,9 +400,14 @@ def test_a_cache_that_follows_the_changes_is_right_in_each_view(
 def test_an_invalid_trial_is_replayed_without_a_look_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study whose failed trials were retried has many of them."""
     history, looked, key_of = make_history(WIDE), list[object](), Space.key
+
+    def counted(space: Space, params: dict[str, Any]) -> object:
+        looked.append(params)
+        return key_of(space, params)
+
     for number in range(20):
         history.apply(events.enqueued(0.0, number, {**POINTS[0], "x": number / 20}))
-    monkeypatch.setattr(Space, "key", lambda space, params: looked.append(params) or key_of(space, params))
+    monkeypatch.setattr(Space, "key", counted)
     for number in range(20):
         history.apply(events.invalidated(0.0, number, "wrong data"))
     assert not history.keys

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hpt_core.errors import StoreError
 from hpt_core.plugins.plugins import Plugins
 from hpt_core.testing import checks
 
@@ -103,6 +104,21 @@ def test_the_plugin_of_a_page_offers_one_component_of_its_kind(page: str, monkey
     (name,) = plugins.names(KINDS[page])
     assert info.components == {KINDS[page]: [name]}
     assert plugins.component(KINDS[page], name).__doc__
+
+
+@pytest.mark.parametrize("line", ["5", '{"loss": 1.0, "step": 1, "time": 0.0}'])
+def test_the_store_of_a_page_refuses_json_lines_of_another_program(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("hpt_store_jsonl")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(blocks("store")[0], module.__dict__)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f"{line}\n")
+    store = module.JsonLines(path=path)
+    for read in (store.studies, lambda: store.read("s")):
+        with pytest.raises(StoreError, match=r"Cannot read .*metrics\.jsonl: "):
+            read()
 
 
 def test_the_property_of_the_first_page_holds(monkeypatch: pytest.MonkeyPatch) -> None:
