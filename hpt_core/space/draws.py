@@ -21,6 +21,8 @@ from math import inf
 from statistics import median
 from typing import TYPE_CHECKING
 
+import attrs
+
 from hpt_core.space.parameters import Params
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from hpt_core.space.requirements import Requirement
 
-__all__ = ["MAX_DRAWS", "Row", "draw_allowed", "find_allowed"]
+__all__ = ["MAX_DRAWS", "Allowed", "draw_allowed", "find_allowed"]
 
 MAX_DRAWS = 10_000
 """How many random configurations are drawn in search of an allowed one."""
@@ -51,13 +53,26 @@ _MOST_STEPS = 300
 _TRIES = 60  # of a step; each leaves about half of the line
 
 
+@attrs.frozen
+class Allowed:
+    """What is known of the points that satisfy the requirements.
+
+    Attributes:
+        rows: Some of them; none if none was found.
+        rare: Whether random points are allowed too rarely to be drawn until one is.
+    """
+
+    rows: list[Row]
+    rare: bool
+
+
 def find_allowed(
     decode: Decode,
     requirements: Sequence[Requirement],
     d: int,
     rng: Generator,
     listed: Callable[[], list[Row] | None] = lambda: None,
-) -> list[Row]:
+) -> Allowed:
     """Find allowed points.
 
     Args:
@@ -68,8 +83,8 @@ def find_allowed(
         listed: Returns all allowed points if these are known, else None. It is called if random points do not suffice.
 
     Returns:
-        The first three random points that are allowed. If fewer of 10,000 are, the listed points, each four times, or
-        64 points that a search starting from the nearest random ones has reached; if it reaches none, those few.
+        The first three random points that are allowed. If fewer of 10,000 are, the listed points, or 64 points that a
+        search starting from the nearest random ones has reached; if it reaches none, those few.
     """
     rows, hits = list[Row](), list[Row]()
     while len(hits) < _HITS and len(rows) < MAX_DRAWS:
@@ -78,28 +93,28 @@ def find_allowed(
         if all(requirement.holds(params) for requirement in requirements):
             hits.append(rows[-1])
     if len(hits) == _HITS or not d:
-        return hits
+        return Allowed(hits, rare=False)
     points = listed()
-    if points is not None:
-        return points * (_HITS + 1)  # more than three are for walks
-    return _search(decode, requirements, rows, rng) or hits
+    if points is None:
+        points = _search(decode, requirements, rows, rng)
+    return Allowed(points, rare=True) if points else Allowed(hits, rare=False)
 
 
-def draw_allowed(starts: Sequence[Row], decode: Decode, allows: Callable[[Params], bool], rng: Generator) -> Params:
+def draw_allowed(allowed: Allowed, decode: Decode, allows: Callable[[Params], bool], rng: Generator) -> Params:
     """Draw an allowed configuration.
 
     Args:
-        starts: What `find_allowed` returned.
+        allowed: What `find_allowed` returned.
         decode: The configuration at a point.
         allows: Whether a configuration is allowed.
         rng: The source of randomness.
     """
-    d = len(starts[0])
-    for _ in range(_PATIENCE if len(starts) <= _HITS else 0):
+    d = len(allowed.rows[0])
+    for _ in range(0 if allowed.rare else _PATIENCE):
         params = decode(rng.random(d).tolist())
         if allows(params):
             return params
-    start = starts[int(rng.random() * len(starts))]
+    start = allowed.rows[int(rng.random() * len(allowed.rows))]
     return decode(_walk(start, lambda row: allows(decode(row)), rng, min(_STEPS * d, _MOST_STEPS)))
 
 

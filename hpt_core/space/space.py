@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from hpt_core.errors import Mistake, RequirementError, SpaceError, UsageError
 from hpt_core.space.choices import Categorical, Constant, Ordinal
 from hpt_core.space.conditions import ABSENT, Conditions
-from hpt_core.space.draws import MAX_DRAWS, Row, draw_allowed, find_allowed
+from hpt_core.space.draws import MAX_DRAWS, Allowed, draw_allowed, find_allowed
 from hpt_core.space.enumeration import Enumeration, Values
 from hpt_core.space.grid import MAX_POINTS, Grid
 from hpt_core.space.numeric import Float, Int
@@ -61,9 +61,9 @@ class Space:
     """
 
     __slots__ = (
-        "__weakref__", "_columns", "_conditions", "_decode_steps", "_decoders", "_default", "_encoders", "_flat",
-        "_hash", "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_requirements", "_size",
-        "_starts", "_template", "_whole",
+        "__weakref__", "_allowed", "_columns", "_conditions", "_decode_steps", "_decoders", "_default", "_encoders",
+        "_flat", "_hash", "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_requirements", "_size",
+        "_template", "_whole",
     )  # fmt: skip
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Space:
         self._whole: Grid | None = None
         required = {name: requirement_of(p.requires) for name, p in parameters.items()}
         self._requirements = {name: each for name, each in required.items() if each is not None}
-        self._starts: list[Row] = []
+        self._allowed = Allowed([], rare=False)
         self._compile()
         self._default: Params | None = self._first_allowed() if self._requirements else None
 
@@ -104,8 +104,8 @@ class Space:
         import numpy as np
 
         requirements, d = tuple(self._requirements.values()), len(self._columns)
-        self._starts = find_allowed(self._row, requirements, d, np.random.default_rng(0), self._listed)
-        if not self._starts:
+        self._allowed = find_allowed(self._row, requirements, d, np.random.default_rng(0), self._listed)
+        if not self._allowed.rows:
             texts = ", ".join(repr(each.text) for each in self._requirements.values())
             hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
             problem = f"None of {MAX_DRAWS:,} random configurations satisfies {texts}. A search found none, either."
@@ -116,11 +116,11 @@ class Space:
         rng = np.random.default_rng(0)
         draws = (self._draw(rng) for _ in range(MAX_DRAWS + _NEAREST))
         from_first = dropwhile(lambda params: not self.allows(params), draws)
-        near = list(filter(self.allows, islice(from_first, 1 + _NEAREST))) or list(map(self._row, self._starts))
+        near = list(filter(self.allows, islice(from_first, 1 + _NEAREST))) or list(map(self._row, self._allowed.rows))
         apart = np.nan_to_num(self.to_unit(near), nan=0.5) - np.nan_to_num(self.to_unit(wanted), nan=0.5)
         return near[int((apart**2).sum(axis=1).argmin())]
 
-    def _listed(self) -> list[Row] | None:
+    def _listed(self) -> list[list[float]] | None:
         """All allowed points, if the space is finite and small enough to try all."""
         import numpy as np
 
@@ -233,7 +233,7 @@ class Space:
         """
         if not self._requirements:
             return self._draw(rng)
-        return draw_allowed(self._starts, self._row, self.allows, rng)
+        return draw_allowed(self._allowed, self._row, self.allows, rng)
 
     def _draw(self, rng: Generator) -> Params:
         return self._row(rng.random(len(self._columns)).tolist())

@@ -135,7 +135,7 @@ def test_what_a_search_finds_is_allowed_also_if_the_unit_of_a_requirement_is_hug
     decode = Space({"a": Int(0, 999), "b": Int(0, 999)}).from_unit
     requirements = [parse_requirement("a * 1e250 < b * 1e250"), parse_requirement("b <= 1")]
     found = find_allowed(decode, requirements, 2, default_rng(0))
-    assert {tuple(decode(row).values()) for row in found} == {(0, 1)}
+    assert {tuple(decode(row).values()) for row in found.rows} == {(0, 1)}
 
 
 def test_draws_depend_on_the_generator_alone() -> None:
