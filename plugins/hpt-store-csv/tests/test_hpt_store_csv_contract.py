@@ -8,6 +8,7 @@ import errno
 import os
 import pickle
 import shutil
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,15 @@ def test_an_amended_space_adds_columns_and_readers_follow(file: CsvStore) -> Non
     assert [path.name for path in file.path.parent.iterdir() if path.is_file()] == ["runs.csv"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_a_file_with_new_columns_keeps_its_permissions(file: CsvStore, mode: int) -> None:
+    file.append("s", [created()])
+    file.path.chmod(mode)
+    file.append("s", [created(space=Space({"depth": Int(1, 9)}), event="amended")])
+    assert stat.S_IMODE(file.path.stat().st_mode) == mode
+
+
 def test_a_repeated_definition_leaves_the_file_in_place(file: CsvStore) -> None:
     file.append("s", [created()])
     before = file.path.stat().st_ino
@@ -376,7 +386,7 @@ def test_a_store_travels_by_pickle_as_its_options(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("path", [5, "", None])
 def test_a_path_that_is_none_is_refused(path: Any) -> None:
-    with pytest.raises(UsageError, match="`path` option of CsvStore must be a file's path"):
+    with pytest.raises(UsageError, match=r"`path` option of CsvStore must be a path\. Got "):
         CsvStore(path=path)
 
 

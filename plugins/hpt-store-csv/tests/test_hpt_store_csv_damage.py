@@ -210,6 +210,18 @@ def test_the_remedy_for_other_line_ends_works(path: Path, change: object, capsys
     assert path.read_bytes() == changed.replace(b"\n", CRLF)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few users make links")
+def test_the_file_behind_a_link_is_repaired(path: Path, tmp_path: Path) -> None:
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"\n", CRLF))
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "link.csv"
+    link.symlink_to(path)
+    assert main([str(link)]) == 0
+    assert path.read_bytes() == before
+    assert link.is_symlink()
+
+
 def test_nothing_is_appended_while_a_file_is_repaired(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a study appended after the file was read would be lost."""
     replace, store = files.replace, CsvStore(path=path, lock_timeout=0)

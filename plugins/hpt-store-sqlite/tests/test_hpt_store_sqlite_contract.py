@@ -195,7 +195,7 @@ def test_a_store_travels_by_pickle_as_its_options(store: SqliteStore, monkeypatc
 
 @pytest.mark.parametrize("path", [5, "", None])
 def test_a_path_that_is_none_is_refused(path: Any) -> None:
-    with pytest.raises(UsageError, match="`path` option of SqliteStore must be a file's path"):
+    with pytest.raises(UsageError, match=r"`path` option of SqliteStore must be a path\. Got "):
         SqliteStore(path=path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import tempfile
 import time
 from collections.abc import Sequence
@@ -54,6 +55,15 @@ def test_the_database_is_not_touched(path: Path) -> None:
     assert path.read_bytes() == before
     assert committed(path) == 3
     assert [numbers(path, after=after) for after in (0, 3, 4, 6)] == [[1, 2, 3, 4, 5, 6], [4, 5, 6], [5, 6], []]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_they_are_as_private_as_the_database(path: Path) -> None:
+    late(path).unlink()
+    path.chmod(0o600)
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        assert store.append_lazily("s", [{"n": 4}]) == 4
+    assert stat.S_IMODE(late(path).stat().st_mode) == 0o600
 
 
 def test_the_first_record_of_a_new_file_is_committed(tmp_path: Path) -> None:
@@ -238,10 +248,12 @@ def test_when_they_are_deleted_while_in_use_nothing_is_written_behind_the_gap(pa
     store.close()
 
 
-def test_a_commit_is_due_now_and_then(path: Path) -> None:
+@pytest.mark.parametrize("seconds", [session._COMMIT_SECONDS + 1, -3600])
+def test_a_commit_is_due_now_and_then(path: Path, seconds: float) -> None:
+    """Also if the clock was set back since the last one."""
     with contextlib.closing(SqliteStore(path=path)) as store:
-        long_ago = time.time() - session._COMMIT_SECONDS - 1
-        os.utime(path, (long_ago, long_ago))
+        last_commit = time.time() - seconds
+        os.utime(path, (last_commit, last_commit))
         assert store.append_lazily("s", [{"n": 6}]) == 6
         assert committed(path) == 6, "queries see what is older than some seconds"
         for n in range(7, 60):

@@ -288,6 +288,13 @@ c.executescript('PRAGMA cache_size = 2; BEGIN; UPDATE events SET body = 1; DELET
         reader = SqliteStore(path=store.path)
         assert (reader.read("s"), reader.studies()) == (records, ["s"])
         assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+        if sys.platform == "linux":
+            descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - no paths are needed
+            for _ in range(3):  # as a dashboard does
+                again = SqliteStore(path=store.path)
+                assert again.read("s") == records
+                again.close()
+            assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
         assert store.append("s", [{"n": 20}]) == 21  # a writer puts it right
         assert reader.read("s", 20) == [{"n": 20}]
         reader.close()

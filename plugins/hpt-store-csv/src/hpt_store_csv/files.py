@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -87,7 +88,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Replace a file atomically by one with new content.
+    """Replace a file atomically by one with new content and the same permissions.
 
     Raises:
         StoreError: If this fails; then the old file is kept.
@@ -95,6 +96,8 @@ def replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.new")
     try:
         with temporary.open("wb") as file:
+            with suppress(OSError):  # there is no old file, or its file system has no permissions
+                shutil.copymode(path, temporary)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

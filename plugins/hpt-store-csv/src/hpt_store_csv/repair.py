@@ -30,10 +30,11 @@ def repair(path: Path) -> None:
     Raises:
         StoreError: If anything else was changed, or if the file cannot be written.
     """
-    lock_file = Log(Path(os.path.realpath(path)), "").write_lock
+    path = Path(os.path.realpath(path))  # a link must share the lock, and stay a link
     try:
         if not path.exists():
             raise StoreError(f"{path} does not exist.")
+        lock_file = Log(path, "").write_lock
         with file_lock(lock_file, f"{path} for writing", _LOCK_SECONDS):  # or what a study appends now would be lost
             with opened(path, os.O_RDONLY) as fd:
                 content = b"" if fd is None else read(fd, 0, os.fstat(fd).st_size)

@@ -12,18 +12,12 @@ from typing import Any
 
 import attrs
 
-from hpt_core import Mistake, Record, StoreError, UsageError, file_lock, option
+from hpt_core import Record, StoreError, file_lock, option
 from hpt_store_csv.log import Log, layout_of
 from hpt_store_csv.names import file_name, study_name
 from hpt_store_csv.problems import explain
 
 __all__ = ["CsvStore"]
-
-
-def _as_path(given: object) -> Path:
-    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
-        raise UsageError(Mistake("path", f"The `path` option of CsvStore must be a file's path. Got {given!r}."))
-    return Path(given)
 
 
 @attrs.define(kw_only=True)
@@ -35,7 +29,7 @@ class CsvStore:
     fork, and can be pickled to other processes.
     """
 
-    path: Path = option(Path("hpt.csv"), help="A .csv file for one study, or a folder.", converter=_as_path)
+    path: Path = option(Path("hpt.csv"), help="A .csv file for one study, or a folder.")
     lock_timeout: float = option(
         60.0, ge=0, seconds=True, help="Seconds to wait for a lock that another process holds."
     )

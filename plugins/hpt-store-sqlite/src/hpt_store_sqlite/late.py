@@ -16,6 +16,7 @@ import errno
 import functools
 import json
 import os
+import stat
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -55,7 +56,7 @@ class LateRecords:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}-late")
+        self._database, self._path = path, path.with_name(f"{path.name}-late")
         self._forget()
 
     def read(self) -> Sequence[Late]:
@@ -79,7 +80,7 @@ class LateRecords:
         Returns:
             The position of the last record; None if they were not written.
         """
-        with FileIO(self._path, "a+") as file:
+        with FileIO(self._path, "a+", opener=self._open) as file:
             self._read_on(file)
             position = last()
             if position is None:
@@ -109,6 +110,10 @@ class LateRecords:
             with suppress(OSError):
                 os.truncate(self._path, 0)
         self._forget()
+
+    def _open(self, path: str, flags: int) -> int:
+        """Open the file; if that creates it, it is as private as the database."""
+        return os.open(path, flags, stat.S_IMODE(self._database.stat().st_mode))
 
     def _forget(self) -> None:
         self._found: list[Late] = []

@@ -149,7 +149,7 @@ class Session:
         try:
             with self._write_lock(), self.mutex:
                 found = _stat(self._path)
-                if found is None or time.time() - found.st_mtime > _COMMIT_SECONDS:
+                if found is None or abs(time.time() - found.st_mtime) > _COMMIT_SECONDS:  # the clock may be set back
                     return None
                 position = self._late.add(study, bodies, lambda: self._last(study, _identity(found)))
                 self.saw(study, position or 0)

@@ -10,13 +10,18 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 
 __all__ = ["JournalGoneError", "Snapshot"]
 
-_never_closed: list[int] = []
-"""Descriptors kept open: closing one releases all POSIX locks of this process on the file, SQLite's included."""
+_never_closed: dict[tuple[int, ...], int] = {}
+"""Process, device and inode -> a descriptor that stays open, as many as there are files. To close one would release all
+POSIX locks of this process on the file, SQLite's included."""
+
+_copying = threading.Lock()
+"""Held while a descriptor is read, as threads share its position."""
 
 
 class JournalGoneError(Exception):
@@ -80,7 +85,15 @@ class Snapshot:
         return memory
 
     def _read_into(self, copy: Path) -> None:
-        fd = os.open(self._path, os.O_RDONLY)
-        _never_closed.append(fd)
-        with os.fdopen(fd, "rb", closefd=False) as source, copy.open("wb") as target:
-            shutil.copyfileobj(source, target)
+        with _copying:
+            fd = _never_closed.get(_key(self._path.stat()))
+            if fd is None:
+                fd = os.open(self._path, os.O_RDONLY)
+                _never_closed[_key(os.fstat(fd))] = fd
+            os.lseek(fd, 0, os.SEEK_SET)
+            with os.fdopen(fd, "rb", closefd=False) as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def _key(found: os.stat_result) -> tuple[int, ...]:
+    return os.getpid(), found.st_dev, found.st_ino  # a forked child shares the position, too

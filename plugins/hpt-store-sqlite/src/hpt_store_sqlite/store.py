@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core import (
-    Mistake,
-    Record,
-    StoreError,
-    UsageError,
-    decode_records,
-    encode_record,
-    file_lock,
-    option,
-)
+from hpt_core import Record, StoreError, decode_records, encode_record, file_lock, option
 from hpt_store_sqlite.problems import damaged, damaged_record, explain
 from hpt_store_sqlite.schema import INSERT
 from hpt_store_sqlite.session import Session
@@ -35,12 +26,6 @@ _CHUNK = 5000
 """Rows fetched at once. A writer waits while rows are fetched, so a fetch must take only some milliseconds."""
 
 
-def _as_path(given: object) -> Path:
-    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
-        raise UsageError(Mistake("path", f"The `path` option of SqliteStore must be a file's path. Got {given!r}."))
-    return Path(given)
-
-
 @attrs.define(kw_only=True)
 class SqliteStore:
     """Many studies in one SQLite file, durable and shared by processes; the default on disk.
@@ -49,7 +34,7 @@ class SqliteStore:
     exist reads as empty. A store can be used from any thread and after a fork, and can be pickled to other processes.
     """
 
-    path: Path = option(Path("hpt.db"), help="The file; the first study creates it.", converter=_as_path)
+    path: Path = option(Path("hpt.db"), help="The file; the first study creates it.")
     lock_timeout: float = option(
         60.0, ge=0, seconds=True, help="Seconds to wait for a lock that another process holds."
     )
