@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import re
 import shlex
 import sys
+import tempfile
 import tomllib
 from collections.abc import Generator
 from pathlib import Path
@@ -121,6 +124,7 @@ def test_a_result_file_is_read_and_a_stale_one_is_not(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"wrote no readable result file 'deep/out.json'") as caught:
         run(lazy, **trial)
     assert caught.value.kind == "invalid-value"
+    assert caught.value.__cause__ is None  # a cause would show its traceback
 
 
 @pytest.mark.parametrize("content", ["", "accuracy: 3", '{"other": 1}', "[1]"])
@@ -137,7 +141,24 @@ def test_a_command_may_run_in_its_folder(tmp_path: Path) -> None:
     assert run(evaluator) == ([], 4.0)
 
 
-def test_an_environment_variable_of_an_inactive_parameter_is_not_set() -> None:
+def test_files_that_cannot_be_removed_cost_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those that a container has left in the folder, which belong to another user."""
+    unlink = os.unlink
+
+    def refuse(path: Any, **options: Any) -> None:
+        if str(path).endswith("theirs"):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "unlink", refuse)
+    evaluator = python("open('theirs', 'w'), open('out.json', 'w').write('4')", cwd="{workdir}", result="out.json")
+    assert run(evaluator) == ([], 4.0)
+    assert [path.name for path in tmp_path.glob("hpt-*/*")] == ["theirs"]
+
+
+def test_an_environment_variable_of_an_inactive_parameter_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LR", "5")  # no value of the trial
     code = "import os; print(int('LR' in os.environ) + 10 * int(os.environ['N']))"
     evaluator = python(code, env={"LR": "{lr}", "N": "{number}"})
     assert run(evaluator, number=3) == ([], 30.0)

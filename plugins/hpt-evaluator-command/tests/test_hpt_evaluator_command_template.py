@@ -39,6 +39,11 @@ def test_a_nasty_value_arrives_as_one_argument(value: str) -> None:
 SHELL_PLACES = "printf '%s\\0' {x} --x={x} 'q {x}' \"d {x}\" a{x}\\ b"
 
 
+@pytest.mark.parametrize("command", ["printf %s\\\\0 '|' a>b x&y", ["printf", "%s\\0", "|", "a>b", "x&y"]])
+def test_operators_of_shells_that_are_quoted_or_no_words_are_arguments(command: str | list[str]) -> None:
+    assert received(fill_arguments(split(command, "command"), {})) == ["|", "a>b", "x&y"]
+
+
 @pytest.mark.parametrize("value", NASTY)
 def test_a_nasty_value_arrives_through_a_shell_in_every_kind_of_quotes(value: str) -> None:
     script = parse_script(SHELL_PLACES, "command")
@@ -170,6 +175,8 @@ def test_arguments_of_an_inactive_parameter_are_left_out(command: str, expected:
         ({"command": ""}, "Must name a program"),
         ({"command": []}, "Must name a program"),
         ({"command": "a 'b"}, "No closing quotation"),
+        ({"command": "a {x} | tail -n 1"}, r"Only a shell understands '\|': set shell = true"),
+        ({"command": "a {x} 2>&1"}, "Only a shell understands '2>&1'"),
         ({"command": ["a"], "shell": True}, "one string if shell = true"),
         ({"command": "a", "env": {"A=B": "1"}}, "not a valid name of an environment variable"),
         ({"command": "a", "env": {"": "1"}}, "not a valid name of an environment variable"),

@@ -14,7 +14,8 @@ import attrs
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Report, Stop, Study, TrialContext, UsageError
+from hpt_core import Categorical, Report, Stop, Study, TrialContext, UsageError, file_lock
+from hpt_evaluator_wrap import result_cache
 from hpt_evaluator_wrap.cache import CacheEvaluator
 
 SPACE = {"x": Categorical(1, 2, 3), "c": Categorical("a", [1, 2])}
@@ -224,9 +225,20 @@ def test_a_cache_whose_first_line_was_cut_off_is_still_a_cache(length: int, tmp_
     assert inner.calls == 6
 
 
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_costs_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    study = Study(SPACE, evaluator=CacheEvaluator(evaluator=Counting(), path=tmp_path / "file" / "x"), sampler="random")
-    study.ask()
-    with pytest.raises(Exception, match="cannot be written"):
-        study.run(trials=5)
+    inner = Counting()
+    study = run(inner, tmp_path / "file" / "x")
+    assert all(trial.value == trial.params["x"] for trial in study.trials)
+    assert inner.calls == 6, "they are cached in memory"
+    assert "which cannot be written: " in caplog.text
+
+
+def test_a_file_that_another_process_keeps_locked_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(result_cache, "_LOCK_TIMEOUT", 0.01)
+    with file_lock(tmp_path / "cache.jsonl-lock", "the cache", 0):
+        study = run(Counting(), tmp_path / "cache.jsonl")
+    assert all(trial.value == trial.params["x"] for trial in study.trials)
+    assert "holds it" in caplog.text

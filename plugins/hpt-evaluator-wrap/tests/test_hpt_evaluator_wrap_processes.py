@@ -191,6 +191,30 @@ def test_what_a_trial_leaves_behind_is_ended(tmp_path: Path, memory_mb: float | 
     assert until(lambda: all(has_ended(pid) for pid in pids_in(tmp_path)))
 
 
+def test_a_process_that_may_not_be_killed_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that a trial has started with sudo."""
+
+    def leaves(params: Params) -> float:
+        left = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
+        (tmp_path / "pids").write_text(f"{left[0].pid} {left[1].pid}")
+        return 0.5
+
+    allowed = psutil.Process.kill
+
+    def kill(process: psutil.Process) -> None:
+        if (tmp_path / "pids").read_text().startswith(f"{process.pid} "):
+            raise psutil.AccessDenied(process.pid)
+        allowed(process)
+
+    monkeypatch.setattr("hpt_evaluator_wrap.trial_process._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(psutil.Process, "kill", kill)
+    study = run(leaves)
+    denied, other = map(int, (tmp_path / "pids").read_text().split())
+    os.kill(denied, signal.SIGKILL)
+    assert study.trials[0].value == 0.5
+    assert until(lambda: has_ended(other))
+
+
 def test_what_a_trial_leaves_behind_is_ended_even_if_the_study_is_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,7 +160,10 @@ class CommandEvaluator:
         values |= {name: str(getattr(trial, name)) for name in ("number", "resume_step", "seed")}
         values["params_json"] = all_params
         if self._placeholders() & _NEED_WORKDIR:
-            folder = trial.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpt-")))
+            folder = trial.workdir
+            if folder is None:  # a container may leave files of another user in it, which must not cost the result
+                temporary = tempfile.TemporaryDirectory(prefix="hpt-", ignore_cleanup_errors=True)
+                folder = Path(stack.enter_context(temporary))
             folder.mkdir(parents=True, exist_ok=True)
             values["workdir"] = str(folder.absolute())
             params_file = folder.absolute() / "params.json"
@@ -212,7 +215,7 @@ class CommandEvaluator:
                 text = file.read(_MAX_RESULT)
         except OSError as err:
             message = f"The command wrote no readable result file {self.result!r}: {err.strerror}."
-            raise _failure(message, "invalid-value", process) from err
+            raise _failure(message, "invalid-value", process) from None  # hides hpt's own traceback
         found = result_of(text, trial.objectives)
         if found is None:
             message = f"The result file {self.result!r} must contain {_expected(trial)}. Got {_shown(text)}."

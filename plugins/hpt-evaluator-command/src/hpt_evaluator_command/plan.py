@@ -41,13 +41,15 @@ class Plan:
         return fill_arguments(self.command, values)
 
     def environment(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The environment of this process with the additional variables, except those of inactive parameters."""
+        """The environment of this process with the additional variables, and without those of inactive parameters."""
         found = {"PYTHONUNBUFFERED": "1", **os.environ}  # so that reports of Python programs arrive immediately
         if isinstance(self.command, Script):
             found |= self.command.variables(values)
         for name, template in self.env.items():
             text = template.fill(values)
-            if text is not None:
+            if text is None:
+                found.pop(name, None)  # that of this process is no value of the trial
+            else:
                 found[name] = text
         return found
 

@@ -18,6 +18,9 @@ __all__ = ["REMEDY", "Script", "Template", "fill_arguments", "parse", "parse_scr
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 REMEDY = "write {{ and }} for literal braces"
 
+_OPERATORS = frozenset(["|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1"])
+"""Words that a shell reads as operators. A program takes them for arguments, and may ignore them silently."""
+
 
 @attrs.frozen
 class Template:
@@ -99,14 +102,19 @@ def split(command: str | Sequence[str], where: str) -> list[Template]:
     """Split a command into arguments as a shell would, *before* any value is filled in.
 
     Raises:
-        UsageError: If a quotation is not closed, or the command is empty.
+        UsageError: If a quotation is not closed, the command is empty, or a word of it is an operator of shells.
     """
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
+        unquoted = shlex.split(command, posix=False) if isinstance(command, str) else []
     except ValueError as err:
         raise UsageError(Mistake(where, f"Cannot be split into arguments: {err}. Got {command!r:.200}.")) from err
     if not words:
         raise UsageError(Mistake(where, "Must name a program. Got nothing."))
+    operator = next((word for word in unquoted if word in _OPERATORS), None)
+    if operator is not None:
+        message = f"Only a shell understands {operator!r}: set shell = true, or quote it if it is an argument."
+        raise UsageError(Mistake(where, message))
     return [parse(word, where) for word in words]
 
 

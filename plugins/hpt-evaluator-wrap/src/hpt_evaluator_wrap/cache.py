@@ -59,7 +59,7 @@ class CacheEvaluator(Wrapper):
             The result.
 
         Raises:
-            UsageError: If the file cannot be read or written.
+            UsageError: If the file cannot be read.
         """
         if trial.resume_step:
             return (yield from self._run(trial, []))

@@ -63,7 +63,7 @@ def _receive(pipe: Connection, requests: SimpleQueue[bytes]) -> None:
     import psutil
 
     for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             process.terminate()
     os._exit(1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from hpt_core import EvaluationError, Mistake, Report, UsageError, file_lock
+from hpt_core import EvaluationError, Mistake, Report, StoreError, UsageError, file_lock
 from hpt_evaluator_wrap.plain import plain_result
 
 __all__ = ["CachedResult", "ResultCache", "finite_result"]
@@ -71,10 +71,9 @@ class ResultCache:
         return self._cached.get(key)
 
     def put(self, key: str, evaluation: CachedResult) -> None:
-        """Cache an evaluation, also in the file. An earlier one under the same key stays in use.
+        """Cache an evaluation. An earlier one under the same key stays in use.
 
-        Raises:
-            UsageError: If the file cannot be written.
+        If the file cannot be written, that is logged: it must not cost the result.
         """
         self._cached.setdefault(key, evaluation)
         if self._path is None:
@@ -88,8 +87,8 @@ class ResultCache:
             with file_lock(lock, f"the cache {self._path}", _LOCK_TIMEOUT), self._path.open("ab+") as file:
                 torn = self._is_torn(file)
                 file.write(("\n" if torn else "").encode() + line.encode() + b"\n")  # one write: lines never mix
-        except OSError as err:
-            raise UsageError(f"The cache {self._path} cannot be written: {err.strerror}.") from err
+        except (OSError, StoreError) as err:
+            _LOG.warning("A result is not in the cache %s, which cannot be written: %s", self._path, err)
 
     @staticmethod
     def _is_torn(file: Any) -> bool:

@@ -65,12 +65,12 @@ class TrialProcess:
                     self._pipe.send_bytes(b"end")
             else:
                 for process in tree:
-                    with suppress(psutil.NoSuchProcess):
+                    with suppress(psutil.Error):  # it has ended, or belongs to another user, as with sudo
                         process.terminate()
             psutil.wait_procs(tree, _GRACE_SECONDS)
         finally:
             for process in tree:
-                with suppress(psutil.NoSuchProcess):
+                with suppress(psutil.Error):
                     process.kill()
             self._process.wait()
             self._pipe.close()
