@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,36 @@ def test_stopped_trials_do_not_flatten_the_complete_ones() -> None:
     assert 0.19 < high < 0.3
 
 
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_a_diverged_curve_does_not_flatten_the_best_ones(direction: str) -> None:
+    sign = 1.0 if direction == "minimize" else -1.0
+    curves = [[sign * (2 - 0.1 * step + x) for step in range(10)] for x in (0.1, 0.2, 0.3)]
+    diverged = [sign * 10.0**step for step in range(10)]
+    trials: list[tuple[Any, object]] = [({"x": 0.5}, curve[-1]) for curve in curves]
+    trials.append(({"x": 0.9}, Stop("hopeless", {}, diverged[-1])))
+    reports = dict(enumerate([*curves, diverged]))
+    axis = figures(make_history({"x": Float(0, 1)}, trials, reports=reports, directions=(direction,)))[
+        "Learning curves"
+    ].layout.yaxis
+    low, high = axis.range
+    assert low <= min(map(min, curves))
+    assert max(map(max, curves)) <= high
+    assert high - low < 20
+    assert "cut" in axis.title.text
+    del trials[-1], reports[3]
+    axis = figures(make_history({"x": Float(0, 1)}, trials, reports=reports, directions=(direction,)))[
+        "Learning curves"
+    ].layout.yaxis
+    assert (axis.range, axis.title.text) == (None, "value")
+
+
+def test_curves_are_not_cut_without_a_complete_one_if_all_are_alike() -> None:
+    trials = [({"x": 0.5}, Stop("hopeless", {}, 1e9))] * 3
+    reports = {number: [1e9 + step for step in range(9)] for number in range(3)}
+    history = make_history({"x": Float(0, 1)}, trials, reports=reports)
+    assert figures(history)["Learning curves"].layout.yaxis.range is None
+
+
 def test_predictions_are_shown_although_a_trial_diverged() -> None:
     study = Study({"x": Float(0, 1)}, seed=0)
     for i in range(20):
@@ -147,6 +178,14 @@ def test_long_choices_have_short_labels_at_distinct_positions() -> None:
     axis = figures(history)["Each parameter"].layout.xaxis
     assert list(axis.tickvals) == choices
     assert max(map(len, axis.ticktext)) == 24
+
+
+def test_long_choices_are_shortened_in_the_texts_of_trials() -> None:
+    history = make_history({"prompt": Categorical("<b>" + "a" * 5000, "b")}, [({"prompt": "<b>" + "a" * 5000}, 1.0)])
+    trial, value, prompt = figures(history)["Optimisation history"].data[0].text[0].split("<br>")
+    assert (trial, value) == ("trial 0: complete", "value = 1")
+    assert prompt.startswith("prompt = &lt;b&gt;aaa")
+    assert len(prompt.replace("&lt;", "<").replace("&gt;", ">")) == 80
 
 
 def test_a_trial_outside_an_amended_space_violates_no_constraint_and_can_be_the_best(tmp_path: Path) -> None:

@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hpt_core import Categorical, Failure, Float, History, Int, Stop, Study
 from hpt_core.testing import make_history
+from hpt_core.testing.strategies import histories
 from hpt_report_html import figures, importances, report
 from hpt_report_html.downsample import thinned
 
@@ -67,6 +70,11 @@ def drawn(source: str) -> dict[str, Any]:
     return found
 
 
+def below(heading: str, page: str) -> str:
+    """The part of a page from a heading to the next one."""
+    return page.partition(f"<h2>{heading}</h2>")[2].partition("<h2>")[0].removesuffix("<section>\n")
+
+
 def test_the_page_contains_the_figures_of_figures() -> None:
     history = mixed()
     page = report(history, "study")
@@ -99,6 +107,33 @@ def test_the_best_so_far_of_huge_values() -> None:
     history = make_history({"x": Float(0, 1)}, [({"x": i / 4}, value) for i, value in enumerate(values)])
     trace = {trace.name: trace for trace in figures(history)["Optimisation history"].data}["best so far"]
     assert list(zip(trace.x, trace.y, strict=True)) == [(0, 1.7e308), (1, -1.7e308), (3, -1.75e308), (3, -1.75e308)]
+
+
+def test_failed_trials_are_crosses_at_the_edge_whatever_the_values() -> None:
+    outcomes = [0.5, Failure("error", EVIL), 0.25, Failure("timeout", "late")]
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, outcome) for outcome in outcomes])
+    figure = figures(history)["Optimisation history"]
+    crosses = {trace.name: trace for trace in figure.data}["failed"]
+    assert (list(crosses.x), list(crosses.text)) == ([1, 3], ["trial 1: error", "trial 3: timeout"])
+    assert crosses.yaxis == "y2"
+    assert (list(crosses.y), list(figure.layout.yaxis2.range)) == ([0, 0], [0, 1])
+    assert "trials that failed" in below("Optimisation history", report(history))
+    del outcomes[1::2]
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, outcome) for outcome in outcomes])
+    assert "trials that failed" not in report(history)
+
+
+@pytest.mark.parametrize(("trials", "text"), [(10, "20.0 s"), (2000, "1:06:40")])
+def test_the_duration_is_readable(trials: int, text: str) -> None:
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)] * trials)  # each takes two seconds
+    assert f"<dt>duration</dt><dd>{text}; processes: 1</dd>" in report(history)
+
+
+def test_a_timeline_that_is_cut_says_so() -> None:
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, float(n)) for n in range(2001)])
+    (bars,) = figures(history)["Timeline"].data
+    assert len(bars.y) == 2000
+    assert "Only the last 2000 bars are drawn." in below("Timeline", report(history))
 
 
 def test_each_parameter_has_its_own_scale_and_only_the_trials_where_it_is_active() -> None:
@@ -168,9 +203,62 @@ def test_the_page_has_the_definition_of_the_study_and_the_software_of_the_run() 
     assert found["Python"] == f"{platform.python_version()} on {platform.platform()}"
 
 
+def test_a_study_has_not_ended_while_a_trial_runs_that_was_started_later() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=7)
+    study.run(lambda params: params["x"], trials=2)
+    assert "all 2 trials were started" in report(study.history)
+    study.ask()
+    assert "all 2 trials were started" not in report(study.history)
+
+
+def failed_with(*failures: Failure, more: int = 0) -> str:
+    """The part of a page about these failures and that many others, all of different kinds."""
+    others = [Failure("error", "x" * (i + 1)) for i in range(more)]
+    trials = [({"x": 0.5}, failure) for failure in [*failures, *others]]
+    return below("Failures", report(make_history({"x": Float(0, 1)}, trials)))
+
+
+def test_failures_are_counted_by_kind_and_message_whatever_the_numbers_in_it() -> None:
+    memory = [Failure("out-of-memory", f"The trial used {mb} MB.") for mb in (812.5, 1024)]
+    asked = [Failure("error", f"OutOfMemoryError: tried to allocate {mb} MiB") for mb in (20, 44, 7)]
+    late = Failure("timeout", "The trial used 3 MB.")
+    header, *rows = Page(failed_with(memory[0], *asked, memory[1], late)).rows
+    assert not header
+    assert rows == [
+        ["3", "error", "OutOfMemoryError: tried to allocate 7 MiB", "3"],
+        ["2", "out-of-memory", "The trial used 1024 MB.", "4"],
+        ["1", "timeout", "The trial used 3 MB.", "5"],
+    ]
+
+
+def test_failures_of_invalid_trials_are_left_out() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    for number in range(2):
+        study.tell(study.ask(), Failure("error", f"of trial {number + 1}"))
+    study.invalidate(0, "a wrong data set")
+    assert "<td>1</td><td>error</td><td>of trial 2</td><td>1</td>" in report(study.history)
+
+
+def test_many_failures_and_long_messages_are_cut() -> None:
+    part = failed_with(*[Failure("error", "m" * 1999)] * 2, more=30)
+    _, first, *others = Page(part).rows
+    assert first == ["2", "error", "m" * 300 + "\u2026", "1"]
+    assert len(others) == 19
+    assert "11 more kinds of failure are not listed." in part
+    assert "more kinds" not in failed_with(more=20)
+
+
+def test_without_failures_the_page_does_not_mention_any() -> None:
+    assert "<h2>Failures</h2>" not in report(make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)]))
+
+
+def test_a_message_that_is_not_unicode_can_be_written() -> None:
+    assert "No file &#39;a?b&#39;" in failed_with(Failure("error", "No file 'a\udcffb'")).encode().decode()
+
+
 def test_the_table_lists_the_best_trials_first() -> None:
     history = mixed()
-    header, *rows = Page(report(history)).rows
+    header, *rows = Page(below("Trials", report(history))).rows
     assert not header
     assert len(rows) == len(history.trials)
     values = [float(row[2]) for row in rows if row[1] == "complete"]
@@ -182,6 +270,22 @@ def test_a_choice_none_differs_from_an_inactive_parameter() -> None:
     space = {"a": Categorical(None, "some"), "b": Float(0, 1, when={"a": "some"})}
     _, row = Page(report(make_history(space, [({"a": None}, 1.5)]))).rows
     assert row == ["0", "complete", "1.5", "None", ""]
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> History:
+    """Studies in any state, on any space, with one to four objectives."""
+    ways = draw(st.sampled_from([("maximize",), ("minimize",), ("minimize", "maximize", "minimize", "minimize")]))
+    directions = ways[: draw(st.integers(1, len(ways)))]
+    evidence, bounds = draw(st.sampled_from(["curve", "folds"])), draw(st.sampled_from([None, {"ms": "<= 0"}]))
+    return draw(histories(directions=directions, evidence=evidence, constraints=bounds, max_trials=25))
+
+
+@settings(max_examples=30)
+@given(studies())
+def test_every_study_has_a_page_with_all_its_trials(history: History) -> None:
+    rows = Page(below("Trials", report(history))).rows[1:]
+    assert sorted(int(row[0]) for row in rows) == [trial.number for trial in history.trials]
 
 
 def test_an_empty_study_has_a_page() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpt_report_html.progress_figures import coverage
+from hpt_report_html.figure_style import failed
+from hpt_report_html.progress_figures import MOST_BARS, coverage
 
 if TYPE_CHECKING:
     from hpt_core import History
@@ -21,7 +22,7 @@ _SHOWS = {
     "Parallel coordinates": "One line per trial over all parameters; each axis spans the parameter's values.",
     "Learning curves": "The reports of the ten best trials; those of stopped and paused trials are grey.",
     "Folds": "The reports of the ten best trials; those of stopped and paused trials are grey.",
-    "Timeline": "When each process evaluated which trial, from the start of the first.",
+    "Timeline": "When each process evaluated which trial, from the start of the first one drawn.",
 }
 
 
@@ -38,6 +39,10 @@ def caption(history: History, title: str) -> str:
             said += f" The value is that of the first objective, {history.objectives[0]}."
         if history.constraints:
             said += " Trials that violate a constraint are grey."
+    if title == "Optimisation history" and failed(history):
+        said += " The crosses at the lower edge are trials that failed, which have no value."
+    if title == "Timeline" and sum(len(trial.work) for trial in history.trials) > MOST_BARS:
+        said += f" Only the last {MOST_BARS} bars are drawn."
     if title == "Predicted and observed":
         count, one, two = coverage(history)
         said = "The value that the sampler's model predicted for each trial before it ran, and the observed value: "

@@ -71,7 +71,8 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
         output.write_text(page(history, study or f"The study in {_file(_place(store))}"), encoding="utf-8")
     except OSError as err:
         raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
-    click.echo(f"{len(history.trials)} trials written to {output}.", err=True)
+    count = len(history.trials)
+    click.echo(f"{count} trial{'s' * (count != 1)} written to {output}.", err=True)
 
 
 @click.command("dashboard", short_help="Show a study in the browser while it runs.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpt_report_html.downsample import thinned
 
 if TYPE_CHECKING:
-    from hpt_core import History, Trial
+    from hpt_core import Failure, History, Trial
 
 __all__ = [
     "BLUE",
@@ -20,6 +20,7 @@ __all__ = [
     "PURPLE",
     "RED",
     "SCALE",
+    "failed",
     "first_name",
     "hover",
     "label",
@@ -37,6 +38,7 @@ OF_STATE = {
 }  # fmt: skip
 SCALE = "Cividis"
 _LABEL = 24  # characters of a name beside an axis
+_FACT = 80  # characters of a parameter in a text that appears; a choice may be a whole prompt
 _FEW = 10  # whole numbers on an axis, each of which gets a tick
 
 
@@ -45,13 +47,13 @@ def safe(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def label(text: object) -> str:
+def label(text: object, most: int = _LABEL) -> str:
     """A name beside an axis, shortened in the middle: a long one would leave no room for the figure.
 
     Both ends are kept, as names of nested parameters and import paths differ in either.
     """
-    full, head = str(text), (_LABEL - 1) // 2
-    return safe(full if len(full) <= _LABEL else f"{full[:head]}\u2026{full[head + 1 - _LABEL :]}")
+    full, head = str(text), (most - 1) // 2
+    return safe(full if len(full) <= most else f"{full[:head]}\u2026{full[head + 1 - most :]}")
 
 
 def whole_ticks(distance: float) -> dict[str, Any]:
@@ -63,14 +65,19 @@ def hover(history: History, trial: Trial) -> str:
     """The text that appears when the pointer rests on a trial."""
     values = () if trial.values is None else zip(history.objectives, trial.values, strict=True)
     facts = [f"trial {trial.number}: {trial.state}"]
-    facts += [f"{name} = {value:.6g}" for name, value in values]
-    facts += [f"{name} = {shown(value)}" for name, value in trial.params.items()]
-    return "<br>".join(map(safe, facts))
+    facts += [safe(f"{name} = {value:.6g}") for name, value in values]
+    facts += [label(f"{name} = {shown(value)}", _FACT) for name, value in trial.params.items()]
+    return "<br>".join(facts)
 
 
 def shown(value: object) -> str:
     """A value as text."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def failed(history: History) -> list[tuple[Trial, Failure]]:
+    """The valid failed trials, and why they failed."""
+    return [(trial, trial.failure) for trial in history.trials if trial.failure is not None and trial.invalid is None]
 
 
 def valued(history: History) -> list[Trial]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from hpt_core import History, Trial
 
-__all__ = ["is_feasible", "span"]
+__all__ = ["is_feasible", "span", "span_of_curves"]
 
 _FENCE = 10.0  # beyond the third quartile, in interquartile ranges
 
@@ -35,12 +35,26 @@ def span(history: History, trials: Iterable[Trial]) -> list[float] | None:
         Two values, the lower first; None where no value lies far off on the bad side: the axis may show all.
     """
     known = [trial for trial in trials if trial.value is not None]
-    if not known:
-        return None
     losses = np.array([history.loss_of(trial.value or 0.0) for trial in known])
-    complete = np.array([trial.state == "complete" for trial in known])
+    complete = np.array([trial.state == "complete" for trial in known], dtype=bool)
+    return _range(history, losses, losses[complete])
+
+
+def span_of_curves(history: History, best: Sequence[Trial], others: Sequence[Trial]) -> list[float] | None:
+    """The result of `span` for the reports of trials. Those of the best trials decide what is far off."""
+    own, more = (
+        np.array([history.loss_of(report.value) for trial in trials for report in trial.reports])
+        for trials in (best, others)
+    )
+    return _range(history, np.concatenate([own, more]), own)
+
+
+def _range(history: History, losses: NDArray[np.float64], typical: NDArray[np.float64]) -> list[float] | None:
+    """The range of an axis for all losses but those far beyond the typical ones; if these are none, all are typical."""
+    if not len(losses):
+        return None
     with np.errstate(over="ignore", invalid="ignore"):
-        first, third = np.quantile(losses[complete] if complete.any() else losses, (0.25, 0.75))
+        first, third = np.quantile(typical if len(typical) else losses, (0.25, 0.75))
         fence = third + _FENCE * (third - first)
     if first == third or not losses.max() > fence:
         return None

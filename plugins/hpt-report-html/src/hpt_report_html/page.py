@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import plotly.offline
 
 from hpt_report_html.captions import caption
 from hpt_report_html.downsample import BEST, MOST
-from hpt_report_html.figure_style import shown
+from hpt_report_html.figure_style import failed, shown
 from hpt_report_html.importance import of_each_objective
 from hpt_report_html.limits import is_feasible
 from hpt_report_html.pictures import drawn
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["content_of", "rendered", "report", "resource"]
 
+_MINUTE = 60
 _ROWS = 100  # of the table of trials
 _MOST_BEST = 20  # of a front
+_MOST_FAILURES = 20  # of the table of failures
+_MESSAGE = 300  # characters of a failure's message
+_NUMBER = re.compile(r"\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 def report(history: History, name: str = "study") -> str:
@@ -55,13 +61,14 @@ def rendered(content: Mapping[str, Any], scripts: Sequence[str], *, live: bool =
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(resource("page.html"))
-    return template.render(**content, scripts=scripts, hashes=[_hash(script) for script in scripts], live=live)
+    page = template.render(**content, scripts=scripts, hashes=[_hash(script) for script in scripts], live=live)
+    return page.encode(errors="replace").decode()  # a failure may name a file whose name is not Unicode
 
 
 def content_of(history: History, name: str) -> dict[str, Any]:
     """What the page shows of a study, by the names of the template."""
     shares = of_each_objective(history)
-    figures, front = drawn(history, shares), _front(history)
+    figures, front, failures = drawn(history, shares), _front(history), _failures(history)
     return {
         "name": name,
         "position": history.position,
@@ -70,6 +77,8 @@ def content_of(history: History, name: str) -> dict[str, Any]:
         "front": [_cells(history, trial) for trial in _spread(front)],
         "more": max(0, len(front) - _MOST_BEST),
         "nearest": history.least_violated is not None,
+        "failures": failures[:_MOST_FAILURES],
+        "more_failures": max(0, len(failures) - _MOST_FAILURES),
         "captions": {title: caption(history, title) for title in figures},
         "wide": ["Each parameter", "Parallel coordinates"] + ["Pareto front"] * (len(history.objectives) > 2),
         "figures": _as_json(figures),
@@ -108,14 +117,15 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
     yield "trials", f"{len(history.trials)}: {counted}" if states else "none"
     if len(history.trials) > MOST:
         yield "in the figures", f"at most {MOST}, including the {BEST} best"
-    yield "duration", f"{history.elapsed:.1f} s; processes: {len(history.workers)}"
-    failures = Counter(trial.failure.kind for trial in history.trials if trial.failure is not None)
+    seconds = history.elapsed
+    duration = f"{seconds:.1f} s" if seconds < _MINUTE else str(timedelta(seconds=round(seconds)))
+    yield "duration", f"{duration}; processes: {len(history.workers)}"
     if history.invalid_count:
         yield "invalid", f"{history.invalid_count} of them, marked by the user"
-    if failures:
-        yield "failures", ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-    if history.stop is not None:
-        yield "ended", history.stop["reason"]
+    stop = history.stop
+    resumed = stop is not None and any((trial.started or 0.0) > stop["time"] for trial in history.open.values())
+    if stop is not None and not resumed:
+        yield "ended", stop["reason"]
 
 
 def _best(history: History) -> dict[str, Any] | None:
@@ -137,6 +147,18 @@ def _front(history: History) -> list[Trial]:
     """The trials on the front of several objectives, in order of the first objective, best first."""
     found = history.front if len(history.objectives) > 1 else ()
     return sorted(found, key=lambda trial: history.loss_of(trial.value or 0.0))
+
+
+def _failures(history: History) -> list[tuple[int, str, str, int]]:
+    """Count, kind, message and last trial of the failures that differ only in numbers, the most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    last: dict[tuple[str, str], tuple[str, int]] = {}
+    for trial, failure in failed(history):
+        message = failure.message
+        alike = failure.kind, _NUMBER.sub("0", message)
+        counts[alike] += 1
+        last[alike] = message[:_MESSAGE] + "\u2026" * (len(message) > _MESSAGE), trial.number
+    return [(count, alike[0], *last[alike]) for alike, count in counts.most_common()]
 
 
 def _spread(trials: Sequence[Trial]) -> list[Trial]:

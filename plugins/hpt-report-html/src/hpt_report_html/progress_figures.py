@@ -15,6 +15,7 @@ from hpt_report_html.figure_style import (
     GREY,
     OF_STATE,
     RED,
+    failed,
     first_name,
     hover,
     label,
@@ -22,17 +23,17 @@ from hpt_report_html.figure_style import (
     values_of,
     whole_ticks,
 )
-from hpt_report_html.limits import is_feasible, span
+from hpt_report_html.limits import is_feasible, span, span_of_curves
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
 
-__all__ = ["calibration", "coverage", "curves", "front", "progress", "timeline"]
+__all__ = ["MOST_BARS", "calibration", "coverage", "curves", "front", "progress", "timeline"]
 
 _MOST_CURVES = 60
 _BEST_CURVES = 10
 _MOST_STEPS = 200  # of a curve
-_MOST_BARS = 2000  # of the timeline
+MOST_BARS = 2000  # of the timeline
 _MOST_PAIRS = 6  # of objectives
 
 
@@ -62,7 +63,7 @@ def progress(history: History) -> go.Figure | None:
             hoverinfo="text",
         )
     _add_best(history, figure)
-    _add_failed(history, figure, limits[0] if limits else min(min(trace.y) for trace in figure.data))
+    _add_failed(history, figure)
     return figure.update_layout(
         xaxis={"title": {"text": "trial"}, **whole_ticks(len(history.trials))},
         yaxis={"title": {"text": first_name(history, limits)}, "range": limits},
@@ -88,13 +89,22 @@ def _add_best(history: History, figure: go.Figure) -> None:
         figure.add_scatter(x=numbers[at].tolist(), y=y, mode="lines", name="best so far", line=line)
 
 
-def _add_failed(history: History, figure: go.Figure, low: float) -> None:
-    """Crosses at the lower edge of the figure for failed trials, which have no value."""
-    failed = [trial.number for trial in history.trials if trial.state == "failed"]
-    if failed:
-        marker = {"color": RED, "symbol": "x"}
-        y = [low] * len(failed)
-        figure.add_scatter(x=failed, y=y, mode="markers", name="failed", marker=marker, cliponaxis=False)
+def _add_failed(history: History, figure: go.Figure) -> None:
+    """Crosses at the lower edge of the figure for failed trials, on an axis of their own, as they have no value."""
+    found = failed(history)
+    if found:
+        figure.add_scatter(
+            x=[trial.number for trial, _ in found],
+            y=[0] * len(found),
+            yaxis="y2",
+            mode="markers",
+            name="failed",
+            marker={"color": RED, "symbol": "x"},
+            text=[f"trial {trial.number}: {failure.kind}" for trial, failure in found],
+            hoverinfo="text",
+            cliponaxis=False,
+        )
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "fixedrange": True, "visible": False})
 
 
 def front(history: History) -> go.Figure | None:
@@ -128,7 +138,7 @@ def front(history: History) -> go.Figure | None:
 
 def timeline(history: History) -> go.Figure | None:
     """A timeline of each worker's work on trials."""
-    work = [(trial, *stretch) for trial in history.trials for stretch in trial.work][-_MOST_BARS:]
+    work = [(trial, *stretch) for trial in history.trials for stretch in trial.work][-MOST_BARS:]
     if not work:
         return None
     begin = min(start for _, _, start, _ in work)
@@ -162,30 +172,34 @@ def curves(history: History) -> go.Figure | None:
     several = [trial for trial in history.trials if len(trial.reports) > 1 and trial.invalid is None]
     kept = is_feasible(history)
     done = [trial for trial in several if trial.state == "complete" and kept[trial.number]]
-    done.sort(key=lambda trial: history.loss_of(trial.value or 0.0))
-    stopped = [trial for trial in several if trial.state in ("stopped", "paused")]
-    if not done and not stopped:
+    best = sorted(done, key=lambda trial: history.loss_of(trial.value or 0.0))[:_BEST_CURVES]
+    stopped = [trial for trial in several if trial.state in ("stopped", "paused")][-_MOST_CURVES:]
+    if not best and not stopped:
         return None
     figure = go.Figure()
-    for trial in [*stopped[-_MOST_CURVES:], *reversed(done[:_BEST_CURVES])]:
-        best = trial.state == "complete"
+    for trial in [*stopped, *reversed(best)]:
+        is_best = trial.state == "complete"
         every = -(-len(trial.reports) // _MOST_STEPS)
         reports = trial.reports[::-every][::-1]  # always includes the last one
         figure.add_scatter(
             x=[report.step for report in reports],
             y=[report.value for report in reports],
             mode="markers+lines" if history.evidence == "folds" else "lines",
-            line={"color": BLUE if best else GREY, "width": 2 if best else 1},
-            opacity=0.9 if best else 0.5,
-            name=f"the best {min(len(done), _BEST_CURVES)}" if best else "stopped or paused",
-            legendgroup=str(best),
-            showlegend=trial in (done[:1] + stopped[-1:]),
+            line={"color": BLUE if is_best else GREY, "width": 2 if is_best else 1},
+            opacity=0.9 if is_best else 0.5,
+            name=f"the best {len(best)}" if is_best else "stopped or paused",
+            legendgroup=str(is_best),
+            showlegend=trial in (best[:1] + stopped[-1:]),
             text=hover(history, trial),
             hoverinfo="text+y",
         )
-    last = max(trial.reports[-1].step for trial in [*stopped, *done])
+    last = max(trial.reports[-1].step for trial in [*stopped, *best])
     title = "fold" if history.evidence == "folds" else "step"
-    return figure.update_layout(xaxis={"title": {"text": title}, **whole_ticks(last)}, yaxis_title=first_name(history))
+    limits = span_of_curves(history, best, stopped)
+    return figure.update_layout(
+        xaxis={"title": {"text": title}, **whole_ticks(last)},
+        yaxis={"title": {"text": first_name(history, limits)}, "range": limits},
+    )
 
 
 def _predicted(trial: Trial) -> bool:
