@@ -218,6 +218,11 @@ class History:
         return self._columns.numbers(columns.WAITING, columns.RUNNING, columns.PAUSED)
 
     @property
+    def waiting(self) -> NDArray[np.intp]:
+        """Numbers of the trials that are to be started, or started again, ascending; also those outside the space."""
+        return self._columns.numbers(columns.WAITING, anywhere=True)
+
+    @property
     def failed(self) -> NDArray[np.intp]:
         """Numbers of the trials that failed, ascending. Trials lost with their worker are left out."""
         return self._columns.numbers(columns.FAILED)

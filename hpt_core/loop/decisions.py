@@ -81,7 +81,7 @@ class Decisions:
 
     def _claim(self, worker: str, budget: int | None, *, judge: bool) -> Trial | Stop | Repeat | None:
         history = self.ledger.history
-        waiting = [t for t in history.open.values() if t.state is State.WAITING] if history.open else []
+        waiting = [history.trials[number] for number in history.waiting.tolist()] if history.open else []
         decided_on = waiting[0].number if waiting else history.next_number
         if self._must_wait(decided_on):
             return None

@@ -398,6 +398,31 @@ def test_studies_in_two_threads_may_share_a_rule() -> None:
     assert judge(rule, mine) == expected
 
 
+class Counted(list[Trial]):
+    """Trials that count how often one of them is looked up."""
+
+    lookups = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self.lookups += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("rule", [Folds(), Folds(test="t", min_folds=2), Race(min_folds=2)], ids=repr)
+def test_a_decision_does_not_read_all_trials_again(rule: Rule) -> None:
+    """Most of them may have been stopped after their first fold."""
+    points = [{"x": i / 1000} for i in range(200)]
+    outcomes = [0.1] * 4 + [Stop("", value=0.2)] * 194 + [None] * 2
+    reports = {i: [0.1, 0.11, 0.1] if i < 4 else [0.2] for i in range(198)}
+    reports |= {198: [0.3, 0.29], 199: [0.4, 0.4]}
+    options: Any = {"evidence": "folds", "steps": 3, "reports": reports}
+    history = make_history(SPACE, list(zip(points, outcomes, strict=True)), **options)
+    judge(rule, history, 198)
+    trials = history.trials = Counted(history.trials)
+    judge(rule, history, 199)
+    assert trials.lookups <= 20
+
+
 @pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Race()])
 def test_rules_have_no_state(rule: Rule) -> None:
     before = copy.deepcopy(rule)

@@ -22,7 +22,7 @@ SPACE = Space({"x": Float(0, 1)})
 WAITS = Pause("waits until 16 trials have done as many folds")
 
 
-def study_of(folds: Sequence[Sequence[float]], outcomes: Sequence[Any], **options: Any) -> History:
+def study_of(folds: Sequence[Sequence[float | Report]], outcomes: Sequence[Any], **options: Any) -> History:
     points = [{"x": i / 100} for i in range(len(folds))]
     options = {"evidence": "folds", "steps": 5, "resumable": True, **options}
     return make_history(SPACE, list(zip(points, outcomes, strict=True)), reports=dict(enumerate(folds)), **options)
@@ -111,6 +111,9 @@ def test_a_waiting_trial_without_the_watched_metric_is_resumed_last() -> None:
         history.apply(events.paused(11.0, number, 1, 1, "folds", WAITS.reason, {}))
     history.apply(events.complete(11.0, 2, 1, (0.5,), {"cost": 1.0}))
     rule = Folds(metric="cost", test="forgiving")
+    early = study_of([[0.5], [Report(1, 0.5, {"cost": 2.0})]], [WAITS, WAITS])
+    early.closing = True
+    assert rule.promote(early) == 1
     assert rule.promote(history) == 1
     history.apply(events.complete(12.0, 1, 1, (0.5,), {"cost": 2.0}))
     assert rule.promote(history) == 0

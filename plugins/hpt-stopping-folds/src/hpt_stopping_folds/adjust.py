@@ -35,9 +35,8 @@ def adjusted_mean(y: Array, variances: Array) -> float:
         variances: The variance within each trial, (n,); 0 for a single value.
     """
     done = np.isfinite(y)
-    sharing = (done & done[0]).any(axis=1)
-    known = done[sharing].any(axis=0)
-    y = y[sharing].compress(known, axis=1)
+    sharing = done[:, done[0]].any(axis=1)
+    y = y[np.ix_(sharing, done[sharing].any(axis=0))]
     effects = fold_effects(y, np.append(1.0, nearness(y, variances[sharing])), _SHRINKAGE)
     mine = np.isfinite(y[0])
     return math.fsum(y[0, mine]) / int(mine.sum()) + float(effects.mean() - effects[mine].mean())
@@ -51,17 +50,17 @@ def nearness(y: Array, variances: Array) -> Array:
     and h is 0.3 times the pooled standard deviation within trials. If the variance of a trial was `capped` for the
     pooling, its weight is reduced by the same factor.
     """
-    done = np.isfinite(y)
-    known = np.array(capped(variances.tolist()))
-    several = int((done.sum(axis=1) > 1).sum())
-    h = _SOFTENING * math.sqrt(math.fsum(known) / several) if several else 0.0
+    mine, known = np.isfinite(y[0]), capped(variances)
+    several = int((np.isfinite(y).sum(axis=1) > 1).sum())
+    h = _SOFTENING * math.sqrt(math.fsum(known.tolist()) / several) if several else 0.0
     if h == 0:
         return np.zeros(len(y) - 1)  # all values within each trial are equal: there are no fold effects
-    mine = done[0]
-    ahead = np.where(done[1:, mine], y[0, mine] - y[1:, mine], 0.0)
-    distances = np.abs([math.fsum(row) for row in ahead.tolist()]) / done[1:, mine].sum(axis=1)
+    theirs = y[1:, mine]
+    both = np.isfinite(theirs)
+    ahead = np.where(both, y[0, mine] - theirs, 0.0)
+    distances = np.abs(list(map(math.fsum, zip(*ahead.T.tolist(), strict=True)))) / both.sum(axis=1)
     near = [ratio**2 for ratio in (h / (distances + h)).tolist()]  # np.square rounds differently: values would change
-    weights: Array = near * np.divide(known, variances, out=np.ones(len(y)), where=variances > 0)[1:]
+    weights: Array = np.array(near) * np.divide(known, variances, out=np.ones(len(y)), where=variances > 0)[1:]
     return weights
 
 
@@ -81,8 +80,8 @@ def fold_effects(y: Array, weights: Array, shrinkage: float) -> Array:
         b, (k,).
     """
     done = np.isfinite(y)
+    counts, sums = done.sum(axis=1), np.where(done, y, 0.0).sum(axis=1)
     matrix = shrinkage * np.eye(y.shape[1]) + np.diag(weights @ done)
-    matrix -= (done.T * (weights / done.sum(axis=1))) @ done
-    centred = y - np.nanmean(y, axis=1, keepdims=True)
-    right = weights @ np.where(done, centred, 0.0)
+    matrix -= (done.T * (weights / counts)) @ done
+    right = weights @ np.where(done, y - (sums / counts)[:, None], 0.0)
     return np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)

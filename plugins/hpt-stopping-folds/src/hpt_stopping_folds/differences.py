@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr, stdtr
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["capped", "corrected_t", "expected_gain", "pooled_variance", "signed_rank", "variance_of"]
 
@@ -45,11 +48,10 @@ def variance_of(values: Sequence[float]) -> float:
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
 
 
-def capped(variances: Sequence[float]) -> list[float]:
+def capped(variances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Variances capped at 9 times the median of the positive ones, so that one diverged fit does not dominate."""
-    positive = [variance for variance in variances if variance > 0]
-    limit = _MOST * median(positive) if positive else 0.0
-    return [min(variance, limit) for variance in variances]
+    positive = variances[variances > 0]
+    return np.minimum(variances, _MOST * np.median(positive)) if len(positive) else variances
 
 
 def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float) -> float:
@@ -66,7 +68,7 @@ def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float
         weight: Degrees of freedom of the prior.
     """
     used = [row for row in rows if len(row) > 1 and any(row)]
-    _, *variances = capped([prior, *map(variance_of, used)])
+    variances = capped(np.array([prior, *map(variance_of, used)]))[1:].tolist()
     squares = math.fsum(variance * (len(row) - 1) for variance, row in zip(variances, used, strict=True))
     return (weight * prior + squares) / (weight + sum(len(row) - 1 for row in used))
 

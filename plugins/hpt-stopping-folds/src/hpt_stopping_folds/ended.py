@@ -23,6 +23,7 @@ __all__ = ["Ended", "by_fold"]
 
 _MOST = 1e100  # squares and sums of larger losses would overflow
 _FIRST_ROWS = 64
+_UNREAD = -1  # a count
 
 
 def by_fold(series: Iterable[tuple[int, float]]) -> dict[int, float]:
@@ -40,6 +41,11 @@ class Ended(threading.local):  # studies in several threads may share a rule
     def __reduce__(self) -> tuple[type[Ended], tuple[()]]:
         return Ended, ()  # a copied or unpickled rule starts with an empty cache
 
+    def counts(self, history: History, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+        """How many folds each of these trials has done; all must have ended."""
+        self._follow(history, numbers)
+        return self._counts[numbers]
+
     def beside(self, trial: Trial, history: History, others: NDArray[np.intp]) -> tuple[Array, Array]:
         """The values of a trial and of others that have ended.
 
@@ -47,27 +53,31 @@ class Ended(threading.local):  # studies in several threads may share a rule
             The values, (1 + others, folds), with NaN where a trial has not done a fold; row 0 is ``trial``. And the
             variance within each trial, (1 + others,).
         """
-        self._follow(history)
-        for number in (trial.number, *others[np.isnan(self._variances[others])].tolist()):
-            self._read(history.trials[number])
+        self._follow(history, others)
+        self._read(trial)
         rows = np.append(trial.number, others)
         found = self._values[rows], self._variances[rows]
-        self._variances[trial.number] = math.nan  # it has not ended
+        self._counts[trial.number] = _UNREAD  # it has not ended
         return found
 
     def _clear(self) -> None:
         self._folds: list[int] = []
         self._values = np.empty((0, 0))  # row i is trial i
-        self._variances = np.empty(0)  # NaN: the trial was not read yet
+        self._variances = np.empty(0)
+        self._counts = np.empty(0, dtype=np.intp)
 
-    def _follow(self, history: History) -> None:
+    def _follow(self, history: History, numbers: NDArray[np.intp]) -> None:
+        """Read those of these trials that were not read yet."""
         if history.space is not self._space:  # another study, or an amended one
             self._clear()
             self._space = history.space
-        if len(self._variances) < history.next_number:
-            more = max(_FIRST_ROWS, 2 * history.next_number) - len(self._variances)
+        if len(self._counts) < history.next_number:
+            more = max(_FIRST_ROWS, 2 * history.next_number) - len(self._counts)
             self._values = np.pad(self._values, ((0, more), (0, 0)), constant_values=math.nan)
-            self._variances = np.pad(self._variances, (0, more), constant_values=math.nan)
+            self._variances = np.pad(self._variances, (0, more))
+            self._counts = np.pad(self._counts, (0, more), constant_values=_UNREAD)
+        for number in numbers[self._counts[numbers] == _UNREAD].tolist():
+            self._read(history.trials[number])
 
     def _read(self, trial: Trial) -> None:
         row = by_fold((report.step, report.value) for report in trial.reports)
@@ -77,3 +87,4 @@ class Ended(threading.local):  # studies in several threads may share a rule
             self._values = np.insert(self._values, place, math.nan, axis=1)
         self._values[trial.number] = [row.get(fold, math.nan) for fold in self._folds]
         self._variances[trial.number] = variance_of(list(row.values()))
+        self._counts[trial.number] = len(row)

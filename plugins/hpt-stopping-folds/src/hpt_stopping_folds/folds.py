@@ -95,32 +95,31 @@ class Folds(Paired):
 
     def retire(self, history: History) -> Mapping[int, Stop]:
         """Return the waiting trials that are worse than the incumbent."""
-        incumbent = self._incumbent(history)
+        waiting = self._waiting(history)
+        incumbent = self._incumbent(history) if waiting else None
         if incumbent is None:
             return {}
-        waiting = self._waiting(history)
         judged = {n: self._judged(history, history.trials[n], mine, incumbent) for n, mine in waiting.items()}
         return {number: stop for number, stop in judged.items() if stop is not None}
 
     def promote(self, history: History) -> int | None:
         """Return the best waiting trial, once enough trials wait, one is complete or no new one will start."""
-        waiting, incumbent = self._waiting(history), self._incumbent(history)
-        if not waiting or not (len(waiting) >= self.waiting or incumbent is not None or history.closing):
-            return None
+        waiting = self._waiting(history)
+        incumbent = self._incumbent(history) if waiting else None
         if incumbent is None:
-            return self._first_to_resume(history, waiting)
-        theirs = incumbent[1]
+            enough = len(waiting) >= self.waiting or history.closing
+            return self._first_to_resume(history, waiting) if waiting and enough else None
 
         def behind(number: int) -> tuple[float, int]:
-            losses = [loss - theirs.get(fold, 0.0) for fold, loss in waiting[number].items()]
-            return math.fsum(losses) / len(losses) if losses else math.inf, number  # no report had the metric
+            found = _differences(waiting[number], incumbent[1])
+            return math.fsum(found) / len(found) if found else math.inf, number  # no report had the metric
 
         return min(waiting, key=behind)
 
     def _first_to_resume(self, history: History, waiting: Mapping[int, FoldLosses]) -> int | None:
         """The best waiting trial while none is complete; None if a better one runs, the likely incumbent."""
         # of trials that tie so far, the one with the fewest folds comes first: a prefix sorts before the whole tuple
-        standing, number = min((self._standing(mine), number) for number, mine in waiting.items())
+        standing, number = min((self._standing(mine) or (math.inf,), number) for number, mine in waiting.items())
         run = (self._folds(history, trial) for trial in history.open.values() if trial.state is State.RUNNING)
         better = any(self._standing(mine) < standing for mine in run if len(mine) >= self._first)
         return None if better else number

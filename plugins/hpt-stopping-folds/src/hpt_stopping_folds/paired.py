@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -57,16 +58,14 @@ class Paired:
     def _ranked(
         self, history: History, numbers: NDArray[np.intp], count: int, *, least: int = 1
     ) -> list[tuple[int, FoldLosses]]:
-        """(number, losses) of the best of these trials that have at least ``least`` folds; all must have values."""
-        names = history.objectives
+        """(number, losses) of the best of these trials that have at least ``least`` folds; all must have ended."""
+        numbers, names = numbers[self._ended.counts(history, numbers) >= least], history.objectives
         if self.metric is None or self.metric in names:
             losses = history.losses[numbers, 0 if self.metric is None else names.index(self.metric)]
-            ranked = (int(numbers[i]) for i in np.argsort(losses, kind="stable"))
-            reported = (number for number in ranked if len(history.trials[number].reports) >= least)
-            found = ((number, self._folds(history, history.trials[number])) for number in reported)
-            enough = (item for item in found if len(item[1]) >= least)
-            return [item for item, _ in zip(enough, range(count), strict=False)]
-        folds = [(int(number), self._folds(history, history.trials[number])) for number in numbers]
+            ranked = numbers[np.argsort(losses, kind="stable")].tolist()
+            found = ((number, self._folds(history, history.trials[number])) for number in ranked)
+            return list(islice((item for item in found if len(item[1]) >= least), count))
+        folds = [(number, self._folds(history, history.trials[number])) for number in numbers.tolist()]
         enough = (item for item in folds if len(item[1]) >= least)
         return sorted(enough, key=lambda item: (mean_over(item[1]), item[0]))[:count]
 

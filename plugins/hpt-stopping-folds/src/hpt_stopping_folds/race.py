@@ -46,8 +46,10 @@ class Race(Paired):
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the trial has lost the race."""
-        mine, best = self._folds(history, trial), self._best(history, self.elites)
-        rivals = [(number, theirs) for number, theirs in best if mine.keys() <= theirs.keys()]
+        mine = self._folds(history, trial)
+        if len(mine) < self.min_folds:
+            return None
+        rivals = [(n, theirs) for n, theirs in self._best(history, self.elites) if mine.keys() <= theirs.keys()]
         if not rivals:
             return None
         at = looks(self.min_folds, (history.steps or len(rivals[0][1])) - 1)  # the last fold is too late to stop

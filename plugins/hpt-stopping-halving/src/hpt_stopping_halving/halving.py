@@ -8,7 +8,7 @@ import attrs
 
 from hpt_core import State, option
 from hpt_stopping_halving.promotion import next_synchronous
-from hpt_stopping_halving.rung_rule import Group, RungRule, rivals_in
+from hpt_stopping_halving.rung_rule import Group, RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
@@ -16,18 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Halving", "next_of_group"]
 
-_ENDED = frozenset({State.COMPLETE, State.STOPPED, State.FAILED})
-
 
 def next_of_group(history: History, group: Group, standing: Standing, eta: int) -> tuple[int, int] | None:
     """(rung, number) of the trial of a round to promote; None while the round or its current rung is incomplete."""
     if not group.whole and not history.closing:
         return None
-    # while no new trial is started, a waiting trial was enqueued beyond the budget
-    out = _ENDED | {State.WAITING} if history.closing else _ENDED
-    rivals = rivals_in(history, group)
-    busy = {trial.number for trial in rivals if trial.state not in out}
-    return next_synchronous(standing, [trial.number for trial in rivals], busy, eta, group.first)
+    awaited = standing.awaited
+    if history.closing:  # while no new trial is started, a waiting trial was enqueued beyond the budget
+        awaited = {number for number in awaited if history.trials[number].state is not State.WAITING}
+    return next_synchronous(standing, awaited, eta, group.first)
 
 
 @attrs.define(kw_only=True)
@@ -56,8 +53,7 @@ class Halving(RungRule):
         return number - number % self._size(history)
 
     def _group(self, history: History, key: int) -> Group:
-        end = key + self._size(history)
-        return Group(0, range(key, min(end, history.next_number)), whole=end <= history.next_number)
+        return Group(0, whole=key + self._size(history) <= history.next_number)
 
     def _size(self, history: History) -> int:
         return self.trials or self.eta ** (len(self._ladder(history)) - 1)

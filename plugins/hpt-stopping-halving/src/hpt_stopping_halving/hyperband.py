@@ -55,8 +55,7 @@ class Hyperband(RungRule):
         if self.mode != "rounds":
             return Group(key)  # the key of a bracket is the index of its first rung
         _, end, first = _round_of(self._sizes(history), key)
-        known = history.next_number
-        return Group(first, range(key, min(end, known)), whole=end <= known)
+        return Group(first, whole=end <= history.next_number)
 
     def _sizes(self, history: History) -> tuple[int, ...]:
         return bracket_sizes(self.eta, len(self._ladder(history)))

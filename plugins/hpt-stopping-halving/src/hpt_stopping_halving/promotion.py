@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -73,9 +74,7 @@ def next_asynchronous(standing: Standing, top: int, eta: int, first: int) -> tup
     return None
 
 
-def next_synchronous(
-    standing: Standing, members: Collection[int], busy: AbstractSet[int], eta: int, first: int
-) -> tuple[int, int] | None:
+def next_synchronous(standing: Standing, awaited: AbstractSet[int], eta: int, first: int) -> tuple[int, int] | None:
     """The next promotion of successive halving (Jamieson and Talwalkar 2016, algorithm 1).
 
     Of the n trials of a round, the best max(1, floor(n / eta**i)) continue from its i-th rung, once all trials that are
@@ -83,25 +82,24 @@ def next_synchronous(
 
     Args:
         standing: The results, and which trials may be promoted.
-        members: All trials of the round, failed ones included.
-        busy: Numbers of the trials that may still get a result, paused ones included.
+        awaited: Numbers of the trials whose results the round waits for, where they are due.
         eta: The reduction factor.
         first: The rung on which the round begins.
 
     Returns:
         (rung, number) of the trial; None if no trial can be promoted now.
     """
-    field, places = set(members), len(members)
+    if any(standing.paused[:first]):
+        return None  # another rule keeps a trial below the rung where it is due
+    field, places = standing.members, len(standing.members)
     for index in range(first, len(standing.rungs) - 1):
-        arrived = [result for result in standing.rungs[index] if result[1] in field]
-        if not field & busy <= {number for _, number in arrived}:
+        if any(len(standing.losses.get(number, ())) <= index for number in field & awaited):
             return None
         places = max(1, places // eta)
-        field = {number for _, number in arrived[:places]}
-        paused = set(standing.paused[index])
-        for result in arrived[:places]:
-            if result in paused:
-                return index, result[1]
+        field = set(islice((number for _, number in standing.rungs[index] if number in field), places))
+        for _, number in standing.paused[index]:
+            if number in field:
+                return index, number
     return None
 
 

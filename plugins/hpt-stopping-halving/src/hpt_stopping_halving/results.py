@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core import State, Trial
+from hpt_core import State
 
 if TYPE_CHECKING:
-    from hpt_core import History, Report
+    from hpt_core import History, Report, Trial
 
 __all__ = ["Results", "Rung", "Standing"]
 
@@ -32,14 +32,18 @@ class Standing:
         rungs: Their results at each rung.
         paused: The results of the paused ones, each at the highest rung that it has reached.
         losses: Trial number -> the trial's losses at the rungs that it has reached; not for a trial that is in no rung.
+        members: The numbers of all of them, failed ones included.
+        awaited: The numbers of those that have not ended and are not in ``paused``.
     """
 
     rungs: list[Rung]
     paused: list[Rung]
     losses: dict[int, tuple[float, ...]] = attrs.field(factory=dict)
+    members: set[int] = attrs.field(factory=set)
+    awaited: set[int] = attrs.field(factory=set)
 
-    def update(self, number: int, losses: tuple[float, ...], *, is_paused: bool) -> None:
-        """Move a trial to the place that it has now."""
+    def update(self, number: int, losses: tuple[float, ...], state: State | None) -> None:
+        """Move a trial to the place that it has now. Without a state, it is no member."""
         before = self.losses.pop(number, ())
         if before:
             _discard(self.paused[len(before) - 1], (before[-1], number))
@@ -51,18 +55,21 @@ class Standing:
             if before != losses:
                 for rung, loss in zip(self.rungs, losses, strict=False):
                     insort(rung, (loss, number))
-            if is_paused:
+            if state is State.PAUSED:
                 insort(self.paused[len(losses) - 1], (losses[-1], number))
+        (self.members.discard if state is None else self.members.add)(number)
+        awaited = state in (State.WAITING, State.RUNNING) or (state is State.PAUSED and not losses)
+        (self.awaited.add if awaited else self.awaited.discard)(number)
 
     @contextmanager
     def pausing(self, trial: Trial) -> Iterator[None]:
         """While this lasts, a trial that is in a rung stands as if it had paused at its last report."""
         losses = self.losses[trial.number]
-        self.update(trial.number, losses, is_paused=True)
+        self.update(trial.number, losses, State.PAUSED)
         try:
             yield
         finally:
-            self.update(trial.number, losses, is_paused=trial.state is State.PAUSED)
+            self.update(trial.number, losses, trial.state)
 
 
 def _discard(rung: Rung, result: tuple[float, int]) -> None:
@@ -129,12 +136,11 @@ class Results(threading.local):  # studies in several threads may share a rule
         changed = {*history.changed_since(self._position).tolist(), *self._running}
         changed.update(range(min(known, self._count), max(known, self._count)))
         for number in changed:
-            trial = history.trials[number] if number < known else Trial(number, {})
-            losses, key = self._recorded(history, trial, ladder), key_of(history, number)
+            (losses, state), key = self._recorded(history, number, ladder), key_of(history, number)
             standing = self._standings[key]
-            standing.update(number, losses, is_paused=trial.state is State.PAUSED)
+            standing.update(number, losses, state)
             (self.with_paused.add if any(standing.paused) else self.with_paused.discard)(key)
-            (self._running.add if trial.state is State.RUNNING else self._running.discard)(number)
+            (self._running.add if state is State.RUNNING else self._running.discard)(number)
         self._seen, self._position, self._count = history, history.position, known
         return self._standings
 
@@ -150,17 +156,21 @@ class Results(threading.local):  # studies in several threads may share a rule
             self._running, self.with_paused, self.memo = set(), set(), {}
             self._standings = defaultdict(lambda: Standing([[] for _ in ladder], [[] for _ in ladder]))
 
-    def _recorded(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> tuple[float, ...]:
-        if not trial.reports or trial.invalid is not None or trial.state is State.FAILED:
-            return ()
+    def _recorded(
+        self, history: History, number: int, ladder: tuple[int, ...]
+    ) -> tuple[tuple[float, ...], State | None]:
+        """The losses and the state of a trial, for `Standing.update`."""
+        trial = history.trials[number] if number < history.next_number else None
+        if trial is None or trial.invalid is not None or not history.space.contains(trial.params):
+            return (), None
         curve = history.curve(trial, self.metric, maximize=self.maximize)
-        if not curve or not history.space.contains(trial.params):
-            return ()
+        if not curve or trial.state is State.FAILED:
+            return (), trial.state
         steps = [step for step, _ in curve]
         places = [bisect_left(steps, rung) for rung in ladder if rung <= steps[-1]]
         if history.evidence == "folds":
-            return tuple(_mean([loss for _, loss in curve[: place + 1]]) for place in places)
-        return tuple(curve[place][1] for place in places)
+            return tuple(_mean([loss for _, loss in curve[: place + 1]]) for place in places), trial.state
+        return tuple(curve[place][1] for place in places), trial.state
 
 
 def _mean(losses: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from hpt_stopping_halving.results import Results, Rung, Standing
 if TYPE_CHECKING:
     from hpt_core import History, Trial
 
-__all__ = ["Group", "RungRule", "rivals_in"]
+__all__ = ["Group", "RungRule"]
 
 
 @attrs.frozen
@@ -26,19 +26,11 @@ class Group:
 
     Attributes:
         first: Index of the lowest rung on which the trials are compared.
-        numbers: The trials of a round that exist so far; a group that is no round does not list them.
-        whole: Whether no further trial can join a round.
+        whole: Whether it is a round that no further trial can join.
     """
 
     first: int
-    numbers: range = range(0)
     whole: bool = False
-
-
-def rivals_in(history: History, group: Group) -> list[Trial]:
-    """The trials of a round, failed ones included, without invalid trials and those outside an amended space."""
-    trials = (history.trials[number] for number in group.numbers)
-    return [trial for trial in trials if trial.invalid is None and history.space.contains(trial.params)]
 
 
 @attrs.define(kw_only=True)
@@ -142,14 +134,11 @@ class RungRule(ABC):
         stops: dict[int, Stop] = {}
         for key, standing in self._with_paused(history).items():
             group = self._group(history, key)
-            rivals = rivals_in(history, group) if group.whole else []
-            if not rivals or {trial.state for trial in rivals} & {State.RUNNING, State.WAITING}:
+            if not group.whole or standing.awaited or any(standing.paused[: group.first]):
                 continue
-            reached = {t.number: len(standing.losses.get(t.number, ())) for t in rivals if t.state is State.PAUSED}
-            awaited = any(rungs <= group.first for rungs in reached.values())  # paused by another rule before its rung
-            if not awaited and self._next(history, group, standing) is None:
-                for number, rungs in reached.items():
-                    place = Place.of(standing, rungs - 1, number)
+            if self._next(history, group, standing) is None:
+                for number in sorted(number for rung in standing.paused for _, number in rung):
+                    place = Place.of(standing, len(standing.losses[number]) - 1, number)
                     text, evidence = self._described(history, history.trials[number], place, self._ladder(history))
                     stops[number] = Stop(f"{text}, and its round is over", evidence)
         return stops
