@@ -16,10 +16,10 @@ to satisfying the requirements is kept, and copies of it walk without moving far
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -28,9 +28,8 @@ from hpt_core.space.parameters import Params
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from hpt_core.space.requirements import Requirement
 
-__all__ = ["MAX_DRAWS", "Allowed", "draw_allowed", "find_allowed"]
+__all__ = ["MAX_DRAWS", "Allowed", "Decode", "Limit", "Row", "allows", "find_allowed"]
 
 MAX_DRAWS = 10_000
 """How many random configurations are drawn in search of an allowed one."""
@@ -39,6 +38,17 @@ Row = list[float]
 """A point of the unit cube."""
 
 Decode = Callable[[Row], Params]
+
+
+class Limit(Protocol):
+    """What `hpt_core.space.requirements.Requirement` has and is needed here."""
+
+    def holds(self, params: Params, /) -> bool:
+        """Whether a configuration satisfies it."""
+
+    def distance(self) -> Callable[[Params], float]:
+        """A function that tells how far a configuration is from satisfying it: 0 if it does."""
+
 
 _HITS = 3  # as many of the random configurations must be allowed to go on with random ones
 _PATIENCE = 10 * MAX_DRAWS  # of these; it is enough nearly always
@@ -55,20 +65,40 @@ _TRIES = 60  # of a step; each leaves about half of the line
 
 @attrs.frozen
 class Allowed:
-    """What is known of the points that satisfy the requirements.
+    """What is known of the points that satisfy requirements.
 
     Attributes:
-        rows: Some of them; none if none was found.
+        decode: The configuration at a point.
+        requirements: The requirements.
+        rows: Some of the points; none if none was found.
         rare: Whether random points are allowed too rarely to be drawn until one is.
     """
 
+    decode: Decode
+    requirements: Sequence[Limit]
     rows: list[Row]
     rare: bool
+
+    def draw(self, rng: Generator) -> Params:
+        """Draw an allowed configuration; at least one point must be known."""
+        d = len(self.rows[0])
+        for _ in range(0 if self.rare else _PATIENCE):
+            params = self.decode(rng.random(d).tolist())
+            if allows(self.requirements, params):
+                return params
+        start = self.rows[int(rng.random() * len(self.rows))]
+        steps = min(_STEPS * d, _MOST_STEPS)
+        return self.decode(_walk(start, lambda row: allows(self.requirements, self.decode(row)), rng, steps))
+
+
+def allows(requirements: Iterable[Limit], params: Params) -> bool:
+    """Whether a configuration satisfies all requirements."""
+    return all(each.holds(params) for each in requirements)
 
 
 def find_allowed(
     decode: Decode,
-    requirements: Sequence[Requirement],
+    requirements: Sequence[Limit],
     d: int,
     rng: Generator,
     listed: Callable[[], list[Row] | None] = lambda: None,
@@ -90,35 +120,17 @@ def find_allowed(
     while len(hits) < _HITS and len(rows) < MAX_DRAWS:
         rows.append(rng.random(d).tolist())
         params = decode(rows[-1])
-        if all(requirement.holds(params) for requirement in requirements):
+        if allows(requirements, params):
             hits.append(rows[-1])
     if len(hits) == _HITS or not d:
-        return Allowed(hits, rare=False)
+        return Allowed(decode, requirements, hits, rare=False)
     points = listed()
     if points is None:
         points = _search(decode, requirements, rows, rng)
-    return Allowed(points, rare=True) if points else Allowed(hits, rare=False)
+    return Allowed(decode, requirements, points or hits, rare=bool(points))
 
 
-def draw_allowed(allowed: Allowed, decode: Decode, allows: Callable[[Params], bool], rng: Generator) -> Params:
-    """Draw an allowed configuration.
-
-    Args:
-        allowed: What `find_allowed` returned.
-        decode: The configuration at a point.
-        allows: Whether a configuration is allowed.
-        rng: The source of randomness.
-    """
-    d = len(allowed.rows[0])
-    for _ in range(0 if allowed.rare else _PATIENCE):
-        params = decode(rng.random(d).tolist())
-        if allows(params):
-            return params
-    start = allowed.rows[int(rng.random() * len(allowed.rows))]
-    return decode(_walk(start, lambda row: allows(decode(row)), rng, min(_STEPS * d, _MOST_STEPS)))
-
-
-def _search(decode: Decode, requirements: Sequence[Requirement], rows: list[Row], rng: Generator) -> list[Row]:
+def _search(decode: Decode, requirements: Sequence[Limit], rows: list[Row], rng: Generator) -> list[Row]:
     distances = [requirement.distance() for requirement in requirements]
 
     def beyond(row: Row) -> list[float]:

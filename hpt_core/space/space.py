@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import dropwhile, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
+from weakref import WeakValueDictionary
 
-from hpt_core.errors import Mistake, RequirementError, SpaceError, UsageError
+from hpt_core.errors import Mistake, RequirementError, UsageError
+from hpt_core.space.branches import Branches
 from hpt_core.space.choices import Categorical, Constant, Ordinal
 from hpt_core.space.conditions import ABSENT, Conditions
-from hpt_core.space.draws import MAX_DRAWS, Allowed, draw_allowed, find_allowed
 from hpt_core.space.enumeration import Enumeration, Values
 from hpt_core.space.grid import MAX_POINTS, Grid
 from hpt_core.space.numeric import Float, Int
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Categorical", "Constant", "Float", "Grid", "Int", "Ordinal", "Parameter", "Space"]
 
-_NEAREST = 1_000  # random configurations, of which the one nearest to an unsuitable default is taken
+_FOUND: WeakValueDictionary[str, Branches] = WeakValueDictionary()  # by the hash of a space
 
 
 class Space:
@@ -61,7 +61,7 @@ class Space:
     """
 
     __slots__ = (
-        "__weakref__", "_allowed", "_columns", "_conditions", "_decode_steps", "_decoders", "_default", "_encoders",
+        "__weakref__", "_branches", "_columns", "_conditions", "_decode_steps", "_decoders", "_default", "_encoders",
         "_flat", "_hash", "_one_template", "_order", "_parameters", "_parents", "_plain_keys", "_requirements", "_size",
         "_template", "_whole",
     )  # fmt: skip
@@ -77,9 +77,9 @@ class Space:
         self._whole: Grid | None = None
         required = {name: requirement_of(p.requires) for name, p in parameters.items()}
         self._requirements = {name: each for name, each in required.items() if each is not None}
-        self._allowed = Allowed([], rare=False)
+        self._default: Params | None = None
         self._compile()
-        self._default: Params | None = self._first_allowed() if self._requirements else None
+        self._branches = self._find_branches() if self._requirements else None
 
     def _compile(self) -> None:
         """Prepare the tables that the hot methods loop over."""
@@ -99,24 +99,22 @@ class Space:
         )
         self._template: Params = {name: p.from_unit(0.5) for name, p in parameters.items()}
 
-    def _first_allowed(self) -> Params:
-        """The default configuration; if it is not allowed, the nearest of some random ones that are."""
+    def _find_branches(self) -> Branches:
+        """What the requirements allow. As a search takes long, equal spaces share it."""
+        found = _FOUND.get(self.hash)
+        if found is None:
+            requirements, d = tuple(self._requirements.values()), len(self._columns)
+            found = _FOUND[self.hash] = Branches(self._row, requirements, self._parameters, d, self._listed)
+        return found
+
+    def _first_allowed(self, branches: Branches) -> Params:
+        """The default configuration; if it is not allowed, the nearest of some that are."""
         import numpy as np
 
-        requirements, d = tuple(self._requirements.values()), len(self._columns)
-        self._allowed = find_allowed(self._row, requirements, d, np.random.default_rng(0), self._listed)
-        if not self._allowed.rows:
-            texts = ", ".join(repr(each.text) for each in self._requirements.values())
-            hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
-            problem = f"None of {MAX_DRAWS:,} random configurations satisfies {texts}. A search found none, either."
-            raise SpaceError(Mistake("space", f"{problem} {hint}."))
         wanted = self._conditions.complete({})
         if self.allows(wanted):
             return wanted
-        rng = np.random.default_rng(0)
-        draws = (self._draw(rng) for _ in range(MAX_DRAWS + _NEAREST))
-        from_first = dropwhile(lambda params: not self.allows(params), draws)
-        near = list(filter(self.allows, islice(from_first, 1 + _NEAREST))) or list(map(self._row, self._allowed.rows))
+        near = branches.some()
         apart = np.nan_to_num(self.to_unit(near), nan=0.5) - np.nan_to_num(self.to_unit(wanted), nan=0.5)
         return near[int((apart**2).sum(axis=1).argmin())]
 
@@ -229,11 +227,10 @@ class Space:
 
         The same as `from_unit` of ``rng.random(len(space.columns))``, repeated until the requirements are satisfied.
         If less than about one in 10,000 does, it is the end of a random walk over those that do, which are drawn nearly
-        evenly unless they are in pieces far apart.
+        evenly unless they are in pieces far apart. If less than about one in ten does in some branch, each branch is
+        drawn as often as without requirements.
         """
-        if not self._requirements:
-            return self._draw(rng)
-        return draw_allowed(self._allowed, self._row, self.allows, rng)
+        return self._draw(rng) if self._branches is None else self._branches.draw(rng)
 
     def _draw(self, rng: Generator) -> Params:
         return self._row(rng.random(len(self._columns)).tolist())
@@ -365,9 +362,11 @@ class Space:
         A parameter without a declared default has its middle value, a categorical its first choice. If that does not
         satisfy the requirements, it is a configuration near it that does; with ``given`` values it may not.
         """
-        if self._default is not None and not given:
-            return self._conditions.complete(self._default)
-        return self._conditions.complete(given or {})
+        if self._branches is None or given:
+            return self._conditions.complete(given or {})
+        if self._default is None:
+            self._default = self._first_allowed(self._branches)
+        return self._conditions.complete(self._default)
 
     def neighbours(self, params: Mapping[str, Any]) -> list[Params]:
         """The configurations that differ from ``params`` in one step of one parameter.

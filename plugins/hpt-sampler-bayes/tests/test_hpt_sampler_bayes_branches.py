@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,11 @@ def always(row: np.ndarray) -> bool:
 
 
 def branch_of(owed: np.ndarray | None) -> str | None:
-    return None if owed is None else "".join(np.array(BRANCHES)[owed])
+    return None if owed is None else "".join(ENCODING.params(row)["m"] for row in owed)
+
+
+def due(encoding: Encoding, some: np.ndarray, taken: np.ndarray, untried: Callable[[np.ndarray], bool] = always) -> Any:
+    return in_neglected_branch(encoding, some, taken, untried, np.random.default_rng(0))
 
 
 def test_only_parameters_that_others_depend_on_have_branches() -> None:
@@ -54,11 +59,11 @@ def test_only_parameters_that_others_depend_on_have_branches() -> None:
     ],
 )
 def test_a_branch_with_too_few_trials_is_due_one(taken: str, owed: str | None) -> None:
-    assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken), always)) == owed
+    assert branch_of(due(ENCODING, rows("abcd"), rows(taken))) == owed
 
 
 def test_an_exhausted_branch_is_not_due() -> None:
-    assert in_neglected_branch(ENCODING, rows("abc"), rows("abcc"), always) is None
+    assert due(ENCODING, rows("abc"), rows("abcc")) is None
 
 
 def test_a_branch_of_tried_rows_is_not_due_and_the_next_one_is() -> None:
@@ -66,8 +71,8 @@ def test_a_branch_of_tried_rows_is_not_due_and_the_next_one_is() -> None:
         return lambda row: ENCODING.params(row)["m"] not in names
 
     taken = "abcdabaa"  # "c" and "d" have too few trials
-    assert branch_of(in_neglected_branch(ENCODING, rows("abcd"), rows(taken), outside("c"))) == "d"
-    assert in_neglected_branch(ENCODING, rows("abcd"), rows(taken), outside("cd")) is None
+    assert branch_of(due(ENCODING, rows("abcd"), rows(taken), outside("c"))) == "d"
+    assert due(ENCODING, rows("abcd"), rows(taken), outside("cd")) is None
 
 
 def test_a_choice_without_parameters_of_its_own_is_suggested_once_and_the_model_makes_all_other_suggestions() -> None:
@@ -84,7 +89,7 @@ def test_a_choice_without_parameters_of_its_own_is_suggested_once_and_the_model_
 def test_a_space_without_conditions_has_no_branches() -> None:
     encoding = Encoding.of(Space({"m": Categorical("a", "b"), "x": Float(0, 1)}))
     some = encoding.snap(np.random.default_rng(0).random((8, 2)))
-    assert in_neglected_branch(encoding, some, some, always) is None
+    assert due(encoding, some, some) is None
 
 
 def test_a_parameter_that_depends_on_others_has_no_branches() -> None:
@@ -97,7 +102,7 @@ def test_a_parameter_that_depends_on_others_has_no_branches() -> None:
 def test_a_parameter_of_many_values_has_no_branches(many: Categorical | Int) -> None:
     encoding = Encoding.of(Space({"m": many, "x": Float(0, 1, when={"m": 5})}))
     some = encoding.snap(np.random.default_rng(0).random((8, 2)))
-    assert in_neglected_branch(encoding, some, np.repeat(some[:1], 8, axis=0), always) is None
+    assert due(encoding, some, np.repeat(some[:1], 8, axis=0)) is None
 
 
 def test_the_search_returns_to_a_branch_that_looked_bad() -> None:
@@ -112,6 +117,30 @@ def test_the_search_returns_to_a_branch_that_looked_bad() -> None:
     counts = Counter(params["m"] for params, _ in trials)
     assert min(counts[name] for name in BRANCHES) >= 2
     assert counts.most_common(1)[0][0] == "a"
+
+
+def test_a_branch_of_which_hardly_anything_is_allowed_has_its_share_of_the_trials() -> None:
+    when = {"m": "narrow"}
+    thresholds = {f"t{i}": Float(0, 1, when=when, requires=f"t{i - 1} < t{i}") for i in range(1, 8)}
+    free = {"m": Categorical("free", "narrow"), "x": Float(0, 1, when={"m": "free"}), "t0": Float(0, 1, when=when)}
+    space = Space({**free, **thresholds})
+    sampler, trials = BayesSampler(), list[tuple[Params, float]]()
+    for number in range(20):
+        params = sampler.suggest(make_history(space, trials), np.random.default_rng([0, number])).params
+        assert space.contains(params)
+        trials.append((params, params.get("x", 5.0)))
+    assert sum(params["m"] == "narrow" for params, _ in trials) >= 3
+
+
+def test_a_small_finite_branch_that_was_tried_is_not_due() -> None:
+    when = {"m": "b"}
+    grid = {"x": Int(1, 9, when=when), "y": Int(1, 9, when=when, requires="x < y")}
+    space = Space({"m": Categorical("a", "b"), **grid})
+    trials: list[tuple[Params, float]] = [({"m": "a"}, 1.0)]
+    for number in range(1, 16):
+        params = BayesSampler().suggest(make_history(space, trials), np.random.default_rng([0, number])).params
+        assert params["m"] == "b"
+        trials.append((params, float(params["x"])))
 
 
 def test_trials_outside_an_amended_space_belong_to_no_branch() -> None:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hpt_sampler_bayes.encoding import Encoding
-    from hpt_sampler_bayes.gp import BoolArray
     from hpt_sampler_bayes.kernel import FloatArray
 
 __all__ = ["in_neglected_branch", "top_parents"]
 
 _MOST_BRANCHES = 8  # parameters with more values have no branches
 _SHARE = 1.5
+_DRAWN = 32  # allowed points of the space, if no candidate in a branch is allowed
 _SAME = 1e-12  # coordinates closer than this are the same value
 
 
@@ -31,19 +31,25 @@ def top_parents(encoding: Encoding) -> list[int]:
 
 
 def in_neglected_branch(
-    encoding: Encoding, rows: FloatArray, taken: FloatArray, untried: Callable[[FloatArray], bool]
-) -> BoolArray | None:
-    """Which of ``rows`` (k, d) lie in a branch with too few trials; None if there is no such branch.
+    encoding: Encoding,
+    rows: FloatArray,
+    taken: FloatArray,
+    untried: Callable[[FloatArray], bool],
+    rng: np.random.Generator,
+) -> FloatArray | None:
+    """The rows in a branch with too few trials (m, d); None if there is no such branch.
 
     After n trials, each of a parameter's b branches should have had 1.5 sqrt(n) / b of them: with four branches, each
     is due a second trial after 8 trials, and a third after 29. At most every other trial is forced into a branch. A
     branch without an untried row is left out: it may have few points, such as a choice without parameters of its own.
+    If requirements allow none of its rows, some are drawn that they allow.
 
     Args:
         encoding: The space's encoding.
-        rows: Snapped full rows to choose from.
+        rows: Snapped full rows to choose from. (k, d)
         taken: Unit rows of all trials so far. (n, d)
         untried: Whether a row (d,) may be suggested.
+        rng: Source of the draws.
     """
     n = len(taken)
     for j in top_parents(encoding) if n % 2 == 0 else ():
@@ -52,7 +58,12 @@ def in_neglected_branch(
             continue
         counts = (np.abs(taken[:, j, None] - table) < _SAME).sum(axis=0)
         for k in np.argsort(counts, kind="stable"):
-            inside = np.abs(rows[:, j] - table[k]) < _SAME
-            if counts[k] < _SHARE * np.sqrt(n) / len(table) and any(untried(row) for row in rows[inside]):
-                return np.asarray(inside, dtype=bool)
+            if counts[k] >= _SHARE * np.sqrt(n) / len(table):
+                break
+            inside: FloatArray = rows[np.abs(rows[:, j] - table[k]) < _SAME]
+            if encoding.required and len(inside) and not encoding.allowed(inside).any():
+                drawn = encoding.drawn(_DRAWN, rng)
+                inside = drawn[np.abs(drawn[:, j] - table[k]) < _SAME]
+            if any(map(untried, inside)):
+                return inside
     return None

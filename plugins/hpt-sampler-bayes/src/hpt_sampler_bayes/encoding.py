@@ -145,6 +145,10 @@ class Encoding:
             return np.ones(len(u), dtype=bool)
         return np.array([self.space.allows(params) for params in self.space.from_unit(u)], dtype=bool)
 
+    def drawn(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """Full rows of random configurations that satisfy the requirements of the space. (count, d)."""
+        return self.fill(self.space.to_unit([self.space.sample(rng) for _ in range(count)]))
+
     def exchanges(
         self, u: FloatArray, rng: np.random.Generator, *, step: float | None = None
     ) -> tuple[FloatArray, IntArray]:

@@ -159,9 +159,9 @@ class BayesSampler:
         def untried(row: FloatArray) -> bool:
             return unseen is not None or history.untried(encoding.params(row))
 
-        due = in_neglected_branch(encoding, rows, history.unit[inside], untried)
+        due = in_neglected_branch(encoding, rows, history.unit[inside], untried, rng)
         if due is not None:
-            rows = rows[due]
+            rows = due
         if unseen is not None or due is not None:
             values = score(encoding, acquisition, rows)
             order = np.argsort(-values, kind="stable")
