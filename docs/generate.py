@@ -33,7 +33,7 @@ from hpt_core.plugins.plugins import Plugins
 from hpt_core.space import parsing
 from hpt_core.space.parameters import Parameter
 from hpt_core.study import config
-from hpt_core.study.settings import Settings
+from hpt_core.study.settings import RunSettings, Settings
 
 __all__ = ["main", "pages"]
 
@@ -180,7 +180,7 @@ def _help(command: click.Command, ctx: click.Context) -> str:
 
 def _study_file() -> str:
     described_keys = documented(hpt_core.Study)
-    plain = {field.name: field for cls in (Settings, config.RunSettings) for field in option_fields(cls)}
+    plain = {field.name: field for cls in (Settings, RunSettings) for field in option_fields(cls)}
     rows = []
     for key in config._KEYS:  # noqa: SLF001 - the one place that knows them
         field = plain.get(key)

@@ -13,10 +13,11 @@ from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.spelling import did_you_mean
+from hpt_core.tracebacks import CORE_FOLDER
 
 __all__ = ["error_with_place", "import_from", "import_object", "is_import_path"]
 
-_MACHINERY = ("<frozen", f"{Path(__file__).parent}{os.sep}")
+_MACHINERY = ("<frozen", CORE_FOLDER)
 _INSTALLED = (str(Path(os.__file__).parent), "site-packages", "dist-packages")
 
 

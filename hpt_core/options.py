@@ -95,14 +95,18 @@ def inline_option(cls: type) -> str | None:
     return next((field.name for field in option_fields(cls) if field.metadata.get("inline")), None)
 
 
-def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | None = None) -> Any:
+def _as_given(_kind: type, value: Any, _path: str) -> Any:
+    return value
+
+
+def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve = _as_given) -> Any:
     """Make a component from options given by a user.
 
     Args:
         cls: The component's class.
         given: Option name -> value, as read from TOML or passed from Python.
         path: Key path of the options, for messages, such as ``sampler``.
-        resolve: Called as ``resolve(protocol, value, path)`` for an option that is itself a component.
+        resolve: Called as ``resolve(protocol, value, path)`` to make an option that is itself a component.
 
     Returns:
         An instance of ``cls``.
@@ -138,7 +142,7 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve | No
 
 def _validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     cls: type = type(instance)
-    structure = Structure(attribute.metadata["bounds"], lambda _kind, part, _path: part)  # checked when it was made
+    structure = Structure(attribute.metadata["bounds"], _as_given)  # a component was checked when it was made
     try:
         checked = structure.of(value, annotations_of(cls).get(attribute.name, Any), attribute.name)
     except UsageError as err:
@@ -180,10 +184,10 @@ def _default_component(structure: Structure, default: Any, kind: Any, path: str)
         return None
 
 
-def _part(resolve: _Resolve | None, kind: type, value: Any, path: str) -> Any:
+def _part(resolve: _Resolve, kind: type, value: Any, path: str) -> Any:
     """Make a component, or an attrs class that groups options; one with an inline option also accepts that alone."""
     if not attrs.has(kind):
-        return resolve(kind, value, path) if resolve else value
+        return resolve(kind, value, path)
     inline = inline_option(kind)
     if isinstance(value, Mapping) and (inline is None or (inline in value and "use" not in value)):
         return build(kind, value, path, resolve)

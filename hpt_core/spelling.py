@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["did_you_mean", "nearest_or_known"]
+__all__ = ["did_you_mean", "listed", "nearest_or_known"]
 
 _LISTED = 20
 _SHORTEST = 3
@@ -30,5 +30,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def nearest_or_known(name: str, known: Iterable[str]) -> str:
     """A sentence with the nearest known name, or with the known names if none is close."""
     names = list(known)
-    more = ", ..." if len(names) > _LISTED else ""
-    return did_you_mean(name, names).strip() or f"Known: {', '.join(names[:_LISTED]) or 'none'}{more}."
+    return did_you_mean(name, names).strip() or f"Known: {listed(names) or 'none'}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and dots if there are more."""
+    return ", ".join([*names[:_LISTED], *["..."] * (len(names) > _LISTED)])

@@ -17,14 +17,16 @@ from hpt_core.mistakes import Mistakes
 from hpt_core.spelling import did_you_mean
 from hpt_core.values import shown
 
-__all__ = ["Structure", "invalid_value", "table_field", "text_field"]
+__all__ = ["BOUNDS", "Structure", "invalid_value", "table_field", "text_field"]
 
-_BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", operator.ge),
     "gt": (">", operator.gt),
     "le": ("<=", operator.le),
     "lt": ("<", operator.lt),
 }
+"""Bound of an option -> its sign, and whether a value and a limit satisfy it."""
+
 _SCALARS: dict[Any, str] = {
     int: "an int",
     float: "a number",
@@ -103,7 +105,7 @@ class Structure:
             return self._number(value, kind, path)
         if _is_protocol(kind) or (attrs.has(kind) and not isinstance(value, kind)):
             return self.part(kind, value, path)
-        if kind is Path and isinstance(value, (str, Path)):
+        if kind is Path and isinstance(value, (str, Path)) and value:
             return Path(os.path.expanduser(value))  # noqa: PTH111 - Path raises for an unknown user
         if not isinstance(value, kind):
             raise invalid_value(path, self._wanted(kind), value)
@@ -111,7 +113,7 @@ class Structure:
 
     def _number(self, value: Any, kind: type, path: str) -> Any:
         fits = isinstance(value, (int, kind)) and not isinstance(value, bool)
-        if not fits or not all(_BOUNDS[key][1](value, limit) for key, limit in self.bounds.items()):
+        if not fits or not all(BOUNDS[key][1](value, limit) for key, limit in self.bounds.items()):
             raise invalid_value(path, self._wanted(kind), value)
         if kind is int:
             return value
@@ -127,7 +129,7 @@ class Structure:
         if get_origin(kind) is Literal:
             return f"one of {', '.join(map(repr, get_args(kind)))}"
         word = _SCALARS.get(kind) or _SHAPES.get(get_origin(kind)) or getattr(kind, "__name__", str(kind))
-        limits = [f"{_BOUNDS[key][0]} {limit}" for key, limit in self.bounds.items() if kind in (int, float)]
+        limits = [f"{BOUNDS[key][0]} {limit}" for key, limit in self.bounds.items() if kind in (int, float)]
         return f"{word} {' and '.join(limits)}".rstrip()
 
 

@@ -246,7 +246,21 @@ class Broken:
 
 
 class WithoutOptions:
-    """No attrs class: it has no options."""
+    """No attrs class: it has no options, and its annotations need not exist at runtime."""
+
+    cache: NotImported  # type: ignore[name-defined] # noqa: F821 - as if it were imported for type checkers only
+
+
+@attrs.define
+class AttrsWithoutOptions:
+    """An attrs class without a field."""
+
+
+@attrs.define(kw_only=True)
+class Converts:
+    """Reads a number as text."""
+
+    number: int = option(1, ge=1, converter=int, help="A count.")
 
 
 class NeedsArguments:
@@ -283,6 +297,13 @@ def test_a_class_that_is_not_an_attrs_class_has_no_options() -> None:
     assert isinstance(build(WithoutOptions, {}, "x"), WithoutOptions)
     (said,) = refusal(WithoutOptions, {"a": 1})
     assert said == "sampler.a: WithoutOptions has no such option. Its options: none, because it is not an attrs class."
+    assert refusal(AttrsWithoutOptions, {"a": 1})[0].endswith("Its options: none.")
+
+
+def test_a_converter_gets_what_the_user_gave_and_its_result_is_checked() -> None:
+    assert build(Converts, {"number": "3"}, "sampler").number == 3
+    with pytest.raises(UsageError, match=r"The `number` option of Converts must be an int >= 1\. Got 0\."):
+        build(Converts, {"number": "0"}, "sampler")
 
 
 def test_annotations_that_cannot_be_evaluated_are_a_plugin_error() -> None:
@@ -400,6 +421,13 @@ def test_a_duration_with_a_converter_is_refused() -> None:
 def test_a_string_becomes_a_path_also_in_python() -> None:
     assert Kept("a/b.txt").path == Path("a/b.txt")  # type: ignore[arg-type]
     assert build(Kept, {"path": "a/b.txt"}, "") == Kept(Path("a/b.txt"))
+
+
+def test_empty_text_is_no_path() -> None:
+    """It would be the current directory."""
+    assert refusal(Kept, {"path": ""}) == ["sampler.path: Must be a path. Got str ''."]
+    with pytest.raises(UsageError, match=r"The `path` option of Kept must be a path\. Got str ''"):
+        Kept("")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("given", ["~/b.txt", Path("~/b.txt")])

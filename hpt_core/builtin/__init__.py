@@ -42,5 +42,4 @@ def hpt_default(kind: str) -> str | None:
 @hookimpl(trylast=True)
 def hpt_evaluate(study: Study, trial: TrialContext) -> Any:
     """Run the study's evaluator."""
-    evaluator: Any = study.evaluator
-    return evaluator.evaluate(trial)
+    return study.evaluator.evaluate(trial)

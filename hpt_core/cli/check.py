@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpt_core.cli import render
-from hpt_core.cli.reading import default_store, json_option, stored_history
+from hpt_core.cli.problems import usage_text
+from hpt_core.cli.reading import default_store, json_option
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
+from hpt_core.errors import DefinitionChangedError, StoreError
 from hpt_core.plugins.checks import check_evidence
-from hpt_core.study.opening import recorded_sampler
+from hpt_core.study.opening import amendments, complete
 from hpt_core.values import counted, without_passwords
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
-    from hpt_core.plugins.plugins import Plugins
-    from hpt_core.study.config import RunSettings
+    from hpt_core.study.settings import RunSettings
     from hpt_core.study.study import Study
 
 __all__ = ["command"]
@@ -34,23 +36,54 @@ __all__ = ["command"]
 def command(session: Session, file: Path, overrides: Sequence[str], as_json: bool) -> None:
     """Check the study in FILE: describe it, or list every error. Nothing is evaluated or written.
 
-    The evaluator checks its options. To do so it may import the code and read the data that they name.
+    The evaluator checks its options. To do so it may import the code and read the data that they name. A warning says
+    if the store has the study with another definition, so that a run would be refused.
 
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
     workers}; "size" is the number of configurations, null if infinite or not counted.
     """
     with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
         study, settings = session.make_study(file, overrides, store=default_store())
-        warnings, components = check_evidence(study.evaluator, study.rules_by_path), list(_components(study))
-    for warning in warnings:
+        study.workers = settings.workers
+        warnings, refusals = check_evidence(study.evaluator, study.rules_by_path), _refusals(study)
+        components = list(_components(study))
+    for warning in [*warnings, *refusals]:
         say(f"Warning: {warning}")
     if as_json:
-        emit_json("check", {"file": str(file), **_about(study, settings), "components": components})
+        about = {
+            "file": str(file),
+            "name": study.name,
+            "store": location_of(study.store),
+            "objectives": study.objectives,
+            "constraints": study.constraints,
+            "size": study.space.size,
+            "space": study.space.to_json(),
+            "trials": settings.trials,
+            "workers": settings.workers,
+        }
+        emit_json("check", {**about, "components": components})
         return
     for line in _lines(study, settings, components):
         data(line)
     run = without_passwords(shlex.join(["hpt", "run", str(file), *overrides]))
-    say(f"{file} is valid. Run it with `{run}`.")
+    say(f"{file} is valid." if refusals else f"{file} is valid. Run it with `{run}`.")
+
+
+def _refusals(study: Study) -> list[str]:
+    """Complete the study from its store, as a run does. Returns why a run would then be refused, if it would."""
+    refusals, ledger = [], study.ledger
+    with closing(study):
+        try:
+            ledger.sync()  # reading creates no store
+        except StoreError as err:
+            refusals.append(str(err))
+    complete(study, ledger.history)
+    try:
+        if ledger.history.exists:
+            amendments(study, ledger.history)
+    except DefinitionChangedError as err:
+        refusals.append(usage_text(err))
+    return refusals
 
 
 def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -66,49 +99,16 @@ def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, A
     yield paragraph("budget", _budget(study, settings))
 
 
-def _about(study: Study, settings: RunSettings) -> dict[str, Any]:
-    return {
-        "name": study.name,
-        "store": location_of(study.store),
-        "objectives": dict(study.objectives),
-        "constraints": dict(study.constraints),
-        "size": study.space.size,
-        "space": study.space.to_json(),
-        "trials": settings.trials,
-        "workers": settings.workers,
-    }
-
-
 def _components(study: Study) -> Iterator[dict[str, Any]]:
-    plugins = study.plugins
-    yield _component(plugins, "sampler", _sampler(study))
-    yield _component(plugins, "evaluator", study.evaluator)
-    for rule in study.rules:
-        yield _component(plugins, "stopping rule", rule)
-    yield _component(plugins, "store", study.store)
-    yield _component(plugins, "executor", study.executor)
-
-
-def _sampler(study: Study) -> Any:
-    """The sampler that a run would use: that of the file, else of the stored study, else the default."""
-    if study.sampler is not None:
-        return study.sampler
-    plugins, history = study.plugins, stored_history(study)
-    if history is None:
-        return plugins.make("sampler", plugins.default("sampler"))
-    return recorded_sampler(plugins, history.definition["sampler"])
-
-
-def _component(plugins: Plugins, kind: str, component: object) -> dict[str, Any]:
-    """A component with the options that differ from their defaults."""
-    options = plugins.describe(component, brief=True)
-    name = options.pop("use")
-    return {"kind": kind, "name": name, "plugin": _owner(plugins, kind, name), "options": options}
-
-
-def _owner(plugins: Plugins, kind: str, name: str) -> str:
-    owner = plugins.owner(kind, name)
-    return f"{owner.distribution or owner.name} {owner.version}".strip() if owner else ""
+    """The components, each with the options that differ from their defaults."""
+    rules = [("stopping rule", rule) for rule in study.rules]
+    places = [("store", study.store), ("executor", study.executor)]
+    for kind, component in [("sampler", study.sampler), ("evaluator", study.evaluator), *rules, *places]:
+        options = study.plugins.describe(component, brief=True)
+        name = options.pop("use")
+        owner = study.plugins.owner(kind, name)
+        plugin = f"{owner.distribution or owner.name} {owner.version}".strip() if owner else ""
+        yield {"kind": kind, "name": name, "plugin": plugin, "options": options}
 
 
 def _budget(study: Study, settings: RunSettings) -> str:

@@ -66,11 +66,11 @@ def _by_extension(output: Path | None) -> str:
 
 
 def _content(opened: Opened, format_: str) -> bytes:
-    from hpt_core.cli import files
+    from hpt_core.cli import export_formats as formats
 
     if format_ == "parquet":
-        return files.as_parquet(opened.history)
+        return formats.as_parquet(opened.history)
     rows = (row(opened.history, trial) for trial in opened.history.trials)
     if format_ == "csv":
-        return files.as_csv(list(rows))
-    return files.as_json(opened, rows) if format_ == "json" else files.as_json_lines(rows)
+        return formats.as_csv(list(rows))
+    return formats.as_json(opened, rows) if format_ == "json" else formats.as_json_lines(rows)

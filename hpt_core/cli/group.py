@@ -114,7 +114,7 @@ def _exit_code(err: Exception, session: Session) -> int:
     broken_pipe = isinstance(err, OSError) and err.errno == errno.EPIPE
     if isinstance(err, click.UsageError) and err.ctx and err.message.startswith("Got unexpected extra argument"):
         present = {parameter.name for parameter in err.ctx.command.params}
-        options = " or ".join(f"--{name}" for name in ("study", "store") if name in present)
+        options = " or ".join(f"--{name}" for name in ("study", "store", "output") if name in present)
         err = click.UsageError(f"{err.message}. Did you mean {options}?" if options else err.message, err.ctx)
     if broken_pipe or isinstance(err, (click.ClickException, click.exceptions.Exit, click.Abort)):
         raise err

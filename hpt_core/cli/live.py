@@ -74,7 +74,7 @@ class LiveProgress(PlainProgress):
 
     def _display(self) -> RenderableType:
         tally = self.tally
-        lines = [_line(f"{tally.best}", "bold green")] if tally.best else []
+        lines = [_line(tally.best, "bold green")] if tally.best else []
         if tally.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in tally.failures.items())
             lines.append(_line(f"failed {tally.failures.total()}: {kinds}", "red"))

@@ -16,13 +16,12 @@ from hpt_core.options import annotations_of, option_fields
 from hpt_core.plugins.checks import missing_methods
 from hpt_core.plugins.description import default_of, jsonable
 from hpt_core.spelling import did_you_mean
+from hpt_core.structure import BOUNDS
 
 if TYPE_CHECKING:
     from hpt_core.plugins.plugins import PluginInfo, Plugins
 
 __all__ = ["described", "matching", "page"]
-
-_BOUND_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def matching(plugins: Plugins, name: str) -> list[tuple[str, str]]:
@@ -99,7 +98,7 @@ def _option(field: attrs.Attribute[Any]) -> dict[str, Any]:
     kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
     return {
         "name": field.alias or field.name,
-        "type": " ".join([kind, *(f"{_BOUND_SIGNS[key]} {bound}" for key, bound in bounds.items())]),
+        "type": " ".join([kind, *(f"{BOUNDS[key][0]} {bound}" for key, bound in bounds.items())]),
         "default": None if default is attrs.NOTHING else jsonable(default),
         "required": field.default is attrs.NOTHING,
         "help": field.metadata.get("help", ""),

@@ -13,18 +13,18 @@ import click
 
 from hpt_core.cli.text import say
 from hpt_core.errors import DefinitionChangedError, HptError, PluginError, UsageError
+from hpt_core.tracebacks import CORE_FOLDER
 
 if TYPE_CHECKING:
     from hpt_core.cli.session import Session
 
-__all__ = ["INTERNAL_ERROR", "report"]
+__all__ = ["INTERNAL_ERROR", "report", "usage_text"]
 
 INTERNAL_ERROR = 70
 """``EX_SOFTWARE`` of ``sysexits.h``: a bug, so none of the documented exit codes."""
 
-_CORE = f"{Path(__file__).parents[1]}{os.sep}"
 _CLICK = f"{Path(click.__file__).parent}{os.sep}"
-_LEADING = (_CORE, _CLICK, str(importlib.__file__), str(contextlib.__file__), "<frozen")
+_LEADING = (CORE_FOLDER, _CLICK, str(importlib.__file__), str(contextlib.__file__), "<frozen")
 """Files whose frames precede those of a plugin in a traceback."""
 
 
@@ -41,13 +41,14 @@ def report(err: Exception, session: Session) -> int:
         hint = "" if session.debug else " Run `hpt --debug ...` for the traceback."
         say(f"This is a bug in hpt or in a plugin.{hint}")
         return INTERNAL_ERROR
-    say("Error: " + (_usage_text(err, session.subject) if isinstance(err, UsageError) else str(err)))
+    say("Error: " + (usage_text(err, session.subject) if isinstance(err, UsageError) else str(err)))
     if isinstance(err, PluginError) and not session.debug:
         _print_cause(err)
     return err.exit_code
 
 
-def _usage_text(err: UsageError, subject: str) -> str:
+def usage_text(err: UsageError, subject: str = "") -> str:
+    """The mistakes of an error, with the file that they are in, if any."""
     if isinstance(err, DefinitionChangedError):
         head, *rest = err.mistakes
         return "\n".join([str(head), *(f"  {mistake}" for mistake in rest)])

@@ -11,12 +11,10 @@ import click
 
 from hpt_core.cli.session import Session
 from hpt_core.components import location_of
-from hpt_core.errors import StoreError
 
 if TYPE_CHECKING:
     from hpt_core.components import Store
     from hpt_core.history.history import History
-    from hpt_core.study.study import Study
 
 __all__ = [
     "Opened",
@@ -25,7 +23,6 @@ __all__ = [
     "open_store",
     "open_study",
     "store_option",
-    "stored_history",
     "study_option",
 ]
 
@@ -81,19 +78,6 @@ def open_store(session: Session, location: str | None) -> Iterator[Store]:
     remedy = " Select another store with --store."
     with open_to_read(default_store() if location is None else location, session.plugins, path, remedy) as store:
         yield store
-
-
-def stored_history(study: Study) -> History | None:
-    """The history of a study if its store has it already, else None; nothing is created."""
-    from hpt_core.study.loading import find_study, open_to_read
-
-    try:
-        with open_to_read(study.store, study.plugins) as store:
-            return find_study(store, study.name)[1]
-    except StoreError:
-        return None
-    finally:
-        study.close()
 
 
 class Opened:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import logging
 
     from hpt_core.plugins.plugins import Plugins
-    from hpt_core.study.config import RunSettings
+    from hpt_core.study.settings import RunSettings
     from hpt_core.study.study import Study
 
 __all__ = ["Session"]

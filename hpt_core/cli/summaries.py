@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.history.definition import refuse_code
+from hpt_core.study.recorded import recorded_component
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
@@ -22,7 +22,7 @@ __all__ = ["summaries", "without_defaults"]
 def without_defaults(plugins: Plugins, spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """A recorded rule without the options at their defaults; unchanged if it cannot be made here."""
     with suppress(Exception):
-        return plugins.describe(_made(plugins, spec), brief=True)
+        return plugins.describe(recorded_component(plugins, "stopping rule", spec, "stop"), brief=True)
     return spec
 
 
@@ -31,15 +31,10 @@ def summaries(plugins: Plugins, history: History) -> Iterator[dict[str, Any]]:
     for spec in _nested(history.definition["stop"]):
         if isinstance(spec, Mapping):
             with suppress(Exception):  # a rule that cannot be made here, or fails, has no summary
-                rule = _made(plugins, spec)
+                rule = recorded_component(plugins, "stopping rule", spec, "stop")
                 content = rule.summary(history) if hasattr(rule, "summary") else None
                 if content:
                     yield {"rule": spec["use"], "summary": json.loads(json.dumps(content, allow_nan=False))}
-
-
-def _made(plugins: Plugins, spec: Mapping[str, Any]) -> Any:
-    refuse_code(spec, "stop")
-    return plugins.make("stopping rule", spec)
 
 
 def _nested(value: object) -> Iterator[object]:

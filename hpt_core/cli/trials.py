@@ -51,14 +51,14 @@ def command(
     study has constraints), "params.NAME" (null if inactive), "metrics.NAME", reason, rule, failure_kind,
     failure_message, invalid, partial, started and ended (Unix seconds), duration, steps, source, attempt, worker.
     """
-    from hpt_core.cli import files
+    from hpt_core.cli import export_formats as formats
 
     with open_study(session, store, study) as opened:
         history = opened.history
         found = [row for row in rows(history) if not states or row["state"] in states]
         chosen = _ordered(found, history, **order)
         if as_json:
-            put(files.as_json(opened, chosen))
+            put(formats.as_json(opened, chosen))
         elif chosen:
             data(_table(chosen, history, order["sort"]))
         else:

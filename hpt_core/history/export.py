@@ -117,6 +117,9 @@ def summary(history: History) -> dict[str, Any]:
     """
     best, default, nearest = history.best, default_trial(history), history.least_violated
     several = len(history.objectives) > 1
+    stop = history.stop
+    if stop is not None and any((trial.started or 0.0) > stop["time"] for trial in history.open.values()):
+        stop = None  # it was resumed
     return {
         "objectives": dict(history.definition["objectives"]),
         "trials": len(history.trials),
@@ -129,7 +132,7 @@ def summary(history: History) -> dict[str, Any]:
         "constraints": {bound.metric: str(bound) for bound in history.constraints},
         "least_violated": None if nearest is None else row(history, nearest),
         "default": None if default is None else row(history, default),
-        "stopped": None if history.stop is None else history.stop["reason"],
+        "stopped": None if stop is None else stop["reason"],
         "notes": {subject: dict(content) for subject, content in history.notes.items()},
     }
 

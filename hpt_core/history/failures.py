@@ -12,13 +12,13 @@ import pluggy
 
 from hpt_core.errors import EvaluationError
 from hpt_core.history.trial import FAILURE_KINDS, Failure
+from hpt_core.tracebacks import CORE_FOLDER, without_leading
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["failure_of"]
 
-_CORE_FOLDER = f"{Path(__file__).parents[1]}{os.sep}"  # and no other whose name begins with it
 _PLUGGY_FOLDER = f"{Path(pluggy.__file__).parent}{os.sep}"
 _DETAIL_LIMIT = 64 * 1024
 _MESSAGE_LIMIT = 2_000
@@ -45,22 +45,23 @@ def failure_of(err: BaseException, evaluator: object = None) -> Failure:
 
 
 def _user_frames(trace: TracebackType | None, evaluator: object) -> TracebackType | None:
-    """Skip the leading frames of hpt, pluggy and the evaluator's package; keep them all if there are no others.
+    """Skip the leading frames of hpt, pluggy and the evaluator's package; keep those of the package if none is left.
 
-    None if a function without frames (``math.sqrt``) raised: then the frame that called it is the evaluator's.
+    If hpt alone raised, all frames are kept, as it is a bug. None if a function without frames (``math.sqrt``) raised:
+    then the frame that called it is the evaluator's.
     """
     module = sys.modules.get(type(evaluator).__module__)
     package = sys.modules.get(type(evaluator).__module__.partition(".")[0])
-    folders = (_CORE_FOLDER, _PLUGGY_FOLDER, *(f"{place}{os.sep}" for place in getattr(package, "__path__", ())))
+    hpt = (CORE_FOLDER, _PLUGGY_FOLDER)
+    folders = (*hpt, *(f"{place}{os.sep}" for place in getattr(package, "__path__", ())))
     first = frame = trace
     innermost = ""
     while frame is not None:  # start at pluggy's last frame: a plugin may wrap the evaluation between hpt and evaluator
-        if frame.tb_frame.f_code.co_filename.startswith(_PLUGGY_FOLDER):
-            first = frame
         innermost = frame.tb_frame.f_code.co_filename
+        if innermost.startswith(_PLUGGY_FOLDER):
+            first = frame
         frame = frame.tb_next
-    while first is not None and first.tb_frame.f_code.co_filename.startswith(folders):
-        first = first.tb_next
-    if first is None and innermost.startswith(_CORE_FOLDER) and innermost == getattr(module, "__file__", None):
+    found = without_leading(first, folders) or without_leading(first, hpt)
+    if found is None and innermost.startswith(CORE_FOLDER) and innermost == getattr(module, "__file__", None):
         return None
-    return first or trace
+    return found or trace

@@ -68,7 +68,8 @@ def running_trial(ledger: Ledger, trial: Trial | int) -> Trial:
     """
     found = _existing(ledger, trial)
     if found.state is not State.RUNNING:
-        raise UsageError(f"Trial {found.number} is not running: it is {found.state}.")
+        decided = f" `report` recorded the decision of the rule {found.rule!r}: do not tell it." if found.rule else ""
+        raise UsageError(f"Trial {found.number} is not running: it is {found.state}.{decided}")
     return found
 
 

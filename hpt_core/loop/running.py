@@ -46,7 +46,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     reason = ""
     study.plugins.study_started(study)
     decisions.ledger.observer = _Observer(study)
-    worker, name = Worker(study, budget), f"{liveness.this_process()}/0"  # an executor counts its workers from 1
+    worker, name = Worker(study, budget), liveness.new_worker()
     try:
         with _in_this_process(decisions), _heartbeat(study):
             elsewhere = study.settings.trial_timeout is not None or getattr(study.executor, "elsewhere", False)

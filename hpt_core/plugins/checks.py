@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import KINDS
@@ -88,16 +89,23 @@ def run_checks(
 
 def _check(path: str, component: Any, space: Space, objectives: dict[str, str]) -> None:
     check = getattr(component, "check", None)
-    try:
-        if check is not None:
+    if check is not None:
+        with _errors_of(component, "check", path):
             check(space, objectives)
+
+
+@contextmanager
+def _errors_of(component: object, method: str, path: str) -> Iterator[None]:
+    """Tell the mistakes that a method of a component finds at its place, and blame it for any other error."""
+    try:
+        yield
     except UsageError as err:
         raise UsageError(*within(path, err.mistakes)) from err
     except HptError:
         raise
     except Exception as err:
-        msg = f"{type(component).__name__} failed in check: {type(err).__name__}: {err}"
-        raise PluginError(msg) from err
+        message = f"{type(component).__name__} failed in {method}: {type(err).__name__}: {err}"
+        raise PluginError(str(Mistake(path, message))) from err
 
 
 def check_evidence(evaluator: object, rules: Mapping[str, object]) -> list[str]:
@@ -158,15 +166,8 @@ def _check_reports(path: str, rule: Any, evaluator: object) -> str | None:
     if check is None:
         return None
     steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
-    try:
-        warning = check(given, steps=steps, resumable=resumable)
-    except UsageError as err:
-        raise UsageError(*within(path, err.mistakes)) from err
-    except HptError:
-        raise
-    except Exception as err:
-        msg = f"{path}: {type(rule).__name__} failed in check_evidence: {type(err).__name__}: {err}"
-        raise PluginError(msg) from err
+    with _errors_of(rule, "check_evidence", path):
+        warning: str | None = check(given, steps=steps, resumable=resumable)
     if warning is not None and not isinstance(warning, str):
         msg = f"{path}: {type(rule).__name__} must return text or None from check_evidence. Got {warning!r:.80}."
         raise PluginError(msg)

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core import hookspecs
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import pluggy
 
-__all__ = [
-    "checked_answer",
-    "checked_components",
-    "hook_fault",
-    "traceback_in_plugin",
-    "unmarked_hooks",
-]
+__all__ = ["checked_answer", "checked_components", "hook_fault", "unmarked_hooks"]
 
 _HOOKS = tuple(name for name in dir(hookspecs) if name.startswith("hpt_"))
-_CORE = f"{Path(hookspecs.__file__).parent}{os.sep}"
 _STRINGS = {"hpt_default": 1, "hpt_store_for": 1, "hpt_compose": 2}
 """Hook -> number of strings in its answer, for the hooks that return strings or None."""
-
-
-def traceback_in_plugin(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback without the leading frames of the core."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_CORE):
-        trace = trace.tb_next
-    return trace
 
 
 def unmarked_hooks(plugin: object) -> str:

@@ -17,8 +17,9 @@ import pluggy
 from hpt_core import hookspecs
 from hpt_core.errors import EvaluationError, PluginError, UsageError
 from hpt_core.importing import error_with_place
-from hpt_core.plugins.faults import checked_answer, hook_fault, traceback_in_plugin, unmarked_hooks
+from hpt_core.plugins.faults import checked_answer, hook_fault, unmarked_hooks
 from hpt_core.plugins.info import PluginInfo
+from hpt_core.tracebacks import CORE_FOLDER, without_leading
 
 if TYPE_CHECKING:
     from hpt_core.history.trial import Report, TrialContext
@@ -153,7 +154,7 @@ class PluginManager:
             try:
                 answer = checked_answer(hook, impl.function(*(arguments[name] for name in impl.argnames)))
             except Exception as err:  # noqa: BLE001 - a plugin's code may raise anything
-                exc_info = (type(err), err, traceback_in_plugin(err.__traceback__))
+                exc_info = (type(err), err, without_leading(err.__traceback__, (CORE_FOLDER,)))
                 text = "The plugin %s failed in %s and is not called again."
                 _LOG.error(text, impl.plugin_name, hook, exc_info=exc_info)
                 self._silenced.add(impl.plugin_name)

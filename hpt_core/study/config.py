@@ -10,23 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from hpt_core.errors import UsageError
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.definition import parse_objectives
 from hpt_core.importing import import_from
 from hpt_core.mistakes import Mistakes
-from hpt_core.options import build, option, option_fields
+from hpt_core.options import build, option_fields
 from hpt_core.plugins.checks import check_evidence, rules_by_path, run_checks
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.spelling import did_you_mean
-from hpt_core.study.settings import Settings
+from hpt_core.study.settings import RunSettings, Settings
 from hpt_core.study.study import Study
 from hpt_core.values import shown
 
-__all__ = ["RunSettings", "make_study", "put_over", "read_study_file"]
+__all__ = ["make_study", "put_over", "read_study_file"]
 
 _LOG = logging.getLogger("hpt")
 
@@ -34,14 +32,6 @@ _LIKE_TOML = re.compile(r"\[.*\]|\{[^{}]*=.*\}", re.DOTALL)  # not "{program} --
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
-
-
-@attrs.frozen
-class RunSettings:
-    """The settings in a study file that belong to a run, not to the study."""
-
-    trials: int | None = option(None, ge=1, help="Maximum number of trials, over all runs; None: no limit.")
-    workers: int = option(1, ge=1, help="Number of processes that evaluate trials in parallel.")
 
 
 _RUN = tuple(field.name for field in option_fields(RunSettings))
@@ -62,7 +52,8 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
     except OSError as err:
-        raise UsageError(f"Cannot read the study file {path}: {err.strerror}.") from err
+        hint = did_you_mean(path.name, [other.name for other in path.parent.glob("*.toml")])
+        raise UsageError(f"Cannot read the study file {path}: {err.strerror}.{hint}") from err
     if len(raw) > _MAX_BYTES:
         raise UsageError(f"The study file {path} is too large: the limit is {_MAX_BYTES:,} bytes.")
     try:
@@ -100,7 +91,7 @@ def put_over(data: dict[str, Any], override: str) -> None:
             ) from err
     table: Any = data
     for depth, step in enumerate(steps[:-1]):
-        table = table.setdefault(step, {}) if isinstance(table, dict) else table
+        table = table.setdefault(step, {})
         if not isinstance(table, dict):
             place = ".".join(steps[: depth + 1])
             found, form = ("a list", "[...]") if isinstance(table, list) else (shown(table), "{...}")

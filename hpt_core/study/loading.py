@@ -11,7 +11,7 @@ from hpt_core.components import location_of
 from hpt_core.errors import StoreError, UsageError
 from hpt_core.loop.ledger import history_of
 from hpt_core.plugins.plugins import default_plugins
-from hpt_core.spelling import did_you_mean
+from hpt_core.spelling import did_you_mean, listed
 
 if TYPE_CHECKING:
     from hpt_core.components import Store
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from hpt_core.plugins.plugins import Plugins
 
 __all__ = ["find_study", "load_history", "open_to_read"]
-
-_LISTED = 20
 
 
 def load_history(store: Any, name: str | None = None, *, plugins: Plugins | None = None) -> History:
@@ -83,7 +81,6 @@ def find_study(store: Store, name: str | None = None) -> tuple[str, History]:
         UsageError: If there are several studies and ``name`` is None.
     """
     names = list(store.studies())
-    listed = ", ".join(names[:_LISTED]) + ", ..." * (len(names) > _LISTED)
     where = location_of(store)
     if not names:
         msg = f"There is no study in {where}."
@@ -91,11 +88,11 @@ def find_study(store: Store, name: str | None = None) -> tuple[str, History]:
     if name is None:
         if len(names) > 1:
             how = "name one with --study in the shell or name=... in Python"
-            msg = f"There are {len(names)} studies in {where}; {how}: {listed}."
+            msg = f"There are {len(names)} studies in {where}; {how}: {listed(names)}."
             raise UsageError(msg)
         name = names[0]
     if name not in names:
         hint = did_you_mean(str(name), names)
-        msg = f"There is no study {name!r} in {where}.{hint} Studies there: {listed}."
+        msg = f"There is no study {name!r} in {where}.{hint} Studies there: {listed(names)}."
         raise StoreError(msg)
     return name, history_of(store, name)

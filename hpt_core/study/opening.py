@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpt_core import liveness
-from hpt_core.errors import DefinitionChangedError, Mistake, UsageError
+from hpt_core.errors import DefinitionChangedError, Mistake
 from hpt_core.history import definition as definitions
 from hpt_core.history import events
 from hpt_core.study import provenance as provenances
+from hpt_core.study.recorded import recorded_component
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
-    from hpt_core.plugins.plugins import Plugins
     from hpt_core.study.study import Study
 
-__all__ = ["open_study", "recorded_sampler"]
+__all__ = ["amendments", "complete", "open_study"]
 
 _LOG = logging.getLogger("hpt")
 
@@ -37,19 +37,33 @@ def open_study(study: Study) -> None:
     ledger = study.ledger
     with ledger.lock():
         history = ledger.sync()
+        complete(study, history)
+        records = amendments(study, history) if history.exists else []
+        components = (study.sampler, study.evaluator, study.store, study.executor, *study.rules)
+        provenance = provenances.provenance(components)
         if history.exists:
-            _adopt(study, history)
-            records = _amendments(study, history)
-            provenance = _provenance(study)
             _warn_of_differences(study, history, provenance)
         else:
-            if study.sampler is None:
-                study.sampler = study.plugins.make("sampler", study.plugins.default("sampler"))
-            if study.settings.seed is None:
-                study.settings.seed = int(np.random.SeedSequence().generate_state(1)[0])
-            provenance = _provenance(study)
             records = [events.created(ledger.now(), _definition(study), provenance)]
         ledger.write(*records, events.joined(ledger.now(), liveness.this_process(), provenance))
+
+
+def complete(study: Study, history: History) -> None:
+    """Settle what a study was not given, its sampler, its seed and its number of workers: as recorded, else anew.
+
+    Raises:
+        UsageError: If the recorded sampler cannot be made here.
+    """
+    recorded, plugins, settings = history.definition if history.exists else {}, study.plugins, study.settings
+    if study.sampler is None:
+        study.sampler = (
+            recorded_component(plugins, "sampler", recorded["sampler"], "sampler")
+            if recorded
+            else plugins.make("sampler", plugins.default("sampler"))
+        )
+    if settings.seed is None:
+        settings.seed = history.seed if recorded else int(np.random.SeedSequence().generate_state(1)[0])
+    study.workers = study.workers or int(recorded.get("reproducible", 0))
 
 
 def _definition(study: Study, *, brief: bool = False, effective: bool = False) -> dict[str, Any]:
@@ -69,30 +83,12 @@ def _definition(study: Study, *, brief: bool = False, effective: bool = False) -
     }
 
 
-def _adopt(study: Study, history: History) -> None:
-    """Take the recorded sampler, seed and number of workers if this study was given none."""
-    if study.sampler is None:
-        study.sampler = recorded_sampler(study.plugins, history.definition["sampler"])
-    if study.settings.seed is None:
-        study.settings.seed = history.seed
-    study.workers = study.workers or int(history.definition["reproducible"])
-
-
-def recorded_sampler(plugins: Plugins, spec: object) -> Any:
-    """The sampler of a recorded definition.
+def amendments(study: Study, history: History) -> list[events.Record]:
+    """The record of what has changed in the definition of a study, whose settings are complete; none if nothing has.
 
     Raises:
-        UsageError: If it cannot be made here, or is code that the log names by an import path.
+        DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
     """
-    try:
-        definitions.refuse_code(spec, "sampler")
-        return plugins.make("sampler", spec, "sampler")
-    except UsageError as err:  # its keys are in the log, not in what the user gave
-        message = f"The study's recorded sampler cannot be created: {err}"
-        raise UsageError(Mistake("", message, plugin=all(m.plugin for m in err.mistakes))) from err
-
-
-def _amendments(study: Study, history: History) -> list[events.Record]:
     now = _definition(study)
     before = definitions.with_current_options(
         history.definition, now, _definition(study, brief=True), _definition(study, effective=True)
@@ -135,11 +131,6 @@ def _outside(study: Study, history: History) -> str:
         f" {count} of {len(values)} complete trials lie outside the new space: "
         "samplers no longer see them, but one of them may still be the best."
     )
-
-
-def _provenance(study: Study) -> dict[str, Any]:
-    """What the study is run with. It reads the user's files, which may be large, so this is called once."""
-    return provenances.provenance([study.sampler, study.evaluator, study.store, study.executor, *study.rules])
 
 
 def _warn_of_differences(study: Study, history: History, provenance: Mapping[str, Any]) -> None:

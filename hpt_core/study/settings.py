@@ -1,4 +1,4 @@
-"""The plain settings of a study: those that are neither a component, the space nor the objectives."""
+"""The plain settings of a study and of a run: those that are neither a component, the space nor the objectives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.options import option
 
-__all__ = ["Settings"]
+__all__ = ["RunSettings", "Settings"]
 
 _NAME_LENGTH = 200
 
@@ -43,3 +43,11 @@ class Settings:
         if not self.name.strip() or not self.name.isprintable() or len(self.name) > _NAME_LENGTH:
             message = f"Must be printable text of 1 to {_NAME_LENGTH} characters. Got {self.name!r:.80}."
             raise UsageError(Mistake("name", message))
+
+
+@attrs.frozen
+class RunSettings:
+    """The settings of a run of a study; see `hpt_core.Study.run`."""
+
+    trials: int | None = option(None, ge=1, help="Maximum number of trials, over all runs; None: no limit.")
+    workers: int = option(1, ge=1, help="Number of processes that evaluate trials in parallel.")

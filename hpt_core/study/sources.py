@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import linecache
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +26,8 @@ def digests(sources: object) -> dict[str, str]:
             with `sources`, in any lists and mappings. What names no file, or one of an installed package, is ignored.
 
     Returns:
-        Path -> digest. The path is relative to the working directory if the file is below it.
+        Path -> digest. The path is relative to the working directory if the file is below it. The text of a notebook's
+        cell counts as a file.
     """
     found: dict[str, str] = {}
     for file in _files(sources):
@@ -37,6 +39,9 @@ def digests(sources: object) -> dict[str, str]:
                 name = path.relative_to(here) if path.is_relative_to(here) else path
                 with path.open("rb") as content:
                     found[name.as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()[:16]
+            elif str(file) in linecache.cache and not path.exists():  # a notebook keeps the text of its cells there
+                text = "".join(linecache.getlines(str(file)))
+                found["the notebook's cell"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return dict(sorted(found.items()))
 
 

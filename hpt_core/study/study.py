@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import attrs
 
 from hpt_core import liveness
 from hpt_core.components import Pause, Stop, Suggestion
-from hpt_core.errors import EvaluationError, Mistake, SpaceExhausted, UsageError
+from hpt_core.errors import DefinitionChangedError, EvaluationError, SpaceExhausted, UsageError
 from hpt_core.history import definition as definitions
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.trial import Params, Report, Trial, TrialContext
@@ -27,9 +26,9 @@ from hpt_core.plugins.checks import rules_by_path
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.study.opening import open_study
-from hpt_core.study.settings import Settings
+from hpt_core.study.settings import RunSettings, Settings
 from hpt_core.study.warm_start import WarmStart, earlier_of, warm_start
-from hpt_core.values import counted, shown
+from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
@@ -160,15 +159,18 @@ class Study:
         """
         from hpt_core.loop.running import run_study
 
+        before = self.evaluator, self.workers
         if evaluator is not None:
             self.evaluator = self.plugins.make("evaluator", evaluator)
         if self.evaluator is None:
             raise UsageError("The study has no evaluator: pass one to Study or to run().")
-        workers = _count("workers", workers)
-        if trials is not None:
-            trials = _count("trials", trials)
-        self.workers, self._decisions = workers, None  # each run joins the study again, with its own evaluator
-        self.stop_reason = run_study(self, trials, workers)
+        given: RunSettings = build(RunSettings, {"trials": trials, "workers": workers}, "")
+        self.workers, self._decisions = given.workers, None  # each run joins the study again, with its own evaluator
+        try:
+            self.stop_reason = run_study(self, given.trials, given.workers)
+        except DefinitionChangedError:
+            self.evaluator, self.workers = before  # with those that were refused, the study could not even be read
+            raise
         return self.stop_reason
 
     # --- owning the loop ------------------------------------------------------------------------------
@@ -264,7 +266,6 @@ class Study:
             An object with the enqueued ``trials``, the parameters ``dropped`` and ``filled`` in, and the configurations
             ``passed_over``. Its ``str`` summarizes them.
         """
-        top = _count("top", top)
         name, earlier = earlier_of(other)
         return warm_start(self.space, earlier, name=name, top=top, enqueue=partial(enqueue, self.decisions.ledger))
 
@@ -390,9 +391,3 @@ class Study:
             retries=settings.retries,
             max_failures=settings.max_failures,
         )
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise UsageError(Mistake(name, f"Must be an int >= 1. Got {shown(value)}."))
-    return int(value)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core.components import Pause, Sampler, Stop, Store
-from hpt_core.errors import Mistake, SpaceExhausted, UsageError
-from hpt_core.history.definition import refuse_code
+from hpt_core.errors import SpaceExhausted
 from hpt_core.history.history import History
 from hpt_core.history.trial import State
 from hpt_core.loop.decisions import OWN_REASONS
 from hpt_core.loop.guard import Repeat, guarded_suggestion
 from hpt_core.loop.rules import ask, ending, retired
+from hpt_core.study.recorded import recorded_component
 
 if TYPE_CHECKING:
     from hpt_core.history.events import Record
@@ -97,18 +98,12 @@ class _Audit:
 
     def _components(self, definition: Any) -> None:
         sampler, rules = self._given
-        try:
-            if sampler is None:
-                refuse_code(definition["sampler"], "sampler")
-                self._sampler = self._plugins.make("sampler", definition["sampler"], "sampler")
-            if rules is None:
-                specs = definition["stop"]
-                refuse_code(specs, "stop")
-                made = [self._plugins.make("stopping rule", spec, f"stop[{i}]") for i, spec in enumerate(specs)]
-                self._rules = [(spec["use"], rule) for spec, rule in zip(specs, made, strict=True)]
-        except UsageError as err:
-            message = f"The study's recorded components cannot be created: {err}"
-            raise UsageError(Mistake("", message, plugin=all(m.plugin for m in err.mistakes))) from err
+        made = partial(recorded_component, self._plugins)
+        if sampler is None:
+            self._sampler = made("sampler", definition["sampler"], "sampler")
+        if rules is None:
+            specs = enumerate(definition["stop"])
+            self._rules = [(spec["use"], made("stopping rule", spec, f"stop[{i}]")) for i, spec in specs]
 
     def _check_all(self) -> None:
         for record in self._decided.pop(self._history.position, ()):

@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 
 from hpt_core.components import Suggestion
-from hpt_core.errors import InvalidParamsError, UsageError
+from hpt_core.errors import InvalidParamsError, Mistake, UsageError
 from hpt_core.history.history import History
 from hpt_core.history.trial import Trial
-from hpt_core.values import counted
+from hpt_core.values import counted, native, shown
 
 if TYPE_CHECKING:
     from hpt_core.history.trial import Params
@@ -79,7 +79,12 @@ def warm_start(
         name: The name of the earlier study, which is recorded.
         top: The most configurations to enqueue.
         enqueue: Enqueues one configuration.
+
+    Raises:
+        UsageError: If ``top`` is not an int >= 1.
     """
+    if type(native(top)) is not int or top < 1:
+        raise UsageError(Mistake("top", f"Must be an int >= 1. Got {shown(top)}."))
     found, taken = WarmStart(), set()
     for trial in _ranked(earlier, top):
         try:

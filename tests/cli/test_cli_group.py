@@ -444,11 +444,13 @@ def test_an_unknown_command_or_option_suggests_the_nearest(shell: Shell) -> None
     assert shell("best", "--jsn").returncode == 2
 
 
-def test_a_store_or_study_given_as_an_argument_names_the_option(shell: Shell) -> None:
-    run = shell("best", "hpt.db")
+@pytest.mark.parametrize(
+    ("command", "options"), [("best", "--study or --store"), ("export", "--study or --store or --output")]
+)
+def test_a_name_or_file_given_as_an_argument_names_the_options(shell: Shell, command: str, options: str) -> None:
+    run = shell(command, "hpt.db")
     assert run.returncode == 2
-    expected = "Got unexpected extra argument (hpt.db). Did you mean --study or --store?"
-    assert expected in run.stderr
+    assert f"Got unexpected extra argument (hpt.db). Did you mean {options}?" in run.stderr
     assert run.stdout == ""
 
 

@@ -236,6 +236,17 @@ def test_show_prints_definition_state_and_software(one: Hpt) -> None:
     assert "\x1b" not in found
 
 
+def test_a_study_has_not_ended_while_a_trial_runs_that_was_started_later(cli: Hpt) -> None:
+    study = Study(SPACE, name="again", sampler="random", store="hpt.db", seed=0)
+    study.run(lambda params: 1.0, trials=1)
+    trial = study.ask()
+    assert "ended  " not in cli("show").stdout
+    assert json.loads(cli("show", "--json").stdout)["stopped"] is None
+    study.tell(trial, 2.0)
+    assert "ended         the only trial was started (rule budget)" in cli("show").stdout
+    study.close()
+
+
 def test_the_keys_of_show_are_stable(one: Hpt) -> None:
     found = answer(one("show", "--json"), "show")
     assert list(found) == [

@@ -771,6 +771,29 @@ def test_check_describes_the_sampler_that_a_run_would_use(cli: Hpt, tmp_path: Pa
     assert json.loads(cli("show", "--study", "s", "--json").stdout)["definition"]["sampler"]["use"] == "random"
 
 
+def test_check_says_that_the_store_has_another_definition_of_the_study(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    assert cli("run", "s.toml", "reproducible=true", "workers=2").exit_code == 0
+    same = cli("check", "s.toml", "reproducible=true", "workers=2")
+    assert same.stderr == "s.toml is valid. Run it with `hpt run s.toml reproducible=true workers=2`.\n"
+    log = cli("export", "--format", "json").stdout
+    changed = cli("check", "s.toml", "reproducible=true", "workers=2", "space.x.high=9")
+    refused = cli("run", "s.toml", "reproducible=true", "workers=2", "space.x.high=9")
+    assert (changed.exit_code, refused.exit_code) == (0, 2)
+    assert changed.stderr == refused.stderr.replace("Error:", "Warning:") + "s.toml is valid.\n"
+    assert "space.x.high: Was 4, is now 9." in changed.stderr
+    assert "budget" in changed.stdout
+    assert cli("export", "--format", "json").stdout == log
+
+
+def test_check_says_that_the_store_cannot_be_read(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "hpt.db").write_bytes(b"not a database, but long enough to look like one" * 99)
+    checked, refused = cli("check", "s.toml"), cli("run", "s.toml")
+    assert (checked.exit_code, refused.exit_code) == (0, 4)
+    assert checked.stderr == refused.stderr.replace("Error:", "Warning:") + "s.toml is valid.\n"
+
+
 def test_check_refuses_a_recorded_sampler_that_a_run_would_refuse(cli: Hpt, tmp_path: Path) -> None:
     module = write(
         tmp_path,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import hpt_core
 from hpt_core import Float, PluginError, Study, Suggestion
-from hpt_core.cli import files, problems, render, text
+from hpt_core.cli import export_formats, problems, render, text
 from hpt_core.cli.formats import FORMATS
 from hpt_core.cli.session import Session
 from hpt_core.cli.tally import Tally
@@ -236,7 +236,7 @@ def test_arguments_survive_a_shell(params: dict[str, Any]) -> None:
 @given(st.lists(st.tuples(st.integers(), texts, values), max_size=4))
 def test_csv_has_no_formula_and_reads_back(cells_of: list[tuple[Any, ...]]) -> None:
     rows = [dict(zip(("number", "state", "params.a"), cells, strict=True)) for cells in cells_of]
-    found = list(csv.reader(io.StringIO(files.as_csv(rows).decode(), newline="")))
+    found = list(csv.reader(io.StringIO(export_formats.as_csv(rows).decode(), newline="")))
     if not rows:
         return
     assert found[0] == ["number", "state", "params.a"]
@@ -252,7 +252,7 @@ def test_csv_has_no_formula_and_reads_back(cells_of: list[tuple[Any, ...]]) -> N
 
 @pytest.mark.parametrize("payload", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0"])
 def test_csv_neutralises_formulas_in_cells_and_headers(payload: str) -> None:
-    content = files.as_csv([{payload: payload, "x": -1.5}]).decode()
+    content = export_formats.as_csv([{payload: payload, "x": -1.5}]).decode()
     header, cells = csv.reader(io.StringIO(content, newline=""))
     assert header == [f"'{payload}", "x"]
     assert cells == [f"'{payload}", "-1.5"]
@@ -260,4 +260,8 @@ def test_csv_neutralises_formulas_in_cells_and_headers(payload: str) -> None:
 
 def test_csv_groups_metrics_that_only_later_trials_have() -> None:
     rows = [{"number": 0, "params.a": 1, "reason": ""}, {"number": 1, "params.a": 1, "metrics.m": 2.5, "reason": ""}]
-    assert files.as_csv(rows).decode().splitlines() == ["number,params.a,metrics.m,reason", "0,1,,", "1,1,2.5,"]
+    assert export_formats.as_csv(rows).decode().splitlines() == [
+        "number,params.a,metrics.m,reason",
+        "0,1,,",
+        "1,1,2.5,",
+    ]

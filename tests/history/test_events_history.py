@@ -203,6 +203,7 @@ def assert_same(history: History, model: Model) -> None:
     assert history.complete.tolist() == model.valued("complete")
     assert history.stopped.tolist() == model.valued("stopped")
     assert history.pending.tolist() == model.where("waiting", "running", "paused")
+    assert history.waiting.tolist() == model.where("waiting", anywhere=True)
     assert history.failed.tolist() == model.where("failed", kind=("error", "timeout"))
     assert (None if history.best is None else history.best.number) == model.best()
     assert [t.number for t in history.front] == model.front()

@@ -158,6 +158,17 @@ def test_a_decision_records_the_position_it_was_based_on() -> None:
             assert record["seen"] == position - 1
 
 
+def test_a_start_does_not_go_through_all_open_trials() -> None:
+    class Open(dict[int, Trial]):
+        def values(self) -> Any:
+            raise AssertionError("with thousands of paused trials, this takes longer than everything else")
+
+    decisions = decisions_of()
+    take(decisions)
+    decisions.ledger.history.open = Open(decisions.ledger.history.open)
+    assert take(decisions).number == 1
+
+
 def test_the_budget_counts_started_trials() -> None:
     decisions = decisions_of()
     first, _ = take(decisions), take(decisions)

@@ -42,8 +42,8 @@ from hpt_core.history import events
 from hpt_core.history.failures import failure_of
 from hpt_core.importing import error_with_place
 from hpt_core.loop.worker import Worker, _warns_of_asked
-from hpt_core.plugins.faults import traceback_in_plugin
 from hpt_core.plugins.plugins import Plugins
+from hpt_core.tracebacks import CORE_FOLDER, without_leading
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -165,6 +165,36 @@ def test_the_traceback_begins_in_the_evaluator() -> None:
     assert "pluggy" not in failure.detail
 
 
+EVALUATOR = """
+from hpt_core import EvaluationError
+
+class Evaluator:
+    def evaluate(self, trial):
+        try:
+            return {}["absent"]
+        except KeyError as err:
+            if trial.number:
+                raise
+            raise EvaluationError("no result") from err
+"""
+
+
+def test_the_author_of_an_evaluator_sees_its_frames_and_none_of_hpt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "author_of_an_evaluator"
+    package.mkdir()
+    (package / "__init__.py").write_text(EVALUATOR, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    study = study_of(evaluator={"use": "author_of_an_evaluator:Evaluator"})
+    study.run(trials=2)
+    for trial in study.trials:
+        assert trial.failure is not None
+        assert trial.failure.detail.count(str(package)) == (1 if trial.number else 2)
+        assert CORE_FOLDER not in trial.failure.detail
+        assert "pluggy" not in trial.failure.detail
+
+
 def test_code_beside_the_core_whose_name_begins_with_its_name_keeps_its_frames() -> None:
     file = f"{Path(hpt_core.__file__).parent}_more.py"
     scope: dict[str, Any] = {}
@@ -177,7 +207,7 @@ def test_code_beside_the_core_whose_name_begins_with_its_name_keeps_its_frames()
     with pytest.raises(ValueError, match="here") as caught:
         scope["fail"]({})
     assert error_with_place(caught.value) == f"ValueError: here ({file}, line 2)"
-    theirs = traceback_in_plugin(caught.tb.tb_next)
+    theirs = without_leading(caught.tb.tb_next, (CORE_FOLDER,))
     assert theirs is not None
     assert theirs.tb_frame.f_code.co_filename == file
 
@@ -316,6 +346,30 @@ def test_a_run_leaves_the_trials_of_ask_and_of_runs_in_other_threads_alone() -> 
     study.run(evaluate, trials=3)
     study.tell(asked, 9.0)
     assert [(t.value, t.attempt) for t in study.trials] == [(9.0, 1), (2.0, 2), (3.0, 1)]
+
+
+def test_ctrl_c_in_a_run_leaves_the_trial_of_a_run_in_another_thread_alone() -> None:
+    store, here, started, go_on = MemoryStore(), threading.get_ident(), threading.Event(), threading.Event()
+
+    def evaluate(params: Params) -> float:
+        if threading.get_ident() == here:
+            raise KeyboardInterrupt
+        started.set()
+        go_on.wait(60)
+        return 1.0
+
+    other = study_of(store=store)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(other.run, evaluate, trials=1)
+        assert started.wait(60)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                study_of(store=store).run(evaluate, trials=2)
+            assert [trial.state for trial in other.trials] == [State.RUNNING, State.WAITING]
+        finally:
+            go_on.set()
+        running.result(60)
+    assert [(t.state, t.attempt) for t in other.trials] == [(State.COMPLETE, 1), (State.COMPLETE, 2)]
 
 
 def test_a_store_error_of_a_study_within_a_trial_fails_only_that_trial() -> None:

@@ -9,7 +9,19 @@ from typing import Any
 import attrs
 import pytest
 
-from hpt_core import Float, History, Mistake, Space, Stop, StoppingRule, Study, UsageError, hookimpl, option
+from hpt_core import (
+    Float,
+    History,
+    Mistake,
+    PluginError,
+    Space,
+    Stop,
+    StoppingRule,
+    Study,
+    UsageError,
+    hookimpl,
+    option,
+)
 from hpt_core.plugins.plugins import Plugins
 from hpt_core.study.config import make_study
 
@@ -86,3 +98,13 @@ def test_rules_given_as_objects_have_the_same_paths(by_reports: bool) -> None:
     assert refused_in_python(rule) == ["stop.limit"]
     assert refused_in_python([rule, rule]) == ["stop[0].limit", "stop[1].limit"]
     assert refused_in_python((rule,)) == ["stop[0].limit"]
+
+
+def test_a_rule_whose_check_fails_is_named_with_its_path() -> None:
+    class Broken(Picky):
+        def check(self, space: Space, objectives: Mapping[str, str]) -> None:
+            raise ZeroDivisionError("here")
+
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", stop=[Broken(by_reports=False)])
+    with pytest.raises(PluginError, match=r"^stop\[0\]: Broken failed in check: ZeroDivisionError: here$"):
+        study.run(lambda params: params["x"], trials=1)

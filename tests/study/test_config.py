@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hpt_core import Constant, Mistake, StoppingRule, Study, UsageError, option
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
-from hpt_core.study.config import RunSettings, make_study, put_over, read_study_file
+from hpt_core.study.config import make_study, put_over, read_study_file
+from hpt_core.study.settings import RunSettings
 
 WHOLE = """
     name = "digits"
@@ -173,6 +174,13 @@ def test_there_must_be_a_file(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.toml", tmp_path):
         with pytest.raises(UsageError, match="Cannot read the study file"):
             read_study_file(path)
+
+
+@pytest.mark.parametrize("name", ["churn", "chrun.toml", "churn.tml"])
+def test_a_misspelt_study_file_is_suggested(tmp_path: Path, name: str) -> None:
+    (tmp_path / "churn.toml").touch()
+    with pytest.raises(UsageError, match=r"No such file or directory\. Did you mean 'churn.toml'\?$"):
+        read_study_file(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import linecache
 import math
 import sys
 from pathlib import Path
@@ -97,4 +98,26 @@ def test_a_changed_file_is_reported_once(folder: Path, caplog: pytest.LogCapture
     assert "still count: code_of_user.py has changed." in caplog.text
     caplog.clear()
     resumed(call, store, 5)
+    assert not caplog.records
+
+
+def cell(text: str, execution: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The function ``train`` of a cell, run as ipykernel does: under the name of a file that does not exist."""
+    name, found = f"/tmp/ipykernel_1/{execution}.py", {"__name__": "__main__"}
+    monkeypatch.setitem(linecache.cache, name, (len(text), None, text.splitlines(keepends=True), name))
+    exec(compile(text, name, "exec"), found)
+    return found["train"]
+
+
+def test_a_changed_cell_of_a_notebook_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, text = MemoryStore(), "def train(params):\n    return params['x']\n"
+    resumed(cell(text, 1, monkeypatch), store, 2)
+    resumed(cell(text, 2, monkeypatch), store, 3)
+    assert not caplog.records
+    resumed(cell(text.replace("'x']", "'x'] + 1000"), 3, monkeypatch), store, 4)
+    assert "still count: the notebook's cell has changed." in caplog.text
+    caplog.clear()
+    resumed(cell(text.replace("'x']", "'x'] + 1000"), 4, monkeypatch), store, 5)
     assert not caplog.records

@@ -222,8 +222,8 @@ def test_reports_are_recorded_and_judged() -> None:
     assert (trial.value, trial.partial, trial.reason, trial.rule) == (30.0, True, "too high", "StopAbove")
     assert [(r.step, r.value, dict(r.metrics)) for r in trial.reports] == [(1, 3.0, {"f1": 0.5}), (4, 30.0, {})]
     assert study.history.stopped.tolist() == [0]
-    with pytest.raises(UsageError, match="not running: it is stopped"):
-        study.tell(trial, 1.0)
+    with pytest.raises(UsageError, match=r"it is stopped\. `report` recorded the decision of the rule 'StopAbove': do"):
+        study.tell(trial, decision)
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, 1.0), (2, math.nan), (2, None), ("2", 1.0), (True, 1.0)])
@@ -446,6 +446,18 @@ def test_a_changed_definition_is_refused_and_says_what_changed(said: str, change
     amended = study_on(store, amend=True, **changed)
     assert len(amended.trials) == 2
     assert [t.values for t in amended.trials] == [t.values for t in study_on(store, **changed).trials]
+
+
+def test_a_refused_run_leaves_the_study_as_it_was() -> None:
+    study = study_on(MemoryStore(), reproducible=True)
+    study.run(loss, trials=2)
+    best = study.best
+    for refused in ({"evaluator": lambda _: 0.0}, {"workers": 2}):
+        with pytest.raises(DefinitionChangedError):
+            study.run(**refused, trials=4)
+        assert study.best == best
+    study.run(trials=3)
+    assert len(study.trials) == 3
 
 
 def test_all_changes_are_listed_at_once() -> None:
@@ -746,10 +758,11 @@ def test_all_bad_rules_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "3"])
 def test_counts_are_ints_from_one(count: Any) -> None:
-    with pytest.raises(UsageError, match="trials: Must be an int >= 1"):
-        study_on().run(loss, trials=count)
-    with pytest.raises(UsageError, match="workers: Must be an int >= 1"):
-        study_on().run(loss, workers=count)
+    with pytest.raises(UsageError, match="trials: Must be an int >= 1") as refused:
+        study_on().run(loss, trials=count, workers=count)
+    assert [mistake.path for mistake in refused.value.mistakes] == ["trials", "workers"]
+    with pytest.raises(UsageError, match="top: Must be an int >= 1"):
+        study_on().enqueue_from(study_on(), top=count)
 
 
 def test_running_needs_an_evaluator() -> None:

@@ -375,6 +375,6 @@ def test_a_sampler_that_cannot_be_created_by_name_must_be_given() -> None:
 
     study = study_of(sampler=Local(), space={"x": Int(0, 1), "n": Int(1, 3)}, stop=())
     study.run(lambda p: p["n"], trials=2)
-    with pytest.raises(UsageError, match="recorded components cannot be created"):
+    with pytest.raises(UsageError, match="recorded sampler cannot be created"):
         audit(study)
     assert verify(study.store, study.name, PLUGINS, sampler=Local()).differences == []

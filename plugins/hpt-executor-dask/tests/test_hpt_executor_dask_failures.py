@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import multiprocessing.connection
@@ -86,8 +87,8 @@ class DiesAfterTheOther(DiesBetweenTrials):
 
     def __call__(self, name: str, store: Store | None = None) -> str:
         first = self.folder / "1"
-        if name.endswith("/1"):
-            first.write_text(str(os.getpid()))
+        with contextlib.suppress(FileExistsError), first.open("x") as file:
+            file.write(str(os.getpid()))
             return "done"
         while not first.exists() or Path(f"/proc/{first.read_text()}").exists():
             time.sleep(0.05)

@@ -160,6 +160,7 @@ def test_conditions_are_converted(condition: Any, when: dict[str, list[Any]]) ->
         (Float(1e-20, 1.0, log=True), "it rounds bounds to 13 decimal places"),
         (Float(0.0, 1.0, step=1e-4), "it has no steps, and 10001 values are more than the 1000 that"),
         (Categorical(1, 2.5), "ConfigSpace returns 1.0 for 1 among the values of 'x'"),
+        (Categorical("a\0", "b"), "ConfigSpace returns 'a' for 'a\\x00' among the values of 'x'"),
         (Categorical("a", [1, 2]), "it takes a list for several values"),
     ],
 )
