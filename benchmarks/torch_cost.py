@@ -118,9 +118,7 @@ def compare(name: str, store: str, trials: int, watch: Watch) -> None:
     if [report.value for report in first.reports] != by_hand(data, study.context(first).seed):
         sys.exit("The two trainings differ.")
     plain, ours, own = [], [], []
-    for start in range(
-        1, trials + 1, BLOCK
-    ):  # a run writes records of its own, whose cost a block shares as in a study
+    for start in range(1, trials + 1, BLOCK):  # a run writes records of its own, whose cost a block shares
         numbers = range(start, start + BLOCK)
         plain.append(timed(lambda numbers=numbers: [by_hand(data, n) for n in numbers]) / BLOCK)  # type: ignore[misc]
         before = watch.spent.copy()

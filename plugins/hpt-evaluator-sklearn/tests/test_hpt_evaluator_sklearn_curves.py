@@ -19,7 +19,15 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
 )
-from sklearn.linear_model import Lasso, LogisticRegression, Perceptron, SGDClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import (
+    HuberRegressor,
+    Lasso,
+    LogisticRegression,
+    Perceptron,
+    PoissonRegressor,
+    SGDClassifier,
+)
 from sklearn.model_selection import (
     ShuffleSplit,
     StratifiedShuffleSplit,
@@ -125,6 +133,15 @@ def test_iterations_continue_and_add_up_to_max_iter() -> None:
     assert abs(scores[2] - scores[1]) > 1e-6
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("estimator", [HuberRegressor(max_iter=20), PoissonRegressor(max_iter=8)], ids=str)
+def test_a_solver_that_forgets_its_state_ends_with_the_score_of_an_ordinary_fit(estimator: Any) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    reports, _ = curve(estimator, X=X, y=y, resource="growth", levels=4, cv=2)
+    assert reports[-1].value == cross_val_score(estimator, X, y, cv=2).mean()
+    assert len({report.value for report in reports}) == 4
+
+
 def test_epochs_by_partial_fit_are_the_epochs_of_fit() -> None:
     estimator = make_pipeline(
         StandardScaler(), SGDClassifier(loss="log_loss", shuffle=False, tol=None, max_iter=6, random_state=0)
@@ -203,8 +220,10 @@ def test_a_network_for_several_labels_grows_by_epochs() -> None:
 
 def test_an_optimiser_stopped_early_issues_no_warning_and_a_network_learns() -> None:
     data: dict[str, Any] = {"X": load_digits().data / 16, "y": load_digits().target}
-    reports, _ = curve(LogisticRegression(max_iter=50), resource="growth", levels=5, **data)
+    reports, _ = curve(LogisticRegression(max_iter=200), resource="growth", levels=20, **data)
     assert reports[-1].value > 0.9
+    with pytest.warns(ConvergenceWarning):  # of the full number of iterations, as in an ordinary fit
+        curve(LogisticRegression(max_iter=50), resource="growth", levels=5, **data)
     network = MLPClassifier(hidden_layer_sizes=(20,), max_iter=10)
     reports, _ = curve(network, resource="growth", levels=5, **data)
     assert reports[0].value < reports[-1].value

@@ -141,6 +141,14 @@ def test_lists_become_tuples_if_the_estimator_has_a_tuple() -> None:
     assert Recipe(SVC()).build({"class_weight": [1]}).class_weight == [1]
 
 
+@pytest.mark.parametrize("value", ["none", 1])
+def test_the_text_given_as_none_stands_for_none(value: Any) -> None:
+    options: dict[str, Any] = {"pipeline": [["tree", "sklearn.tree:DecisionTreeClassifier"]], "none": "none"}
+    recipe = SklearnEvaluator(data="sklearn.datasets:load_iris", **options).recipe
+    assert recipe.build({"tree__max_depth": value}).get_params()["tree__max_depth"] == {"none": None}.get(value, value)
+    assert Recipe(SVC()).build({"class_weight": "none"}).class_weight == "none"
+
+
 def test_a_chosen_step_is_a_new_copy_and_takes_its_own_parameters() -> None:
     tables = {"model": {"svm": SVC(), "forest": {"use": "sklearn.ensemble:RandomForestClassifier", "n_jobs": 1}}}
     recipe = make_recipe(None, [["scale", StandardScaler()], "model"], tables, {"depth": "model__max_depth"})

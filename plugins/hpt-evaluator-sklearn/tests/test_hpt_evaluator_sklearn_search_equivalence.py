@@ -141,8 +141,10 @@ def test_random_draws_are_those_of_scikit_learn(distributions: Any, n_iter: int,
 def test_ten_draws_by_default_and_never_more_than_the_space_has() -> None:
     ten = SearchCV(TREE, param_distributions={"ccp_alpha": stats.uniform()}, cv=2).fit(X, Y)
     assert len(ten.cv_results_["params"]) == 10
-    with pytest.warns(UserWarning, match="total space of parameters 4 is smaller than n_iter=10. Running 4"):
+    message = "total space of parameters 4 is smaller than n_iter=10. Running 4"
+    with pytest.warns(UserWarning, match=message) as caught:
         four = SearchCV(TREE, param_distributions={"max_depth": [1, 2, 3, 4]}, cv=2).fit(X, Y)
+    assert caught[0].filename == __file__
     assert sorted(four.cv_results_["param_max_depth"]) == [1, 2, 3, 4]
 
 

@@ -44,6 +44,20 @@ class Meeting(DecisionTreeClassifier):
         return self
 
 
+class TwoArgumentsError(Exception):
+    """An exception that is pickled, but cannot be unpickled."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} in {where}")
+
+
+class Failing(DecisionTreeClassifier):
+    """Its fit raises an exception that cannot be unpickled."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Failing:
+        raise TwoArgumentsError("a hole", "the bucket")
+
+
 @attrs.define
 class After:
     """Stops each candidate after a number of folds."""
@@ -138,6 +152,13 @@ def test_with_rules_a_fit_that_kills_its_process_fails_only_its_own_candidate(tm
         search.fit(X, Y)
     states = {trial.params["max_depth"]: trial.state for trial in search.history_.trials}
     assert states == {1: State.COMPLETE, 66: State.FAILED, 2: State.COMPLETE}
+
+
+def test_an_exception_that_cannot_be_unpickled_arrives_with_its_text() -> None:
+    search = SearchCV(Failing(), param_grid={"max_depth": [1, 2]}, n_jobs=2, error_score="raise")
+    with pytest.raises(RuntimeError, match=r"^TwoArgumentsError: a hole in the bucket$") as caught:
+        search.fit(X, Y)
+    assert "raise TwoArgumentsError" in str(caught.value.__cause__)
 
 
 def test_the_workers_of_a_search_have_other_names_than_a_run_without_workers(tmp_path: Path) -> None:

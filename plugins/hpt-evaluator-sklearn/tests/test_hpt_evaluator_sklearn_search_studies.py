@@ -68,8 +68,10 @@ def test_a_sampler_may_search_a_grid_and_distributions() -> None:
 
 
 def test_a_space_with_fewer_candidates_than_n_iter_issues_a_warning() -> None:
-    with pytest.warns(UserWarning, match="The space has 4 candidates, fewer than n_iter=100"):
+    message = r"The space has fewer candidates \(4\) than n_iter=100"
+    with pytest.warns(UserWarning, match=message) as caught:
         search = SearchCV(TREE, {"max_depth": Int(1, 4)}, sampler="random", n_iter=100).fit(X, Y)
+    assert caught[0].filename == __file__
     assert len(rows(search)) == 4
 
 
@@ -215,7 +217,7 @@ def test_a_store_with_another_search_is_refused(tmp_path: Path, change: dict[str
     with pytest.raises(DefinitionChangedError) as refused:
         other.fit(change.get("X", X), change.get("y", Y), **params)
     head, *differences = str(refused.value).splitlines()
-    assert head == advice
+    assert head == f"{advice} In a nested cross-validation, whose outer folds are different data, leave out `store`."
     assert len(differences) >= 1
     assert "amend" not in str(refused.value)  # SearchCV has no such option
     other.set_params(study_name="another").fit(change.get("X", X), change.get("y", Y), **params)

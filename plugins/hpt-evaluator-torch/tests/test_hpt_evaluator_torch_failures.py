@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import numpy as np
@@ -64,3 +66,14 @@ def test_a_training_that_diverges_fails(objective: str) -> None:
     assert err.kind == "invalid-value"
     assert str(err).startswith("The training diverged: after epoch ")
     assert "train_loss is nan" in str(err)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_weights_that_a_full_disk_refuses_fail_the_trial_with_their_path(
+    keep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    assert str(failure(keep=keep)).endswith("weights.pt cannot be written: [Errno 28] No space left on device")

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 
+@pytest.mark.timeout(240)
 def test_the_study_that_init_writes_runs(tmp_path: Path) -> None:
     def hpt(*arguments: str) -> str:
         command = [sys.executable, "-m", "hpt_core", *arguments]

@@ -172,6 +172,17 @@ def test_a_trial_resumes_from_its_checkpoint_bit_for_bit(
     assert not list(tmp_path.glob("**/*.pt"))
 
 
+def test_a_checkpoint_is_written_once_and_not_by_lightning(tmp_path: Path) -> None:
+    class FullDisk(pl.plugins.io.TorchCheckpointIO):
+        def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+            raise OSError("no space left on device")
+
+    made = evaluator(with_trainer(plugins=[FullDisk()]))
+    begun = reports(made, tmp_path, upto=3)
+    assert len(list(tmp_path.glob("*.pt"))) == 1
+    assert begun + reports(made, tmp_path, resume_step=3) == reports(evaluator(Module))
+
+
 def test_a_module_that_ends_early_completes_the_trial_with_and_without_a_resume(tmp_path: Path) -> None:
     whole = reports(evaluator(EndsEarly))
     assert [report.step for report in whole] == [1, 2, 3, 4]

@@ -144,6 +144,24 @@ def test_a_custom_loader_keeps_its_batch_size_and_is_seeded_per_epoch() -> None:
     assert first == again == list(TorchEvaluator(**options).evaluate(trial))
 
 
+def test_a_validation_loader_that_shuffles_has_the_same_order_each_time() -> None:
+    seen: list[list[int]] = []
+
+    def collate(rows: list[Any]) -> Any:
+        seen[-1] += [int(row[1]) for row in rows]
+        return torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]) % 2
+
+    dataset = torch.utils.data.TensorDataset(torch.randn(12, 6), torch.arange(12))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=5, shuffle=True, generator=torch.Generator(), collate_fn=collate
+    )
+    for _ in range(2):
+        seen.append([])
+        by_hpt({}, data=lambda: (tensors()[0], loader), epochs=1)
+    assert sorted(seen[0]) == list(range(12))
+    assert seen[0] == seen[1]
+
+
 def test_a_custom_sampler_of_batches_is_seeded_per_epoch() -> None:
     def data() -> tuple[Any, Any]:
         train, valid = tensors()
@@ -166,6 +184,12 @@ def test_every_scheduler_runs_without_further_arguments(scheduler: Any) -> None:
     reports = by_hpt({}, scheduler=scheduler, optimizer=sgd, epochs=3)
     assert [report.step for report in reports] == [1, 2, 3]
     assert numbers(reports) != numbers(by_hpt({}, optimizer=sgd, epochs=3)) or scheduler == "plateau"
+
+
+def test_a_constant_scheduler_keeps_the_length_of_torch() -> None:
+    torch_default = {"use": "torch.optim.lr_scheduler:ConstantLR"}
+    long = by_hpt({}, scheduler=torch_default, epochs=8)
+    assert numbers(long) == numbers(by_hpt({}, scheduler={**torch_default, "total_iters": 5}, epochs=8))
 
 
 def warm_up(optimizer: Any, total_steps: int, share: float = 0.5) -> Any:

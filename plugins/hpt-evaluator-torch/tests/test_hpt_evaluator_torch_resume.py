@@ -181,9 +181,25 @@ def reports(evaluator: TorchEvaluator, trial: TrialContext, upto: int | None = N
     return found
 
 
+class Balanced(torch.nn.Module):
+    """Divides the loss by its running mean."""
+
+    mean: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(()))
+
+    def forward(self, outputs: Any, targets: Any) -> Any:
+        loss = torch.nn.functional.cross_entropy(outputs, targets)
+        self.mean = 0.9 * self.mean + 0.1 * loss.detach()
+        return loss / self.mean
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        *({"loss": loss} for loss in (Balanced, Balanced(), torch.nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])))),
         *({"optimizer": name} for name in sorted(OPTIMIZERS)),
         *({"scheduler": name} for name in sorted(set(SCHEDULERS) - {"exponential"})),
         {"scheduler": {"use": "exponential", "gamma": 0.5}, "optimizer": {"use": "torch.optim:ASGD"}},
@@ -191,7 +207,7 @@ def reports(evaluator: TorchEvaluator, trial: TrialContext, upto: int | None = N
     ],
     ids=str,
 )
-def test_every_optimizer_and_scheduler_resumes_from_its_checkpoint(
+def test_every_part_of_a_training_resumes_from_its_checkpoint(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained: list[int] = []

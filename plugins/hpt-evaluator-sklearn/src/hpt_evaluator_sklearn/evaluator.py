@@ -72,6 +72,10 @@ class SklearnEvaluator:
     params: dict[str, str] = option(
         factory=dict, help='Short names: parameter of the space -> set_params name, such as C = "model__C".'
     )
+    none: str | None = option(
+        None,
+        help='The text in the space that stands for None, as TOML has no null: class_weight = ["none", "balanced"].',
+    )
     data: Any = option(
         None,
         help='The data: "module:function", {use = ..., arguments}, or {file = "x.csv", target = "y"} (.parquet, .npz).',
@@ -193,7 +197,7 @@ class SklearnEvaluator:
     def recipe(self) -> Recipe:
         """Makes the estimator of a configuration."""
         with self._context():
-            return make_recipe(self.estimator, self.pipeline, self.choices, self.params)
+            return make_recipe(self.estimator, self.pipeline, self.choices, self.params, self.none)
 
     @cached_property
     def loaded(self) -> Data:

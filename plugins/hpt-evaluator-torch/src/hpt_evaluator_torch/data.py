@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ _OF_LOADERS = (
     "collate_fn",
     "drop_last",
     "generator",
+    "in_order",
     "multiprocessing_context",
     "num_workers",
     "persistent_workers",
@@ -132,7 +134,9 @@ def _tensor(value: Any, name: str) -> Any:
         return value
     array = np.ascontiguousarray(value)
     try:
-        tensor = torch.from_numpy(array)
+        with warnings.catch_warnings():  # pandas gives read-only arrays; nothing here writes to them
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            tensor = torch.from_numpy(array)
     except TypeError:
         msg = f"{name} gives an array of {array.dtype}, which torch cannot hold: encode it as numbers."
         raise UsageError(Mistake(_PATH, msg)) from None
@@ -227,11 +231,13 @@ def reseed(loader: Any, seed: int) -> None:
 
 
 def valid_batches(source: Any, batch_size: int) -> Iterator[Any]:
-    """The batches of a validation set, in its own order."""
+    """The batches of a validation set, in its own order, which is the same each time."""
     if isinstance(source, DataLoader):
+        reseed(source, 0)
         return iter(source)
     if type(source) is TensorDataset:
-        return zip(*(tensor.split(batch_size) for tensor in source.tensors), strict=True)
+        parts = zip(*(tensor.split(batch_size) for tensor in source.tensors), strict=True)
+        return ([tensor.clone() for tensor in batch] for batch in parts)  # a model may change its input in place
     return iter(DataLoader(source, batch_size))
 
 

@@ -221,5 +221,8 @@ class _Weights:
             self._write(epoch, model)
 
     def _write(self, epoch: int, model: Any) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically({"epoch": epoch, "model": model.state_dict()}, self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically({"epoch": epoch, "model": model.state_dict()}, self._path)
+        except OSError as err:
+            raise EvaluationError(f"The weights {self._path} cannot be written: {err}") from None

@@ -65,10 +65,9 @@ class LightningRun:
         self._results: queue.Queue[dict[str, float] | BaseException | None] = queue.Queue()
         self._go_on = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
-        self._stopping = self._measured = self._taking = False
+        self._stopping = self._measured = False
         self._number = 0
         self._last: dict[str, float] = {}
-        self._taken: dict[str, Any] = {}
         self._state: Mapping[str, Any] = {}
 
     # --- as the evaluator sees it -----------------------------------------------------------------------
@@ -90,13 +89,14 @@ class LightningRun:
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's own checkpoint, without the module's hyperparameters, and what that lacks."""
-        self._taking = True
-        with tempfile.TemporaryDirectory(prefix="hpt-") as folder:
-            self._trainer.save_checkpoint(Path(folder) / "checkpoint.ckpt", weights_only=False)
-        self._taking = False
-        taken = {name: value for name, value in self._taken.items() if "hyper_parameters" not in name}
+        strategy, kept = self._trainer.strategy, _InMemory()
+        own, strategy.checkpoint_io = strategy.checkpoint_io, kept
+        try:
+            self._trainer.save_checkpoint("", weights_only=False)
+        finally:
+            strategy.checkpoint_io = own
         return {
-            "lightning": taken,
+            "lightning": {name: value for name, value in kept.content.items() if "hyper_parameters" not in name},
             "found": self._last,
             "stop": bool(self._trainer.should_stop),
             "ended": bool(self._trainer.fit_loop.done),
@@ -178,10 +178,12 @@ class LightningRun:
             self._trainer.should_stop = True
             self._trainer.fit_loop.min_epochs = self._trainer.fit_loop.epoch_loop.min_steps = None
 
-    def saving(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what Lightning puts into a checkpoint."""
-        if self._taking:
-            self._taken = checkpoint
+
+class _InMemory:
+    """Keeps a checkpoint instead of writing it, with the interface of Lightning's ``CheckpointIO``."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], *_: Any, **__: Any) -> None:
+        self.content = checkpoint
 
 
 def _listener(pl: Any, run: LightningRun) -> Any:
@@ -202,9 +204,6 @@ def _listener(pl: Any, run: LightningRun) -> Any:
 
         def on_train_epoch_end(self, *_: Any) -> None:
             run.epoch_ended()
-
-        def on_save_checkpoint(self, *args: Any) -> None:
-            run.saving(args[-1])
 
     return Listener()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,8 @@ def make_loss(part: Part, device: Any) -> Loss:
         loss = loss(**arguments)
     elif arguments:
         loss = functools.partial(loss, **arguments)
-    return Loss(loss.to(device) if isinstance(loss, torch.nn.Module) else loss)
+    # a copy, because a loss given as an object may have state, which must not pass from trial to trial
+    return Loss(copy.deepcopy(loss).to(device) if isinstance(loss, torch.nn.Module) else loss)
 
 
 def default_loss(targets: Any) -> Loss:

@@ -154,23 +154,21 @@ class Training:
 
     def state_dict(self) -> dict[str, Any]:
         """All state that the next epoch depends on."""
-        scheduler = None if self._scheduler is None else self._scheduler.state_dict()
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "scheduler": scheduler,
-            "scaler": self._scaler.state_dict(),
-            "random": capture(self.device),
-        }
+        return {name: part.state_dict() for name, part in self._parts().items()} | {"random": capture(self.device)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore `state_dict`."""
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(state["scheduler"])
-        self._scaler.load_state_dict(state["scaler"])
+        for name, part in self._parts().items():
+            if name in state:  # the loss is not in checkpoints of version 0.1
+                part.load_state_dict(state[name])
         restore(state["random"], self.device)
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that may have state."""
+        parts = {"model": self.model, "optimizer": self._optimizer, "scaler": self._scaler}
+        parts |= {} if self._scheduler is None else {"scheduler": self._scheduler}
+        loss = None if self._loss is None else self._loss.function
+        return parts | ({"loss": loss} if isinstance(loss, torch.nn.Module) else {})
 
     def close(self) -> None:
         """Nothing to do."""

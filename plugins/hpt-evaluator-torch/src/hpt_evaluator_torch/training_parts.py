@@ -118,6 +118,8 @@ def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -
     of_torch = str(getattr(part.make, "__module__", "")).startswith("torch.")
     fillable = part.signature.names if of_torch else part.signature.required  # a user's function keeps its defaults
     taken = {name: value for name, value in defaults.items() if name in fillable}
+    if of_torch and part.name == "ConstantLR":  # its factor ends after `total_iters`
+        del taken["total_iters"]
     if _TOTAL in part.signature.names and not {_TOTAL, "steps_per_epoch"} & part.arguments.keys():
         taken[_TOTAL] = epochs * _count(batches, part)
     per_batch = part.name == "CyclicLR" or _TOTAL in part.signature.names

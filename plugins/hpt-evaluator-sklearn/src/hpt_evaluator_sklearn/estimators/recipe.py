@@ -46,11 +46,13 @@ class Recipe:
         template: The estimator before a configuration is set. Steps with choices hold their first choice.
         choices: set_params name of a step -> value in the space, as text -> estimator, 'passthrough' or None.
         names: Name in the space -> set_params name, for those that differ.
+        none: The text in the space that stands for None, if any: TOML has no null.
     """
 
     template: Any
     choices: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     names: Mapping[str, str] = attrs.field(factory=dict)
+    none: str | None = None
 
     def target(self, name: str) -> str:
         """The set_params name of a parameter of the space."""
@@ -72,7 +74,8 @@ class Recipe:
             target = self.target(name)
             if target in values:
                 raise UsageError(Mistake(f"space.{name}", f"Another active parameter sets {target!r} too."))
-            values[target] = self.chosen(target, value) if target in self.choices else value
+            given = None if isinstance(value, str) and value == self.none else value
+            values[target] = self.chosen(target, value) if target in self.choices else given
         estimator = clone(self.template)
         lists = {name: values.pop(name) for name in list(values) if isinstance(values[name], list)}
         estimator.set_params(**values)
@@ -106,6 +109,7 @@ def make_recipe(
     pipeline: Sequence[Any] | None,
     choices: Mapping[str, Mapping[str, Any]],
     names: Mapping[str, str],
+    none: str | None = None,
 ) -> Recipe:
     """Make a recipe from an evaluator's options.
 
@@ -115,6 +119,7 @@ def make_recipe(
             If ``estimator`` is None as well, the single table of ``choices`` is the only step.
         choices: Name in the space or of the step -> value -> specification.
         names: Name in the space -> set_params name.
+        none: The text in the space that stands for None, if any.
 
     Raises:
         UsageError: With all mistakes found.
@@ -126,9 +131,9 @@ def make_recipe(
         raise UsageError(Mistake("evaluator.estimator", msg))
     if estimator is not None:
         template = resolve_estimator(estimator, "evaluator.estimator")
-        return Recipe(template, tables, dict(names))
+        return Recipe(template, tables, dict(names), none)
     template = Pipeline(_named_steps(list(tables) if pipeline is None else pipeline, firsts))
-    return Recipe(template, tables, dict(names))
+    return Recipe(template, tables, dict(names), none)
 
 
 def _choice_tables(choices: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -88,10 +88,12 @@ class Growth:
             for epoch in range(self._size, size):
                 self._one_epoch(first=epoch == 0)
         else:
-            cumulative = self._how != "max_iter" or isinstance(self._model, _BOOSTING)
-            self._model.set_params(**{self._how: size if cumulative else size - self._size, "warm_start": True})
+            cumulative, full = self._how != "max_iter" or isinstance(self._model, _BOOSTING), size == self._full
+            # a solver may forget its state between fits, as lbfgs does, so the full number of iterations starts anew
+            count = size if cumulative or full else size - self._size
+            self._model.set_params(**{self._how: count, "warm_start": cumulative or not full})
             with warnings.catch_warnings():
-                if size < self._full or not cumulative:  # cut short on purpose, so not converging is expected
+                if not full:  # cut short on purpose, so not converging is expected
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 self._model.fit(self._rows, self.fold.y_train, **self._params)
         self._size = self._full if _has_stopped(self._model) else size

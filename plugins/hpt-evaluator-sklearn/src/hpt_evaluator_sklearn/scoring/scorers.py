@@ -95,8 +95,8 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
     Args:
         scoring: If None, the objectives name the scorers; ``value`` and ``score`` name the estimator's own. Otherwise
             one scorer (a name, ``"module:function"``, a callable, or a table ``{"use": "module:metric", ...}`` with
-            arguments of `sklearn.metrics.make_scorer`), a list of names, or a table name -> scorer. The first of
-            these scores an objective of another name.
+            arguments of `sklearn.metrics.make_scorer`), a list of names, or a table name -> scorer. A scorer given
+            alone scores the first objective, whatever its name; the first of a list or table scores only ``value``.
         objectives: Names of one or more objectives, in order. Those in `TIMES` need no scorer.
         estimator: Any estimator of the study.
 
@@ -130,10 +130,11 @@ def _specifications(scoring: Any, objectives: Sequence[str]) -> dict[str, tuple[
     named = [name for name in missing if _by_name(name) is not None]
     unnamed = [name for name in missing if name not in named]
     extra = [name for name in table if name not in objectives]
-    if unnamed and unnamed == objectives[:1] and extra:
+    if unnamed and unnamed == objectives[:1] and unnamed[0] in _OWN_SCORE and extra:
         table[unnamed.pop()] = table.pop(extra[0])
     if unnamed:
-        msg = f"Is not one of the scores, which are: {', '.join(table)}.{did_you_mean(unnamed[0], table)}"
+        hint = did_you_mean(unnamed[0], [*table, *get_scorer_names(), *_SHORT])
+        msg = f"Is not one of the scores, which are: {', '.join(table)}.{hint}"
         raise UsageError(Mistake(f"objective.{unnamed[0]}", msg))
     table.update(_by_their_names(named))
     ordered = {name: table[name] for name in [*objectives, *(n for n in table if n not in objectives)]}

@@ -73,7 +73,7 @@ def plan_distributions(param_distributions: Any, n_iter: int | None, *, drawn: b
         size = len(ParameterGrid(grids))
         if size < count:
             message = f"The total space of parameters {size} is smaller than n_iter={count}. Running {size} iterations."
-            warnings.warn(f"{message} All of them are tried.", UserWarning, stacklevel=3)
+            warnings.warn(f"{message} All of them are tried.", UserWarning, stacklevel=5)
             count = size
 
     def draw(seed: int) -> list[Params]:

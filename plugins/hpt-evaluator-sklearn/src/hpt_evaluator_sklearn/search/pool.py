@@ -247,7 +247,21 @@ def _fit_in_process(folder: str, params: Mapping[str, Any], fold: int) -> Result
     # nested parallelism in a fit uses threads, as in joblib's processes
     with config_context(**task.config), warnings.catch_warnings(), joblib.parallel_config(backend="threading"):
         warnings.filters = task.filters
-        return next(run(0, params, [fold]))
+        try:
+            return next(run(0, params, [fold]))
+        except Exception as err:
+            if _is_portable(err):
+                raise
+            raise RuntimeError(f"{type(err).__name__}: {err}") from err
+
+
+def _is_portable(error: Exception) -> bool:
+    """Whether another process can unpickle an exception; otherwise it would take the pool for broken."""
+    try:
+        loads(dumps(error))
+    except Exception:  # noqa: BLE001 - its constructor may fail in any way
+        return False
+    return True
 
 
 def _load(folder: Path) -> tuple[_Task, Run]:

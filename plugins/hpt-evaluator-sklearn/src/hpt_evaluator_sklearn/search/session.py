@@ -153,15 +153,16 @@ class Session:
             aborted = err.original
         except DefinitionChangedError as err:
             head = f"The store has another search named {study.name!r}. Give this one its own `study_name` or store."
-            raise DefinitionChangedError(head, *err.mistakes[1:]) from None
+            nested = "In a nested cross-validation, whose outer folds are different data, leave out `store`."
+            raise DefinitionChangedError(f"{head} {nested}", *err.mistakes[1:]) from None
         except NothingSucceededError:
             return  # the caller raises scikit-learn's summary of the errors
         if aborted is not None:
             raise aborted  # outside of the except block, which would replace its context
         tried, wanted = study.history.next_number, self.search.n_iter
         if wanted is not None and self.plan.sampler is None and tried < wanted and study.space.size == tried:
-            message = f"The space has {tried} candidates, fewer than n_iter={wanted}. All of them were tried."
-            warnings.warn(message, UserWarning, stacklevel=4)
+            message = f"The space has fewer candidates ({tried}) than n_iter={wanted}. All of them were tried."
+            warnings.warn(message, UserWarning, stacklevel=5)
 
 
 @contextmanager
