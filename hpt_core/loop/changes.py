@@ -68,7 +68,8 @@ def running_trial(ledger: Ledger, trial: Trial | int) -> Trial:
     """
     found = _existing(ledger, trial)
     if found.state is not State.RUNNING:
-        decided = f" `report` recorded the decision of the rule {found.rule!r}: do not tell it." if found.rule else ""
+        is_decision = found.rule not in ("", "given")  # given: the user told a Stop
+        decided = f" The rule {found.rule!r} decided that, and it is recorded: there is nothing to tell." * is_decision
         raise UsageError(f"Trial {found.number} is not running: it is {found.state}.{decided}")
     return found
 

@@ -32,8 +32,6 @@ _LIKE_TOML = re.compile(r"\[.*\]|\{[^{}]*=.*\}", re.DOTALL)  # not "{program} --
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
-
-
 _RUN = tuple(field.name for field in option_fields(RunSettings))
 _KEYS = (*_SETTINGS, *_TABLES, *_RUN)
 
@@ -52,7 +50,8 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
     except OSError as err:
-        hint = did_you_mean(path.name, [other.name for other in path.parent.glob("*.toml")])
+        others = path.parent.glob("*.toml") if isinstance(err, (FileNotFoundError, IsADirectoryError)) else ()
+        hint = did_you_mean(path.name, [other.name for other in others if other.is_file()])
         raise UsageError(f"Cannot read the study file {path}: {err.strerror}.{hint}") from err
     if len(raw) > _MAX_BYTES:
         raise UsageError(f"The study file {path} is too large: the limit is {_MAX_BYTES:,} bytes.")

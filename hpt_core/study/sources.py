@@ -14,6 +14,9 @@ from typing import Any
 
 __all__ = ["digests"]
 
+_CELLS = "the notebook's cell"
+"""The key of the one digest of all cells: their names differ in each session."""
+
 _LARGEST = 2**30
 """Bytes. A larger file would take seconds to read whenever the study is opened."""
 
@@ -40,8 +43,8 @@ def digests(sources: object) -> dict[str, str]:
                 with path.open("rb") as content:
                     found[name.as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()[:16]
             elif str(file) in linecache.cache and not path.exists():  # a notebook keeps the text of its cells there
-                text = "".join(linecache.getlines(str(file)))
-                found["the notebook's cell"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+                text = found.get(_CELLS, "") + "".join(linecache.getlines(str(file)))
+                found[_CELLS] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return dict(sorted(found.items()))
 
 

@@ -12,7 +12,7 @@ import attrs
 
 from hpt_core import liveness
 from hpt_core.components import Pause, Stop, Suggestion
-from hpt_core.errors import DefinitionChangedError, EvaluationError, SpaceExhausted, UsageError
+from hpt_core.errors import EvaluationError, SpaceExhausted, UsageError
 from hpt_core.history import definition as definitions
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.trial import Params, Report, Trial, TrialContext
@@ -159,16 +159,17 @@ class Study:
         """
         from hpt_core.loop.running import run_study
 
-        before = self.evaluator, self.workers
-        if evaluator is not None:
-            self.evaluator = self.plugins.make("evaluator", evaluator)
-        if self.evaluator is None:
+        if evaluator is None and self.evaluator is None:
             raise UsageError("The study has no evaluator: pass one to Study or to run().")
-        given: RunSettings = build(RunSettings, {"trials": trials, "workers": workers}, "")
-        self.workers, self._decisions = given.workers, None  # each run joins the study again, with its own evaluator
+        before, mistakes = (self.evaluator, self.workers), Mistakes()
+        made = self.evaluator if evaluator is None else mistakes.collect(self.plugins.make, "evaluator", evaluator)
+        given: RunSettings = mistakes.collect(build, RunSettings, {"trials": trials, "workers": workers}, "")
+        mistakes.raise_all()
+        self.evaluator, self.workers = made, given.workers
+        self._decisions = None  # each run joins the study again, with its own evaluator
         try:
             self.stop_reason = run_study(self, given.trials, given.workers)
-        except DefinitionChangedError:
+        except UsageError:
             self.evaluator, self.workers = before  # with those that were refused, the study could not even be read
             raise
         return self.stop_reason

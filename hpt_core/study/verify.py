@@ -121,8 +121,7 @@ class _Audit:
 
     def _view_of_next(self) -> History:
         """What the decision about the next trial was based on."""
-        waiting = (trial.number for trial in self._history.open.values() if trial.state is State.WAITING)
-        return self._view(next(waiting, self._history.next_number))
+        return self._view(next(iter(self._history.waiting.tolist()), self._history.next_number))
 
     def _endings(self) -> Iterator[History]:
         """What a decision about paused trials may have been based on: with a new trial to come, or without."""

@@ -783,6 +783,7 @@ def test_check_says_that_the_store_has_another_definition_of_the_study(cli: Hpt,
     assert changed.stderr == refused.stderr.replace("Error:", "Warning:") + "s.toml is valid.\n"
     assert "space.x.high: Was 4, is now 9." in changed.stderr
     assert "budget" in changed.stdout
+    assert "reproducible: Was 2, is now 3." in cli("check", "s.toml", "reproducible=true", "workers=3").stderr
     assert cli("export", "--format", "json").stdout == log
 
 

@@ -184,6 +184,22 @@ def test_a_misspelt_study_file_is_suggested(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("churn", r"Is a directory\. Did you mean 'churn.toml'\?"),
+        ("folder.toml", r"Is a directory\."),
+        (f"{'c' * 300}/churn", r"File name too long\."),
+    ],
+)
+def test_a_study_file_is_suggested_only_if_it_is_another_file(tmp_path: Path, name: str, said: str) -> None:
+    for folder in ("churn", "folder.toml"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "churn.toml").touch()
+    with pytest.raises(UsageError, match=rf": {said}$"):
+        read_study_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
     "content",
     [
         *(

@@ -109,6 +109,19 @@ def cell(text: str, execution: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     return found["train"]
 
 
+def test_each_cell_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, three = (cell(f"def train(params):\n    return {i}\n", i, monkeypatch) for i in range(3))
+    first, *others = ([*digests(functions).values()] for functions in ([one, two], [three, two], [one, three]))
+    assert len(first) == 1
+    assert first not in others
+
+
+def test_installed_code_in_a_traceback_is_no_cell() -> None:
+    linecache.getlines(functools.__file__)  # as a traceback does
+    assert functools.__file__ in linecache.cache
+    assert digests(functools.wraps) == {}
+
+
 def test_a_changed_cell_of_a_notebook_is_reported_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Never
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from hpt_core import (
     HptError,
     Int,
     InvalidParamsError,
+    Mistake,
     NothingSucceededError,
     Params,
     SpaceError,
@@ -222,8 +224,14 @@ def test_reports_are_recorded_and_judged() -> None:
     assert (trial.value, trial.partial, trial.reason, trial.rule) == (30.0, True, "too high", "StopAbove")
     assert [(r.step, r.value, dict(r.metrics)) for r in trial.reports] == [(1, 3.0, {"f1": 0.5}), (4, 30.0, {})]
     assert study.history.stopped.tolist() == [0]
-    with pytest.raises(UsageError, match=r"it is stopped\. `report` recorded the decision of the rule 'StopAbove': do"):
+    with pytest.raises(
+        UsageError, match=r"it is stopped\. The rule 'StopAbove' decided that, and it is recorded: there"
+    ):
         study.tell(trial, decision)
+    own = study.ask()
+    study.tell(own, Stop("mine"))
+    with pytest.raises(UsageError, match=r"it is stopped\.$"):
+        study.tell(own, 1.0)
 
 
 @pytest.mark.parametrize(("step", "value"), [(0, 1.0), (2, math.nan), (2, None), ("2", 1.0), (True, 1.0)])
@@ -458,6 +466,40 @@ def test_a_refused_run_leaves_the_study_as_it_was() -> None:
         assert study.best == best
     study.run(trials=3)
     assert len(study.trials) == 3
+
+
+def test_a_study_that_a_check_refuses_is_not_recorded_so_it_can_be_corrected() -> None:
+    @attrs.define
+    class Checked:
+        scoring: str
+
+        def evaluate(self, trial: TrialContext) -> float:
+            return loss(trial.params)
+
+        def check(self, space: Any, objectives: Any) -> None:
+            if self.scoring == "misspelt":
+                raise UsageError(Mistake("evaluator.scoring", "There is no such scorer."))
+
+    store = MemoryStore()
+    study = study_on(store)
+    with pytest.raises(UsageError, match="no such scorer"):
+        study.run(Checked("misspelt"), trials=2)
+    assert list(store.read("study")) == []
+    assert study.trials == []  # reading it records no evaluator
+    study_on(store, evaluator=Checked("right")).run(trials=2)
+    study.run(Checked("right"), trials=3)
+    assert len(study.trials) == 3
+
+
+def test_a_run_with_mistaken_arguments_lists_them_all_and_changes_nothing() -> None:
+    study = study_on(evaluator=loss)
+    evaluator = study.evaluator
+    with pytest.raises(UsageError) as refused:
+        study.run("no-such", trials=0)
+    assert [mistake.path for mistake in refused.value.mistakes] == ["evaluator.use", "trials"]
+    with pytest.raises(UsageError):
+        study.run(lambda _: 0.0, trials=0)
+    assert study.evaluator is evaluator
 
 
 def test_all_changes_are_listed_at_once() -> None:
