@@ -491,6 +491,25 @@ def test_a_study_that_a_check_refuses_is_not_recorded_so_it_can_be_corrected() -
     assert len(study.trials) == 3
 
 
+def test_a_sampler_and_rules_that_do_not_fit_are_told_by_ask_too_and_nothing_is_recorded() -> None:
+    @attrs.define
+    class Checked:
+        def suggest(self, history: History, rng: Any) -> Params:
+            return history.space.sample(rng)
+
+        def judge_study(self, history: History) -> None:
+            return None
+
+        def check(self, space: Any, objectives: Any) -> None:
+            raise UsageError(Mistake("width", "Does not fit the space."))
+
+    store = MemoryStore()
+    with pytest.raises(UsageError) as refused:
+        study_on(store, sampler=Checked(), stop=[Checked()]).ask()
+    assert [mistake.path for mistake in refused.value.mistakes] == ["width", "stop[0].width"]
+    assert list(store.read("study")) == []
+
+
 def test_a_run_with_mistaken_arguments_lists_them_all_and_changes_nothing() -> None:
     study = study_on(evaluator=loss)
     evaluator = study.evaluator
