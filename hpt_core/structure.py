@@ -105,7 +105,7 @@ class Structure:
             return self._number(value, kind, path)
         if _is_protocol(kind) or (attrs.has(kind) and not isinstance(value, kind)):
             return self.part(kind, value, path)
-        if kind is Path and isinstance(value, (str, Path)) and value:
+        if kind is Path and isinstance(value, (str, os.PathLike)) and value:
             return Path(os.path.expanduser(value))  # noqa: PTH111 - Path raises for an unknown user
         if not isinstance(value, kind):
             raise invalid_value(path, self._wanted(kind), value)

@@ -423,6 +423,16 @@ def test_a_string_becomes_a_path_also_in_python() -> None:
     assert build(Kept, {"path": "a/b.txt"}, "") == Kept(Path("a/b.txt"))
 
 
+def test_the_path_of_another_library_becomes_a_path() -> None:
+    """As pytest's `tmpdir`."""
+
+    class Other:
+        def __fspath__(self) -> str:
+            return "a/b.txt"
+
+    assert Kept(Other()).path == Path("a/b.txt")  # type: ignore[arg-type]
+
+
 def test_empty_text_is_no_path() -> None:
     """It would be the current directory."""
     assert refusal(Kept, {"path": ""}) == ["sampler.path: Must be a path. Got str ''."]

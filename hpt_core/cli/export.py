@@ -11,7 +11,7 @@ import click
 from hpt_core.cli.reading import Opened, open_study, store_option, study_option
 from hpt_core.cli.text import put, say
 from hpt_core.errors import UsageError
-from hpt_core.history.export import row
+from hpt_core.history.export import columns, row
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -72,5 +72,5 @@ def _content(opened: Opened, format_: str) -> bytes:
         return formats.as_parquet(opened.history)
     rows = (row(opened.history, trial) for trial in opened.history.trials)
     if format_ == "csv":
-        return formats.as_csv(list(rows))
+        return formats.as_csv(list(rows), columns(opened.history))
     return formats.as_json(opened, rows) if format_ == "json" else formats.as_json_lines(rows)

@@ -22,13 +22,13 @@ _QUOTED = re.compile(r'[,"\r\n]')
 Row = Mapping[str, Any]
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
-    """CSV with a header, for spreadsheets.
+def as_csv(rows: Sequence[Row], known: Sequence[str] = ()) -> bytes:
+    """CSV with a header, for spreadsheets: the columns of the rows, or the ``known`` ones if there are no rows.
 
     Text that a spreadsheet would read as a formula is prefixed with ``'`` (OWASP, "CSV Injection"); numbers are
     unchanged. Other values are written as JSON, None as an empty cell.
     """
-    columns = _columns(rows)
+    columns = _columns(rows) if rows else known
     lines = [map(_cell, columns), *(map(_cell, map(row.get, columns)) for row in rows)]
     return "".join(",".join(line) + "\n" for line in lines).encode(errors="backslashreplace")
 

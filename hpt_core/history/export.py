@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import UsageError
+from hpt_core.history.trial import Trial
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
-    from hpt_core.history.trial import Trial
 
-__all__ = ["ending", "outcome", "repeated_failure", "row", "rows", "shortfall", "summary", "to_dataframe"]
+__all__ = ["columns", "ending", "outcome", "repeated_failure", "row", "rows", "shortfall", "summary", "to_dataframe"]
 
 
 def outcome(history: History, trial: Trial) -> str:
@@ -28,10 +28,10 @@ def outcome(history: History, trial: Trial) -> str:
 
 def ending(history: History, trial: Trial) -> str:
     """How a trial ended or paused and which trial is the best now, in words."""
-    why = trial.reason if trial.failure is None else f"{trial.failure.kind}: {trial.failure.message}"
-    result = "; ".join(filter(None, (outcome(history, trial), why.removesuffix("."))))
+    kind, why = (f" ({trial.failure.kind})", trial.failure.message) if trial.failure else ("", trial.reason)
+    result = "; ".join(filter(None, (outcome(history, trial), why.removesuffix(".")))) or "no value"
     best = "" if history.best is None else f" The best is trial {history.best.number}."
-    return f"Trial {trial.number} {trial.state}: {result or 'no value'}, with {trial.params}.{best}"
+    return f"Trial {trial.number} {trial.state}{kind}: {result}. Params: {trial.params}.{best}"
 
 
 def repeated_failure(history: History, shown: Mapping[str, int] | None = None) -> str:
@@ -92,8 +92,20 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
     params = trial.params
     found |= {f"params.{name}": params.get(name) for name in (*history.space.names, *params)}
     found |= {f"metrics.{name}": value for name, value in trial.metrics.items()}
+    return found | _facts(trial)
+
+
+def columns(history: History) -> list[str]:
+    """The columns that the rows of all trials have, also if there is no trial yet: those of `row` without metrics."""
+    feasible = ["feasible"] * bool(history.constraints)
+    params = (f"params.{name}" for name in history.space.names)
+    return ["number", "state", *history.objectives, *feasible, *params, *_facts(Trial(0, {}))]
+
+
+def _facts(trial: Trial) -> dict[str, Any]:
+    """The part of a row that is the same in all studies."""
     failure = trial.failure
-    return found | {
+    return {
         "partial": trial.partial,
         "reason": trial.reason,
         "rule": trial.rule,
@@ -163,8 +175,8 @@ def to_dataframe(history: History) -> Any:
         import pandas as pd
     except ImportError as err:
         raise UsageError("A data frame needs pandas: pip install pandas.") from err
-    frame = pd.DataFrame([{_encodable(key): _encodable(value) for key, value in row.items()} for row in rows(history)])
+    found = [{_encodable(key): _encodable(value) for key, value in row.items()} for row in rows(history)]
+    frame = pd.DataFrame(found, columns=None if found else columns(history))
     for column in ("started", "ended"):
-        if column in frame:
-            frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)
+        frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)
     return frame

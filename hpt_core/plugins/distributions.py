@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "DEFAULTS", "provider", "store_provider"]
+__all__ = ["COMMANDS", "DEFAULTS", "STORES", "provider", "store_provider"]
 
 COMMANDS = {
     "dashboard": "hpt-report-html",
@@ -13,6 +13,8 @@ COMMANDS = {
 """Command -> the distribution that provides it."""
 DEFAULTS = {"sampler": "hpt-sampler-bayes"}
 """Kind -> a distribution that provides a default, for a kind without one in the core."""
+STORES = {".csv": "hpt-store-csv", **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "hpt-store-sqlite")}
+"""Ending of a file -> the distribution whose store keeps studies in such files."""
 
 _PROVIDES = {
     "hpt-evaluator-wrap": ("cache", "isolate", "repeat", "retry"),
@@ -33,7 +35,6 @@ _OF_THEIR_NAME = {
     "sampler": ("bayes", "cmaes", "forest", "grid", "optuna", "random", "tpe"),
     "store": ("csv", "sqlite"),
 }
-_STORES = {".csv": "hpt-store-csv", **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "hpt-store-sqlite")}
 
 
 def provider(kind: str, name: str) -> str:
@@ -46,4 +47,4 @@ def provider(kind: str, name: str) -> str:
 
 def store_provider(path: str) -> str:
     """The distribution whose store keeps studies in a file of this name; empty if none of hpt's own does."""
-    return next((own for ending, own in _STORES.items() if path.lower().endswith(ending)), "")
+    return next((own for ending, own in STORES.items() if path.lower().endswith(ending)), "")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,7 +18,7 @@ from hpt_core.mistakes import without_key
 from hpt_core.options import build, option_fields
 from hpt_core.plugins.checks import check_component, with_article
 from hpt_core.plugins.description import describe
-from hpt_core.plugins.distributions import DEFAULTS, provider, store_provider
+from hpt_core.plugins.distributions import DEFAULTS, STORES, provider, store_provider
 from hpt_core.plugins.faults import checked_components
 from hpt_core.plugins.info import PluginInfo
 from hpt_core.plugins.manager import PluginManager
@@ -161,17 +162,14 @@ class Plugins:
         text = os.fspath(spec)
         scheme, separator, rest = text.partition("://")
         if separator:
-            options = {field.name for field in option_fields(self.component("store", scheme, f"{path}.use"))}
+            options = {field.name for field in option_fields(self.component("store", scheme, path))}
             place = {"url": text} if "url" in options else {"path": rest.removeprefix("/")}
             return self.make("store", {"use": scheme, **place}, path)
         if text in self._components()["store"]:
             return self.make("store", {"use": text}, path)
         name = self._manager.first("hpt_store_for", location=text)
         if name is None:
-            names, own = ", ".join(self.names("store")), store_provider(text)
-            hint = f"Install {own}, which does." if own else "To choose a store, write NAME:///PATH."
-            message = f"No store handles {shown(without_passwords(text))}. {hint} Installed: {names}."
-            raise UsageError(Mistake(path, " ".join([message, *self._not_in_use()])))
+            raise UsageError(Mistake(path, self._no_store_for(text)))
         kind, separator, _ = text.partition(":")
         if separator and kind in self._components()["store"] and not os.path.exists(text):  # noqa: PTH110 - a long name
             message = f"To choose a store, write {kind}:///PATH. Got {shown(without_passwords(text))}."
@@ -263,6 +261,17 @@ class Plugins:
         if re.fullmatch(r"[\w-]{1,40}", name, re.ASCII) and not hint and not broken:
             parts.append(f"A distribution like hpt-{kind.split(maxsplit=1)[0]}-{name} may provide it.")
         return Mistake(path, " ".join([*parts, *broken]), plugin=True)
+
+    def _no_store_for(self, location: str) -> str:
+        own, parts = store_provider(location), [f"No store handles {shown(without_passwords(location))}."]
+        if own:
+            parts.append(f"Install {own}, which does.")
+        else:
+            handled = [ending for ending in STORES if self._manager.first("hpt_store_for", location=f"study{ending}")]
+            parts[0] += did_you_mean(Path(location).suffix, handled)
+            parts.append("To choose a store, write NAME:///PATH.")
+            parts += [f"Known endings: {', '.join(handled)}."] * bool(handled)
+        return " ".join([*parts, f"Installed: {', '.join(self.names('store'))}.", *self._not_in_use()])
 
     def _not_in_use(self, distribution: str = "") -> list[str]:
         """A sentence for each plugin that is not in use; of one distribution only, if it is named."""

@@ -514,6 +514,8 @@ def test_a_study_without_trials_says_so(cli: Hpt) -> None:
     result = cli("trials")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "The study has no trials yet.\n")
     assert "trials        none yet" in cli("show").stdout.splitlines()
+    header = "number,state,value,params.model,params.C,params.depth,partial,reason,rule,failure_kind,failure_message,"
+    assert cli("export").stdout == f"{header}invalid,started,ended,duration,steps,source,attempt,worker\n"
 
 
 # --- export ---------------------------------------------------------------------------------------

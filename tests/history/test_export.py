@@ -105,7 +105,14 @@ def test_a_data_frame_has_the_rows_and_times_in_utc() -> None:
     assert frame["params.x"].tolist() == [0.25, 0.5, 0.75, 0.125]
     assert str(frame["started"].dt.tz) == "UTC"
     assert frame["ended"].isna().tolist() == [False, False, False, True]
-    assert len(to_dataframe(make_history(SPACE))) == 0
+
+
+@pytest.mark.parametrize("bounds", [{}, {"value": "<= 9"}])
+def test_the_columns_of_a_study_without_trials_are_those_of_its_first_row(bounds: dict[str, str]) -> None:
+    frame = to_dataframe(make_history(SPACE, constraints=bounds))
+    assert len(frame) == 0
+    assert [*frame] == [*to_dataframe(history_of(constraints=bounds))]
+    assert str(frame["started"].dt.tz) == "UTC"
 
 
 def test_a_data_frame_can_hold_a_message_with_a_file_name_that_is_not_unicode() -> None:

@@ -497,7 +497,7 @@ def test_a_store_is_given_in_many_ways() -> None:
     for wrong, said in (
         ("x.unknown", "No store handles 'x.unknown'. To choose a store, write NAME:///PATH. Installed: memory."),
         ("server:/me:secret@host", "No store handles 'server:/me@host'."),
-        ("nothing://x", "There is no store 'nothing'"),
+        ("nothing://x", "store: There is no store 'nothing'"),
         ("memory:x.mem", "store: To choose a store, write memory:///PATH. Got 'memory:x.mem'."),
         ("memory:/x.mem", "store: To choose a store, write memory:///PATH. Got 'memory:/x.mem'."),
         ("C:x.mem", "MemoryStore has no such option"),
@@ -509,6 +509,20 @@ def test_a_store_is_given_in_many_ways() -> None:
             plugins.make_store(wrong)
         assert said in str(refused.value)
         assert refused.value.mistakes[0].path.startswith("store")
+
+
+def test_an_unknown_ending_is_told_those_that_the_stores_claim() -> None:
+    class Files:
+        @hookimpl
+        def hpt_store_for(self, location: str) -> str | None:
+            return "memory" if location.endswith((".db", ".csv")) else None
+
+    plugins = bare()
+    plugins.register(Files())
+    with pytest.raises(UsageError) as refused:
+        plugins.make_store("runs.bd")
+    hint = "Did you mean '.db'? To choose a store, write NAME:///PATH. Known endings: .csv, .db. Installed: memory."
+    assert str(refused.value) == f"store: No store handles 'runs.bd'. {hint}"
 
 
 @attrs.define(kw_only=True)

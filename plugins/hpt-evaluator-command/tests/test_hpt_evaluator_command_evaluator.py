@@ -11,7 +11,7 @@ import shlex
 import sys
 import tempfile
 import tomllib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -142,16 +142,19 @@ def test_a_command_may_run_in_its_folder(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_removed_cost_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As those that a container has left in the folder, which belong to another user."""
-    unlink = os.unlink
+    """As those that a container has left in a folder of its own, which belong to another user."""
 
-    def refuse(path: Any, **options: Any) -> None:
-        if str(path).endswith("theirs"):
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
-        unlink(path, **options)
+    def refuses(function: Callable[..., None]) -> Callable[..., None]:
+        def refuse(path: Any, *args: Any, **options: Any) -> None:
+            if str(path).endswith("theirs"):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+            function(path, *args, **options)
+
+        return refuse
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(os, "unlink", refuse)
+    for name in ("chmod", "unlink"):
+        monkeypatch.setattr(os, name, refuses(getattr(os, name)))
     evaluator = python("open('theirs', 'w'), open('out.json', 'w').write('4')", cwd="{workdir}", result="out.json")
     assert run(evaluator) == ([], 4.0)
     assert [path.name for path in tmp_path.glob("hpt-*/*")] == ["theirs"]

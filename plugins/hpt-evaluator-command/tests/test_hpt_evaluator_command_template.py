@@ -44,6 +44,14 @@ def test_operators_of_shells_that_are_quoted_or_no_words_are_arguments(command: 
     assert received(fill_arguments(split(command, "command"), {})) == ["|", "a>b", "x&y"]
 
 
+@pytest.mark.parametrize(
+    "given", ['--x="a | b"', '"say \\"a | b\\""', "'it'\\''s > that'", '"\\""', "\\; a\\ | ", '"|"', "1|2"]
+)
+def test_operators_of_shells_within_quotes_are_parts_of_arguments(given: str) -> None:
+    command = f"printf '%s\\0' {given}"
+    assert received(fill_arguments(split(command, "command"), {})) == shlex.split(given)
+
+
 @pytest.mark.parametrize("value", NASTY)
 def test_a_nasty_value_arrives_through_a_shell_in_every_kind_of_quotes(value: str) -> None:
     script = parse_script(SHELL_PLACES, "command")
@@ -262,7 +270,7 @@ def test_a_placeholder_that_is_also_a_parameter_is_refused() -> None:
         ({"command": "{model} {C} {depth}"}, None),
         ({"command": "no-such-program {params_json}", "shell": True}, None),
         ({"command": "no-such-program {params_json}", "env": {"PATH": "/elsewhere"}}, None),
-        ({"command": "./no-such-script.sh {params_json}", "cwd": "elsewhere"}, None),
+        ({"command": "./no-such-script.sh {params_json}", "cwd": "/"}, None),
     ],
 )
 def test_a_program_that_certainly_does_not_exist_is_refused(options: dict[str, Any], missing: str | None) -> None:
@@ -271,6 +279,18 @@ def test_a_program_that_certainly_does_not_exist_is_refused(options: dict[str, A
         evaluator.check(SPACE, ["value"])
         return
     with pytest.raises(UsageError, match=f"evaluator.command: There is no executable program '{missing}'"):
+        evaluator.check(SPACE, ["value"])
+
+
+@pytest.mark.parametrize(
+    ("cwd", "refused"), [("no/such", True), (__file__, True), ("/", False), ("{workdir}/x", False)]
+)
+def test_a_working_directory_that_does_not_exist_is_refused(cwd: str, refused: bool) -> None:
+    evaluator = CommandEvaluator(command="echo {params_json}", cwd=cwd)
+    if not refused:
+        evaluator.check(SPACE, ["value"])
+        return
+    with pytest.raises(UsageError, match=f"^evaluator.cwd: Must be an existing folder. Got '{cwd}'.$"):
         evaluator.check(SPACE, ["value"])
 
 

@@ -89,6 +89,19 @@ def test_an_existing_report_is_overwritten_only_with_force(store: str, tmp_path:
     assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
 
 
+def test_a_page_is_replaced_as_a_whole_also_through_a_link(store: str, tmp_path: Path) -> None:
+    page, link = tmp_path / "page.html", tmp_path / "link.html"
+    assert hpt("report", "--store", store, "-o", str(page)).exit_code == 0
+    link.symlink_to("page.html")
+    before, files = page.read_bytes(), {path.name for path in tmp_path.iterdir()}
+    with page.open("rb") as reader:
+        assert hpt("report", "--store", store, "--study", "one", "-o", str(link), "--force").exit_code == 0
+        assert reader.read() == before
+    assert link.is_symlink()
+    assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == files
+
+
 def test_force_overwrites_only_html_pages(store: str, tmp_path: Path) -> None:
     database = tmp_path / "hpt.db"
     before = database.read_bytes()

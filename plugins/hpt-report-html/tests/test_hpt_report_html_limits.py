@@ -115,6 +115,28 @@ def test_a_diverged_curve_does_not_flatten_the_best_ones(direction: str) -> None
     assert (axis.range, axis.title.text) == (None, "value")
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_beginning_of_a_curve_that_levels_off_is_drawn(count: int) -> None:
+    """It is all that stopped trials have."""
+    accuracy = [1 - 0.9 / step for step in range(1, 82)]
+    trials: list[tuple[Any, object]] = [({"x": 0.5}, accuracy[-1])] * count
+    trials += [({"x": 0.5}, Stop("slow", {}, 0.5 * accuracy[2]))] * count
+    reports = {number: accuracy if number < count else [0.5 * v for v in accuracy[:3]] for number in range(2 * count)}
+    history = make_history({"x": Float(0, 1)}, trials, reports=reports, directions=("maximize",))
+    assert figures(history)["Learning curves"].layout.yaxis.range is None
+
+
+@pytest.mark.parametrize("complete", [0, 5])
+def test_a_peak_of_a_curve_is_cut(complete: int) -> None:
+    curves = [[1 / step for step in range(1, 10)] for _ in range(5)]
+    curves[2][4] = 1e6
+    trials = [({"x": 0.5}, c[-1] if i < complete else Stop("slow", {}, c[-1])) for i, c in enumerate(curves)]
+    history = make_history({"x": Float(0, 1)}, trials, reports=dict(enumerate(curves)))
+    low, high = figures(history)["Learning curves"].layout.yaxis.range
+    assert low < 1 / 9
+    assert 1 < high < 1.1
+
+
 def test_curves_are_not_cut_without_a_complete_one_if_all_are_alike() -> None:
     trials = [({"x": 0.5}, Stop("hopeless", {}, 1e9))] * 3
     reports = {number: [1e9 + step for step in range(9)] for number in range(3)}

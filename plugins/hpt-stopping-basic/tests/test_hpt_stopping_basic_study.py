@@ -42,6 +42,15 @@ def test_waiting_and_invalid_trials_do_not_count() -> None:
     assert rule.judge_study(history) == Stop("3 trials were started, the limit is 3", {"started": 3})
 
 
+def test_a_waiting_trial_outside_an_amended_space_does_not_count() -> None:
+    history = study([1, 2])
+    history.apply(events.enqueued(9.0, 2, {"x": 0.9}))
+    history.apply(events.amended(9.0, {**history.definition, "space": Space({"x": Float(0, 0.5)}).to_json()}, []))
+    assert TrialBudget(limit=3).judge_study(history) is None
+    history.apply(events.started(9.0, 2, {"x": 0.9}, "w", 1, 0))
+    assert TrialBudget(limit=3).judge_study(history) is not None
+
+
 def test_only_time_of_work_on_the_study_counts() -> None:
     history, rule = study([1.0] * 10), TimeBudget(limit=60.0)
     assert rule.judge_study(history) is None

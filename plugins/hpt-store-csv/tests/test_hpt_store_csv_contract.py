@@ -244,6 +244,15 @@ def test_a_file_with_new_columns_keeps_its_permissions(file: CsvStore, mode: int
     assert stat.S_IMODE(file.path.stat().st_mode) == mode
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may change owners")
+def test_a_file_to_which_root_adds_columns_stays_with_its_owner(file: CsvStore) -> None:
+    file.append("s", [created()])
+    os.chown(file.path, 1234, 5678)
+    file.append("s", [created(space=Space({"depth": Int(1, 9)}), event="amended")])
+    found = file.path.stat()
+    assert (found.st_uid, found.st_gid) == (1234, 5678)
+
+
 def test_a_repeated_definition_leaves_the_file_in_place(file: CsvStore) -> None:
     file.append("s", [created()])
     before = file.path.stat().st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import compress, product
@@ -97,6 +98,17 @@ def test_what_a_crash_leaves_is_set_aside(path: Path, rest: bytes, caplog: pytes
     assert f"they were moved to {path}.torn" in caplog.text
     assert reader.read(STUDY, 10) == [{"n": 1}]
     assert Path(f"{path}.torn").read_bytes() == rest
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.usefixtures("_no_pause")
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_what_is_set_aside_is_as_private_as_the_log(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    with path.open("ab") as file:
+        file.write(b"11,,note")
+    CsvStore(path=path).append(STUDY, [{"n": 1}])
+    assert stat.S_IMODE(Path(f"{path}.torn").stat().st_mode) == mode
 
 
 def test_a_batch_that_another_process_is_writing_is_left_out_quietly(

@@ -66,6 +66,17 @@ def test_they_are_as_private_as_the_database(path: Path) -> None:
     assert stat.S_IMODE(late(path).stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may change owners")
+def test_root_does_not_take_them_from_the_owner_of_the_database(path: Path) -> None:
+    late(path).unlink()
+    path.chmod(0o600)
+    os.chown(path, 1234, 5678)
+    with contextlib.closing(SqliteStore(path=path)) as store:
+        assert store.append_lazily("s", [{"n": 4}]) == 4
+    found = late(path).stat()
+    assert (found.st_uid, found.st_gid) == (1234, 5678)
+
+
 def test_the_first_record_of_a_new_file_is_committed(tmp_path: Path) -> None:
     with contextlib.closing(SqliteStore(path=tmp_path / "new.db")) as store:
         assert store.append_lazily("s", [{"n": 1}]) == 1

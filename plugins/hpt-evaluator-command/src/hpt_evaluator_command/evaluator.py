@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Collection, Generator, Mapping
@@ -105,13 +106,16 @@ class CommandEvaluator:
 
         Raises:
             UsageError: If a placeholder is not a parameter, a parameter is not passed to the command, or the program
-                does not exist.
+                or its working directory does not exist.
         """
         self._plan.check(space, all_on_stdin=self.stdin)
         missing = self._plan.missing_program()
         if missing is not None:
             message = f"There is no executable program {missing!r}. Install it, or give its path."
             raise UsageError(Mistake("evaluator.command", message))
+        folder = self._plan.folder({})  # None if it depends on the trial
+        if folder is not None and not os.path.isdir(folder):  # noqa: PTH112 - Path raises for a long name
+            raise UsageError(Mistake("evaluator.cwd", f"Must be an existing folder. Got {folder!r}."))
 
     def evaluate(self, trial: TrialContext) -> Generator[Report, None, float | Mapping[str, Any] | None]:
         """Run the command.
@@ -161,9 +165,11 @@ class CommandEvaluator:
         values["params_json"] = all_params
         if self._placeholders() & _NEED_WORKDIR:
             folder = trial.workdir
-            if folder is None:  # a container may leave files of another user in it, which must not cost the result
-                temporary = tempfile.TemporaryDirectory(prefix="hpt-", ignore_cleanup_errors=True)
-                folder = Path(stack.enter_context(temporary))
+            if folder is None:
+                folder = Path(tempfile.mkdtemp(prefix="hpt-"))
+                # A container may leave folders of another user in it, which must not cost the result.
+                # TemporaryDirectory may not change their permissions, and fails even if told to ignore errors.
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             values["workdir"] = str(folder.absolute())
             params_file = folder.absolute() / "params.json"

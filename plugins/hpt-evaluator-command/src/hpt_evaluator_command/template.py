@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -105,17 +106,32 @@ def split(command: str | Sequence[str], where: str) -> list[Template]:
         UsageError: If a quotation is not closed, the command is empty, or a word of it is an operator of shells.
     """
     try:
-        words = shlex.split(command) if isinstance(command, str) else list(command)
-        unquoted = shlex.split(command, posix=False) if isinstance(command, str) else []
+        words, operators = _words(command) if isinstance(command, str) else (list(command), [])
     except ValueError as err:
         raise UsageError(Mistake(where, f"Cannot be split into arguments: {err}. Got {command!r:.200}.")) from err
     if not words:
         raise UsageError(Mistake(where, "Must name a program. Got nothing."))
-    operator = next((word for word in unquoted if word in _OPERATORS), None)
-    if operator is not None:
-        message = f"Only a shell understands {operator!r}: set shell = true, or quote it if it is an argument."
+    if operators:
+        message = f"Only a shell understands {operators[0]!r}: set shell = true, or quote it if it is an argument."
         raise UsageError(Mistake(where, message))
     return [parse(word, where) for word in words]
+
+
+def _words(command: str) -> tuple[list[str], list[str]]:
+    """All words of a command, as `shlex.split` returns them, and those that are operators of shells."""
+    source = io.StringIO(command)
+    lexer = shlex.shlex(source, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words: list[str] = []
+    operators: list[str] = []
+    start = 0
+    for word in lexer:
+        written = command[start : source.tell()].strip()  # a quoted word differs from what is written
+        start = source.tell()
+        words.append(word)
+        if word == written and word in _OPERATORS:
+            operators.append(word)
+    return words, operators
 
 
 def fill_arguments(arguments: Iterable[Template], values: Mapping[str, str]) -> list[str]:

@@ -68,11 +68,22 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     try:
         if output.exists() and not output.read_bytes().startswith(_PAGE):
             raise UsageError(f"{output} is not an HTML page, so --force does not overwrite it.")  # it may be the store
-        output.write_text(page(history, study or f"The study in {_file(_place(store))}"), encoding="utf-8")
+        _write(output, page(history, study or f"The study in {_file(_place(store))}"))
     except OSError as err:
         raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
     count = len(history.trials)
     click.echo(f"{count} trial{'s' * (count != 1)} written to {output}.", err=True)
+
+
+def _write(path: Path, page: str) -> None:
+    """Write a page atomically: no reader sees half of it, and if the disk is full, the old page stays."""
+    target = Path(os.path.realpath(path))  # a link stays, and the page that it names is replaced
+    temporary = target.with_name(f".{os.getpid()}.new")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @click.command("dashboard", short_help="Show a study in the browser while it runs.")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["is_feasible", "span", "span_of_curves"]
 
 _FENCE = 10.0  # beyond the third quartile, in interquartile ranges
+_FENCE_OF_CURVES = 3.0  # the same; the range is about that between the best and the worst report of a curve
 
 
 def is_feasible(history: History) -> NDArray[np.bool_]:
@@ -37,25 +38,32 @@ def span(history: History, trials: Iterable[Trial]) -> list[float] | None:
     known = [trial for trial in trials if trial.value is not None]
     losses = np.array([history.loss_of(trial.value or 0.0) for trial in known])
     complete = np.array([trial.state == "complete" for trial in known], dtype=bool)
-    return _range(history, losses, losses[complete])
+    return _range(history, losses, losses[complete], _FENCE)
 
 
 def span_of_curves(history: History, best: Sequence[Trial], others: Sequence[Trial]) -> list[float] | None:
-    """The result of `span` for the reports of trials. Those of the best trials decide what is far off."""
+    """The result of `span` for the reports of trials. The best trials, if there are any, decide what is far off.
+
+    They do so by the best and the worst report of each: most reports of a curve that levels off are alike, and far from
+    its beginning.
+    """
     own, more = (
-        np.array([history.loss_of(report.value) for trial in trials for report in trial.reports])
-        for trials in (best, others)
+        [[history.loss_of(report.value) for report in trial.reports] for trial in trials] for trials in (best, others)
     )
-    return _range(history, np.concatenate([own, more]), own)
+    extremes = [loss for curve in own or more for loss in (min(curve), max(curve))]
+    losses = np.array([loss for curve in own + more for loss in curve])
+    return _range(history, losses, np.array(extremes), _FENCE_OF_CURVES)
 
 
-def _range(history: History, losses: NDArray[np.float64], typical: NDArray[np.float64]) -> list[float] | None:
+def _range(
+    history: History, losses: NDArray[np.float64], typical: NDArray[np.float64], ranges: float
+) -> list[float] | None:
     """The range of an axis for all losses but those far beyond the typical ones; if these are none, all are typical."""
     if not len(losses):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         first, third = np.quantile(typical if len(typical) else losses, (0.25, 0.75))
-        fence = third + _FENCE * (third - first)
+        fence = third + ranges * (third - first)
     if first == third or not losses.max() > fence:
         return None
     low, high = float(losses.min()), float(losses[losses <= fence].max())

@@ -34,7 +34,7 @@ _ROWS = 100  # of the table of trials
 _MOST_BEST = 20  # of a front
 _MOST_FAILURES = 20  # of the table of failures
 _MESSAGE = 300  # characters of a failure's message
-_NUMBER = re.compile(r"\d+(\.\d+)?(e[-+]?\d+)?")
+_NUMBER = re.compile(r"0x[\da-f]+|-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def report(history: History, name: str = "study") -> str:

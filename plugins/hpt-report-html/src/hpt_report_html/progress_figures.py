@@ -102,9 +102,9 @@ def _add_failed(history: History, figure: go.Figure) -> None:
             marker={"color": RED, "symbol": "x"},
             text=[f"trial {trial.number}: {failure.kind}" for trial, failure in found],
             hoverinfo="text",
-            cliponaxis=False,
         )
-        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "fixedrange": True, "visible": False})
+        # a little room below, or the crosses would cover the numbers of trials
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [-0.03, 1], "fixedrange": True, "visible": False})
 
 
 def front(history: History) -> go.Figure | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from hpt_core import State, Stop, option
+from hpt_core import Stop, option
 from hpt_stopping_basic.watch import Watching
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ class TrialBudget:
 
     def judge_study(self, history: History) -> Stop | None:
         """Stop once ``limit`` trials have been started."""
-        waiting = sum(history.trials[i].state is State.WAITING for i in history.pending)
-        started = history.next_number - history.invalid_count - waiting
+        started = history.next_number - history.invalid_count - len(history.waiting)
         if started < self.limit:
             return None
         count = "1 trial was" if started == 1 else f"{started} trials were"

@@ -79,16 +79,17 @@ def read_line(fd: int) -> bytes:
     return line[: line.index(b"\n") + 1] if b"\n" in line else line
 
 
-def append(path: Path, data: bytes) -> None:
-    """Append to a file durably; it is created if necessary."""
+def append(path: Path, data: bytes, like: Path) -> None:
+    """Append to a file durably; it is created if necessary, and then has the permissions of ``like``."""
     with path.open("ab") as file:
+        _give_access(path, like)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Replace a file atomically by one with new content and the same permissions.
+    """Replace a file atomically by one with new content, which the same users may read and write.
 
     Raises:
         StoreError: If this fails; then the old file is kept.
@@ -96,8 +97,7 @@ def replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.new")
     try:
         with temporary.open("wb") as file:
-            with suppress(OSError):  # there is no old file, or its file system has no permissions
-                shutil.copymode(path, temporary)
+            _give_access(temporary, path)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -107,6 +107,16 @@ def replace(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise explain(err, path) from err
+
+
+def _give_access(path: Path, like: Path) -> None:
+    """Give a file the permissions, group and owner of another one, as far as this user may."""
+    with suppress(OSError):  # there is no other one, this one is another user's, or the file system has no permissions
+        shutil.copymode(like, path)
+        if hasattr(os, "chown"):
+            found = like.stat()
+            os.chown(path, -1, found.st_gid)
+            os.chown(path, found.st_uid, -1)  # only root may, who would take a private file from its owner
 
 
 def _sync_folder(folder: Path) -> None:

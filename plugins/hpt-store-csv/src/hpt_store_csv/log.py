@@ -174,7 +174,7 @@ class Log:
 
     def _move_torn_tail(self, fd: int, start: int, size: int) -> None:
         aside = self.path.with_name(f"{self.path.name}.torn")
-        append(aside, read(fd, start, size))
+        append(aside, read(fd, start, size), like=self.path)
         os.ftruncate(fd, start)
         os.fsync(fd)
         _LOG.warning("%s ended with %d bytes of an interrupted write; they were moved to %s.", self.path, size, aside)

@@ -112,8 +112,13 @@ class LateRecords:
         self._forget()
 
     def _open(self, path: str, flags: int) -> int:
-        """Open the file; if that creates it, it is as private as the database."""
-        return os.open(path, flags, stat.S_IMODE(self._database.stat().st_mode))
+        """Open the file; if that creates it, it is as private as the database, and its owner's even if this is root."""
+        found = self._database.stat()
+        fd = os.open(path, flags, stat.S_IMODE(found.st_mode))
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            with suppress(OSError):
+                os.fchown(fd, found.st_uid, found.st_gid)
+        return fd
 
     def _forget(self) -> None:
         self._found: list[Late] = []
