@@ -30,7 +30,7 @@ __all__ = ["Branches"]
 
 _POINTS = 1_000  # random points that tell which branches there are
 _LEAST = 20  # of them must lie in a branch
-_NARROW = 0.1  # a branch is narrow if the requirements that do not always apply allow a smaller share of it
+_NARROW = 0.1  # a branch is narrow if the requirements allow a smaller share of it
 _TRIED = 1_000  # random points, until one lies in a branch with allowed points
 _SOME = 1_000  # random points after the first allowed one
 
@@ -124,7 +124,7 @@ class Branches:
         for params in map(self._decode, np.random.default_rng(0).random((_POINTS, self._d)).tolist()):
             branch = _Branch.of(params, self._deciding)
             inside[branch] += 1
-            allowed[branch] += allows(self._deciding, params)
+            allowed[branch] += allows(self._requirements, params)
         large = {branch for branch, n in inside.items() if n >= _LEAST}
         return large if any(allowed[branch] < _NARROW * inside[branch] for branch in large) else set()
 

@@ -227,8 +227,8 @@ class Space:
 
         The same as `from_unit` of ``rng.random(len(space.columns))``, repeated until the requirements are satisfied.
         If less than about one in 10,000 does, it is the end of a random walk over those that do, which are drawn nearly
-        evenly unless they are in pieces far apart. If less than about one in ten does in some branch, each branch is
-        drawn as often as without requirements.
+        evenly unless they are in pieces far apart. If less than about one in ten does in some branch, each branch with
+        a share of at least 1 in 50 is drawn as often as without requirements.
         """
         return self._draw(rng) if self._branches is None else self._branches.draw(rng)
 

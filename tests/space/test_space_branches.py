@@ -95,6 +95,16 @@ def test_a_mildly_narrow_branch_has_the_distribution_of_its_allowed_random_point
     check_shares(Counter(params["parts"] for params in inside), counts)
 
 
+def test_a_branch_is_narrow_if_its_requirement_leaves_little_of_what_the_others_allow() -> None:
+    """On its own, it leaves a quarter of the branch."""
+    t = Float(0, 1, when={"model": "narrow"}, requires="t < x - 0.28")
+    space = Space({"model": ["free", "narrow"], "x": Float(0, 1, requires="x < 0.3"), "t": t})
+    found = drawn(space, 400)
+    check_shares(Counter(params["model"] for params in found), {"free": 1, "narrow": 1})
+    above = [(params["x"] - 0.28) / 0.02 for params in found if params["model"] == "narrow"]
+    assert stats.kstest(above, stats.beta(2, 1).cdf).pvalue > LEVEL  # t is uniform below it
+
+
 def test_two_narrow_branches_have_equal_shares_though_hardly_anything_is_allowed() -> None:
     fractions = [f"m{i}" for i in range(8)]
     mixture = dict.fromkeys(fractions, Float(0, 1, when={"model": "mixture"}))
@@ -158,6 +168,7 @@ def test_draws_are_the_first_allowed_random_points_if_no_large_branch_is_narrow(
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Grows by one with each search for allowed points."""
+    gc.collect()  # what an equal space of another test has found would be shared
     found: list[Any] = []
 
     def counted(*given: Any) -> Any:

@@ -119,12 +119,23 @@ def test_a_waiting_trial_without_the_watched_metric_is_resumed_last() -> None:
     assert rule.promote(history) == 0
 
 
+def test_waiting_trials_are_compared_on_the_folds_that_the_incumbent_has() -> None:
+    """Its second fold has no value of the watched metric. Trial 1 is nearer on the first one."""
+
+    def costs(*values: float | None) -> list[Report]:
+        return [Report(i, 0.5, {} if v is None else {"cost": v}) for i, v in enumerate(values, 1)]
+
+    history = study_of([costs(0.6, 0.1), costs(0.55, 5.0), costs(0.5, None, 0.5)], [WAITS, WAITS, 0.5], steps=3)
+    assert Folds(metric="cost").promote(history) == 1
+
+
 def test_with_an_incumbent_all_waiting_trials_are_resumed_or_retired() -> None:
     """0.2 would tie with it, 0.5 is hopeless."""
     history = waiting(0.5, 0.2, complete=[0.2, 0.3, 0.2, 0.3, 0.2])
     retired = Folds().retire(history)
     assert list(retired) == [0]
-    assert retired[0].reason.startswith("value is worse than that of trial 2 on 1 fold: its expected gain is ")
+    said = "value is worse than that of trial 2 by 0.3 on the same 1 fold: its expected gain is "
+    assert retired[0].reason.startswith(said)
     assert Folds().promote(history) == 1
     assert Folds().retire(waiting(0.5, 0.2)) == {}
 

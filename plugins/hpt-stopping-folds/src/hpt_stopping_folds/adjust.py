@@ -58,7 +58,7 @@ def nearness(y: Array, variances: Array) -> Array:
     theirs = y[1:, mine]
     both = np.isfinite(theirs)
     ahead = np.where(both, y[0, mine] - theirs, 0.0)
-    distances = np.abs(list(map(math.fsum, zip(*ahead.T.tolist(), strict=True)))) / both.sum(axis=1)
+    distances = np.abs(list(map(math.fsum, ahead.tolist()))) / both.sum(axis=1)
     near = [ratio**2 for ratio in (h / (distances + h)).tolist()]  # np.square rounds differently: values would change
     weights: Array = np.array(near) * np.divide(known, variances, out=np.ones(len(y)), where=variances > 0)[1:]
     return weights

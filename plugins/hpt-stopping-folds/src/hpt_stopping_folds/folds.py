@@ -202,7 +202,8 @@ class Folds(Paired):
         return reason, {"p": p, "limit": limit}
 
     def _worse_than(self, history: History, number: int, behind: list[float]) -> str:
-        return f"{self._name(history)} is worse than that of trial {number} on {_folds(len(behind))}"
+        by = f"{math.fsum(behind) / len(behind):.2g} on the same {_folds(len(behind))}"
+        return f"{self._name(history)} is worse than that of trial {number} by {by}"
 
 
 def _differences(mine: FoldLosses, theirs: FoldLosses) -> list[float]:
