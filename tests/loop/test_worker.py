@@ -977,8 +977,8 @@ def test_each_end_of_a_trial_is_logged(caplog: pytest.LogCaptureFixture) -> None
         study.run(evaluate, trials=4)
     one, _, three = study.trials[1:]
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("WARNING", f"Trial 1 failed: error: ValueError: too big, with {one.params}. The best is trial 0."),
-        ("INFO", f"Trial 3 complete: value=0, with {three.params}. The best is trial 3."),
+        ("WARNING", f"Trial 1 failed (error): ValueError: too big. Params: {one.params}. The best is trial 0."),
+        ("INFO", f"Trial 3 complete: value=0. Params: {three.params}. The best is trial 3."),
     ]
 
 
