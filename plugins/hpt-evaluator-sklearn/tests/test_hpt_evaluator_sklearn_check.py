@@ -110,6 +110,15 @@ def test_names_in_params_and_choices_must_be_in_the_space() -> None:
     assert nothing == ["space.model: `choices.model` has no 'svm'. It has: none."]
 
 
+def test_the_text_for_none_must_be_in_the_space() -> None:
+    tree: dict[str, Any] = {"estimator": "sklearn.tree:DecisionTreeClassifier", "data": IRIS}
+    space = {"ccp_alpha": {"low": 0.0, "high": 1.0}, "max_depth": ["none", 5]}
+    assert mistakes(space, none="none", **tree) == []
+    assert mistakes(space, none="None", **tree) == [
+        "evaluator.none: No parameter of an estimator has the value 'None' in the space. Did you mean 'none'?"
+    ]
+
+
 def test_choices_for_a_step_that_the_estimator_lacks_are_refused() -> None:
     pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], ["model", "sklearn.svm:SVC"]]
     choices = {"modle": STUDY["choices"]["model"]}

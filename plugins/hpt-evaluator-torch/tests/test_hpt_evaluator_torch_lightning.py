@@ -129,6 +129,32 @@ def test_a_module_trains_like_a_plain_torch_loop() -> None:
         assert found[epoch - 1].metrics["hits"] == pytest.approx((outputs.argmax(1) == w).float().mean().item())
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_loaders_that_shuffle_have_the_same_order_in_each_trial(*, shared: bool) -> None:
+    class Watched(Module):
+        def training_step(self, batch: Any, i: int) -> Any:
+            trained.append(batch[0][:, 0].tolist())
+            return super().training_step(batch, i)
+
+        def validation_step(self, batch: Any, i: int) -> None:
+            validated.append(batch[0][:, 0].tolist())
+            super().validation_step(batch, i)
+
+    generator = torch.Generator()
+    train, valid = (
+        DataLoader(TensorDataset(*part), 40, shuffle=True, generator=generator if shared else torch.Generator())
+        for part in data()
+    )
+    trained: list[list[float]] = []
+    validated: list[list[float]] = []
+    for _ in range(2):
+        reports(evaluator(Watched, lambda: (train, valid), epochs=2))
+    assert trained[0] != trained[1]  # the order of an epoch
+    assert trained[:2] == trained[2:]
+    assert validated[:2] == validated[2:]
+    assert shared or validated[0] == validated[1]
+
+
 def test_values_logged_at_the_end_of_an_epoch_are_reported_with_it() -> None:
     rates = [report.metrics["rate"] for report in reports(evaluator(Module))]
     steps = torch.optim.SGD([torch.zeros(1)], lr=0.03)

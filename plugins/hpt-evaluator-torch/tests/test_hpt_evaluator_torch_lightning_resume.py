@@ -173,11 +173,16 @@ def test_a_trial_resumes_from_its_checkpoint_bit_for_bit(
 
 
 def test_a_checkpoint_is_written_once_and_not_by_lightning(tmp_path: Path) -> None:
-    class FullDisk(pl.plugins.io.TorchCheckpointIO):
+    class FullDisk(pl.strategies.SingleDeviceStrategy):
+        """Writes checkpoints in a format of its own, as the strategies for sharded models do."""
+
         def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
             raise OSError("no space left on device")
 
-    made = evaluator(with_trainer(plugins=[FullDisk()]))
+    def model(lr: float) -> Any:
+        return with_trainer(strategy=FullDisk(device="cpu"))(lr)
+
+    made = evaluator(model)
     begun = reports(made, tmp_path, upto=3)
     assert len(list(tmp_path.glob("*.pt"))) == 1
     assert begun + reports(made, tmp_path, resume_step=3) == reports(evaluator(Module))

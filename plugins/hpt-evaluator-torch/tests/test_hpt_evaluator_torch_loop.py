@@ -162,6 +162,24 @@ def test_a_validation_loader_that_shuffles_has_the_same_order_each_time() -> Non
     assert seen[0] == seen[1]
 
 
+def test_a_loader_with_the_global_generator_leaves_the_dropout_of_each_epoch_as_it_is() -> None:
+    def data(generator: Any) -> Any:
+        train, valid = tensors()
+        return train, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*valid), 7, generator=generator)
+
+    found = by_hpt({}, data=lambda: data(torch.default_generator), epochs=3)
+    assert found == by_hpt({}, data=lambda: data(None), epochs=3)
+
+
+def test_a_loss_that_cannot_be_copied_may_be_a_class() -> None:
+    class Weighted(torch.nn.CrossEntropyLoss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = 2 * torch.ones(1, requires_grad=True)  # not a leaf, which torch refuses to copy
+
+    assert numbers(by_hpt({}, loss=Weighted, epochs=1)) == numbers(by_hpt({}, loss="cross_entropy", epochs=1))
+
+
 def test_a_custom_sampler_of_batches_is_seeded_per_epoch() -> None:
     def data() -> tuple[Any, Any]:
         train, valid = tensors()

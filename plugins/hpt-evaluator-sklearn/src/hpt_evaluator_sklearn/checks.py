@@ -67,6 +67,7 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
     recipe = attempt(lambda: evaluator.recipe)
     data = attempt(lambda: evaluator.loaded)
     if recipe is not None:
+        mistakes += _none_mistakes(recipe, space)
         misnamed = _name_mistakes(recipe, evaluator.choices, space)
         mistakes += misnamed or _parameter_mistakes(recipe, space)
         split_data = None if data is None else attempt(lambda: evaluator.split_data)
@@ -82,6 +83,16 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
     if problem:
         mistakes.append(Mistake("evaluator.save", problem))
     return mistakes
+
+
+def _none_mistakes(recipe: Recipe, space: Space) -> Iterator[Mistake]:
+    """Yield a mistake if no parameter of an estimator has the text that stands for None."""
+    names = [name for name in space.names if recipe.target(name) not in recipe.choices]
+    if recipe.none is not None and not any(space[name].contains(recipe.none) for name in names):
+        texts = [value for name in names for value in _values(space, name) if isinstance(value, str)]
+        hint = did_you_mean(recipe.none, texts)
+        msg = f"No parameter of an estimator has the value {recipe.none!r} in the space.{hint}"
+        yield Mistake("evaluator.none", msg)
 
 
 def _name_mistakes(recipe: Recipe, choices: Mapping[str, Any], space: Space) -> list[Mistake]:

@@ -219,12 +219,15 @@ def resized(loader: DataLoader[Any], batch_size: int) -> DataLoader[Any]:
 
 
 def reseed(loader: Any, seed: int) -> None:
-    """Set a loader's order to this epoch's, if its order can be seeded."""
+    """Set a loader's order to that of a seed, if it has a generator or a sampler that can be seeded.
+
+    The global generator is left alone: the model draws from it, too.
+    """
     batch_sampler = getattr(loader, "batch_sampler", None)
     samplers = (loader.sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
     for holder in (loader, *samplers):
         generator = getattr(holder, "generator", None)
-        if generator is not None:
+        if generator is not None and generator is not torch.default_generator:
             generator.manual_seed(seed)
     for sampler in samplers:
         getattr(sampler, "set_epoch", lambda _: None)(seed)

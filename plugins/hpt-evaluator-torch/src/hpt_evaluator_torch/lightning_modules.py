@@ -89,14 +89,10 @@ class LightningRun:
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's own checkpoint, without the module's hyperparameters, and what that lacks."""
-        strategy, kept = self._trainer.strategy, _InMemory()
-        own, strategy.checkpoint_io = strategy.checkpoint_io, kept
-        try:
-            self._trainer.save_checkpoint("", weights_only=False)
-        finally:
-            strategy.checkpoint_io = own
+        # the trainer's `save_checkpoint` would write this to a file, in a format that depends on its strategy
+        whole = self._trainer._checkpoint_connector.dump_checkpoint(weights_only=False)  # noqa: SLF001 - no public way
         return {
-            "lightning": {name: value for name, value in kept.content.items() if "hyper_parameters" not in name},
+            "lightning": {name: value for name, value in whole.items() if "hyper_parameters" not in name},
             "found": self._last,
             "stop": bool(self._trainer.should_stop),
             "ended": bool(self._trainer.fit_loop.done),
@@ -140,8 +136,9 @@ class LightningRun:
             restore(self._state["random"], self.device)
 
     def _reseed(self) -> None:
-        if "train_dataloaders" in self._loaders:
-            reseed(self._loaders["train_dataloaders"], self._seed + self._number)
+        for name, seed in (("val_dataloaders", 0), ("train_dataloaders", self._seed + self._number)):
+            if self._loaders.get(name) is not None:  # last the one for training: both may share a generator
+                reseed(self._loaders[name], seed)
 
     def epoch_started(self) -> None:
         """Set the order of this epoch on the loader, and do what Lightning omits after a checkpoint."""
@@ -177,13 +174,6 @@ class LightningRun:
         if self._stopping:
             self._trainer.should_stop = True
             self._trainer.fit_loop.min_epochs = self._trainer.fit_loop.epoch_loop.min_steps = None
-
-
-class _InMemory:
-    """Keeps a checkpoint instead of writing it, with the interface of Lightning's ``CheckpointIO``."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], *_: Any, **__: Any) -> None:
-        self.content = checkpoint
 
 
 def _listener(pl: Any, run: LightningRun) -> Any:

@@ -96,8 +96,9 @@ def make_loss(part: Part, device: Any) -> Loss:
         loss = loss(**arguments)
     elif arguments:
         loss = functools.partial(loss, **arguments)
-    # a copy, because a loss given as an object may have state, which must not pass from trial to trial
-    return Loss(copy.deepcopy(loss).to(device) if isinstance(loss, torch.nn.Module) else loss)
+    elif isinstance(loss, torch.nn.Module):
+        loss = copy.deepcopy(loss)  # its state must not pass from trial to trial
+    return Loss(loss.to(device) if isinstance(loss, torch.nn.Module) else loss)
 
 
 def default_loss(targets: Any) -> Loss:

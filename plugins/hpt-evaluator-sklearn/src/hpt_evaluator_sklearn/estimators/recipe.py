@@ -74,7 +74,7 @@ class Recipe:
             target = self.target(name)
             if target in values:
                 raise UsageError(Mistake(f"space.{name}", f"Another active parameter sets {target!r} too."))
-            given = None if isinstance(value, str) and value == self.none else value
+            given = None if value == self.none else value
             values[target] = self.chosen(target, value) if target in self.choices else given
         estimator = clone(self.template)
         lists = {name: values.pop(name) for name in list(values) if isinstance(values[name], list)}

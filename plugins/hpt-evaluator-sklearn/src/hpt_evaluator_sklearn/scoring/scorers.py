@@ -96,7 +96,8 @@ def resolve_scorers(scoring: Any, objectives: Sequence[str], estimator: Any) -> 
         scoring: If None, the objectives name the scorers; ``value`` and ``score`` name the estimator's own. Otherwise
             one scorer (a name, ``"module:function"``, a callable, or a table ``{"use": "module:metric", ...}`` with
             arguments of `sklearn.metrics.make_scorer`), a list of names, or a table name -> scorer. A scorer given
-            alone scores the first objective, whatever its name; the first of a list or table scores only ``value``.
+            alone scores the first objective, whatever its name; the first of a list or table, only ``value`` or
+            ``score``.
         objectives: Names of one or more objectives, in order. Those in `TIMES` need no scorer.
         estimator: Any estimator of the study.
 
