@@ -6,16 +6,14 @@ import os
 import re
 import socket
 import sys
+import threading
 from functools import cache
-from itertools import count
 from pathlib import Path
 
-__all__ = ["LEASE_SECONDS", "is_alive", "new_worker", "owner_of", "this_process"]
+__all__ = ["LEASE_SECONDS", "is_alive", "owner_of", "this_process", "worker_name"]
 
 LEASE_SECONDS = 300.0
 """A process on another machine counts as dead after this long without a record. It beats five times as often."""
-
-_NUMBERS = count(1)
 
 _CAN_LOOK_UP = sys.platform != "win32"
 """Whether a process can be looked up. On Windows ``os.kill(pid, 0)`` would send Ctrl-C."""
@@ -31,9 +29,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=this_process.cache_clear)
 
 
-def new_worker() -> str:
-    """The name of one more worker of this process. Its threads may run studies at the same time, so none is reused."""
-    return f"{this_process()}/{next(_NUMBERS)}"
+def worker_name(number: int) -> str:
+    """The name of a worker of this process. Other threads than the first may run a study, too: theirs have their id."""
+    thread = threading.current_thread()
+    prefix = "" if thread is threading.main_thread() else f"{thread.native_id}."
+    return f"{this_process()}/{prefix}{number}"
 
 
 def owner_of(worker: str) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attrs
 
 from hpt_core.errors import HptError, PluginError, StoreError
-from hpt_core.liveness import new_worker
+from hpt_core.liveness import worker_name
 
 if TYPE_CHECKING:
     from hpt_core.components import Store, WorkerCall
@@ -69,13 +69,15 @@ class StoreServer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._named = 0
         self._holder: Peer | None = None
         self._held = contextlib.ExitStack()
         self._waiting: deque[tuple[Peer, str]] = deque()
 
     def next_name(self) -> str:
         """The name for the next worker. It begins with the name of this process, which owns the worker."""
-        return new_worker()
+        self._named += 1
+        return worker_name(self._named)
 
     def answer(self, peer: Peer) -> bool:
         """Answer one message. Returns False if the connection has ended.

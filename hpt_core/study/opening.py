@@ -13,7 +13,6 @@ from hpt_core import liveness
 from hpt_core.errors import DefinitionChangedError, Mistake
 from hpt_core.history import definition as definitions
 from hpt_core.history import events
-from hpt_core.plugins.checks import run_checks
 from hpt_core.study import provenance as provenances
 from hpt_core.study.recorded import recorded_component
 
@@ -33,14 +32,12 @@ def open_study(study: Study) -> None:
         study: The study. It takes the recorded sampler and seed if it was given none.
 
     Raises:
-        UsageError: If the sampler or the rules do not fit the study, which is then not recorded.
         DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
     """
     ledger = study.ledger
     with ledger.lock():
         history = ledger.sync()
         complete(study, history)
-        run_checks(None, study.sampler, study.rules_by_path, study.space, study.objectives)
         records = amendments(study, history) if history.exists else []
         components = (study.sampler, study.evaluator, study.store, study.executor, *study.rules)
         provenance = provenances.provenance(components)

@@ -22,7 +22,7 @@ from hpt_core.loop.ledger import Ledger
 from hpt_core.loop.results import Result, parse_result
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build
-from hpt_core.plugins.checks import rules_by_path
+from hpt_core.plugins.checks import rules_by_path, run_checks
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.study.opening import open_study
@@ -186,8 +186,11 @@ class Study:
 
         Raises:
             SpaceExhausted: If there is nothing left to try.
-            UsageError: If the decision depends on the results of running trials.
+            UsageError: If the decision depends on the results of running trials, or if the sampler or a rule does not
+                fit the study, which is then not recorded.
         """
+        if self._decisions is None:
+            run_checks(None, self.sampler, self.rules_by_path, self.space, self.objectives)
         claimed = self.decisions.claim(liveness.this_process(), None, judge=False)
         if isinstance(claimed, Stop):
             raise SpaceExhausted(f"There is no further trial: {claimed.reason}.")
