@@ -674,9 +674,11 @@ def test_the_append_after_one_that_failed_is_examined(
     store: type[Honest], patience: float, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hpt_core.testing.store._PATIENCE", patience)
+    folder = tmp_path / store.__name__  # of its own, as the call that has not returned may write later
+    folder.mkdir()
     try:
         with pytest.raises(AssertionError, match=message):
-            KIT().test_writes_all_or_none(lambda path: store(path=path), tmp_path)
+            KIT().test_writes_all_or_none(lambda path: store(path=path), folder)
     finally:
         while KeepsTheWriteLock.held:
             KeepsTheWriteLock.held.pop().__exit__(None, None, None)
