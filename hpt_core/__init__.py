@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
+    from hpt_core.files import replace_file
     from hpt_core.history.events import Record
     from hpt_core.history.history import History
     from hpt_core.history.record_json import decode_records, encode_record
@@ -60,6 +61,7 @@ _HOME = {
         "DefinitionChangedError", "EvaluationError", "HptError", "InvalidParamsError", "Mistake",
         "NothingSucceededError", "PluginError", "SpaceError", "SpaceExhausted", "StoreError", "UsageError",
     ),
+    "files": ("replace_file",),
     "history.events": ("Record",),
     "history.history": ("History",),
     "history.record_json": ("decode_records", "encode_record"),
@@ -128,6 +130,7 @@ __all__ = [
     "load_history",
     "option",
     "pickle_by_value",
+    "replace_file",
     "run_served",
     "wait_for",
 ]

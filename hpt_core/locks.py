@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from hpt_core.errors import StoreError
+from hpt_core.files import share_access
 
 if sys.platform == "win32":
     import msvcrt
@@ -92,14 +93,38 @@ def _acquire(path: Path, what: str, timeout: float) -> int:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT
     try:
-        fd = os.open(path, flags, 0o666)
+        fd = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        path.parent.mkdir(exist_ok=True)
-        fd = os.open(path, flags, 0o666)
+        fd = _create(path)
     _open_files.add(fd)
     return fd
+
+
+def _create(path: Path) -> int:
+    """Create and open a lock file, and its folder if missing: for all users who may write in the folder above.
+
+    Otherwise a study that root runs once would be locked for its owner for ever.
+    """
+    folder = path.parent
+    with suppress(FileExistsError):
+        folder.mkdir()
+        _share_folder(folder)
+    with suppress(FileExistsError):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        share_access(fd, folder)
+        return fd
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # another process has created it
+
+
+def _share_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return  # cannot open folders
+    fd = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        share_access(fd, folder.parent)
+    finally:
+        os.close(fd)
 
 
 def _release(fd: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -133,3 +134,27 @@ def test_what_a_network_file_system_could_not_write_of_the_lock_file_is_no_error
     with file_lock(path, "the test", 1.0):
         assert not is_free(path)
     assert is_free(path)
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o700, 0o2775, 0o1777])
+def test_whoever_may_write_in_the_folder_of_a_store_may_lock_it(tmp_path: Path, mode: int) -> None:
+    store = tmp_path / "shared"
+    store.mkdir()
+    store.chmod(mode)
+    path = store / ".hpt-locks" / "a.lock"
+    umask = os.umask(0o077)  # of the user who comes first
+    try:
+        assert is_free(path)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == mode
+    assert stat.S_IMODE(path.stat().st_mode) == mode & 0o666
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may change owners")
+def test_a_lock_that_root_creates_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1234, 5678)
+    path = tmp_path / ".hpt-locks" / "a.lock"
+    assert is_free(path)
+    assert {(found.st_uid, found.st_gid) for found in (path.parent.stat(), path.stat())} == {(1234, 5678)}

@@ -100,6 +100,15 @@ def test_what_a_crash_leaves_is_set_aside(path: Path, rest: bytes, caplog: pytes
     assert Path(f"{path}.torn").read_bytes() == rest
 
 
+@pytest.mark.usefixtures("_no_pause")
+def test_what_is_set_aside_follows_what_was_set_aside_before(path: Path) -> None:
+    for rest in (b"11,,note", b"12,,no"):
+        with path.open("ab") as file:
+            file.write(rest)
+        CsvStore(path=path).append(STUDY, [{"n": 1}])
+    assert Path(f"{path}.torn").read_bytes() == b"11,,note12,,no"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 @pytest.mark.usefixtures("_no_pause")
 @pytest.mark.parametrize("mode", [0o600, 0o660])

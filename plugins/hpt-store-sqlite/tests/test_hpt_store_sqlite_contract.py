@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import hpt_store_sqlite
 from hpt_core import Store, StoreError, UsageError
 from hpt_store_sqlite import session as session_module
-from hpt_store_sqlite.problems import explain
+from hpt_store_sqlite.problems import explained
 from hpt_store_sqlite.store import SqliteStore
 
 JSON = st.recursive(
@@ -120,7 +120,7 @@ def test_a_batch_that_fails_in_the_middle_leaves_nothing(store: SqliteStore, mon
         "INSERT INTO events SELECT study, seq / (2 - seq % 3), 1, 1, 1, body "
         "FROM (SELECT ? AS study, ? AS seq, ? AS body)"
     )
-    monkeypatch.setattr("hpt_store_sqlite.store.INSERT", without_position)
+    monkeypatch.setattr("hpt_store_sqlite.schema.INSERT", without_position)
     with pytest.raises(StoreError):  # the second of its rows has no position
         store.append("s", [{"n": 2}, {"n": 3}])
     monkeypatch.undo()
@@ -456,7 +456,8 @@ def test_a_network_drive_that_is_gone_is_reported(number: int, tmp_path: Path, m
 def test_an_error_of_sqlite_names_its_remedy(tmp_path: Path, code: int, said: str) -> None:
     err = sqlite3.OperationalError("no")
     err.sqlite_errorcode = code
-    assert re.search(said, str(explain(err, tmp_path / "hpt.db")))
+    with pytest.raises(StoreError, match=said), explained(tmp_path / "hpt.db"):
+        raise err
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:

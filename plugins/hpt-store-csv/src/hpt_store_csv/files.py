@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from hpt_store_csv.problems import explain, special
+from hpt_core import replace_file
+from hpt_store_csv.problems import explained, special
 
-__all__ = ["append", "opened", "read", "read_line", "replace", "write"]
+__all__ = ["opened", "read", "read_line", "replace", "write"]
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _PIECE = 1 << 16
@@ -25,7 +25,7 @@ def opened(path: Path, flags: int) -> Iterator[int | None]:
     Raises:
         StoreError: For any operating-system error within the block, and for a folder, a pipe or a device.
     """
-    try:
+    with explained(path):
         try:
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):  # to open a pipe would wait for its other end
@@ -38,8 +38,6 @@ def opened(path: Path, flags: int) -> Iterator[int | None]:
             yield fd
         finally:
             os.close(fd)
-    except OSError as err:
-        raise explain(err, path) from err
 
 
 def read(fd: int, offset: int, size: int) -> bytes:
@@ -79,44 +77,15 @@ def read_line(fd: int) -> bytes:
     return line[: line.index(b"\n") + 1] if b"\n" in line else line
 
 
-def append(path: Path, data: bytes, like: Path) -> None:
-    """Append to a file durably; it is created if necessary, and then has the permissions of ``like``."""
-    with path.open("ab") as file:
-        _give_access(path, like)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Replace a file atomically by one with new content, which the same users may read and write.
+def replace(path: Path, content: bytes, *, like: Path | None = None) -> None:
+    """Replace a file durably, see `hpt_core.replace_file`.
 
     Raises:
         StoreError: If this fails; then the old file is kept.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("wb") as file:
-            _give_access(temporary, path)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+    with explained(path):
+        replace_file(path, content, like=like)
         _sync_folder(path.parent)
-    except OSError as err:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise explain(err, path) from err
-
-
-def _give_access(path: Path, like: Path) -> None:
-    """Give a file the permissions, group and owner of another one, as far as this user may."""
-    with suppress(OSError):  # there is no other one, this one is another user's, or the file system has no permissions
-        shutil.copymode(like, path)
-        if hasattr(os, "chown"):
-            found = like.stat()
-            os.chown(path, -1, found.st_gid)
-            os.chown(path, found.st_uid, -1)  # only root may, who would take a private file from its owner
 
 
 def _sync_folder(folder: Path) -> None:

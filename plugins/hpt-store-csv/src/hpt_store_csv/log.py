@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hpt_core import Record, StoreError
 from hpt_store_csv.file_state import FileState, Progress, lines_of
-from hpt_store_csv.files import append, opened, read, read_line, replace, write
+from hpt_store_csv.files import opened, read, read_line, replace, write
 from hpt_store_csv.layout import Layout, finish
 from hpt_store_csv.problems import damaged
 from hpt_store_csv.scan import MARK_LENGTH, Piece, parse, read_header
@@ -174,7 +174,8 @@ class Log:
 
     def _move_torn_tail(self, fd: int, start: int, size: int) -> None:
         aside = self.path.with_name(f"{self.path.name}.torn")
-        append(aside, read(fd, start, size), like=self.path)
+        earlier = aside.read_bytes() if aside.exists() else b""
+        replace(aside, earlier + read(fd, start, size), like=self.path)
         os.ftruncate(fd, start)
         os.fsync(fd)
         _LOG.warning("%s ended with %d bytes of an interrupted write; they were moved to %s.", self.path, size, aside)

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpt_core import StoreError
 
-__all__ = ["damaged", "edited", "explain", "not_ours", "special"]
+__all__ = ["damaged", "edited", "explained", "not_ours", "special"]
 
 
-def explain(err: OSError, path: Path) -> StoreError:
-    """Turn an operating-system error into one that names the file, the cause and the remedy."""
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an operating-system error into one that names the file, the cause and the remedy.
+
+    Raises:
+        StoreError: In place of such an error within the block.
+    """
+    try:
+        yield
+    except OSError as err:
+        raise _explanation(err, path) from err
+
+
+def _explanation(err: OSError, path: Path) -> StoreError:
     if err.errno == errno.ENAMETOOLONG:
         return StoreError(f"The path {str(path)[:80]!r}... is too long for this system. Give a shorter one.")
     if err.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -16,7 +16,7 @@ from hpt_core import StoreError, file_lock
 from hpt_store_csv.files import opened, read, replace
 from hpt_store_csv.layout import is_whole
 from hpt_store_csv.log import Log
-from hpt_store_csv.problems import explain
+from hpt_store_csv.problems import explained
 from hpt_store_csv.scan import BYTE_ORDER_MARK, parse, read_header
 
 __all__ = ["main", "repair"]
@@ -31,7 +31,7 @@ def repair(path: Path) -> None:
         StoreError: If anything else was changed, or if the file cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link must share the lock, and stay a link
-    try:
+    with explained(path):
         if not path.exists():
             raise StoreError(f"{path} does not exist.")
         lock_file = Log(path, "").write_lock
@@ -39,8 +39,6 @@ def repair(path: Path) -> None:
             with opened(path, os.O_RDONLY) as fd:
                 content = b"" if fd is None else read(fd, 0, os.fstat(fd).st_size)
             replace(path, _repaired(content, path))
-    except OSError as err:
-        raise explain(err, path) from err
 
 
 def _repaired(content: bytes, path: Path) -> bytes:

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import attrs
 from hpt_core import Record, StoreError, file_lock, option
 from hpt_store_csv.log import Log, layout_of
 from hpt_store_csv.names import file_name, study_name
-from hpt_store_csv.problems import explain
+from hpt_store_csv.problems import explained
 
 __all__ = ["CsvStore"]
 
@@ -102,10 +102,8 @@ class CsvStore:
         """
         log = self._log(study)
         with ExitStack() as stack:
-            try:
+            with explained(log.path):
                 stack.enter_context(self._locked(log.study_lock, f"{log.path} as a whole"))
-            except OSError as err:
-                raise explain(err, log.path) from err
             yield
 
     def close(self) -> None:
@@ -116,11 +114,8 @@ class CsvStore:
         if not records:
             return len(self.read(study))
         log = self._log(study)
-        try:
-            with self._locked(log.write_lock, f"{log.path} for writing"):
-                return log.append(records, to_disk=to_disk)
-        except OSError as err:
-            raise explain(err, log.path) from err
+        with explained(log.path), self._locked(log.write_lock, f"{log.path} for writing"):
+            return log.append(records, to_disk=to_disk)
 
     def _study_in(self, path: Path) -> tuple[str, float] | None:
         """The name of the study in a file and its creation time; None if the file is not a store."""
@@ -139,13 +134,9 @@ class CsvStore:
     def _files(self) -> Sequence[Path]:
         if self._is_file:
             return [self._place]
-        try:
-            paths = sorted(self._place.iterdir())
-        except FileNotFoundError:
-            return []
-        except OSError as err:
-            raise explain(err, self._place) from err
-        return [path for path in paths if study_name(path.name) is not None]
+        with explained(self._place), suppress(FileNotFoundError):
+            return [path for path in sorted(self._place.iterdir()) if study_name(path.name) is not None]
+        return []
 
     def _log(self, study: str) -> Log:
         key = os.getpid(), study  # after a fork, the parent's log may be in any state

@@ -18,7 +18,7 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -68,26 +68,16 @@ class LateRecords:
             self._forget()
         return self._found
 
-    def add(self, study: str, bodies: Sequence[str], last: Callable[[], int | None]) -> int | None:
-        """Append records, without waiting for the disk.
+    def add(self, study: str, bodies: Sequence[str], after: int) -> None:
+        """Append records, without waiting for the disk. Call `read` first: the end of the file must be known.
 
         Args:
             study: The study of the records.
             bodies: The records.
-            last: Returns the study's last position; called when all records of other processes are read. If it returns
-                None, nothing is written.
-
-        Returns:
-            The position of the last record; None if they were not written.
+            after: The study's last position.
         """
-        with FileIO(self._path, "a+", opener=self._open) as file:
-            self._read_on(file)
-            position = last()
-            if position is None:
-                return None
-            records = [Late(study, seq, body) for seq, body in enumerate(bodies, position + 1)]
-            self._write(file, records)
-        return records[-1].seq
+        with FileIO(self._path, "a", opener=self._open) as file:
+            self._write(file, [Late(study, seq, body) for seq, body in enumerate(bodies, after + 1)])
 
     def last(self, study: str) -> int:
         """The position of a study's last waiting record; 0 if there is none."""

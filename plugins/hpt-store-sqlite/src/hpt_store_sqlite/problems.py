@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpt_core import StoreError
 
-__all__ = ["damaged", "damaged_record", "explain", "foreign", "replaced", "shrunk", "special"]
+__all__ = ["damaged", "damaged_record", "explained", "foreign", "newer", "replaced", "shrunk", "special"]
 
 _NO_DATABASE = frozenset(
     {
@@ -24,11 +26,22 @@ _NO_DATABASE = frozenset(
 _NOT_ALLOWED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY})
 
 
-def explain(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreError:
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
     """Turn an error of SQLite or the operating system into one that names the file, the cause and the remedy.
 
     The sqlite3 module raises a `UnicodeError` if SQLite's own message quotes bytes that are not text.
+
+    Raises:
+        StoreError: In place of such an error within the block.
     """
+    try:
+        yield
+    except (sqlite3.Error, OSError, UnicodeError) as err:
+        raise _explanation(err, path) from err
+
+
+def _explanation(err: sqlite3.Error | OSError | UnicodeError, path: Path) -> StoreError:
     number = err.errno if isinstance(err, OSError) else None
     code = getattr(err, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary result code
     if number == errno.ENAMETOOLONG:
@@ -76,6 +89,14 @@ def damaged_record(path: Path, study: str, position: int, cause: str) -> StoreEr
 def foreign(path: Path) -> StoreError:
     """The error for the database of another program."""
     return StoreError(f"{path} is not a store of hpt: it is the SQLite database of another program. Give another path.")
+
+
+def newer(path: Path, found: int, known: int) -> StoreError:
+    """The error for a format that only a later version knows."""
+    return StoreError(
+        f"{path} was written by a newer hpt-store-sqlite (format {found}, known: {known}). Update that package. The "
+        f"file was left unchanged."
+    )
 
 
 def replaced(path: Path) -> StoreError:

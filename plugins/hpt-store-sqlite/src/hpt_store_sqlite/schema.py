@@ -1,4 +1,4 @@
-"""The tables of the file, and the views for queries.
+"""The tables of the file, the views for queries, and the statements on them.
 
 ``events`` is the log: one row per record. ``body`` is the whole record as JSON; ``event`` and ``trial`` are repeated
 beside it for queries. The views apply the rules of the core's replay in SQL:
@@ -14,15 +14,23 @@ beside it for queries. The views apply the rules of the core's replay in SQL:
 
 from __future__ import annotations
 
-__all__ = ["APPLICATION_ID", "FORMAT", "INSERT", "INSERT_LATE", "LAST", "TABLES", "VIEWS"]
+from typing import TYPE_CHECKING
 
-APPLICATION_ID = 0x68707431
+from hpt_store_sqlite.problems import damaged, foreign, newer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+__all__ = ["INSERT", "INSERT_LATE", "LAST", "NAMES", "READ", "create", "exists", "place"]
+
+_APPLICATION_ID = 0x68707431
 """Marks a file as a store of hpt in its header ("hpt1")."""
 
-FORMAT = 1
+_FORMAT = 1
 """Version of the tables and views, in the file's header; a file with a higher version is refused."""
 
-TABLES = {
+_TABLES = {
     "studies": "CREATE TABLE studies (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "events": (
         "CREATE TABLE events (study_id INTEGER NOT NULL, seq INTEGER NOT NULL, event TEXT, trial INTEGER, "
@@ -42,6 +50,14 @@ INSERT_LATE = (
     "WHERE seq = 1 + (SELECT max(events.seq) FROM events WHERE study_id = id)"
 )
 """Arguments: a study's name, a position and a record. Inserts it if it directly follows the study's last record."""
+
+READ = (
+    "SELECT seq, body FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?) AND seq > ? "
+    "ORDER BY seq LIMIT ?"
+)
+"""Arguments: a study, a position, and how many records after it to read."""
+
+NAMES = "SELECT name FROM studies ORDER BY id"
 
 LAST = "SELECT max(seq) FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?)"
 
@@ -146,4 +162,48 @@ WHERE kept.event = 'reported'
   AND (kept.seq > coalesce(kept.released, 0) OR kept.study_id IN resumable)
 ORDER BY kept.study_id, kept.trial, kept.seq"""
 
-VIEWS = tuple(view.format(effective=_EFFECTIVE) for view in (_TRIALS, _REPORTS))
+_VIEWS = tuple(view.format(effective=_EFFECTIVE) for view in (_TRIALS, _REPORTS))
+
+_HEADER = (  # one statement, for a consistent view
+    "SELECT application_id, user_version, type, name, sql "
+    "FROM pragma_application_id, pragma_user_version LEFT JOIN sqlite_master"
+)
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create the tables and views in a new file, within the transaction of the first write."""
+    for sql in (*_TABLES.values(), *_VIEWS):
+        connection.execute(sql)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {_FORMAT}")
+
+
+def exists(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file has the tables of hpt; False if it is empty.
+
+    Raises:
+        StoreError: If it is any other file.
+    """
+    rows = connection.execute(_HEADER).fetchall()
+    application, version = rows[0][:2]
+    found = {name: sql for *_, name, sql in rows if name}
+    if not found and not application:
+        return False
+    if application != _APPLICATION_ID:
+        raise foreign(path)
+    if version > _FORMAT:
+        raise newer(path, version, _FORMAT)
+    if any(found.get(name) != sql for name, sql in _TABLES.items()):
+        raise damaged(path, "its tables differ from those of hpt")
+    if any(kind == "trigger" for _, _, kind, *_ in rows):
+        raise damaged(path, "it has triggers, which could change what is written")
+    return True
+
+
+def place(connection: sqlite3.Connection, study: str) -> tuple[int, int]:
+    """The id of a study, which is created if necessary, and the position of its last record."""
+    sql = "SELECT id, (SELECT max(seq) FROM events WHERE study_id = id) FROM studies WHERE name = ?"
+    found = connection.execute(sql, (study,)).fetchone()
+    if found is None:
+        return connection.execute("INSERT INTO studies (name) VALUES (?)", (study,)).lastrowid or 0, 0
+    return found[0], found[1] or 0

@@ -18,10 +18,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpt_core import StoreError, file_lock, wait_for
+from hpt_core import file_lock, wait_for
+from hpt_store_sqlite import schema
 from hpt_store_sqlite.late import LATE_BYTES, Late, LateRecords
-from hpt_store_sqlite.problems import damaged, explain, foreign, replaced, shrunk, special
-from hpt_store_sqlite.schema import APPLICATION_ID, FORMAT, INSERT_LATE, LAST, TABLES, VIEWS
+from hpt_store_sqlite.problems import damaged, explained, replaced, shrunk, special
 from hpt_store_sqlite.snapshot import JournalGoneError, Snapshot
 
 __all__ = ["Session"]
@@ -31,11 +31,6 @@ _MAX_BYTES = 256 * 1024 * 1024
 
 _COMMIT_SECONDS = 5.0
 """A record waits only if the last commit is younger, which limits what queries miss and a power cut loses."""
-
-_HEADER = (  # one statement, for a consistent view
-    "SELECT application_id, user_version, type, name, sql "
-    "FROM pragma_application_id, pragma_user_version LEFT JOIN sqlite_master"
-)
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 _registry = threading.RLock()
@@ -103,13 +98,8 @@ class Session:
         Raises:
             StoreError: If the file cannot be read.
         """
-        with self.mutex:
-            try:
-                if not self._is_there():
-                    return []
-                rows: list[Any] = self._patiently(lambda: self._read_all(sql, args))
-            except (sqlite3.Error, OSError, UnicodeError) as err:
-                raise explain(err, self._path) from err
+        with explained(self._path), self.mutex:
+            rows: list[Any] = self._patiently(lambda: self._read_all(sql, args)) if self._is_there() else []
         return rows
 
     def check(self) -> None:
@@ -131,11 +121,8 @@ class Session:
         Raises:
             StoreError: If they cannot be read.
         """
-        try:
-            with self.mutex:
-                return [late for late in self._late.read() if late.study == study]
-        except OSError as err:
-            raise explain(err, self._path) from err
+        with explained(self._path), self.mutex:
+            return [late for late in self._late.read() if late.study == study]
 
     def add_late(self, study: str, bodies: Sequence[str]) -> int | None:
         """Leave records to the next commit; they survive a crash of the process, but not of the machine.
@@ -146,16 +133,17 @@ class Session:
         Raises:
             StoreError: If they cannot be written.
         """
-        try:
-            with self._write_lock(), self.mutex:
-                found = _stat(self._path)
-                if found is None or abs(time.time() - found.st_mtime) > _COMMIT_SECONDS:  # the clock may be set back
-                    return None
-                position = self._late.add(study, bodies, lambda: self._last(study, _identity(found)))
-                self.saw(study, position or 0)
-                return position
-        except OSError as err:
-            raise explain(err, self._path) from err
+        with explained(self._path), self._write_lock(), self.mutex:
+            found = _stat(self._path)
+            if found is None or abs(time.time() - found.st_mtime) > _COMMIT_SECONDS:  # the clock may be set back
+                return None
+            self._late.read()
+            last = self._last(study, _identity(found))
+            if last is None:
+                return None
+            self._late.add(study, bodies, last)
+            self.saw(study, last + len(bodies))
+            return last + len(bodies)
 
     def saw(self, study: str, position: int) -> None:
         """Note that this process has seen the records of a study up to a position."""
@@ -177,21 +165,19 @@ class Session:
         Raises:
             StoreError: If the file cannot be written.
         """
-        try:
-            with self._write_lock(), self.mutex:
-                connection = self._writing_connection()
-                try:
-                    self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
-                    self._prepare(connection)
-                    connection.executemany(INSERT_LATE, self._late.take())
-                    yield connection
-                    self._patiently(lambda: connection.execute("COMMIT"))
-                    self._late.clear()
-                except BaseException:
-                    self._roll_back(connection)
-                    raise
-        except (sqlite3.Error, OSError, UnicodeError) as err:
-            raise explain(err, self._path) from err
+        with explained(self._path), self._write_lock(), self.mutex:
+            connection = self._writing_connection()
+            try:
+                self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+                if not self._has_tables(connection):
+                    schema.create(connection)
+                connection.executemany(schema.INSERT_LATE, self._late.take())
+                yield connection
+                self._patiently(lambda: connection.execute("COMMIT"))
+                self._late.clear()
+            except BaseException:
+                self._roll_back(connection)
+                raise
 
     def lock_file(self, name: str) -> Path:
         """The lock file of that name beside the file."""
@@ -206,7 +192,7 @@ class Session:
             return None
         committed = self._late.committed
         if study not in committed or file != self._file:
-            rows = self.select(LAST, (study,))
+            rows = self.select(schema.LAST, (study,))
             if not rows or rows[0][0] is None:
                 return None
             committed[study] = int(rows[0][0])
@@ -247,7 +233,11 @@ class Session:
         return self._fetch(self._snapshot.connection(), sql, args)
 
     def _fetch(self, connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> list[Any]:
-        return connection.execute(sql, args).fetchall() if self._is_ours(connection) else []
+        return connection.execute(sql, args).fetchall() if self._has_tables(connection) else []
+
+    def _has_tables(self, connection: sqlite3.Connection) -> bool:
+        self._known = self._known or schema.exists(connection, self._path)
+        return self._known
 
     def _writing_connection(self) -> sqlite3.Connection:
         if self._writer is not None:
@@ -282,45 +272,6 @@ class Session:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         return connection
-
-    # --- the file's format --------------------------------------------------------------------------------
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Create the tables in a new file, within the transaction of the first write."""
-        if self._is_ours(connection):
-            return
-        for sql in (*TABLES.values(), *VIEWS):
-            connection.execute(sql)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Whether the file has the tables of hpt; False if it is empty.
-
-        Raises:
-            StoreError: If it is any other file.
-        """
-        if self._known:
-            return True
-        rows = connection.execute(_HEADER).fetchall()
-        application, version = rows[0][:2]
-        found = {name: sql for *_, name, sql in rows if name}
-        if not found and not application:
-            return False
-        if application != APPLICATION_ID:
-            raise foreign(self._path)
-        if version > FORMAT:
-            msg = (
-                f"{self._path} was written by a newer hpt-store-sqlite (format {version}, known: {FORMAT}). Update "
-                f"that package. The file was left unchanged."
-            )
-            raise StoreError(msg)
-        if any(found.get(name) != sql for name, sql in TABLES.items()):
-            raise damaged(self._path, "its tables differ from those of hpt")
-        if any(kind == "trigger" for _, _, kind, *_ in rows):
-            raise damaged(self._path, "it has triggers, which could change what is written")
-        self._known = True
-        return True
 
     # --- waiting ------------------------------------------------------------------------------------------
 

@@ -8,17 +8,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from hpt_core import Record, StoreError, decode_records, encode_record, file_lock, option
-from hpt_store_sqlite.problems import damaged, damaged_record, explain
-from hpt_store_sqlite.schema import INSERT
+from hpt_store_sqlite import schema
+from hpt_store_sqlite.problems import damaged, damaged_record, explained
 from hpt_store_sqlite.session import Session
-
-if TYPE_CHECKING:
-    import sqlite3
 
 __all__ = ["SqliteStore"]
 
@@ -72,10 +69,10 @@ class SqliteStore:
             return len(self.read(name))
         session = self._session()
         with session.writing() as connection:
-            study_id, last = _place(connection, name)
+            study_id, last = schema.place(connection, name)
             session.check_seen(name, last)
             rows = [(study_id, last + i, body) for i, body in enumerate(bodies, 1)]
-            connection.executemany(INSERT, rows)
+            connection.executemany(schema.INSERT, rows)
         session.saw(name, last + len(bodies))
         return last + len(bodies)
 
@@ -99,30 +96,26 @@ class SqliteStore:
             StoreError: If the file is damaged, of a newer format, or cannot be read.
         """
         name, session = _checked_name(study), self._session()
-        damaged = functools.partial(damaged_record, self._file, name)
+        decode = functools.partial(decode_records, damaged=functools.partial(damaged_record, self._file, name))
         late = session.late(name)
         if not after:
             session.check()
         found: list[Record] = []
         while True:
-            rows = session.select(
-                "SELECT seq, body FROM events WHERE study_id = (SELECT id FROM studies WHERE name = ?) AND seq > ? "
-                "ORDER BY seq LIMIT ?",
-                (name, after + len(found), _CHUNK),
-            )
-            found += decode_records(rows, after + len(found), damaged)
+            rows = session.select(schema.READ, (name, after + len(found), _CHUNK))
+            found += decode(rows, after + len(found))
             if len(rows) < _CHUNK:
                 break
         for _, seq, body in late:
             if seq == after + len(found) + 1:
-                found += decode_records([(seq, body)], seq - 1, damaged)
+                found += decode([(seq, body)], seq - 1)
         if found:
             session.saw(name, after + len(found))
         return found
 
     def studies(self) -> Sequence[str]:
         """Names of the studies that have records, in order of creation."""
-        names = [name for (name,) in self._session().select("SELECT name FROM studies ORDER BY id")]
+        names = [name for (name,) in self._session().select(schema.NAMES)]
         if not all(isinstance(name, str) for name in names):
             raise damaged(self._file, "the name of a study is not text")
         return names
@@ -137,10 +130,8 @@ class SqliteStore:
         digest = hashlib.sha256(_checked_name(study).encode()).hexdigest()[:16]
         lock_file = self._session().lock_file(f"study-{digest}")
         with ExitStack() as stack:
-            try:
+            with explained(self._file):
                 stack.enter_context(file_lock(lock_file, f"the study {study!r} in {self.path}", self.lock_timeout))
-            except OSError as err:
-                raise explain(err, self._file) from err
             yield
 
     def close(self) -> None:
@@ -165,12 +156,3 @@ def _checked_name(study: str) -> str:
     except UnicodeEncodeError as err:
         raise StoreError(f"The name of a study must be valid Unicode text. Got {study!r}.") from err
     return study
-
-
-def _place(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
-    """The study's id, which is created if necessary, and its last position."""
-    sql = "SELECT id, (SELECT max(seq) FROM events WHERE study_id = id) FROM studies WHERE name = ?"
-    found = connection.execute(sql, (name,)).fetchone()
-    if found is None:
-        return connection.execute("INSERT INTO studies (name) VALUES (?)", (name,)).lastrowid or 0, 0
-    return found[0], found[1] or 0
