@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,21 @@ def test_a_page_is_replaced_as_a_whole_also_through_a_link(store: str, tmp_path:
     assert link.is_symlink()
     assert "<h1>one</h1>" in page.read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == files
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions and pipes")
+def test_a_replaced_page_keeps_its_permissions_and_a_pipe_is_written_to(store: str, tmp_path: Path) -> None:
+    page, pipe = tmp_path / "page.html", tmp_path / "pipe"
+    assert hpt("report", "--store", store, "-o", str(page)).exit_code == 0
+    page.chmod(0o640)
+    assert hpt("report", "--store", store, "-o", str(page), "--force").exit_code == 0
+    assert stat.S_IMODE(page.stat().st_mode) == 0o640
+
+    os.mkfifo(pipe)
+    with (tmp_path / "copy").open("wb") as copy, subprocess.Popen(["cat", pipe], stdout=copy):
+        assert hpt("report", "--store", store, "-o", str(pipe), "--force").exit_code == 0
+    assert (tmp_path / "copy").read_bytes() == page.read_bytes()
+    assert pipe.is_fifo()
 
 
 def test_force_overwrites_only_html_pages(store: str, tmp_path: Path) -> None:

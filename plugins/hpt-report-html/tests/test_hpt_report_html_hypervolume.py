@@ -13,18 +13,27 @@ from hpt_core import Float, Params, Stop
 from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_report_html import figures
-from hpt_report_html.hypervolume import gains
+from hpt_report_html.hypervolume import volumes
 
 
-@given(st.integers(1, 4).flatmap(lambda m: st.lists(st.tuples(*[st.floats(0, 1.2)] * m), max_size=6)))
+@given(st.integers(2, 3).flatmap(lambda m: st.lists(st.tuples(*[st.floats(0, 1.2)] * m), min_size=1, max_size=6)))
 def test_the_volume_is_that_of_inclusion_and_exclusion(points: list[tuple[float, ...]]) -> None:
     expected = 0.0
     for size in range(1, len(points) + 1):
         for some in combinations(points, size):
             expected -= (-1) ** size * float(np.prod(np.maximum(0.0, 1.0 - np.max(some, axis=0))))
-    added = gains(np.array(points)) if points else np.zeros(1)
-    assert added.sum() == pytest.approx(expected, abs=1e-9)
-    assert (added >= 0.0).all()
+    assert volumes(np.array(points), np.array([len(points)])) == pytest.approx([expected], abs=1e-9)
+
+
+@given(st.integers(2, 3).flatmap(lambda m: st.lists(st.tuples(*[st.integers(0, 7)] * m), min_size=1, max_size=20)))
+def test_the_volume_of_the_first_points_is_that_of_the_cells_that_they_dominate(points: list[tuple[int, ...]]) -> None:
+    """Many coordinates are equal."""
+    cells = np.array(list(product(range(6), repeat=len(points[0]))))
+    first = np.array(points)[:, None]
+    counts = np.arange(1, len(points) + 1)
+    shares = [(cells >= first[:count]).all(axis=2).any(axis=0).mean() for count in counts]
+    assert volumes(np.array(points) / 6, counts) == pytest.approx(shares)
+    assert volumes(np.array(points) / 6, counts[1::3]) == pytest.approx(shares[1::3])
 
 
 def test_the_figure_has_the_share_of_a_grid_that_the_front_so_far_dominates() -> None:
@@ -49,9 +58,20 @@ def test_a_long_front_of_three_objectives_has_the_volume_of_the_cells_that_it_do
     side = 60
     cells = np.array(list(product(range(side), repeat=3)))
     front = cells[cells.sum(axis=1) == side]
-    added = gains(np.random.default_rng(0).permutation(front) / side)
+    shuffled = np.random.default_rng(0).permutation(front) / side
     assert len(front) > 1500
-    assert added.sum() == pytest.approx(np.mean(cells.sum(axis=1) >= side))
+    expected = np.mean(cells.sum(axis=1) >= side)
+    assert volumes(shuffled, np.array([len(front)])) == pytest.approx([expected])
+
+
+def test_of_many_trials_200_have_a_point_among_them_the_first_and_the_last() -> None:
+    """Each trial is on the front, so the curve would have a point for each."""
+    count = 450
+    trials: list[tuple[Params, object]] = [({"x": i / count}, (float(i), float(count - i))) for i in range(count)]
+    line = figures(make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * 2))["Hypervolume"].data[0]
+    assert len(line.x) == len(line.y) == 200
+    assert (line.x[0], line.x[-1]) == (0, count - 1)
+    assert np.diff(line.x).max() <= 3
 
 
 def test_losses_at_the_ends_of_the_number_range_are_drawn() -> None:

@@ -125,6 +125,13 @@ def test_failed_trials_are_crosses_at_the_edge_whatever_the_values() -> None:
     assert "trials that failed" not in report(history)
 
 
+def test_of_many_failed_trials_at_most_800_are_crosses() -> None:
+    history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0), *[({"x": 0.5}, Failure("error", "no"))] * 900])
+    crosses = {trace.name: trace for trace in figures(history)["Optimisation history"].data}["failed"]
+    assert 400 < len(crosses.x) == len(crosses.y) == len(crosses.text) <= 800
+    assert crosses.x[-1] > 890
+
+
 @pytest.mark.parametrize(("trials", "text"), [(10, "20.0 s"), (2000, "1:06:40")])
 def test_the_duration_is_readable(trials: int, text: str) -> None:
     history = make_history({"x": Float(0, 1)}, [({"x": 0.5}, 1.0)] * trials)  # each takes two seconds

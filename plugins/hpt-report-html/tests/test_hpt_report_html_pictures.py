@@ -14,7 +14,7 @@ import pytest
 from hpt_core import Categorical, Float, History, Int, Report, Study, Suggestion, TrialContext
 from hpt_core.history import events
 from hpt_core.testing import make_history
-from hpt_report_html import figures, report
+from hpt_report_html import figures, importances, report
 
 
 def three_objectives(count: int = 60) -> History:
@@ -285,3 +285,35 @@ def test_paused_trials_are_drawn_with_their_reported_values() -> None:
 def test_the_page_sets_both_text_and_background_colour() -> None:
     style = report(three_objectives()).partition("<style>")[2].partition("</style>")[0]
     assert "color: #222; background: #fff;" in style  # a reader's own colours may be light words on a dark ground
+
+
+def wide_study(count: int) -> History:
+    """Of 40 parameters only the last one, `p39`, matters."""
+    names = [f"p{i}" for i in range(40)]
+    points = np.random.default_rng(2).random((count, 40)).tolist()
+    trials = [(dict(zip(names, point, strict=True)), point[-1]) for point in points]
+    return make_history({name: Float(0, 1) for name in names}, trials)
+
+
+def test_of_many_parameters_the_30_most_important_ones_are_drawn() -> None:
+    history = wide_study(60)
+    drawn, most = figures(history), list(importances(history))[:30]
+    assert most[0] == "p39"
+    expected = sorted(most, key=lambda name: int(name[1:]))
+    slices, parallel = drawn["Each parameter"].layout, drawn["Parallel coordinates"]
+    titles = [slices[f"xaxis{i or ''}"].title.text for i in (0, *range(2, 31))]
+    assert titles == expected
+    assert [text.partition("</b>")[0].removeprefix("<b>") for text in parallel.layout.xaxis.ticktext] == expected
+    last = [y for trace in parallel.data for x, y in zip(trace.x, trace.y, strict=True) if x == len(expected) - 1]
+    assert sorted(last) == sorted(round(trial.params["p39"], 4) for trial in history.trials)
+    assert list(drawn["Parameter importances"].data[0].y) == most[::-1]
+    texts = drawn["Optimisation history"].data[0].text
+    assert all(text.count("<br>p") == 30 and text.endswith("and 10 more parameters") for text in texts)
+    page = report(history)
+    assert page.count("Only 30 of 40 parameters are drawn") == 3
+    assert all(f"<dt>{name}</dt>" in page for name in history.space.columns)
+
+
+def test_without_importances_the_first_30_of_many_parameters_are_drawn() -> None:
+    texts = figures(wide_study(5))["Parallel coordinates"].layout.xaxis.ticktext
+    assert [text.partition("</b>")[0] for text in texts] == [f"<b>p{i}" for i in range(30)]

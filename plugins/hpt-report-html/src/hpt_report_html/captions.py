@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpt_report_html.figure_style import failed
+from hpt_report_html.parameter_figures import MOST_PARAMETERS
 from hpt_report_html.progress_figures import MOST_BARS, coverage
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _SHOWS = {
     "value to the value that 90 % of the trials reach.",
     "Each parameter": "The value against each parameter, on the parameter's scale. Earlier trials are fainter.",
     "Two most important parameters": "The value over the two most important parameters that vary together.",
-    "Parallel coordinates": "One line per trial over all parameters; each axis spans the parameter's values.",
+    "Parallel coordinates": "One line per trial over the parameters; each axis spans the parameter's values.",
     "Learning curves": "The reports of the ten best trials; those of stopped and paused trials are grey.",
     "Folds": "The reports of the ten best trials; those of stopped and paused trials are grey.",
     "Timeline": "When each process evaluated which trial, from the start of the first one drawn.",
@@ -41,6 +42,10 @@ def caption(history: History, title: str) -> str:
             said += " Trials that violate a constraint are grey."
     if title == "Optimisation history" and failed(history):
         said += " The crosses at the lower edge are trials that failed, which have no value."
+    parameters = len(history.space.columns)
+    if title in ("Parameter importances", "Each parameter", "Parallel coordinates") and parameters > MOST_PARAMETERS:
+        said += f" Only {MOST_PARAMETERS} of {parameters} parameters are drawn, the most important ones if there are "
+        said += "enough trials to tell; hpt importance lists all, and hpt export has their values."
     if title == "Timeline" and sum(len(trial.work) for trial in history.trials) > MOST_BARS:
         said += f" Only the last {MOST_BARS} bars are drawn."
     if title == "Predicted and observed":

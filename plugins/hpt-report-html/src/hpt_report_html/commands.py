@@ -58,7 +58,7 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
 
     Runs no code of the study. The page needs no network. In Python: hpt_report_html.report(history).
     """
-    from hpt_core import UsageError, load_history
+    from hpt_core import UsageError, load_history, replace_file
 
     if os.path.exists(output) and not force:  # noqa: PTH110 - Path raises for a long name
         raise UsageError(f"{output} already exists. Use --force to overwrite it.")
@@ -66,24 +66,18 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     from hpt_report_html.page import report as page
 
     try:
-        if output.exists() and not output.read_bytes().startswith(_PAGE):
+        if output.is_file() and not _is_page(output):
             raise UsageError(f"{output} is not an HTML page, so --force does not overwrite it.")  # it may be the store
-        _write(output, page(history, study or f"The study in {_file(_place(store))}"))
+        replace_file(output, page(history, study or f"The study in {_file(_place(store))}").encode())
     except OSError as err:
         raise UsageError(f"{output} cannot be written: {err.strerror}.") from err
     count = len(history.trials)
     click.echo(f"{count} trial{'s' * (count != 1)} written to {output}.", err=True)
 
 
-def _write(path: Path, page: str) -> None:
-    """Write a page atomically: no reader sees half of it, and if the disk is full, the old page stays."""
-    target = Path(os.path.realpath(path))  # a link stays, and the page that it names is replaced
-    temporary = target.with_name(f".{os.getpid()}.new")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_PAGE)) == _PAGE
 
 
 @click.command("dashboard", short_help="Show a study in the browser while it runs.")

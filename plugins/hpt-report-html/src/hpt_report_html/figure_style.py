@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from hpt_report_html.downsample import thinned
@@ -27,7 +26,6 @@ __all__ = [
     "safe",
     "shown",
     "valued",
-    "values_of",
     "whole_ticks",
 ]
 
@@ -39,6 +37,7 @@ OF_STATE = {
 SCALE = "Cividis"
 _LABEL = 24  # characters of a name beside an axis
 _FACT = 80  # characters of a parameter in a text that appears; a choice may be a whole prompt
+_FACTS = 30  # parameters in that text
 _FEW = 10  # whole numbers on an axis, each of which gets a tick
 
 
@@ -66,7 +65,8 @@ def hover(history: History, trial: Trial) -> str:
     values = () if trial.values is None else zip(history.objectives, trial.values, strict=True)
     facts = [f"trial {trial.number}: {trial.state}"]
     facts += [safe(f"{name} = {value:.6g}") for name, value in values]
-    facts += [label(f"{name} = {shown(value)}", _FACT) for name, value in trial.params.items()]
+    params = [label(f"{name} = {shown(value)}", _FACT) for name, value in trial.params.items()]
+    facts += params if len(params) <= _FACTS else [*params[:_FACTS], f"and {len(params) - _FACTS} more parameters"]
     return "<br>".join(facts)
 
 
@@ -89,8 +89,3 @@ def valued(history: History) -> list[Trial]:
 def first_name(history: History, cut: object = None) -> str:
     """The first objective's name, with a remark if the axis leaves values out."""
     return label(history.objectives[0]) + ("<br>(far-off values cut)" if cut else "")
-
-
-def values_of(trials: Iterable[Trial]) -> list[float | None]:
-    """The first objective's value of each trial."""
-    return [trial.value for trial in trials]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,31 +18,34 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["gains", "hypervolume"]
+__all__ = ["hypervolume", "volumes"]
 
 _OBJECTIVES = (2, 3)  # with more, the volume takes too long to compute
 _WORST = 0.9  # quantile of each loss at which the box ends, so that a few diverged trials do not fill it
+_MOST_POINTS = 200  # of the curve
 
 
 def hypervolume(history: History) -> go.Figure | None:
     """The share of a box that the front of the trials so far dominates, by trial.
 
     The box spans each objective from its best value to the value that 90 % of the trials reach, over the complete
-    trials that satisfy all constraints.
+    trials that satisfy all constraints. Of many trials, 200 evenly spaced ones have a point.
     """
     kept = is_feasible(history)
     valid = (trial for trial in history.trials if trial.state == "complete" and trial.invalid is None)
     numbers = [trial.number for trial in valid if kept[trial.number]]
     if len(history.objectives) not in _OBJECTIVES or len(numbers) < 2:
         return None
-    gained = gains(_scaled(history.losses[numbers]))
-    x, y = [numbers[0]], [0.0]
-    for i in np.flatnonzero(gained):
-        x.append(numbers[i])
-        y.append(y[-1] + gained[i])
+    drawn = np.linspace(0, len(numbers) - 1, min(len(numbers), _MOST_POINTS)).astype(np.intp)
     figure = go.Figure()
-    line = {"color": "black", "shape": "hv"}
-    figure.add_scatter(x=[*x, numbers[-1]], y=[*y, y[-1]], mode="lines", line=line, name="share", showlegend=False)
+    figure.add_scatter(
+        x=[numbers[i] for i in drawn],
+        y=volumes(_scaled(history.losses[numbers]), drawn + 1),
+        mode="lines",
+        line={"color": "black", "shape": "hv"},
+        name="share",
+        showlegend=False,
+    )
     return figure.update_layout(
         xaxis={"title": {"text": "trial"}, **whole_ticks(len(history.trials))},
         yaxis={"title": {"text": "hypervolume"}, "rangemode": "tozero"},
@@ -56,46 +60,42 @@ def _scaled(losses: Array) -> Array:
     return np.asarray(np.where(flat, halves > best, (halves - best) / np.where(flat, 1.0, worst - best)))
 
 
-def gains(points: Array) -> Array:
-    """The volume that each point adds to what the points before it dominate of the unit cube.
+def volumes(points: Array, counts: NDArray[np.intp]) -> list[float]:
+    """The volume of the unit cube that the first points dominate, for each of these counts of points.
 
-    What no point dominates is kept as disjoint boxes, at most 2n + 1 of them in three dimensions (Lacour, Klamroth &
-    Fonseca, A box decomposition algorithm to compute the hypervolume indicator, Computers & Operations Research 2017).
-    Row 0 of a box is its upper corner. Row 1 + k is the point that bounds the box from above in coordinate k.
+    In three dimensions, a plane moves along the last axis, and each point that it meets adds area to what the points
+    so far dominate in the plane (Fonseca, Paquete & Lopez-Ibanez, An improved dimension-sweep algorithm for the
+    hypervolume indicator, CEC 2006). A point that adds none is dominated, and left out from then on.
 
     Args:
-        points: Coordinates >= 0, smaller is better, shape (n, m). Points at or beyond 1 add nothing.
-
-    Returns:
-        The volumes, shape (n,).
+        points: Coordinates >= 0, smaller is better, shape (n, 2) or (n, 3). Points at or beyond 1 add nothing.
+        counts: Ascending, at most n.
     """
-    m = points.shape[1]
-    boxes = np.concatenate([np.ones((1, m)), np.eye(m)])[:, :, None]  # shape (1 + m, m, count): the whole cube
-    gained = np.zeros(len(points))
-    for i, point in enumerate(points):
-        hit = (point[:, None] < boxes[0]).all(axis=0)
-        if hit.any():
-            old = boxes[:, :, hit]
-            new = _without(old, point)
-            gained[i] = max(0.0, _volume(old) - _volume(new))
-            boxes = np.concatenate([boxes.take(np.flatnonzero(~hit), axis=2), new], axis=2)
-    return gained
+    if points.shape[1] == 2:
+        return list(np.cumsum([0.0, *_added_areas(points)])[counts])
+    front, found, start = points[:0], [], 0
+    for count in counts:
+        front = np.concatenate([front, points[start:count]])
+        front = front[np.lexsort(front.T)]
+        added = np.array(_added_areas(front[:, :2]))
+        found.append(float(added @ np.maximum(0.0, 1.0 - front[:, 2])))
+        front, start = front[added > 0.0], count
+    return found
 
 
-def _without(boxes: Array, point: Array) -> Array:
-    """What is left of ``boxes``, as boxes, without what ``point`` dominates. It lies below all their upper corners."""
-    parts: list[Array] = []
-    for j, value in enumerate(point):
-        others = np.delete(boxes[1:, j], j, axis=0)  # a box that another point bounds more tightly would be empty
-        part = boxes[:, :, (value >= others).all(axis=0)]
-        part[0, j], part[1 + j] = value, point[:, None]
-        parts.append(part)
-    return np.concatenate(parts, axis=2)
-
-
-def _volume(boxes: Array) -> float:
-    """The sum of the volumes of boxes."""
-    low = np.zeros(boxes.shape[1:])
-    for j in range(1, len(low)):  # below this, other boxes have the volume, so that none is counted twice
-        low[j] = boxes[1 : 1 + j, j].max(axis=0)
-    return float(np.maximum(boxes[0] - low, 0.0).prod(axis=0).sum())
+def _added_areas(points: Array) -> list[float]:
+    """The area of the unit square that each point (n, 2) dominates, and no point before it does."""
+    xs, ys = [-1.0, 1.0], [1.0, -1.0]  # the front so far between two ends: x ascends, y descends
+    added = []
+    for x, y in np.minimum(points, 1.0).tolist():
+        first = last = bisect_left(xs, x)
+        area, left, top = 0.0, x, ys[first - 1]
+        while ys[last] >= y:  # this point is dominated from now on
+            area += (xs[last] - left) * (top - y)
+            left, top = xs[last], ys[last]
+            last += 1
+        area += (xs[last] - left) * (top - y)
+        if area > 0.0:
+            xs[first:last], ys[first:last] = [x], [y]
+        added.append(max(0.0, area))
+    return added

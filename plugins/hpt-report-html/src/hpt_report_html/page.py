@@ -122,10 +122,8 @@ def _headline(history: History) -> Iterator[tuple[str, str]]:
     yield "duration", f"{duration}; processes: {len(history.workers)}"
     if history.invalid_count:
         yield "invalid", f"{history.invalid_count} of them, marked by the user"
-    stop = history.stop
-    resumed = stop is not None and any((trial.started or 0.0) > stop["time"] for trial in history.open.values())
-    if stop is not None and not resumed:
-        yield "ended", stop["reason"]
+    if history.ended is not None:
+        yield "ended", history.ended["reason"]
 
 
 def _best(history: History) -> dict[str, Any] | None:

@@ -25,7 +25,6 @@ from hpt_report_html.figure_style import (
     safe,
     shown,
     valued,
-    values_of,
     whole_ticks,
 )
 from hpt_report_html.limits import is_feasible, span
@@ -34,8 +33,9 @@ if TYPE_CHECKING:
     from hpt_core import History
     from hpt_report_html.importance import Importance
 
-__all__ = ["importance", "pair", "parallel", "slices"]
+__all__ = ["MOST_PARAMETERS", "importance", "most_important", "pair", "parallel", "slices"]
 
+MOST_PARAMETERS = 30
 _MOST_LINES = 200  # of parallel coordinates
 _COLUMNS = 3  # of the grid of slices, at most
 _MOST_TICKS = 12  # choices named beside an axis
@@ -44,11 +44,20 @@ _INACTIVE = -0.15  # height of an inactive parameter in parallel coordinates, wh
 _EDGE = 0.05  # beyond the highest and the lowest of these heights
 
 
-def importance(shares: Mapping[str, Mapping[str, Importance]]) -> go.Figure | None:
+def most_important(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> list[str]:
+    """At most 30 parameters, in the order of the space: the most important ones, or the first if none is known to be.
+
+    These are drawn. More axes cannot be read, and their points would make the page too large.
+    """
+    ranked = list(next(iter(shares.values()), history.space.columns))[:MOST_PARAMETERS]
+    return [name for name in history.space.columns if name in ranked]
+
+
+def importance(shares: Mapping[str, Mapping[str, Importance]], drawn: Sequence[str]) -> go.Figure | None:
     """Importances as shares of the variance, side by side for several objectives."""
     figure = go.Figure()
     for (objective, found), colour in zip(shares.items(), cycle((BLUE, ORANGE, GREEN, PURPLE, RED)), strict=False):
-        names = list(found)[::-1]
+        names = [name for name in found if name in drawn][::-1]
         means, sds = [found[name].mean for name in names], [found[name].sd for name in names]
         down = list(map(min, means, sds))  # no share is below 0
         figure.add_bar(
@@ -100,9 +109,9 @@ def _names(parameter: Categorical | Ordinal) -> list[str]:
     return texts if len(set(texts)) == len(texts) else [repr(choice) for choice in parameter.choices]
 
 
-def slices(history: History) -> go.Figure | None:
+def slices(history: History, names: Sequence[str]) -> go.Figure | None:
     """The first objective over each parameter; earlier trials are fainter, those that violate a constraint grey."""
-    trials, names = valued(history), history.space.columns
+    trials = valued(history)
     if not trials or not names:
         return None
     params = {trial.number: trial.params for trial in trials}  # each access to `trial.params` copies all of them
@@ -120,7 +129,7 @@ def slices(history: History) -> go.Figure | None:
                 row=row,
                 col=column,
                 x=_on_axis(history, name, [params[trial.number][name] for trial in some]),
-                y=values_of(some),
+                y=[trial.value for trial in some],
                 mode="markers",
                 marker=marker,
                 text=[f"trial {trial.number}" for trial in some],
@@ -149,7 +158,7 @@ def pair(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> go
     kept, broken = _split(history, trials)
     limits = span(history, trials) or (None, None)
     by_value = {
-        "color": values_of(kept),
+        "color": [trial.value for trial in kept],
         "colorscale": SCALE,
         "cmin": limits[0],
         "cmax": limits[1],
@@ -184,9 +193,8 @@ def _together(history: History, names: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def parallel(history: History) -> go.Figure | None:
-    """Parallel coordinates: a line per trial over all parameters, which passes below the axis of an inactive one."""
-    names = history.space.columns
+def parallel(history: History, names: Sequence[str]) -> go.Figure | None:
+    """Parallel coordinates: a line per trial over the parameters, which passes below the axis of an inactive one."""
     numbers = history.complete
     if len(numbers) < 2 or len(names) < 2:
         return None
@@ -195,8 +203,9 @@ def parallel(history: History) -> go.Figure | None:
     count = min(int(kept.sum()), len(order))
     half, tenth = len(order) - -(-count // 2), len(order) - -(-count // 10)
     groups = {"others": order[:half], "best half": order[half:tenth], "best tenth": order[tenth:]}
-    inactive = np.isnan(history.unit)
-    heights = np.where(inactive, _INACTIVE, history.unit).round(4)
+    unit = history.unit[:, [history.space.columns.index(name) for name in names]]
+    inactive = np.isnan(unit)
+    heights = np.where(inactive, _INACTIVE, unit).round(4)
     figure = go.Figure()
     for (name, some), colour in zip(groups.items(), (GREY, BLUE, RED), strict=True):
         x: list[int | None] = []

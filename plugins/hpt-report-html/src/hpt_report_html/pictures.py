@@ -34,14 +34,15 @@ def figures(history: History) -> dict[str, go.Figure]:
 
 def drawn(history: History, shares: Mapping[str, Mapping[str, Importance]]) -> dict[str, go.Figure]:
     """The result of `figures`, with the importances given."""
+    names = parameter_figures.most_important(history, shares)
     found = {
         "Optimisation history": progress_figures.progress(history),
         "Pareto front": progress_figures.front(history),
         "Hypervolume": hypervolume(history),
-        "Parameter importances": parameter_figures.importance(shares),
-        "Each parameter": parameter_figures.slices(history),
+        "Parameter importances": parameter_figures.importance(shares, names),
+        "Each parameter": parameter_figures.slices(history, names),
         "Two most important parameters": parameter_figures.pair(history, shares),
-        "Parallel coordinates": parameter_figures.parallel(history),
+        "Parallel coordinates": parameter_figures.parallel(history, names),
         "Folds" if history.evidence == "folds" else "Learning curves": progress_figures.curves(history),
         "Timeline": progress_figures.timeline(history),
         "Predicted and observed": progress_figures.calibration(history),

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpt_report_html.downsample import thinned
+from hpt_report_html.downsample import MOST, thinned
 from hpt_report_html.figure_style import (
     BLUE,
     GREY,
@@ -20,7 +20,6 @@ from hpt_report_html.figure_style import (
     hover,
     label,
     valued,
-    values_of,
     whole_ticks,
 )
 from hpt_report_html.limits import is_feasible, span, span_of_curves
@@ -92,6 +91,7 @@ def _add_best(history: History, figure: go.Figure) -> None:
 def _add_failed(history: History, figure: go.Figure) -> None:
     """Crosses at the lower edge of the figure for failed trials, on an axis of their own, as they have no value."""
     found = failed(history)
+    found = found[:: -(-len(found) // MOST) or 1]
     if found:
         figure.add_scatter(
             x=[trial.number for trial, _ in found],
@@ -223,7 +223,7 @@ def calibration(history: History) -> go.Figure | None:
     mean = [float(trial.info["mean"]) for trial in predicted]
     figure.add_scatter(
         x=mean,
-        y=values_of(predicted),
+        y=[trial.value for trial in predicted],
         error_x={"array": [float(trial.info["sd"]) for trial in predicted], "color": GREY, "thickness": 1},
         mode="markers",
         marker={"color": BLUE},
