@@ -268,6 +268,23 @@ def test_mixed_precision_is_used_and_the_best_weights_are_kept(tmp_path: Path) -
     assert kept["model"].keys() == Module(0.1).state_dict().keys()
 
 
+def test_a_module_may_have_arguments_with_the_names_of_options_of_the_training() -> None:
+    received = []
+
+    def make(lr: float, optimizer: str, loss: str) -> Any:
+        received.append((optimizer, loss))
+        return Module(lr)
+
+    reports(evaluator(make, epochs=1), params={"lr": 0.1, "optimizer": "sgd", "loss": "mse"})
+    assert received == [("sgd", "mse")]
+    for params, options, left in [
+        ({"optimizer": "sgd"}, {}, "parameter 'optimizer' must be"),
+        ({}, {"optimizer": "sgd"}, "leave out the option `optimizer`"),
+    ]:
+        with pytest.raises(EvaluationError, match=f"A LightningModule configures its own training: .*{left}"):
+            reports(evaluator(Module, **options), params={"lr": 0.1, **params})
+
+
 def test_a_trial_can_be_stopped_and_errors_are_raised() -> None:
     assert len(reports(evaluator(Module, epochs=50), upto=1)) == 1
 

@@ -109,18 +109,18 @@ class SummedPowers(torch.nn.Module):
     def reset(self) -> None:
         self.outputs: list[Any] = []
 
-    def forward(self, outputs: Any, targets: Any) -> Any:
+    def forward(self, outputs: Any, targets: Any, power: int | None = None) -> Any:
         self.outputs.append(outputs)
-        return (torch.cat(self.outputs)[:, 0] ** self.power).sum() + 0 * targets.sum()
+        return (torch.cat(self.outputs)[:, 0] ** (power or self.power)).sum() + 0 * targets.sum()
 
 
 def sum_of_powers(outputs: Any, targets: Any, power: int = 1) -> float:
     return float((outputs[:, 0] ** power).sum() + 0 * targets.sum())
 
 
-@pytest.mark.parametrize("metric", [SummedPowers, SummedPowers(2), sum_of_powers])
+@pytest.mark.parametrize("metric", [SummedPowers, SummedPowers(2), {"use": SummedPowers(9), "power": 2}, sum_of_powers])
 def test_a_custom_metric_may_be_a_class_an_object_or_a_function_with_arguments(metric: Any) -> None:
-    entry = metric if isinstance(metric, torch.nn.Module) else {"use": metric, "power": 2}
+    entry = metric if isinstance(metric, (dict, torch.nn.Module)) else {"use": metric, "power": 2}
     y = RNG.integers(0, 3, size=53)
     made = TorchEvaluator(
         model=lambda: FirstColumns(3), data=lambda: ((X, y), (X, y)), epochs=3, device="cpu", metrics={"square": entry}

@@ -196,10 +196,22 @@ class Balanced(torch.nn.Module):
         return loss / self.mean
 
 
+class Learnt(Balanced):
+    """A loss with a parameter to train, which may be given an argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs: Any, targets: Any, power: int = 1) -> Any:
+        return super().forward(outputs * self.scale**power, targets)
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        *({"loss": loss} for loss in (Balanced, Balanced(), torch.nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])))),
+        *({"loss": loss} for loss in (Balanced, Balanced(), Learnt, {"use": Learnt(), "power": 2})),
+        *({"loss": loss} for loss in (torch.nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])),)),
         *({"optimizer": name} for name in sorted(OPTIMIZERS)),
         *({"scheduler": name} for name in sorted(set(SCHEDULERS) - {"exponential"})),
         {"scheduler": {"use": "exponential", "gamma": 0.5}, "optimizer": {"use": "torch.optim:ASGD"}},

@@ -101,6 +101,10 @@ def test_parameters_and_data_that_a_net_does_not_support_are_refused() -> None:
         reports(evaluator(NET), {"module__nope": 1})
     with pytest.raises(EvaluationError, match="the parameter 'clip_norm' must be one of the model function's"):
         reports(evaluator(classifier), {"clip_norm": 1.0})
+    with pytest.raises(EvaluationError, match="the parameter 'optimizer' must be one of the model function's"):
+        reports(evaluator(NET), {"optimizer": "sgd"})
+    with pytest.raises(EvaluationError, match="leave out the option `optimizer`"):
+        reports(evaluator(classifier, optimizer="sgd"), {})
     with pytest.raises(EvaluationError, match="leave out the option `clip_norm`"):
         reports(evaluator(classifier, clip_norm=1.0), {})
     loader = DataLoader(TensorDataset(*data()[0]), 8)

@@ -14,7 +14,7 @@ from hpt_core import Mistake, Params, Space, UsageError
 from hpt_evaluator_torch.arguments import resolve_callable
 from hpt_evaluator_torch.frameworks import brings_data, may_be_in_use
 from hpt_evaluator_torch.names import name_mistakes
-from hpt_evaluator_torch.recipe import bind, make_recipe, model_function
+from hpt_evaluator_torch.recipe import bind, make_recipe, model_part
 from hpt_evaluator_torch.settings import PARTS, SETTINGS
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def find_mistakes(evaluator: TorchEvaluator, space: Space, objectives: Mapping[s
         attempt(lambda: _check_train(evaluator, space))
         return mistakes
     functions = attempt(lambda: evaluator.functions)
-    model = attempt(lambda: model_function(evaluator.model))
-    if evaluator.data is None and model is not None and not brings_data(model[0]):
+    model = attempt(lambda: model_part(evaluator.model))
+    if evaluator.data is None and model is not None and not brings_data(model.make):
         mistakes.append(Mistake("evaluator.data", _NO_DATA))
     if functions is not None and not may_be_in_use():
         mistakes += name_mistakes(objectives, functions, validated=None)

@@ -45,7 +45,7 @@ class Wanted:
 
 
 class Run(Protocol):
-    """A model in training, by any framework.
+    """A model in training, by any framework: `Training`, `LightningRun` and `SkorchRun` are such classes.
 
     Attributes:
         model: A module.

@@ -14,15 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from hpt_core import EvaluationError, Report, Space, TrialContext, UsageError, option
-from hpt_evaluator_torch.arguments import resolve_callable
 from hpt_evaluator_torch.checks import find_mistakes, option_mistakes
-from hpt_evaluator_torch.frameworks import kind_of, refuse_options, split_made
-from hpt_evaluator_torch.names import BUILTIN, metric_functions, name_mistakes, source_of
-from hpt_evaluator_torch.recipe import Recipe, bind, make_recipe
+from hpt_evaluator_torch.names import metric_functions
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.data import Data
-    from hpt_evaluator_torch.epochs import Run, Wanted
 
 __all__ = ["TorchEvaluator"]
 
@@ -102,8 +98,8 @@ class TorchEvaluator:
     )
 
     evidence = "curve"
-    _directions: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
-    _model_ref: weakref.ReferenceType[Any] | None = attrs.field(default=None, init=False, repr=False)
+    directions: dict[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    last_model: weakref.ReferenceType[Any] | None = attrs.field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         mistakes = option_mistakes(self)
@@ -114,11 +110,11 @@ class TorchEvaluator:
 
     def __getstate__(self) -> dict[str, Any]:
         options = {field.name: getattr(self, field.name) for field in attrs.fields(type(self)) if field.init}
-        return {"options": options, "directions": self._directions}
+        return {"options": options, "directions": self.directions}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__init__(**state["options"])  # type: ignore[misc]  # the options are its whole state
-        self._directions = state["directions"]
+        self.directions = state["directions"]
 
     @property
     def steps(self) -> int | None:
@@ -168,7 +164,7 @@ class TorchEvaluator:
         mistakes = find_mistakes(self, space, objectives)
         if mistakes:
             raise UsageError(*mistakes)
-        self._directions = dict(objectives)
+        self.directions = dict(objectives)
 
     def evaluate(self, trial: TrialContext) -> Generator[Report, None, Any]:
         """Train one configuration.
@@ -187,13 +183,14 @@ class TorchEvaluator:
         """
         from hpt_evaluator_torch import device as devices
         from hpt_evaluator_torch.randomness import undisturbed
+        from hpt_evaluator_torch.runs import reports_of
 
         device = devices.pick_device(self.device)
         failure = result = None
-        devices.free_memory(device, self._model_ref)  # of a trial that ended by an exception or was stopped
+        devices.free_memory(device, self.last_model)  # of a trial that ended by an exception or was stopped
         try:
             with undisturbed(device), devices.settled(self.threads):
-                result = yield from self._reports(trial, device)
+                result = yield from reports_of(self, trial, device)
         except UsageError as err:  # what only loading the data or making the model brought to light
             detail = "".join(traceback.format_exception(err.__cause__)) if err.__cause__ else ""
             raise EvaluationError(str(err), detail=detail) from None
@@ -202,7 +199,7 @@ class TorchEvaluator:
             if failure is None:
                 raise
         finally:
-            devices.free_memory(device, self._model_ref)
+            devices.free_memory(device, self.last_model)
         if failure is not None:  # raised here, after the exception that holds the tensors has been released
             raise failure
         return result
@@ -214,75 +211,24 @@ class TorchEvaluator:
 
     def discard(self, trial: TrialContext) -> None:
         """Remove the checkpoints of a trial that will not resume, but never the files of a `train` function."""
-        if self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__):
-            shutil.rmtree(self._folder(trial), ignore_errors=True)
+        if self._may_have_checkpoints(trial):
+            shutil.rmtree(self.folder(trial), ignore_errors=True)
 
     def finish(self, trial: TrialContext) -> None:
         """Remove the checkpoints of a trial that a rule declared complete, but not the weights that are kept."""
         from hpt_evaluator_torch.checkpoints import Checkpoints
 
-        if self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__):
-            Checkpoints(self._folder(trial), {}).clear(all_files=self.keep == "none")
+        if self._may_have_checkpoints(trial):
+            Checkpoints(self.folder(trial), {}).clear(all_files=self.keep == "none")
 
-    # --- one trial --------------------------------------------------------------------------------------
+    def _may_have_checkpoints(self, trial: TrialContext) -> bool:
+        return self.train is None and (trial.workdir is not None or "_scratch" in self.__dict__)
 
-    def _reports(self, trial: TrialContext, device: Any) -> Generator[Report, None, Any]:
-        from hpt_evaluator_torch.epochs import run_epochs
-        from hpt_evaluator_torch.randomness import seed_all
+    # --- what a trial needs ------------------------------------------------------------------------------
 
-        _ = self.loaded  # before the seed is set: loading may draw from it
-        seed_all(trial.seed)
-        if self.train is not None:
-            return (yield from self._own_reports(trial, device))
-        recipe = make_recipe(self, trial.params, lambda: self.loaded.extras)
-        model, trainer = split_made(recipe.make_model())
-        wanted = self._wanted(trial)
-        run = self._run(recipe, model, trainer, trial=trial, device=device, wanted=wanted)
-        return (yield from run_epochs(run, trial, self._folder(trial), wanted))
-
-    def _run(
-        self, recipe: Recipe, model: Any, trainer: Any, *, trial: TrialContext, device: Any, wanted: Wanted
-    ) -> Run:
-        """The `Run` that trains this kind of model."""
-        kind = kind_of(model)
-        self._model_ref = weakref.ref(model)
-        if kind == "lightning":
-            from hpt_evaluator_torch.lightning_modules import LightningRun
-
-            idle = ("loss", "metrics", "scheduler", *(() if trainer is None else ("amp", "clip_norm")))
-            refuse_options(self, "LightningModule", idle)
-            return LightningRun(model, trainer, recipe, self.loaded, trial=trial, device=device)
-        if kind == "skorch":
-            from hpt_evaluator_torch.skorch_nets import SkorchRun
-
-            refuse_options(self, "skorch net", ("amp", "clip_norm", "drop_last", "loss", "metrics", "scheduler"))
-            return SkorchRun(model, recipe, self.loaded, trial=trial, device=device)
-        from hpt_evaluator_torch.training import Training
-
-        mistakes = name_mistakes(self._directions, self.functions, validated=self.loaded.valid is not None)
-        if mistakes:
-            raise UsageError(*mistakes)
-        return Training(recipe, model, self.loaded, device=device, seed=trial.seed, wanted=wanted)
-
-    def _folder(self, trial: TrialContext) -> Path:
+    def folder(self, trial: TrialContext) -> Path:
+        """The folder for a trial's checkpoints and weights."""
         return trial.workdir or self._scratch / f"trial-{trial.number}"
-
-    def _wanted(self, trial: TrialContext) -> Wanted:
-        from hpt_evaluator_torch.epochs import Wanted
-        from hpt_evaluator_torch.metrics import Metric
-
-        first = trial.objectives[0]
-        direction = self._directions.get(first, BUILTIN.get(source_of(first), "minimize"))
-        listed = self.metrics if isinstance(self.metrics, list) else self.metrics.values()
-        sources = [source_of(name) for name in (*trial.objectives, *listed) if isinstance(name, str)]
-        return Wanted(
-            objectives=trial.objectives,
-            names=sorted({name for name in sources if name in BUILTIN and name not in self.functions}),
-            functions={name: Metric(function) for name, function in self.functions.items()},
-            keep=self.keep,
-            maximize=direction == "maximize",
-            every=self.checkpoint_every,
-        )
 
     def offered(self, trial: TrialContext | None = None, device: Any = None) -> dict[str, Any]:
         """The arguments that a `train` function may have, in addition to single parameters."""
@@ -291,11 +237,3 @@ class TorchEvaluator:
         if self.data is not None:
             offered["data"] = None if trial is None else self.loaded
         return offered
-
-    def _own_reports(self, trial: TrialContext, device: Any) -> Generator[Report, None, Any]:
-        from hpt_evaluator_torch.train_function import own_reports
-
-        function, fixed = resolve_callable(self.train, "evaluator.train")
-        given = bind(function, {**fixed, **self.offered(trial, device)}, trial.params, "evaluator.train")
-        result = function(**given)
-        return (yield from own_reports(result, trial, device, resumable=bool(self.resumable)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from hpt_core import EvaluationError, Mistake, import_object
@@ -12,7 +12,6 @@ from hpt_evaluator_torch.settings import SETTINGS
 
 if TYPE_CHECKING:
     from hpt_core import Params
-    from hpt_evaluator_torch.recipe import Recipe
 
 __all__ = [
     "aliases",
@@ -22,15 +21,12 @@ __all__ = [
     "may_be_in_use",
     "net_mistakes",
     "net_of",
-    "not_for_the_model",
     "package_of",
     "refuse",
-    "refuse_options",
     "split_made",
 ]
 
 _PACKAGES = {"lightning": "lightning", "pytorch_lightning": "lightning", "skorch": "skorch"}
-_UNSET: tuple[Any, ...] = (False, "none", None, [], {})
 _CLASSES = {"LightningModule": "lightning", "NeuralNet": "skorch"}
 
 
@@ -115,39 +111,22 @@ def may_be_in_use() -> bool:
     return any(package in sys.modules for package in _PACKAGES)
 
 
-def not_for_the_model(recipe: Recipe, params: Params, served: Collection[str]) -> dict[str, Any]:
-    """Parameters that were meant for the training, which this kind of model does itself.
+def refuse(what: str, *, params: Iterable[str], options: Iterable[str]) -> None:
+    """Raise an error if a parameter or an option would have no effect.
 
     Args:
-        recipe: Where each parameter went.
-        params: The configuration.
-        served: Settings that are heeded all the same.
-    """
-    left = [name for name in params if name in recipe.for_training or (name in SETTINGS and name not in served)]
-    return {name: params[name] for name in left}
-
-
-def refuse(left: Mapping[str, Any], what: str) -> None:
-    """Raise an error if a parameter would have no effect.
+        what: The kind of model.
+        params: Names of the parameters that nothing heeds.
+        options: Names of the options that nothing heeds.
 
     Raises:
         EvaluationError: Naming the first one.
     """
-    if left:
-        name = next(iter(left))
-        msg = f"A {what} configures its own training: the parameter {name!r} must be one of the model function's."
-        raise EvaluationError(msg)
-
-
-def refuse_options(evaluator: object, what: str, idle: Collection[str]) -> None:
-    """Raise an error if an option would have no effect.
-
-    Raises:
-        EvaluationError: Naming the first one.
-    """
-    for name in idle:
-        if getattr(evaluator, name) not in _UNSET:
-            raise EvaluationError(f"A {what} configures its own training: leave out the option `{name}`.")
+    msg = f"A {what} configures its own training: "
+    for name in options:
+        raise EvaluationError(f"{msg}leave out the option `{name}`.")
+    for name in params:
+        raise EvaluationError(f"{msg}the parameter {name!r} must be one of the model function's.")
 
 
 def aliases(found: Mapping[str, float]) -> dict[str, float]:

@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader
 
 from hpt_core import EvaluationError
 from hpt_evaluator_torch.data import is_datamodule, reseed, train_batches
-from hpt_evaluator_torch.frameworks import aliases, not_for_the_model, package_of, refuse
+from hpt_evaluator_torch.frameworks import aliases, package_of, refuse
 from hpt_evaluator_torch.randomness import capture, restore
+from hpt_evaluator_torch.settings import PARTS, SETTINGS
 
 if TYPE_CHECKING:
-    from hpt_core import TrialContext
     from hpt_evaluator_torch.data import Data
     from hpt_evaluator_torch.recipe import Recipe
 
@@ -38,19 +38,18 @@ class LightningRun:
         trainer: The user's own ``Trainer``, or None.
         recipe: The settings.
         data: The data.
-        trial: The trial.
         device: Where to train; the user's own ``Trainer`` determines this itself.
+        seed: Seed of the order of rows, as for other models.
     """
 
-    def __init__(
-        self, model: Any, trainer: Any, recipe: Recipe, data: Data, *, trial: TrialContext, device: Any
-    ) -> None:
+    def __init__(self, model: Any, trainer: Any, recipe: Recipe, data: Data, *, device: Any, seed: int) -> None:
         self.model, self._trainer = model, trainer
         self._quietly = _quiet if self._trainer is None else nullcontext
         self.device, self.epochs = device, recipe.settings.epochs
-        self._seed = trial.seed
-        own = {"amp", "clip_norm"} if self._trainer is None else set()
-        refuse(not_for_the_model(recipe, trial.params, {"batch_size", "epochs", *own}), "LightningModule")
+        self._seed = seed
+        idle = {*PARTS, "metrics", *(() if self._trainer is None else ("amp", "clip_norm"))}
+        left = [name for name in recipe.for_training if name in idle or name not in SETTINGS]
+        refuse("LightningModule", params=left, options=[name for name in recipe.options if name in idle])
         self._package = package_of(self.model)
         pl = importlib.import_module(self._package)
         if self._trainer is None:
@@ -230,7 +229,7 @@ def _quiet(name: str) -> Iterator[None]:
 def _loaders(recipe: Recipe, data: Data, model: Any) -> dict[str, Any]:
     """The arguments of `Trainer.fit`; none if the module has loaders of its own."""
     settings, train, valid = recipe.settings, data.train, data.valid
-    tuned = "batch_size" in recipe.tuned
+    tuned = "batch_size" in recipe.params
     if train is None or is_datamodule(train):
         if tuned:
             _set_batch_size(model if train is None else train, settings.batch_size)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -30,9 +30,11 @@ class Loss:
 
     Attributes:
         function: The function.
+        arguments: Its further arguments.
     """
 
     function: Any
+    arguments: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def sums(self) -> bool:
@@ -52,7 +54,7 @@ class Loss:
                 raise EvaluationError(f"The model gives {given}.")
             if not targets.is_floating_point():  # as these losses need, and the labels of two classes are often not
                 targets = targets.to(outputs.dtype)
-        value = self.function(outputs, targets)
+        value = self.function(outputs, targets, **self.arguments)
         if not isinstance(value, torch.Tensor) or value.ndim:
             given = f"one of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.80}"
             raise EvaluationError(f"The loss of a batch must be one number, a tensor without dimensions. Got {given}.")
@@ -93,12 +95,10 @@ def make_loss(part: Part, device: Any) -> Loss:
         lists = [name for name in _TENSORS & arguments.keys() if isinstance(arguments[name], list)]
         arguments |= {name: torch.tensor(arguments[name], dtype=torch.get_default_dtype()) for name in lists}
     if is_class:
-        loss = loss(**arguments)
-    elif arguments:
-        loss = functools.partial(loss, **arguments)
+        loss, arguments = loss(**arguments), {}
     elif isinstance(loss, torch.nn.Module):
         loss = copy.deepcopy(loss)  # its state must not pass from trial to trial
-    return Loss(loss.to(device) if isinstance(loss, torch.nn.Module) else loss)
+    return Loss(loss.to(device) if isinstance(loss, torch.nn.Module) else loss, arguments)
 
 
 def default_loss(targets: Any) -> Loss:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,14 @@ class Metric:
         init=False, default=attrs.Factory(lambda self: signature_of(self.function, 2), takes_self=True)
     )
 
+    @property
+    def called(self) -> Any:
+        """What may have state: the function itself, or that which it calls with further arguments."""
+        return self.function.func if isinstance(self.function, functools.partial) else self.function
+
     def __call__(self, outputs: Any, targets: Any, **offered: Any) -> Any:
         """Compute the metric; an object is reset first."""
-        getattr(self.function, "reset", lambda: None)()
+        getattr(self.called, "reset", lambda: None)()
         asked = {name: value for name, value in offered.items() if name in self.signature.names}
         return self.function(outputs, targets, **asked)
 
@@ -76,7 +82,7 @@ def measure(
     """Measure a model on a validation set.
 
     Args:
-        model: The model; it is put into evaluation mode.
+        model: The model, in evaluation mode.
         batches: Lists (inputs ..., targets).
         loss: The loss. Targets that it ignores count for neither ``accuracy`` nor ``error``.
         names: Names of built-in metrics to compute besides ``loss``.
@@ -91,7 +97,6 @@ def measure(
     asked = any("inputs" in function.signature.names for function in functions.values())
     kept: list[tuple[Any, ...]] = []
     rows = 0
-    model.eval()
     with torch.no_grad():
         for batch in batches:
             inputs, targets = split_batch(batch, device)
@@ -109,8 +114,8 @@ def measure(
         if functions:
             outputs, targets, given = map(_concatenated, zip(*kept, strict=True))
             for name, function in functions.items():
-                if isinstance(function.function, torch.nn.Module):
-                    function.function.to(device)
+                if isinstance(function.called, torch.nn.Module):
+                    function.called.to(device)
                 found[name] = _number(name, function(outputs, targets, inputs=given, model=model))
     return found
 

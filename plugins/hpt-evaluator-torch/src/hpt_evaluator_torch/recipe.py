@@ -7,7 +7,7 @@ scheduler or the loss. The model function receives each parameter that it names 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,7 +21,7 @@ from hpt_evaluator_torch.training_parts import Part, find_part
 if TYPE_CHECKING:
     from hpt_evaluator_torch.evaluator import TorchEvaluator
 
-__all__ = ["Recipe", "bind", "make_recipe", "model_function"]
+__all__ = ["Recipe", "bind", "make_recipe", "model_part"]
 
 _FILLED = {
     "optimizer": frozenset({"model"}),
@@ -29,24 +29,36 @@ _FILLED = {
 }
 """Arguments of parts that the training knows best."""
 
+_OF_TRAINING = ("amp", "clip_norm", "drop_last", "loss", "metrics", "optimizer", "scheduler")
+_UNSET: tuple[Any, ...] = (False, "adam", "none", None, [], {})
+"""The values of these options that ask for nothing."""
+
+_MODEL_NEEDS = (
+    "{} needs {!r}, which is neither a parameter of the space nor an entry of the data. "
+    "To be given all parameters as a dict, let it have a parameter `params`."
+)
+_PART_NEEDS = "{} needs the argument {!r}: give it here or in the space."
+
 
 @attrs.frozen
 class Recipe:
     """What one configuration trains.
 
     Attributes:
+        params: The configuration.
         settings: Those of this configuration.
         parts: Optimiser, scheduler and loss by kind, with their arguments; None for none.
         make_model: Makes the model; called without arguments.
-        for_training: Parameters that went to a part and not to the model function.
-        tuned: Names of the settings that the configuration sets.
+        for_training: Names of the parameters that only a setting or a part received, and not the model function.
+        options: Names of the options that say how the training is done, and are set.
     """
 
+    params: Params
     settings: Settings
     parts: Mapping[str, Part | None]
     make_model: Callable[[], Any]
-    for_training: tuple[str, ...] = ()
-    tuned: tuple[str, ...] = ()
+    for_training: list[str]
+    options: list[str]
 
 
 def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], Mapping[str, Any]]) -> Recipe:
@@ -76,15 +88,23 @@ def make_recipe(evaluator: TorchEvaluator, params: Params, extras: Callable[[], 
         if kind in parts and parts[kind] is None:
             mistakes.append(Mistake(f"space.{name}", f"The training has no {kind} here."))
     built = {kind: part and part.given(arguments[kind]) for kind, part in parts.items()}
-    make_model, taken = _bind_model(evaluator, params, arguments, extras, mistakes)
+    model, taken = _filled(model_part(evaluator.model), params, arguments["model"], arguments[""], extras)
+    mistakes += _argument_mistakes("model", model, params)
     left = [name for name in arguments[""] if name not in taken]
-    mistakes += [Mistake(f"space.{name}", _unknown_parameter(name, parts, evaluator)) for name in left]
+    mistakes += [Mistake(f"space.{name}", _unknown_parameter(name, (*parts.values(), model))) for name in left]
     for kind, part in built.items():
         mistakes += _argument_mistakes(kind, part, params)
     if mistakes:
         raise UsageError(*mistakes)
-    for_training = tuple(name for name, (kind, _) in places.items() if kind in parts and name not in taken)
-    return Recipe(Settings.of(evaluator, chosen), built, make_model, for_training, tuple(chosen))
+    received = [*chosen, *(name for name, (kind, _) in places.items() if kind in parts)]
+    return Recipe(
+        params=params,
+        settings=Settings.of(evaluator, chosen),
+        parts=built,
+        make_model=lambda: model.make(**model.arguments),
+        for_training=[name for name in received if name not in taken],
+        options=[name for name in _OF_TRAINING if getattr(evaluator, name) not in _UNSET],
+    )
 
 
 def _place(name: str, parts: Mapping[str, Part | None]) -> tuple[str, str]:
@@ -108,47 +128,34 @@ def _part(kind: str, evaluator: TorchEvaluator, chosen: Params, mistakes: list[M
         return None
 
 
-def model_function(spec: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """What makes models, and the arguments that the option gives it; see `resolve_callable`."""
+def model_part(spec: Any) -> Part:
+    """What makes models, and the arguments that the option gives it.
+
+    Raises:
+        UsageError: If the option names nothing that can be called, or a model.
+    """
     net = net_of(spec)
-    if net is not None:
-        return copies_of(net), {}
-    function, arguments = resolve_callable(spec, "evaluator.model")
+    function, arguments = resolve_callable(spec, "evaluator.model") if net is None else (copies_of(net), {})
     if hasattr(function, "state_dict") and not isinstance(function, type):  # calling a module would run it
         name = type(function).__name__
         msg = f"Must be a function or class that makes a new model for each trial. Got a model, a {name}."
         raise UsageError(Mistake("evaluator.model", msg))
-    return function, arguments
+    return Part(function, arguments, signature_of(function))
 
 
-def _bind_model(
-    evaluator: TorchEvaluator,
-    params: Params,
-    arguments: Mapping[str, Mapping[str, Any]],
-    extras: Callable[[], Mapping[str, Any]],
-    mistakes: list[Mistake],
-) -> tuple[Callable[[], Any], Collection[str]]:
-    """Fill the model function's arguments; returns what makes the model, and the parameters that it is given."""
-    function, fixed = model_function(evaluator.model)
-    signature = signature_of(function)
-    explicit, left = arguments["model"], arguments[""]
-    given = {**fixed, **{n: v for n, v in params.items() if n in signature.names}, **explicit}
-    for name in (*fixed, *explicit):
-        if not signature.accepts(name):
-            path = f"space.model__{name}" if name in explicit else f"evaluator.model.{name}"
-            msg = f"{_name(function)} has no parameter {name!r}.{near(name, signature.names)}"
-            mistakes.append(Mistake(path, msg))
-    if signature.takes_any:
-        given = {**left, **given}
-    taken: Collection[str] = given.keys()
-    if "params" in signature.names and "params" not in given:
+def _filled(
+    model: Part, params: Params, explicit: Params, left: Params, extras: Callable[[], Mapping[str, Any]]
+) -> tuple[Part, Collection[str]]:
+    """The model function with all of its arguments, and the names of the parameters that it receives."""
+    names, required = model.signature.names, model.signature.required
+    named = {name: value for name, value in params.items() if name in names}
+    given = {**(left if model.signature.takes_any else {}), **model.arguments, **named, **explicit}
+    taken: Collection[str] = set(given)
+    if "params" in names and "params" not in given:
         given["params"], taken = dict(params), params.keys()
-    if signature.required - given.keys():
-        given |= {name: value for name, value in extras().items() if name in signature.names and name not in given}
-    mistakes += [
-        Mistake("evaluator.model", _missing(function, name)) for name in sorted(signature.required - given.keys())
-    ]
-    return lambda: function(**given), taken
+    if required - given.keys():
+        given = {**{name: value for name, value in extras().items() if name in names}, **given}
+    return model.given(given), taken
 
 
 def bind(function: Callable[..., Any], offered: Mapping[str, Any], params: Params, path: str) -> dict[str, Any]:
@@ -162,24 +169,16 @@ def bind(function: Callable[..., Any], offered: Mapping[str, Any], params: Param
     missing = sorted(signature.required - given.keys())
     if missing:
         names = ", ".join(offered)
-        msg = f"{_name(function)} requires {missing[0]!r}, which is neither of {names} nor a parameter of the space."
+        called = getattr(function, "__name__", function)
+        msg = f"{called} requires {missing[0]!r}, which is neither of {names} nor a parameter of the space."
         raise UsageError(Mistake(path, msg))
     return given
 
 
-def _missing(function: Any, name: str) -> str:
-    return (
-        f"{_name(function)} needs {name!r}, which is neither a parameter of the space nor an entry of the data. "
-        "To be given all parameters as a dict, let it have a parameter `params`."
-    )
-
-
-def _unknown_parameter(name: str, parts: Mapping[str, Part | None], evaluator: TorchEvaluator) -> str:
+def _unknown_parameter(name: str, parts: Iterable[Part | None]) -> str:
     """The message for a parameter that no part of the training has, listing those that exist."""
-    function, _ = model_function(evaluator.model)
     takers: dict[str, tuple[str, ...]] = {"The training": SETTINGS}
-    takers |= {part.name: part.signature.names for part in parts.values() if part is not None}
-    takers[_name(function)] = signature_of(function).names
+    takers |= {part.name: part.signature.names for part in parts if part is not None}
     hint = near(name, [known for names in takers.values() for known in names])
     known_names = "; ".join(f"{taker} has {', '.join(names) or 'none'}" for taker, names in takers.items())
     return f"No part of the training has this parameter.{hint} {known_names}."
@@ -189,17 +188,14 @@ def _argument_mistakes(kind: str, part: Part | None, params: Params) -> list[Mis
     if part is None:
         return []
     mistakes = []
+    noun, needs = ("parameter", _MODEL_NEEDS) if kind == "model" else ("argument", _PART_NEEDS)
     for name in part.unknown():
         path = f"space.{kind}__{name}" if f"{kind}__{name}" in params else f"evaluator.{kind}.{name}"
-        msg = f"{part.name} has no argument {name!r}.{near(name, part.signature.names)}"
+        msg = f"{part.name} has no {noun} {name!r}.{near(name, part.signature.names)}"
         mistakes.append(Mistake(path, msg))
     filled = _FILLED.get(kind, frozenset())
     mistakes += [
-        Mistake(f"evaluator.{kind}", f"{part.name} needs the argument {name!r}: give it here or in the space.")
+        Mistake(f"evaluator.{kind}", needs.format(part.name, name))
         for name in sorted(part.signature.required - part.arguments.keys() - filled)
     ]
     return mistakes
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__name__", function))

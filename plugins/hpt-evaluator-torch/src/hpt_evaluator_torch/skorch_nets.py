@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader
 
 from hpt_core import EvaluationError, import_object
 from hpt_evaluator_torch.data import is_datamodule
-from hpt_evaluator_torch.frameworks import aliases, not_for_the_model, refuse
+from hpt_evaluator_torch.frameworks import aliases, refuse
 from hpt_evaluator_torch.randomness import capture, restore
+from hpt_evaluator_torch.settings import PARTS
 
 if TYPE_CHECKING:
-    from hpt_core import TrialContext
     from hpt_evaluator_torch.data import Data
     from hpt_evaluator_torch.recipe import Recipe
 
@@ -31,17 +31,17 @@ class SkorchRun:
         net: The net, not initialised yet. Its parameters that the model function did not receive are set on it.
         recipe: The settings.
         data: The data; its validation part replaces the net's own split.
-        trial: The trial.
         device: Where to train.
     """
 
-    def __init__(self, net: Any, recipe: Recipe, data: Data, *, trial: TrialContext, device: Any) -> None:
+    def __init__(self, net: Any, recipe: Recipe, data: Data, *, device: Any) -> None:
         self.device, self.epochs = device, recipe.settings.epochs
         if isinstance(data.train, DataLoader) or is_datamodule(data.train):
             raise EvaluationError("A skorch net makes its own batches: `data` must return arrays or datasets.")
-        left = not_for_the_model(recipe, trial.params, {"epochs"})
-        own = {name: value for name, value in left.items() if name in net.get_params() or "__" in name}
-        refuse({name: value for name, value in left.items() if name not in own}, "skorch net")
+        known = net.get_params().keys() - PARTS
+        own = {name: recipe.params[name] for name in recipe.for_training if name in known or "__" in name}
+        left = [name for name in recipe.for_training if name != "epochs" and name not in own]
+        refuse("skorch net", params=left, options=recipe.options)
         if data.valid is not None:
             own["train_split"] = import_object("skorch.helper:predefined_split")(data.valid)
         net.set_params(device=str(device), **own)

@@ -42,13 +42,16 @@ class Training:
             raise EvaluationError(f"A {type(data.train).__name__} is for Lightning modules: give datasets or loaders.")
         self._settings, self._data, self._wanted = recipe.settings, data, wanted
         self._seed = seed
-        size, tuned = recipe.settings.batch_size, "batch_size" in recipe.tuned
+        size, tuned = recipe.settings.batch_size, "batch_size" in recipe.params
         self._batches = train_batches(data.train, size, tuned=tuned, drop_last=recipe.settings.drop_last)
         self.device, self.model = device, model.to(device)
         self._scaler = scaler_of(device, amp=recipe.settings.amp)
         self._autocast = autocast_of(device, amp=recipe.settings.amp)
         loss = recipe.parts["loss"]
         self._loss: Any = None if loss is None else make_loss(loss, device)
+        self._modules = {"model": self.model}  # with parameters to train and state to save
+        if self._loss is not None and isinstance(self._loss.function, torch.nn.Module):
+            self._modules["loss"] = self._loss.function
         self._optimizer = self._made_optimizer(recipe.parts["optimizer"])
         self._by_closure = "closure" in signature_of(self._optimizer.step).required  # LBFGS
         self._scheduler, self._per_batch = self._made_scheduler(recipe.parts["scheduler"])
@@ -57,7 +60,8 @@ class Training:
         if part is None:
             raise EvaluationError("A model cannot be trained without an optimizer.")
         given = {"model": self.model} if "model" in part.signature.names else {}
-        return part.make(self.model.parameters(), **{**given, **part.arguments})
+        trained = [parameter for module in self._modules.values() for parameter in module.parameters()]
+        return part.make(trained, **{**given, **part.arguments})
 
     def _made_scheduler(self, part: Part | None) -> tuple[Any, bool]:
         """The scheduler, and whether it steps once per batch (else per epoch)."""
@@ -91,7 +95,8 @@ class Training:
         Returns:
             The mean loss over its rows, each as it was when the row was used.
         """
-        self.model.train()
+        for module in self._modules.values():
+            module.train()
         losses, rows = [], []
         reseed(self._batches, self._seed + epoch)
         for batch in self._batches:
@@ -125,13 +130,16 @@ class Training:
         scaler.scale(loss).backward()  # no effect without half precision
         if norm is not None:
             scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), norm)
+            trained = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, norm)  # the gradients of others are never set to zero
         return loss
 
     def measure(self) -> dict[str, float]:
         """Return the metrics on the validation data; none if there is no such data."""
         if self._data.valid is None:
             return {}
+        for module in self._modules.values():
+            module.eval()
         batches = valid_batches(self._data.valid, self._settings.eval_batch_size)
         names, functions = self._wanted.names, self._wanted.functions
         return measure(self.model, batches, self._loss, names, functions, device=self.device, autocast=self._autocast)
@@ -165,10 +173,8 @@ class Training:
 
     def _parts(self) -> dict[str, Any]:
         """Everything that may have state."""
-        parts = {"model": self.model, "optimizer": self._optimizer, "scaler": self._scaler}
-        parts |= {} if self._scheduler is None else {"scheduler": self._scheduler}
-        loss = None if self._loss is None else self._loss.function
-        return parts | ({"loss": loss} if isinstance(loss, torch.nn.Module) else {})
+        parts = {**self._modules, "optimizer": self._optimizer, "scaler": self._scaler}
+        return parts if self._scheduler is None else {**parts, "scheduler": self._scheduler}
 
     def close(self) -> None:
         """Nothing to do."""

@@ -47,7 +47,7 @@ _TOTAL = "total_steps"  # a scheduler with this argument steps once per batch
 
 @attrs.frozen
 class Part:
-    """An optimiser, scheduler or loss, and what it is made with.
+    """An optimiser, scheduler, loss or model function, and its arguments.
 
     Attributes:
         make: The class or function.
@@ -90,8 +90,10 @@ def find_part(kind: str, spec: Any, path: str) -> Part | None:
     if kind == "optimizer" and signature_of(make).names[:1] == ("model",):
         msg = "It is called as f(params, ...): make `params` the first parameter, before `model`."
         raise UsageError(Mistake(path, msg))
-    skip = _BY_POSITION[kind] if kind != "loss" or not inspect.isclass(make) else 0
-    return Part(make, arguments, signature_of(make, skip))
+    if kind == "loss" and inspect.isclass(make):
+        return Part(make, arguments, signature_of(make))
+    called = getattr(make, "forward", make) if kind == "loss" else make  # modules are called as f(*args, **kwargs)
+    return Part(make, arguments, signature_of(called, _BY_POSITION[kind]))
 
 
 def make_scheduler(part: Part, optimizer: Any, *, epochs: int, batches: Sized) -> tuple[Any, bool]:
