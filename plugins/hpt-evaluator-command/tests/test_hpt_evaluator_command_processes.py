@@ -234,8 +234,9 @@ def test_kill_9_of_hpt_ends_all_even_if_a_fork_of_it_lives_on(mark: str) -> None
         os.kill(marked(mark)[0], signal.SIGKILL)
 
 
-def test_a_killed_supervisor_takes_the_command_with_it(mark: str) -> None:
-    evaluator = CommandEvaluator(command=["sh", "-c", f"echo '{REPORT}'; exec sleep 60"], env={"MARK": mark})
+@pytest.mark.parametrize("rest", ["exec sleep 60", "sleep 60; true"], ids=["one process", "its child, too"])
+def test_a_killed_supervisor_takes_the_command_with_it(mark: str, rest: str) -> None:
+    evaluator = CommandEvaluator(command=["sh", "-c", f"echo '{REPORT}'; {rest}"], env={"MARK": mark})
     generator = evaluator.evaluate(TrialContext({}))
     next(generator)
     for pid in supervisors(mark):

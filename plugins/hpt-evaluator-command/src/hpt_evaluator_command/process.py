@@ -133,19 +133,21 @@ class Process:
             if not isinstance(err, subprocess.TimeoutExpired):
                 raise
         finally:
+            group = self._number_after("pid")
+            if self._popen.returncode and group is not None:  # the supervisor was killed, and ended nothing
+                with contextlib.suppress(OSError):
+                    os.killpg(group, signal.SIGKILL)
             for stream in (self._popen.stdout, self._popen.stderr, self._control):
                 assert stream is not None
                 stream.close()
 
     def _kill(self) -> None:
-        """End it without grace."""
+        """End the supervisor without grace."""
         self._popen.terminate()
         try:
             self._popen.wait(_MARGIN)
         except subprocess.TimeoutExpired:
-            for group in (self._number_after("pid"), self._popen.pid):
-                with contextlib.suppress(OSError):
-                    os.killpg(group or self._popen.pid, signal.SIGKILL)
+            self._popen.kill()
             self._popen.wait()
 
     def _number_after(self, word: str) -> int | None:

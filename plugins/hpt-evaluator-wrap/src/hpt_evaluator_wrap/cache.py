@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from hpt_core import EvaluationError, Report, Space, TrialContext, option
 from hpt_evaluator_wrap.result_cache import CachedResult, ResultCache, finite_result
-from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
+from hpt_evaluator_wrap.wrapper import Evaluation, Running, Wrapper
 
 __all__ = ["CacheEvaluator"]
 
@@ -81,17 +80,11 @@ class CacheEvaluator(Wrapper):
 
     def _run(self, trial: TrialContext, reports: list[Report]) -> Evaluation:
         """Run the inner evaluator, and append its reports to ``reports``."""
-        result: Any = self.evaluator.evaluate(trial)
-        if not isinstance(result, Iterator):
-            return result
-        with closed(result):
-            while True:
-                try:
-                    report = next(result)
-                except StopIteration as end:
-                    return end.value
+        with Running(self.evaluator.evaluate(trial)) as running:
+            for report in running:
                 reports.append(report)
                 yield report
+        return running.result
 
 
 def _is_complete(cached: CachedResult, objectives: Sequence[str]) -> bool:

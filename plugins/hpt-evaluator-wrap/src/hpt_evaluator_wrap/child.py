@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from hpt_core import EvaluationError, Report
 from hpt_evaluator_wrap.plain import plain_number, plain_result
-from hpt_evaluator_wrap.wrapper import Wrapper, closed, message_of
+from hpt_evaluator_wrap.wrapper import Running, Wrapper, message_of
 
 __all__ = ["main"]
 
@@ -74,20 +74,14 @@ def _plain_step(step: Any) -> Any:
 
 
 def _evaluate(evaluator: Any, trial: Any, ask: Callable[[Report], bytes]) -> Any:
-    result = evaluator.evaluate(trial)
-    if not isinstance(result, Iterator):
-        return result
-    with closed(result):
-        while True:
-            try:
-                report = next(result)
-            except StopIteration as end:
-                return end.value
+    with Running(evaluator.evaluate(trial)) as running:
+        for report in running:
             if not isinstance(report, Report):
                 msg = f"An evaluator must yield Report objects. Got {type(report).__name__} {report!r:.80}."
                 raise EvaluationError(msg, kind="invalid-value")
             if ask(report) == b"close":
                 return None
+    return running.result
 
 
 def _description(err: BaseException) -> tuple[str, str, str]:

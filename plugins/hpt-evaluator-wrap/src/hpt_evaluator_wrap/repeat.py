@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -12,7 +12,7 @@ import attrs
 
 from hpt_core import EvaluationError, Report, TrialContext, option
 from hpt_evaluator_wrap.plain import plain_number
-from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed
+from hpt_evaluator_wrap.wrapper import Evaluation, Running, Wrapper
 
 __all__ = ["RepeatEvaluator"]
 
@@ -85,20 +85,12 @@ class RepeatEvaluator(Wrapper):
     def _run(self, trial: TrialContext, index: int) -> dict[str, float]:
         """Evaluate one repeat."""
         repeat = self._repeat(trial, index)
-        result: Any = self.evaluator.evaluate(repeat)
-        if isinstance(result, Iterator):
-            result = self._consume(result, repeat)
+        with Running(self.evaluator.evaluate(repeat)) as running:
+            reports = list(running)
+        result = running.result
+        if result is None:
+            result = _estimate(reports, trial, super().evidence)
         return _by_name(result, trial.objectives)
-
-    def _consume(self, reports: Iterator[Report], trial: TrialContext) -> Any:
-        """The result of a generator of reports."""
-        found: list[Report] = []
-        with closed(reports):
-            while True:
-                try:
-                    found.append(next(reports))
-                except StopIteration as end:
-                    return _estimate(found, trial, super().evidence) if end.value is None else end.value
 
 
 def _estimate(reports: Sequence[Report], trial: TrialContext, evidence: str) -> dict[str, float]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
 
 from hpt_core import EvaluationError, Mistake, Report, TrialContext, UsageError, option
 from hpt_evaluator_wrap.plain import plain_result
-from hpt_evaluator_wrap.wrapper import Evaluation, Wrapper, closed, message_of
+from hpt_evaluator_wrap.wrapper import Evaluation, Running, Wrapper, message_of
 
 __all__ = ["RetryEvaluator"]
 
@@ -80,24 +79,17 @@ class RetryEvaluator(Wrapper):
         last = reported[-1].step if reported else trial.resume_step
         if self.resumable:
             own = attrs.evolve(own, resume_step=last, reports=(*trial.reports, *reported))
-        result: Any = self.evaluator.evaluate(own)
-        if isinstance(result, Iterator):
-            with closed(result):
-                while True:
-                    try:
-                        report = next(result)
-                    except StopIteration as end:
-                        result = end.value
-                        break
-                    if strict:
-                        _require_finite(report.value)
-                    if report.step > last:
-                        last = report.step
-                        reported.append(report)
-                        yield report
+        with Running(self.evaluator.evaluate(own)) as running:
+            for report in running:
+                if strict:
+                    _require_finite(report.value)
+                if report.step > last:
+                    last = report.step
+                    reported.append(report)
+                    yield report
         if strict:
-            _require_finite(result)
-        return result
+            _require_finite(running.result)
+        return running.result
 
 
 def _require_finite(result: Any) -> None:

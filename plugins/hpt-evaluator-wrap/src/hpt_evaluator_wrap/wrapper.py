@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -13,7 +12,7 @@ from hpt_core import Evaluator, Mistake, Report, Space, TrialContext, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Evaluation", "Wrapper", "closed", "message_of"]
+__all__ = ["Evaluation", "Running", "Wrapper", "message_of"]
 
 Evaluation = Generator[Report, None, Any]
 """A generator that yields reports and returns the result."""
@@ -84,15 +83,42 @@ class Wrapper:
             raise UsageError(*map(_inside, err.mistakes)) from err
 
 
-@contextmanager
-def closed(items: Iterator[Report]) -> Iterator[Iterator[Report]]:
-    """Close an inner generator in any case, so that it can clean up when a trial is stopped midway."""
-    try:
-        yield items
-    finally:
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
+class Running:
+    """The reports of an evaluation one by one, and then its result.
+
+    It is a context, at whose end a generator is closed, so that it can clean up when a trial is stopped midway.
+
+    Args:
+        outcome: What ``evaluate`` returned: an iterator of reports, or at once the result.
+
+    Attributes:
+        result: The result, after the last report.
+    """
+
+    def __init__(self, outcome: Any) -> None:
+        self._reports: Iterator[Report] = outcome if isinstance(outcome, Iterator) else _without_reports(outcome)
+        self.result: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        getattr(self._reports, "close", lambda: None)()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Report:
+        try:
+            return next(self._reports)
+        except StopIteration as end:
+            self.result = end.value
+            raise
+
+
+def _without_reports(result: Any) -> Evaluation:
+    yield from ()
+    return result
 
 
 def message_of(err: BaseException) -> str:
