@@ -82,12 +82,12 @@ def _state(history: History, about: Mapping[str, Any]) -> Iterator[str]:
         yield paragraph("default", render.trial_line(history, history.trials[about["default"]["number"]]))
     for line in render.failures(history):
         yield paragraph("failed", line)
-    yield from _decisions(history, about)
+    yield from _decisions(history)
     for one in about["rules"]:
         yield paragraph("rule", f"{one['rule']}: {render.pairs(one['summary'])}")
 
 
-def _decisions(history: History, about: Mapping[str, Any]) -> Iterator[str]:
+def _decisions(history: History) -> Iterator[str]:
     by_rule: dict[str, list[int]] = {}
     for trial in history.trials:
         if trial.rule:
@@ -95,8 +95,8 @@ def _decisions(history: History, about: Mapping[str, Any]) -> Iterator[str]:
     for what, numbers in by_rule.items():
         last = history.trials[numbers[-1]]
         yield paragraph("decided", f"{len(numbers)} {what}; the last was trial {last.number}: {last.reason}")
-    if history.stop is not None and about["stopped"]:
-        yield paragraph("ended", f"{history.stop['reason']} (rule {history.stop['rule']})")
+    if history.ended is not None:
+        yield paragraph("ended", f"{history.ended['reason']} (rule {history.ended['rule']})")
     for subject, content in history.notes.items():
         if content.keys() <= {"trial"}:
             continue  # the evaluator had nothing to say

@@ -43,7 +43,7 @@ class Columns:
         codes: (>= count,) the state of each trial, as one of the codes of this module.
     """
 
-    def __init__(self, signs: Mapping[str, float], constraints: Sequence[Constraint] = (), count: int = 0) -> None:
+    def __init__(self, signs: Mapping[str, float], constraints: tuple[Constraint, ...] = (), count: int = 0) -> None:
         self.signs, self.constraints = signs, constraints
         self.count = count
         self.losses = np.full((max(_FIRST_ROWS, count), len(signs)), np.nan)

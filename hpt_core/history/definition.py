@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpt_core.errors import Mistake, UsageError
+from hpt_core.history.export import facts
+from hpt_core.history.trial import Trial
 from hpt_core.importing import is_import_path
 from hpt_core.mistakes import within
 from hpt_core.spelling import did_you_mean
@@ -15,10 +17,8 @@ from hpt_core.values import shown
 __all__ = ["differences", "evidence_of", "parse_objectives", "refuse_code", "with_current_options"]
 
 _DIRECTIONS = ("minimize", "maximize")
-# The columns that each row of trials has besides its objectives (see `hpt_core.history.export`).
-_COLUMNS = frozenset(
-    ("number", "state", "partial", "reason", "rule", "failure_kind", "failure_message", "invalid", "started", "ended")
-) | {"duration", "steps", "source", "attempt", "worker", "feasible"}
+# The columns that each row of trials has besides its objectives (see `hpt_core.history.export.row`).
+_COLUMNS = frozenset(("number", "state", "feasible", *facts(Trial(0, {}))))
 _COLUMN_GROUPS = ("metrics.", "params.")
 
 

@@ -14,7 +14,18 @@ from hpt_core.history.trial import Trial
 if TYPE_CHECKING:
     from hpt_core.history.history import History
 
-__all__ = ["columns", "ending", "outcome", "repeated_failure", "row", "rows", "shortfall", "summary", "to_dataframe"]
+__all__ = [
+    "columns",
+    "ending",
+    "facts",
+    "outcome",
+    "repeated_failure",
+    "row",
+    "rows",
+    "shortfall",
+    "summary",
+    "to_dataframe",
+]
 
 
 def outcome(history: History, trial: Trial) -> str:
@@ -92,17 +103,17 @@ def row(history: History, trial: Trial) -> dict[str, Any]:
     params = trial.params
     found |= {f"params.{name}": params.get(name) for name in (*history.space.names, *params)}
     found |= {f"metrics.{name}": value for name, value in trial.metrics.items()}
-    return found | _facts(trial)
+    return found | facts(trial)
 
 
 def columns(history: History) -> list[str]:
     """The columns that the rows of all trials have, also if there is no trial yet: those of `row` without metrics."""
     feasible = ["feasible"] * bool(history.constraints)
     params = (f"params.{name}" for name in history.space.names)
-    return ["number", "state", *history.objectives, *feasible, *params, *_facts(Trial(0, {}))]
+    return ["number", "state", *history.objectives, *feasible, *params, *facts(Trial(0, {}))]
 
 
-def _facts(trial: Trial) -> dict[str, Any]:
+def facts(trial: Trial) -> dict[str, Any]:
     """The part of a row that is the same in all studies."""
     failure = trial.failure
     return {
@@ -129,9 +140,6 @@ def summary(history: History) -> dict[str, Any]:
     """
     best, default, nearest = history.best, default_trial(history), history.least_violated
     several = len(history.objectives) > 1
-    stop = history.stop
-    if stop is not None and any((trial.started or 0.0) > stop["time"] for trial in history.open.values()):
-        stop = None  # it was resumed
     return {
         "objectives": dict(history.definition["objectives"]),
         "trials": len(history.trials),
@@ -144,7 +152,7 @@ def summary(history: History) -> dict[str, Any]:
         "constraints": {bound.metric: str(bound) for bound in history.constraints},
         "least_violated": None if nearest is None else row(history, nearest),
         "default": None if default is None else row(history, default),
-        "stopped": None if stop is None else stop["reason"],
+        "stopped": None if history.ended is None else history.ended["reason"],
         "notes": {subject: dict(content) for subject, content in history.notes.items()},
     }
 

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import copy
-from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpt_core.errors import StoreError
 from hpt_core.history import columns
-from hpt_core.history.columns import Columns, read_only
-from hpt_core.history.constraints import Constraint, read_constraints, violation
+from hpt_core.history.columns import read_only
+from hpt_core.history.constraints import Constraint, violation
 from hpt_core.history.pareto import non_dominated
-from hpt_core.history.replay import replay
+from hpt_core.history.replay import Replay
 from hpt_core.history.trial import State, Trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hpt_core.history.events import Record
-    from hpt_core.space.space import Space
 
 __all__ = ["History"]
 
 
-class History:
+class History(Replay):
     """The state of a study as recorded in its log. Samplers and rules read it and never change it.
 
     Row i of a column is trial i. Objectives appear as *losses*: smaller is better. The sign is handled here only.
@@ -44,6 +40,7 @@ class History:
         session: The trials that ended since a process last joined the study, in the order in which they ended.
         invalid_count: How many trials the user declared invalid.
         stop: The last ``stopped`` record, None if the study never stopped.
+        ended: The same record; None once a trial was started after it: the study goes on.
         notes: Subject -> the content of its last note.
         clock: The time up to which `elapsed` counts, in Unix seconds. None: the time of the last record.
         closing: Whether no new trial will start because the budget or the space is used up. Only set while ``retire``
@@ -51,34 +48,10 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.trials: list[Trial] = []
-        self.position = 0
-        self.definition: Mapping[str, Any] = {}
-        self.provenance: Mapping[str, Any] = {}
-        self.workers: dict[str, float] = {}
-        self.open: dict[int, Trial] = {}
-        self.session: list[Trial] = []
-        self.invalid_count = 0
-        self.stop: Record | None = None
-        self.notes: dict[str, Mapping[str, Any]] = {}
+        super().__init__()
         self.clock: float | None = None
         self.closing = False
-        self.times_lost: dict[int, int] = {}  # trial -> how often in a row it was released as its worker was lost
-        self.undecided: set[int] = set()  # trials whose last report no recorded decision followed
-        self.joined_with: dict[str, Mapping[str, Any]] = {}  # process -> the definition that it joined with
-        self.outdated: set[str] = set()  # processes that still have the definition from before an amendment
-        self.concluded_by: Any = None  # the evaluator, as defined when it noted its last conclusion
-        self._session_by_number: list[Trial] = []
-        self._space: Space | None = None
-        self._signs: tuple[float, ...] = ()
-        self._keys: dict[Any, int] = {}
-        self._repeats: dict[Any, list[int]] = {}  # the later trials of the same key
-        self._columns = Columns({})
-        self._changed = array("q")  # trial -> position of its last record; shared with the views, as the trials are
         self._hidden: list[int] = []  # the trials whose results a view hides
-        self._active_seconds = 0.0
-        self._last_time: float | None = None
-        self._latest = 0.0
 
     def __repr__(self) -> str:
         """Show the number of trials and their states; the attributes have the rest."""
@@ -87,11 +60,6 @@ class History:
         return f"<History: {', '.join(words)}>"
 
     # --- the study ------------------------------------------------------------------------------------
-
-    @property
-    def exists(self) -> bool:
-        """Whether the log defines a study."""
-        return bool(self.definition)
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -106,7 +74,7 @@ class History:
     @property
     def constraints(self) -> tuple[Constraint, ...]:
         """The constraints on the results, each with ``metric``, ``relation`` and ``bound``. Empty if there are none."""
-        return read_constraints(self.definition.get("constraints", {}))
+        return self._columns.constraints
 
     @property
     def seed(self) -> int:
@@ -125,41 +93,10 @@ class History:
         return None if steps is None else int(steps)
 
     @property
-    def resumable(self) -> bool:
-        """Whether the evaluator can resume a paused trial."""
-        return bool(self.definition.get("evidence", {}).get("resumable", False))
-
-    @property
-    def space(self) -> Space:
-        """The current search space, amendments included."""
-        if self._space is None:
-            raise StoreError("The study has no records yet, so it has no space.")
-        return self._space
-
-    @property
     def elapsed(self) -> float:
         """Seconds of work on the study, without the idle gaps between runs."""
         running_on = 0.0 if self.clock is None or self._last_time is None else self.clock - self._last_time
         return self._active_seconds + max(0.0, running_on)
-
-    # --- the log --------------------------------------------------------------------------------------
-
-    def extend(self, records: Iterable[Record]) -> None:
-        """Replay further records, in the order of the log.
-
-        Raises:
-            StoreError: If they are not the log of a study.
-        """
-        for record in records:
-            self.apply(record)
-
-    def apply(self, record: Record) -> None:
-        """Replay one record. Unknown events are ignored: they come from a later hpt.
-
-        Raises:
-            StoreError: If it is damaged, or does not follow from the records before it.
-        """
-        replay(self, record)
 
     # --- trials and columns ---------------------------------------------------------------------------
 
@@ -247,6 +184,8 @@ class History:
     def front(self) -> list[Trial]:
         """The Pareto front: the feasible trials that no other feasible trial dominates, by number."""
         numbers = self._columns.feasible(anywhere=True)
+        if not len(numbers):  # perhaps there are no objectives yet
+            return []
         return [self.trials[i] for i in numbers[non_dominated(self._columns.losses[numbers])]]
 
     @property
@@ -288,11 +227,10 @@ class History:
         return self._sign(objective, maximize) * loss
 
     def _sign(self, objective: int | str | None, maximize: bool) -> float:
+        signs = self._columns.signs
         if isinstance(objective, str):
-            if objective not in self.objectives:
-                return -1.0 if maximize else 1.0
-            objective = self.objectives.index(objective)
-        return self._signs[objective or 0]
+            return signs.get(objective, -1.0 if maximize else 1.0)
+        return tuple(signs.values())[objective or 0]
 
     def to_dataframe(self) -> Any:
         """The trials as a pandas data frame with a column per parameter. Requires pandas.

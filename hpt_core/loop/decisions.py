@@ -331,7 +331,7 @@ class Decisions:
             history = self.ledger.sync()
             for trial in self._running_trials():
                 owner = liveness.owner_of(trial.worker)
-                last_seen = max(trial.started or 0.0, history.workers.get(owner, 0.0))
+                last_seen = history.workers[owner]
                 if not liveness.is_alive(owner, self.ledger.now() - last_seen):
                     lost = Failure("worker-lost", f"its process {owner} is gone")
                     self.fail(trial, lost, at=last_seen)  # it may have died long ago: that is no work on the trial

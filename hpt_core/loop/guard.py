@@ -61,16 +61,17 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
     space, known = history.space, history.keys
     if duplicates != "allow" and space.size is not None and len(known) >= space.size:
         raise SpaceExhausted
-    only_outside, name = True, type(sampler).__name__
+    outside: list[str] = []
+    name = type(sampler).__name__
     for attempt in range(_TRIES):
         rng = default_rng([history.seed, number, attempt] if attempt else [history.seed, number])
         suggestion, problem = _checked(_ask(sampler, history, rng), space, name)
-        if suggestion is None:
-            only_outside &= bool(problem)
-            if problem and not attempt:
+        if problem:
+            outside.append(problem)
+            if not attempt:
                 _LOG.warning("%s suggested a point outside the space: %s", name, problem)
+        if suggestion is None:
             continue
-        only_outside = False
         if duplicates == "allow":
             return suggestion
         original = known.get(space.key(suggestion.params))
@@ -78,9 +79,8 @@ def guarded_suggestion(sampler: Sampler, history: History, number: int, duplicat
             return suggestion
         if duplicates == "reuse" and history.trials[original].state == "complete" and history.trials[original].values:
             return Repeat(suggestion, original)
-    if only_outside:
-        msg = f"The sampler {name} suggests points outside the space: {problem}"
-        raise PluginError(msg)
+    if len(outside) == _TRIES:
+        raise PluginError(f"The sampler {name} suggests points outside the space: {outside[-1]}")
     return Suggestion(space.sample(rng) if duplicates == "allow" else _new_point(history, rng), source="fill")
 
 

@@ -40,11 +40,8 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     """Run a study in this process or in several workers; see `Study.run`."""
     for warning in check_evidence(study.evaluator, study.rules_by_path):
         _LOG.warning("%s", warning)
-    given = study.sampler
-    run_checks(study.evaluator, given, study.rules_by_path, study.space, study.objectives)
-    decisions = study.decisions  # after the checks: a study with a mistake is not recorded, and may be corrected
-    if given is None:
-        run_checks(None, study.sampler, {}, study.space, study.objectives)
+    run_checks(study.evaluator, study.sampler, study.rules_by_path, study.space, study.objectives)
+    decisions = study.decisions
     before = decisions.ledger.history.position
     reason = ""
     study.plugins.study_started(study)

@@ -13,6 +13,8 @@ from hpt_core import liveness
 from hpt_core.errors import DefinitionChangedError, Mistake
 from hpt_core.history import definition as definitions
 from hpt_core.history import events
+from hpt_core.loop.decisions import Decisions
+from hpt_core.plugins.checks import check_evidence, run_checks
 from hpt_core.study import provenance as provenances
 from hpt_core.study.recorded import recorded_component
 
@@ -20,32 +22,58 @@ if TYPE_CHECKING:
     from hpt_core.history.history import History
     from hpt_core.study.study import Study
 
-__all__ = ["amendments", "complete", "open_study"]
+__all__ = ["amendments", "complete", "decisions_of", "open_study"]
 
 _LOG = logging.getLogger("hpt")
 
 
-def open_study(study: Study) -> None:
+def open_study(study: Study) -> Decisions:
     """Create the study in its store or resume the recorded one, and record that this process joined it.
 
     Args:
         study: The study. It takes the recorded sampler and seed if it was given none.
 
+    Returns:
+        What decides in the study. The trials of dead processes have been released.
+
     Raises:
+        UsageError: If its components do not fit together. Their definition is not recorded, so it may be corrected.
         DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
     """
     ledger = study.ledger
     with ledger.lock():
         history = ledger.sync()
         complete(study, history)
-        records = amendments(study, history) if history.exists else []
         components = (study.sampler, study.evaluator, study.store, study.executor, *study.rules)
         provenance = provenances.provenance(components)
         if history.exists:
+            records = amendments(study, history)
             _warn_of_differences(study, history, provenance)
         else:
             records = [events.created(ledger.now(), _definition(study), provenance)]
+        if records:
+            if study.evaluator is not None:
+                check_evidence(study.evaluator, study.rules_by_path)
+            # the check of an evaluator imports the user's code, which only a run needs
+            run_checks(None, study.sampler, study.rules_by_path, study.space, study.objectives)
         ledger.write(*records, events.joined(ledger.now(), liveness.this_process(), provenance))
+    decisions = decisions_of(study)
+    decisions.recover()
+    return decisions
+
+
+def decisions_of(study: Study) -> Decisions:
+    """What decides in a study whose settings are complete."""
+    settings = study.settings
+    return Decisions(
+        ledger=study.ledger,
+        sampler=study.sampler,
+        rules=study.named_rules,
+        duplicates=settings.duplicates,
+        lag=(study.workers or 1) if settings.reproducible else 0,
+        retries=settings.retries,
+        max_failures=settings.max_failures,
+    )
 
 
 def complete(study: Study, history: History) -> None:

@@ -17,21 +17,21 @@ from hpt_core.history import definition as definitions
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.trial import Params, Report, Trial, TrialContext
 from hpt_core.loop.changes import add, enqueue, invalidate, running_trial
-from hpt_core.loop.decisions import Decisions
 from hpt_core.loop.ledger import Ledger
 from hpt_core.loop.results import Result, parse_result
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build
-from hpt_core.plugins.checks import rules_by_path, run_checks
+from hpt_core.plugins.checks import rules_by_path
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
-from hpt_core.study.opening import open_study
+from hpt_core.study.opening import amendments, complete, decisions_of, open_study
 from hpt_core.study.settings import RunSettings, Settings
 from hpt_core.study.warm_start import WarmStart, earlier_of, warm_start
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
+    from hpt_core.loop.decisions import Decisions
 
 __all__ = ["Study"]
 
@@ -189,8 +189,6 @@ class Study:
             UsageError: If the decision depends on the results of running trials, or if the sampler or a rule does not
                 fit the study, which is then not recorded.
         """
-        if self._decisions is None:
-            run_checks(None, self.sampler, self.rules_by_path, self.space, self.objectives)
         claimed = self.decisions.claim(liveness.this_process(), None, judge=False)
         if isinstance(claimed, Stop):
             raise SpaceExhausted(f"There is no further trial: {claimed.reason}.")
@@ -303,23 +301,33 @@ class Study:
 
     @property
     def history(self) -> History:
-        """The current state of the study, read from its log."""
+        """The current state of the study, read from its log. The first access records or resumes it, as `run` does."""
         return self.decisions.ledger.sync()
 
     @property
     def trials(self) -> Sequence[Trial]:
         """All trials; the index is the trial number."""
-        return self.history.trials
+        return self._recorded().trials
 
     @property
     def best(self) -> Trial | None:
         """The complete trial with the best first objective that satisfies the constraints; None if there is none."""
-        return self.history.best
+        return self._recorded().best
 
     @property
     def front(self) -> Sequence[Trial]:
         """The Pareto front: the complete trials that satisfy the constraints and that no other such trial dominates."""
-        return self.history.front
+        return self._recorded().front
+
+    def _recorded(self) -> History:
+        """The history, read without recording a new study or joining one that another process may be running."""
+        history = self.ledger.sync()
+        if self._decisions is None and history.exists:
+            if self.amend:
+                return self.history  # amends it first
+            complete(self, history)
+            amendments(self, history)  # refuses another definition
+        return history
 
     def to_dataframe(self) -> Any:
         """The trials as a pandas data frame with a column per parameter. Requires pandas.
@@ -344,9 +352,7 @@ class Study:
     def decisions(self) -> Decisions:
         """The study's decisions. The first access creates or resumes the study in its store."""
         if self._decisions is None:
-            open_study(self)
-            self._decisions = self._make_decisions()
-            self._decisions.recover()
+            self._decisions = open_study(self)
         return self._decisions
 
     def context(self, trial: Trial) -> TrialContext:
@@ -367,7 +373,7 @@ class Study:
         """Switch to another store object: the one that a supervisor serves to its worker."""
         self.store = store
         self.ledger = Ledger(store, self.name)
-        self._decisions = self._make_decisions()
+        self._decisions = decisions_of(self)
         self.ledger.sync()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -383,15 +389,3 @@ class Study:
 
     def _parse(self, result: object, where: str, remedy: str = "") -> Result:
         return parse_result(result, tuple(self.objectives), self.constraints, where=where, remedy=remedy)
-
-    def _make_decisions(self) -> Decisions:
-        settings = self.settings
-        return Decisions(
-            ledger=self.ledger,
-            sampler=self.sampler,
-            rules=self.named_rules,
-            duplicates=settings.duplicates,
-            lag=(self.workers or 1) if settings.reproducible else 0,
-            retries=settings.retries,
-            max_failures=settings.max_failures,
-        )

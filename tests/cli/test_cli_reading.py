@@ -236,14 +236,16 @@ def test_show_prints_definition_state_and_software(one: Hpt) -> None:
     assert "\x1b" not in found
 
 
-def test_a_study_has_not_ended_while_a_trial_runs_that_was_started_later(cli: Hpt) -> None:
+def test_a_study_has_not_ended_if_a_trial_was_started_since(cli: Hpt) -> None:
     study = Study(SPACE, name="again", sampler="random", store="hpt.db", seed=0)
     study.run(lambda params: 1.0, trials=1)
     trial = study.ask()
     assert "ended  " not in cli("show").stdout
     assert json.loads(cli("show", "--json").stdout)["stopped"] is None
     study.tell(trial, 2.0)
-    assert "ended         the only trial was started (rule budget)" in cli("show").stdout
+    assert "ended  " not in cli("show").stdout
+    study.run(lambda params: 1.0, trials=2)
+    assert "ended         all 2 trials were started (rule budget)" in cli("show").stdout
     study.close()
 
 
@@ -509,7 +511,7 @@ def test_no_matching_trials(one: Hpt) -> None:
 
 def test_a_study_without_trials_says_so(cli: Hpt) -> None:
     study = Study(SPACE, name="new", sampler="random", store="hpt.db", seed=0)
-    assert list(study.trials) == []
+    assert list(study.history.trials) == []
     study.close()
     result = cli("trials")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "The study has no trials yet.\n")

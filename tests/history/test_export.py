@@ -81,6 +81,19 @@ def test_the_summary_counts_and_names_the_best() -> None:
     assert found["front"] is None
 
 
+def test_a_study_in_which_a_trial_was_started_since_has_not_ended_whatever_the_clocks_say() -> None:
+    history = history_of()
+    history.apply(events.study_stopped(9.0, 8, "budget", "all 4 trials were started", {}))
+    history.apply(events.joined(5.0, "behind:1:1", {}))  # on a machine whose clock is behind
+    assert summary(history)["stopped"] == "all 4 trials were started"
+    history.apply(events.started(6.0, 4, TRIALS[0][0], "behind:1:1/1", 1, history.position))
+    assert summary(history)["stopped"] is None
+    history.apply(events.complete(7.0, 4, 1, [2.0], {}))  # and then its process was killed
+    assert summary(history)["stopped"] is None
+    history.apply(events.study_stopped(8.0, history.position, "budget", "all 5 trials were started", {}))
+    assert summary(history)["stopped"] == "all 5 trials were started"
+
+
 def test_several_objectives_have_a_front_and_no_best() -> None:
     history = make_history(
         SPACE, [(TRIALS[0][0], (1.0, 2.0)), (TRIALS[1][0], (2.0, 1.0))], directions=("minimize",) * 2

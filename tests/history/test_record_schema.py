@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from hpt_core import Failure, Float, Report, StoreError, Study
 from hpt_core.builtin.memory import MemoryStore
-from hpt_core.history import events, record_schema, replay
+from hpt_core.history import events, record_schema
 from hpt_core.history.record_schema import record_problem
+from hpt_core.history.replay import Replay
 from hpt_core.study.loading import load_history
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def test_all_kinds_of_records_are_covered() -> None:
 
 
 def test_each_event_is_checked_and_replayed() -> None:
-    assert {record["event"] for record in ALL} == {*record_schema._KEYS, "finished"} == {*replay._HANDLERS}
+    assert {record["event"] for record in ALL} == {*record_schema._KEYS, "finished"} == {*Replay._HANDLERS}
 
 
 @pytest.mark.parametrize(("record", "name", "value"), wrong_kinds())

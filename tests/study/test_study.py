@@ -491,7 +491,18 @@ def test_a_study_that_a_check_refuses_is_not_recorded_so_it_can_be_corrected() -
     assert len(study.trials) == 3
 
 
-def test_a_sampler_and_rules_that_do_not_fit_are_told_by_ask_too_and_nothing_is_recorded() -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda study: study.ask(),
+        lambda study: study.enqueue({"x": 0.5, "n": 1}),
+        lambda study: study.add_trial({"x": 0.5, "n": 1}, 1.0),
+        lambda study: study.history,
+        lambda study: study.run(loss, trials=1),
+    ],
+    ids=["ask", "enqueue", "add_trial", "history", "run"],
+)
+def test_components_that_do_not_fit_are_told_by_whatever_would_record_them(use: Callable[[Study], object]) -> None:
     @attrs.define
     class Checked:
         def suggest(self, history: History, rng: Any) -> Params:
@@ -505,9 +516,58 @@ def test_a_sampler_and_rules_that_do_not_fit_are_told_by_ask_too_and_nothing_is_
 
     store = MemoryStore()
     with pytest.raises(UsageError) as refused:
-        study_on(store, sampler=Checked(), stop=[Checked()]).ask()
+        use(study_on(store, sampler=Checked(), stop=[Checked()]))
     assert [mistake.path for mistake in refused.value.mistakes] == ["width", "stop[0].width"]
     assert list(store.read("study")) == []
+    study_on(store).ask()
+    with pytest.raises(UsageError) as refused:
+        use(study_on(store, sampler=Checked(), stop=[Checked()], amend=True))
+    assert [mistake.path for mistake in refused.value.mistakes] == ["width", "stop[0].width"]
+    assert len(study_on(store).trials) == 1  # the definition was not amended
+
+
+def test_a_rule_that_cannot_judge_the_reports_is_not_recorded() -> None:
+    class Racing:
+        evidence = "folds"
+
+        def judge_trial(self, history: History, trial: Any) -> None:
+            return None
+
+    store = MemoryStore()
+    study = study_on(store, evaluator=loss, stop=Racing())
+    for use in (study.run, study.ask, lambda: study.history):
+        with pytest.raises(UsageError, match="stop: This rule judges folds"):
+            use()
+    assert list(store.read("study")) == []
+
+
+@pytest.mark.parametrize("objective", ["minimize", {"a": "minimize", "b": "maximize"}])
+def test_reading_the_trials_of_a_new_study_records_nothing_so_it_can_still_be_changed(objective: Any) -> None:
+    store = MemoryStore()
+    study = study_on(store, objective=objective)
+    trials = study.trials
+    assert (len(trials), study.best, len(study.front)) == (0, None, 0)
+    assert list(store.read("study")) == []
+    changed = study_on(store, objective=objective, seed=6)
+    assert len(changed.trials) == 0
+    changed.ask()
+    assert len(changed.trials) == 1
+    with pytest.raises(DefinitionChangedError):
+        study.trials  # noqa: B018 - the access opens the study
+
+
+def test_reading_a_study_while_it_runs_does_not_change_how_it_ends() -> None:
+    store = MemoryStore()
+
+    def broken(_: Params) -> float:
+        monitor = study_on(store)
+        assert [trial.state for trial in monitor.trials][-1] is State.RUNNING
+        assert (monitor.best, monitor.front) == (None, [])
+        raise ValueError
+
+    with pytest.raises(NothingSucceededError):
+        study_on(store).run(broken, trials=9)
+    assert [record["event"] for record in store.read("study")].count("joined") == 1
 
 
 def test_a_run_with_mistaken_arguments_lists_them_all_and_changes_nothing() -> None:
