@@ -28,12 +28,17 @@ def _plain(value: Any) -> Any:
     return native(value)
 
 
+@attrs.frozen(init=False, eq=False, repr=False)
 class _Listed(Parameter):
     """A parameter with listed values: ``_frozen`` holds them (lists as tuples), ``_number`` the index of each."""
 
-    __slots__ = ()
+    default: Any
+    when: Mapping[str, tuple[Any, ...]]
+    requires: str
+    size: int
     _frozen: tuple[Any, ...]
     _number: Mapping[Any, int]
+    _cells: Cells
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -123,15 +128,8 @@ def _check_choices(found: Mistakes, given: tuple[Any, ...]) -> tuple[Any, ...]:
     return frozen
 
 
-@attrs.frozen(init=False, eq=False, repr=False)
 class _Choices(_Listed):
-    default: Any
-    when: Mapping[str, tuple[Any, ...]]
-    requires: str
-    size: int
-    _frozen: tuple[Any, ...]
-    _number: Mapping[Any, int]
-    _cells: Cells
+    __slots__ = ()
 
     def __init__(self, *choices: Any, default: Any = None, when: When = None, requires: str | None = None) -> None:
         found = Mistakes(SpaceError)
@@ -188,7 +186,6 @@ class Ordinal(_Choices):
     ordered: ClassVar[bool] = True
 
 
-@attrs.frozen(init=False, eq=False, repr=False)
 class Constant(_Listed):
     """A value that does not vary.
 
@@ -202,15 +199,9 @@ class Constant(_Listed):
         SpaceError: With every mistake found.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "constant"
     ordered: ClassVar[bool] = False
-    default: None
-    when: Mapping[str, tuple[Any, ...]]
-    requires: str
-    size: int
-    _frozen: tuple[Any, ...]
-    _number: Mapping[Any, int]
-    _cells: Cells
 
     def __init__(self, value: Any, *, when: When = None, requires: str | None = None) -> None:
         found = Mistakes(SpaceError)

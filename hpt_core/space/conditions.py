@@ -28,21 +28,26 @@ class Conditions:
 
     A parameter is active if each of its parents is active and has one of the required values.
 
-    Args:
+    Attributes:
         parameters: Name -> parameter, in the declared order.
         order: The names, parents before children.
+        checks: Name -> its conditions.
+        parents: The names that have children.
     """
 
     parameters: Mapping[str, Parameter]
     order: tuple[str, ...]
     checks: Mapping[str, tuple[Check, ...]]
+    parents: frozenset[str]
 
     def __init__(self, parameters: Mapping[str, Parameter], order: tuple[str, ...]) -> None:
         checks = {
             name: tuple((parent, _allowed(parameters[parent], values)) for parent, values in p.when.items())
             for name, p in parameters.items()
         }
-        self.__attrs_init__(parameters, order, checks)
+        self.__attrs_init__(
+            parameters, order, checks, frozenset(parent for p in parameters.values() for parent in p.when)
+        )
 
     def in_declared_order(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The same values, in the order of the declaration."""
@@ -50,6 +55,8 @@ class Conditions:
 
     def active(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The names that are active under the parents' values in ``params``, in the declared order."""
+        if not self.parents:
+            return tuple(self.parameters)
         on: set[str] = set()
         for name in self.order:
             checks = self.checks[name]

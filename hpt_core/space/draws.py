@@ -16,39 +16,25 @@ to satisfying the requirements is kept, and copies of it walk without moving far
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from statistics import median
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from hpt_core.space.cube import Row
 from hpt_core.space.parameters import Params
+from hpt_core.space.requirements import Requirement
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-__all__ = ["MAX_DRAWS", "Allowed", "Decode", "Limit", "Row", "allows", "find_allowed"]
+__all__ = ["MAX_DRAWS", "Domain", "Found", "find_allowed"]
 
 MAX_DRAWS = 10_000
 """How many random configurations are drawn in search of an allowed one."""
-
-Row = list[float]
-"""A point of the unit cube."""
-
-Decode = Callable[[Row], Params]
-
-
-class Limit(Protocol):
-    """What `hpt_core.space.requirements.Requirement` has and is needed here."""
-
-    def holds(self, params: Params, /) -> bool:
-        """Whether a configuration satisfies it."""
-
-    def distance(self) -> Callable[[Params], float]:
-        """A function that tells how far a configuration is from satisfying it: 0 if it does."""
-
 
 _HITS = 3  # as many of the random configurations must be allowed to go on with random ones
 _PATIENCE = 10 * MAX_DRAWS  # of these; it is enough nearly always
@@ -64,85 +50,97 @@ _TRIES = 60  # of a step; each leaves about half of the line
 
 
 @attrs.frozen
-class Allowed:
-    """What is known of the points that satisfy requirements.
+class Domain:
+    """Where allowed points are sought: in a space, or in a branch of it.
 
     Attributes:
         decode: The configuration at a point.
-        requirements: The requirements.
+        d: The number of columns.
+        requirements: What allowed configurations satisfy.
+        inside: Whether a configuration is in the branch.
+    """
+
+    decode: Callable[[Row], Params]
+    d: int
+    requirements: Sequence[Requirement]
+    inside: Callable[[Mapping[str, Any]], bool] = lambda _: True
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether a configuration is allowed and in the branch."""
+        return self.inside(params) and all(each.holds(params) for each in self.requirements)
+
+    def at(self, row: Row) -> Params | None:
+        """The configuration at a point; None if it is not allowed."""
+        params = self.decode(row)
+        return params if self.allows(params) else None
+
+
+@attrs.frozen
+class Found:
+    """What is known of the allowed points of a domain.
+
+    Attributes:
+        domain: The domain.
         rows: Some of the points; none if none was found.
         rare: Whether random points are allowed too rarely to be drawn until one is.
     """
 
-    decode: Decode
-    requirements: Sequence[Limit]
+    domain: Domain
     rows: list[Row]
     rare: bool
 
     def draw(self, rng: Generator) -> Params:
         """Draw an allowed configuration; at least one point must be known."""
-        d = len(self.rows[0])
+        d, at = self.domain.d, self.domain.at
         for _ in range(0 if self.rare else _PATIENCE):
-            params = self.decode(rng.random(d).tolist())
-            if allows(self.requirements, params):
+            params = at(rng.random(d).tolist())
+            if params is not None:
                 return params
         start = self.rows[int(rng.random() * len(self.rows))]
         steps = min(_STEPS * d, _MOST_STEPS)
-        return self.decode(_walk(start, lambda row: allows(self.requirements, self.decode(row)), rng, steps))
+        return self.domain.decode(_walk(start, lambda row: at(row) is not None, rng, steps))
 
 
-def allows(requirements: Iterable[Limit], params: Params) -> bool:
-    """Whether a configuration satisfies all requirements."""
-    return all(each.holds(params) for each in requirements)
-
-
-def find_allowed(
-    decode: Decode,
-    requirements: Sequence[Limit],
-    d: int,
-    rng: Generator,
-    listed: Callable[[], list[Row] | None] = lambda: None,
-) -> Allowed:
-    """Find allowed points.
+def find_allowed(domain: Domain, listed: Callable[[], list[Row] | None] = lambda: None) -> Found:
+    """Find allowed points of a domain.
 
     Args:
-        decode: The configuration at a point.
-        requirements: The requirements.
-        d: The number of columns.
-        rng: The source of random points.
-        listed: Returns all allowed points if these are known, else None. It is called if random points do not suffice.
+        domain: The domain.
+        listed: Returns all allowed points of the space if these are known, else None. It is called if random points do
+            not suffice.
 
     Returns:
         The first three random points that are allowed. If fewer of 10,000 are, the listed points, or 64 points that a
         search starting from the nearest random ones has reached; if it reaches none, those few.
     """
+    import numpy as np
+
+    rng = np.random.default_rng(0)
     rows, hits = list[Row](), list[Row]()
     while len(hits) < _HITS and len(rows) < MAX_DRAWS:
-        rows.append(rng.random(d).tolist())
-        params = decode(rows[-1])
-        if allows(requirements, params):
+        rows.append(rng.random(domain.d).tolist())
+        if domain.at(rows[-1]) is not None:
             hits.append(rows[-1])
-    if len(hits) == _HITS or not d:
-        return Allowed(decode, requirements, hits, rare=False)
-    points = listed()
-    if points is None:
-        points = _search(decode, requirements, rows, rng)
-    return Allowed(decode, requirements, points or hits, rare=bool(points))
+    if len(hits) == _HITS or not domain.d:
+        return Found(domain, hits, rare=False)
+    known = listed()
+    points = _search(domain, rows, rng) if known is None else [row for row in known if domain.at(row) is not None]
+    return Found(domain, points or hits, rare=bool(points))
 
 
-def _search(decode: Decode, requirements: Sequence[Limit], rows: list[Row], rng: Generator) -> list[Row]:
-    distances = [requirement.distance() for requirement in requirements]
+def _search(domain: Domain, rows: list[Row], rng: Generator) -> list[Row]:
+    distances = [requirement.distance() for requirement in domain.requirements]
+    rows = [row for row in rows if domain.inside(domain.decode(row))]
+    start = [domain.decode(row) for row in rows[:_SCALED]]
+    beyond = [[far for params in start if 0 < (far := distance(params)) < inf] for distance in distances]
+    units = [median(each or [1.0]) for each in beyond]
 
-    def beyond(row: Row) -> list[float]:
-        params = decode(row)
-        return [distance(params) for distance in distances]
-
-    columns = zip(*map(beyond, rows[:_SCALED]), strict=True)
-    scales = [median([value for value in column if 0 < value < inf] or [1.0]) for column in columns]
-
-    def score(row: Row) -> float:  # 0 only where all requirements hold
-        units = zip(beyond(row), scales, strict=True)
-        return sum((max(value / scale, _LEAST) for value, scale in units if value), 0.0)
+    def score(row: Row) -> float:  # 0 only where a point is allowed
+        params = domain.decode(row)
+        if not domain.inside(params):
+            return inf
+        parts = zip(distances, units, strict=True)
+        return sum((max(far / unit, _LEAST) for distance, unit in parts if (far := distance(params))), 0.0)
 
     for _ in range(_LEVELS):
         kept = sorted(rows, key=score)[:_KEPT]

@@ -1,7 +1,7 @@
 """The expressions of requirements: parts of Python's syntax tree, turned into functions node by node.
 
 An expression is not run by Python, and any other node is refused. So a study file or a log cannot run code, or take
-long: there are no calls, no powers, no arithmetic on strings and no products of ints beyond the range of floats.
+long: there are no calls, no arithmetic on strings and no products or powers of ints beyond the range of floats.
 """
 
 from __future__ import annotations
@@ -21,11 +21,23 @@ class RefusedError(Exception):
     """A part of the expression is not allowed."""
 
 
+_MOST_BITS = 1024  # of an int, as of the largest float
+
+
 def _product(a: Any, b: Any) -> Any:
-    product = a * b
-    if isinstance(product, int) and product.bit_length() > 1024:
+    return _in_range(a * b)
+
+
+def _power(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and isinstance(b, int) and (a.bit_length() - 1) * b > _MOST_BITS:
+        raise OverflowError  # at once, as computing it may take forever
+    return _in_range(a**b)
+
+
+def _in_range(number: Any) -> Any:
+    if isinstance(number, int) and number.bit_length() > _MOST_BITS:
         raise OverflowError
-    return product
+    return number
 
 
 _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
@@ -35,6 +47,7 @@ _ARITHMETIC: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+    ast.Pow: _power,
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
 }
@@ -51,7 +64,7 @@ _COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.In: lambda value, group: value in group,
     ast.NotIn: lambda value, group: value not in group,
 }
-_KNOWN = "names of parameters, numbers, strings, + - * / // %, comparisons, and, or, not, in"
+_KNOWN = "names of parameters, numbers, strings, + - * / // % **, comparisons, and, or, not, in"
 EXAMPLE = "'leaf <= split / 2'"
 
 

@@ -175,7 +175,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(find_allowed(*given))
         return found[-1]
 
-    monkeypatch.setattr("hpt_core.space.branches.find_allowed", counted)
+    monkeypatch.setattr("hpt_core.space.allowed.find_allowed", counted)
     return found
 
 

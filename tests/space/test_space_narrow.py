@@ -13,7 +13,7 @@ from scipy import stats
 
 from hpt_core import Categorical, Constant, Float, Int, Ordinal, Space, Study
 from hpt_core.errors import SpaceError
-from hpt_core.space.draws import find_allowed
+from hpt_core.space.draws import Domain, find_allowed
 from hpt_core.space.requirements import parse_requirement
 
 
@@ -134,7 +134,7 @@ def test_the_default_is_near_the_middle_among_the_thousand_draws_after_the_first
 def test_what_a_search_finds_is_allowed_also_if_the_unit_of_a_requirement_is_huge() -> None:
     decode = Space({"a": Int(0, 999), "b": Int(0, 999)}).from_unit
     requirements = [parse_requirement("a * 1e250 < b * 1e250"), parse_requirement("b <= 1")]
-    found = find_allowed(decode, requirements, 2, default_rng(0))
+    found = find_allowed(Domain(decode, 2, requirements))
     assert {tuple(decode(row).values()) for row in found.rows} == {(0, 1)}
 
 

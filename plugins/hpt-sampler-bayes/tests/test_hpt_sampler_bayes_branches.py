@@ -132,6 +132,27 @@ def test_a_branch_of_which_hardly_anything_is_allowed_has_its_share_of_the_trial
     assert sum(params["m"] == "narrow" for params, _ in trials) >= 3
 
 
+def test_a_branch_that_requirements_leave_empty_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    when = {"m": "empty"}
+    empty = {"y": Float(0, 1, when=when), "z": Float(2, 3, when=when, requires="z < y")}
+    space = Space({"m": Categorical("free", "empty"), "x": Float(0, 1, when={"m": "free"}), **empty})
+    encoding = Encoding.of(space)
+    some = encoding.snap(np.random.default_rng(0).random((50, len(encoding.columns))))
+    free = encoding.fill(space.to_unit([{"m": "free", "x": 0.3}] * 4))
+    sample, draws = Space.sample, list[Params]()
+
+    def counted(self: Space, rng: np.random.Generator) -> Params:
+        draws.append(sample(self, rng))
+        return draws[-1]
+
+    monkeypatch.setattr(Space, "sample", counted)
+    assert due(encoding, some, free) is None
+    assert draws
+    draws.clear()
+    assert due(encoding, some, free) is None
+    assert not draws
+
+
 def test_a_small_finite_branch_that_was_tried_is_not_due() -> None:
     when = {"m": "b"}
     grid = {"x": Int(1, 9, when=when), "y": Int(1, 9, when=when, requires="x < y")}

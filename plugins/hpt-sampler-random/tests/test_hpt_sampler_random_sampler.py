@@ -228,3 +228,4 @@ def test_a_sequence_gives_way_to_random_points_where_a_space_allows_hardly_any(m
     assert isinstance(suggestion, Suggestion)
     assert space.contains(suggestion.params)
     assert suggestion.info == {method: 999}  # it has skipped 1,000 points
+    assert suggestion.params == space.sample(default_rng(0))

@@ -288,6 +288,16 @@ def test_clauses_for_which_no_requirement_is_left_are_rejected() -> None:
         from_configspace(there)
 
 
+def test_names_that_python_reads_as_others_are_kept() -> None:
+    """The micro sign, which Python reads as the Greek letter, which is the name of another parameter."""
+    micro, letter = "\u00b5", "\u03bc"
+    space = Space({letter: Int(1, 9), "b": Int(1, 9), micro: Int(1, 9, requires=f"{micro} < 5 and {micro} <= b")})
+    there = to_configspace(space)
+    for params in ({letter: 9, "b": 4, micro: 4}, {letter: 1, "b": 4, micro: 5}, {letter: 1, "b": 3, micro: 4}):
+        assert legal(there, params) is space.contains(params)
+    assert all(space.contains(params) for params in from_configspace(there).grid())
+
+
 def test_clauses_about_any_names_are_converted_and_back() -> None:
     there = cs.ConfigurationSpace(
         {"svc:C": (1, 3), "reg.lambda": (1, 3), "classifier:__choice__": ["it's", "`svc:C`"], "q": (1, 3)}

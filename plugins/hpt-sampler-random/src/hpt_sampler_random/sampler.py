@@ -55,11 +55,7 @@ class RandomSampler:
         converter=describe,
         help="Distributions by parameter, such as { x = { name = 'loguniform', args = [1e-5, 1] } }; default: uniform.",
     )
-    _plain: bool = attrs.field(init=False, repr=False, eq=False)
     _prepared: _Prepared | None = attrs.field(init=False, default=None, repr=False, eq=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._plain = self.method == "uniform" and not self.distributions
 
     def check(self, space: Space, objectives: Collection[str]) -> None:  # noqa: ARG002 - what the core gives
         """Check that ``distributions`` fits a space.
@@ -87,7 +83,7 @@ class RandomSampler:
             UsageError: As `check`.
         """
         space = history.space
-        if self._plain:
+        if self.method == "uniform" and not self.distributions:
             return space.sample(rng)
         d = len(space.columns)
         prepared = self._prepare(history)
@@ -120,7 +116,7 @@ class _Prepared:
 
     def draw(self, rng: Generator) -> Params:
         """A random configuration that satisfies the requirements of the space."""
-        for _ in range(_MAX_DRAWS):
+        for _ in range(_MAX_DRAWS if self.quantiles else 0):
             params = self.params(rng.random(len(self.space.columns)))
             if self.space.allows(params):
                 return params

@@ -24,7 +24,8 @@ from hpt_space_configspace.hyperparameters import native
 
 __all__ = ["clauses_of", "requirements_of"]
 
-_QUOTED = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]+)`""")  # a string, or a name in backquotes
+_STRING = r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
+_PARTS = re.compile(_STRING + r"|`([^`]+)`|(\w*[^\W\x00-\x7f]\w*)")  # or a name in backquotes, or one that is not ASCII
 _MOST = 1000  # no longer range is written as a list of values, nor an expression as more terms
 
 Term = tuple[Any, ...]
@@ -213,17 +214,21 @@ def _forbidden(requirement: str, space: Space, made: Mapping[str, Any]) -> list[
 
 
 def _parsed(requirement: str) -> ast.expr:
-    """The syntax tree of a requirement, also with names in backquotes, which Python does not have."""
+    """The syntax tree of a requirement, also with names in backquotes, and with others as written.
+
+    Python has no backquotes, and reads the micro sign as the Greek letter.
+    """
     names: dict[str, str] = {}
     prefix = "q"
     while prefix in requirement:
         prefix += "q"
 
     def plain(found: re.Match[str]) -> str:
-        string, name = found.groups()
+        string, quoted, word = found.groups()
+        name = quoted or word
         return string or f" {names.setdefault(name, f'{prefix}{len(names)}')} "  # apart from words beside it
 
-    body = ast.parse(_QUOTED.sub(plain, requirement).lstrip(), mode="eval").body
+    body = ast.parse(_PARTS.sub(plain, requirement).lstrip(), mode="eval").body
     written = {identifier: name for name, identifier in names.items()}
     for node in ast.walk(body):
         if isinstance(node, ast.Name):
