@@ -134,6 +134,34 @@ def test_an_optuna_study_is_imported_completely(form: str) -> None:
     assert set((depth.when or {})["model"]) == {"forest", "tree"}
 
 
+def pruned_with_two_layers(trial: Any) -> float:
+    layers = trial.suggest_int("layers", 1, 3)
+    units = [trial.suggest_int(f"units_{i}", 1, 64) for i in range(layers)]
+    trial.report(sum(units), 0)
+    if layers == 2:
+        raise optuna.TrialPruned
+    return float(sum(units))
+
+
+def never_complete_with_trees(trial: Any) -> float:
+    model = trial.suggest_categorical("model", ["svm", "trees"])
+    value = trial.suggest_float("C", 0, 1) if model == "svm" else trial.suggest_int("depth", 1, 9)
+    trial.report(value, 0)
+    if model == "trees":
+        raise optuna.TrialPruned
+    return float(value)
+
+
+@pytest.mark.parametrize("search", [pruned_with_two_layers, never_complete_with_trees])
+def test_a_branch_whose_trials_were_all_pruned_keeps_its_parameters(search: Any) -> None:
+    study = optuna.create_study(
+        storage="sqlite:///optuna.db", study_name="demo", sampler=optuna.samplers.RandomSampler(seed=1)
+    )
+    study.optimize(search, n_trials=12)
+    assert "Left out" not in run("optuna.db")
+    assert [trial.params for trial in imported("demo").trials] == [trial.params for trial in study.trials]
+
+
 def test_an_imported_study_continues_and_can_be_audited() -> None:
     searched("sqlite:///optuna.db")
     run("optuna.db", "--study", "mine")

@@ -132,7 +132,7 @@ def _told(trial: FrozenTrial, params: Params, objectives: Sequence[str]) -> Impo
 
 def _space_of(trials: Sequence[FrozenTrial]) -> Space:
     """The smallest space that holds all trials: changing ranges are joined, conditions are inferred."""
-    whole = [trial for trial in trials if trial.state is TrialState.COMPLETE]  # others may lack parameters
+    whole = [trial for trial in trials if _has_all_parameters(trial)]
     rows = [trial.params for trial in whole or trials if trial.params]
     if not rows:
         raise UsageError("The study has no trials to infer its space from. Give it with --space FILE.")
@@ -148,6 +148,11 @@ def _space_of(trials: Sequence[FrozenTrial]) -> Space:
     when = conditions(rows, parents, {name: values for name, values in spread.items() if len(values) <= _MOST_COUNTED})
     order = dict.fromkeys(name for row in rows for name in row)
     return Space({name: _parameter(name, joined[name], when.get(name)) for name in order})
+
+
+def _has_all_parameters(trial: FrozenTrial) -> bool:
+    """Whether the trial began to train; another one may have ended before it suggested all its parameters."""
+    return trial.state is TrialState.COMPLETE or (trial.state is TrialState.PRUNED and bool(trial.intermediate_values))
 
 
 def _parameter(name: str, distribution: BaseDistribution, when: Mapping[str, Any] | None) -> Any:

@@ -33,7 +33,7 @@ class _MirroredTrial:
     key: tuple[int, datetime | None]
     number: int | None
     params: Params | None
-    ended: bool
+    ended: bool = False
 
 
 class Mirror:
@@ -67,7 +67,7 @@ class Mirror:
         if len(self._mirrored) > len(trials):
             return False
         for trial, copied in zip(trials, self._mirrored, strict=False):
-            if copied.key != (trial.number, trial.datetime_start):
+            if copied.key != _key(trial):
                 return False
             if not copied.ended and not self._progress(trial, copied):
                 return False
@@ -82,36 +82,29 @@ class Mirror:
             SpaceExhausted: If the sampler is exhausted.
         """
         found = self.study.ask()
-        self._mirrored.append(
-            _MirroredTrial((trial.number, trial.datetime_start), found.number, found.params, ended=False)
-        )
+        self._mirrored.append(_MirroredTrial(_key(trial), found.number, found.params))
         return found
 
     def _add(self, trial: FrozenTrial) -> None:
-        given = None if trial.state is TrialState.WAITING else _suggestion(trial, self.study.space, self._axes)
-        ended = bool(trial.state.is_finished())
-        if given is None:
-            self._mirrored.append(_MirroredTrial((trial.number, trial.datetime_start), None, None, ended))
-            return
-        added = self.study.add_trial(given)
-        self._mirrored.append(_MirroredTrial((trial.number, trial.datetime_start), added.number, given.params, ended))
-        self._end(trial, added.number)
+        given = _suggestion(trial, self.study.space, self._axes)
+        number = None if given is None else self.study.add_trial(given).number
+        self._mirrored.append(_MirroredTrial(_key(trial), number, None if given is None else given.params))
+        self._end(trial, self._mirrored[-1])
 
     def _progress(self, trial: FrozenTrial, copied: _MirroredTrial) -> bool:
         """Update a trial that had not ended; False if it has another point now."""
-        given = None if trial.state is TrialState.WAITING else _suggestion(trial, self.study.space, self._axes)
+        given = _suggestion(trial, self.study.space, self._axes)
         if (None if given is None else given.params) != copied.params:
             return False
-        copied.ended = bool(trial.state.is_finished())
-        if copied.number is not None:
-            self._end(trial, copied.number)
+        self._end(trial, copied)
         return True
 
-    def _end(self, trial: FrozenTrial, number: int) -> None:
+    def _end(self, trial: FrozenTrial, copied: _MirroredTrial) -> None:
         """Record the reports and the outcome of a trial, if it has ended."""
-        study = self.study
-        if not trial.state.is_finished():
+        copied.ended = bool(trial.state.is_finished())
+        if not copied.ended or copied.number is None:
             return
+        study, number = self.study, copied.number
         steps = sorted(trial.intermediate_values.items()) if len(study.objectives) == 1 else []
         for step, value in steps:
             if math.isfinite(value):
@@ -124,8 +117,14 @@ class Mirror:
             study.tell(number, Failure("error", "failed in Optuna"))
 
 
+def _key(trial: FrozenTrial) -> tuple[int, datetime | None]:
+    return trial.number, trial.datetime_start
+
+
 def _suggestion(trial: FrozenTrial, space: Space, known: Mapping[str, Axis]) -> Suggestion | None:
-    """The point of a trial, with the info of the hpt sampler if it suggested it; None if outside the space."""
+    """The point of a trial, with the info of hpt's sampler if it is its own; None if outside the space or unknown."""
+    if trial.state is TrialState.WAITING:
+        return None
     noted = json.loads(trial.system_attrs.get(NOTE, "{}"))
     suggested = Suggestion(**noted) if noted and space.contains(noted["params"]) else None
     params = params_of(trial.params, space, known)

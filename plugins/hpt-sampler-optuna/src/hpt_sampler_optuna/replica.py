@@ -101,11 +101,19 @@ class Replica:
         # Number and seed of a trial that is in the study but not yet in the log.
         self._asked: tuple[int, int] | None = None
 
-    def suggest(self, history: History, seed: int) -> tuple[Params, Mapping[str, Any]] | None:
-        """Suggest the next configuration with a sampler of this seed.
+    def suggest(
+        self, history: History, seeds: Iterable[int], fits: Callable[[Params], bool]
+    ) -> tuple[Params, Mapping[str, Any]] | None:
+        """Suggest the next configuration.
+
+        Args:
+            history: The history.
+            seeds: One for each suggestion that the sampler is asked for at most, until one fits.
+            fits: Whether a suggestion does.
 
         Returns:
-            The configuration, and the data that the sampler stored with it; None if it has stopped the search.
+            The first configuration that fits, else the last one, and the data that the sampler stored with it; None if
+            it has stopped the search.
         """
         with quiet():
             if not self._is_continuation(history):
@@ -114,13 +122,20 @@ class Replica:
             if self._study.ended:
                 return None
             before = dict(self._storage.get_study_system_attrs(self._study_id))
-            self._study.sampler = self._make(seed, history.seed)
-            trial = self._study.ask()
-            params = suggest(trial, history.space, self._axes)
+            for seed in seeds:
+                self._study.sampler = self._make(seed, history.seed)
+                trial = self._study.ask()
+                params = suggest(trial, history.space, self._axes)
+                if fits(params):
+                    break
+                self._storage.set_trial_state_values(trial.number, TrialState.FAIL)
             self._asked = (history.next_number, seed)
             self._snapshots.append(_Snapshot(repr(params), TrialState.RUNNING))
             self._seen.append(None)
-            return params, self._stored_data(trial.number, before)
+            found = params, self._stored_data(trial.number, before)
+            if trial.number > history.next_number:  # the log will not have the refused ones
+                self._space = None
+            return found
 
     # --- from the history -----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ __all__ = ["OptunaSampler"]
 
 _STARTUP = 10  # Optuna's usual default of `n_startup_trials`, the trials that a sampler draws at random
 _MOST_RESULTS = 100  # most results in a check, which should take no time
+_TRIES = 10  # suggestions for a trial, until one fits
 
 
 @attrs.define(kw_only=True)
@@ -87,11 +88,16 @@ class OptunaSampler:
         if self._replica is None:
             replay = self._keeps_pickles() if self.replay is None else self.replay
             self._replica = Replica(self._make, replay=replay)
+        # A sequence would suggest a point again and again that the core replaces: it goes on when its number is logged.
+        fits = history.untried if _is(self._callable(), "QMCSampler") else history.space.allows
         with self._packages():
-            found = self._replica.suggest(history, seed_of(rng))
+            found = self._replica.suggest(history, (seed_of(rng) for _ in range(_TRIES)), fits)
         if found is None:
             raise SpaceExhausted("the Optuna sampler has stopped the search")
         params, stored = found
+        if not fits(params):
+            of_study = {"optuna": {"study": stored["study"]}} if "study" in stored else {}
+            return Suggestion(history.space.sample(rng), of_study, source="fill")
         return Suggestion(params, {"optuna": stored})
 
     @contextmanager
