@@ -69,9 +69,12 @@ class FunctionEvaluator:
             )
             raise UsageError(Mistake("evaluator.call", message))
         if inspect.iscoroutinefunction(call):
-            message = "Must not be async. Wrap it: `lambda params: asyncio.run(f(params))`."
+            message = (
+                "Must not be async. Wrap it: `lambda params: asyncio.run(f(params))`. A notebook runs an event loop "
+                "already: there, write `trial = study.ask(); study.tell(trial, await f(trial.params))`."
+            )
             raise UsageError(Mistake("evaluator.call", message))
-        if _takes_report(call) and inspect.isgeneratorfunction(call):
+        if _wanted(call)[1] and inspect.isgeneratorfunction(call):
             raise UsageError(Mistake("evaluator.call", "Must either yield its reports or take `report`, not both."))
 
     def _find(self) -> Any:
@@ -83,12 +86,12 @@ class FunctionEvaluator:
     def _resolve(self) -> Callable[[TrialContext], Any]:
         """The function as a function of the trial."""
         call = self._find()
-        with_trial = _takes_trial(call)
+        with_trial, with_report = _wanted(call)
 
         def function(trial: TrialContext, *report: Any) -> Any:
             return call(trial.params, *([trial] if with_trial else []), *report)
 
-        return (lambda trial: as_generator(partial(function, trial))) if _takes_report(call) else function
+        return (lambda trial: as_generator(partial(function, trial))) if with_report else function
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the options only: the worker looks up the function again."""
@@ -114,22 +117,17 @@ def _positional(function: Any) -> list[inspect.Parameter]:
     return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
-def _required_after_params(function: Any) -> list[str]:
-    return [p.name for p in _positional(function)[1:] if p.default is p.empty]
-
-
-def _takes_report(function: Any) -> bool:
-    return _required_after_params(function)[-1:] == ["report"]
-
-
-def _takes_trial(function: Any) -> bool:
-    return len(_required_after_params(function)) > _takes_report(function)
+def _wanted(function: Any) -> tuple[bool, bool]:
+    """Whether the function takes the trial, and whether it takes ``report``: what it requires after the params."""
+    names = [p.name for p in _positional(function)[1:] if p.default is p.empty]
+    report = names[-1:] == ["report"]
+    return len(names) > report, report
 
 
 def _accepts_params(function: Any) -> bool:
     """Whether the function can be called as hpt calls it."""
     try:
-        _signature(function).bind(*([None] * (1 + _takes_trial(function) + _takes_report(function))))
+        _signature(function).bind(*([None] * (1 + sum(_wanted(function)))))
     except ValueError:  # a builtin without a signature
         return True
     except TypeError:

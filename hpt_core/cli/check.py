@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpt_core.cli import render
-from hpt_core.cli.problems import usage_text
 from hpt_core.cli.reading import default_store, json_option
+from hpt_core.cli.refusals import refusals
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
-from hpt_core.errors import DefinitionChangedError, StoreError
 from hpt_core.plugins.checks import check_evidence
-from hpt_core.study.opening import amendments, complete
 from hpt_core.values import counted, without_passwords
 
 if TYPE_CHECKING:
@@ -37,7 +34,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     """Check the study in FILE: describe it, or list every error. Nothing is evaluated or written.
 
     The evaluator checks its options. To do so it may import the code and read the data that they name. A warning says
-    if the store has the study with another definition, so that a run would be refused.
+    if a run would be refused, because the store has the study with another definition or cannot be used.
 
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
     workers}; "size" is the number of configurations, null if infinite or not counted.
@@ -45,9 +42,9 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     with stdout_to_stderr(as_json):  # the user's modules may print when they are imported
         study, settings = session.make_study(file, overrides, store=default_store())
         study.workers = settings.workers
-        warnings, refusals = check_evidence(study.evaluator, study.rules_by_path), _refusals(study)
+        warnings, refused = check_evidence(study.evaluator, study.rules_by_path), refusals(study)
         components = list(_components(study))
-    for warning in [*warnings, *refusals]:
+    for warning in [*warnings, *refused]:
         say(f"Warning: {warning}")
     if as_json:
         about = {
@@ -66,24 +63,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     for line in _lines(study, settings, components):
         data(line)
     run = without_passwords(shlex.join(["hpt", "run", str(file), *overrides]))
-    say(f"{file} is valid." if refusals else f"{file} is valid. Run it with `{run}`.")
-
-
-def _refusals(study: Study) -> list[str]:
-    """Complete the study from its store, as a run does. Returns why a run would then be refused, if it would."""
-    refusals, ledger = [], study.ledger
-    with closing(study):
-        try:
-            ledger.sync()  # reading creates no store
-        except StoreError as err:
-            refusals.append(str(err))
-    complete(study, ledger.history)
-    try:
-        if ledger.history.exists:
-            amendments(study, ledger.history)
-    except DefinitionChangedError as err:
-        refusals.append(usage_text(err))
-    return refusals
+    say(f"{file} is valid." if refused else f"{file} is valid. Run it with `{run}`.")
 
 
 def _lines(study: Study, settings: RunSettings, components: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import click
 from hpt_core.cli.reading import json_option
 from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr
 from hpt_core.components import KINDS
-from hpt_core.errors import HptError
+from hpt_core.errors import HptError, PluginError
 from hpt_core.plugins.checks import missing_methods
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_BROKEN = 3
 _SLOW = 0.3
 _SLOW_REMEDY = "name components as 'module:Class', and move imports into the functions that need them"
 
@@ -42,7 +41,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     session: Session = ctx.obj
     with warnings.catch_warnings(record=True) as caught, stdout_to_stderr(as_json):
         warnings.simplefilter("always", DeprecationWarning)  # hidden by default, meant for plugin authors
-        found = examined(session.plugins)
+        points = {(p.name, p.dist.name if p.dist else ""): p for p in entry_points(group="hpt")}
+        infos = session.plugins.plugins
+        found = [_examined(session.plugins, info, points.get((info.name, info.distribution))) for info in infos]
     if as_json:
         emit_json("plugins-doctor", {"plugins": found})
     else:
@@ -53,29 +54,19 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     broken = [plugin["name"] for plugin in found if plugin["status"] == "broken"]
     verdict = f"broken: {', '.join(broken)}" if broken else "none is broken"
     say(f"{len(found)} plugins checked; {verdict}.")
-    ctx.exit(_BROKEN if broken else 0)
+    ctx.exit(PluginError.exit_code if broken else 0)
 
 
-def examined(plugins: Plugins) -> list[dict[str, Any]]:
-    """What was found out about all plugins, as JSON-shaped data."""
-    from hpt_core.cli.plugins import listed
-
-    infos = listed(plugins)
-    points = {(p.name, p.dist.name if p.dist else ""): p for p in entry_points(group="hpt")}
-    return [_examined(plugins, infos, info, points.get((info.name, info.distribution))) for info in infos]
-
-
-def _examined(plugins: Plugins, infos: list[PluginInfo], info: PluginInfo, point: EntryPoint | None) -> dict[str, Any]:
+def _examined(plugins: Plugins, info: PluginInfo, point: EntryPoint | None) -> dict[str, Any]:
+    """What was found out about a plugin, as JSON-shaped data."""
     offered = [(kind, name) for kind, names in info.components.items() for name in names]
-    components = [_component(plugins, infos, kind, name) for kind, name in offered if not info.problem]
-    broken = bool(info.problem) or any(component["problem"] for component in components)
-    disabled = info.problem.startswith("disabled")
+    components = [_component(plugins, kind, name) for kind, name in offered if not info.problem]
     return {
         "name": info.name,
         "distribution": info.distribution,
         "version": info.version,
         "origin": _origin(point),
-        "status": "disabled" if disabled else "broken" if broken else "ok",
+        "status": "broken" if any(component["problem"] for component in components) else info.status,
         "problem": info.problem,
         "import_seconds": info.seconds,
         "hooks": list(info.hooks),
@@ -92,11 +83,11 @@ def _origin(point: EntryPoint | None) -> str:
     return str(place)
 
 
-def _component(plugins: Plugins, infos: list[PluginInfo], kind: str, name: str) -> dict[str, Any]:
+def _component(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
     from hpt_core.cli.options import described
 
     about: dict[str, Any] = {"kind": kind, "name": name, "class": "", "problem": "", "options": [], "capabilities": []}
-    rivals = [str(info) for info in infos if name in info.components.get(kind, ())]
+    rivals = [str(info) for info in plugins.plugins if name in info.components.get(kind, ())]
     if len(rivals) > 1:
         clash = f"provided by {' and by '.join(rivals)}; no study can use the name until all but one are disabled"
         return {**about, "problem": clash}

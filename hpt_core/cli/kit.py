@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpt_core.cli.kit_case import InPlace, case_of, values_of
+from hpt_core.cli import kit_case
 from hpt_core.cli.text import say, stdout_to_stderr
 from hpt_core.components import KINDS
 from hpt_core.errors import UsageError
@@ -58,11 +58,12 @@ def test(
     except ImportError as err:
         msg = "The conformance kits need pytest: pip install hpt-core[test]."
         raise UsageError(msg) from err
-    case = case_of(session.plugins, *found[0], values_of(given), values_of(flags), study)
+    options, attributes = kit_case.values_of(given), kit_case.values_of(flags)
+    kit_case.Installed = kit_case.case_of(session.plugins, *found[0], options, attributes, study)
     say(f"Running the conformance kit on the {found[0][0]} {found[0][1]!r}:")
     with stdout_to_stderr(True):
-        arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . --pyargs hpt_core.testing.installed"
-        code = pytest.main(arguments.split(), plugins=[InPlace(case)])
+        arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . -o python_classes=Installed --pyargs"
+        code = pytest.main([*arguments.split(), kit_case.__name__])
     if code == pytest.ExitCode.TESTS_FAILED and found[0][0] == "evaluator" and study is None:
         say("The kit used parameters and an objective of its own.")
         say("If the evaluator needs others, name a study file that has them: --study FILE.")

@@ -1,41 +1,24 @@
-"""Makes the kit's test class for an installed component, and lets pytest collect it."""
+"""Makes the kit's test class for a component. Pytest collects it from this module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import KINDS
+from hpt_core.errors import Mistake, UsageError
 from hpt_core.options import option_fields
 from hpt_core.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from hpt_core.plugins.plugins import Plugins
 
-__all__ = ["InPlace", "case_of", "values_of"]
+__all__ = ["Installed", "case_of", "values_of"]
 
-
-class InPlace:
-    """A pytest plugin that makes the class when pytest's assertion rewriting is in place, and has it collected."""
-
-    def __init__(self, case: Callable[[], type]) -> None:
-        self._case = case
-        self._made: type | None = None
-
-    def pytest_configure(self) -> None:
-        """Make the class."""
-        self._made = self._case()
-
-    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: object) -> Any:  # noqa: ARG002 - pytest's names
-        """Collect the class in place of the placeholder."""
-        import pytest
-
-        if name == "Installed":
-            collector.obj.Installed = self._made
-            return pytest.Class.from_parent(collector, name=name)
-        return None
+Installed: type
+"""The test class to collect, once it is made."""
 
 
 def values_of(given: Sequence[str]) -> dict[str, Any]:
@@ -54,11 +37,11 @@ def values_of(given: Sequence[str]) -> dict[str, Any]:
 
 def case_of(
     plugins: Plugins, kind: str, name: str, options: dict[str, Any], flags: dict[str, Any], study: Path | None
-) -> Callable[[], type]:
-    """A function that makes the kit's test class for a component. It raises `pytest.UsageError` for an unknown flag.
+) -> type:
+    """The kit's test class for a component.
 
     Raises:
-        UsageError: If the component cannot be made with these options.
+        UsageError: If the component cannot be made with these options, or the kit has no such attribute.
     """
     import pytest
 
@@ -70,20 +53,17 @@ def case_of(
         return plugins.make(kind, {**spec, "path": str(place[0])} if place and has_place else spec)
 
     plugins.make(kind, spec)  # reports wrong options once, not in every check
-    body: dict[str, Any] = {
+    kit = getattr(import_module("hpt_core.testing"), kit_name)
+    for flag in flags:
+        if not hasattr(kit, flag):
+            message = f"{kit_name} has no attribute {flag!r}.{did_you_mean(flag, dir(kit))}"
+            raise UsageError(Mistake("--flag", message))
+    body = {
         **({} if study is None else _settings_from(study, kind)),
         **flags,
         fixture: pytest.fixture(name=fixture)(lambda self: make),  # noqa: ARG005 - a method
     }
-
-    def case() -> type:
-        kit = getattr(import_module("hpt_core.testing"), kit_name)
-        for flag in flags:
-            if not hasattr(kit, flag):
-                raise pytest.UsageError(f"--flag: {kit_name} has no attribute {flag!r}.{did_you_mean(flag, dir(kit))}")
-        return type(f"Test_{name}", (kit,), body)
-
-    return case
+    return type(f"Test_{name}", (kit,), body)
 
 
 def _settings_from(study: Path, kind: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hpt_core.cli.session import Session
 from hpt_core.cli.text import data, emit_json, say, stdout_to_stderr, table
 
 if TYPE_CHECKING:
-    from hpt_core.plugins.plugins import PluginInfo, Plugins
+    from hpt_core.plugins.info import PluginInfo
 
 __all__ = ["command"]
 
@@ -30,36 +30,26 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     session: Session = ctx.obj
-    infos = listed(session.plugins)
-    found = [_about(info) for info in infos]
+    found = [_about(info) for info in session.plugins.plugins]
     if as_json:
         emit_json("plugins", {"plugins": found})
         return
     rows = [[p["name"], p["distribution"], p["version"], p["status"], _listing(p["components"])] for p in found]
     data(table(["plugin", "distribution", "version", "status", "components"], rows, wrap=True))
-    for info, plugin in zip(infos, found, strict=True):
-        if plugin["status"] == "broken":
+    for info in session.plugins.plugins:
+        if info.status == "broken":
             say(f"The plugin {info.name!r} {info.not_in_use}")
-        elif plugin["status"] == "collides":
-            say(f"The plugin {plugin['name']!r} collides: {plugin['problem']}. Disable one with --no-plugin.")
+        elif info.status == "collides":
+            say(f"The plugin {info.name!r} collides: {'; '.join(info.collisions)}. Disable one with --no-plugin.")
     say("Run `hpt plugins show NAME` for the options of a component.")
 
 
-def listed(plugins: Plugins) -> list[PluginInfo]:
-    """All plugins, with their components filled in."""
-    plugins.names("sampler")  # collects the components of all kinds, or why a plugin has none
-    return list(plugins.plugins)
-
-
 def _about(info: PluginInfo) -> dict[str, Any]:
-    status = "collides" if info.collisions else "ok"
-    if info.problem:
-        status = "disabled" if info.problem.startswith("disabled") else "broken"
     return {
         "name": info.name,
         "distribution": info.distribution,
         "version": info.version,
-        "status": status,
+        "status": info.status,
         "problem": info.problem or "; ".join(info.collisions),
         "components": dict(info.components),
         "hooks": list(info.hooks),
@@ -72,8 +62,7 @@ def _listing(components: dict[str, list[str]]) -> str:
 
 def _complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     try:
-        session = ctx.find_object(Session) or Session()
-        infos = listed(session.plugins)
+        infos = (ctx.find_object(Session) or Session()).plugins.plugins
         names = {info.name for info in infos}
         names |= {name for info in infos for offered in info.components.values() for name in offered}
         return sorted(name for name in names if name.startswith(incomplete))

@@ -65,17 +65,13 @@ def command(
         wanted = options["warm_start"]
         earlier = None if wanted is None else earlier_study(session, study, wanted)
         before = study.history.next_number
-        if not quiet:
-            _greet(study, before)
+        tell = (lambda _: None) if quiet else say
+        tell(_greeting(study, before))
         if earlier is not None:
-            message = enqueue_best(study, *earlier)
-            if not quiet:
-                say(message)
+            tell(enqueue_best(study, *earlier))
         if options["retry_failed"]:
             count = retry_failed(study.decisions.ledger)
-            message = f"Retrying {counted(count, 'failed trial')}." if count else "There is no failed trial to retry."
-            if not quiet:
-                say(message)
+            tell(f"Retrying {counted(count, 'failed trial')}." if count else "There is no failed trial to retry.")
         interrupted = False
         try:
             with streams_kept(), Interrupts(), showing(study, settings.trials, quiet=quiet), stdout_to_stderr(as_json):
@@ -94,12 +90,11 @@ def command(
         report.check(quiet=quiet)
 
 
-def _greet(study: Study, before: int) -> None:
+def _greeting(study: Study, before: int) -> str:
     lost = sum(1 for trial in study.history.open.values() if trial.state == "waiting" and trial.attempt)
     where = f"study {study.name!r} in {location_of(study.store)}"
     if before:
         again = f" ({lost} to be run again)" if lost else ""
-        say(f"Resuming the {where} with {counted(before, 'trial')}{again}.")
-    else:
-        resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
-        say(f"Running the {where}. Ctrl-C stops it cleanly{resumes}.")
+        return f"Resuming the {where} with {counted(before, 'trial')}{again}."
+    resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
+    return f"Running the {where}. Ctrl-C stops it cleanly{resumes}."

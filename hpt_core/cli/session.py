@@ -57,7 +57,7 @@ class Session:
         self._show_log()
         with redirect_stdout(sys.stderr):  # modules of plugins may print when they are imported
             plugins = self._given or default_plugins()
-        known = {name for info in plugins.plugins for name in (info.name, info.distribution) if name}
+            known = {name for info in plugins.plugins for name in (info.name, info.distribution) if name}
         for name in self._disabled:
             if name not in known:
                 say(f"Warning: --no-plugin: there is no plugin {name!r}.{did_you_mean(name, sorted(known))}")

@@ -10,6 +10,7 @@ from hpt_core.components import KINDS
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
 from hpt_core.mistakes import Mistakes, within
 from hpt_core.options import option_fields
+from hpt_core.plugins.distributions import provider
 
 if TYPE_CHECKING:
     from hpt_core.space.space import Space
@@ -42,15 +43,18 @@ def check_component(kind: str, component: object, path: str) -> object:
     Raises:
         UsageError: If it is a class, or lacks a method.
     """
-    if isinstance(component, type):
-        message = f"Must be {with_article(kind)}, not a class: write {component.__name__}(...)."
-        raise UsageError(Mistake(path, message))
     missing = missing_methods(kind, component)
     if missing:
+        library = str(getattr(component, "__module__", "")).partition(".")[0]
+        own = provider(kind, library)
+        hint = f" For {library}, use the {kind} {library!r} (of {own})." if own else ""
         message = (
             f"Must be {with_article(kind)}: {'a path, a URL, ' * (kind == 'store')}a name, a mapping with 'use', "
-            f"or an object with {missing}(). Got {type(component).__name__} {component!r:.80}."
+            f"or an object with {missing}(). Got {type(component).__name__} {component!r:.80}.{hint}"
         )
+        raise UsageError(Mistake(path, message))
+    if isinstance(component, type):
+        message = f"Must be {with_article(kind)}, not a class: write {component.__name__}(...)."
         raise UsageError(Mistake(path, message))
     return component
 

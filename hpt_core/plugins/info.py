@@ -9,7 +9,10 @@ import attrs
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["PluginInfo"]
+__all__ = ["DISABLED", "PluginInfo"]
+
+DISABLED = "disabled by the user"
+"""The problem of a plugin that is not in use because the user said so."""
 
 
 @attrs.define
@@ -39,6 +42,13 @@ class PluginInfo:
     def __str__(self) -> str:
         origin = f" ({self.distribution} {self.version})" if self.distribution else ""
         return f"{self.name}{origin}"
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``collides`` (another plugin offers one of its names too), ``disabled`` or ``broken``."""
+        if self.problem:
+            return "disabled" if self.problem == DISABLED else "broken"
+        return "collides" if self.collisions else "ok"
 
     @property
     def not_in_use(self) -> str:

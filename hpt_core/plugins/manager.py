@@ -18,7 +18,7 @@ from hpt_core import hookspecs
 from hpt_core.errors import EvaluationError, PluginError, UsageError
 from hpt_core.importing import error_with_place
 from hpt_core.plugins.faults import checked_answer, hook_fault, unmarked_hooks
-from hpt_core.plugins.info import PluginInfo
+from hpt_core.plugins.info import DISABLED, PluginInfo
 from hpt_core.tracebacks import CORE_FOLDER, without_leading
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PluginManager:
             if self.disabled & {info.name, info.distribution}:
                 if info.name == "builtin":
                     raise UsageError("The plugin 'builtin' is part of hpt-core and cannot be disabled.")
-                info.problem = "disabled by the user"
+                info.problem = DISABLED
                 self.plugins.append(info)
                 continue
             began = time.perf_counter()

@@ -52,11 +52,16 @@ class Plugins:
 
     def __init__(self, disabled: Iterable[str] = (), *, discover: bool = True) -> None:
         self._manager = PluginManager(disabled)
-        self.plugins = self._manager.plugins
         self.disabled = self._manager.disabled
         self._offers: dict[str, dict[str, list[_Offer]]] | None = None  # kind -> name -> offers
         if discover:
             self._manager.discover()
+
+    @property
+    def plugins(self) -> Sequence[PluginInfo]:
+        """All plugins found or registered, those not in use included, with the components that they declare."""
+        self._components()
+        return self._manager.plugins
 
     def register(self, plugin: object, name: str = "") -> PluginInfo:
         """Add a plugin from a program: a module or object with hook implementations.
@@ -211,26 +216,26 @@ class Plugins:
     def _components(self) -> dict[str, dict[str, list[_Offer]]]:
         if self._offers is None:
             self._offers = {kind: {} for kind in KINDS}
-            for info in self.plugins:
-                info.components, info.collisions = {}, []
-                for name, kind in KINDS.items():
-                    if not info.problem and kind.hook in info.hooks:
-                        self._collect(info, name, kind.hook, self._offers[name])
+            for info in self._manager.plugins:
+                info.collisions, declared = [], self._declared(info)
+                info.components = {kind: sorted(named) for kind, named in declared.items()}
+                for kind, named in declared.items():
+                    _add(self._offers[kind], kind, named, info)
         return self._offers
 
-    def _collect(self, info: PluginInfo, kind: str, hook: str, offers: dict[str, list[_Offer]]) -> None:
-        """Add what a plugin declares to the offers of a kind; a fault becomes ``info.problem``."""
-        try:
-            declared = [checked_components(answer) for answer in self._manager.declarations(info, hook)]
-        except Exception as err:  # noqa: BLE001 - a plugin's code may raise anything
-            info.problem = f"{hook} failed: {error_with_place(err)}"
-            return
-        for name, target in (item for named in declared for item in named.items()):
-            for other in offers.get(name, ()):
-                info.collisions.append(f"the {kind} {name!r} is also offered by {other.plugin}")
-                other.plugin.collisions.append(f"the {kind} {name!r} is also offered by {info}")
-            offers.setdefault(name, []).append(_Offer(target, info))
-        info.components[kind] = sorted(name for named in declared for name in named)
+    def _declared(self, info: PluginInfo) -> dict[str, dict[str, str | type]]:
+        """The components that a plugin declares, by kind: all of them, or none and ``info.problem``."""
+        found: dict[str, dict[str, str | type]] = {}
+        for kind, about in KINDS.items():
+            if info.problem or about.hook not in info.hooks:
+                continue
+            try:
+                answers = [checked_components(answer) for answer in self._manager.declarations(info, about.hook)]
+            except Exception as err:  # noqa: BLE001 - a plugin's code may raise anything
+                info.problem = f"{about.hook} failed: {error_with_place(err)}"
+                return {}
+            found[kind] = {name: target for answer in answers for name, target in answer.items()}
+        return found
 
     def _load(self, kind: str, name: str, offer: _Offer) -> type:
         if isinstance(offer.target, type):
@@ -307,6 +312,15 @@ class Plugins:
     def study_finished(self, study: Study, reason: str) -> None:
         """`hpt_study_finished`."""
         self._manager.call("hpt_study_finished", study=study, reason=reason)
+
+
+def _add(offers: dict[str, list[_Offer]], kind: str, declared: Mapping[str, str | type], info: PluginInfo) -> None:
+    """Add components of a plugin to the offers of their kind, and tell which names collide."""
+    for name, target in declared.items():
+        for other in offers.get(name, ()):
+            info.collisions.append(f"the {kind} {name!r} is also offered by {other.plugin}")
+            other.plugin.collisions.append(f"the {kind} {name!r} is also offered by {info}")
+        offers.setdefault(name, []).append(_Offer(target, info))
 
 
 def disabled_by_environment() -> Sequence[str]:

@@ -194,6 +194,7 @@ def takes_report_by_keyword(params: Params, *, report: Reports) -> None:
     ("call", "message"),
     [
         (waiting, "must not be async"),
+        (waiting, "study.tell(trial, await f(trial.params))"),  # `asyncio.run` fails in a notebook
         (yields_and_reports, "must either yield its reports or take `report`, not both"),
         (
             takes_report_by_keyword,

@@ -795,6 +795,16 @@ def test_check_says_that_the_store_cannot_be_read(cli: Hpt, tmp_path: Path) -> N
     assert checked.stderr == refused.stderr.replace("Error:", "Warning:") + "s.toml is valid.\n"
 
 
+def test_check_says_that_the_folder_of_the_store_does_not_exist(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    checked, refused = (cli(command, "s.toml", "store=missing/hpt.db") for command in ("check", "run"))
+    assert (checked.exit_code, refused.exit_code) == (0, 4)
+    told = f"The folder {tmp_path / 'missing'} of the store does not exist. Create it, unless this kind of store does."
+    assert checked.stderr == f"Warning: {told}\ns.toml is valid.\n"
+    assert "missing" in refused.stderr
+    assert not (tmp_path / "missing").exists()
+
+
 def test_check_refuses_a_recorded_sampler_that_a_run_would_refuse(cli: Hpt, tmp_path: Path) -> None:
     module = write(
         tmp_path,

@@ -61,6 +61,12 @@ def listed(plugins: Plugins, name: str) -> PluginInfo:
     return found
 
 
+def test_the_components_of_a_plugin_are_listed_before_any_is_asked_for() -> None:
+    plugins = bare()
+    plugins.register(Offer())
+    assert [info.components for info in plugins.plugins][-1] == {"sampler": ["constant"]}
+
+
 def test_an_installed_plugin_offers_its_components(install: Install) -> None:
     install("stranger-one")
     plugins = Plugins()
@@ -198,6 +204,26 @@ def test_a_plugin_that_cannot_be_registered_leaves_no_hook_behind(install: Insta
     plugins = Plugins()
     assert listed(plugins, "half-good").problem.startswith("cannot be registered")
     assert plugins.default("store") == "memory"
+
+
+class HalfDeclared:
+    """Declares a sampler, and fails to declare its stores."""
+
+    @hookimpl
+    def hpt_samplers(self) -> dict[str, Any]:
+        return {"constant": Constant}
+
+    @hookimpl
+    def hpt_stores(self) -> dict[str, Any]:
+        raise RuntimeError("no stores")
+
+
+def test_of_a_plugin_that_is_not_in_use_no_component_is_offered() -> None:
+    plugins = bare()
+    info = plugins.register(HalfDeclared())
+    assert plugins.names("sampler") == []
+    assert (info.status, info.components) == ("broken", {})
+    assert info.problem.startswith("hpt_stores failed: RuntimeError: no stores")
 
 
 def test_an_entry_point_to_nothing_is_listed(install: Install) -> None:
@@ -548,6 +574,15 @@ class NoSampler:
     """Has no method that a sampler needs."""
 
 
+class Foreign:
+    """Looks like a sampler of another library, which a plugin uses."""
+
+    __module__ = "optuna.samplers"
+
+    def __repr__(self) -> str:
+        return "<Foreign>"
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -561,6 +596,8 @@ class NoSampler:
         ({"use": "constant", "n": 3}, "sampler.n: Constant has no such option."),
         (Constant, "sampler: Must be a sampler, not a class: write Constant(...)."),
         (NoSampler(), "sampler: Must be a sampler: a name, a mapping with 'use', or an object with suggest()."),
+        (NoSampler, "sampler: Must be a sampler: a name, a mapping with 'use', or an object with suggest()."),
+        (Foreign(), "<Foreign>. For optuna, use the sampler 'optuna' (of hpt-sampler-optuna)."),
         (f"{__name__}:nothing", "sampler.use: Cannot import"),
         ("math:pi", "sampler.use: 'math:pi' is not a class: give the class of a sampler."),
         ("builtins:int", "sampler: Must be a sampler"),
