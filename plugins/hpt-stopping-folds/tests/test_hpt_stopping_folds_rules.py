@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -421,6 +422,20 @@ def test_a_decision_does_not_read_all_trials_again(rule: Rule) -> None:
     trials = history.trials = Counted(history.trials)
     judge(rule, history, 199)
     assert trials.lookups <= 20
+
+
+@pytest.mark.parametrize("rule", [Folds(metric="size"), Race(min_folds=2, metric="size")], ids=repr)
+def test_a_decision_by_a_metric_does_not_read_all_trials_again(rule: Rule) -> None:
+    trials = [({"x": i / 1000}, 0.0) for i in range(200)]
+    sizes = [*([0.01 * i, 0.01 * i + 0.1, 0.01 * i] for i in range(200)), [5.0, 5.1], [6.0, 6.1]]
+    reports = {i: [Report(step, 0.0, {"size": v}) for step, v in enumerate(row, 1)] for i, row in enumerate(sizes)}
+    options: Any = {"running": [{"x": 0.8}, {"x": 0.9}], "reports": reports, "evidence": "folds", "steps": 3}
+    history = make_history(SPACE, trials, **options)
+    judge(rule, history, 200)
+    expected = judge(attrs.evolve(rule), history, 201)
+    counted = history.trials = Counted(history.trials)
+    assert judge(rule, history, 201) == expected
+    assert counted.lookups <= 30
 
 
 @pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Race()])

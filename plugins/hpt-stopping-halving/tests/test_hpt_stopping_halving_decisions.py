@@ -20,6 +20,7 @@ from hpt_core import Failure, Float, History, Pause, PluginError, Report, Space,
 from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_stopping_halving.asha import Asha
+from hpt_stopping_halving.bracket import BracketId
 from hpt_stopping_halving.growth import noise
 from hpt_stopping_halving.halving import Halving
 from hpt_stopping_halving.hyperband import Hyperband
@@ -471,8 +472,17 @@ def test_the_noise_is_estimated_from_the_curves_up_to_the_rung() -> None:
         for step, loss in enumerate(losses, 1):
             report(history, number, step, loss)
     rule = Pasha(min_resource=1)
-    rungs = rule._standings(history)[0].rungs
-    assert rule._tolerance(history, rungs, 1) == 0.5
+    assert rule._tolerance(history, rule._brackets(history)[BracketId()], 1) == 0.5
+
+
+def test_the_noise_is_estimated_if_curves_diverged() -> None:
+    history = make_history(SPACE, steps=9, resumable=True)
+    for number, losses in enumerate([[1.0, 1.7e308, 1.0], [2.0, -1.7e308, 1.5]]):
+        start(history, number)
+        for step, loss in enumerate(losses, 1):
+            report(history, number, step, loss)
+    rule = Pasha(min_resource=1)
+    assert rule._tolerance(history, rule._brackets(history)[BracketId()], 1) == 0.5
 
 
 # --- brackets -------------------------------------------------------------------------------------
@@ -544,6 +554,23 @@ def test_hyperband_promotes_by_the_results_of_the_same_bracket(seed: int) -> Non
             train(number)
         assert due() is None
     assert promoted == {(0, 1), (0, 3), (1, 3)}
+
+
+def test_at_the_end_what_another_rule_keeps_below_the_first_rung_of_its_bracket_is_left_to_that_rule() -> None:
+    rule, history = Hyperband(mode="promote", min_resource=1), make_history(SPACE, steps=9, resumable=True)
+    firsts = [bracket_of(0, number) for number in range(12)]
+    assert {*firsts} == {0, 1, 2}
+    for number, first in enumerate(firsts):
+        start(history, number)
+        report(history, number, 1, 10.0 * (first == 0) + number)
+        follow(history, number, Pause("at the rung" if first == 0 else "by another rule"))
+    history.closing = True
+    mine = [number for number, first in enumerate(firsts) if first == 0]
+    promoted = promote_all(rule, history)
+    assert promoted == mine[: len(mine) // 3]
+    for number in promoted:
+        follow(history, number, Stop("another rule stopped it"))
+    assert promote_all(rule, history) == [mine[len(promoted)]]
 
 
 # --- any interleaving -----------------------------------------------------------------------------
@@ -722,10 +749,10 @@ def act_further(history: History, action: tuple[str, int, int, float]) -> int | 
     return None
 
 
-def results_of(rule: Rule, history: History) -> dict[int, tuple[Any, ...]]:
-    """The results at the rungs and the paused trials of each group, as the rule has cached them."""
-    found = rule._standings(history).items()
-    return {key: (group.rungs, group.paused, group.losses) for key, group in found if any(group.rungs)}
+def results_of(rule: Rule, history: History) -> dict[BracketId, tuple[Any, ...]]:
+    """The results at the rungs and the paused trials of each bracket, as the rule has cached them."""
+    found = rule._brackets(history).items()
+    return {key: (bracket.rungs, bracket.paused, bracket.losses) for key, bracket in found if any(bracket.rungs)}
 
 
 @given(
@@ -807,7 +834,7 @@ def test_the_tolerance_of_pasha_is_the_noise_of_the_best_curves_now() -> None:
                 history.apply(events.invalidated(float(history.position), number - 5, "a bug"))
             valid = [trial.number for trial in history.trials if trial.invalid is None]
             best = sorted(valid, key=curves[0, :, 8].__getitem__)[:50]
-            tolerance = rule._tolerance(history, rule._standings(history)[0].rungs, 2)
+            tolerance = rule._tolerance(history, rule._brackets(history)[BracketId()], 2)
             assert tolerance == noise(losses[best])
             found.add(tolerance)
     assert len(found) > 100

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hpt_stopping_halving.growth import agree, height, noise
 
 if TYPE_CHECKING:
-    from hpt_stopping_halving.results import Rung
+    from hpt_stopping_halving.bracket import Rung
 
 
 def ranked(losses: dict[int, float]) -> Rung:

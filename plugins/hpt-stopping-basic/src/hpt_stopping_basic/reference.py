@@ -13,9 +13,7 @@ import numpy as np
 from hpt_stopping_basic.watch import mean
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hpt_core import History, Trial
+    from hpt_core import History, Space, Trial
 
 __all__ = ["Key", "Reference", "interpolated"]
 
@@ -34,8 +32,7 @@ class Reference(threading.local):  # studies in several threads may share a rule
     """A cache of sorted averages over the complete trials that satisfy the study's constraints, by key.
 
     The cache never changes a result. The reports of a complete trial are final, and the cache follows every trial that
-    joins or leaves the set: because it was declared invalid, lies outside an amended space, violates amended
-    constraints, or is not yet visible in a reproducible study.
+    joins or leaves the set, such as one that was declared invalid or is not yet visible in a reproducible study.
 
     Args:
         metric: The objective or metric to average; None: the first objective.
@@ -45,10 +42,8 @@ class Reference(threading.local):  # studies in several threads may share a rule
     def __init__(self, metric: str | None, maximize: bool) -> None:
         self._metric = metric
         self._maximize = maximize
-        self._meaning: object = None
-        self._numbers: NDArray[np.intp] = np.empty(0, dtype=np.intp)
-        self._trials: dict[int, Trial] = {}
-        self._columns: dict[Key, array[float]] = {}
+        self._space: Space | None = None
+        self._clear()
 
     def __reduce__(self) -> tuple[type[Reference], tuple[str | None, bool]]:
         return Reference, (self._metric, self._maximize)  # a copied or unpickled rule starts with an empty cache
@@ -62,42 +57,31 @@ class Reference(threading.local):  # studies in several threads may share a rule
             column = self._columns[key] = array("d", sorted(value for value in found if value is not None))
         return column
 
+    def _clear(self) -> None:
+        self._numbers = np.empty(0, dtype=np.intp)
+        self._trials: dict[int, Trial] = {}
+        self._columns: dict[Key, array[float]] = {}
+
     def _follow(self, history: History) -> None:
-        numbers = history.feasible
-        meaning = (history.objectives, history.directions, history.evidence)
-        if meaning != self._meaning or not self._knows(history):
-            self._meaning, self._numbers, self._trials, self._columns = meaning, numbers[:0], {}, {}
-        if numbers is self._numbers:
+        if history.space is not self._space:  # another study, or an amended one
+            self._clear()
+            self._space = history.space
+        before, now = self._numbers, history.feasible
+        if before is now or np.array_equal(before, now):
             return
-        common = min(len(numbers), len(self._numbers))
-        differing = np.flatnonzero(numbers[:common] != self._numbers[:common])
-        same = int(differing[0]) if len(differing) else common
-        before, now = set(self._numbers[same:].tolist()), set(numbers[same:].tolist())
-        for number in before - now:
-            self._remove(history, self._trials.pop(number))
-        for number in now - before:
-            self._trials[number] = history.trials[number]
-            self._add(history, history.trials[number])
-        self._numbers = numbers
-
-    def _knows(self, history: History) -> bool:
-        """Whether the history is the cached one or a view of it, which share their finished trials."""
-        if not len(self._numbers):
-            return True
-        first = int(self._numbers[0])
-        return first < len(history.trials) and history.trials[first] is self._trials[first]
-
-    def _add(self, history: History, trial: Trial) -> None:
-        for key, column in self._columns.items():
-            value = self._average(history, trial, key)
-            if value is not None:
-                insort(column, value)
-
-    def _remove(self, history: History, trial: Trial) -> None:
-        for key, column in self._columns.items():
-            value = self._average(history, trial, key)
-            if value is not None:
-                del column[bisect_left(column, value)]
+        for number in np.setdiff1d(before, now, assume_unique=True).tolist():
+            gone = self._trials.pop(number)
+            for key, column in self._columns.items():
+                value = self._average(history, gone, key)
+                if value is not None:
+                    del column[bisect_left(column, value)]
+        for number in np.setdiff1d(now, before, assume_unique=True).tolist():
+            new = self._trials[number] = history.trials[number]
+            for key, column in self._columns.items():
+                value = self._average(history, new, key)
+                if value is not None:
+                    insort(column, value)
+        self._numbers = now
 
     def _average(self, history: History, trial: Trial, key: Key) -> float | None:
         curve = history.curve(trial, self._metric, maximize=self._maximize)

@@ -39,7 +39,7 @@ def adjusted_mean(y: Array, variances: Array) -> float:
     y = y[np.ix_(sharing, done[sharing].any(axis=0))]
     effects = fold_effects(y, np.append(1.0, nearness(y, variances[sharing])), _SHRINKAGE)
     mine = np.isfinite(y[0])
-    return math.fsum(y[0, mine]) / int(mine.sum()) + float(effects.mean() - effects[mine].mean())
+    return float(y[0, mine].mean() + effects.mean() - effects[mine].mean())
 
 
 def nearness(y: Array, variances: Array) -> Array:
@@ -52,16 +52,14 @@ def nearness(y: Array, variances: Array) -> Array:
     """
     mine, known = np.isfinite(y[0]), capped(variances)
     several = int((np.isfinite(y).sum(axis=1) > 1).sum())
-    h = _SOFTENING * math.sqrt(math.fsum(known.tolist()) / several) if several else 0.0
+    h = _SOFTENING * math.sqrt(known.sum() / several) if several else 0.0
     if h == 0:
         return np.zeros(len(y) - 1)  # all values within each trial are equal: there are no fold effects
     theirs = y[1:, mine]
     both = np.isfinite(theirs)
-    ahead = np.where(both, y[0, mine] - theirs, 0.0)
-    distances = np.abs(list(map(math.fsum, ahead.tolist()))) / both.sum(axis=1)
-    near = [ratio**2 for ratio in (h / (distances + h)).tolist()]  # np.square rounds differently: values would change
-    weights: Array = np.array(near) * np.divide(known, variances, out=np.ones(len(y)), where=variances > 0)[1:]
-    return weights
+    distances = np.abs(np.where(both, y[0, mine] - theirs, 0.0).sum(axis=1)) / both.sum(axis=1)
+    trust = np.divide(known, variances, out=np.ones(len(y)), where=variances > 0)[1:]
+    return np.asarray(np.square(h / (distances + h)) * trust)
 
 
 def fold_effects(y: Array, weights: Array, shrinkage: float) -> Array:

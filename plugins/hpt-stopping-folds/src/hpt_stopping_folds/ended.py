@@ -1,11 +1,11 @@
-"""The values by fold of the trials that have ended, cached while the history grows."""
+"""What trials have done by fold, cached for those that have ended while the history grows."""
 
 from __future__ import annotations
 
 import math
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Ended", "by_fold"]
+__all__ = ["Ended", "FoldLosses", "by_fold", "mean_over"]
+
+FoldLosses = Mapping[int, float]
+"""Fold -> loss of one trial."""
 
 _MOST = 1e100  # squares and sums of larger losses would overflow
 _FIRST_ROWS = 64
@@ -31,39 +34,48 @@ def by_fold(series: Iterable[tuple[int, float]]) -> dict[int, float]:
     return {fold: max(-_MOST, min(_MOST, value)) for fold, value in series}
 
 
-class Ended(threading.local):  # studies in several threads may share a rule
-    """A table of values by fold, which never changes a result: the reports of a trial that has ended are final."""
+def mean_over(losses: FoldLosses) -> float:
+    """The mean over all folds of a trial; it does not depend on their order."""
+    return math.fsum(losses.values()) / len(losses)
 
-    def __init__(self) -> None:
+
+class Ended(threading.local):  # studies in several threads may share a rule
+    """Columns by trial number, which never change a result: the reports of a trial that has ended are final.
+
+    Args:
+        metric: The objective or metric that the rule compares; None: the first objective.
+        maximize: Whether larger is better; only for a metric that is not an objective.
+    """
+
+    def __init__(self, metric: str | None, maximize: bool) -> None:
+        self._metric = metric
+        self._maximize = maximize
         self._space: Space | None = None
         self._clear()
 
-    def __reduce__(self) -> tuple[type[Ended], tuple[()]]:
-        return Ended, ()  # a copied or unpickled rule starts with an empty cache
+    def __reduce__(self) -> tuple[type[Ended], tuple[str | None, bool]]:
+        return Ended, (self._metric, self._maximize)  # a copied or unpickled rule starts with an empty cache
 
-    def counts(self, history: History, numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-        """How many folds each of these trials has done; all must have ended."""
+    def compared(self, history: History, numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
+        """On how many folds each of these trials has the metric, and its mean loss (0 without any); all have ended."""
         self._follow(history, numbers)
-        return self._counts[numbers]
+        return self._counts[numbers], self._means[numbers]
 
     def beside(self, trial: Trial, history: History, others: NDArray[np.intp]) -> tuple[Array, Array]:
-        """The values of a trial and of others that have ended.
+        """The values of the first objective of a trial and of others that have ended.
 
         Returns:
             The values, (1 + others, folds), with NaN where a trial has not done a fold; row 0 is ``trial``. And the
             variance within each trial, (1 + others,).
         """
         self._follow(history, others)
-        self._read(trial)
-        rows = np.append(trial.number, others)
-        found = self._values[rows], self._variances[rows]
-        self._counts[trial.number] = _UNREAD  # it has not ended
-        return found
+        row, variance = self._row(trial)
+        return np.vstack([row, self._values[others]]), np.append(variance, self._variances[others])
 
     def _clear(self) -> None:
         self._folds: list[int] = []
-        self._values = np.empty((0, 0))  # row i is trial i
-        self._variances = np.empty(0)
+        self._values = np.empty((0, 0))
+        self._variances, self._means = np.empty(0), np.empty(0)
         self._counts = np.empty(0, dtype=np.intp)
 
     def _follow(self, history: History, numbers: NDArray[np.intp]) -> None:
@@ -74,17 +86,21 @@ class Ended(threading.local):  # studies in several threads may share a rule
         if len(self._counts) < history.next_number:
             more = max(_FIRST_ROWS, 2 * history.next_number) - len(self._counts)
             self._values = np.pad(self._values, ((0, more), (0, 0)), constant_values=math.nan)
-            self._variances = np.pad(self._variances, (0, more))
+            self._variances, self._means = np.pad(self._variances, (0, more)), np.pad(self._means, (0, more))
             self._counts = np.pad(self._counts, (0, more), constant_values=_UNREAD)
         for number in numbers[self._counts[numbers] == _UNREAD].tolist():
-            self._read(history.trials[number])
+            trial = history.trials[number]
+            row, self._variances[number] = self._row(trial)
+            self._values[number] = row
+            losses = by_fold(history.curve(trial, self._metric, maximize=self._maximize))
+            self._means[number] = mean_over(losses) if losses else 0.0
+            self._counts[number] = len(losses)
 
-    def _read(self, trial: Trial) -> None:
-        row = by_fold((report.step, report.value) for report in trial.reports)
-        for fold in row.keys() - set(self._folds):
+    def _row(self, trial: Trial) -> tuple[list[float], float]:
+        """A trial's values of the first objective, one per column of the table, and their variance."""
+        known = by_fold((report.step, report.value) for report in trial.reports)
+        for fold in known.keys() - set(self._folds):
             place = bisect_left(self._folds, fold)
             self._folds.insert(place, fold)
             self._values = np.insert(self._values, place, math.nan, axis=1)
-        self._values[trial.number] = [row.get(fold, math.nan) for fold in self._folds]
-        self._variances[trial.number] = variance_of(list(row.values()))
-        self._counts[trial.number] = len(row)
+        return [known.get(fold, math.nan) for fold in self._folds], variance_of(list(known.values()))

@@ -12,7 +12,8 @@ import numpy as np
 from hpt_core import Mistake, Pause, State, Stop, UsageError, option
 from hpt_stopping_folds.boundary import idle, level, looks
 from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank, variance_of
-from hpt_stopping_folds.paired import FoldLosses, Paired, is_worse, mean_over
+from hpt_stopping_folds.ended import FoldLosses, mean_over
+from hpt_stopping_folds.paired import Paired, is_worse
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
@@ -67,6 +68,7 @@ class Folds(Paired):
     )
 
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         if self.min_folds is not None and self.test in ("t", "wilcoxon") and self.min_folds < 2:
             raise UsageError(Mistake("min_folds", f"Must be an int >= 2 for {self.test!r}. Got {self.min_folds}."))
 

@@ -12,7 +12,6 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, stdtrit
-from scipy.stats import rankdata
 
 __all__ = ["Friedman", "friedman", "least_p"]
 
@@ -52,7 +51,8 @@ def friedman(losses: NDArray[np.float64]) -> Friedman:
         losses: y, (b, k), b >= 2, k >= 2.
     """
     b, k = losses.shape
-    ranks = rankdata(losses, axis=1)
+    mine, others = losses[:, :, None], losses[:, None, :]
+    ranks = (others < mine).sum(axis=2) + ((others == mine).sum(axis=2) + 1) / 2  # scipy.stats takes long to load
     sums, squares = ranks.sum(axis=0), float(np.square(ranks).sum())
     spread = squares - b * k * (k + 1) ** 2 / 4
     if spread <= 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -12,24 +11,16 @@ import numpy as np
 
 from hpt_core import PluginError, Stop, option
 from hpt_stopping_folds.adjust import adjusted_mean
-from hpt_stopping_folds.ended import Ended, by_fold
+from hpt_stopping_folds.ended import Ended, FoldLosses, by_fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpt_core import History, Trial
 
-__all__ = ["FoldLosses", "Paired", "is_worse", "mean_over"]
-
-FoldLosses = Mapping[int, float]
-"""Fold -> loss of one trial."""
+__all__ = ["Paired", "is_worse"]
 
 _SAME = 1e-12  # relative: smaller differences of means are rounding
-
-
-def mean_over(losses: FoldLosses) -> float:
-    """The mean over all folds of a trial; it does not depend on their order."""
-    return math.fsum(losses.values()) / len(losses)
 
 
 @attrs.define(kw_only=True)
@@ -41,7 +32,10 @@ class Paired:
 
     metric: str | None = option(None, help="Name of the objective or metric to compare; default the first objective.")
     maximize: bool = option(False, help="Whether larger is better; only for a metric that is not an objective.")
-    _ended: Ended = attrs.field(factory=Ended, init=False, repr=False, eq=False)
+    _ended: Ended = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ended = Ended(self.metric, self.maximize)
 
     def _folds(self, history: History, trial: Trial) -> FoldLosses:
         if history.evidence != "folds":
@@ -59,15 +53,13 @@ class Paired:
         self, history: History, numbers: NDArray[np.intp], count: int, *, least: int = 1
     ) -> list[tuple[int, FoldLosses]]:
         """(number, losses) of the best of these trials that have at least ``least`` folds; all must have ended."""
-        numbers, names = numbers[self._ended.counts(history, numbers) >= least], history.objectives
-        if self.metric is None or self.metric in names:
-            losses = history.losses[numbers, 0 if self.metric is None else names.index(self.metric)]
-            ranked = numbers[np.argsort(losses, kind="stable")].tolist()
-            found = ((number, self._folds(history, history.trials[number])) for number in ranked)
-            return list(islice((item for item in found if len(item[1]) >= least), count))
-        folds = [(number, self._folds(history, history.trials[number])) for number in numbers.tolist()]
-        enough = (item for item in folds if len(item[1]) >= least)
-        return sorted(enough, key=lambda item: (mean_over(item[1]), item[0]))[:count]
+        counts, losses = self._ended.compared(history, numbers)
+        name = self._name(history)
+        if name in history.objectives:
+            losses = history.losses[numbers, history.objectives.index(name)]
+        enough = counts >= least
+        best = numbers[enough][np.argsort(losses[enough], kind="stable")][:count]
+        return [(number, self._folds(history, history.trials[number])) for number in best.tolist()]
 
     def _stop(self, history: History, trial: Trial, reason: str, evidence: Mapping[str, Any]) -> Stop:
         """A stop whose value is adjusted for the folds that the trial has not done."""

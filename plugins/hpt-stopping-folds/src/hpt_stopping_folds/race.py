@@ -10,8 +10,9 @@ import numpy as np
 from hpt_core import Stop, option
 from hpt_stopping_folds.boundary import idle, level, looks
 from hpt_stopping_folds.differences import signed_rank
+from hpt_stopping_folds.ended import mean_over
 from hpt_stopping_folds.friedman import friedman, least_p
-from hpt_stopping_folds.paired import Paired, mean_over
+from hpt_stopping_folds.paired import Paired
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

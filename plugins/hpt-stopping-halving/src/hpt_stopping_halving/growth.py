@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hpt_stopping_halving.results import Rung
+    from hpt_stopping_halving.bracket import Rung
 
 __all__ = ["agree", "height", "noise"]
 

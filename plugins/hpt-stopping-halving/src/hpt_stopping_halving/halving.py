@@ -6,25 +6,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from hpt_core import State, option
-from hpt_stopping_halving.promotion import next_synchronous
-from hpt_stopping_halving.rung_rule import Group, RungRule
+from hpt_core import option
+from hpt_stopping_halving.bracket import BracketId
+from hpt_stopping_halving.rung_rule import RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
-    from hpt_stopping_halving.results import Standing
 
-__all__ = ["Halving", "next_of_group"]
-
-
-def next_of_group(history: History, group: Group, standing: Standing, eta: int) -> tuple[int, int] | None:
-    """(rung, number) of the trial of a round to promote; None while the round or its current rung is incomplete."""
-    if not group.whole and not history.closing:
-        return None
-    awaited = standing.awaited
-    if history.closing:  # while no new trial is started, a waiting trial was enqueued beyond the budget
-        awaited = {number for number in awaited if history.trials[number].state is not State.WAITING}
-    return next_synchronous(standing, awaited, eta, group.first)
+__all__ = ["Halving"]
 
 
 @attrs.define(kw_only=True)
@@ -49,14 +38,6 @@ class Halving(RungRule):
     def _pauses(self, history: History) -> bool:
         return history.resumable
 
-    def _key(self, history: History, number: int) -> int:
-        return number - number % self._size(history)
-
-    def _group(self, history: History, key: int) -> Group:
-        return Group(0, whole=key + self._size(history) <= history.next_number)
-
-    def _size(self, history: History) -> int:
-        return self.trials or self.eta ** (len(self._ladder(history)) - 1)
-
-    def _next(self, history: History, group: Group, standing: Standing) -> tuple[int, int] | None:
-        return next_of_group(history, group, standing, self.eta)
+    def _bracket_of(self, history: History, number: int) -> BracketId:
+        size = self.trials or self.eta ** (len(self._ladder(history)) - 1)
+        return BracketId(end=number - number % size + size)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from hpt_core import option
-from hpt_stopping_halving.halving import next_of_group
+from hpt_stopping_halving.bracket import BracketId
 from hpt_stopping_halving.ladder import bracket_sizes, draw_bracket
-from hpt_stopping_halving.rung_rule import Group, RungRule
+from hpt_stopping_halving.rung_rule import RungRule
 
 if TYPE_CHECKING:
     from hpt_core import History
-    from hpt_stopping_halving.results import Standing
 
 __all__ = ["Hyperband"]
 
@@ -44,35 +43,10 @@ class Hyperband(RungRule):
     def _pauses(self, history: History) -> bool:
         return self.mode != "stop" and history.resumable
 
-    def _key(self, history: History, number: int) -> int:
-        """The first trial of the round; in the other modes s_max - s for bracket s."""
-        sizes = self._sizes(history)
-        if self.mode == "rounds":
-            return _round_of(sizes, number)[0]
-        return len(sizes) - 1 - draw_bracket(history.seed, number, sizes)
-
-    def _group(self, history: History, key: int) -> Group:
+    def _bracket_of(self, history: History, number: int) -> BracketId:
+        sizes = bracket_sizes(self.eta, len(self._ladder(history)))
         if self.mode != "rounds":
-            return Group(key)  # the key of a bracket is the index of its first rung
-        _, end, first = _round_of(self._sizes(history), key)
-        return Group(first, whole=end <= history.next_number)
-
-    def _sizes(self, history: History) -> tuple[int, ...]:
-        return bracket_sizes(self.eta, len(self._ladder(history)))
-
-    def _next(self, history: History, group: Group, standing: Standing) -> tuple[int, int] | None:
-        if self.mode == "rounds":
-            return next_of_group(history, group, standing, self.eta)
-        return super()._next(history, group, standing)
-
-
-def _round_of(sizes: tuple[int, ...], number: int) -> tuple[int, int, int]:
-    """The round of a trial, where brackets follow each other in the order s_max, ..., 1, 0, s_max, ...
-
-    Returns:
-        The first trial of the round, the first one after the round, and the first rung.
-    """
-    start = number - number % sum(sizes)
-    ends = list(accumulate(reversed(sizes), initial=start))
-    rung = bisect_right(ends, number) - 1
-    return ends[rung], ends[rung + 1], rung
+            return BracketId(first=len(sizes) - 1 - draw_bracket(history.seed, number, sizes))
+        ends = list(accumulate(reversed(sizes), initial=number - number % sum(sizes)))
+        after = bisect_right(ends, number)  # the brackets follow each other in the order s_max, ..., 1, 0, s_max, ...
+        return BracketId(end=ends[after], first=after - 1)

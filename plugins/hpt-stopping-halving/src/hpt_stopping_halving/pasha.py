@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hpt_core import History
-    from hpt_stopping_halving.results import Rung
+    from hpt_stopping_halving.bracket import Bracket
 
 __all__ = ["Pasha"]
 
 _COMPARED = 50  # curves in the noise estimate, whose cost grows with their square
+_LARGEST = 1e300  # differences of larger losses would overflow
 
 
 @attrs.define(kw_only=True)
@@ -40,17 +41,17 @@ class Pasha(RungRule):
     def _pauses(self, history: History) -> bool:
         return history.resumable
 
-    def _top(self, history: History, rungs: list[Rung]) -> int:
+    def _top(self, history: History, bracket: Bracket) -> int:
         complete = frozenset(history.complete.tolist())
-        return height(rungs, lambda index: self._tolerance(history, rungs, index), complete)
+        return height(bracket.rungs, lambda index: self._tolerance(history, bracket, index), complete)
 
-    def _tolerance(self, history: History, rungs: list[Rung], index: int) -> float:
+    def _tolerance(self, history: History, bracket: Bracket, index: int) -> float:
         if self.tolerance is not None:
             return self.tolerance
-        best = [number for _, number in rungs[index][:_COMPARED]]
-        known = self._results.memo.get(index)
+        best = [number for _, number in bracket.rungs[index][:_COMPARED]]
+        known = bracket.memo.get(index)
         if known is None or known[0] != best:  # of the same trials, the curves up to the rung are final
-            known = self._results.memo[index] = best, noise(self._curves(history, best, self._ladder(history)[index]))
+            known = bracket.memo[index] = best, noise(self._curves(history, best, bracket.ladder[index]))
         return known[1]
 
     def _curves(self, history: History, numbers: list[int], until: int) -> NDArray[np.float64]:
@@ -59,4 +60,5 @@ class Pasha(RungRule):
             dict(history.curve(history.trials[number], self.metric, maximize=self.maximize)) for number in numbers
         ]
         steps = sorted({step for curve in curves for step in curve if step <= until})
-        return np.array([[curve.get(step, np.nan) for step in steps] for curve in curves])
+        losses: NDArray[np.float64] = np.array([[curve.get(step, np.nan) for step in steps] for curve in curves])
+        return losses.clip(-_LARGEST, _LARGEST)

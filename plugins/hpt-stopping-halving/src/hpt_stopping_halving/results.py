@@ -1,84 +1,22 @@
-"""The results of trials at the rungs that they have reached."""
+"""The results of a study's trials at the rungs, cached by bracket while the history grows."""
 
 from __future__ import annotations
 
 import math
 import threading
-from bisect import bisect_left, bisect_right, insort
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from hpt_core import State
+from hpt_stopping_halving.bracket import Bracket, BracketId
 
 if TYPE_CHECKING:
-    from hpt_core import History, Report, Trial
+    from hpt_core import History, Report, Space, Trial
 
-__all__ = ["Results", "Rung", "Standing"]
-
-Rung = list[tuple[float, int]]
-"""(loss, trial number) of all trials that have reached a rung, best first; of equals the earlier trial first."""
+__all__ = ["Results"]
 
 
-@attrs.define
-class Standing:
-    """How the trials of a group stand: those that compete with each other.
-
-    Attributes:
-        rungs: Their results at each rung.
-        paused: The results of the paused ones, each at the highest rung that it has reached.
-        losses: Trial number -> the trial's losses at the rungs that it has reached; not for a trial that is in no rung.
-        members: The numbers of all of them, failed ones included.
-        awaited: The numbers of those that have not ended and are not in ``paused``.
-    """
-
-    rungs: list[Rung]
-    paused: list[Rung]
-    losses: dict[int, tuple[float, ...]] = attrs.field(factory=dict)
-    members: set[int] = attrs.field(factory=set)
-    awaited: set[int] = attrs.field(factory=set)
-
-    def update(self, number: int, losses: tuple[float, ...], state: State | None) -> None:
-        """Move a trial to the place that it has now. Without a state, it is no member."""
-        before = self.losses.pop(number, ())
-        if before:
-            _discard(self.paused[len(before) - 1], (before[-1], number))
-            if before != losses:
-                for rung, loss in zip(self.rungs, before, strict=False):
-                    _discard(rung, (loss, number))
-        if losses:
-            self.losses[number] = losses
-            if before != losses:
-                for rung, loss in zip(self.rungs, losses, strict=False):
-                    insort(rung, (loss, number))
-            if state is State.PAUSED:
-                insort(self.paused[len(losses) - 1], (losses[-1], number))
-        (self.members.discard if state is None else self.members.add)(number)
-        awaited = state in (State.WAITING, State.RUNNING) or (state is State.PAUSED and not losses)
-        (self.awaited.add if awaited else self.awaited.discard)(number)
-
-    @contextmanager
-    def pausing(self, trial: Trial) -> Iterator[None]:
-        """While this lasts, a trial that is in a rung stands as if it had paused at its last report."""
-        losses = self.losses[trial.number]
-        self.update(trial.number, losses, State.PAUSED)
-        try:
-            yield
-        finally:
-            self.update(trial.number, losses, trial.state)
-
-
-def _discard(rung: Rung, result: tuple[float, int]) -> None:
-    place = bisect_left(rung, result)
-    if place < len(rung) and rung[place] == result:
-        del rung[place]
-
-
-@attrs.define(eq=False, slots=False)
 class Results(threading.local):  # studies in several threads may share a rule
     """Reads the results at the rungs from a history and keeps them sorted while it grows.
 
@@ -86,84 +24,91 @@ class Results(threading.local):  # studies in several threads may share a rule
     among them those that are hidden, or no longer hidden, in the view of a reproducible study. It is cleared when the
     study or its definition changes, and when a trial is invalidated.
 
-    Attributes:
+    Args:
         metric: The objective or metric to compare; None: the first objective.
         maximize: Whether larger is better; only for a metric that is not an objective.
-        with_paused: The keys of the groups with paused trials, as of the last call of `standings`.
-        memo: Rung -> trials, and what the rule has computed from their final results there. Cleared with the cache.
+
+    Attributes:
+        with_paused: The brackets that have paused trials, as of the last call of `brackets`.
     """
 
-    metric: str | None
-    maximize: bool
-    with_paused: set[int] = attrs.field(factory=set, repr=False)
-    memo: dict[int, tuple[list[int], float]] = attrs.field(factory=dict, repr=False)
-    _meaning: tuple[Any, ...] = ()
-    _seen: Any = None  # the history of the last call
-    _position: int = 0  # its position then
-    _count: int = 0  # the number of its trials then
-    _running: set[int] = attrs.field(factory=set, repr=False)
-    _standings: dict[int, Standing] = attrs.field(factory=dict, repr=False)
+    def __init__(self, metric: str | None, maximize: bool) -> None:
+        self._metric = metric
+        self._maximize = maximize
+        self._space: Space | None = None
+        self._meaning: tuple[tuple[int, ...], int] | None = None
+        self._seen: History | None = None  # the history of the last call
+        self._clear()
+
+    def _clear(self) -> None:
+        self.with_paused: set[BracketId] = set()
+        self._brackets: dict[BracketId, Bracket] = {}
+        self._running: set[int] = set()
+        self._position = 0  # that of the history at the last call
+        self._count = 0  # the number of its trials then
 
     def __reduce__(self) -> tuple[type[Results], tuple[str | None, bool]]:
-        return Results, (self.metric, self.maximize)  # a copy starts with an empty cache
+        return Results, (self._metric, self._maximize)  # a copy starts with an empty cache
 
-    def crossed(self, history: History, trial: Trial, ladder: tuple[int, ...]) -> range:
+    def crossed(self, history: History, trial: Trial, ladder: Sequence[int]) -> range:
         """Indices of the rungs that the trial's last report has reached and the report before it had not."""
-        reports = (report for report in islice(reversed(trial.reports), 1, None) if self._has_value(history, report))
-        last = trial.reports[-1] if trial.reports else None
-        if last is None or not self._has_value(history, last):
+        if not trial.reports or not self._has_value(history, trial.reports[-1]):
             return range(0)
-        before = next((report.step for report in reports), 0)
-        return range(bisect_right(ladder, before), bisect_right(ladder, last.step))
+        steps = (report.step for report in reversed(trial.reports) if self._has_value(history, report))
+        last, before = next(steps), next(steps, 0)
+        return range(bisect_right(ladder, before), bisect_right(ladder, last))
 
-    def standings(
-        self, history: History, ladder: tuple[int, ...], key_of: Callable[[History, int], int]
-    ) -> Mapping[int, Standing]:
-        """How the trials of each group stand, by the key of the group.
+    def brackets(
+        self, history: History, ladder: tuple[int, ...], bracket_of: Callable[[History, int], BracketId]
+    ) -> Mapping[BracketId, Bracket]:
+        """The brackets of a study.
 
-        A trial is in every rung that it has reached, with the loss of its first report at or beyond the rung (folds:
-        the mean up to that report). Failed trials, invalid trials and those outside an amended space are in no rung.
+        A trial is in every rung of its bracket that it has reached, with the loss of its first report at or beyond the
+        rung (folds: the mean up to that report). Failed trials, invalid trials and those outside an amended space are
+        in no rung.
 
         Args:
             history: The history.
             ladder: The steps of the rungs.
-            key_of: Returns the key of a trial's group, given the trial's number; always the same one in a study.
+            bracket_of: Returns a trial's bracket, given the trial's number; always the same one in a study.
         """
         if history is self._seen and history.position == self._position:
-            return self._standings
+            return self._brackets
         self._follow(history, ladder)
         known = history.next_number
         changed = {*history.changed_since(self._position).tolist(), *self._running}
         changed.update(range(min(known, self._count), max(known, self._count)))
         for number in changed:
-            (losses, state), key = self._recorded(history, number, ladder), key_of(history, number)
-            standing = self._standings[key]
-            standing.update(number, losses, state)
-            (self.with_paused.add if any(standing.paused) else self.with_paused.discard)(key)
+            key = bracket_of(history, number)
+            if key not in self._brackets:
+                self._brackets[key] = Bracket(key.end, ladder[key.first :])
+            bracket = self._brackets[key]
+            losses, state = self._recorded(history, number, bracket.ladder)
+            bracket.update(number, losses, state)
+            (self.with_paused.add if any(bracket.paused) else self.with_paused.discard)(key)
             (self._running.add if state is State.RUNNING else self._running.discard)(number)
         self._seen, self._position, self._count = history, history.position, known
-        return self._standings
+        return self._brackets
 
     def _has_value(self, history: History, report: Report) -> bool:
-        return self.metric is None or self.metric == history.objectives[0] or self.metric in report.metrics
+        return self._metric is None or self._metric == history.objectives[0] or self._metric in report.metrics
 
     def _follow(self, history: History, ladder: tuple[int, ...]) -> None:
         """Clear the cache if the history is that of another study or definition, or a trial was invalidated."""
-        meaning = (ladder, history.invalid_count, history.space)
+        meaning = (ladder, history.invalid_count)
         # a different space object means another study or an amended one; comparing the contents would be slow
-        if meaning[:-1] != self._meaning[:-1] or meaning[-1] is not self._meaning[-1]:
-            self._meaning, self._position, self._count = meaning, 0, 0
-            self._running, self.with_paused, self.memo = set(), set(), {}
-            self._standings = defaultdict(lambda: Standing([[] for _ in ladder], [[] for _ in ladder]))
+        if history.space is not self._space or meaning != self._meaning:
+            self._space, self._meaning = history.space, meaning
+            self._clear()
 
     def _recorded(
         self, history: History, number: int, ladder: tuple[int, ...]
     ) -> tuple[tuple[float, ...], State | None]:
-        """The losses and the state of a trial, for `Standing.update`."""
+        """The losses and the state of a trial, for `Bracket.update`."""
         trial = history.trials[number] if number < history.next_number else None
         if trial is None or trial.invalid is not None or not history.space.contains(trial.params):
             return (), None
-        curve = history.curve(trial, self.metric, maximize=self.maximize)
+        curve = history.curve(trial, self._metric, maximize=self._maximize)
         if not curve or trial.state is State.FAILED:
             return (), trial.state
         steps = [step for step, _ in curve]

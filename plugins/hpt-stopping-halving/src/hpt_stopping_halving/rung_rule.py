@@ -1,41 +1,33 @@
-"""Base of the rules of this plugin: groups of trials that compete on a ladder of rungs."""
+"""Base of the rules of this plugin: brackets of trials that compete on a ladder of rungs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpt_core import Mistake, Pause, PluginError, State, Stop, UsageError, option
+from hpt_stopping_halving.bracket import Bracket, BracketId, Place
 from hpt_stopping_halving.ladder import make_ladder
-from hpt_stopping_halving.promotion import Place, cut_at, leader, next_asynchronous
-from hpt_stopping_halving.results import Results, Rung, Standing
+from hpt_stopping_halving.promotion import cut_at, next_asynchronous, next_synchronous
+from hpt_stopping_halving.results import Results
 
 if TYPE_CHECKING:
     from hpt_core import History, Trial
 
-__all__ = ["Group", "RungRule"]
-
-
-@attrs.frozen
-class Group:
-    """Trials that compete with each other: all of a study, those of a round, or those of a bracket.
-
-    Attributes:
-        first: Index of the lowest rung on which the trials are compared.
-        whole: Whether it is a round that no further trial can join.
-    """
-
-    first: int
-    whole: bool = False
+__all__ = ["RungRule"]
 
 
 @attrs.define(kw_only=True)
 class RungRule(ABC):
-    """A rule on a ladder of rungs. Subclasses define the groups, whether trials pause, and which one is promoted."""
+    """A rule on a ladder of rungs. Subclasses define the brackets, and whether trials pause.
+
+    In the terms of Li et al. 2020, ``min_resource`` is r, ``max_resource`` is R, and the index of the first rung of a
+    bracket is its early-stopping rate s. In a bracket without end, trials are promoted as by ASHA; one with an end is a
+    round of successive halving.
+    """
 
     eta: int = option(
         3, ge=2, help="One in `eta` trials continues from each rung, with about `eta` times the resource."
@@ -64,21 +56,13 @@ class RungRule(ABC):
     def _pauses(self, history: History) -> bool:
         """Whether trials pause at the rungs; if not, those that fall behind are stopped there."""
 
-    def _key(self, history: History, number: int) -> int:  # noqa: ARG002 - by default one group
-        """The key of a trial's group; of promotions from the same rung, that of the lowest key comes first."""
-        return 0
+    def _bracket_of(self, history: History, number: int) -> BracketId:  # noqa: ARG002 - by default one bracket
+        """The bracket of a trial. By default, all trials of the study compete from the first rung on."""
+        return BracketId()
 
-    def _group(self, history: History, key: int) -> Group:  # noqa: ARG002
-        """A group by its key; by default all trials of the study."""
-        return Group(0)
-
-    def _top(self, history: History, rungs: list[Rung]) -> int:  # noqa: ARG002
-        """Index of the highest rung that trials may be promoted to; by default the last one."""
-        return len(rungs) - 1
-
-    def _next(self, history: History, group: Group, standing: Standing) -> tuple[int, int] | None:
-        """(rung, number) of the paused trial of a group to promote; None if there is none. By default as in ASHA."""
-        return next_asynchronous(standing, self._top(history, standing.rungs), self.eta, group.first)
+    def _top(self, history: History, bracket: Bracket) -> int:  # noqa: ARG002
+        """Index of the highest rung of a bracket that trials may be promoted to; by default the last one."""
+        return len(bracket.rungs) - 1
 
     @property
     def _needs_last_rung(self) -> bool:
@@ -102,46 +86,60 @@ class RungRule(ABC):
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Stop or pause a trial whose last report reached a rung, unless it is good enough to continue."""
-        ladder = self._ladder(history)
+        key = self._bracket_of(history, trial.number)
+        ladder = self._ladder(history)[key.first :]
         crossed = self._results.crossed(history, trial, ladder)
         if not crossed or trial.reports[-1].step >= min(ladder[-1], history.steps or ladder[-1]):
             return None  # at its last step, there is nothing to save
-        key = self._key(history, trial.number)
-        group, standing = self._group(history, key), self._standings(history)[key]
-        crossed = crossed[max(0, group.first - crossed.start) :]
-        if not crossed or trial.number not in standing.losses:
+        bracket = self._brackets(history)[key]
+        if trial.number not in bracket.losses:
             return None  # not compared: it is invalid or lies outside an amended space
         if not self._pauses(history):
-            place = cut_at(standing, crossed, trial.number, self.eta)
-            return None if place is None else self._stop(history, trial, place, ladder)
-        with standing.pausing(trial):
-            chosen = self._next(history, group, standing)
-        if chosen is not None and chosen[1] == trial.number:
-            return None  # pausing it only to resume it at once would waste a checkpoint
-        return self._pause(history, trial, Place.of(standing, crossed[-1], trial.number), ladder)
+            place = cut_at(bracket, crossed, trial.number, self.eta)
+            return None if place is None else self._stop(history, trial, place)
+        with bracket.pausing(trial):
+            if self._next(history, bracket) == trial.number:
+                return None  # pausing it only to resume it at once would waste a checkpoint
+        text, evidence = self._described(history, trial, bracket.place(crossed[-1], trial.number))
+        return Pause(f"{text} so far", evidence)
 
     def promote(self, history: History) -> int | None:
         """Return the paused trial to resume: of those to be promoted, the best on the highest rung."""
-        standings = self._with_paused(history)
-        found = [self._next(history, self._group(history, key), standing) for key, standing in standings.items()]
-        chosen = [item for item in found if item is not None]
+        brackets = self._with_paused(history)
+        found = [(bracket, self._next(history, bracket)) for bracket in brackets]
+        chosen = [(bracket.reached(number), number) for bracket, number in found if number is not None]
         if not chosen:
-            return self._finalist(history) if standings else None
+            return self._finalist(history) if brackets else None
         return max(chosen, key=lambda item: item[0])[1]
 
     def retire(self, history: History) -> dict[int, Stop]:
-        """Return the paused trials of finished groups: no trial can join, runs, waits or can be promoted."""
+        """Return the paused trials of finished rounds: no trial can join, runs, waits or can be promoted."""
         stops: dict[int, Stop] = {}
-        for key, standing in self._with_paused(history).items():
-            group = self._group(history, key)
-            if not group.whole or standing.awaited or any(standing.paused[: group.first]):
+        for bracket in self._with_paused(history):
+            if self._may_grow(history, bracket) or bracket.awaited or self._next(history, bracket) is not None:
                 continue
-            if self._next(history, group, standing) is None:
-                for number in sorted(number for rung in standing.paused for _, number in rung):
-                    place = Place.of(standing, len(standing.losses[number]) - 1, number)
-                    text, evidence = self._described(history, history.trials[number], place, self._ladder(history))
-                    stops[number] = Stop(f"{text}, and its round is over", evidence)
+            for number in sorted(number for rung in bracket.paused for _, number in rung):
+                place = bracket.place(len(bracket.losses[number]) - 1, number)
+                text, evidence = self._described(history, history.trials[number], place)
+                stops[number] = Stop(f"{text}, and its round is over", evidence)
         return stops
+
+    # --- which trial is next ----------------------------------------------------------------------------
+
+    def _next(self, history: History, bracket: Bracket) -> int | None:
+        """The paused trial of a bracket to promote; None if there is none, or while a round waits for other trials."""
+        if bracket.end is None:
+            return next_asynchronous(bracket, self._top(history, bracket), self.eta)
+        awaited = bracket.awaited
+        if history.closing:  # while no new trial is started, a waiting trial was enqueued beyond the budget
+            awaited = {number for number in awaited if history.trials[number].state is not State.WAITING}
+        elif self._may_grow(history, bracket):
+            return None
+        return next_synchronous(bracket, awaited, self.eta)
+
+    def _may_grow(self, history: History, bracket: Bracket) -> bool:
+        """Whether further trials may join a bracket."""
+        return bracket.end is None or history.next_number < bracket.end
 
     def _finalist(self, history: History) -> int | None:
         """The best trial on the highest rung up to `_top`, if nothing runs and no new trial will start.
@@ -150,13 +148,15 @@ class RungRule(ABC):
         """
         if not history.closing or any(trial.state is State.RUNNING for trial in history.open.values()):
             return None
-        standings = self._standings(history).values()
-        rungs = [sorted(chain(*parts)) for parts in zip(*(standing.rungs for standing in standings), strict=True)]
-        stopped = {trial.number for trial in history.trials if trial.state is State.STOPPED}
-        found = leader(rungs[: self._top(history, rungs) + 1], stopped)
-        return found[1] if found is not None and history.trials[found[1]].state is State.PAUSED else None
+        results: list[tuple[int, float, int]] = []
+        for bracket in self._brackets(history).values():
+            for step, rung in zip(bracket.ladder, bracket.rungs[: self._top(history, bracket) + 1], strict=False):
+                results += [(-step, *result) for result in rung]
+        ranked = (history.trials[number] for _, _, number in sorted(results))
+        best = next((trial for trial in ranked if trial.state is not State.STOPPED), None)
+        return best.number if best is not None and best.state is State.PAUSED else None
 
-    # --- for subclasses ---------------------------------------------------------------------------------
+    # --- the ladder and the brackets --------------------------------------------------------------------
 
     def _ladder(self, history: History) -> tuple[int, ...]:
         problem = self._misfit(history.steps)
@@ -179,33 +179,27 @@ class RungRule(ABC):
             return Mistake("min_resource", message)
         return None
 
-    def _standings(self, history: History) -> Mapping[int, Standing]:
-        return self._results.standings(history, self._ladder(history), self._key)
+    def _brackets(self, history: History) -> Mapping[BracketId, Bracket]:
+        return self._results.brackets(history, self._ladder(history), self._bracket_of)
 
-    def _with_paused(self, history: History) -> dict[int, Standing]:
-        """The standings with paused trials, by key in ascending order; none if the rule does not pause trials."""
-        standings = self._standings(history) if self._pauses(history) else {}
-        return {key: standings[key] for key in sorted(self._results.with_paused)} if standings else {}
+    def _with_paused(self, history: History) -> list[Bracket]:
+        """The brackets with paused trials, in order; none if the rule does not pause trials."""
+        brackets = self._brackets(history) if self._pauses(history) else {}
+        return [brackets[key] for key in sorted(self._results.with_paused)] if brackets else []
 
     # --- reasons and evidence ---------------------------------------------------------------------------
 
-    def _stop(self, history: History, trial: Trial, place: Place, ladder: tuple[int, ...]) -> Stop:
-        text, evidence = self._described(history, trial, place, ladder)
+    def _stop(self, history: History, trial: Trial, place: Place) -> Stop:
+        text, evidence = self._described(history, trial, place)
         return Stop(f"{text}, {place.results // self.eta} may continue", evidence)
 
-    def _pause(self, history: History, trial: Trial, place: Place, ladder: tuple[int, ...]) -> Pause:
-        text, evidence = self._described(history, trial, place, ladder)
-        return Pause(f"{text} so far", evidence)
-
-    def _described(
-        self, history: History, trial: Trial, place: Place, ladder: tuple[int, ...]
-    ) -> tuple[str, Mapping[str, Any]]:
+    def _described(self, history: History, trial: Trial, place: Place) -> tuple[str, Mapping[str, Any]]:
         name = history.objectives[0] if self.metric is None else self.metric
         value = history.value_of(place.loss, self.metric, maximize=self.maximize)
-        text = f"{name} = {value:g} is number {place.rank} of {place.results} at rung {ladder[place.rung]}"
+        text = f"{name} = {value:g} is number {place.rank} of {place.results} at rung {place.rung}"
         evidence = {
             "step": trial.reports[-1].step,
-            "rung": ladder[place.rung],
+            "rung": place.rung,
             "value": value,
             "rank": place.rank,
             "results": place.results,

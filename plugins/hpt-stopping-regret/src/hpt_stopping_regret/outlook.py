@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtr
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # ships no types
 
-from hpt_core import Space
 from hpt_stopping_regret import gp
 from hpt_stopping_regret.points import categorical_columns, encoded, near, pool, softened
+
+if TYPE_CHECKING:
+    from hpt_core import Space
 
 __all__ = ["Outlook", "look"]
 
@@ -55,17 +58,6 @@ class Outlook:
         return float(betaincinv(hits, len(self.regrets) - hits + 1, 1 - _CONFIDENCE)) if hits else 0.0
 
 
-@attrs.frozen
-class _Results:
-    """The arguments of an outlook as a cache key, compared by ``key`` alone."""
-
-    key: tuple[str, bytes, bytes, float]
-    space: Space = attrs.field(eq=False)
-    unit: Array = attrs.field(eq=False)
-    losses: Array = attrs.field(eq=False)
-    yardstick: float = attrs.field(eq=False)
-
-
 def look(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
     """Estimate what is left to gain.
 
@@ -78,13 +70,15 @@ def look(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
         losses: Finite, (n,).
         yardstick: A typical distance of losses from the best, see `points.reach`; 0 if all losses are equal.
     """
-    return _looked(_Results((space.hash, unit.tobytes(), losses.tobytes(), yardstick), space, unit, losses, yardstick))
+    return _looked(space, unit.tobytes(), losses.tobytes(), yardstick)
 
 
 @lru_cache(maxsize=32)
-def _looked(results: _Results) -> Outlook:
+def _looked(space: Space, unit: bytes, losses: bytes, yardstick: float) -> Outlook:
+    """`look`, by the bytes of the arrays: an array is no key of a cache."""
+    y = np.frombuffer(losses)
     with _controller().limit(limits=1, user_api="blas"):  # for matrices this small, threads only cost time
-        return _judged(results)
+        return _judged(space, np.frombuffer(unit).reshape(len(y), len(space.columns)), y, yardstick)
 
 
 @cache
@@ -92,11 +86,9 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _judged(results: _Results) -> Outlook:
-    space = results.space
-    order = np.lexsort((*np.nan_to_num(results.unit, nan=-1.0).T, results.losses))
-    unit, losses = results.unit[order], results.losses[order]
-    gentle = softened(losses, results.yardstick)
+def _judged(space: Space, unit: Array, losses: Array, yardstick: float) -> Outlook:
+    order = np.lexsort((*np.nan_to_num(unit, nan=-1.0).T, losses))
+    unit, gentle = unit[order], softened(losses[order], yardstick)
     centre, scale = float(gentle.mean()), float(gentle.std())
     if not unit.shape[1] or scale <= 1e-12 * max(abs(centre), 1e-300):
         return Outlook(0.0, np.zeros(_THETAS * _DRAWS))  # there are no parameters, or all losses are equal

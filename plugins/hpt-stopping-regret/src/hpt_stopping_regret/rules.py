@@ -67,22 +67,17 @@ class _RemainingGain(ABC):
         least = max(self._least(history), completions + 1)
         if count < least or self._unexplored(history, numbers[: count - completions + 1]):
             return None
-        last = None
-        for end in range(count, count - completions, -1):
-            evidence = self._evidence(history, numbers[:end], losses[:end])
-            if not evidence.pop("enough"):
-                return None
-            last = last or evidence
-        assert last is not None
-        return Stop(self._reason(last), last)
+        ends = range(count, count - completions, -1)
+        judged = (self._judged(history, numbers[:end], losses[:end]) for end in ends)  # lazily: the model is costly
+        enough, evidence = next(judged)
+        return Stop(self._reason(evidence), evidence) if enough and all(before for before, _ in judged) else None
 
     def summary(self, history: History) -> Mapping[str, Any] | None:
         """Summarise what is left to gain while the study runs; None if there are fewer than four results."""
         numbers, losses = self._results(history)
         if len(losses) < 4:
             return None
-        evidence = self._evidence(history, numbers, losses)
-        evidence.pop("enough")
+        _, evidence = self._judged(history, numbers, losses)
         summary = {name.replace("_", " "): value for name, value in evidence.items()}
         awaited = self._unexplored(history, numbers)
         return {**summary, "waits for": awaited} if awaited else summary
@@ -93,12 +88,14 @@ class _RemainingGain(ABC):
         found = unexplored(history.space, params)
         return ", ".join(f"results of {name} = {value!r} ({count} so far)" for name, value, count in found)
 
-    def _evidence(self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]) -> dict[str, Any]:
+    def _judged(
+        self, history: History, numbers: NDArray[np.intp], losses: NDArray[np.float64]
+    ) -> tuple[bool, dict[str, Any]]:
+        """Whether little is left to gain, given these results, and the evidence."""
         yardstick = reach(losses[: self._least(history)], float(losses.min()))
         outlook = look(history.space, history.unit[numbers], losses, yardstick)
         epsilon = self.epsilon or self._fold_error(history, numbers, losses) or self._worthless * yardstick
-        return {
-            "enough": self._is_enough(outlook, epsilon),
+        return self._is_enough(outlook, epsilon), {
             "expected_remaining_gain": outlook.gain,
             "expected_gain_of_next_trial": outlook.improvement,
             "epsilon": epsilon,
