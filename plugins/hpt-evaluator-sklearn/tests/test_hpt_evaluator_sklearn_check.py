@@ -222,6 +222,8 @@ def test_an_estimator_without_score_needs_a_scorer() -> None:
         ),
         ([[[0, -200], [2]]], "The train part of fold 0 has row -200, but there are 150 rows."),
         ([[[0, 1], []]], "The test part of fold 0 must be a non-empty list of row numbers."),
+        ([[[0, 1], [False] * 150]], "The test part of fold 0 must be a non-empty list of row numbers."),
+        ([[[True] * 149, [0]]], "The train part of fold 0 must be a non-empty list of row numbers."),
         ([[0, 1, 2]], "evaluator.cv[0]: Must be a pair of row numbers [train, test]. Got [0, 1, 2]."),
         ("five", "Must be an import path 'module:name'. Got 'five'."),
     ],

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.decomposition import LatentDirichletAllocation, MiniBatchDictionaryLearning, MiniBatchNMF
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -37,7 +40,7 @@ from sklearn.model_selection import (
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
@@ -65,6 +68,10 @@ def curve(
 ) -> tuple[list[Report], dict[str, float]]:
     options = {"X": X, "y": y} | options
     return finish(SklearnEvaluator(estimator=estimator, **options).evaluate(TrialContext(params=params or {})))
+
+
+def reconstruction(estimator: Any, X: Any, y: Any = None) -> float:
+    return -float(np.square(X - estimator.inverse_transform(estimator.transform(X))).sum())
 
 
 @pytest.mark.parametrize(
@@ -96,6 +103,16 @@ def test_a_pipeline_with_a_memory_grows_in_the_same_way(tmp_path: Path) -> None:
     )
     assert [(r.step, r.value) for r in remembering] == [(r.step, r.value) for r in plain]
     assert len(plain) == 5
+
+
+@pytest.mark.parametrize("rows", [X, scipy.sparse.csr_array(X)], ids=["array", "sparse"])
+@pytest.mark.parametrize("cache_mb", [0, 1])
+def test_a_step_that_writes_to_its_rows_does_not_affect_later_levels(rows: Any, cache_mb: int) -> None:
+    forest = RandomForestClassifier(n_estimators=6, max_depth=2, random_state=3)
+    options: dict[str, Any] = {"X": rows, "resource": "growth", "levels": 3, "cache_mb": cache_mb}
+    reports, _ = curve(make_pipeline(MaxAbsScaler(copy=False), forest), **options)
+    expected, _ = curve(make_pipeline(MaxAbsScaler(), forest), **options)
+    assert [report.value for report in reports] == [report.value for report in expected]
 
 
 def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:
@@ -201,6 +218,26 @@ def test_a_model_whose_parameters_rule_out_epochs_reports_once(estimator: Any) -
     assert [(r.step, r.value) for r in reports] == [(9, expected)]
     with pytest.raises(ValueError, match="partial_fit"):
         curve(estimator, resource="growth", grow="partial_fit")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("estimator", "scoring"),
+    [
+        (LatentDirichletAllocation(3, random_state=0), None),
+        (MiniBatchDictionaryLearning(3, max_iter=5, random_state=0), reconstruction),
+        (MiniBatchKMeans(3, random_state=0), None),
+        (MiniBatchNMF(3, random_state=0), reconstruction),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_a_model_whose_partial_fit_is_no_epoch_reports_once(estimator: Any, scoring: Any) -> None:
+    reports, _ = curve(estimator, y=None, cv=SHUFFLED, resource="growth", scoring=scoring)
+    with threadpool_limits(1):
+        expected = cross_val_score(estimator, X, cv=SHUFFLED, scoring=scoring)[0]
+    assert [(r.step, r.value) for r in reports] == [(9, expected)]
+    steps, _ = curve(estimator, y=None, cv=SHUFFLED, resource="growth", scoring=scoring, grow="partial_fit")
+    assert len(steps) == 9
 
 
 def test_gradient_boosting_with_early_stopping_reports_once() -> None:

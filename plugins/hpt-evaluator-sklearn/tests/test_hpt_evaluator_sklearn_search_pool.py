@@ -113,7 +113,7 @@ class Scripted:
 
 def test_a_trial_may_resume_while_its_last_run_is_still_cancelling_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that paused it may be slower than the one that resumes it."""
-    executor, pool = Scripted(), FitPool(None, 3, 0)  # type: ignore[arg-type]  # nothing is fitted
+    executor, pool = Scripted(), FitPool(None, 3)  # type: ignore[arg-type]  # nothing is fitted
     pool._folder = SimpleNamespace(name="")  # type: ignore[assignment]  # nothing is read
     monkeypatch.setattr(pool_module, "_get_pool", lambda _count: executor)
     paused = pool.run(0, {}, [0, 1, 2], by_fold=True)
@@ -131,7 +131,7 @@ def test_a_trial_may_resume_while_its_last_run_is_still_cancelling_folds(monkeyp
 
 def test_processes_are_idle_if_neither_fits_nor_trials_need_them() -> None:
     """A trial may be between two folds, and a fit may outlive its trial."""
-    pool, fits = FitPool(None, 3, 0), [Future[Any]() for _ in range(3)]  # type: ignore[arg-type]  # nothing is fitted
+    pool, fits = FitPool(None, 3), [Future[Any]() for _ in range(3)]  # type: ignore[arg-type]  # nothing is fitted
     for trials in range(4):
         for running in range(4):
             pool._active_trials, now = trials, time.monotonic()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import joblib
 
-from hpt_evaluator_sklearn.data.splits import row_total
 from hpt_evaluator_sklearn.scoring.compare import compare
 
 if TYPE_CHECKING:
@@ -36,18 +35,16 @@ def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
         The estimator, and the fit time in seconds.
     """
     data = shared.folds.data
-    routes = shared.routes(estimator)
     arguments = (data.X,) if data.y is None else (data.X, data.y)
-    fit_params = data.fit_params if routes is None else routes.fit
+    fit_params = shared.routes(estimator).fit
     started = perf_counter()
-    shared.warnings.call(lambda: estimator.fit(*arguments, **fit_params))
+    shared.warnings.call(estimator.fit, *arguments, **fit_params)
     return estimator, perf_counter() - started
 
 
 def score_rows(estimator: Any, shared: Shared, data: Data) -> dict[str, float]:
     """Score a fitted estimator on rows that it was not fitted on."""
-    routes = shared.routes(estimator, data)
-    params = {} if routes is None else routes.score
+    params = shared.routes(estimator, data).score
     return {name: float(score) for name, score in shared.scorers(estimator, data.X, data.y, **params).items()}
 
 
@@ -102,7 +99,7 @@ def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, An
     except Exception as err:  # noqa: BLE001 - the failure is the result of the comparison
         return {"comparison": f"The default configuration fails: {type(err).__name__}: {err}"}
     shared, name = evaluator.shared(best.objectives), best.objectives[0]
-    sizes = [(row_total(train), row_total(test)) for train, test in shared.folds.splits]
+    sizes = [(len(train), len(test)) for train, test in shared.folds.splits]
     n_train, n_test = (sum(part) / len(sizes) for part in zip(*sizes, strict=True))
     direction = evaluator.direction(name)
     found = compare(evaluator.fold_scores(best), scores, n_train, n_test, name=name, direction=direction)

@@ -155,7 +155,7 @@ class SklearnEvaluator:
     """The refitted winner after a run that ended with a new best trial, otherwise None."""
     _space: Space | None = attrs.field(default=None, init=False, repr=False)
     _objectives: Mapping[str, str] = attrs.field(factory=dict, init=False, repr=False)
-    _shared: Shared | None = attrs.field(default=None, init=False, repr=False)
+    _shared: dict[tuple[str, ...], Shared] = attrs.field(factory=dict, init=False, repr=False)
     _done: dict[str, list[FoldScore]] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -231,18 +231,18 @@ class SklearnEvaluator:
         Raises:
             UsageError: If an option does not fit.
         """
-        if self._shared is None or self._shared.objectives != tuple(objectives):
+        key = tuple(objectives)
+        if key not in self._shared:
             caches = self.cache_mb > 0 and not set(TIMES) & set(objectives)  # a cached transformer takes no fit time
-            self._shared = Shared(
+            self._shared[key] = Shared(
                 self.recipe,
                 self.split_data,
                 self.scorers(objectives),
-                tuple(objectives),
                 seed=self.seed,
                 return_train_score=self.return_train_score,
                 cache=TransformerCache(self.cache_mb * 10**6) if caches else None,
             )
-        return self._shared
+        return self._shared[key]
 
     def _context(self) -> AbstractContextManager[object]:
         return routing_context(self.metadata_routing)

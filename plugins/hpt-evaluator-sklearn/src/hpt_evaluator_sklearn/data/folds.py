@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _safe_split
 
@@ -20,6 +21,8 @@ __all__ = ["FoldData", "Folds", "Split"]
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Row numbers of the training part and of the test part."""
+
+T = TypeVar("T")
 
 _CACHE_BYTES = 2**26
 """Folds are kept as copies if all of them together take at most this; with larger data, fits take far longer than
@@ -36,7 +39,7 @@ class FoldData:
         fit_params: Arguments of ``fit`` for the training rows.
         score_params: Arguments of the scorer for the test rows (metadata routing).
         train_score_params: Arguments of the scorer for the training rows.
-        key: Identifies the fold within a study.
+        key: Identifies the training part within a study.
         fresh: Whether the arrays are copies that may be written to.
     """
 
@@ -44,11 +47,16 @@ class FoldData:
     y_train: Any
     X_test: Any
     y_test: Any
-    fit_params: Mapping[str, Any] = attrs.field(factory=dict)
-    score_params: Mapping[str, Any] = attrs.field(factory=dict)
-    train_score_params: Mapping[str, Any] = attrs.field(factory=dict)
-    key: tuple[Any, ...] = ()
-    fresh: bool = False
+    fit_params: Mapping[str, Any]
+    score_params: Mapping[str, Any]
+    train_score_params: Mapping[str, Any]
+    key: tuple[Any, ...]
+    fresh: bool
+
+    def caused(self, error: Exception) -> bool:
+        """Whether a fit on this data failed only because it is read-only."""
+        message = str(error)
+        return not self.fresh and isinstance(error, ValueError) and ("read-only" in message or "readonly" in message)
 
 
 class Folds:
@@ -66,44 +74,57 @@ class Folds:
         self.splits = splits
         dense = type(data.X) is np.ndarray and (data.y is None or type(data.y) is np.ndarray)
         self._keeps = dense and data.X.nbytes * len(splits) <= _CACHE_BYTES
-        self._extracted: dict[tuple[int, bool, int], FoldData] = {}
+        self._kept: dict[tuple[Any, ...], tuple[Any, Any, Any, Any]] = {}
 
     def __len__(self) -> int:
         return len(self.splits)
 
-    def take(self, i: int, estimator: Any, routes: Routes | None = None, *, fresh: bool = False) -> FoldData:
+    def take(self, i: int, estimator: Any, routes: Routes, *, fresh: bool = False) -> FoldData:
         """Extract a fold for an estimator.
 
         Args:
             i: Index of the fold, from 0.
             estimator: Its tags tell whether X is a kernel matrix, whose columns are split like its rows.
-            routes: Arguments of fit and score from metadata routing. If None, fit receives the arguments of the data.
+            routes: Arguments of fit and score.
             fresh: Whether to return copies that the estimator may write to.
         """
-        key = (i, get_tags(estimator).input_tags.pairwise, len(self.splits[i][0]))
-        found = None if fresh else self._extracted.get(key)
-        if found is None:
-            found = self._extract(i, estimator, key, fresh=fresh)
+        (train, test), n = self.splits[i], self.data.rows
+        key = (i, get_tags(estimator).input_tags.pairwise, len(train))
+        parts = None if fresh else self._kept.get(key)
+        if parts is None:
+            X_train, y_train = _safe_split(estimator, self.data.X, self.data.y, train)
+            X_test, y_test = _safe_split(estimator, self.data.X, self.data.y, test, train)
+            parts = X_train, y_train, X_test, y_test
             if self._keeps and not fresh:
-                for part in (found.X_train, found.y_train, found.X_test, found.y_test):
+                for part in parts:
                     if part is not None:
                         part.flags.writeable = False
-                self._extracted[key] = found
-        return found if routes is None else self._routed(found, i, routes)
-
-    def _extract(self, i: int, estimator: Any, key: tuple[Any, ...], *, fresh: bool) -> FoldData:
-        data, (train, test) = self.data, self.splits[i]
-        X_train, y_train = _safe_split(estimator, data.X, data.y, train)
-        X_test, y_test = _safe_split(estimator, data.X, data.y, test, train)
-        fit_params = rows_of(data.fit_params, train, data.rows)
-        return FoldData(X_train, y_train, X_test, y_test, fit_params, key=key, fresh=fresh)
-
-    def _routed(self, fold: FoldData, i: int, routes: Routes) -> FoldData:
-        train, test = self.splits[i]
-        n = self.data.rows
-        return attrs.evolve(
-            fold,
+                self._kept[key] = parts
+        return FoldData(
+            *parts,
             fit_params=rows_of(routes.fit, train, n),
             score_params=rows_of(routes.score, test, n),
             train_score_params=rows_of(routes.score, train, n),
+            key=key,
+            fresh=fresh,
         )
+
+    def fit(self, i: int, prototype: Any, routes: Routes, work: Callable[[Any, FoldData], T]) -> T:
+        """Run ``work`` on a clone of an estimator and a fold; on copies of the data if it has to write to them.
+
+        Args:
+            i: Index of the fold, from 0.
+            prototype: The estimator of the trial, unfitted.
+            routes: Arguments of fit and score.
+            work: Called as ``work(estimator, fold)``, and a second time if the first call fails on read-only data.
+
+        Returns:
+            The return value of ``work``.
+        """
+        fold = self.take(i, prototype, routes)
+        try:
+            return work(clone(prototype), fold)
+        except ValueError as err:
+            if not fold.caused(err):
+                raise
+        return work(clone(prototype), self.take(i, prototype, routes, fresh=True))

@@ -39,7 +39,6 @@ __all__ = [
     "make_split_data",
     "refuse_row_numbers",
     "resolve_cv",
-    "row_total",
     "split_holdout",
 ]
 
@@ -145,22 +144,19 @@ def make_folds(splitter: Any, data: Data) -> list[Split]:
     """
     params = split_params(splitter, data.metadata)
     try:
-        folds = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(data.X, data.y, **params)]
+        given = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(data.X, data.y, **params)]
     except (TypeError, ValueError, IndexError) as err:
         message = str(err)
         if data.groups is None and "groups" in message:
             message += " Give the `groups` option: labels by row, or the name of a column"
         raise UsageError(Mistake("evaluator.cv", f"{_shown(splitter)}: {message.rstrip('.')}.")) from err
-    if not folds:
+    if not given:
         raise UsageError(Mistake("evaluator.cv", f"{_shown(splitter)} made no folds."))
-    for i, fold in enumerate(folds):
-        _check_rows(fold, i, data.rows)
-    return folds
-
-
-def row_total(rows: NDArray[Any]) -> int:
-    """Number of rows of a part of a fold, given as row numbers or as a mask."""
-    return int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
+    n = data.rows
+    return [
+        (_row_numbers(train, f"train part of fold {i}", i, n), _row_numbers(test, f"test part of fold {i}", i, n))
+        for i, (train, test) in enumerate(given)
+    ]
 
 
 def class_labels(data: Data, *, classifier: bool) -> NDArray[Any] | None:
@@ -175,16 +171,16 @@ def _shown(splitter: Any) -> str:
     return type(splitter).__name__ if len(shown) > 80 else shown
 
 
-def _check_rows(fold: Split, i: int, n: int) -> None:
-    for what, rows in zip(("train", "test"), fold, strict=True):
-        numbers = rows.dtype.kind in "iu"
-        if rows.size == 0 or (rows.dtype == bool and rows.size != n) or not (numbers or rows.dtype == bool):
-            msg = f"The {what} part of fold {i} must be a non-empty list of row numbers."
-            raise UsageError(Mistake(f"evaluator.cv[{i}]", msg))
-        if numbers and not -n <= int(rows.min()) <= int(rows.max()) < n:
-            row = int(rows.max() if rows.max() >= n else rows.min())
-            msg = f"The {what} part of fold {i} has row {row}, but there are {n} rows."
-            raise UsageError(Mistake(f"evaluator.cv[{i}]", msg))
+def _row_numbers(rows: NDArray[Any], what: str, i: int, n: int) -> NDArray[np.intp]:
+    """The rows of a part of fold ``i``, given as row numbers or as a mask, as row numbers."""
+    if rows.dtype == bool and rows.size == n:
+        rows = np.flatnonzero(rows)
+    if rows.size == 0 or rows.dtype.kind not in "iu":
+        raise UsageError(Mistake(f"evaluator.cv[{i}]", f"The {what} must be a non-empty list of row numbers."))
+    if not -n <= int(rows.min()) <= int(rows.max()) < n:
+        row = int(rows.max() if rows.max() >= n else rows.min())
+        raise UsageError(Mistake(f"evaluator.cv[{i}]", f"The {what} has row {row}, but there are {n} rows."))
+    return rows
 
 
 def refuse_row_numbers(splitter: Any, why: str) -> None:

@@ -67,8 +67,7 @@ def subset_folds(
     """
     latest = isinstance(splitter, TimeSeriesSplit)
     parts = []
-    for i, (train, test) in enumerate(splits):
-        rows = np.flatnonzero(train) if train.dtype == bool else train
+    for i, (rows, test) in enumerate(splits):
         classes = None if labels is None else labels[rows]
         order = nested_order(len(rows), classes, np.random.default_rng([seed, i]), latest=latest)
         size = -(-len(rows) * fraction[0] // fraction[1])

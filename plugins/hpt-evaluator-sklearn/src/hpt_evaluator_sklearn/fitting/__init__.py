@@ -1,1 +1,1 @@
-"""Fitting: one estimator on one fold, and the ways to fit a trial on all of them."""
+"""Fitting: the ways to fit a trial on all folds, and what its fits share."""

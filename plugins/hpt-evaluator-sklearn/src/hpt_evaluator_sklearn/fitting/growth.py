@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -33,7 +33,8 @@ def growing_parameter(estimator: Any) -> str | None:
 
     Returns:
         ``n_estimators`` or ``max_iter`` if it has ``warm_start``; ``partial_fit`` if its ``max_iter`` counts epochs;
-        None if it cannot grow, or if its parameters rule this out.
+        None if it cannot grow, or if its parameters rule this out. The ``partial_fit`` of clusterers and transformers
+        is no epoch: it takes all rows for one mini-batch.
     """
     model = last_step(estimator)
     params = model.get_params(deep=False) if hasattr(model, "get_params") else {}
@@ -41,6 +42,8 @@ def growing_parameter(estimator: Any) -> str | None:
     if warm and "n_estimators" in params:  # gradient boosting with early stopping starts to count anew in each fit
         return None if params.get("n_iter_no_change") is not None else "n_estimators"
     if hasattr(model, EPOCHS) and "max_iter" in params:
+        if not (is_classifier(model) or is_regressor(model) or is_outlier_detector(model)):
+            return None
         refuses = params.get("early_stopping") or params.get("class_weight") == "balanced"
         return None if refuses else EPOCHS
     return "max_iter" if warm and "max_iter" in params else None
@@ -68,7 +71,6 @@ class Growth:
 
     def __init__(self, estimator: Any, fold: FoldData, how: str, steps: int, cache: TransformerCache | None) -> None:
         self.estimator = estimator
-        self.fold = fold
         self._how = how
         self._steps = steps
         self._model = last_step(estimator)
@@ -76,6 +78,7 @@ class Growth:
         self._size = 0
         started = perf_counter()
         self._rows, self._params = _fit_front(estimator, fold, cache)
+        self._y = fold.y_train
         self.seconds = perf_counter() - started
 
     def advance(self, step: int) -> None:
@@ -88,25 +91,27 @@ class Growth:
             for epoch in range(self._size, size):
                 self._one_epoch(first=epoch == 0)
         else:
-            cumulative, full = self._how != "max_iter" or isinstance(self._model, _BOOSTING), size == self._full
-            # a solver may forget its state between fits, as lbfgs does, so the full number of iterations starts anew
-            count = size if cumulative or full else size - self._size
-            self._model.set_params(**{self._how: count, "warm_start": cumulative or not full})
-            with warnings.catch_warnings():
-                if not full:  # cut short on purpose, so not converging is expected
-                    warnings.simplefilter("ignore", ConvergenceWarning)
-                self._model.fit(self._rows, self.fold.y_train, **self._params)
+            self._fit(size)
         self._size = self._full if _has_stopped(self._model) else size
         self.seconds += perf_counter() - started
+
+    def _fit(self, size: int) -> None:
+        cumulative, full = self._how != "max_iter" or isinstance(self._model, _BOOSTING), size == self._full
+        # a solver may forget its state between fits, as lbfgs does, so the full number of iterations starts anew
+        count = size if cumulative or full else size - self._size
+        self._model.set_params(**{self._how: count, "warm_start": cumulative or not full})
+        with warnings.catch_warnings():
+            if not full:  # cut short on purpose, so not converging is expected
+                warnings.simplefilter("ignore", ConvergenceWarning)
+            self._model.fit(self._rows, self._y, **self._params)
 
     def _one_epoch(self, *, first: bool) -> None:
         extra = {}
         wants_classes = "classes" in inspect.signature(self._model.partial_fit).parameters
-        y = self.fold.y_train
         if first and wants_classes and is_classifier(self._model):
-            multilabel = np.ndim(y) == 2 and np.shape(y)[1] > 1
-            extra["classes"] = np.arange(np.shape(y)[1]) if multilabel else np.unique(y)
-        self._model.partial_fit(self._rows, y, **extra, **self._params)
+            multilabel = np.ndim(self._y) == 2 and np.shape(self._y)[1] > 1
+            extra["classes"] = np.arange(np.shape(self._y)[1]) if multilabel else np.unique(self._y)
+        self._model.partial_fit(self._rows, self._y, **extra, **self._params)
 
 
 def _has_stopped(model: Any) -> bool:
@@ -146,17 +151,15 @@ def growth_size(estimator: Any, how: str, steps: int) -> int:
     """
     model = last_step(estimator)
     params = model.get_params(deep=False)
-    name = type(model).__name__
-    problem = f"it needs the parameters {how!r} and `warm_start`."
-    full: Any = None
-    if how == EPOCHS and hasattr(model, EPOCHS):
-        full = params.get("max_iter", steps)
-        problem = f"max_iter must be an int >= 1. Got {full!r}."
-    elif how == EPOCHS:
-        problem = "it has no such method."
-    elif how in params and "warm_start" in params:
-        full = params[how]
-        problem = f"the parameter must be an int >= 1. Got {full!r}."
-    if not isinstance(full, (int, np.integer)) or full < 1:
-        raise UsageError(Mistake("evaluator.grow", f"{name} cannot grow by {how}: {problem}"))
+    name, full = "the parameter", params.get(how)
+    problem = None
+    if how == EPOCHS:
+        name, full = "max_iter", params.get("max_iter", steps)
+        problem = None if hasattr(model, EPOCHS) else "it has no such method."
+    elif how not in params or "warm_start" not in params:
+        problem = f"it needs the parameters {how!r} and `warm_start`."
+    if problem is None and (not isinstance(full, (int, np.integer)) or full < 1):
+        problem = f"{name} must be an int >= 1. Got {full!r}."
+    if problem:
+        raise UsageError(Mistake("evaluator.grow", f"{type(model).__name__} cannot grow by {how}: {problem}"))
     return int(full)

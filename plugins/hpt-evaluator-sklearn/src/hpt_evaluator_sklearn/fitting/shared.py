@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,13 +15,14 @@ from hpt_evaluator_sklearn.data.routing import Routes, route, routing_enabled
 from hpt_evaluator_sklearn.data.splits import SplitData, class_labels
 from hpt_evaluator_sklearn.data.subsets import subset_folds
 from hpt_evaluator_sklearn.estimators.recipe import Recipe
-from hpt_evaluator_sklearn.fitting.fitting import WarningLog, fit_and_score, fit_fold, score_fitted
 from hpt_evaluator_sklearn.fitting.growth import Growth, growing_parameter
-from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
+from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, fit_estimator
+from hpt_evaluator_sklearn.fitting.warning_log import WarningLog
 from hpt_evaluator_sklearn.scoring.scorers import FoldScore, Scorers
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.data.data import Data
+    from hpt_evaluator_sklearn.data.folds import FoldData
 
 __all__ = ["Shared"]
 
@@ -33,7 +35,6 @@ class Shared:
         recipe: Makes the estimator of a configuration.
         split_data: The data, its folds and its holdout.
         scorers: All scores.
-        objectives: Names of the objectives; the first is the value of a report.
         seed: Determines the rows of a training subset.
         return_train_score: Whether to score on the training parts as well.
         cache: Fitted transformers that trials share, or None.
@@ -43,7 +44,6 @@ class Shared:
     recipe: Recipe
     split_data: SplitData
     scorers: Scorers
-    objectives: tuple[str, ...]
     seed: int = 0
     return_train_score: bool = False
     cache: TransformerCache | None = None
@@ -55,16 +55,16 @@ class Shared:
         """The folds of the data."""
         return self.split_data.folds
 
-    def routes(self, estimator: Any, data: Data | None = None) -> Routes | None:
-        """The arguments of fit and score by metadata routing; None if routing is disabled.
+    def routes(self, estimator: Any, data: Data | None = None) -> Routes:
+        """The arguments of fit and score; without metadata routing, all of them go to fit.
 
         Args:
             estimator: Unfitted.
             data: The data with the arguments. If None, that of the folds.
         """
-        if not routing_enabled():
-            return None
         data = self.folds.data if data is None else data
+        if not routing_enabled():
+            return Routes(fit=data.fit_params)
         return route(estimator, self.scorers.scorer, self.split_data.splitter, data.metadata)
 
     def by_folds(
@@ -79,14 +79,11 @@ class Shared:
         """
         folds, known = self.folds if folds is None else folds, known or {}
         routes = self.routes(estimator)
-        work = partial(
-            fit_and_score,
-            scorers=self.scorers,
-            return_train_score=self.return_train_score,
-            cache=self.cache,
-        )
         for i in range(len(folds)):
-            yield known[i] if i in known else self._count_warnings(partial(fit_fold, estimator, folds, i, work, routes))
+            if i in known:
+                yield known[i]
+            else:
+                yield self._count_warnings(folds.fit, i, estimator, routes, self._fit_and_score)
 
     def by_subsets(self, estimator: Any, steps: Sequence[int]) -> Iterator[tuple[int, list[FoldScore]]]:
         """Fit and score on growing parts of the training rows; the last of ``steps`` uses all of them.
@@ -112,25 +109,34 @@ class Shared:
         if how is None:
             yield steps[-1], list(self.by_folds(estimator))
             return
-        work = partial(Growth, how=how, steps=steps[-1], cache=self.cache)
-        models = [
-            self.warnings.call(partial(fit_fold, estimator, self.folds, i, work))[0] for i in range(len(self.folds))
-        ]
+        routes = self.routes(estimator)
+        start = partial(Growth, how=how, steps=steps[-1], cache=self.cache)
+        models = [self.warnings.call(self.folds.fit, i, estimator, routes, start)[0] for i in range(len(self.folds))]
         for step in steps:
-            yield step, [self._count_warnings(partial(self._grow_and_score, model, step)) for model in models]
+            yield step, [self._count_warnings(self._grow_and_score, model, i, step) for i, model in enumerate(models)]
 
-    def _grow_and_score(self, model: Growth, step: int) -> FoldScore:
+    def _fit_and_score(self, estimator: Any, fold: FoldData) -> FoldScore:
+        started = perf_counter()
+        fit_estimator(estimator, fold, self.cache)
+        return self._score(estimator, fold, fit_time=perf_counter() - started)
+
+    def _grow_and_score(self, model: Growth, i: int, step: int) -> FoldScore:
         model.advance(step)
-        return score_fitted(
-            model.estimator,
-            model.fold,
-            self.scorers,
-            fit_time=model.seconds,
-            return_train_score=self.return_train_score,
-        )
+        fold = self.folds.take(i, model.estimator, Routes())  # anew, because scoring may write to its rows
+        return self._score(model.estimator, fold, fit_time=model.seconds)
 
-    def _count_warnings(self, work: Callable[[], FoldScore]) -> FoldScore:
-        score, count = self.warnings.call(work)
+    def _score(self, estimator: Any, fold: FoldData, *, fit_time: float) -> FoldScore:
+        """The scores that `sklearn.model_selection.cross_validate` computes for this fold, and the times."""
+        started = perf_counter()
+        scores = self.scorers(estimator, fold.X_test, fold.y_test, **fold.score_params)
+        score_time = perf_counter() - started
+        if self.return_train_score:
+            train = self.scorers(estimator, fold.X_train, fold.y_train, **fold.train_score_params)
+            scores |= {f"train_{name}": score for name, score in train.items()}
+        return {**scores, "fit_time": fit_time, "score_time": score_time}
+
+    def _count_warnings(self, work: Callable[..., FoldScore], *args: Any) -> FoldScore:
+        score, count = self.warnings.call(work, *args)
         return {**score, "warnings": float(count)} if count else score
 
     def _subset(self, step: int, last: int) -> Folds:

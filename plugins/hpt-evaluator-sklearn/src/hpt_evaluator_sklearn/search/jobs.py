@@ -18,7 +18,6 @@ from sklearn.model_selection._validation import _score
 from hpt_core import PluginError
 from hpt_evaluator_sklearn.data.folds import Folds
 from hpt_evaluator_sklearn.data.routing import Routes
-from hpt_evaluator_sklearn.fitting.fitting import fit_fold, needs_fresh_data
 from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, fit_estimator
 
 if TYPE_CHECKING:
@@ -54,19 +53,25 @@ class FoldJob:
         estimator: The estimator before a configuration is set.
         folds: The data and its folds.
         scorer: A scorer, or scikit-learn's scorer of several metrics.
-        routes: Arguments of fit and score, or None.
+        routes: Arguments of fit and score.
         error_score: The score if scoring fails. With ``"raise"``, errors of fit and score are raised.
         return_train_score: Whether to score on the training parts as well.
-        cache: Fitted transformers that configurations share, or None.
+        cache_bytes: Memory for fitted transformers that configurations share. With 0, none are shared; then several
+            threads may use the job at once.
     """
 
     estimator: Any
     folds: Folds
     scorer: Any
-    routes: Routes | None
+    routes: Routes
     error_score: Any
     return_train_score: bool
-    cache: TransformerCache | None = None
+    cache_bytes: int
+    _cache: TransformerCache | None = attrs.field(init=False)
+
+    @_cache.default
+    def _new_cache(self) -> TransformerCache | None:
+        return TransformerCache(self.cache_bytes) if self.cache_bytes else None
 
     def prototype(self, params: Mapping[str, Any]) -> Any:
         """The unfitted estimator of a configuration; parameters that are estimators are cloned.
@@ -81,15 +86,14 @@ class FoldJob:
 
     def run(self, prototype: Any, i: int) -> Result:
         """Fit and score the estimator of a configuration on fold ``i``."""
-        result: Result = fit_fold(prototype, self.folds, i, self._fit_and_score, self.routes)
-        return result
+        return self.folds.fit(i, prototype, self.routes, self._fit_and_score)
 
     def _fit_and_score(self, estimator: Any, fold: FoldData) -> Result:
         started = perf_counter()
         try:
-            fit_estimator(estimator, fold, self.cache)
+            fit_estimator(estimator, fold, self._cache)
         except Exception as err:
-            if self.error_score == "raise" or needs_fresh_data(err, fold):
+            if self.error_score == "raise" or fold.caused(err):
                 raise
             return {"fit_time": perf_counter() - started, "score_time": 0.0, "fit_error": format_exc()}
         fitted = perf_counter()

@@ -107,10 +107,8 @@ def plan_space(space: Any) -> Plan:
         space: A `hpt_core.Space` or its declaration. In a declaration, lists may hold any objects, ``choices`` may be
             a mapping of labels to objects, and a frozen distribution stands for its range.
     """
-    if isinstance(space, Space):
-        return Plan(space, dict)
     if not isinstance(space, Mapping):
-        return Plan(Space(space), dict)
+        return Plan(space if isinstance(space, Space) else Space(space), dict)
     tables: dict[str, Table] = {}
     tabled = {name for name, form in space.items() if isinstance(form, Mapping)}
     found = {name: _declared(name, form, tables) for name, form in space.items() if name not in tabled}

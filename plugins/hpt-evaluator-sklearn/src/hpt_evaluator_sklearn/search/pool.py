@@ -32,7 +32,7 @@ from sklearn import config_context, get_config
 from hpt_core import EvaluationError
 from hpt_evaluator_sklearn.data.data import Data
 from hpt_evaluator_sklearn.data.folds import Folds
-from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
+from hpt_evaluator_sklearn.data.routing import Routes
 from hpt_evaluator_sklearn.search.evaluator import Run, run_here
 from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob, Result
 
@@ -60,11 +60,10 @@ class FitPool:
     Args:
         job: The job, with the data and the estimator.
         workers: Number of processes.
-        cache_bytes: Memory for fitted transformers in each process.
     """
 
-    def __init__(self, job: FoldJob, workers: int, cache_bytes: int) -> None:
-        self._job, self._workers, self._cache_bytes = job, workers, cache_bytes
+    def __init__(self, job: FoldJob, workers: int) -> None:
+        self._job, self._workers = job, workers
         self.halted = threading.Event()
         """Once set, no further fit starts."""
         self._retry_lock = threading.Lock()
@@ -75,8 +74,8 @@ class FitPool:
 
     def __enter__(self) -> Self:
         job = self._job
-        without_data = attrs.evolve(job, folds=_NO_FOLDS, routes=None, cache=None)
-        task = dumps(_Task(without_data, self._cache_bytes, get_config(), warnings.filters))
+        without_data = attrs.evolve(job, folds=_NO_FOLDS, routes=Routes())
+        task = dumps(_Task(without_data, get_config(), warnings.filters))
         self._folder = tempfile.TemporaryDirectory(prefix="hpt-")
         Path(self._folder.name, "task").write_bytes(task)
         joblib.dump((job.folds.data, job.folds.splits, job.routes), Path(self._folder.name, "data"))
@@ -224,13 +223,11 @@ class _Task:
 
     Attributes:
         job: The job without its data.
-        cache_bytes: Memory for fitted transformers.
         config: scikit-learn's configuration in the calling thread.
         filters: The warning filters there.
     """
 
     job: FoldJob
-    cache_bytes: int
     config: dict[str, Any]
     filters: Sequence[Any]
 
@@ -268,9 +265,8 @@ def _load(folder: Path) -> tuple[_Task, Run]:
     task: _Task = loads((folder / "task").read_bytes())
     data, splits, routes = joblib.load(folder / "data", mmap_mode="r")
     plain = {name: _as_plain_array(part) for name in ("X", "y") if (part := getattr(data, name)) is not None}
-    cache = TransformerCache(task.cache_bytes) if task.cache_bytes else None
     folds = Folds(attrs.evolve(data, **plain), splits)
-    return task, run_here(attrs.evolve(task.job, folds=folds, routes=routes, cache=cache))
+    return task, run_here(attrs.evolve(task.job, folds=folds, routes=routes))
 
 
 def _as_plain_array(part: Any) -> Any:

@@ -19,7 +19,6 @@ from hpt_core import DefinitionChangedError, NothingSucceededError, Study
 from hpt_evaluator_sklearn.data.data import Data
 from hpt_evaluator_sklearn.data.folds import Folds
 from hpt_evaluator_sklearn.data.routing import Routes
-from hpt_evaluator_sklearn.fitting.transformers import TransformerCache
 from hpt_evaluator_sklearn.search.evaluator import SearchEvaluator, run_here
 from hpt_evaluator_sklearn.search.jobs import AbortedError, FoldJob
 from hpt_evaluator_sklearn.search.labels import plain_text
@@ -65,11 +64,12 @@ class Session:
         search = self.search
         workers = joblib.effective_n_jobs(search.n_jobs)
         in_pool = workers > 1 and not getattr(get_active_backend()[0], "supports_sharedmem", False)
-        job = self._job(Folds(Data(X, y), splits), routed, alone=workers == 1)
+        in_threads = workers > 1 and not in_pool
+        job = self._job(Folds(Data(X, y), splits), routed, shares=not in_threads)
         evaluator = SearchEvaluator(steps=len(splits), return_train_score=search.return_train_score)
         if search.store is not None:
             evaluator = self._describe(evaluator, [X, y, splits, *sorted(params.items())])
-        with FitPool(job, workers, search.cache_mb * 10**6) if in_pool else nullcontext() as pool:
+        with FitPool(job, workers) if in_pool else nullcontext() as pool:
             halted = pool.halted if pool else threading.Event()
             study = self._study(evaluator, workers, halted)
             by_fold = any(hasattr(rule, "judge_trial") for rule in study.rules)
@@ -89,18 +89,16 @@ class Session:
         known = [count for count in (self.plan.trials, study.space.size) if count is not None]
         return min(known, default=None)
 
-    def _job(self, folds: Folds, routed: Any, *, alone: bool) -> FoldJob:
+    def _job(self, folds: Folds, routed: Any, *, shares: bool) -> FoldJob:
         search = self.search
-        routes = Routes(dict(routed.estimator.fit), dict(routed.scorer.score))
-        limit = search.cache_mb * 10**6
         return FoldJob(
             estimator=search.estimator,
             folds=folds,
             scorer=self.scorers,
-            routes=routes if routes.fit or routes.score else None,
+            routes=Routes(dict(routed.estimator.fit), dict(routed.scorer.score)),
             error_score=search.error_score,
             return_train_score=search.return_train_score,
-            cache=TransformerCache(limit) if limit and alone else None,
+            cache_bytes=search.cache_mb * 10**6 if shares else 0,
         )
 
     def _study(self, evaluator: SearchEvaluator, workers: int, halted: threading.Event) -> Study:
