@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -116,11 +116,20 @@ def _exit_code(err: Exception, session: Session) -> int:
         present = {parameter.name for parameter in err.ctx.command.params}
         options = " or ".join(f"--{name}" for name in ("study", "store", "output") if name in present)
         err = click.UsageError(f"{err.message}. Did you mean {options}?" if options else err.message, err.ctx)
+    if isinstance(err, click.NoSuchOption) and err.possibilities:
+        err.possibilities[:] = _alike(err.option_name, err.possibilities)
     if broken_pipe or isinstance(err, (click.ClickException, click.exceptions.Exit, click.Abort)):
         raise err
     from hpt_core.cli.problems import report
 
     return report(err, session)
+
+
+def _alike(option: str, others: Iterable[str]) -> list[str]:
+    """The options with a name like this one; click also counts the two dashes, which all of them have."""
+    from difflib import get_close_matches  # needed for mistakes only
+
+    return [other for other in others if get_close_matches(option.lstrip("-"), [other.lstrip("-")])]
 
 
 def _session(ctx: click.Context) -> Session:

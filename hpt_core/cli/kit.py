@@ -62,8 +62,9 @@ def test(
     kit_case.Installed = kit_case.case_of(session.plugins, *found[0], options, attributes, study)
     say(f"Running the conformance kit on the {found[0][0]} {found[0][1]!r}:")
     with stdout_to_stderr(True):
-        arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . -o python_classes=Installed --pyargs"
-        code = pytest.main([*arguments.split(), kit_case.__name__])
+        # without the `addopts` of the author's own tests: with -n, other processes would collect, which lack the class
+        arguments = "-q --no-header --tb=short -p no:cacheprovider --rootdir . -o addopts= -o python_classes=Installed"
+        code = pytest.main([*arguments.split(), "--pyargs", kit_case.__name__])
     if code == pytest.ExitCode.TESTS_FAILED and found[0][0] == "evaluator" and study is None:
         say("The kit used parameters and an objective of its own.")
         say("If the evaluator needs others, name a study file that has them: --study FILE.")

@@ -441,7 +441,10 @@ def test_an_unknown_command_or_option_suggests_the_nearest(shell: Shell) -> None
     assert "No such command 'report'. It comes with the plugin hpt-report-html; 'hpt plugins' lists" in run.stderr
     run = shell("xyzzy")
     assert "Known: init, check, run," in run.stderr
-    assert shell("best", "--jsn").returncode == 2
+    run = shell("best", "--jsn")
+    assert (run.returncode, "--json" in run.stderr) == (2, True)
+    run = shell("best", "--name", "two")  # as like --as as any option is
+    assert (run.returncode, "--as" in run.stderr) == (2, False)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
+from typing import Any
 
 import attrs
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Float, History, Int, Report, Study, Suggestion, TrialContext
+from hpt_core import Categorical, Float, History, Int, Report, Study, Suggestion, TrialContext, UsageError
 from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_report_html import figures, importances, report
@@ -60,6 +61,20 @@ def test_metrics_that_have_constraints_are_listed_with_the_trials() -> None:
     page = report(make_history({"x": Float(0, 1)}, trials, constraints={"ms": ">= 30"}))
     assert "<dt>ms</dt><dd>40 (&gt;= 30)</dd>" in page
     assert "<dt>rows</dt><dd>7</dd>" in page
+
+
+def test_a_study_is_drawn_as_its_history_is() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", seed=0)
+    study.run(lambda params: params["x"], trials=12)
+    assert report(study) == report(study.history)
+    assert figures(study) == figures(study.history)
+    assert importances(study) == importances(study.history)
+
+
+@pytest.mark.parametrize("function", [report, figures, importances])
+def test_what_is_not_a_study_is_refused(function: Callable[[Any], object]) -> None:
+    with pytest.raises(UsageError, match=r"must be a Study, or a history from load_history\(\). Got 'hpt.db'"):
+        function("hpt.db")
 
 
 def test_the_two_most_important_parameters_are_two_that_vary_together() -> None:

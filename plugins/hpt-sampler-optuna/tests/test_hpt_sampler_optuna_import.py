@@ -25,11 +25,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
-from hpt_core import Categorical, Constant, Float, History, Int, Space, Study, UsageError
+from hpt_core import Categorical, Constant, Float, History, Int, Space, Study
 from hpt_core.cli.group import hpt
 from hpt_core.plugins.plugins import default_plugins
 from hpt_core.study.verify import verify
-from hpt_sampler_optuna.imported import conditions
 
 # Optuna leaves its connections open; from 3.13 on Python warns of them when they are collected, as in `_place`.
 pytestmark = pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
@@ -132,34 +131,6 @@ def test_an_optuna_study_is_imported_completely(form: str) -> None:
     assert isinstance(depth, Int)
     assert (depth.low, depth.high, depth.log) == (2, 16, True)
     assert set((depth.when or {})["model"]) == {"forest", "tree"}
-
-
-def pruned_with_two_layers(trial: Any) -> float:
-    layers = trial.suggest_int("layers", 1, 3)
-    units = [trial.suggest_int(f"units_{i}", 1, 64) for i in range(layers)]
-    trial.report(sum(units), 0)
-    if layers == 2:
-        raise optuna.TrialPruned
-    return float(sum(units))
-
-
-def never_complete_with_trees(trial: Any) -> float:
-    model = trial.suggest_categorical("model", ["svm", "trees"])
-    value = trial.suggest_float("C", 0, 1) if model == "svm" else trial.suggest_int("depth", 1, 9)
-    trial.report(value, 0)
-    if model == "trees":
-        raise optuna.TrialPruned
-    return float(value)
-
-
-@pytest.mark.parametrize("search", [pruned_with_two_layers, never_complete_with_trees])
-def test_a_branch_whose_trials_were_all_pruned_keeps_its_parameters(search: Any) -> None:
-    study = optuna.create_study(
-        storage="sqlite:///optuna.db", study_name="demo", sampler=optuna.samplers.RandomSampler(seed=1)
-    )
-    study.optimize(search, n_trials=12)
-    assert "Left out" not in run("optuna.db")
-    assert [trial.params for trial in imported("demo").trials] == [trial.params for trial in study.trials]
 
 
 def test_an_imported_study_continues_and_can_be_audited() -> None:
@@ -379,16 +350,3 @@ def test_a_file_that_is_not_a_table_is_rejected(text: str) -> None:
     assert "is not a table of cv_results_" in run("t.csv", code=2)
     Path("t.json").write_text("{")
     assert "Cannot read" in run("t.json", code=2)
-
-
-# --- conditions ---------------------------------------------------------------------------------------------
-
-
-def test_conditions_are_inferred_from_missing_parameters() -> None:
-    rows = [{"m": "a", "p": 1}, {"m": "b", "q": 2}, {"m": "c", "q": 3, "r": 1}, {"m": "a", "p": 2}]
-    assert conditions(rows, ["m"]) == {"p": {"m": ["a"]}, "q": {"m": ["b", "c"]}, "r": {"m": ["c"]}}
-
-
-def test_conditions_that_no_parameter_explains_are_rejected() -> None:
-    with pytest.raises(UsageError, match="when 'p' is active"):
-        conditions([{"m": "a", "p": 1}, {"m": "a"}], ["m"])

@@ -56,7 +56,7 @@ def _file(place: str) -> str:
 def report(store: str | None, study: str | None, output: Path, force: bool) -> None:
     """Write a study as one page of HTML: how it went, what matters, learning curves, all trials.
 
-    Runs no code of the study. The page needs no network. In Python: hpt_report_html.report(history).
+    Runs no code of the study. The page needs no network. In Python: hpt_report_html.report(study).
     """
     from hpt_core import UsageError, load_history, replace_file
 

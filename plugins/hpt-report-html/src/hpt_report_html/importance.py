@@ -28,13 +28,14 @@ import attrs
 import numpy as np
 
 from hpt_core import UsageError
+from hpt_report_html.subject import history_of
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
 
-    from hpt_core import History
+    from hpt_core import History, Study
 
     FloatArray = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class Importance:
     sd: float
 
 
-def importances(history: History, objective: str | None = None) -> dict[str, Importance]:
+def importances(study: Study | History, objective: str | None = None) -> dict[str, Importance]:
     """Share of the variance of an objective, over the whole space, that each parameter explains on its own.
 
     Only complete trials count, at most 2,000 of them, chosen at random. Constants are left out. Losses beyond the ninth
@@ -68,18 +69,19 @@ def importances(history: History, objective: str | None = None) -> dict[str, Imp
     not dominate the variance. The result is deterministic.
 
     Args:
-        history: The study, see `hpt_core.load_history`.
+        study: The study, or its history, see `hpt_core.load_history`.
         objective: The name of the objective; None: the first.
 
     Returns:
         Parameter -> importance, the most important first.
 
     Raises:
-        UsageError: If there are fewer than ten complete trials, all have the same value or configuration, or there is
-            no such objective.
+        UsageError: If there are fewer than ten complete trials, all have the same value or configuration, there is no
+            such objective, or it is neither a study nor a history.
     """
     from sklearn.ensemble import RandomForestRegressor
 
+    history = history_of(study)
     rng = np.random.default_rng(0)
     x, y = _training_data(history, _index(history, objective), rng)
     forest: Any = RandomForestRegressor(_TREES, random_state=0).fit(x, y)

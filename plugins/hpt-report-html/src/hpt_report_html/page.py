@@ -22,9 +22,10 @@ from hpt_report_html.figure_style import failed, shown
 from hpt_report_html.importance import of_each_objective
 from hpt_report_html.limits import is_feasible
 from hpt_report_html.pictures import drawn
+from hpt_report_html.subject import history_of
 
 if TYPE_CHECKING:
-    from hpt_core import History, Trial
+    from hpt_core import History, Study, Trial
     from hpt_report_html.importance import Importance
 
 __all__ = ["content_of", "rendered", "report", "resource"]
@@ -37,18 +38,21 @@ _MESSAGE = 300  # characters of a failure's message
 _NUMBER = re.compile(r"0x[\da-f]+|-?\d+(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 
 
-def report(history: History, name: str = "study") -> str:
+def report(study: Study | History, name: str = "study") -> str:
     """Write a study as one page of HTML.
 
     Args:
-        history: The study, see `hpt_core.load_history`.
+        study: The study, or its history, see `hpt_core.load_history`.
         name: What the study is called.
 
     Returns:
         HTML. All texts of the study are escaped, and a content security policy forbids all scripts but those that draw
         the figures.
+
+    Raises:
+        UsageError: If it is neither a study nor a history.
     """
-    return rendered(content_of(history, name), [plotly.offline.get_plotlyjs(), resource("draw.js")])
+    return rendered(content_of(history_of(study), name), [plotly.offline.get_plotlyjs(), resource("draw.js")])
 
 
 def rendered(content: Mapping[str, Any], scripts: Sequence[str], *, live: bool = False) -> str:

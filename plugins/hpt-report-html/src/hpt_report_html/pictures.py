@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from hpt_report_html import parameter_figures, progress_figures
 from hpt_report_html.hypervolume import hypervolume
 from hpt_report_html.importance import of_each_objective
+from hpt_report_html.subject import history_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from hpt_core import History
+    from hpt_core import History, Study
     from hpt_report_html.importance import Importance
 
 __all__ = ["drawn", "figures"]
@@ -20,15 +21,19 @@ __all__ = ["drawn", "figures"]
 _HEIGHT = 380
 
 
-def figures(history: History) -> dict[str, go.Figure]:
+def figures(study: Study | History) -> dict[str, go.Figure]:
     """All figures that a study has data for, by title, in reading order.
 
     Args:
-        history: The study, see `hpt_core.load_history`.
+        study: The study, or its history, see `hpt_core.load_history`.
 
     Returns:
-        Title -> figure of plotly; ``figures(history)["Optimisation history"].show()`` in a notebook.
+        Title -> figure of plotly; ``figures(study)["Optimisation history"].show()`` in a notebook.
+
+    Raises:
+        UsageError: If it is neither a study nor a history.
     """
+    history = history_of(study)
     return drawn(history, of_each_objective(history))
 
 

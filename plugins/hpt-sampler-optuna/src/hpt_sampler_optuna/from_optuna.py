@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -44,7 +45,7 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Imp
     if space is None:
         space = _space_of(trials)
     known = axes(space)
-    told, waiting, left_out = [], [], []
+    told, waiting, left_out, dropped = [], [], [], Counter[str]()
     for trial in trials:
         given = dict(trial.system_attrs.get("fixed_params", {})) if trial.state is TrialState.WAITING else trial.params
         params = params_of(given, space, known)
@@ -52,10 +53,15 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Imp
             left_out.append(f"Trial {trial.number} was running.")
         elif params is None:
             left_out.append(f"The point of trial {trial.number} is outside the space: {given}.")
-        elif trial.state is TrialState.WAITING:
-            waiting.append(params)
         else:
-            told.append(_told(trial, params, list(_objective(study))))
+            dropped.update(given.keys() - params.keys())
+            if trial.state is TrialState.WAITING:
+                waiting.append(params)
+            else:
+                told.append(_told(trial, params, list(_objective(study))))
+    if dropped:
+        counts = (f"{name} (trials: {count})" for name, count in sorted(dropped.items()))
+        left_out.append(f"Values of parameters that are inactive or not in the space: {', '.join(counts)}.")
     left_out += _dropped_attributes(study, trials)
     return ImportedSearch(study.study_name, space, _objective(study), told, waiting, left_out, limits_of(trials))
 
@@ -131,28 +137,40 @@ def _told(trial: FrozenTrial, params: Params, objectives: Sequence[str]) -> Impo
 
 
 def _space_of(trials: Sequence[FrozenTrial]) -> Space:
-    """The smallest space that holds all trials: changing ranges are joined, conditions are inferred."""
-    whole = [trial for trial in trials if _has_all_parameters(trial)]
-    rows = [trial.params for trial in whole or trials if trial.params]
+    """The smallest space that holds all trials: changing ranges are joined, conditions are inferred.
+
+    A trial that ended before it suggested all its parameters has only some of those that another trial has.
+    """
+    trained = [trial for trial in trials if _has_trained(trial)]
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    known = {frozenset(trial.params) for trial in ended}
+    whole = [trial for trial in ended if _has_trained(trial) or not any(trial.params.keys() < other for other in known)]
+    try:
+        return _inferred(ended, whole)
+    except UsageError:  # a failed trial may be one of an earlier version of the objective
+        return _inferred(trained or trials, trained or trials)
+
+
+def _has_trained(trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.COMPLETE or (trial.state is TrialState.PRUNED and bool(trial.intermediate_values))
+
+
+def _inferred(trials: Sequence[FrozenTrial], whole: Sequence[FrozenTrial]) -> Space:
+    """The space of trials, of which those of ``whole`` have all their active parameters."""
+    rows, whole_rows = ([trial.params for trial in some if trial.params] for some in (trials, whole))
     if not rows:
         raise UsageError("The study has no trials to infer its space from. Give it with --space FILE.")
-    names = {name for row in rows for name in row}
     seen: dict[str, list[BaseDistribution]] = {}
     for trial in trials:
-        for name in names & trial.distributions.keys():
-            seen.setdefault(name, []).append(trial.distributions[name])
+        for name, distribution in trial.distributions.items():
+            seen.setdefault(name, []).append(distribution)
     joined = {name: _joined(name, distributions) for name, distributions in seen.items()}
     parents = [name for name, dist in joined.items() if isinstance(dist, CategoricalDistribution)]
     whole_numbers = {name: dist for name, dist in joined.items() if isinstance(dist, IntDistribution)}
     spread = {name: range(dist.low, dist.high + 1, dist.step) for name, dist in whole_numbers.items()}
-    when = conditions(rows, parents, {name: values for name, values in spread.items() if len(values) <= _MOST_COUNTED})
-    order = dict.fromkeys(name for row in rows for name in row)
-    return Space({name: _parameter(name, joined[name], when.get(name)) for name in order})
-
-
-def _has_all_parameters(trial: FrozenTrial) -> bool:
-    """Whether the trial began to train; another one may have ended before it suggested all its parameters."""
-    return trial.state is TrialState.COMPLETE or (trial.state is TrialState.PRUNED and bool(trial.intermediate_values))
+    counts = {name: values for name, values in spread.items() if len(values) <= _MOST_COUNTED}
+    when = conditions(rows, parents, counts, whole_rows)
+    return Space({name: _parameter(name, joined[name], when.get(name)) for name in joined})
 
 
 def _parameter(name: str, distribution: BaseDistribution, when: Mapping[str, Any] | None) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, combinations
 from typing import Any
 
 import attrs
@@ -10,6 +11,9 @@ import attrs
 from hpt_core import Failure, Params, Space, Stop, Study, UsageError
 
 __all__ = ["ImportedSearch", "ImportedTrial", "conditions", "record"]
+
+Row = Mapping[str, Any]
+When = dict[str, list[Any]]
 
 
 @attrs.frozen
@@ -51,61 +55,80 @@ class ImportedSearch:
 
 
 def conditions(
-    rows: Sequence[Mapping[str, Any]], parents: Sequence[str], counts: Mapping[str, Sequence[int]] | None = None
-) -> dict[str, dict[str, list[Any]]]:
-    """Infer which parameters are active only for certain values of another one.
+    rows: Sequence[Row],
+    parents: Sequence[str],
+    counts: Mapping[str, Sequence[int]] | None = None,
+    whole: Sequence[Row] | None = None,
+) -> dict[str, When]:
+    """Infer which parameters are active only for certain values of others.
 
     The parent of a parameter that some rows lack is the first parameter that has no value in common between the rows
     that have the parameter and those that lack it. Candidates that fewer rows lack come first. If no candidate fits,
-    the parent is a count, such as the number of layers, with the parameter active from some value on.
+    the parent is a count, such as the number of layers, with the parameter active from some value on. If none fits
+    either, two candidates are the parents.
 
     Args:
         rows: Configurations, active parameters only.
         parents: Candidate parents: parameters with few values.
         counts: Integer parameters with all their values in ascending order.
+        whole: Those of the rows that have all their active parameters; None: all. The others may lack a parameter
+            although it is active, and need not satisfy the condition if none explains all rows.
 
     Returns:
-        Name -> ``when``, for the parameters that some rows lack.
+        Name -> ``when``, for the parameters that some of the whole rows lack.
 
     Raises:
-        UsageError: If no single parameter determines when another one is active.
+        UsageError: If no parameters determine when another one is active.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    count = {name: sum(name in row for row in rows) for name in names}
-    rank = {name: i for i, name in enumerate(sorted(names, key=lambda name: (-count[name], names.index(name))))}
+    names = dict.fromkeys(name for row in rows for name in row)
+    order = sorted(names, key=lambda name: -sum(name in row for row in rows))
     found = {}
-    for name in names:
-        if count[name] == len(rows):
+    for i, name in enumerate(order):
+        present = [row for row in rows if name in row]
+        lacking = [[row for row in some if name not in row] for some in (rows, rows if whole is None else whole)]
+        if not lacking[-1]:
             continue
-        fitting = (
-            _when(rows, name, parent) for parent in sorted(parents, key=rank.__getitem__) if rank[parent] < rank[name]
+        candidates = [parent for parent in order[:i] if parent in parents]
+        fitting = chain(
+            *(_with_one_parent(present, absent, candidates, counts or {}) for absent in lacking),
+            *((_when(present, absent, *pair) for pair in combinations(candidates, 2)) for absent in lacking),
         )
-        counted = (_threshold(rows, name, *item) for item in (counts or {}).items() if rank[item[0]] < rank[name])
-        when = next((item for item in (*fitting, *counted) if item is not None), None)
+        when = next((item for item in fitting if item is not None), None)
         if when is None:
             remedy = "Give the space with --space FILE, a study file with a [space]."
-            raise UsageError(f"No parameter determines when {name!r} is active. {remedy}")
+            raise UsageError(f"No parameters determine when {name!r} is active. {remedy}")
         found[name] = when
     return found
 
 
-def _when(rows: Sequence[Mapping[str, Any]], name: str, parent: str) -> dict[str, list[Any]] | None:
-    present = [row[parent] for row in rows if name in row and parent in row]
-    if len(present) < sum(name in row for row in rows):
-        return None
-    absent = [row[parent] for row in rows if name not in row and parent in row]
-    values = [value for i, value in enumerate(present) if value not in present[:i]]
-    return None if any(value in absent for value in values) else {parent: values}
+def _with_one_parent(
+    present: Sequence[Row], absent: Sequence[Row], parents: Sequence[str], counts: Mapping[str, Sequence[int]]
+) -> Iterator[When | None]:
+    yield from (_when(present, absent, parent) for parent in parents)
+    yield from (_from_some_value_on(present, absent, count, values) for count, values in counts.items())
 
 
-def _threshold(
-    rows: Sequence[Mapping[str, Any]], name: str, count: str, values: Sequence[int]
-) -> dict[str, list[Any]] | None:
-    when = _when(rows, name, count)
-    if when is None:
+def _when(present: Sequence[Row], absent: Sequence[Row], *parents: str) -> When | None:
+    """The condition on these parents that holds in all rows of ``present``, if it holds in none of ``absent``."""
+    if any(parent not in row for row in present for parent in parents):
         return None
-    least = min(when[count])
-    below = [row[count] for row in rows if name not in row and count in row]
+    when: When = {parent: [] for parent in parents}
+    for row in present:
+        for parent, values in when.items():
+            if row[parent] not in values:
+                values.append(row[parent])
+    holds = (all(parent in row and row[parent] in values for parent, values in when.items()) for row in absent)
+    return None if any(holds) else when
+
+
+def _from_some_value_on(
+    present: Sequence[Row], absent: Sequence[Row], count: str, values: Sequence[int]
+) -> When | None:
+    """The condition that a count is at least its least value in ``present``, if it is less in all of ``absent``."""
+    if any(count not in row for row in present):
+        return None
+    least = min(row[count] for row in present)
+    below = [row[count] for row in absent if count in row]
     return {count: [value for value in values if value >= least]} if below and max(below) < least else None
 
 

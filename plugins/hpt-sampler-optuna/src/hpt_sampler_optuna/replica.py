@@ -118,6 +118,7 @@ class Replica:
         with quiet():
             if not self._is_continuation(history):
                 self._reset(history)
+            self._space = None  # until the end: what is interrupted is rebuilt
             self._catch_up(history)
             if self._study.ended:
                 return None
@@ -132,10 +133,9 @@ class Replica:
             self._asked = (history.next_number, seed)
             self._snapshots.append(_Snapshot(repr(params), TrialState.RUNNING))
             self._seen.append(None)
-            found = params, self._stored_data(trial.number, before)
-            if trial.number > history.next_number:  # the log will not have the refused ones
-                self._space = None
-            return found
+            if trial.number == history.next_number:  # else there are refused ones, which the log will not have
+                self._space = history.space
+            return params, self._stored_data(trial.number, before)
 
     # --- from the history -----------------------------------------------------------------------------------
 
