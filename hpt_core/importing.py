@@ -73,7 +73,7 @@ def error_with_place(err: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(err.__traceback__) if not _is_machinery(frame.filename)]
     if not frames or isinstance(err, SyntaxError):  # a SyntaxError names its place itself
         return message
-    own = [frame for frame in frames if not any(place in frame.filename for place in _INSTALLED)]
+    own = [frame for frame in frames if not _is_installed(frame.filename)]
     place = (own or frames)[-1]
     return f"{message} ({place.filename}, line {place.lineno})"
 
@@ -81,6 +81,11 @@ def error_with_place(err: BaseException) -> str:
 def _is_machinery(filename: str) -> bool:
     """Whether a file belongs to Python's import system or to the core."""
     return filename.startswith(_MACHINERY) or Path(filename).parent.name in ("importlib", "metadata")
+
+
+def _is_installed(path: str) -> bool:
+    """Whether a file or folder belongs to Python or to an installed distribution."""
+    return any(place in path for place in _INSTALLED)
 
 
 def _hidden(module: str) -> str:
@@ -102,9 +107,9 @@ def _nearest_form(module: str, attribute: str) -> str:
 
 
 def _nearest_module(missing: str) -> str:
-    """A hint for a missing module: the nearest name in the same package."""
+    """A hint for a missing module: the nearest name in the same package, or among the user's own modules."""
     package, dot, _ = missing.rpartition(".")
-    places = getattr(sys.modules.get(package), "__path__", None)
-    if package and places is None:
-        return ""
+    places = getattr(sys.modules.get(package), "__path__", ())
+    if not package:  # the nearest of a thousand installed modules would rarely be the one that was meant
+        places = [folder for folder in sys.path if not _is_installed(str(folder))]
     return did_you_mean(missing, [module.name for module in pkgutil.iter_modules(places, f"{package}{dot}")])

@@ -21,9 +21,14 @@ from hpt_core.spelling import did_you_mean
 from hpt_core.structure import Structure, invalid_value
 from hpt_core.values import native
 
-__all__ = ["annotations_of", "build", "inline_option", "option", "option_fields"]
+__all__ = ["UnknownOption", "annotations_of", "build", "inline_option", "option", "option_fields"]
 
 _Resolve = Callable[[type, Any, str], Any]
+
+
+@attrs.frozen
+class UnknownOption(Mistake):
+    """An option that its component does not have."""
 
 
 def option(
@@ -122,7 +127,7 @@ def build(cls: type, given: Mapping[str, Any], path: str, resolve: _Resolve = _a
     for name in dict.fromkeys([*given, *fields]):  # mistakes are reported in the order of the input
         where = key_path(path, str(name))  # in Python, a key may be of any type
         if name not in fields:
-            mistakes.add(where, _unknown_option(cls, str(name)))
+            mistakes.extend([UnknownOption(where, _unknown_option(cls, str(name)))])
             continue
         field = fields[name]
         kind = Any if field.converter else hints.get(name, Any)  # the converter checks its own input

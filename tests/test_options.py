@@ -482,6 +482,26 @@ def test_a_bad_import_path_says_why(path: str, said: str) -> None:
     assert refused.value.mistakes[0].path == "evaluator.call"
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("trian:f", " Did you mean 'train'?"),
+        ("trian.loss:f", " Did you mean 'train'?"),
+        ("fractoins:f", ""),  # not 'fractions', of Python
+        ("hypothesi:f", ""),  # not 'hypothesis', which is installed
+    ],
+)
+def test_a_missing_module_may_be_one_of_the_users_own(
+    path: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    module = path.partition(":")[0]
+    with pytest.raises(UsageError) as refused:
+        import_object(path)
+    assert str(refused.value) == f"Cannot import {path!r}: there is no module {module!r}.{hint}"
+
+
 def test_a_module_with_the_name_of_one_that_is_imported_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,10 @@ class Plugins:
             installed = ", ".join(self.names(kind)) or "none, no plugin offers one"
             message = f"Must name {with_article(kind)}. Installed: {installed}."
             raise UsageError(Mistake(f"{path}.use", message, plugin=not self.names(kind)))
+        if kind == "store" and "://" in spec["use"]:
+            url = without_passwords(spec["use"])
+            parts = " and ".join(f'{key} = "{value}"' for key, value in self._parts_of(url, f"{path}.use").items())
+            raise UsageError(Mistake(f"{path}.use", f'Must be a name, not a URL: write {path} = "{url}", or {parts}.'))
         cls = self.component(kind, spec["use"], f"{path}.use")
         options = {name: value for name, value in spec.items() if name != "use"}
         return check_component(kind, build(cls, options, path, self._resolve), path)
@@ -165,11 +169,8 @@ class Plugins:
         if not isinstance(spec, (str, os.PathLike)):
             return self.make("store", spec, path)
         text = os.fspath(spec)
-        scheme, separator, rest = text.partition("://")
-        if separator:
-            options = {field.name for field in option_fields(self.component("store", scheme, path))}
-            place = {"url": text} if "url" in options else {"path": rest.removeprefix("/")}
-            return self.make("store", {"use": scheme, **place}, path)
+        if "://" in text:
+            return self.make("store", self._parts_of(text, path), path)
         if text in self._components()["store"]:
             return self.make("store", {"use": text}, path)
         name = self._manager.first("hpt_store_for", location=text)
@@ -180,6 +181,12 @@ class Plugins:
             message = f"To choose a store, write {kind}:///PATH. Got {shown(without_passwords(text))}."
             raise UsageError(Mistake(path, message))
         return self.make("store", {"use": name, "path": text}, path)
+
+    def _parts_of(self, url: str, path: str) -> dict[str, str]:
+        """The URL of a store as a mapping."""
+        scheme, _, rest = url.partition("://")
+        options = {field.name for field in option_fields(self.component("store", scheme, path))}
+        return {"use": scheme, **({"url": url} if "url" in options else {"path": rest.removeprefix("/")})}
 
     def default(self, kind: str, path: str = "") -> str:
         """The name of the component to use if a study names none.

@@ -160,7 +160,9 @@ def _kind(table: dict[str, Any]) -> str:
         bounds = [native(table[key]) for key in ("low", "high") if key in table]
         return "int" if all(type(bound) is int for bound in bounds) else "float"
     msg = f"must have low and high, or choices, or value. Got the keys {shown(list(table))}."
-    if table and all(isinstance(part, (Mapping, list)) for part in table.values()):
+    if [type(part) for part in table.values()] == [list]:
+        msg += " Did you mean `choices`? If the name contains a dot, quote it."
+    elif table and all(isinstance(part, (Mapping, list)) for part in table.values()):
         msg += " Quote a name that contains a dot."  # else TOML reads it as nested tables
     raise SpaceError(msg)
 

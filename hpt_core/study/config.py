@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hpt_core.errors import UsageError
+from hpt_core.errors import Mistake, UsageError
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.definition import parse_objectives
 from hpt_core.importing import import_from
 from hpt_core.mistakes import Mistakes
-from hpt_core.options import build, option_fields
+from hpt_core.options import UnknownOption, build, option_fields
 from hpt_core.plugins.checks import check_evidence, rules_by_path, run_checks
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
@@ -28,7 +28,7 @@ __all__ = ["make_study", "put_over", "read_study_file"]
 
 _LOG = logging.getLogger("hpt")
 
-_LIKE_TOML = re.compile(r"\[.*\]|\{[^{}]*=.*\}", re.DOTALL)  # not "{program} --lr={lr}", a command
+_LIKE_TOML = re.compile(r"\[|\{(?![^{}=:,]+\})")  # not "{program} --lr={lr}", a command
 _MAX_BYTES = 1 << 20
 _SETTINGS = tuple(field.name for field in option_fields(Settings))
 _TABLES = ("space", "objective", "constraints", "evaluator", "sampler", "store", "stop", "executor")
@@ -50,21 +50,39 @@ def read_study_file(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
     except OSError as err:
-        others = path.parent.glob("*.toml") if isinstance(err, (FileNotFoundError, IsADirectoryError)) else ()
-        hint = did_you_mean(path.name, [other.name for other in others if other.is_file()])
+        hint = did_you_mean(path.name, [other.name for other in _others(path, err) if other.is_file()])
         raise UsageError(f"Cannot read the study file {path}: {err.strerror}.{hint}") from err
     if len(raw) > _MAX_BYTES:
         raise UsageError(f"The study file {path} is too large: the limit is {_MAX_BYTES:,} bytes.")
     try:
-        data = tomllib.loads(raw.decode("utf-8-sig"))  # editors on Windows may prepend a byte order mark
+        text = raw.decode("utf-8-sig")  # editors on Windows may prepend a byte order mark
+        data = tomllib.loads(text)
     except UnicodeDecodeError as err:
         raise UsageError(f"{path} is not valid TOML: it must be UTF-8 text, but byte {err.start} is not.") from err
     except (ValueError, RecursionError) as err:  # ValueError: bad TOML, or an int with thousands of digits
-        raise UsageError(f"{path} is not valid TOML: {err}") from err
+        raise UsageError(f"{path} is not valid TOML: {err}.{_broken_table(text, str(err))}") from err
     data.setdefault("name", path.stem)
     for override in overrides:
         put_over(data, override)
     return data
+
+
+def _others(path: Path, err: OSError) -> Iterable[Path]:
+    """The files that may have been meant."""
+    if isinstance(err, FileNotFoundError):
+        return path.parent.glob("*.toml")
+    return [path.parent / f"{path.name}.toml"] * isinstance(err, IsADirectoryError)
+
+
+def _broken_table(text: str, problem: str) -> str:
+    """A hint for a table in braces that goes on in the next line or ends with a comma, as in JSON or Python."""
+    found = re.search(r"(?:key part|inline table) \(at line (\d+), column (\d+)", problem)
+    if found is None:
+        return ""
+    line, column = text.split("\n")[int(found[1]) - 1], int(found[2])
+    if "{" not in line[:column] or not re.match(r"\s*([}#]|$)", line[column - 1 :]):
+        return ""
+    return " A table in braces { ... } must be in one line, without a comma after its last value."
 
 
 def put_over(data: dict[str, Any], override: str) -> None:
@@ -83,10 +101,11 @@ def put_over(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError) as err:
         value = text.strip()
-        if _LIKE_TOML.fullmatch(value):
+        if _LIKE_TOML.match(value):
             problem = str(err).partition(" (at ")[0]  # it counts columns from the start of "value = "
             raise UsageError(
-                f"The value of the override {key} looks like TOML but is not: {problem}. Got {value}."
+                f"The value of the override {key} looks like TOML but is not: {problem}. "
+                f"Quote a text that begins with {value[0]!r}. Got {value:.200}."
             ) from err
     table: Any = data
     for depth, step in enumerate(steps[:-1]):
@@ -151,20 +170,40 @@ def make_study(
         collect(run_checks, *components, arguments["space"], objectives)
     if arguments.get("evaluator") is not None:
         collect(check_evidence, arguments["evaluator"], rules)
+    placed = [_placed(mistake) for mistake in mistakes]
+    if placed != [*mistakes]:
+        raise UsageError(*dict.fromkeys(placed))
     mistakes.raise_all()
-    _warn_of_settings_in(data["space"], data)
+    _warn_of_constants(data["space"], arguments["space"], data)
     return Study(**arguments, **settings, amend=amend, plugins=plugins), run
 
 
-def _warn_of_settings_in(space: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """Warn of ``trials = 5`` below ``[space]``: in TOML it belongs to that table, so it is a parameter."""
-    for key, value in space.items():
-        if key in _KEYS and key not in data and not isinstance(value, (Mapping, list)):
-            _LOG.warning(
-                "space.%s is a parameter that is always %s. If the study's `%s` was meant, which is not set, move the "
-                "line above the first [table] of the file.",
-                key, shown(value), key,
-            )  # fmt: skip
+def _placed(mistake: Mistake) -> Mistake:
+    """The mistake, or one that says where a key of the study belongs: in TOML, a line below a [table] is part of it."""
+    key = mistake.path.rpartition(".")[2]
+    if key not in _KEYS or not isinstance(mistake, UnknownOption):
+        return mistake
+    return Mistake(mistake.path, f"There is no such option. {_remedy(key)}")
+
+
+def _remedy(key: str) -> str:
+    return f"If the study's `{key}` was meant, set it above the first [table] of the file."
+
+
+def _warn_of_constants(declared: Mapping[str, Any], space: Space, data: Mapping[str, Any]) -> None:
+    """Warn of parameters that have one value and were hardly meant as such.
+
+    They are ``trials = 5`` below ``[space]`` and a range with a larger step.
+    """
+    for key, given in declared.items():
+        reason = ""
+        if key in _KEYS and key not in data and not isinstance(given, (Mapping, list)):
+            reason = f". {_remedy(key)}"
+        elif isinstance(given, Mapping) and "step" in given and given["low"] != given["high"]:
+            reason = ": its step is larger than high - low."
+        parameter = space.parameters[key]
+        if reason and parameter.size == 1:
+            _LOG.warning("space.%s is a parameter that is always %s%s", key, shown(parameter.value_at(0)), reason)
 
 
 def _arguments(data: Mapping[str, Any], plugins: Plugins, mistakes: Mistakes, store: str | None) -> dict[str, Any]:

@@ -570,6 +570,36 @@ def test_a_store_with_the_option_url_gets_the_whole_url() -> None:
         assert plugins.make_store(url).url == url
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (
+            "memory:///x/y.db",
+            'Must be a name, not a URL: write store = "memory:///x/y.db", or use = "memory" and path = "x/y.db".',
+        ),
+        (
+            "server://me:secret@host/db",
+            (
+                'Must be a name, not a URL: write store = "server://me@host/db", or use = "server" and '
+                'url = "server://me@host/db".'
+            ),
+        ),
+        ("memroy:///x", "There is no store 'memroy'. Did you mean 'memory'? Installed: memory, server."),
+    ],
+)
+def test_a_url_in_place_of_the_name_of_a_store_is_told_its_place(url: str, said: str) -> None:
+    class OfferServer:
+        @hookimpl
+        def hpt_stores(self) -> Mapping[str, type]:
+            return {"server": ServerStore}
+
+    plugins = bare()
+    plugins.register(OfferServer())
+    with pytest.raises(UsageError) as refused:
+        plugins.make_store({"use": url})
+    assert str(refused.value) == f"store.use: {said}"
+
+
 class NoSampler:
     """Has no method that a sampler needs."""
 

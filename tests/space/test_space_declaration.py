@@ -94,6 +94,24 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
                 )
             ],
         ),
+        (
+            {"a": {"values": [1, 2]}},
+            [
+                (
+                    "space.a: must have low and high, or choices, or value. Got the keys ['values']. "
+                    "Did you mean `choices`? If the name contains a dot, quote it."
+                )
+            ],
+        ),
+        (
+            {"svc": {"C": [1, 2], "kernel": ["a", "b"]}},
+            [
+                (
+                    "space.svc: must have low and high, or choices, or value. Got the keys ['C', 'kernel']. "
+                    "Quote a name that contains a dot."
+                )
+            ],
+        ),
         ({"a": {"lo": 1}}, ["space.a: must have low and high, or choices, or value. Got the keys ['lo']."]),
         (
             {"C": {"low": 1e-3, "high": 1e3, "lgo": True, "default": 1e4}},

@@ -78,10 +78,26 @@ def test_a_setting_of_the_study_below_space_is_told(tmp_path: Path, caplog: pyte
     study, settings = made(minimal(space=space, workers=1), tmp_path)
     assert settings.trials is None
     assert study.space.parameters["trials"] == Constant(5)
-    remedy = "was meant, which is not set, move the line above the first [table] of the file."
+    remedy = "was meant, set it above the first [table] of the file."
     assert [record.getMessage() for record in caplog.records] == [
         f"space.trials is a parameter that is always 5. If the study's `trials` {remedy}",
         f"space.objective is a parameter that is always 'maximize'. If the study's `objective` {remedy}",
+    ]
+
+
+def test_a_range_that_a_step_leaves_with_one_value_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    space = {
+        "x": {"low": -5.0, "high": 5.0, "step": 20},
+        "n": {"low": 1, "high": 4, "step": 9},
+        "reached": {"low": 0, "high": 4, "step": 4},
+        "meant": {"low": 3, "high": 3, "step": 2},
+        "one": [3],
+        "c": {"choices": [1, 2]},
+    }
+    made(minimal(space=space), tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        "space.x is a parameter that is always -5.0: its step is larger than high - low.",
+        "space.n is a parameter that is always 1: its step is larger than high - low.",
     ]
 
 
@@ -124,8 +140,7 @@ def test_little_is_needed(tmp_path: Path) -> None:
         ("evaluator.call=my.module:f=g", ("evaluator", "call"), "my.module:f=g"),
         ("reproducible=false", ("reproducible",), False),
         ("note=", ("note",), ""),
-        ("note=[[", ("note",), "[["),
-        ("note=" + "[" * 5000, ("note",), "[" * 5000),
+        ("note='[['", ("note",), "[["),
         ("seed=" + "1" * 5000, ("seed",), "1" * 5000),
     ],
 )
@@ -143,15 +158,37 @@ def test_an_override_that_fits_nowhere_is_refused(tmp_path: Path, override: str)
         read_study_file(written(tmp_path, WHOLE), [override])
 
 
-@pytest.mark.parametrize("value", ["{values=[1, 2}", "[0.1, x]", "{ low = 0, high = 1, log = yes }"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("{values=[1, 2}", "[0.1, x]", "{ low = 0, high = 1, log = yes }", "{low:1,high:2}", '{"low": 1, "high": 2}'),
+        *(
+            "{low=1, high=2",
+            "{low=1 high=2}",
+            "{low=1,}",
+            "{",
+            "[1,2",
+            "[",
+            "[True, False]",
+            "[x] --lr={lr}",
+            "[" * 199,
+        ),
+    ],
+)
 def test_an_override_that_is_almost_toml_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(UsageError, match=r"The value of the override space\.q looks like TOML but is not: ") as refused:
         read_study_file(written(tmp_path, WHOLE), [f"space.q={value}"])
-    assert str(refused.value).endswith(f". Got {value}.")
+    assert str(refused.value).endswith(f". Quote a text that begins with {value[0]!r}. Got {value}.")
     assert "column" not in str(refused.value)  # it would not be a column of the value
 
 
-@pytest.mark.parametrize("value", ["{program} --lr={lr}", "{low}={high}", "[x] --lr={lr}"])
+def test_an_override_of_thousands_of_brackets_is_refused_in_short() -> None:
+    with pytest.raises(UsageError, match=r"looks like TOML but is not") as refused:
+        put_over({}, "note=" + "[" * 5000)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("value", ["{program} --lr={lr}", "{low}={high}", "{svc.C} {a b}", "run {lr:.3}"])
 def test_an_override_with_the_placeholders_of_a_command_is_a_text(tmp_path: Path, value: str) -> None:
     assert read_study_file(written(tmp_path, WHOLE), [f"evaluator.command={value}"])["evaluator"]["command"] == value
 
@@ -188,13 +225,15 @@ def test_a_misspelt_study_file_is_suggested(tmp_path: Path, name: str) -> None:
     [
         ("churn", r"Is a directory\. Did you mean 'churn.toml'\?"),
         ("folder.toml", r"Is a directory\."),
+        ("folders.toml", r"Is a directory\."),
         (f"{'c' * 300}/churn", r"File name too long\."),
     ],
 )
 def test_a_study_file_is_suggested_only_if_it_is_another_file(tmp_path: Path, name: str, said: str) -> None:
-    for folder in ("churn", "folder.toml"):
+    for folder in ("churn", "folder.toml", "folders.toml"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "churn.toml").touch()
+    for file in ("churn.toml", "folds.toml"):
+        (tmp_path / file).touch()
     with pytest.raises(UsageError, match=rf": {said}$"):
         read_study_file(tmp_path / name)
 
@@ -220,6 +259,29 @@ def test_what_is_no_toml_is_said_to_be_none(tmp_path: Path, content: bytes) -> N
     path.write_bytes(content)
     with pytest.raises(UsageError, match="is not valid TOML"):
         read_study_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "hinted"),
+    [
+        ("x = { low = 0, high = 1,\n  log = true }", True),
+        ("\r\nx = { low = 0,\r\n  high = 1 }", True),
+        ("x = {\n  low = 0,\n  high = 1\n}", True),
+        ("x = { low = 0, high = 1\n}", True),
+        ("x = { low = 0, high = 1, }", True),
+        ("a = { b = 1 }\n= 3", False),
+        ("x = { low = 0 high = 1 }", False),
+        ("x = { low = 0, = 1 }", False),
+        ("x = { low = 0,  # the least\n high = 1 }", True),
+        ("x = {\n", True),
+        ("x = { low = 0", False),
+    ],
+)
+def test_a_table_in_braces_over_several_lines_is_told(tmp_path: Path, content: str, hinted: bool) -> None:
+    with pytest.raises(UsageError, match="is not valid TOML") as refused:
+        read_study_file(written(tmp_path, content))
+    hint = " A table in braces { ... } must be in one line, without a comma after its last value."
+    assert str(refused.value).endswith(hint) == hinted
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfseed = 1\n", b"seed = 1\r\n", b"\xef\xbb\xbfseed = 1\r\n# \xc3\xa4"])
@@ -303,6 +365,16 @@ class Particular:
         return float(trial.params["x"])
 
 
+@attrs.define
+class Seeded:
+    """A rule with an option that is also a key of a study."""
+
+    seed: int = option(0, help="A seed.")
+
+    def judge_study(self, history: Any) -> None:
+        """Judge nothing."""
+
+
 @attrs.define(kw_only=True)
 class Choosy:
     """A rule that refuses every study."""
@@ -338,6 +410,32 @@ def test_an_invalid_objective_has_no_further_mistakes() -> None:
     (told,) = mistakes_of(data | {"objective": "accuracy"})
     assert told.startswith("objective: Must be 'minimize', 'maximize' or a table")
     assert mistakes_of(data | {"objective": "minimize"}) == ["objective.value: There is no such score."]
+
+
+LATE = {"use": f"{__name__}:Choosy", "trials": 5}
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ({"stop": [LATE]}, "stop[0]"),
+        ({"stop": {"use": f"{__name__}:Choosy", "inner": LATE}}, "stop.inner"),
+        ({"store": {"use": "memory", "trials": 5}}, "store"),
+        ({"evaluator": {"use": "function", "call": "math:fsum", "trials": 5}}, "evaluator"),
+        ({"executor": {"use": "local", "trials": 5}}, "executor"),
+    ],
+)
+def test_a_key_of_the_study_below_a_table_is_told_its_place(table: dict[str, Any], place: str) -> None:
+    told = "There is no such option. If the study's `trials` was meant, set it above the first [table] of the file."
+    mistakes = mistakes_of(minimal(seed="x", **table))
+    assert f"{place}.trials: {told}" in mistakes
+    assert len(mistakes) == 2
+
+
+def test_an_option_with_the_name_of_a_key_of_the_study_is_an_option() -> None:
+    assert mistakes_of(minimal(stop=[{"use": f"{__name__}:Seeded", "seed": "x"}])) == [
+        "stop[0].seed: Must be an int. Got str 'x'."
+    ]
 
 
 @pytest.mark.parametrize(
