@@ -5,7 +5,6 @@ The kits need pytest, the `strategies` need Hypothesis (``pip install hpt-core[t
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +27,11 @@ _KITS = {
     "StoreKit": "store",
 }
 
-_SHARED_CHECKS = ("component", "sampler_purity", "stopping_purity", "store_processes")
-"""Further modules that contain checks."""
-
 
 def __getattr__(name: str) -> Any:
     if name not in _KITS:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    import pytest
-
-    modules = [f"{__name__}.{module}" for module in (*_SHARED_CHECKS, *_KITS.values())]
-    pytest.register_assert_rewrite(*(module for module in modules if module not in sys.modules))
     kit = getattr(import_module(f"{__name__}.{_KITS[name]}"), name)
     globals()[name] = kit
     return kit

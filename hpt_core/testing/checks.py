@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import faulthandler
 import inspect
 import random
 import sys
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from hpt_core.space.space import Space
+from hpt_core.testing.processes import STDERR
 
 __all__ = [
     "another_day",
@@ -50,15 +52,18 @@ def check(function: Callable[P, None]) -> Callable[P, None]:
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
         __tracebackhide__ = True
+        if not __debug__:
+            pytest.fail("The kits check with assert statements: run Python without -O.", pytrace=False)
         given: Any = kwargs
         try:
             if isinstance(given.get("space"), Mapping):
                 given["space"] = Space(given["space"])
             function(*args, **kwargs)
-        except (Exception, pytest.fail.Exception) as err:
+        except (Exception, pytest.fail.Exception) as err:  # noqa: BLE001 - raised again with the rule
             rule, why = rule_of(function)
             msg = f"Broken rule: {rule}\nWhy it matters: {why}\nWhat happened: {_what_happened(err)}"
-            raise AssertionError(msg) from err
+            # in place of the failure, with its traceback and cause: chained to it, pytest would tell it twice
+            raise AssertionError(msg).with_traceback(err.__traceback__) from err.__cause__ or err.__context__
 
     return checked
 
@@ -185,5 +190,8 @@ def within(seconds: float, *functions: Callable[[], T]) -> list[T]:
         thread.join(deadline - time.monotonic() if deadline > time.monotonic() else 0)
     if failed:
         raise failed[0]
-    assert len(done) == len(functions), f"a call has not returned within {seconds:g} s"
+    if len(done) < len(functions):
+        faulthandler.dump_traceback(file=STDERR)
+        msg = f"a call has not returned within {seconds:g} s; stderr has what each thread was doing"
+        raise AssertionError(msg)
     return [done[number] for number in range(len(functions))]

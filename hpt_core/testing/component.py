@@ -25,14 +25,19 @@ class ComponentKit:
 
     @check
     def test_options_have_help(self, make_component: Callable[[], Any]) -> None:
-        """The class has a docstring, and every option has a type and a help text.
+        """The class has a docstring, its parameters are options, and every option has a type and a help text.
 
-        Why: `hpt plugins show` prints them, and users see nothing else of the component. An option without a type
-            accepts any value.
+        Why: `hpt plugins show` prints them, and users see nothing else of the component. They cannot set a parameter
+            that is no option. An option without a type accepts any value.
         """
         component = make_component()
         cls = type(component)
         assert inspect.getdoc(cls), f"{cls.__name__} has no docstring"
+        hidden = _parameters(cls) - {field.alias for field in option_fields(cls)}
+        assert not hidden, (
+            f"parameters of {cls.__name__} that are no options: {', '.join(sorted(hidden))}; "
+            "make it an attrs class with fields as `n: int = option(...)`"
+        )
         untyped = [field.name for field in option_fields(cls) if field.type is None]
         assert not untyped, f"options without a type: {', '.join(untyped)}; annotate them as in `n: int = option(...)`"
         bare = [field.name for field in option_fields(cls) if not field.metadata.get("help")]
@@ -57,3 +62,8 @@ class ComponentKit:
         component = make_component()
         copied, original = json.dumps(describe(pickled(component))), json.dumps(describe(component))
         assert copied == original, f"the copy is described as {copied}, the original as {original}"
+
+
+def _parameters(cls: type) -> set[str]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name for name, one in inspect.signature(cls).parameters.items() if one.kind in named}

@@ -17,17 +17,19 @@ import pytest
 
 from hpt_core.history.trial import check_report
 from hpt_core.loop.notes import plain
+from hpt_core.plugins.checks import evidence_problem
 from hpt_core.testing.checks import check, pinned
 from hpt_core.testing.component import pickled
 from hpt_core.testing.evaluator_base import EvaluatorBase, Make, Outcome
 
 if TYPE_CHECKING:
+    from hpt_core.components import Evaluator
+    from hpt_core.history.trial import Report, TrialContext
     from hpt_core.space.space import Space
 
 __all__ = ["EvaluatorKit"]
 
 _PATIENCE = 2.0
-_OTHER_END = "the resumed trial ends with another result than an uninterrupted one"
 
 
 class EvaluatorKit(EvaluatorBase):
@@ -80,13 +82,8 @@ class EvaluatorKit(EvaluatorBase):
 
         Why: they determine how the reports of a stopped trial become its value, and which rules may act.
         """
-        evaluator: Any = make_evaluator()
-        evidence = getattr(evaluator, "evidence", "curve")
-        assert evidence in ("curve", "folds"), f"evidence is {evidence!r}"
-        steps = getattr(evaluator, "steps", None)
-        assert steps is None or (type(steps) is int and steps > 0), f"steps is {steps!r}"
-        resumable = getattr(evaluator, "resumable", False)
-        assert type(resumable) is bool, f"resumable is {resumable!r}"
+        problem = evidence_problem(make_evaluator())
+        assert not problem, problem
 
     @check
     def test_accepts_the_space_beforehand(self, make_evaluator: Make, space: Space) -> None:
@@ -227,11 +224,7 @@ class EvaluatorKit(EvaluatorBase):
         """
         evaluator, other, trial = make_evaluator(), *(self.trial(space, tmp_path, number) for number in (4, 5))
         alone = self.evaluated(make_evaluator(), trial)
-        running = self.start(evaluator, other)
-        if isinstance(running, Iterator):
-            with contextlib.suppress(StopIteration, RuntimeError), pinned():
-                next(running)
-                running.close()  # type: ignore[attr-defined] # other iterators may have no close()
+        self._first_reports(evaluator, other, 1)
         found = self.evaluated(evaluator, trial)
         assert found == alone or not self.repeatable, "after a closed trial the result is different"
 
@@ -246,11 +239,7 @@ class EvaluatorKit(EvaluatorBase):
             pytest.skip("this evaluator has no `discard`")
         paused, stopped = (self.trial(space, tmp_path, number) for number in (6, 7))
         for trial in (paused, stopped):
-            running = self.start(evaluator, trial)
-            if isinstance(running, Iterator):
-                with contextlib.suppress(StopIteration), pinned():
-                    next(running)
-                    running.close()  # type: ignore[attr-defined] # other iterators may have no close()
+            self._first_reports(evaluator, trial, 1)
         before = _files(paused.workdir)
         for trial in (stopped, stopped, attrs.evolve(stopped, workdir=None)):
             evaluator.discard(trial)
@@ -265,16 +254,9 @@ class EvaluatorKit(EvaluatorBase):
         """
         whole = self._whole(make_evaluator, space, tmp_path)
         trial = self.trial(space, tmp_path / "parts")
-        running: Any = self.start(make_evaluator(), trial)
-        with pinned():
-            known = [next(running) for _ in range(2)]
-        running.close()
-        last = known[-1].step
-        rest = self.evaluated(make_evaluator(), attrs.evolve(trial, resume_step=last, reports=known))
-        assert rest.reports, "the resumed trial reports nothing"
-        assert rest.reports[0][0] > last, f"resumed after step {last}, it reports step {rest.reports[0][0]}"
-        assert rest.reports[-1] == whole.reports[-1] or not self.repeatable, _OTHER_END
-        assert rest.values == whole.values or not self.repeatable, _OTHER_END
+        known = self._first_reports(make_evaluator(), trial, 2)
+        assert len(known) == 2, "the kit needs two reports to resume from; give the evaluator options for more"
+        self._continues(make_evaluator(), trial, known, whole)
 
     @check
     def test_resumes_without_its_checkpoint(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
@@ -285,13 +267,9 @@ class EvaluatorKit(EvaluatorBase):
         """
         whole = self._whole(make_evaluator, space, tmp_path, 4)
         trial = self.trial(space, tmp_path / "parts")
-        running: Any = self.start(make_evaluator(), trial)
-        with pinned():
-            known = [next(running) for _ in range(2)]
-        running.close()
+        known = self._first_reports(make_evaluator(), trial, 2)
         for workdir in (None, tmp_path / "empty"):
-            taken = attrs.evolve(trial, workdir=workdir, resume_step=known[-1].step, reports=known)
-            self._continues(self.evaluated(make_evaluator(), taken), whole, 2)
+            self._continues(make_evaluator(), attrs.evolve(trial, workdir=workdir), known, whole)
 
     @check
     def test_resumes_where_its_checkpoint_is_ahead(self, make_evaluator: Make, space: Space, tmp_path: Path) -> None:
@@ -307,8 +285,7 @@ class EvaluatorKit(EvaluatorBase):
             known = [next(running) for _ in range(3)][:2]
         folder = shutil.copytree(str(trial.workdir), tmp_path / "killed")
         running.close()
-        taken = attrs.evolve(trial, workdir=folder, resume_step=known[-1].step, reports=known)
-        self._continues(self.evaluated(make_evaluator(), taken), whole, 2)
+        self._continues(make_evaluator(), attrs.evolve(trial, workdir=folder), known, whole)
 
     def _whole(self, make_evaluator: Make, space: Space, folder: Path, reports: int = 0) -> Outcome:
         """The outcome of an uninterrupted trial; skips the check if it cannot be resumed or has too few reports."""
@@ -319,13 +296,15 @@ class EvaluatorKit(EvaluatorBase):
             pytest.skip(f"this evaluator reports fewer than {reports} times")
         return whole
 
-    def _continues(self, rest: Outcome, whole: Outcome, known: int) -> None:
-        """Check that the reports after the first ``known`` and the result are those of the uninterrupted trial."""
-        found, expected = ([step for step, _ in outcome] for outcome in (rest.reports, whole.reports[known:]))
+    def _continues(self, evaluator: Evaluator, trial: TrialContext, known: list[Report], whole: Outcome) -> None:
+        """Check that a trial that is resumed after the reports ``known`` continues like the uninterrupted one."""
+        rest = self.evaluated(evaluator, attrs.evolve(trial, resume_step=known[-1].step, reports=known))
+        later = whole.reports[len(known) :]
+        found, expected = ([step for step, _ in reports] for reports in (rest.reports, later))
         assert found == expected, f"the resumed trial reports the steps {found}, expected {expected}"
         if self.repeatable:
-            assert rest.reports == whole.reports[known:], "the resumed trial reports other values"
-            assert rest.values == whole.values, _OTHER_END
+            assert rest.reports == later, f"the resumed trial reports {rest.reports}, the uninterrupted one {later}"
+            assert rest.values == whole.values, f"the resumed trial gives {rest.values}, expected {whole.values}"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -75,11 +76,22 @@ class EvaluatorBase(ComponentKit):
             return evaluator.evaluate(trial)
 
     def reports(self, evaluator: Evaluator, trial: TrialContext) -> list[Report]:
-        """Evaluate to the end; return all reports, unchecked."""
+        """Evaluate to the end; return all reports, which may be invalid."""
         with _environment_restored():
             running = self.start(evaluator, trial)
             with pinned():
-                return list(running) if isinstance(running, Iterator) else []
+                return list(map(_report, running)) if isinstance(running, Iterator) else []
+
+    def _first_reports(self, evaluator: Evaluator, trial: TrialContext, count: int) -> list[Report]:
+        """Evaluate until there are so many reports and close the trial, as the core does when a rule stops it."""
+        running: Any = self.start(evaluator, trial)
+        if not isinstance(running, Iterator):
+            return []
+        with pinned():
+            found = list(itertools.islice(running, count))
+            with contextlib.suppress(RuntimeError):  # another check tests whether it ends when it is closed
+                running.close()  # type: ignore[attr-defined] # other iterators may have no close()
+        return found
 
     def evaluated(self, evaluator: Evaluator, trial: TrialContext, salt: int = 0) -> Outcome:
         """Evaluate to the end.
@@ -119,11 +131,16 @@ def _environment_restored() -> Iterator[None]:
             os.environ.update(before)
 
 
+def _report(item: object) -> Report:
+    assert isinstance(item, Report), f"the evaluator yielded {item!r:.80}, which is no Report"
+    return item
+
+
 def _exhaust(running: Iterator[Any], reports: list[tuple[int, float]]) -> Any:
     """Collect all reports; return the return value of the generator."""
     while True:
         try:
-            report = next(running)
+            report = _report(next(running))
         except StopIteration as end:
             return end.value
         reports.append((report.step, report.value))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import pickle
+import select
 import signal
 import socket
 import sys
@@ -16,9 +18,12 @@ from typing import Any, Self, TypeVar, cast
 
 import pytest
 
-__all__ = ["Channel", "Child", "in_new_process"]
+__all__ = ["STDERR", "Channel", "Child", "in_new_process"]
 
 T = TypeVar("T")
+
+STDERR = 2
+"""The file descriptor: what replaces `sys.stderr` in tests may have none."""
 
 _PATIENCE = 30.0
 
@@ -42,6 +47,10 @@ class Channel:
             TimeoutError: If no line arrives within half a minute.
         """
         return self._lines.readline().removesuffix("\n")
+
+    def is_waiting(self) -> bool:
+        """Whether `receive` would return at once; only before it is called."""
+        return bool(select.select([self._end], [], [], 0)[0])
 
     def close(self) -> None:
         """Close the connection."""
@@ -84,11 +93,19 @@ class Child:
         """Wait for a line from the child; empty if it has ended.
 
         Raises:
-            AssertionError: If the child raised, with its error.
+            AssertionError: If the child raised, with its error, or sends no line within half a minute.
         """
-        line = self._channel.receive()
+        try:
+            line = self._channel.receive()
+        except TimeoutError as err:
+            msg = f"another process has not answered within {_PATIENCE:g} s; stderr has what it was doing"
+            raise AssertionError(msg) from err
         assert not line.startswith("raised "), f"another process {line}"
         return line
+
+    def is_busy(self) -> bool:
+        """Whether `receive` would have to wait; only before it is called."""
+        return not self._channel.is_waiting()
 
     def kill(self) -> None:
         """Kill the child with SIGKILL."""
@@ -105,6 +122,7 @@ class Child:
 
 
 def _run(work: Callable[[Channel], None], channel: Channel) -> int:
+    faulthandler.dump_traceback_later(0.9 * _PATIENCE, file=STDERR)
     try:
         work(channel)
     except BaseException as err:  # noqa: BLE001 - reported to the parent

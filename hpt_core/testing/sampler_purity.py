@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -32,7 +32,9 @@ def ask(sampler: Sampler, history: History) -> Suggestion:
     """Ask for a suggestion as the core does, with the global random state pinned."""
     with pinned():
         answer = sampler.suggest(history, default_rng([history.seed, history.next_number]))
-    return answer if isinstance(answer, Suggestion) else Suggestion(answer)
+    suggestion = answer if isinstance(answer, Suggestion) else Suggestion(answer)
+    assert isinstance(suggestion.params, Mapping), f"suggest() returned {answer!r:.80}, expected a mapping"
+    return suggestion
 
 
 def plain(params: Params) -> Params:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpt_core.testing.checks import check, within
+from hpt_core.testing.interruptions import Interruptions
 from hpt_core.testing.processes import Channel, Child
 from hpt_core.testing.store_base import Make, StoreBase, notes, numbers
 from hpt_core.testing.store_kills import BATCH, cut_off, killed_after
@@ -147,19 +148,21 @@ class StoreProcessesKit(StoreBase):
 
         def work(channel: Channel, me: int) -> None:
             with contextlib.closing(make_store(path)) as store:
+                lazily, interruptions = getattr(store, "append_lazily", store.append), Interruptions(store, seed=me)
                 channel.receive()
-                lazily = getattr(store, "append_lazily", store.append)
                 for number in range(0, _EACH, me + 1):  # in batches of one, two and three records
                     batch = range(100 * me + number, 100 * me + min(number + me + 1, _EACH))
-                    (lazily if number // (me + 1) % 4 else store.append)("s", notes(batch))
+                    with interruptions.once():
+                        (lazily if number // (me + 1) % 4 else store.append)("s", notes(batch))
 
         with contextlib.ExitStack() as stack:
             children = [stack.enter_context(Child(partial(work, me=me))) for me in range(_WRITERS)]
             for child in children:
                 child.send("go")
             with self.open(make_store, tmp_path) as reader:
-                seen = _read_on(reader, _WRITERS * _EACH)
-            assert [child.receive() for child in children] == ["done"] * _WRITERS
+                seen = _read_on(reader, children)
+                assert [child.receive() for child in children] == ["done"] * _WRITERS
+                seen += numbers(reader.read("s", len(seen)))
         with self.open(make_store, tmp_path) as store:
             found = numbers(store.read("s"))
         for me in range(_WRITERS):
@@ -177,8 +180,8 @@ class StoreProcessesKit(StoreBase):
             store.append("s", notes([0]))
             within(_PATIENCE, *(partial(_write, store, first) for first in (100, 200, 300)))
             found = sorted(numbers(store.read("s")))
-            expected = [0, *range(100, 110), *range(200, 210), *range(300, 310)]
-            assert found == expected, f"three threads wrote ten records each; the records are {found}"
+            expected = [0, *range(100, 120), *range(200, 220), *range(300, 320)]
+            assert found == expected, f"three threads wrote twenty records each; the records are {found}"
 
     @check
     def test_readers_are_not_held_up(self, make_store: Make, tmp_path: Path) -> None:
@@ -296,15 +299,18 @@ class StoreProcessesKit(StoreBase):
         """Let processes compete for the lock. Each holder appends how many records it has read; returns these."""
         path = self.place(folder)
 
-        def work(channel: Channel) -> None:
+        def work(channel: Channel, me: int) -> None:
             with contextlib.closing(make_store(path)) as store:
+                interruptions = Interruptions(store, seed=me)
                 channel.receive()
                 for _ in range(_TURNS):
-                    with store.lock("s"):
+                    with contextlib.ExitStack() as held:
+                        with interruptions.once():
+                            held.enter_context(store.lock("s"))
                         store.append("s", notes([len(store.read("s"))]))
 
         with contextlib.ExitStack() as stack:
-            children = [stack.enter_context(Child(work)) for _ in range(_WRITERS)]
+            children = [stack.enter_context(Child(partial(work, me=me))) for me in range(_WRITERS)]
             for child in children:
                 child.send("go")
             assert [child.receive() for child in children] == ["done"] * _WRITERS
@@ -333,19 +339,21 @@ def _check_records(store: Store, expected: Iterable[int], after: int = 0) -> Non
     assert found == expected, f"after position {after} the records are {found}, expected {expected}"
 
 
-def _read_on(store: Store, count: int) -> list[int]:
-    """Read from the last position on, until so many records are there."""
+def _read_on(store: Store, writers: Sequence[Child]) -> list[int]:
+    """Read from the last position on, while one of the writers is busy."""
     found: list[int] = []
     deadline = time.monotonic() + _PATIENCE
-    while len(found) < count and time.monotonic() < deadline:
+    while any(child.is_busy() for child in writers) and time.monotonic() < deadline:
         found += numbers(store.read("s", len(found)))
         time.sleep(0.001)
     return found
 
 
 def _write(store: Store, first: int) -> None:
-    for number in range(first, first + 10):
-        store.append("s", notes([number]))
+    interruptions = Interruptions(store, seed=first)
+    for number in range(first, first + 20):
+        with interruptions.once():
+            store.append("s", notes([number]))
 
 
 def _lock_in_thread(store: Store) -> tuple[threading.Thread, threading.Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
+import traceback
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -408,6 +409,28 @@ def test_a_sampler_that_a_new_process_cannot_import_is_not_compared() -> None:
         KIT().test_suggests_the_same_in_another_process(Local, examples.MIXED)
 
 
+class Plain:
+    """Has a parameter, but is no attrs class."""
+
+    def __init__(self, width: float = 0.3, *rest: int, **others: int) -> None:
+        self.width = width
+
+    def suggest(self, history: History, rng: Generator) -> Params | None:
+        """Forgets to return what it has chosen."""
+        history.space.sample(rng)
+        return None
+
+
+def test_a_parameter_that_is_no_option_is_named() -> None:
+    with pytest.raises(AssertionError, match="parameters of Plain that are no options: width; make it an attrs class"):
+        KIT().test_options_have_help(Plain)
+
+
+def test_a_suggestion_that_is_no_configuration_is_shown() -> None:
+    with pytest.raises(AssertionError, match=r"suggest\(\) returned None, expected a mapping"):
+        KIT().test_takes_a_space_of_one_point(Plain)  # type: ignore[arg-type] # it suggests nothing
+
+
 def test_a_failing_check_states_the_rule_and_the_reason() -> None:
     message = broken(NumpyScalars)["test_gives_native_values"]
     # pytest's summary shows this line
@@ -428,6 +451,31 @@ def test_a_failing_check_always_states_what_happened() -> None:
 
     with pytest.raises(AssertionError, match="What happened: this assertion failed: raise AssertionError if found"):
         bare()
+
+
+class Raising(Honest):
+    """Fails with an error that has a cause."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        raise ValueError("no idea") from KeyError("lookup")
+
+
+class Failing(Honest):
+    """Fails while it handles another error."""
+
+    def suggest(self, history: History, rng: Generator) -> Params:
+        try:
+            return {"x": history.trials[10**6].params["x"]}
+        except IndexError:
+            raise ValueError("no idea")  # noqa: B904 - as authors write it
+
+
+@pytest.mark.parametrize("sampler", [Raising, Failing])
+def test_the_error_of_a_component_is_told_once_with_its_own_traceback_and_cause(sampler: type[Honest]) -> None:
+    with pytest.raises(AssertionError, match="What happened: it raised ValueError: no idea") as caught:
+        KIT().test_takes_any_space(sampler)
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "suggest"
+    assert isinstance(caught.value.__cause__, LookupError)
 
 
 def test_the_used_global_generator_is_named() -> None:

@@ -145,7 +145,9 @@ class OffByOne(Honest):
     """Skips one record too many in the middle of a log."""
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
-        return super().read(study, after + 1 if after == 4 else after)
+        records = super().read(study)
+        wrong = after == 4 and len(records) == 7 and records[-1].get("content") == {"n": 6}
+        return records[after + wrong :]
 
 
 class OnePage(Honest):
@@ -776,6 +778,57 @@ def test_processes_that_compete_for_the_lock_are_examined(tmp_path: Path) -> Non
         KIT().test_the_lock_excludes_processes(lambda path: StealsLocks(path=path), tmp_path)
 
 
+class LooksBeforeItLocks(Honest):
+    """Locks by creating a file if it does not see one."""
+
+    @contextlib.contextmanager
+    def lock(self, study: str) -> Iterator[None]:
+        file = self.path.with_name("held.lock")
+        with told():
+            while file.exists():
+                time.sleep(0.001)
+            file.touch()
+        yield
+        file.unlink(missing_ok=True)
+
+
+def test_a_gap_before_the_lock_is_taken_is_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_core.testing.store_processes._TURNS", 100)  # a machine may be too busy for all at once
+    with pytest.raises(AssertionError, match="of 300 holders of the lock wrote how many records it had read"):
+        KIT().test_the_lock_excludes_processes(lambda path: LooksBeforeItLocks(path=path), tmp_path)
+
+
+class Unlocked(Honest):
+    """Appends without a lock: what another process wrote after it has read the file is cut off as a torn line."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        self.write(self.encode(study, records))
+        return len(self.read(study))
+
+
+def test_a_gap_between_reading_and_writing_is_hit(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="no record is lost or repeated"):
+        KIT().test_many_processes_write_at_once(lambda path: Unlocked(path=path), tmp_path)
+
+
+class OneRequestEach(Honest):
+    """Takes long to write many records."""
+
+    def append(self, study: str, records: Sequence[Record]) -> int:
+        for _ in records:
+            time.sleep(0.01)
+        return super().append(study, records)
+
+
+def test_a_store_that_takes_minutes_for_a_long_log_is_ended_and_its_author_sees_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hpt_core.testing.processes._PATIENCE", 0.5)
+    with pytest.raises(AssertionError, match=r"another process has not answered within 0\.5 s"):
+        KIT().test_reads_long_logs_whole(lambda path: OneRequestEach(path=path), tmp_path)
+    assert " in append" in capfd.readouterr().err
+
+
 class LocksTwice(Honest):
     """Has one lock for the study and for writing, which its holder waits for."""
 
@@ -787,8 +840,9 @@ class LocksTwice(Honest):
     "name", ["test_the_lock_is_there_before_the_first_record", "test_the_lock_keeps_no_append_out"]
 )
 def test_a_store_that_waits_for_itself_does_not_hang_the_kit(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 0.3)
     with pytest.raises(AssertionError, match=r"a call has not returned within 0\.3 s"):
         getattr(KIT(), name)(lambda path: LocksTwice(path=path), tmp_path)
+    assert " in locked" in capfd.readouterr().err
