@@ -93,6 +93,33 @@ def test_a_net_is_given_as_an_object_and_copied_for_each_trial(model: Any) -> No
     assert not hasattr(NET, "module_")
 
 
+def all_params(params: dict[str, Any]) -> Any:
+    return classifier(params["hidden"])
+
+
+@pytest.mark.parametrize("model", [all_params, lambda hidden, batch_size: classifier(hidden) if batch_size else None])
+def test_the_batch_size_is_that_of_the_space_whatever_the_model_function_receives(model: Any) -> None:
+    params = {"hidden": 5, "batch_size": 8}
+    assert reports(evaluator(model), params) == reports(evaluator(classifier), params)
+
+
+class Scheduled(skorch.NeuralNetClassifier):
+    """Has arguments with the names of options of the evaluator."""
+
+    def __init__(self, *given: Any, scheduler: str = "none", loss: str = "none", **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.scheduler, self.loss = scheduler, loss
+
+    def initialize(self) -> Any:
+        assert (self.scheduler, self.loss) == ("cosine", "l1")
+        return super().initialize()
+
+
+def test_a_net_may_have_parameters_with_the_names_of_options_of_the_training() -> None:
+    net = Scheduled(Net, criterion=torch.nn.CrossEntropyLoss, verbose=0)
+    assert len(reports(evaluator(net), {"scheduler": "cosine", "loss": "l1"})) == 3
+
+
 def test_parameters_and_data_that_a_net_does_not_support_are_refused() -> None:
     for name, message in [("hiden", "The net has no parameter 'hiden'"), ("max_epochs", "Is called `epochs` here")]:
         with pytest.raises(UsageError, match=rf"space\.{name}: {message}"):

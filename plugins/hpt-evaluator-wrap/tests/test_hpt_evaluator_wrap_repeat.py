@@ -155,14 +155,20 @@ class Whole(Noisy):
             raise UsageError("no y", *UsageError("b").mistakes)
 
     def conclude(self, best: TrialContext) -> Mapping[str, Any]:
-        return {"saved": best.number}
+        return {"saved": best.number, "folder": str(best.workdir), "seed": best.seed}
 
 
-def test_check_and_conclude_are_delegated() -> None:
+def test_check_and_conclude_are_delegated(tmp_path: Path) -> None:
     assert run(Whole()).history.notes["conclusion"]["saved"] == 0
     assert RepeatEvaluator(evaluator=Noisy()).conclude is None
     with pytest.raises(UsageError, match="no y"):
         run(Whole(), objective={"y": "minimize"})
+    inner = Whole()
+    wrapped: Any = RepeatEvaluator(evaluator=inner)
+    trial = TrialContext({"x": 1}, number=3, workdir=tmp_path)
+    list(wrapped.evaluate(trial))
+    first = {"saved": 3, "folder": str(tmp_path / "repeat-1"), "seed": inner.seen[0].seed}
+    assert wrapped.conclude(trial) == first  # the trial's own folder has no files, and its seed was not used
 
 
 @attrs.define(kw_only=True)
@@ -195,11 +201,13 @@ class Finishing(Noisy):
         self.finished.append(trial)
 
 
-@pytest.mark.parametrize("wrapper", [CacheEvaluator, RetryEvaluator])
-def test_finish_receives_the_trial(wrapper: Any) -> None:
-    inner, trial = Finishing(), TrialContext({"x": 1})
-    wrapper(evaluator=inner).finish(trial)
-    assert inner.finished == [trial]
+@pytest.mark.parametrize("wrapper", [CacheEvaluator, RepeatEvaluator, RetryEvaluator])
+def test_finish_receives_the_trials_that_were_evaluated(wrapper: Any, tmp_path: Path) -> None:
+    inner, trial = Finishing(), TrialContext({"x": 1}, workdir=tmp_path)
+    outer = wrapper(evaluator=inner)
+    list(outer.evaluate(trial))
+    outer.finish(trial)
+    assert inner.finished == inner.seen
     assert wrapper(evaluator=Noisy()).finish is None
 
 

@@ -14,6 +14,7 @@ from hpt_core import Mistake, UsageError, import_object
 __all__ = ["Signature", "near", "resolve_callable", "signature_of"]
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @attrs.frozen
@@ -43,9 +44,10 @@ def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
         skip: How many of its first parameters are filled by position.
     """
     try:
-        found = list(inspect.signature(function).parameters.values())[skip:]
+        found = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin may have no signature
         return Signature((), frozenset(), takes_any=True)
+    found = [p for i, p in enumerate(found) if i >= skip or p.kind not in _POSITIONAL]  # `*args` may take fewer
     named = [p for p in found if p.kind in _NAMED]
     return Signature(
         tuple(p.name for p in named),

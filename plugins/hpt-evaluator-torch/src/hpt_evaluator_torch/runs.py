@@ -38,8 +38,7 @@ def reports_of(evaluator: TorchEvaluator, trial: TrialContext, device: Any) -> G
     Returns:
         What a `train` function returned; else None, and the last report is the result.
     """
-    _ = evaluator.loaded  # before the seed is set: loading may draw from it
-    seed_all(trial.seed)
+    _ = evaluator.loaded  # before the seed is set: loading may draw from it, and so may making metrics
     if evaluator.train is not None:
         return (yield from _own_reports(evaluator, trial, device))
     wanted = _wanted(evaluator, trial)
@@ -49,6 +48,7 @@ def reports_of(evaluator: TorchEvaluator, trial: TrialContext, device: Any) -> G
 def _own_reports(evaluator: TorchEvaluator, trial: TrialContext, device: Any) -> Generator[Report, None, Any]:
     function, fixed = resolve_callable(evaluator.train, "evaluator.train")
     given = bind(function, {**fixed, **evaluator.offered(trial, device)}, trial.params, "evaluator.train")
+    seed_all(trial.seed)
     return (yield from own_reports(function(**given), trial, device, resumable=bool(evaluator.resumable)))
 
 
@@ -56,6 +56,7 @@ def _run(evaluator: TorchEvaluator, trial: TrialContext, device: Any, wanted: Wa
     """Make a new model, and the `Run` that trains this kind."""
     data, seed = evaluator.loaded, trial.seed
     recipe = make_recipe(evaluator, trial.params, lambda: data.extras)
+    seed_all(seed)
     model, trainer = split_made(recipe.make_model())
     kind = kind_of(model)
     evaluator.last_model = weakref.ref(model)

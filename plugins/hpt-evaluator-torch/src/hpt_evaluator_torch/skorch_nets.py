@@ -12,7 +12,6 @@ from hpt_core import EvaluationError, import_object
 from hpt_evaluator_torch.data import is_datamodule
 from hpt_evaluator_torch.frameworks import aliases, refuse
 from hpt_evaluator_torch.randomness import capture, restore
-from hpt_evaluator_torch.settings import PARTS
 
 if TYPE_CHECKING:
     from hpt_evaluator_torch.data import Data
@@ -28,7 +27,8 @@ class SkorchRun:
     """A skorch net in training; see `hpt_evaluator_torch.epochs.Run`.
 
     Args:
-        net: The net, not initialised yet. Its parameters that the model function did not receive are set on it.
+        net: The net, not initialised yet. The batch size is set on it, and its parameters that the model function did
+            not receive.
         recipe: The settings.
         data: The data; its validation part replaces the net's own split.
         device: Where to train.
@@ -38,8 +38,9 @@ class SkorchRun:
         self.device, self.epochs = device, recipe.settings.epochs
         if isinstance(data.train, DataLoader) or is_datamodule(data.train):
             raise EvaluationError("A skorch net makes its own batches: `data` must return arrays or datasets.")
-        known = net.get_params().keys() - PARTS
-        own = {name: recipe.params[name] for name in recipe.for_training if name in known or "__" in name}
+        heeded = {"batch_size", *recipe.for_training}
+        known = net.get_params().keys() - {"optimizer"}  # a class, which no parameter of a space can be
+        own = {name: v for name, v in recipe.params.items() if name in heeded and (name in known or "__" in name)}
         left = [name for name in recipe.for_training if name != "epochs" and name not in own]
         refuse("skorch net", params=left, options=recipe.options)
         if data.valid is not None:

@@ -60,8 +60,10 @@ class Training:
         if part is None:
             raise EvaluationError("A model cannot be trained without an optimizer.")
         given = {"model": self.model} if "model" in part.signature.names else {}
-        trained = [parameter for module in self._modules.values() for parameter in module.parameters()]
-        return part.make(trained, **{**given, **part.arguments})
+        return part.make(self._parameters(), **{**given, **part.arguments})
+
+    def _parameters(self) -> list[Any]:
+        return [parameter for module in self._modules.values() for parameter in module.parameters()]
 
     def _made_scheduler(self, part: Part | None) -> tuple[Any, bool]:
         """The scheduler, and whether it steps once per batch (else per epoch)."""
@@ -95,8 +97,7 @@ class Training:
         Returns:
             The mean loss over its rows, each as it was when the row was used.
         """
-        for module in self._modules.values():
-            module.train()
+        self.model.train()
         losses, rows = [], []
         reseed(self._batches, self._seed + epoch)
         for batch in self._batches:
@@ -130,7 +131,8 @@ class Training:
         scaler.scale(loss).backward()  # no effect without half precision
         if norm is not None:
             scaler.unscale_(self._optimizer)
-            trained = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+            groups = getattr(self._optimizer, "param_groups", [])  # one that combines others may have none
+            trained = [parameter for group in groups for parameter in group["params"]] or self._parameters()
             torch.nn.utils.clip_grad_norm_(trained, norm)  # the gradients of others are never set to zero
         return loss
 
@@ -138,11 +140,15 @@ class Training:
         """Return the metrics on the validation data; none if there is no such data."""
         if self._data.valid is None:
             return {}
+        training = [part for module in self._modules.values() for part in module.modules() if part.training]
         for module in self._modules.values():
             module.eval()
         batches = valid_batches(self._data.valid, self._settings.eval_batch_size)
-        names, functions = self._wanted.names, self._wanted.functions
-        return measure(self.model, batches, self._loss, names, functions, device=self.device, autocast=self._autocast)
+        names, functions, autocast = self._wanted.names, self._wanted.functions, self._autocast
+        found = measure(self.model, batches, self._loss, names, functions, device=self.device, autocast=autocast)
+        for part in training:  # not the others, such as a teacher in the loss, which is always in evaluation mode
+            part.training = True
+        return found
 
     def _end_epoch(self, found: Mapping[str, float]) -> None:
         """Step a scheduler that steps once per epoch.

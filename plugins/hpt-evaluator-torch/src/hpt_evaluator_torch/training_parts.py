@@ -62,7 +62,7 @@ class Part:
     @property
     def name(self) -> str:
         """What to call it in messages."""
-        return str(getattr(self.make, "__name__", self.make))
+        return str(getattr(self.make, "__name__", type(self.make).__name__))
 
     def given(self, arguments: Mapping[str, Any]) -> Part:
         """The same part with further arguments, which take precedence."""

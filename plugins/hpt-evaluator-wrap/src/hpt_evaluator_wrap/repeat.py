@@ -70,10 +70,23 @@ class RepeatEvaluator(Wrapper):
         return _summary(results)
 
     @property
+    def conclude(self) -> Callable[[TrialContext], Mapping[str, Any] | None] | None:
+        """The inner evaluator's ``conclude``, applied to the first repeat of the best trial; None if it has none."""
+        conclude = super().conclude
+        return None if conclude is None else lambda best: conclude(self._repeat(best, 0))
+
+    @property
     def discard(self) -> Callable[[TrialContext], object] | None:
         """The inner evaluator's ``discard``, applied to each repeat of a trial; None if it has none."""
-        discard = super().discard
-        return None if discard is None else lambda trial: [discard(self._repeat(trial, i)) for i in range(self.times)]
+        return self._for_each(super().discard)
+
+    @property
+    def finish(self) -> Callable[[TrialContext], object] | None:
+        """The inner evaluator's ``finish``, applied to each repeat of a trial; None if it has none."""
+        return self._for_each(super().finish)
+
+    def _for_each(self, call: Callable[[TrialContext], object] | None) -> Callable[[TrialContext], object] | None:
+        return None if call is None else lambda trial: [call(self._repeat(trial, i)) for i in range(self.times)]
 
     def _repeat(self, trial: TrialContext, index: int) -> TrialContext:
         """The trial with the seed and the folder of a repeat."""
