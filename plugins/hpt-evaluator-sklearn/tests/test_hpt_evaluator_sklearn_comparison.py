@@ -225,6 +225,14 @@ def test_a_failing_default_is_described_not_raised() -> None:
     assert found["refit_rows"] == 150
 
 
+def test_an_evaluator_compares_with_the_default_under_each_objective_that_it_is_used_for() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, refit=False)
+    evaluator.check(SPACE, {"accuracy": "maximize"})
+    for name in ("accuracy", "f1_macro"):
+        found = evaluator.conclude(TrialContext(params={"C": 1.0}, objectives=(name,)))
+        assert found[f"default_{name}"] == cross_val_score(SVC(C=0.01), X, y, scoring=name).mean()
+
+
 def test_nested_scores_equal_grid_search_in_a_loop() -> None:
     evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, cv=3, holdout=0.2)
     found = nested_score(

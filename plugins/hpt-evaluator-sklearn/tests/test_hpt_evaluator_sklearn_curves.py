@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -40,7 +39,7 @@ from sklearn.model_selection import (
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
@@ -103,16 +102,6 @@ def test_a_pipeline_with_a_memory_grows_in_the_same_way(tmp_path: Path) -> None:
     )
     assert [(r.step, r.value) for r in remembering] == [(r.step, r.value) for r in plain]
     assert len(plain) == 5
-
-
-@pytest.mark.parametrize("rows", [X, scipy.sparse.csr_array(X)], ids=["array", "sparse"])
-@pytest.mark.parametrize("cache_mb", [0, 1])
-def test_a_step_that_writes_to_its_rows_does_not_affect_later_levels(rows: Any, cache_mb: int) -> None:
-    forest = RandomForestClassifier(n_estimators=6, max_depth=2, random_state=3)
-    options: dict[str, Any] = {"X": rows, "resource": "growth", "levels": 3, "cache_mb": cache_mb}
-    reports, _ = curve(make_pipeline(MaxAbsScaler(copy=False), forest), **options)
-    expected, _ = curve(make_pipeline(MaxAbsScaler(), forest), **options)
-    assert [report.value for report in reports] == [report.value for report in expected]
 
 
 def test_boosting_iterations_of_a_regressor_grow_over_several_folds() -> None:

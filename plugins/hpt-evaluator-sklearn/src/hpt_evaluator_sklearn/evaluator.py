@@ -341,7 +341,7 @@ class SklearnEvaluator:
         return [required(fold, trial.objectives[0]) for fold in done]
 
     def _key(self, trial: TrialContext) -> str:
-        return json.dumps([trial.params, self._seed_of(trial)], sort_keys=True)
+        return json.dumps([trial.objectives, trial.params, self._seed_of(trial)], sort_keys=True)
 
     def default_params(self) -> Params:
         """The default configuration of the space; empty before `check` was called."""

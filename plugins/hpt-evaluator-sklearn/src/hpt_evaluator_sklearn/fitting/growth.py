@@ -41,9 +41,8 @@ def growing_parameter(estimator: Any) -> str | None:
     warm = "warm_start" in params
     if warm and "n_estimators" in params:  # gradient boosting with early stopping starts to count anew in each fit
         return None if params.get("n_iter_no_change") is not None else "n_estimators"
-    if hasattr(model, EPOCHS) and "max_iter" in params:
-        if not (is_classifier(model) or is_regressor(model) or is_outlier_detector(model)):
-            return None
+    counts_passes = hasattr(model, EPOCHS) and "max_iter" in params
+    if counts_passes and (is_classifier(model) or is_regressor(model) or is_outlier_detector(model)):
         refuses = params.get("early_stopping") or params.get("class_weight") == "balanced"
         return None if refuses else EPOCHS
     return "max_iter" if warm and "max_iter" in params else None
@@ -87,15 +86,16 @@ class Growth:
         if size <= self._size:
             return
         started = perf_counter()
+        rows, y = _writable(self._rows), _writable(self._y)
         if self._how == EPOCHS:
             for epoch in range(self._size, size):
-                self._one_epoch(first=epoch == 0)
+                self._one_epoch(rows, y, first=epoch == 0)
         else:
-            self._fit(size)
+            self._fit(rows, y, size)
         self._size = self._full if _has_stopped(self._model) else size
         self.seconds += perf_counter() - started
 
-    def _fit(self, size: int) -> None:
+    def _fit(self, rows: Any, y: Any, size: int) -> None:
         cumulative, full = self._how != "max_iter" or isinstance(self._model, _BOOSTING), size == self._full
         # a solver may forget its state between fits, as lbfgs does, so the full number of iterations starts anew
         count = size if cumulative or full else size - self._size
@@ -103,15 +103,20 @@ class Growth:
         with warnings.catch_warnings():
             if not full:  # cut short on purpose, so not converging is expected
                 warnings.simplefilter("ignore", ConvergenceWarning)
-            self._model.fit(self._rows, self._y, **self._params)
+            self._model.fit(rows, y, **self._params)
 
-    def _one_epoch(self, *, first: bool) -> None:
+    def _one_epoch(self, rows: Any, y: Any, *, first: bool) -> None:
         extra = {}
         wants_classes = "classes" in inspect.signature(self._model.partial_fit).parameters
         if first and wants_classes and is_classifier(self._model):
-            multilabel = np.ndim(self._y) == 2 and np.shape(self._y)[1] > 1
-            extra["classes"] = np.arange(np.shape(self._y)[1]) if multilabel else np.unique(self._y)
-        self._model.partial_fit(self._rows, self._y, **extra, **self._params)
+            multilabel = np.ndim(y) == 2 and np.shape(y)[1] > 1
+            extra["classes"] = np.arange(np.shape(y)[1]) if multilabel else np.unique(y)
+        self._model.partial_fit(rows, y, **extra, **self._params)
+
+
+def _writable(part: Any) -> Any:
+    """A copy of an array, because a fit may write to it (``copy_X=False``) and the next level needs it as it was."""
+    return part.copy("K") if type(part) is np.ndarray else part
 
 
 def _has_stopped(model: Any) -> bool:

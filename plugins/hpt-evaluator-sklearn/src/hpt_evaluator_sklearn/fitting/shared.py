@@ -122,7 +122,7 @@ class Shared:
 
     def _grow_and_score(self, model: Growth, i: int, step: int) -> FoldScore:
         model.advance(step)
-        fold = self.folds.take(i, model.estimator, Routes())  # anew, because scoring may write to its rows
+        fold = self.folds.take(i, model.estimator, Routes(), fresh=True)  # scoring may write to its rows
         return self._score(model.estimator, fold, fit_time=model.seconds)
 
     def _score(self, estimator: Any, fold: FoldData, *, fit_time: float) -> FoldScore:

@@ -19,7 +19,7 @@ class WarningLog:
     def __init__(self) -> None:
         self._seen: set[tuple[type[Warning], str, int]] = set()
 
-    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, int]:
+    def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[Any, int]:
         """Call a function.
 
         Returns:
