@@ -276,6 +276,11 @@ def test_a_fit_that_diverged_on_a_fold_hardly_counts(big: float) -> None:
     assert pooled_variance([*behind, list(diverged.values())], 1e-4, 4.0) < 3 * known
 
 
+def test_a_trial_that_did_all_folds_keeps_its_mean_beside_fits_that_diverged() -> None:
+    diverged = [{1: 1e100, 2: 0.3, 3: 0.1}, {1: 0.3, 2: 1e100, 3: 0.2}]
+    assert adjusted_mean({1: 0.25, 2: 0.75, 3: 0.5}, diverged) == 0.5
+
+
 @given(rows, st.randoms(use_true_random=False))
 def test_order_does_not_matter_for_the_adjustment(table: list[dict[int, float]], random: Any) -> None:
     shuffled = table[1:]

@@ -749,6 +749,60 @@ def act_further(history: History, action: tuple[str, int, int, float]) -> int | 
     return None
 
 
+def due(history: History, rounds: Sequence[tuple[int, int, Sequence[int]]], eta: int) -> int | None:
+    """Successive halving in rounds, each (first trial, first one after it, rungs), read off the reports."""
+    found = []
+    for begin, end, rungs in rounds:
+        ours = [trial for trial in history.trials[begin:end] if trial.invalid is None]
+        field = ours if end <= history.next_number else []
+        for i, rung in enumerate(rungs[:-1]):
+            if any(recorded(trial, rung) is None and not trial.finished for trial in field):
+                break
+            here = {number for _, number in standing(history, rung)}
+            ranked = sorted((recorded(trial, rung), trial.number) for trial in field if trial.number in here)
+            field = [history.trials[number] for _, number in ranked[: max(1, len(ours) // eta ** (i + 1))]]
+            ready = [t for t in field if t.state is State.PAUSED and recorded(t, rungs[i + 1]) is None]
+            if ready:
+                found.append((rung, -begin, ready[0].number))
+                break
+    return max(found)[2] if found else None
+
+
+@given(
+    st.lists(one_action | one_action | further.filter(lambda action: action[0] != "amend"), min_size=30, max_size=200),
+    st.booleans(),
+)
+def test_rounds_are_valid_for_the_prefix_seen(todo: list[tuple[str, int, int, float]], several: bool) -> None:
+    """Rounds of 4; or brackets of 9, 5 and 3 trials in turn (Li et al. 2018, algorithm 1 with R = 9 and eta = 3)."""
+    rule: Rule = (
+        Hyperband(mode="rounds", min_resource=1, max_resource=9)
+        if several
+        else Halving(trials=4, eta=2, min_resource=5)
+    )
+    ladder = [1, 3, 9] if several else [5, 10, 20]
+    eta, sizes = (3, [9, 5, 3] * 12) if several else (2, [4] * 50)
+    ends = np.cumsum(sizes).tolist()
+    rungs = [ladder[i % 3 :] if several else ladder for i in range(len(sizes))]
+    rounds = list(zip([0, *ends], ends, rungs, strict=False))
+    history = make_history(SPACE, steps=20, resumable=True)
+    for action in todo:
+        number = act_further(history, action)
+        promoted = rule.promote(history)
+        assert promoted == due(history, rounds, eta)
+        if number is not None:
+            mine, trial = rounds[bisect(ends, number)], history.trials[number]
+            decision = rule.judge_trial(history, trial)
+            follow(history, number, Pause("as if it did"))
+            step, before = trial.reports[-1].step, trial.reports[-2].step if len(trial.reports) > 1 else 0
+            last = step >= ladder[-1] or trial.invalid is not None
+            goes_on = last or not any(before < rung <= step for rung in mine[2]) or due(history, [mine], eta) == number
+            assert (decision is None) == goes_on
+            if goes_on and not last:
+                start(history, number, trial.attempt + 1)
+        elif action[0] == "promote" and promoted is not None:
+            start(history, promoted, history.trials[promoted].attempt + 1)
+
+
 def results_of(rule: Rule, history: History) -> dict[BracketId, tuple[Any, ...]]:
     """The results at the rungs and the paused trials of each bracket, as the rule has cached them."""
     found = rule._brackets(history).items()

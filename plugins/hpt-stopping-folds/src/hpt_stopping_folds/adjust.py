@@ -39,7 +39,7 @@ def adjusted_mean(y: Array, variances: Array) -> float:
     y = y[np.ix_(sharing, done[sharing].any(axis=0))]
     effects = fold_effects(y, np.append(1.0, nearness(y, variances[sharing])), _SHRINKAGE)
     mine = np.isfinite(y[0])
-    return float(y[0, mine].mean() + effects.mean() - effects[mine].mean())
+    return float(y[0, mine].mean() + (effects.mean() - effects[mine].mean()))  # in this order: b may be huge
 
 
 def nearness(y: Array, variances: Array) -> Array:
