@@ -23,10 +23,10 @@ def replace_file(path: Path, content: bytes, *, like: Path | None = None) -> Non
     Raises:
         OSError: If it cannot be written; then the old file is kept.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        target.write_bytes(content)
+    if path.exists() and not path.is_file():  # before links are followed: what /dev/stdout leads to may have no path
+        path.write_bytes(content)
         return
+    target = Path(os.path.realpath(path))
     draft = target.with_name(f".hpt-{secrets.token_hex(8)}")
     try:
         with draft.open("xb") as file:
@@ -46,7 +46,7 @@ def share_access(fd: int, like: Path) -> None:
 
     A file that is like a folder is not executable.
     """
-    if not hasattr(os, "fchmod"):
+    if not hasattr(os, "fchown"):
         return  # Windows has other permissions
     with suppress(OSError):  # there is no other one, or the file system has no permissions
         found, is_folder = like.stat(), stat.S_ISDIR(os.fstat(fd).st_mode)

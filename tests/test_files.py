@@ -58,6 +58,26 @@ def test_a_link_stays_and_the_file_that_it_names_is_replaced(tmp_path: Path) -> 
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="Windows has no paths of open files")
+def test_a_pipe_is_written_to_by_the_path_of_an_open_file() -> None:
+    """What the shell gives for ``>(gzip)``: a link to something that has no path."""
+    reader, writer = os.pipe()
+    try:
+        replace_file(Path(f"/dev/fd/{writer}"), b"new")
+        assert os.read(reader, 9) == b"new"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_file_is_replaced_where_files_have_no_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, Python has `os.fchmod` from 3.13 on, and no `os.fchown`."""
+    monkeypatch.delattr(os, "fchown", raising=False)
+    (tmp_path / "report.html").write_text("old")
+    replace_file(tmp_path / "report.html", b"new")
+    assert (tmp_path / "report.html").read_bytes() == b"new"
+
+
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

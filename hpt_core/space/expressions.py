@@ -11,6 +11,8 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hpt_core.values import native
+
 __all__ = ["BY_SIZE", "EXAMPLE", "RefusedError", "Term", "distance", "logical"]
 
 Term = Callable[[Mapping[str, Any]], Any]
@@ -29,6 +31,7 @@ def _product(a: Any, b: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
+    a, b = native(a), native(b)  # numpy's ints have no negative powers
     if isinstance(a, int) and isinstance(b, int) and (a.bit_length() - 1) * b > _MOST_BITS:
         raise OverflowError  # at once, as computing it may take forever
     return _in_range(a**b)

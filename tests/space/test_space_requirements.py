@@ -153,6 +153,11 @@ def test_a_power_that_exceeds_all_floats_cannot_be_computed(text: str, expected:
     assert holds(text, a=2**53) is expected
 
 
+def test_a_power_of_numpy_ints_is_that_of_ints() -> None:
+    assert holds("a ** b == 0.125", a=np.int64(2), b=np.int64(-3))
+    assert holds("a ** b > 1e18", a=np.int64(10), b=np.int64(19))
+
+
 @pytest.mark.parametrize("calls", range(0, 900, 50))
 def test_a_requirement_is_never_lost_however_deep_the_calls_of_a_program(calls: int) -> None:
     parameter = Int(1, 9, requires="not " * 240 + "a < 5")
