@@ -70,13 +70,11 @@ class _Child(Peer):
     process: BaseProcess
     slot: int
     stderr: Path
-    has_worked: bool = False
     timed_out: bool = False
 
     def trial_started(self) -> None:
         """Note that a trial starts, and clear stderr so that it holds the output of this trial only."""
         super().trial_started()
-        self.has_worked = True
         with contextlib.suppress(OSError):  # the file does not exist yet
             os.truncate(self.stderr, 0)
 

@@ -130,7 +130,7 @@ class Replay:
         self._columns = Columns(signs, read_constraints(definition.get("constraints", {})), len(self.trials))
 
     def _amended(self, record: Record) -> None:
-        before = tuple(self._columns.signs)
+        before = tuple(self.definition["objectives"])
         if record.get("differences"):  # none: only the evaluator was added or removed
             self.outdated.update(self.workers)
         self._define(record["definition"])

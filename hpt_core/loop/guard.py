@@ -6,6 +6,7 @@ No point outside the space, no exact repeat unless the study allows it, and an e
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,6 +15,7 @@ from numpy.random import Generator, default_rng
 from hpt_core.components import Sampler, Suggestion
 from hpt_core.errors import InvalidParamsError, PluginError, RequirementError, SpaceExhausted
 from hpt_core.loop.notes import plain
+from hpt_core.values import shown
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History
@@ -97,6 +99,8 @@ def _ask(sampler: Sampler, history: History, rng: Generator) -> Params | Suggest
 def _checked(proposed: object, space: Space, sampler: str) -> tuple[Suggestion | None, str]:
     suggestion = proposed if isinstance(proposed, Suggestion) else None
     params: Any = suggestion.params if suggestion else proposed
+    if not isinstance(params, Mapping):
+        return None, f"suggest() returned {shown(proposed)}, expected a mapping of names to values or a Suggestion"
     if not isinstance(params, dict) or not space.contains(params):
         try:
             params = space.validate(params)

@@ -40,8 +40,11 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
     """Run a study in this process or in several workers; see `Study.run`."""
     for warning in check_evidence(study.evaluator, study.rules_by_path):
         _LOG.warning("%s", warning)
-    run_checks(study.evaluator, study.sampler, study.rules_by_path, study.space, study.objectives)
+    given = study.sampler
+    run_checks(study.evaluator, given, study.rules_by_path, study.space, study.objectives)
     decisions = study.decisions
+    if given is None:  # the recorded one, which may need what is not installed here
+        run_checks(None, study.sampler, {}, study.space, study.objectives)
     before = decisions.ledger.history.position
     reason = ""
     study.plugins.study_started(study)

@@ -38,17 +38,19 @@ class Peer:
         name: The worker's name in the log.
         pipe: The connection to the worker.
         trial_since: When its current trial started, on the monotonic clock. None while it runs no trial.
+        has_worked: Whether it has started a trial.
         ended: Whether the worker reported that its loop has ended.
     """
 
     name: str
     pipe: Connection
     trial_since: float | None = None
+    has_worked: bool = False
     ended: bool = False
 
     def trial_started(self) -> None:
         """Note that the worker starts a trial."""
-        self.trial_since = time.monotonic()
+        self.trial_since, self.has_worked = time.monotonic(), True
 
     def late(self, limit: float | None) -> bool:
         """Whether its trial has taken longer than ``limit`` seconds. None: no limit.

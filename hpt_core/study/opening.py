@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,22 +44,30 @@ def open_study(study: Study) -> Decisions:
     with ledger.lock():
         history = ledger.sync()
         complete(study, history)
+        definition, found, idle = amendments(study, history) if history.exists else (_definition(study), [], [])
+        records: list[events.Record] = []
         components = (study.sampler, study.evaluator, study.store, study.executor, *study.rules)
         provenance = provenances.provenance(components)
+        if found or definition != history.definition:
+            _check(study)
+            if history.exists:
+                records = [events.amended(ledger.now(), definition, [str(mistake) for mistake in found])]
+            else:
+                records = [events.created(ledger.now(), definition, provenance)]
         if history.exists:
-            records = amendments(study, history)
+            _tell_changes(study, history, found, idle)
             _warn_of_differences(study, history, provenance)
-        else:
-            records = [events.created(ledger.now(), _definition(study), provenance)]
-        if records:
-            if study.evaluator is not None:
-                check_evidence(study.evaluator, study.rules_by_path)
-            # the check of an evaluator imports the user's code, which only a run needs
-            run_checks(None, study.sampler, study.rules_by_path, study.space, study.objectives)
         ledger.write(*records, events.joined(ledger.now(), liveness.this_process(), provenance))
     decisions = decisions_of(study)
     decisions.recover()
     return decisions
+
+
+def _check(study: Study) -> None:
+    if study.evaluator is not None:
+        check_evidence(study.evaluator, study.rules_by_path)
+    # the check of an evaluator imports the user's code, which only a run needs
+    run_checks(None, study.sampler, study.rules_by_path, study.space, study.objectives)
 
 
 def decisions_of(study: Study) -> Decisions:
@@ -111,8 +119,11 @@ def _definition(study: Study, *, brief: bool = False, effective: bool = False) -
     }
 
 
-def amendments(study: Study, history: History) -> list[events.Record]:
-    """The record of what has changed in the definition of a study, whose settings are complete; none if nothing has.
+def amendments(study: Study, history: History) -> tuple[dict[str, Any], list[Mistake], list[Mistake]]:
+    """What has changed in the definition of a recorded study, whose settings are complete.
+
+    Returns:
+        The definition now, what differs from the recorded one, and what differs but affects no result.
 
     Raises:
         DefinitionChangedError: If the recorded definition differs and ``amend`` is not set.
@@ -135,14 +146,15 @@ def amendments(study: Study, history: History) -> list[events.Record]:
             "Choose another name, or accept the change with amend=True in Python or --amend in the shell."
         )
         raise DefinitionChangedError(head, *found)
+    return now, found, idle
+
+
+def _tell_changes(study: Study, history: History, found: Sequence[Mistake], idle: Sequence[Mistake]) -> None:
     if found:
         text = f"The study {study.name!r} is resumed with an amended definition: {_listed(found)}."
         _LOG.warning("%s", text + _outside(study, history))
     elif idle:
         _LOG.info("The study %r is resumed with options that affect no result: %s.", study.name, _listed(idle))
-    if found or now != history.definition:
-        return [events.amended(study.ledger.now(), now, [str(mistake) for mistake in found])]
-    return []
 
 
 def _listed(differences: Iterable[Mistake]) -> str:

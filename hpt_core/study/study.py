@@ -21,7 +21,7 @@ from hpt_core.loop.ledger import Ledger
 from hpt_core.loop.results import Result, parse_result
 from hpt_core.mistakes import Mistakes
 from hpt_core.options import build
-from hpt_core.plugins.checks import rules_by_path
+from hpt_core.plugins.checks import rules_by_path, run_checks
 from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.study.opening import amendments, complete, decisions_of, open_study
@@ -126,6 +126,7 @@ class Study:
         self.workers = 0  # not given yet: as recorded, else 1
         self.stop_reason = ""
         self._decisions: Decisions | None = None
+        self._accepted = False  # whether the recorded definition was compared with this one
 
     @property
     def named_rules(self) -> list[tuple[str, Any]]:
@@ -187,8 +188,10 @@ class Study:
         Raises:
             SpaceExhausted: If there is nothing left to try.
             UsageError: If the decision depends on the results of running trials, or if the sampler or a rule does not
-                fit the study, which is then not recorded.
+                fit the study. A new study is then not recorded.
         """
+        if self._decisions is None:
+            run_checks(None, self.sampler, self.rules_by_path, self.space, self.objectives)
         claimed = self.decisions.claim(liveness.this_process(), None, judge=False)
         if isinstance(claimed, Stop):
             raise SpaceExhausted(f"There is no further trial: {claimed.reason}.")
@@ -306,7 +309,7 @@ class Study:
 
     @property
     def trials(self) -> Sequence[Trial]:
-        """All trials; the index is the trial number."""
+        """All trials; the index is the trial number. One whose process died stays running until a run resumes it."""
         return self._recorded().trials
 
     @property
@@ -322,11 +325,12 @@ class Study:
     def _recorded(self) -> History:
         """The history, read without recording a new study or joining one that another process may be running."""
         history = self.ledger.sync()
-        if self._decisions is None and history.exists:
-            if self.amend:
-                return self.history  # amends it first
+        if history.exists and not self._accepted:
             complete(self, history)
-            amendments(self, history)  # refuses another definition
+            _, changed, _ = amendments(self, history)  # refuses another definition unless `amend` is set
+            if changed:
+                return self.history  # which amends it
+            self._accepted = True
         return history
 
     def to_dataframe(self) -> Any:
@@ -335,7 +339,8 @@ class Study:
         Raises:
             UsageError: If pandas is not installed.
         """
-        return self.history.to_dataframe()
+        history = self._recorded()
+        return (history if history.exists else self.history).to_dataframe()  # its columns come from the definition
 
     def close(self) -> None:
         """Close the store."""
@@ -352,7 +357,7 @@ class Study:
     def decisions(self) -> Decisions:
         """The study's decisions. The first access creates or resumes the study in its store."""
         if self._decisions is None:
-            self._decisions = open_study(self)
+            self._decisions, self._accepted = open_study(self), True
         return self._decisions
 
     def context(self, trial: Trial) -> TrialContext:

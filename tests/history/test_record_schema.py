@@ -216,6 +216,7 @@ def test_a_log_that_cannot_be_read_is_reported(change: Callable[[list[Record]], 
     ("records", "said"),
     [
         ([ALL[4]], r"Record 1 .*: it precedes the record that defines the study\."),
+        ([ALL[1], ALL[0]], r"Record 1 .*: it precedes the record that defines the study\."),
         (
             [ALL[0], {**ALL[4], "trial": 1}],
             r"Record 2 .*: it is about trial 1, but the records before it start only 0\.",

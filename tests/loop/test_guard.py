@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, Never
@@ -176,6 +177,13 @@ def test_a_sampler_that_is_always_outside_is_named(proposed: Any) -> None:
     with pytest.raises(PluginError, match="Says suggests points outside the space"):
         study.run(lambda _: 1.0, trials=1)
     assert not study.trials
+
+
+@pytest.mark.parametrize("proposed", [None, Suggestion(None)])  # type: ignore[arg-type] # a forgotten return
+def test_a_sampler_that_suggests_no_configuration_learns_what_suggest_returned(proposed: Any) -> None:
+    study = Study(SMALL, sampler=constant(proposed), seed=0)
+    with pytest.raises(PluginError, match=f"{re.escape(f'suggest() returned {proposed}')}, expected a mapping"):
+        study.ask()
 
 
 def test_a_sampler_that_is_sometimes_outside_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:

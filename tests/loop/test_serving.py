@@ -90,6 +90,7 @@ def test_a_worker_runs_a_trial_from_its_start_to_its_end(end: str) -> None:
         worker.send(("append", "s", [{"event": event}]))
         assert server.answer(peer)
         assert (peer.trial_since is not None) is runs
+    assert peer.has_worked
     assert not peer.late(0.0)
 
 

@@ -8,7 +8,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 import attrs
 import numpy as np
@@ -553,7 +553,7 @@ def test_reading_the_trials_of_a_new_study_records_nothing_so_it_can_still_be_ch
     changed.ask()
     assert len(changed.trials) == 1
     with pytest.raises(DefinitionChangedError):
-        study.trials  # noqa: B018 - the access opens the study
+        study.trials  # noqa: B018 - the access compares the definitions
 
 
 def test_reading_a_study_while_it_runs_does_not_change_how_it_ends() -> None:
@@ -568,6 +568,76 @@ def test_reading_a_study_while_it_runs_does_not_change_how_it_ends() -> None:
     with pytest.raises(NothingSucceededError):
         study_on(store).run(broken, trials=9)
     assert [record["event"] for record in store.read("study")].count("joined") == 1
+
+
+def test_a_data_frame_of_a_running_study_and_amend_without_a_change_only_read() -> None:
+    store = MemoryStore()
+    study_on(store).run(loss, trials=2)
+    before = list(store.read("study"))
+    assert len(study_on(store).to_dataframe()) == 2
+    assert len(study_on(store, amend=True).trials) == 2
+    assert list(store.read("study")) == before
+    assert study_on().to_dataframe().empty
+
+
+def test_a_study_that_was_read_can_be_read_after_another_process_amended_it(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    study_on(store).run(loss, trials=2)
+    monitor = study_on(store)
+    assert len(monitor.trials) == 2
+    study_on(store, space={"x": Float(0, 2), "n": Int(1, 5)}, amend=True).run(loss, trials=3)
+    caplog.clear()
+    assert (len(monitor.trials), len(monitor.to_dataframe())) == (3, 3)
+    assert monitor.best is not None
+    with pytest.raises(DefinitionChangedError, match=r"space\.x\.high: Was 2\.0, is now 1\.0"):
+        monitor.ask()
+    assert caplog.text == ""
+
+
+def test_components_that_fit_no_longer_are_told_before_the_next_trial_but_the_study_can_be_read() -> None:
+    """What they need may not be installed on the machine where the study is resumed."""
+
+    @attrs.define
+    class Checked(Uniform):
+        missing: ClassVar[bool] = False
+
+        def check(self, space: Any, objectives: Any) -> None:
+            if self.missing:
+                raise UsageError(Mistake("width", "Needs a package."))
+
+    class Offer:
+        @hookimpl
+        def hpt_samplers(self) -> dict[str, type]:
+            return {"checked": Checked}
+
+    plugins = Plugins()
+    plugins.register(Offer())
+    store = MemoryStore()
+    given: dict[str, Any] = {"plugins": plugins, "sampler": {"use": "checked"}}
+    running = study_on(store, **given).ask()
+    Checked.missing = True
+    for use in (
+        study_on(store, **given).ask,
+        lambda: study_on(store, **given).run(loss, trials=2),
+        lambda: study_on(store, plugins=plugins, sampler=None).run(loss, trials=2),
+    ):
+        with pytest.raises(UsageError, match="Needs a package"):
+            use()
+    study = study_on(store, **given)
+    assert study.tell(running, 1.0).value == 1.0
+    assert len(study.history.trials) == 1
+
+
+def test_an_amendment_that_is_refused_is_not_reported_as_made(caplog: pytest.LogCaptureFixture) -> None:
+    class Misfit(Uniform):
+        def check(self, space: Any, objectives: Any) -> None:
+            raise UsageError(Mistake("width", "Does not fit the space."))
+
+    store = MemoryStore()
+    study_on(store).ask()
+    with pytest.raises(UsageError, match="Does not fit"):
+        study_on(store, sampler=Misfit(), amend=True).enqueue({"x": 0.5, "n": 1})
+    assert "amended" not in caplog.text
 
 
 def test_a_run_with_mistaken_arguments_lists_them_all_and_changes_nothing() -> None:

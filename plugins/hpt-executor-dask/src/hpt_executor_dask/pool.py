@@ -54,16 +54,9 @@ class _Worker(Peer):
 
     Attributes:
         dask_worker: The address of the Dask worker that runs it.
-        has_worked: Whether it has started a trial.
     """
 
     dask_worker: str
-    has_worked: bool = False
-
-    def trial_started(self) -> None:
-        """Its trial starts."""
-        super().trial_started()
-        self.has_worked = True
 
 
 class WorkerPool:
