@@ -55,6 +55,7 @@ _HEADINGS = {
     "plugins.plugins": "Plugins",
     "loop.serving": "Serving workers",
     "pickling": "Pickling",
+    "files": "Files",
     "locks": "Locks",
     "errors": "Errors",
 }
