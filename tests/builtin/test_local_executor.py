@@ -658,7 +658,7 @@ SCRIPT = """
             return {"x": (seen + rng.random()) % 1}
 
     def evaluate(params, trial):
-        print("trial", trial.number, os.getpid(), flush=True)
+        print(f"trial {trial.number} {os.getpid()}\\n", end="", flush=True)
         if len(sys.argv) > 2 and trial.number >= int(sys.argv[2]):
             time.sleep(4713)
         return params["x"] ** 2
@@ -853,7 +853,7 @@ STUBBORN = """
         else:
             left = subprocess.Popen(["sleep", "4718"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             pathlib.Path("left.pid").write_text(str(left.pid))
-        print("trial", trial.number, flush=True)
+        print(f"trial {trial.number}\\n", end="", flush=True)
         time.sleep(4719)
 
     if __name__ == "__main__":

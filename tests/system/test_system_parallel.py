@@ -29,7 +29,7 @@ SCRIPT = """
     import hpt_core as hpt
 
     def evaluate(params):
-        print("trial", params["x"], flush=True)
+        print(f"trial {params['x']}\\n", end="", flush=True)  # one write, so that workers do not mix their lines
         yield params["x"] + 1.0
         time.sleep(0.02)
         yield float(params["x"])
