@@ -1,16 +1,20 @@
-"""The random state of a training is that of its own device."""
+"""The random state of a training is its own, and that of its own device."""
+
+# ruff: noqa: NPY002 - custom augmentations draw from the global generator
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 import torch
 
-from hpt_evaluator_torch.randomness import capture, restore, undisturbed
+from hpt_evaluator_torch.randomness import capture, restore, seed_all, undisturbed
 
 
 class TwoDevices:
@@ -36,3 +40,20 @@ def test_the_generator_of_a_device_that_is_not_the_current_one_is_restored(monke
     devices.states["cuda:1"] = 11
     restore(state, second)
     assert devices.states == {"cuda:0": 0, "cuda:1": 10}
+
+
+def test_all_generators_are_restored_with_the_second_normal_that_numpy_keeps() -> None:
+    def draw() -> list[float]:
+        return [*np.random.normal(size=3), np.random.random(), random.random(), random.gauss(), float(torch.rand(()))]
+
+    def seeded() -> None:
+        seed_all(2**32 - 1)
+        np.random.normal()  # makes two
+        random.gauss()
+
+    seeded()
+    expected = draw()
+    seeded()
+    with undisturbed(torch.device("cpu")):
+        draw()
+    assert draw() == expected
