@@ -18,8 +18,8 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ LATE_BYTES = 64 * 1024
 """Size of the file that triggers a commit. A new process reads the whole file, so it must stay small."""
 
 _name = functools.lru_cache(json.loads)
+_quoted = functools.lru_cache(json.dumps)
 
 
 class Late(NamedTuple):
@@ -68,16 +69,27 @@ class LateRecords:
             self._forget()
         return self._found
 
-    def add(self, study: str, bodies: Sequence[str], after: int) -> None:
-        """Append records, without waiting for the disk. Call `read` first: the end of the file must be known.
+    @contextmanager
+    def opened(self) -> Iterator[FileIO]:
+        """Open the file for `add`, creating it if necessary, and read what other processes have added."""
+        try:
+            file = FileIO(self._path, "r+")
+        except FileNotFoundError:
+            file = FileIO(self._path, "a+", opener=self._create)
+        with file:
+            self._read_on(file)
+            yield file
+
+    def add(self, file: FileIO, study: str, bodies: Sequence[str], after: int) -> None:
+        """Append records, without waiting for the disk.
 
         Args:
+            file: The file, which `opened` gave.
             study: The study of the records.
             bodies: The records.
             after: The study's last position.
         """
-        with FileIO(self._path, "a", opener=self._open) as file:
-            self._write(file, [Late(study, seq, body) for seq, body in enumerate(bodies, after + 1)])
+        self._write(file, [Late(study, seq, body) for seq, body in enumerate(bodies, after + 1)])
 
     def last(self, study: str) -> int:
         """The position of a study's last waiting record; 0 if there is none."""
@@ -101,8 +113,8 @@ class LateRecords:
                 os.truncate(self._path, 0)
         self._forget()
 
-    def _open(self, path: str, flags: int) -> int:
-        """Open the file; if that creates it, it is as private as the database, and its owner's even if this is root."""
+    def _create(self, path: str, flags: int) -> int:
+        """Create the file, as private as the database, and its owner's even if this is root."""
         found = self._database.stat()
         fd = os.open(path, flags, stat.S_IMODE(found.st_mode))
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -117,6 +129,10 @@ class LateRecords:
 
     def _read_on(self, file: FileIO) -> None:
         known = self._last_line
+        file.seek(self.end - len(known))
+        if known and file.read(len(known) + 1) == known:  # the usual case: nothing was added since
+            self._is_torn = False
+            return
         data = _read_from(file, self.end - len(known))
         if known and data.startswith(known):
             data = data[len(known) :]
@@ -165,7 +181,7 @@ def _read_from(file: FileIO, start: int) -> bytes:
 
 
 def _line(record: Late) -> bytes:
-    text = f"{record.seq}\t{json.dumps(record.study)}\t{record.body}".encode()
+    text = f"{record.seq}\t{_quoted(record.study)}\t{record.body}".encode()
     return b"%08x\t%b\n" % (zlib.crc32(text), text)
 
 

@@ -137,11 +137,11 @@ class Session:
             found = _stat(self._path)
             if found is None or abs(time.time() - found.st_mtime) > _COMMIT_SECONDS:  # the clock may be set back
                 return None
-            self._late.read()
-            last = self._last(study, _identity(found))
-            if last is None:
-                return None
-            self._late.add(study, bodies, last)
+            with self._late.opened() as file:
+                last = self._last(study, _identity(found))
+                if last is None:
+                    return None
+                self._late.add(file, study, bodies, last)
             self.saw(study, last + len(bodies))
             return last + len(bodies)
 
