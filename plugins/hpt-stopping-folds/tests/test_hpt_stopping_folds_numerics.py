@@ -281,6 +281,35 @@ def test_a_trial_that_did_all_folds_keeps_its_mean_beside_fits_that_diverged() -
     assert adjusted_mean({1: 0.25, 2: 0.75, 3: 0.5}, diverged) == 0.5
 
 
+@pytest.mark.parametrize("big", [1e4, 1e30, 1e100])
+@pytest.mark.parametrize("first", [1.3, 0.5])
+def test_one_trial_tells_the_effects_of_folds_on_which_all_others_diverged(big: float, first: float) -> None:
+    """Those that diverged were stopped at once, or were complete before any other trial."""
+    sane = {0: 1.0, 1: 1.2, 2: 0.9, 3: 1.1, 4: 0.8}
+    stopped = [{0: 1.1 + 0.01 * i, 1: big * (1 + i)} for i in range(9)]
+    complete = [dict.fromkeys(range(5), big * i) for i in (1, 2)]
+    found = adjusted_mean({0: first}, [*stopped, sane, *complete])
+    assert found == adjusted_mean({0: first}, [sane])
+    assert found == pytest.approx(first, abs=0.2)
+    maximised = [{fold: -value for fold, value in row.items()} for row in (*stopped, sane, *complete)]
+    assert adjusted_mean({0: -first}, maximised) == -found
+
+
+def test_a_fold_that_is_hard_for_all_trials_is_hard_for_one_that_has_not_done_it() -> None:
+    whole = [{0: 0.01 * i, 1: 0.01 * i + 0.1, 2: 1e6 + 1e5 * (i % 3)} for i in range(9)]
+    assert adjusted_mean({0: 0.045}, whole) == pytest.approx(1.1e6 / 3, rel=0.1)
+
+
+@given(st.integers(2, 40), st.integers(2, 10), st.integers(0, 10**6))
+def test_of_ordinary_trials_none_is_left_out(count: int, folds: int, seed: int) -> None:
+    """Trials that are better or worse than each other by ten times as much as their folds differ."""
+    rng = np.random.default_rng(seed)
+    y = rng.uniform(-10, 10, (count, 1)) + rng.normal(size=folds) + rng.normal(size=(count, folds))
+    done = rng.integers(1, folds + 1, (count, 1))
+    done[1] = folds
+    assert not adjust.diverged(np.where(np.arange(folds) < done, y, math.nan)).any()
+
+
 @given(rows, st.randoms(use_true_random=False))
 def test_order_does_not_matter_for_the_adjustment(table: list[dict[int, float]], random: Any) -> None:
     shuffled = table[1:]

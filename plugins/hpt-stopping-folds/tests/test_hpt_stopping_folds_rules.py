@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import sys
 import threading
@@ -19,7 +20,9 @@ from scipy import stats
 from hpt_core import Failure, Float, History, Pause, PluginError, Record, Report, Space, Stop, Study, Trial, UsageError
 from hpt_core.history import events
 from hpt_core.testing import make_history
+from hpt_stopping_folds.adjust import adjusted_mean
 from hpt_stopping_folds.boundary import level, looks
+from hpt_stopping_folds.differences import variance_of
 from hpt_stopping_folds.folds import Folds
 from hpt_stopping_folds.race import Race
 
@@ -374,6 +377,23 @@ def test_a_used_rule_stops_with_the_value_of_a_new_one(steps: list[tuple[str, in
                 if trial.reports and not trial.finished:
                     found, expected = (rule._stop(seen, trial, "", {}).value for rule in (used, Folds()))
                     assert found == expected
+
+
+@given(st.integers(0, 10**6))
+def test_trials_of_one_fold_change_no_value(seed: int) -> None:
+    """The rule leaves them out of the fit that all trials would be in."""
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=(12, 1)) + rng.normal(size=5) + rng.normal(0, 0.3, (12, 5))
+    y[np.arange(5) >= np.array([5, 2, *rng.integers(1, 5, 10)])[:, None]] = math.nan
+    rows = [row[np.isfinite(row)].tolist() for row in y]
+    outcomes = [rows[0][0], *(Stop("", value=0.0) for _ in rows[1:-1]), None]
+    points = [{"x": i / 12} for i in range(12)]
+    reports: dict[int, Any] = dict(enumerate(rows))
+    history = make_history(SPACE, list(zip(points, outcomes, strict=True)), evidence="folds", steps=5, reports=reports)
+    found = Folds()._stop(history, history.trials[-1], "", {}).value
+    whole = np.vstack([y[-1], y[:-1]])
+    variances = np.array([variance_of(rows[-1]), *map(variance_of, rows[:-1])])
+    assert found == pytest.approx(adjusted_mean(whole, variances), rel=1e-9, abs=1e-12)
 
 
 class Interrupting(list[Trial]):

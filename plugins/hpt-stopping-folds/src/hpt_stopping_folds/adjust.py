@@ -17,29 +17,43 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["adjusted_mean", "fold_effects", "nearness"]
+__all__ = ["adjusted_mean", "diverged", "fold_effects", "nearness"]
 
 _SOFTENING = 0.3
 _SHRINKAGE = 0.1
+_FAR = 100.0
 
 
 def adjusted_mean(y: Array, variances: Array) -> float:
     """Estimate a trial's mean over all folds, given how hard the folds were for other trials.
 
     mean(y) - mean(b over own folds) + mean(b over all folds), with b the fold effects of a two-way additive fit that
-    gives trials near this one more weight. For a trial that has done all folds, it equals the plain mean; if no other
-    trial is near, it is close to the plain mean.
+    gives trials near this one more weight and leaves out those that `diverged`. For a trial that has done all folds, it
+    equals the plain mean; if no other trial is near, it is close to the plain mean.
 
     Args:
         y: At least one value in row 0.
         variances: The variance within each trial, (n,); 0 for a single value.
     """
     done = np.isfinite(y)
-    sharing = done[:, done[0]].any(axis=1)
-    y = y[np.ix_(sharing, done[sharing].any(axis=0))]
-    effects = fold_effects(y, np.append(1.0, nearness(y, variances[sharing])), _SHRINKAGE)
+    used = done[:, done[0]].any(axis=1) & ~diverged(y)
+    y = y[np.ix_(used, done[used].any(axis=0))]
+    effects = fold_effects(y, np.append(1.0, nearness(y, variances[used])), _SHRINKAGE)
     mine = np.isfinite(y[0])
     return float(y[0, mine].mean() + (effects.mean() - effects[mine].mean()))  # in this order: b may be huge
+
+
+def diverged(y: Array) -> NDArray[np.bool_]:
+    """Which trials are, on some fold, too far from the trial of row 0 to say how hard the folds are for it.
+
+    Too far is 100 times as far as the nearest trial of those with the most folds is on its furthest fold. So a single
+    trial that did not diverge is enough, even if all others did; and a fold that is hard for all excludes none.
+    """
+    done = np.isfinite(y)
+    farthest = np.fmax.reduce(np.abs(y - y[0, done[0]].mean()), axis=1)[1:]
+    counts = done[1:].sum(axis=1)
+    nearest = farthest[counts == counts.max(initial=0)].min(initial=math.inf)
+    return np.append(False, farthest > _FAR * nearest)
 
 
 def nearness(y: Array, variances: Array) -> Array:

@@ -62,13 +62,16 @@ class Ended(threading.local):  # studies in several threads may share a rule
         return self._counts[numbers], self._means[numbers]
 
     def beside(self, trial: Trial, history: History, others: NDArray[np.intp]) -> tuple[Array, Array]:
-        """The values of the first objective of a trial and of others that have ended.
+        """The values of the first objective of a trial and of others, which have ended.
+
+        Others that have done a single fold are left out, as they say nothing about how folds differ.
 
         Returns:
             The values, (1 + others, folds), with NaN where a trial has not done a fold; row 0 is ``trial``. And the
             variance within each trial, (1 + others,).
         """
         self._follow(history, others)
+        others = others[self._several[others]]
         row, variance = self._row(trial)
         return np.vstack([row, self._values[others]]), np.append(variance, self._variances[others])
 
@@ -76,7 +79,7 @@ class Ended(threading.local):  # studies in several threads may share a rule
         self._folds: list[int] = []
         self._values = np.empty((0, 0))
         self._variances, self._means = np.empty(0), np.empty(0)
-        self._counts = np.empty(0, dtype=np.intp)
+        self._counts, self._several = np.empty(0, dtype=np.intp), np.empty(0, dtype=np.bool_)
 
     def _follow(self, history: History, numbers: NDArray[np.intp]) -> None:
         """Read those of these trials that were not read yet."""
@@ -88,10 +91,11 @@ class Ended(threading.local):  # studies in several threads may share a rule
             self._values = np.pad(self._values, ((0, more), (0, 0)), constant_values=math.nan)
             self._variances, self._means = np.pad(self._variances, (0, more)), np.pad(self._means, (0, more))
             self._counts = np.pad(self._counts, (0, more), constant_values=_UNREAD)
+            self._several = np.pad(self._several, (0, more))
         for number in numbers[self._counts[numbers] == _UNREAD].tolist():
             trial = history.trials[number]
             row, self._variances[number] = self._row(trial)
-            self._values[number] = row
+            self._values[number], self._several[number] = row, len(trial.reports) > 1
             losses = by_fold(history.curve(trial, self._metric, maximize=self._maximize))
             self._means[number] = mean_over(losses) if losses else 0.0
             self._counts[number] = len(losses)
