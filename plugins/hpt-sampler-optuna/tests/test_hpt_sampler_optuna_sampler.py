@@ -140,6 +140,37 @@ def test_the_cache_does_not_change_the_suggestion(name: str, options: dict[str, 
     assert {len(params) for params in points(kept)} == {6, 7}
 
 
+SEEN: list[list[Any]] = []
+
+
+class Watching(optuna.samplers.RandomSampler):
+    """Keeps the parameters of all trials that it sees, in their order."""
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        SEEN.append([list(earlier.params.items()) for earlier in study.get_trials(states=(TrialState.COMPLETE,))])
+        return super().sample_relative(study, trial, search_space)  # type: ignore[no-any-return]
+
+
+def test_the_cache_has_the_same_values_as_the_log_to_the_last_digit_and_in_the_same_order() -> None:
+    """Three steps of 0.1 are 0.30000000000000004 in Optuna and 0.3 here."""
+    space = Space(
+        {
+            "x": Float(0, 1, when={"use": True}),  # declared before its parent
+            "use": Categorical(True, False),
+            "share": Float(0, 1, step=0.1),
+            "y": Float(0, 1),
+        }
+    )
+    found = go_on(study(OptunaSampler(sampler=Watching), space), 20)
+    kept = SEEN.pop()
+    rebuilt = study(OptunaSampler(sampler=Watching), space)
+    for trial in found.trials[:-1]:
+        rebuilt.add_trial(trial.params, value_of(trial.params))
+    rebuilt.ask()
+    assert SEEN.pop() == kept
+    assert {0.3, 0.6, 0.7} & {dict(values)["share"] for values in kept}
+
+
 @every_sampler
 def test_a_study_can_be_audited(name: str, options: dict[str, Any]) -> None:
     found = go_on(study({"use": "optuna", "sampler": name, "options": options}), 6)

@@ -70,8 +70,8 @@ class Axis:
 
 
 def axes(space: Space) -> dict[str, Axis]:
-    """The axes of all parameters of a space with more than one value."""
-    return {name: _axis(space[name]) for name in space.columns}
+    """The axes of all parameters of a space with more than one value, parents first as in `suggest`."""
+    return {name: _axis(space[name]) for name in space.order if name in space.columns}
 
 
 def _axis(parameter: Any) -> Axis:

@@ -128,6 +128,7 @@ class Replica:
                 trial = self._study.ask()
                 params = suggest(trial, history.space, self._axes)
                 if fits(params):
+                    self._set_params(trial.number, params)
                     break
                 self._storage.set_trial_state_values(trial.number, TrialState.FAIL)
             self._asked = (history.next_number, seed)
@@ -206,10 +207,14 @@ class Replica:
             for key, value in (stored or {}).get("study", {}).items():
                 self._storage.set_study_system_attr(self._study_id, key, value)
         if history.space.contains(trial.params):
-            for name, axis in self._axes.items():
-                if name in trial.params:
-                    inner = axis.distribution.to_internal_repr(axis.encode(trial.params[name]))
-                    self._storage.set_trial_param(trial.number, name, inner, axis.distribution)
+            self._set_params(trial.number, trial.params)
+
+    def _set_params(self, number: int, params: Params) -> None:
+        """Set the values that the log has; those that a sampler set may differ from them by a rounding error."""
+        for name, axis in self._axes.items():
+            if name in params:
+                inner = axis.distribution.to_internal_repr(axis.encode(params[name]))
+                self._storage.set_trial_param(number, name, inner, axis.distribution)
 
     def _progress(self, history: History, number: int, then: _Snapshot, now: _Snapshot) -> None:
         for step, value in now.reports[len(then.reports) :]:
