@@ -120,13 +120,17 @@ def test_a_replaced_page_keeps_its_permissions_and_a_pipe_is_written_to(store: s
     assert pipe.is_fifo()
 
 
-def test_force_overwrites_only_html_pages(store: str, tmp_path: Path) -> None:
+def test_force_overwrites_only_html_pages_and_empty_files(store: str, tmp_path: Path) -> None:
     database = tmp_path / "hpt.db"
     before = database.read_bytes()
     refused = hpt("report", "--store", store, "-o", str(database), "--force")
     assert refused.exit_code == 2
     assert f"{database} is not an HTML page, so --force does not overwrite it." in refused.stderr
     assert database.read_bytes() == before
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert hpt("report", "--store", store, "--study", "one", "-o", str(empty), "--force").exit_code == 0
+    assert empty.read_bytes().startswith(b"<!doctype html>")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     from hpt_report_html.page import report as page
 
     try:
-        if output.is_file() and not _is_page(output):
+        if output.is_file() and not _is_replaceable(output):
             raise UsageError(f"{output} is not an HTML page, so --force does not overwrite it.")  # it may be the store
         replace_file(output, page(history, study or f"The study in {_file(_place(store))}").encode())
     except OSError as err:
@@ -75,9 +75,10 @@ def report(store: str | None, study: str | None, output: Path, force: bool) -> N
     click.echo(f"{count} trial{'s' * (count != 1)} written to {output}.", err=True)
 
 
-def _is_page(path: Path) -> bool:
+def _is_replaceable(path: Path) -> bool:
+    """Whether a file is a page, or empty."""
     with path.open("rb") as file:
-        return file.read(len(_PAGE)) == _PAGE
+        return file.read(len(_PAGE)) in (_PAGE, b"")
 
 
 @click.command("dashboard", short_help="Show a study in the browser while it runs.")
