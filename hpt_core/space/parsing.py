@@ -18,6 +18,7 @@ __all__ = ["parse_space"]
 
 _MAX_PARAMETERS = 1_000
 _MAX_NAME = 200
+_PRIORS = ("uniform", "log-uniform", int, float)  # what may follow the two ends of a range in other libraries
 _MAX_REQUIREMENTS = 100_000  # characters of all requirements; thousands of configurations are tried at the start
 
 _COMMON_KEYS = ("when", "requires", "type")
@@ -89,20 +90,31 @@ def _path(name: object) -> str:
     return f"space.{name}" if plain else f"space.{shown(name)}"
 
 
+def _is_foreign_range(form: tuple[Any, ...]) -> bool:
+    """Whether other libraries read a tuple as a range. Silently making it choices would go unnoticed."""
+    kinds = [type(item) for item in form]
+    ends = len(form) in (2, 3) and set(kinds[:2]) <= {int, float}
+    return ends and set(kinds[2:]) <= {str, type} and all(prior in _PRIORS for prior in form[2:])
+
+
+def _range_advice(low: float, high: float, prior: object = None) -> str:
+    kind, choices = ("pair", f"[{low}, {high}]") if prior is None else ("triple", "a list")
+    log = ", 'log': True" if prior == "log-uniform" else ""
+    return f"must not be a {kind}: write {{'low': {low}, 'high': {high}{log}}} for a range, {choices} for choices."
+
+
 def _parse(form: Any) -> Parameter:
     if isinstance(form, Parameter):
         return form
-    if isinstance(form, tuple) and len(form) == 2 and all(type(value) in (int, float) for value in form):
-        low, high = form  # other libraries read a pair as a range; silently making it two choices would go unnoticed
-        msg = f"must not be a pair: write {{'low': {low}, 'high': {high}}} for a range, [{low}, {high}] for choices."
-        raise SpaceError(msg)
+    if isinstance(form, tuple) and _is_foreign_range(form):
+        raise SpaceError(_range_advice(*form))
     if isinstance(form, (list, tuple)):
         return Categorical(*form)
     if isinstance(form, Mapping):
         return _parse_table(dict(form))
     if not json_problem(native(form)):
         return Constant(form)
-    forms = "a list of choices, a table or a single value"
+    forms = "a list of choices, a table such as {'low': 0, 'high': 1}, or a single value"
     msg = f"must be a parameter, {forms}. Got {shown(form)}."
     raise SpaceError(msg)
 

@@ -78,11 +78,26 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
         ({"a b": {"low": 1}}, ["space.'a b'.high: is missing; a parameter of type 'int' requires it."]),
         (
             {"a": object},
-            ["space.a: must be a parameter, a list of choices, a table or a single value. Got <class 'object'>."],
+            [
+                (
+                    "space.a: must be a parameter, a list of choices, a table such as {'low': 0, 'high': 1}, or a "
+                    "single value. Got <class 'object'>."
+                )
+            ],
         ),
         (
             {"a": (0.1, 10)},
             ["space.a: must not be a pair: write {'low': 0.1, 'high': 10} for a range, [0.1, 10] for choices."],
+        ),
+        (
+            {"a": (1e-3, 1e3, "log-uniform"), "b": (1, 9, int)},
+            [
+                (
+                    "space.a: must not be a triple: write {'low': 0.001, 'high': 1000.0, 'log': True} for a range, "
+                    "a list for choices."
+                ),
+                "space.b: must not be a triple: write {'low': 1, 'high': 9} for a range, a list for choices.",
+            ],
         ),
         ({"a": {}}, ["space.a: must have low and high, or choices, or value. Got the keys []."]),
         (

@@ -205,6 +205,9 @@ def test_mistakes_in_a_space_have_hpts_messages() -> None:
         SearchCV(SVC(), {"C": {"low": 2.0, "high": 1.0}}).fit(X, Y)
     with pytest.raises(UsageError, match=r"space\.C: must not be a pair: .*, \[0\.1, 10\.0\] for choices"):
         SearchCV(SVC(), {"C": (0.1, 10.0)}).fit(X, Y)
+    for triple in ((0.1, 10.0, "log-uniform"), (1, 10, int)):
+        with pytest.raises(UsageError, match=r"space\.C: must not be a triple: .* a list for choices"):
+            SearchCV(SVC(), {"C": triple}).fit(X, Y)
     with pytest.raises(UsageError, match="must map names to parameters"):
         SearchCV(SVC(), 3).fit(X, Y)
 
@@ -213,6 +216,8 @@ def test_in_a_grid_a_pair_of_numbers_is_two_choices() -> None:
     for plan in (plan_grid({"C": (0.1, 10.0)}), plan_distributions({"C": (0.1, 10.0)}, 2, drawn=True)):
         assert [plan.decode(params) for params in plan.space.grid()] == [{"C": 0.1}, {"C": 10.0}]
     assert plan_space({"C": (0.1, 1, 10.0), "kernel": ("rbf", "linear")}).space.size == 6
+    mixed = plan_space({"max_features": (0.3, 1, "sqrt")})
+    assert [mixed.decode(params)["max_features"] for params in mixed.space.grid()] == [0.3, 1, "sqrt"]
 
 
 def test_draws_cannot_be_made_from_their_description_alone() -> None:

@@ -260,6 +260,29 @@ def test_a_space_in_which_every_candidate_fails_ends_after_three() -> None:
     with pytest.raises(ValueError, match="All the 15 fits failed") as caught:
         search.fit(X, Y)
     assert str(caught.value).count("ValueError: The 'liblinear' solver does not support multiclass") == 1
+    assert "ended early, at max_failures=3" in caught.value.__notes__[0]
+
+
+class Silent(DecisionTreeClassifier):
+    """With depth 13, its scores are NaN."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        return np.nan if self.max_depth == 13 else float(super().score(X, y, sample_weight))
+
+
+def test_a_search_that_ends_at_failed_scores_says_so() -> None:
+    search = SearchCV(Silent(), {"max_depth": [13, 2]}, sampler=GridCandidates(), n_iter=2, cv=3, max_failures=1)
+    with (
+        pytest.warns(UserWarning, match="non-finite"),
+        pytest.warns(UserWarning, match=r"ended early, at max_failures=1: .* Set a larger number") as told,
+    ):
+        search.fit(X, Y)
+    assert [warning.filename for warning in told if "ended early" in str(warning.message)] == [__file__]
+    assert rows(search) == [{"max_depth": 13}]
+    with pytest.warns(UserWarning, match="non-finite") as told:
+        search.set_params(max_failures=2).fit(X, Y)
+    assert not [warning for warning in told if "ended early" in str(warning.message)]
+    assert search.best_params_ == {"max_depth": 2}
 
 
 KILLED = """

@@ -124,10 +124,10 @@ def _average(
     results: dict[str, Any], name: str, table: NDArray[Any], done: NDArray[np.bool_], rows: NDArray[np.intp]
 ) -> None:
     """Set mean and standard deviation of some rows over the folds that were fitted."""
-    for row in rows:
-        fitted = table[row, done[row]]
-        results[f"mean_{name}"][row] = fitted.mean() if fitted.size else np.nan
-        results[f"std_{name}"][row] = fitted.std() if fitted.size else np.nan
+    results[f"mean_{name}"][rows] = results[f"std_{name}"][rows] = np.nan
+    rows = rows[done[rows].any(axis=1)]
+    results[f"mean_{name}"][rows] = table[rows].mean(axis=1, where=done[rows])
+    results[f"std_{name}"][rows] = table[rows].std(axis=1, where=done[rows])
 
 
 def _ranks(means: NDArray[Any], partial: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -119,8 +119,9 @@ def plan_space(space: Any) -> Plan:
 def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:
     if is_distribution(form):
         return parameter_of(form, f"space.{name}", whole_support=False)
-    if isinstance(form, tuple) and len(form) == 2 and {type(value) for value in form} <= {int, float}:
-        return form  # the core refuses it: it could be meant as a range
+    kinds = [type(item) for item in form] if isinstance(form, tuple) else []
+    if len(kinds) in (2, 3) and set(kinds[:2]) <= {int, float} and set(kinds[2:]) <= {str, type}:
+        return form  # the core refuses it if it could be meant as a range, such as (1e-3, 1e3, "log-uniform")
     several = isinstance(form, (list, tuple, range)) or (isinstance(form, np.ndarray) and form.ndim > 0)
     if (several and len(form)) or hasattr(form, "get_params") or isinstance(form, type):
         parameter, tables[name] = choice_parameter(list(form) if several else [form])

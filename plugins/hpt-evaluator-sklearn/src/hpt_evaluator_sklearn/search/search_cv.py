@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from numbers import Integral, Real
 from time import perf_counter
@@ -288,7 +288,7 @@ class SearchCV(BaseSearchCV):
         )
         if not found.params:
             raise ValueError(f"No candidate was evaluated: {self.study_.stop_reason}.")
-        _warn_or_raise_about_fit_failures(found.results, self.error_score)
+        self._tell_failures(found.results)
         self.multimetric_ = found.multimetric
         if callable(self.scoring) and found.multimetric:
             self._check_refit_for_multimetric(found.results[0]["test_scores"])
@@ -298,6 +298,25 @@ class SearchCV(BaseSearchCV):
         mark_partial(results, found, objective if found.multimetric else "score")
         self.cv_results_ = results
         return refit_metric
+
+    def _tell_failures(self, results: Sequence[Any]) -> None:
+        """Warn of failed fits and of an end at ``max_failures``; raise if no fit succeeded."""
+        stop = self.history_.stop
+        ended = ""
+        if stop is not None and stop["rule"] == "max_failures":
+            limit = len(stop["evidence"]["trials"])
+            ended = (
+                f"The search ended early, at max_failures={limit}: its first candidates all failed in the same way. "
+                "Set a larger number to go on regardless."
+            )
+        try:
+            _warn_or_raise_about_fit_failures(results, self.error_score)
+        except ValueError as err:
+            if ended:
+                err.add_note(ended)
+            raise
+        if ended:
+            warnings.warn(ended, UserWarning, stacklevel=5)
 
     def _choose(self, refit_metric: Any) -> None:
         """Set ``best_index_``, ``best_params_`` and ``best_score_``, unless ``refit`` is False with several scores."""
