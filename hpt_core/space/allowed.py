@@ -47,9 +47,6 @@ class Allowed:
     Args:
         cube: The unit cube of the space.
         requirements: The requirements of the space.
-
-    Raises:
-        SpaceError: If no allowed configuration is found.
     """
 
     def __init__(self, cube: UnitCube, requirements: Sequence[Requirement]) -> None:
@@ -57,13 +54,24 @@ class Allowed:
         self._cube = cube
         self._deciding = [each for each in requirements if any(parameters[name].when for name in each.names)]
         self._domain = Domain(cube.decode, len(cube.columns), requirements)
+        self._whole: Found | None = None
         self._within: dict[Branch, Found] = {}
-        self._whole = find_allowed(self._domain, self._listed)
-        if not self._whole.rows:
-            texts = ", ".join(repr(each.text) for each in requirements)
-            hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
-            problem = f"None of {MAX_DRAWS:,} random configurations satisfies {texts}. A search found none, either."
-            raise SpaceError(Mistake("space", f"{problem} {hint}."))
+
+    def search(self) -> Found:
+        """Search the whole space for allowed configurations, once.
+
+        Raises:
+            SpaceError: If none is found.
+        """
+        if self._whole is None:
+            found = find_allowed(self._domain, self._listed)
+            if not found.rows:
+                texts = ", ".join(repr(each.text) for each in self._domain.requirements)
+                hint = "Declare the parameters so that more of them do, such as a ratio in place of a second bound"
+                problem = f"None of {MAX_DRAWS:,} random configurations satisfies {texts}. A search found none, either."
+                raise SpaceError(Mistake("space", f"{problem} {hint}."))
+            self._whole = found
+        return self._whole
 
     @cached_property
     def grid(self) -> Grid:
@@ -100,7 +108,7 @@ class Allowed:
             found = self._find_within(branch)
             if found.rows:
                 return found.draw(rng)
-        return self._whole.draw(rng)
+        return self.search().draw(rng)
 
     @cached_property
     def _nearest(self) -> Row:
@@ -110,7 +118,7 @@ class Allowed:
         rng, at = np.random.default_rng(0), self._domain.at
         draws = (rng.random(self._domain.d).tolist() for _ in range(MAX_DRAWS + _NEAR))
         from_first = dropwhile(lambda row: at(row) is None, draws)
-        rows = [row for row in islice(from_first, 1 + _NEAR) if at(row) is not None] or self._whole.rows
+        rows = [row for row in islice(from_first, 1 + _NEAR) if at(row) is not None] or self.search().rows
         apart = self._points(map(self._cube.decode, rows)) - self._points([self._cube.conditions.complete({})])
         return rows[int((apart**2).sum(axis=1).argmin())]
 

@@ -62,6 +62,11 @@ class Space:
     """
 
     def __init__(self, declared: Mapping[str, Any]) -> None:
+        self._declare(declared)
+        if self._allowed is not None:
+            self._allowed.search()
+
+    def _declare(self, declared: Mapping[str, Any]) -> None:
         parameters, order = parse_space(declared)
         self._parameters = MappingProxyType(parameters)
         self._conditions = Conditions(self._parameters, order)
@@ -139,8 +144,14 @@ class Space:
 
     @classmethod
     def from_json(cls, obj: Mapping[str, Any]) -> Space:
-        """The inverse of `to_json`."""
-        return cls(obj)
+        """The inverse of `to_json`.
+
+        The space was made before, so it is not searched again for configurations that satisfy the requirements before
+        one is drawn: that may take long, and a study may only be read.
+        """
+        space = cls.__new__(cls)
+        space._declare(obj)  # noqa: SLF001 - it is a space
+        return space
 
     def __getitem__(self, name: str) -> Parameter:
         return self._parameters[name]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy import stats
 
-from hpt_core import Categorical, Float, Int, Ordinal, Params, Space
+from hpt_core import Categorical, Float, Int, Ordinal, Params, Space, SpaceError
 from hpt_core.space.draws import find_allowed
 
 LEVEL = 1e-3
@@ -194,6 +194,28 @@ def test_equal_spaces_are_searched_once(searched: list[Any]) -> None:
     assert len(searched) == 2  # the whole space, and the narrow branch
     Space(one_narrow(3))
     assert len(searched) == 3
+
+
+def test_a_space_that_was_made_before_is_not_searched_until_it_is_drawn_from(searched: list[Any]) -> None:
+    """So that reading a study takes no longer if its space allows little."""
+    tables = Space(one_narrow(5)).to_json()
+    gc.collect()
+    searched.clear()
+    again = Space.from_json(tables)
+    assert again.contains({"model": "free", "lr": 0.1})
+    assert again.size is None
+    assert not searched
+    again.sample(default_rng(0))
+    assert searched
+
+
+def test_a_space_that_allows_nothing_is_refused_when_it_is_declared_or_drawn_from(searched: list[Any]) -> None:
+    empty = {"a": {"low": 1, "high": 9}, "b": {"low": 1, "high": 9, "requires": "a > 2 * b + 9"}}
+    read = Space.from_json(empty)
+    assert not searched
+    for refused in (lambda: Space(empty), lambda: read.sample(default_rng(0)), read.default):
+        with pytest.raises(SpaceError, match=r"^space: None of 10,000 random configurations satisfies 'a > 2 \* b"):
+            refused()
 
 
 @settings(max_examples=25)

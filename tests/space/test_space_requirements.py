@@ -354,8 +354,9 @@ def test_a_wrong_requirement_is_told_with_its_path(declared: dict[str, Any], mes
 def test_a_grid_of_too_many_points_to_try_is_refused() -> None:
     space = Space({"a": Int(1, 1_000), "b": Int(1, 1_000, requires="a < b")})
     assert space.size is None
-    with pytest.raises(UsageError, match=r"points: must give at most 100,000 points .* Got 1,000,000"):
+    with pytest.raises(UsageError, match=r"points: must give at most 100,000 points .* Got 1,000,000.* = \{'b': 5\}\."):
         space.grid()
+    assert space.grid({"b": 5}).size == 250 + 500 + 749 + 999  # as the message says; b is 1, 251, 501, 750 or 1000
     assert space.grid({"a": 3, "b": 3}).size == 3  # (1, 500), (1, 1000), (500, 1000)
     with pytest.raises(UsageError, match=r"points: gives a grid of which no point satisfies"):
         space.grid({"a": 1, "b": 1})
