@@ -32,7 +32,7 @@ def failure_of(err: BaseException, evaluator: object = None) -> Failure:
         evaluator: The evaluator that raised it; the frames of its package are left out of the traceback.
     """
     try:
-        message = f"{type(err).__name__}: {err}"[:_MESSAGE_LIMIT]
+        message = f"{type(err).__name__}: {err}".removesuffix(": ")[:_MESSAGE_LIMIT]
     except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
         message = type(err).__name__
     trace = _user_frames(err.__traceback__, evaluator)

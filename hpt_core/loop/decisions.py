@@ -14,7 +14,8 @@ from hpt_core import liveness
 from hpt_core.components import Pause, Sampler, Stop, Suggestion
 from hpt_core.errors import DefinitionChangedError, PluginError, SpaceExhausted
 from hpt_core.history import events
-from hpt_core.history.trial import Failure, State, Trial, check_report
+from hpt_core.history.checks import check_report
+from hpt_core.history.trial import Failure, State, Trial
 from hpt_core.loop.guard import Repeat, guarded_suggestion
 from hpt_core.loop.ledger import Ledger
 from hpt_core.loop.notes import plain

@@ -10,8 +10,9 @@ from collections.abc import Collection, Sequence
 
 from hpt_core.components import Stop
 from hpt_core.errors import EvaluationError, UsageError
+from hpt_core.history.checks import NotFiniteError, check_result
 from hpt_core.history.failures import failure_of
-from hpt_core.history.trial import FAILURE_KINDS, Failure, NotFiniteError, check_result
+from hpt_core.history.trial import FAILURE_KINDS, Failure
 from hpt_core.loop.rules import value_of
 
 __all__ = ["Result", "parse_result"]

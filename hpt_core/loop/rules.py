@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import Pause, Stop
 from hpt_core.errors import EvaluationError, PluginError
+from hpt_core.history.checks import check_result
 from hpt_core.history.evidence import estimate, measured
-from hpt_core.history.trial import State, check_result
+from hpt_core.history.trial import State
 
 if TYPE_CHECKING:
     from hpt_core.history.history import History

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hpt_core import liveness
 from hpt_core.components import Stop, Store
 from hpt_core.errors import EvaluationError, NothingSucceededError, PluginError, StoreError
+from hpt_core.history.checks import check_result
 from hpt_core.history.evidence import estimate, measured
 from hpt_core.history.export import repeated_failure
 from hpt_core.history.failures import failure_of
-from hpt_core.history.trial import Failure, Report, State, Trial, check_result
+from hpt_core.history.trial import Failure, Report, State, Trial
 
 if TYPE_CHECKING:
     from hpt_core.history.events import Record

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-from hpt_core.history.trial import check_report
+from hpt_core.history.checks import check_report
 from hpt_core.loop.notes import plain
 from hpt_core.plugins.checks import evidence_problem
 from hpt_core.testing.checks import check, pinned

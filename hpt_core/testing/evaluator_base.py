@@ -14,7 +14,8 @@ import attrs
 import pytest
 
 from hpt_core.components import Evaluator
-from hpt_core.history.trial import Report, TrialContext, check_result
+from hpt_core.history.checks import check_result
+from hpt_core.history.trial import Report, TrialContext
 from hpt_core.testing import examples
 from hpt_core.testing.checks import pinned
 from hpt_core.testing.component import ComponentKit

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import Pause, Stop
 from hpt_core.history import events
+from hpt_core.history.checks import check_result
 from hpt_core.history.constraints import parse_constraints
 from hpt_core.history.history import History
-from hpt_core.history.trial import Failure, Params, Report, check_result
+from hpt_core.history.trial import Failure, Params, Report
 from hpt_core.space.space import Space
 
 if TYPE_CHECKING:

@@ -69,6 +69,7 @@ def test_a_trial_with_an_invalid_result_is_not_added(result: Any, settings: dict
         (-math.inf, {}),
         (np.float32("inf"), {}),
         ({"value": math.nan, "ms": 3}, {}),
+        (math.nan, {"constraints": {"ms": "<= 50"}}),
         ((1.0, math.nan), {"objective": {"a": "minimize", "b": "minimize"}}),
         ({"value": 1.0, "ms": math.inf}, {"constraints": {"ms": "<= 50"}}),
     ],
