@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-__all__ = ["GRACE_SECONDS", "ctrl_c_blocked", "has_ended", "terminate", "wait_or_kill"]
+__all__ = ["GRACE_SECONDS", "ctrl_c_blocked", "has_ended", "open_streams", "terminate", "wait_or_kill"]
 
 GRACE_SECONDS = 2.0
 """How long a terminated process has to end before it is killed."""
+
+
+def open_streams() -> None:
+    """Let child processes inherit all standard streams, or a pipe to one gets the number of a closed one (``2>&-``)."""
+    for number in range(3):
+        try:
+            os.set_inheritable(number, True)
+        except OSError:  # it is closed, and the lowest closed one is opened
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,8 @@ process writes, and the supervisor knows which trial each worker runs and since 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
-import os
 import signal
 import tempfile
 import time
@@ -21,8 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from hpt_core.builtin.children import GRACE_SECONDS, ctrl_c_blocked, has_ended, terminate, wait_or_kill
+from hpt_core.builtin.children import (
+    GRACE_SECONDS,
+    ctrl_c_blocked,
+    has_ended,
+    open_streams,
+    terminate,
+    wait_or_kill,
+)
 from hpt_core.builtin.worker_process import loading_hint, start_worker
+from hpt_core.builtin.worker_stderr import WorkerStderr
 from hpt_core.errors import HptError, UsageError
 from hpt_core.history.trial import Failure
 from hpt_core.loop.serving import Peer, StoreServer
@@ -35,7 +41,6 @@ __all__ = ["LocalExecutor"]
 _LOG = logging.getLogger("hpt")
 
 _CONTEXT = multiprocessing.get_context("spawn")
-_STDERR_TAIL = 8_000
 _POLL_SECONDS = 1.0
 """How often to poll for ended processes: a process that a worker forked keeps its pipe and sentinel open."""
 
@@ -50,6 +55,7 @@ class LocalExecutor:
 
     def run(self, worker: WorkerCall, count: int, lost: Callable[[str, Failure], bool]) -> None:
         """Run ``count`` workers until all have ended; see `hpt_core.Executor`."""
+        open_streams()
         with tempfile.TemporaryDirectory(prefix="hpt-") as folder:
             supervisor = _Supervisor(worker, lost, Path(folder))
             try:
@@ -69,14 +75,13 @@ class _Child(Peer):
 
     process: BaseProcess
     slot: int
-    stderr: Path
+    stderr: WorkerStderr
     timed_out: bool = False
 
     def trial_started(self) -> None:
         """Note that a trial starts, and clear stderr so that it holds the output of this trial only."""
         super().trial_started()
-        with contextlib.suppress(OSError):  # the file does not exist yet
-            os.truncate(self.stderr, 0)
+        self.stderr.clear()
 
 
 class _Supervisor:
@@ -92,13 +97,13 @@ class _Supervisor:
     def start(self) -> None:
         """Start one more worker."""
         name = self._server.next_name()
-        stderr = self._folder / f"stderr-{name.rpartition('/')[2]}"
+        stderr = WorkerStderr(self._folder / f"stderr-{name.rpartition('/')[2]}")
         slot = min(set(range(len(self._children) + 1)) - {child.slot for child in self._children})
         try:
             Path.cwd()  # before multiprocessing starts a process of its own, which may die there
             with ctrl_c_blocked():
                 ours, theirs = _CONTEXT.Pipe()
-                process = start_worker(self._worker, name, slot, theirs, stderr)
+                process = start_worker(self._worker, name, slot, theirs, stderr.path)
                 theirs.close()
                 self._children.append(_Child(name=name, pipe=ours, process=process, slot=slot, stderr=stderr))
         except FileNotFoundError as err:
@@ -116,6 +121,7 @@ class _Supervisor:
         for child in self._children:
             wait_or_kill(child.process, patience)
             child.process.join()
+            child.stderr.show(rest=True)
             self._server.forget(child)
             self._lost(child.name, failure)
         self._children = []
@@ -138,6 +144,9 @@ class _Supervisor:
                 self._remove(child)
             self._kill_late_children()
             self._warn_of_missing()
+            for child in self._children:
+                if child.has_worked:  # else its output may become part of an error
+                    child.stderr.show()
 
     def _timeout(self) -> float:
         """Seconds until the supervisor has to act, at most."""
@@ -164,6 +173,8 @@ class _Supervisor:
         self._server.forget(child)
         wait_or_kill(child.process)
         child.process.join()
+        if child.ended or child.has_worked:
+            child.stderr.show(rest=True)
         if child.ended:
             self._any_ended = True
             return
@@ -185,7 +196,7 @@ class _Supervisor:
             self._not_replaced = []
 
     def _death(self, child: _Child) -> Failure:
-        tail = _tail(child.stderr)
+        tail = child.stderr.tail()
         if child.timed_out:
             message = f"the trial took longer than {self._worker.trial_timeout:g} s"
             return Failure("timeout", message, tail)
@@ -195,12 +206,3 @@ class _Supervisor:
             hint = " (the system may have been out of memory)" if name == "SIGKILL" else ""
             return Failure("killed", f"its process was killed by {name}{hint}", tail)
         return Failure("killed", f"its process ended with exit code {code}", tail)
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _STDERR_TAIL))
-            return file.read().decode(errors="replace").strip()
-    except OSError:
-        return ""

@@ -34,6 +34,11 @@ _IMPORT_HINT = (
     "Use functions and classes that can be imported from a module. Lambdas, and those defined in a function, in a "
     "notebook or on standard input, need cloudpickle (pip install cloudpickle). Or use workers=1."
 )
+_DAEMONIC = (
+    "Several workers (or a trial timeout) run trials in new processes, and this process may not start any: it is a "
+    "daemonic one, such as those of multiprocessing.Pool. Use a concurrent.futures.ProcessPoolExecutor instead, or "
+    "workers=1 without a trial timeout."
+)
 
 
 def start_worker(worker: WorkerCall, name: str, slot: int, pipe: Connection, stderr: Path) -> BaseProcess:
@@ -47,14 +52,16 @@ def start_worker(worker: WorkerCall, name: str, slot: int, pipe: Connection, std
         stderr: The file for its stderr.
 
     Raises:
-        UsageError: If it cannot be pickled.
+        UsageError: If it cannot be pickled, or if this process may not start others.
         OSError: If the process cannot be started.
     """
+    if multiprocessing.current_process().daemon:
+        raise UsageError(_DAEMONIC)
     forms: list[Any] = [worker, _ByValue(worker)] if _HAS_CLOUDPICKLE else [worker]
     for form in forms[-1:] if _main_is_interactive() else forms:
-        process = _CONTEXT.Process(target=_main, args=(form, name, pipe, stderr), name=name)
+        process = _CONTEXT.Process(target=_main, args=(form, name, pipe, stderr, _start_method()), name=name)
         try:
-            with _environment("HPT_WORKER", str(slot)), _without_interactive_main():
+            with _environment("HPT_WORKER", str(slot)), _without_interactive_main(), _known_start_method():
                 process.start()
         except (AttributeError, TypeError, ValueError, ImportError, pickle.PicklingError) as err:
             problem: Exception = err
@@ -111,8 +118,29 @@ def _without_interactive_main() -> Iterator[None]:
             main["__file__"] = file
 
 
-def _main(worker: WorkerCall, name: str, pipe: Connection, stderr: Path) -> None:
+def _start_method() -> str | None:
+    """How this process starts others, so that trials in a worker do the same. None: by Python's default."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    return method if method in multiprocessing.get_all_start_methods() else None
+
+
+@contextlib.contextmanager
+def _known_start_method() -> Iterator[None]:
+    """Start processes with a start method that they know. They take over that of this one, which may be joblib's."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    if method is None or method in multiprocessing.get_all_start_methods():
+        yield
+        return
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(method, force=True)
+
+
+def _main(worker: WorkerCall, name: str, pipe: Connection, stderr: Path, start_method: str | None) -> None:
     """Run a worker's loop on the served store, as the main function of its process."""
+    multiprocessing.set_start_method(start_method, force=True)  # else its trials would spawn, as this one was spawned
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor receives it too and ends this process
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # processes that a trial starts may need it
