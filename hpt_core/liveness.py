@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -46,14 +47,17 @@ def is_alive(owner: str, silent_for: float) -> bool:
 
     Args:
         owner: Its name, from `this_process`.
-        silent_for: Seconds since its last record. Only used for processes on other machines, and on Windows.
+        silent_for: Seconds since its last record. Only used for processes on other machines, on Windows, and for those
+            of other users that the system hides.
     """
     if owner == this_process():
         return True
-    ours = re.fullmatch(rf"{re.escape(_host())}:(\d+):(.*)", owner, re.ASCII)
+    ours = re.fullmatch(rf"{re.escape(_host())}:(\d{{1,9}}):(.*)", owner, re.ASCII)
     if ours is None or not _CAN_LOOK_UP:
         return silent_for < LEASE_SECONDS
     found = _start_of(int(ours[1]))
+    if found == 0 and ours[2] != "0":  # it may be the same process or another one
+        return silent_for < LEASE_SECONDS
     return found is not None and str(found) == ours[2]
 
 
@@ -66,13 +70,9 @@ def _start_of(pid: int) -> int | None:
     """When a process started, in clock ticks since boot. 0 if that is unknown, None if there is no such process."""
     if not _CAN_LOOK_UP:
         return 0
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else int(fields[19])
+    with suppress(OSError):  # there is no such process, or no /proc, or it hides those of other users (hidepid)
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()  # a name may be any bytes
+        return None if fields[0] in b"ZX" else int(fields[19])
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

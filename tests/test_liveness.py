@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,36 @@ def test_a_reused_process_id_is_another_process() -> None:
     assert not is_alive(f"{host}:{pid}:{int(start) + 1}", 0.0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_the_name_of_a_process_may_be_any_bytes() -> None:
+    cut = "étude-étude-étude".encode()[:15]  # the system cuts names there, in the middle of a character
+    with pytest.raises(UnicodeDecodeError):
+        cut.decode()
+    process = started(f"open('/proc/self/comm', 'wb').write({cut!r})\n{TELL}")
+    try:
+        assert process.stdout is not None
+        assert is_alive(process.stdout.readline().strip(), 1e9)
+    finally:
+        process.communicate("\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_hidden_process_of_another_user_is_alive_during_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(TELL)
+    try:
+        assert process.stdout is not None
+        owner = process.stdout.readline().strip()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda path: (path / "hidden").stat())  # as with hidepid=2
+            assert is_alive(owner, LEASE_SECONDS - 1)
+            assert not is_alive(owner, LEASE_SECONDS + 1)
+            process.communicate("\n")
+            assert not is_alive(owner, 0.0)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_a_name_of_its_own() -> None:
@@ -77,7 +108,15 @@ def test_on_windows_processes_are_not_looked_up(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "owner", ["", "w", "a:b", "a:b:c", "::", pytest.param(this_process().replace(":", ":x"), id="x")]
+    "owner",
+    [
+        "",
+        "w",
+        "a:b",
+        "a:b:c",
+        "::",
+        *(pytest.param(this_process().replace(":", to), id=to[:9]) for to in (":x", ":" + "9" * 5000)),
+    ],
 )
 def test_an_unreadable_name_counts_as_another_machine(owner: str) -> None:
     assert is_alive(owner, 0.0)
