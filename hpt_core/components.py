@@ -8,6 +8,7 @@ never handle.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -41,6 +42,7 @@ __all__ = [
     "TrialRule",
     "WorkerCall",
     "location_of",
+    "path_of",
 ]
 
 
@@ -354,3 +356,9 @@ KINDS = {
 def location_of(store: Store) -> str:
     """Where a store is, for people: its ``location``, else its option ``path``, else its class."""
     return str(getattr(store, "location", getattr(store, "path", type(store).__name__)))
+
+
+def path_of(store: object) -> str | None:
+    """The file or folder that a store keeps its studies in, as it was given; None if its option ``path`` names none."""
+    path = getattr(store, "path", None)
+    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else None

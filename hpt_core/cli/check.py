@@ -11,7 +11,7 @@ import click
 
 from hpt_core.cli import render
 from hpt_core.cli.reading import default_store, json_option
-from hpt_core.cli.refusals import refusals
+from hpt_core.cli.refusals import refusals, store_elsewhere
 from hpt_core.cli.text import data, emit_json, paragraph, say, stdout_to_stderr
 from hpt_core.components import location_of
 from hpt_core.plugins.checks import check_evidence
@@ -34,7 +34,8 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
     """Check the study in FILE: describe it, or list every error. Nothing is evaluated or written.
 
     The evaluator checks its options. To do so it may import the code and read the data that they name. A warning says
-    if a run would be refused, because the store has the study with another definition or cannot be used.
+    if a run would be refused, because the store has the study with another definition or cannot be used, or if it would
+    create a store here although there is one beside FILE.
 
     JSON: {file, name, store, objectives, constraints, size, space, components: [{kind, name, plugin, options}], trials,
     workers}; "size" is the number of configurations, null if infinite or not counted.
@@ -44,7 +45,7 @@ def command(session: Session, file: Path, overrides: Sequence[str], as_json: boo
         study.workers = settings.workers
         warnings, refused = check_evidence(study.evaluator, study.rules_by_path), refusals(study)
         components = list(_components(study))
-    for warning in [*warnings, *refused]:
+    for warning in [*warnings, *refused, *store_elsewhere(study.store, file)]:
         say(f"Warning: {warning}")
     if as_json:
         about = {

@@ -54,6 +54,7 @@ def command(
     """
     from hpt_core.cli.interrupts import Interrupts
     from hpt_core.cli.progress import showing
+    from hpt_core.cli.refusals import store_elsewhere
     from hpt_core.cli.run_report import RunReport
 
     with ExitStack() as stack:
@@ -64,7 +65,9 @@ def command(
         study.workers = settings.workers
         wanted = options["warm_start"]
         earlier = None if wanted is None else earlier_study(session, study, wanted)
-        before = study.history.next_number
+        for warning in store_elsewhere(study.store, file):
+            say(f"Warning: {warning}")
+        before = study.decisions.ledger.history.next_number  # which records or resumes it
         tell = (lambda _: None) if quiet else say
         tell(_greeting(study, before))
         if earlier is not None:

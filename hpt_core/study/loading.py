@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.components import location_of
+from hpt_core.components import location_of, path_of
 from hpt_core.errors import StoreError, UsageError
 from hpt_core.loop.ledger import history_of
 from hpt_core.plugins.plugins import default_plugins
@@ -55,9 +55,9 @@ def open_to_read(store: Any, plugins: Plugins, path: str = "store", remedy: str 
         UsageError: If no store component handles ``store``.
     """
     opened: Store = plugins.make_store(store, path)
-    file = getattr(opened, "path", None)
-    if isinstance(file, (str, os.PathLike)) and not os.path.exists(file):  # noqa: PTH110 - Path raises for a long name
-        msg = f"There is no {os.fspath(file)}: no study was stored there yet.{remedy}"
+    file = path_of(opened)
+    if file is not None and not os.path.exists(file):  # noqa: PTH110 - Path raises for a long name
+        msg = f"There is no {file}: no study was stored there yet.{remedy}"
         raise StoreError(msg)
     try:
         yield opened

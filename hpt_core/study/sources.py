@@ -9,6 +9,7 @@ import linecache
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,14 @@ def digests(sources: object) -> dict[str, str]:
 
 
 def _is_own(path: Path) -> bool:
-    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return installed.isdisjoint(path.parents) and path.is_file() and path.stat().st_size <= _LARGEST
+    return _installed().isdisjoint(path.parents) and path.is_file() and path.stat().st_size <= _LARGEST
+
+
+@cache
+def _installed() -> frozenset[Path]:
+    """The folders of Python and of installed packages."""
+    paths = sysconfig.get_paths()
+    return frozenset(Path(paths[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def _files(source: Any) -> Iterator[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from hpt_core.plugins.plugins import Plugins, default_plugins
 from hpt_core.space.space import Space
 from hpt_core.study.opening import amendments, complete, decisions_of, open_study
 from hpt_core.study.settings import RunSettings, Settings
-from hpt_core.study.warm_start import WarmStart, earlier_of, warm_start
+from hpt_core.study.warm_start import WarmStart, warm_start
 from hpt_core.values import counted
 
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ class Study:
         Raises:
             InvalidParamsError: If the configuration is outside the space, with the reasons.
         """
-        return enqueue(self.decisions.ledger, Suggestion(self.space.validate(params), source="given"))
+        return self._enqueue(Suggestion(self.space.validate(params), source="given"))
 
     def enqueue_from(self, other: Study | History, *, top: int = 5) -> WarmStart:
         """Warm-start from an earlier study: `enqueue` its best distinct configurations.
@@ -271,8 +270,8 @@ class Study:
             An object with the enqueued ``trials``, the parameters ``dropped`` and ``filled`` in, and the configurations
             ``passed_over``. Its ``str`` summarizes them.
         """
-        name, earlier = earlier_of(other)
-        return warm_start(self.space, earlier, name=name, top=top, enqueue=partial(enqueue, self.decisions.ledger))
+        earlier, name = (other._recorded(), other.name) if isinstance(other, Study) else (other, "")  # noqa: SLF001 - of this class
+        return warm_start(self.space, earlier, name=name, top=top, enqueue=self._enqueue)
 
     def add_trial(self, params: Params | Suggestion, result: object = None) -> Trial:
         """Record a trial that was evaluated elsewhere. Unlike `enqueue`, this allows a point that was tried before.
@@ -304,8 +303,9 @@ class Study:
 
     @property
     def history(self) -> History:
-        """The current state of the study, read from its log. The first access records or resumes it, as `run` does."""
-        return self.decisions.ledger.sync()
+        """The current state of the study, read from its log. A study that its store does not have is recorded first."""
+        recorded = self._recorded()
+        return recorded if recorded.exists else self.decisions.ledger.sync()
 
     @property
     def trials(self) -> Sequence[Trial]:
@@ -329,7 +329,7 @@ class Study:
             complete(self, history)
             _, changed, _ = amendments(self, history)  # refuses another definition unless `amend` is set
             if changed:
-                return self.history  # which amends it
+                return self.decisions.ledger.sync()  # which amends it
             self._accepted = True
         return history
 
@@ -339,8 +339,7 @@ class Study:
         Raises:
             UsageError: If pandas is not installed.
         """
-        history = self._recorded()
-        return (history if history.exists else self.history).to_dataframe()  # its columns come from the definition
+        return self.history.to_dataframe()
 
     def close(self) -> None:
         """Close the store."""
@@ -391,6 +390,9 @@ class Study:
         self.__dict__.update(state)
         self.plugins = Plugins(state["plugins"])
         self.ledger = Ledger(self.store, self.name)
+
+    def _enqueue(self, given: Suggestion) -> Trial:
+        return enqueue(self.decisions.ledger, given)
 
     def _parse(self, result: object, where: str, remedy: str = "") -> Result:
         return parse_result(result, tuple(self.objectives), self.constraints, where=where, remedy=remedy)

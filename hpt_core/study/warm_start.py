@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpt_core.history.trial import Params
     from hpt_core.space.space import Space
 
-__all__ = ["WarmStart", "earlier_of", "warm_start"]
+__all__ = ["WarmStart", "warm_start"]
 
 _LISTED = 3  # configurations that were passed over, in the summary
 
@@ -56,18 +56,6 @@ class WarmStart:
         return "; ".join(facts) + "."
 
 
-def earlier_of(other: Any) -> tuple[str, History]:
-    """The name (empty if unknown) and the history of a study or a history.
-
-    Raises:
-        UsageError: If it is neither.
-    """
-    history = getattr(other, "history", other)
-    if not isinstance(history, History):
-        raise UsageError(f"The earlier study must be a Study, or a history from load_history(). Got {other!r:.80}.")
-    return getattr(other, "name", ""), history
-
-
 def warm_start(
     space: Space, earlier: History, *, name: str, top: int, enqueue: Callable[[Suggestion], Trial]
 ) -> WarmStart:
@@ -81,8 +69,10 @@ def warm_start(
         enqueue: Enqueues one configuration.
 
     Raises:
-        UsageError: If ``top`` is not an int >= 1.
+        UsageError: If ``earlier`` is no history, or ``top`` is not an int >= 1.
     """
+    if not isinstance(earlier, History):
+        raise UsageError(f"The earlier study must be a Study, or a history from load_history(). Got {earlier!r:.80}.")
     if type(native(top)) is not int or top < 1:
         raise UsageError(Mistake("top", f"Must be an int >= 1. Got {shown(top)}."))
     found, taken = WarmStart(), set()
@@ -109,6 +99,8 @@ def _note_changes(found: WarmStart, space: Space, trial: Trial, point: Params) -
 
 def _ranked(history: History, top: int) -> list[Trial]:
     """The complete trials, best first: with several objectives a spread over the front, else by violation and loss."""
+    if not history.exists:
+        return []
     front = sorted(history.front, key=lambda trial: history.losses[trial.number, 0])
     if len(history.objectives) > 1 and front:
         spread = set(np.linspace(0, len(front) - 1, min(top, len(front))).round().astype(int).tolist())

@@ -805,6 +805,36 @@ def test_check_says_that_the_folder_of_the_store_does_not_exist(cli: Hpt, tmp_pa
     assert not (tmp_path / "missing").exists()
 
 
+@pytest.mark.parametrize(("use", "path"), [("sqlite", "hpt.db"), ("csv", "runs")])
+def test_a_run_that_makes_a_second_store_in_another_folder_is_warned_of(
+    use: str, path: str, cli: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, file = tmp_path / "study", Path("study", "s.toml")
+    home.mkdir()
+    write(home, GRID + f'[store]\nuse = "{use}"\npath = "{path}"\n')
+    assert "Warning" not in cli("check", file).stderr
+    monkeypatch.chdir(home)
+    assert "Warning" not in cli("run", "s.toml").stderr
+    monkeypatch.chdir(tmp_path)
+    warning = (
+        f"Warning: There is no {path} in this folder, so a run creates it. Beside the study file there is "
+        f"{Path('study', path)}: to continue a study in it, run the command in {home.resolve()}.\n"
+    )
+    assert warning in cli("check", file).stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study"]
+    made = cli("run", file, "-q")
+    assert (made.stderr, made.exit_code) == (warning, 0)
+    assert "Warning" not in cli("check", file).stderr + cli("run", file).stderr  # now it exists here
+
+
+def test_a_store_with_an_absolute_path_is_in_no_other_folder(cli: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    write(tmp_path / "study")
+    (tmp_path / "study" / "hpt.db").touch()
+    assert "Warning" not in cli("check", "study/s.toml", f"store={tmp_path / 'hpt.db'}").stderr
+    assert "Warning: There is no hpt.db" in cli("check", "study/s.toml").stderr  # the default store
+
+
 def test_check_refuses_a_recorded_sampler_that_a_run_would_refuse(cli: Hpt, tmp_path: Path) -> None:
     module = write(
         tmp_path,

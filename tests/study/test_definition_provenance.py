@@ -382,5 +382,5 @@ def test_the_files_of_the_user_are_read_once_when_a_study_is_opened(
 
     monkeypatch.setattr(hashlib, "file_digest", counted)
     study = Study({"x": Float(0.0, 1.0)}, sampler="random", evaluator=Reader(str(data)), store=store)
-    assert list(study.history.provenance["files"]) == [data.as_posix()]
+    assert list(study.decisions.ledger.history.provenance["files"]) == [data.as_posix()]
     assert read == [str(data)]

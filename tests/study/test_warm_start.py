@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core import Categorical, Float, Int, Study, UsageError
+from hpt_core.builtin.memory import MemoryStore
 from hpt_core.cli.group import hpt
 from hpt_core.history.history import History
 from hpt_core.plugins.plugins import default_plugins
@@ -99,6 +100,17 @@ def test_the_summary_lists_three_of_many_configurations_that_do_not_fit() -> Non
     assert len(found.passed_over) == len(LINE) > 4
     assert str(found).count("does not fit") == 3
     assert str(found).endswith(f"; {len(LINE) - 3} more do not fit.")
+
+
+def test_the_earlier_study_is_only_read() -> None:
+    store = MemoryStore()
+    for params, loss in LINE:
+        study(name="earlier", store=store).add_trial(params, loss)
+    before = list(store.read("earlier"))
+    found = study().enqueue_from(study(name="earlier", store=store), top=2)
+    assert [trial.info for trial in found.trials] == [{"study": "earlier", "trial": n} for n in (4, 3)]
+    assert str(study().enqueue_from(study(name="never", store=store))) == "it has no complete trial."
+    assert (list(store.studies()), list(store.read("earlier"))) == (["earlier"], before)
 
 
 def test_a_second_warm_start_adds_nothing() -> None:
