@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hpt_core import liveness
-from hpt_core.errors import PluginError, StoreError
+from hpt_core.errors import PluginError, StoreError, UsageError
 from hpt_core.history import events
 from hpt_core.history.export import ending, shortfall
 from hpt_core.history.trial import Failure, Trial
@@ -187,7 +187,11 @@ def _heartbeat(study: Study) -> Iterator[None]:
     """Write heartbeats from a thread, so that processes on other machines know that this one is alive."""
     ended = threading.Event()
     thread = threading.Thread(target=_beat, args=(study.ledger, ended), daemon=True, name="hpt-heartbeat")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as err:
+        msg = f"The run needs a thread: {err}. Raise the limit on processes and threads (ulimit -u)."
+        raise UsageError(msg) from err
     try:
         yield
     finally:

@@ -224,6 +224,11 @@ def test_an_unknown_kind_of_failure_becomes_error(kind: Any) -> None:
     assert failure_of(EvaluationError("m", kind=kind)).kind == "error"
 
 
+@pytest.mark.parametrize("error", [AssertionError(), EvaluationError("")])
+def test_a_failure_without_a_message_is_named(error: Exception) -> None:
+    assert failure_of(error).message == type(error).__name__
+
+
 def test_long_messages_are_cut() -> None:
     failure = failure_of(ValueError("x" * 10**6))
     assert len(failure.message) <= 2000
@@ -815,6 +820,17 @@ def test_heartbeats_continue_after_one_fails(monkeypatch: pytest.MonkeyPatch, ca
     study_of(store=store).run(lambda _: float(store.beaten.wait(30)), trials=1)
     assert store.beaten.is_set()
     assert "Could not write a heartbeat: The disk is full." in caplog.text
+
+
+def test_a_system_without_a_thread_left_is_named_with_a_remedy() -> None:
+    study, before = study_of(), threading.stack_size(1 << 46)  # more than any system has
+    try:
+        with pytest.raises(UsageError, match=r"needs a thread: can't start new thread\. Raise the limit"):
+            study.run(lambda _: 0.0, trials=1)
+    finally:
+        threading.stack_size(before)
+    study.run(lambda _: 0.0, trials=1)
+    assert study.best is not None
 
 
 def test_check_raises_before_the_first_trial() -> None:
