@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import multiprocessing
 import os
 import pickle
@@ -157,6 +158,8 @@ def _main(worker: WorkerCall, name: str, pipe: Connection, stderr: Path, start_m
     except FileNotFoundError:  # the supervisor is gone, and another worker has removed its folder
         end()
     os.dup2(handle, 2)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # as the supervisor reads it
     threading.Thread(target=_die_with_parent, args=(end,), daemon=True).start()
     run_served(worker, name, pipe, end)
     with contextlib.suppress(Exception):  # a trial may have closed stdout

@@ -10,7 +10,8 @@ from pathlib import Path
 __all__ = ["WorkerStderr"]
 
 _TAIL = 8_000
-_LONGEST_LINE = 64_000
+_PART = 1_000_000
+"""How many bytes to show at once, as a trial may write any number. A longer line is broken."""
 
 
 class WorkerStderr:
@@ -25,17 +26,26 @@ class WorkerStderr:
         self._shown = 0
 
     def show(self, *, rest: bool = False) -> None:
-        """Write what is new to the stderr of this process. Only whole lines, unless all of the rest is asked for."""
+        """Write new lines to the stderr of this process, or all of the rest."""
         with contextlib.suppress(OSError):  # the worker has not created it yet, or a cleaner of old files removed it
-            if self.path.stat().st_size <= self._shown:
-                return
-            with self.path.open("rb") as file:
-                file.seek(self._shown)
-                new = file.read()
-            if not rest and len(new) < _LONGEST_LINE:
-                new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]  # a progress bar ends its lines with \r
-            self._shown += len(new)
-            _write(new.decode(errors="replace"))
+            size = self.path.stat().st_size
+            while self._shown < size:
+                if not self._show_part(rest=rest) or not rest:
+                    break
+
+    def _show_part(self, *, rest: bool) -> bool:
+        """Show whole lines, as those of several workers mix. Returns False if there is nothing to show yet."""
+        with self.path.open("rb") as file:
+            file.seek(self._shown)
+            new = file.read(_PART)
+        end = max(new.rfind(b"\n"), new.rfind(b"\r")) + 1  # a progress bar ends its lines with \r
+        if end:
+            _write(new[:end])
+        elif rest or len(new) == _PART:
+            end = len(new)
+            _write(new + b"\n")
+        self._shown += end
+        return end > 0
 
     def clear(self) -> None:
         """Show the rest and empty the file: it could fill the disk, and a report is of one trial only."""
@@ -54,8 +64,6 @@ class WorkerStderr:
             return ""
 
 
-def _write(text: str) -> None:
-    # sys.stderr is None in a process without one, and its user may have closed it
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+def _write(lines: bytes) -> None:
+    with contextlib.suppress(Exception):  # sys.stderr may be None, closed, or a replacement that raises anything
+        sys.stderr.write(lines.decode(errors="replace"))

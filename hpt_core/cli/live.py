@@ -38,7 +38,7 @@ class LiveProgress(PlainProgress):
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)  # trials print what they like
         self._live = Live(
             console=self._console,
             get_renderable=self._display,

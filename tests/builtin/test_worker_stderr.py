@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from hpt_core import Int, Study
-from hpt_core.builtin.worker_stderr import _LONGEST_LINE, WorkerStderr
+from hpt_core.builtin import worker_stderr
+from hpt_core.builtin.worker_stderr import WorkerStderr
 
 EVALUATORS = '''
     import logging, os, pathlib, sys, time
@@ -31,6 +32,10 @@ EVALUATORS = '''
                 return 1
             time.sleep(0.01)
         return 0
+
+    def speaks_german(params):
+        print("gr\u00fcn", file=sys.stderr)
+        return params["x"]
 
     def dies(params):
         print("the last words", file=sys.stderr, flush=True)
@@ -58,7 +63,7 @@ def test_the_stderr_of_trials_is_shown_once(run: Callable[..., Study], capsys: p
     shown = capsys.readouterr().err
     for x in range(3):
         assert shown.count(f"trial {x} is odd\n") == 1
-        assert shown.count(f"and {x} has no end of line") == 1
+        assert shown.count(f"and {x} has no end of line\n") == 1
 
 
 def test_stderr_is_shown_while_a_trial_runs(
@@ -82,14 +87,26 @@ def test_the_stderr_of_a_trial_that_dies_is_shown_and_recorded(
     assert capsys.readouterr().err.count("the last words\n") == 3
 
 
-@pytest.mark.parametrize("stderr", [None, "closed"])
-def test_a_process_without_stderr_shows_none(
+@pytest.mark.parametrize("stderr", [None, "closed", "broken"])
+def test_a_process_without_a_usable_stderr_shows_none(
     run: Callable[..., Study], stderr: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise RuntimeError(text)
+
     closed = io.StringIO()
     closed.close()
-    monkeypatch.setattr(sys, "stderr", stderr and closed)
+    monkeypatch.setattr(sys, "stderr", {None: None, "closed": closed, "broken": Broken()}[stderr])
     assert [trial.value for trial in run("warns").trials] == [0.0, 1.0, 2.0]
+
+
+def test_stderr_is_shown_whatever_its_encoding(
+    run: Callable[..., Study], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    run("speaks_german")
+    assert capsys.readouterr().err.splitlines() == ["gr\u00fcn"] * 3
 
 
 # --- what is shown of the file ----------------------------------------------------------------------
@@ -102,12 +119,18 @@ def test_a_process_without_stderr_shows_none(
         pytest.param([b"\r10 %", b"\r20 %", b"\r30 %"], ["\r", "10 %\r", "20 %\r"], id="a progress bar"),
         pytest.param([b"gr\xc3", b"\xbcn\n"], ["", "gr\u00fcn\n"], id="a character in two pieces"),
         pytest.param([b"\xff\n"], ["\ufffd\n"], id="no UTF-8"),
-        pytest.param([b"x" * _LONGEST_LINE], ["x" * _LONGEST_LINE], id="a very long line"),
+        pytest.param([b"x" * 100, b"x\n"], ["x" * 100 + "\n", "x\n"], id="a very long line"),
+        pytest.param([b"x" * 60 + b"\n" + b"y" * 50, b"y\n"], ["x" * 60 + "\n", "y" * 51 + "\n"], id="much at once"),
     ],
 )
 def test_new_output_is_shown_by_line(
-    pieces: list[bytes], shown: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pieces: list[bytes],
+    shown: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(worker_stderr, "_PART", 100)
     stderr = WorkerStderr(tmp_path / "stderr")
     seen = []
     for piece in pieces:
@@ -118,13 +141,33 @@ def test_new_output_is_shown_by_line(
     assert seen == shown
 
 
+def test_the_rest_is_shown_in_parts_of_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Stderr(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+        def flush(self) -> None:
+            written.append("rich shows what is flushed as a line of its own")
+
+    monkeypatch.setattr(sys, "stderr", Stderr())
+    monkeypatch.setattr(worker_stderr, "_PART", 100)
+    stderr = WorkerStderr(tmp_path / "stderr")
+    lines = [f"{number:09d}\n" for number in range(25)]
+    stderr.path.write_text("".join(lines) + "10 %\r20 %")
+    stderr.show(rest=True)
+    assert written == ["".join(lines[:10]), "".join(lines[10:20]), "".join(lines[20:]) + "10 %\r", "20 %\n"]
+
+
 def test_clearing_shows_the_rest_and_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stderr = WorkerStderr(tmp_path / "stderr")
     stderr.clear()  # before the worker has created the file
     assert not stderr.path.exists()
     stderr.path.write_text("one\nrest")
     stderr.clear()
-    assert capsys.readouterr().err == "one\nrest"
+    assert capsys.readouterr().err == "one\nrest\n"
     stderr.path.write_text("two\n")
     assert stderr.tail() == "two"
     stderr.show()

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,20 @@ def test_the_display_without_a_budget_counts_trials_in_words() -> None:
         shown.append(str(live.LiveProgress(Tally(study.history, None))._head()).partition("  ")[0])
         study.tell(study.ask(), 1.0)
     assert shown == ["0 trials", "1 trial", "2 trials"]
+
+
+def test_output_of_trials_is_no_markup_to_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was an error if it was flushed without an end of line and had a path in brackets."""
+    live = pytest.importorskip("hpt_core.cli.live", reason="rich is not installed")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with live.LiveProgress(Tally(Study({"x": Float(0.0, 1.0)}, sampler="random").history, None)):
+        assert sys.stderr is not terminal
+        sys.stderr.write("[/data/train.csv] [b]1[/b] :smile:")
+        sys.stderr.flush()
+    assert "[/data/train.csv] [b]1[/b] :smile:" in terminal.getvalue()
 
 
 # --- text -----------------------------------------------------------------------------------------
