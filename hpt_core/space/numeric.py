@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from hpt_core.space.scales import Cells, LinearScale, LogScale, Scale, make_cell
 from hpt_core.values import native, shown
 
 __all__ = ["Float", "Int"]
+
+_LOG = logging.getLogger("hpt")
 
 _MAX_INT = 2**53  # integers up to here are exact in a double, so in every store and spreadsheet
 _LEAST_STEP = 16  # in units of the spacing of doubles: leaves at most 2**50 values, each of which maps back exactly
@@ -70,6 +73,13 @@ def _check_range(found: Mistakes, low: float, high: float, *, log: bool, floor: 
     if log and low < floor:
         bound = "> 0" if low <= 0 and floor != 1 else f">= {floor!r}"
         found.add("low", f"must be {bound} on a log scale. Got {low!r}.")
+
+
+def _tell_if_constant(kind: str, low: float, high: float, step: float, size: int) -> None:
+    """Warn of a range that its step leaves with one value. It is allowed, as a program may compute its ranges."""
+    if size == 1 and low < high:
+        text = "%s(%r, %r, step=%r) is always %r: its step is larger than high - low."
+        _LOG.warning(text, kind, low, high, step, low)
 
 
 @attrs.frozen(init=False, eq=False, repr=False)
@@ -132,6 +142,7 @@ class Float(Parameter):
         if stride is not None:
             steps = DecimalSteps.of(first, stride)
             size = steps.count(last)
+            _tell_if_constant("Float", first, last, stride, size)
             last = steps.value(size - 1)
         scale: Scale | None = None
         if size is None:
@@ -267,6 +278,7 @@ class Int(Parameter):
         if broken or first is None or last is None or stride is None:
             raise SpaceError(*found)
         size = (last - first) // stride + 1
+        _tell_if_constant("Int", first, last, stride, size)
         cells = make_cells(size, first, stride, log=log)
         end = first + (size - 1) * stride
         self.__attrs_init__(first, end, log, stride, default, active, requirement, size, cells)

@@ -191,19 +191,11 @@ def _remedy(key: str) -> str:
 
 
 def _warn_of_constants(declared: Mapping[str, Any], space: Space, data: Mapping[str, Any]) -> None:
-    """Warn of parameters that have one value and were hardly meant as such.
-
-    They are ``trials = 5`` below ``[space]`` and a range with a larger step.
-    """
+    """Warn of parameters that were hardly meant as such: ``trials = 5`` below ``[space]``."""
     for key, given in declared.items():
-        reason = ""
         if key in _KEYS and key not in data and not isinstance(given, (Mapping, list)):
-            reason = f". {_remedy(key)}"
-        elif isinstance(given, Mapping) and "step" in given and given["low"] != given["high"]:
-            reason = ": its step is larger than high - low."
-        parameter = space.parameters[key]
-        if reason and parameter.size == 1:
-            _LOG.warning("space.%s is a parameter that is always %s%s", key, shown(parameter.value_at(0)), reason)
+            value = shown(space.parameters[key].value_at(0))
+            _LOG.warning("space.%s is a parameter that is always %s. %s", key, value, _remedy(key))
 
 
 def _arguments(data: Mapping[str, Any], plugins: Plugins, mistakes: Mistakes, store: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpt_core import Constant, Mistake, StoppingRule, Study, UsageError, option
+from hpt_core import Constant, Mistake, Space, StoppingRule, Study, UsageError, option
 from hpt_core.builtin.function import FunctionEvaluator
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.study.config import make_study, put_over, read_study_file
@@ -94,11 +94,14 @@ def test_a_range_that_a_step_leaves_with_one_value_is_told(tmp_path: Path, caplo
         "one": [3],
         "c": {"choices": [1, 2]},
     }
-    made(minimal(space=space), tmp_path)
-    assert [record.getMessage() for record in caplog.records] == [
-        "space.x is a parameter that is always -5.0: its step is larger than high - low.",
-        "space.n is a parameter that is always 1: its step is larger than high - low.",
+    study, _ = made(minimal(space=space), tmp_path)
+    told = [
+        "Float(-5.0, 5.0, step=20.0) is always -5.0: its step is larger than high - low.",
+        "Int(1, 4, step=9) is always 1: its step is larger than high - low.",
     ]
+    assert [record.getMessage() for record in caplog.records] == told
+    assert Space.from_json(study.space.to_json()) == study.space  # as a resumed study reads it
+    assert [record.getMessage() for record in caplog.records] == told
 
 
 def test_a_study_file_becomes_a_study(tmp_path: Path) -> None:
