@@ -106,12 +106,21 @@ class WithoutTextError(Exception):
         raise RuntimeError("as asked")
 
 
+class ExitingTextError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
 class TimeoutWithoutTextError(WithoutTextError, EvaluationError):
     pass
 
 
 def raises_without_text(params: Params) -> float:
     raise WithoutTextError
+
+
+def exits_in_its_text(params: Params) -> float:
+    raise ExitingTextError
 
 
 def is_late_without_text(params: Params) -> float:
@@ -143,7 +152,7 @@ RESULTS: dict[str, Callable[..., Any]] = {
     "none": lambda params: None,
     "without the objective": lambda params: {"loss": 0.5},
     **{f.__name__: f for f in (curve, with_result, goes_wrong, diverges, has_no_memory, leaves, is_late, has_a_cause)},
-    **{f.__name__: f for f in (raises_without_text, is_late_without_text, has_foreign_steps)},
+    **{f.__name__: f for f in (raises_without_text, exits_in_its_text, is_late_without_text, has_foreign_steps)},
 }
 
 

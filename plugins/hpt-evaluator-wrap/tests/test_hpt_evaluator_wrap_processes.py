@@ -85,6 +85,18 @@ def test_a_crash_costs_one_trial(dies: Callable[[Params], float], how: str) -> N
     assert [trial.state for trial in study.trials if trial not in failed] == ["complete"] * (4 - len(failed))
 
 
+def test_the_stderr_of_a_crashed_trial_is_shown_and_its_end_recorded(capfd: pytest.CaptureFixture[str]) -> None:
+    def dies(params: Params) -> float:
+        os.write(2, b"begins\n" + b"." * 8_000 + b"\nends\n")
+        os.abort()
+
+    failure = run(dies).trials[0].failure
+    assert failure is not None
+    assert failure.detail.endswith("...\nends")
+    assert "begins" not in failure.detail
+    assert capfd.readouterr().err.startswith("begins\n...")
+
+
 def test_a_process_that_a_crashed_one_has_forked_does_not_delay_the_study(tmp_path: Path) -> None:
     def forks_and_dies(params: Params) -> float:
         if os.fork() == 0:

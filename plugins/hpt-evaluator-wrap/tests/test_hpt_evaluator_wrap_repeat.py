@@ -75,6 +75,9 @@ def test_several_objectives_and_metrics_that_only_some_repeats_have() -> None:
     assert len({len(row) for row in rows}) == 2
     trial = study.trials[0]
     assert trial.values == pytest.approx(tuple(np.mean([row[name] for row in rows]) for name in "ab"))
+    assert [dict(report.metrics) for report in trial.reports] == [
+        {name: value for name, value in row.items() if name != "a"} for row in rows
+    ]
     assert set(trial.metrics) == {"a_se", "b_se", "m", "m_se"}
     assert trial.metrics["m_se"] == 0
     assert trial.metrics["b_se"] == pytest.approx(sem([row["b"] for row in rows]))
@@ -257,10 +260,10 @@ def test_invalid_options_are_refused_with_their_path(options: dict[str, Any], pa
     assert [mistake.path for mistake in caught.value.mistakes] == [path]
 
 
-def test_created_in_python_it_requires_an_evaluator() -> None:
-    wrong: Any = 3
+@pytest.mark.parametrize("wrapper", [CacheEvaluator, RepeatEvaluator, RetryEvaluator])
+def test_created_in_python_it_requires_an_evaluator(wrapper: Callable[..., object]) -> None:
     with pytest.raises(UsageError, match=r"evaluator: Must be an evaluator\. Got 3"):
-        RepeatEvaluator(evaluator=wrong)
+        wrapper(evaluator=3)
 
 
 def test_a_metric_that_is_not_finite_in_one_repeat_is_left_out() -> None:
@@ -271,13 +274,14 @@ def test_a_metric_that_is_not_finite_in_one_repeat_is_left_out() -> None:
 
 
 def test_the_mean_of_huge_losses_is_no_error() -> None:
-    inner = Noisy(result=lambda rng: {"value": 1.5e308, "m": 10**400, "spread": 1.7e308 * (-1) ** rng.integers(2)})
-    trial = run(inner, trials=1).trials[0]
+    spread = iter([1.7e308, -1.7e308, 1.7e308])  # whose standard error is beyond the range of floats
+    inner = Noisy(result=lambda rng: {"value": 1.5e308, "m": 10**400, "spread": next(spread)})
+    trial = run(inner, trials=1, times=3).trials[0]
     assert trial.state == "complete"
     assert trial.value == pytest.approx(1.5e308)
     assert trial.metrics["value_se"] == 0.0
-    assert math.isfinite(trial.metrics["spread"])
-    assert "m" not in trial.metrics
+    assert trial.metrics["spread"] == pytest.approx(1.7e308 / 3)
+    assert trial.metrics.keys() == {"value_se", "spread"}
 
 
 @pytest.mark.parametrize("metric", [[math.inf, -math.inf], [10**400, 1.0], [math.nan, 1.0]])

@@ -83,7 +83,9 @@ def test_only_the_listed_kinds_are_retried(err: Exception, kinds: list[str], aga
 
 @pytest.mark.parametrize("bad", [float("nan"), {"value": float("inf")}, (float("nan"),), 10**400])
 def test_a_result_that_is_not_finite_can_be_retried(bad: Any) -> None:
-    assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5]), kinds=["invalid-value"]).value == 0.5
+    once = Scripted(tries=[lambda trial: bad, lambda trial: 0.5])
+    assert run(once, kinds=["invalid-value"], times=5).value == 0.5
+    assert len(once.seen) == 2
     assert run(Scripted(tries=[lambda trial: bad, lambda trial: 0.5])).failure.kind == "invalid-value"
     always = Scripted(tries=[lambda trial: bad])
     assert run(always, kinds=["invalid-value"], times=1).failure.kind == "invalid-value"
@@ -93,7 +95,9 @@ def test_a_result_that_is_not_finite_can_be_retried(bad: Any) -> None:
 
 
 def test_a_result_that_is_not_a_number_is_left_to_the_core() -> None:
-    assert run(Scripted(tries=[lambda trial: "text"]), kinds=["invalid-value"]).failure.kind == "invalid-value"
+    inner = Scripted(tries=[lambda trial: "text"])
+    assert run(inner, kinds=["invalid-value"]).failure.kind == "invalid-value"
+    assert len(inner.seen) == 1
 
 
 def test_reports_are_not_repeated() -> None:

@@ -79,7 +79,7 @@ class ResultCache:
         if self._path is None:
             return
         reports = [[report.step, report.value, dict(report.metrics)] for report in evaluation.reports]
-        line = json.dumps({"key": json.loads(key), "reports": reports, "result": evaluation.result}, allow_nan=False)
+        line = json.dumps({"key": json.loads(key), "reports": reports, "result": evaluation.result})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = self._path.with_name(self._path.name + "-lock")

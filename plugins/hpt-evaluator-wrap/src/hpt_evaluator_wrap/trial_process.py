@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -29,6 +31,9 @@ main(int(descriptor))
 _POLL_SECONDS = 0.25
 _GRACE_SECONDS = 2.0
 """How long the processes of a trial have to end before they are killed."""
+_CHUNK = 1 << 16
+_TAIL = 8_000
+"""How many bytes of its stderr are kept of a trial whose process died."""
 
 
 class TrialProcess:
@@ -44,11 +49,15 @@ class TrialProcess:
         self._limit = None if memory_mb is None else memory_mb * 1e6
         self._measure_at = time.monotonic() + _POLL_SECONDS
         self._has_finished = False
+        self._stderr = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed in __exit__
+        self._shown = 0
         self._pipe, theirs = Pipe()
         command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *sys.path]
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C reaches the new process as well
         try:
-            self._process = psutil.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            self._process = psutil.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=self._stderr, pass_fds=[theirs.fileno()]
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             theirs.close()
@@ -74,6 +83,8 @@ class TrialProcess:
                     process.kill()
             self._process.wait()
             self._pipe.close()
+            self._show_stderr()
+            self._stderr.close()
 
     def ask(self, request: bytes) -> dict[str, Any]:
         """Send a request and wait for the answer.
@@ -93,15 +104,28 @@ class TrialProcess:
             message: dict[str, Any] = json.loads(self._receive())
         except (EOFError, OSError):
             raise self._death() from None
+        self._show_stderr()
         self._has_finished = "report" not in message
         return message
 
     def _receive(self) -> bytes:
         while not self._pipe.poll(_POLL_SECONDS):
+            self._show_stderr()
             self._check_memory()
             if self._process.poll() is not None and not self._pipe.poll():
                 raise EOFError  # a process that it has forked holds its end of the pipe open
         return self._pipe.recv_bytes()
+
+    def _show_stderr(self) -> None:
+        """Write what is new to the stderr of this process."""
+        while new := os.pread(self._stderr.fileno(), _CHUNK, self._shown):
+            self._shown += len(new)
+            with suppress(OSError):
+                os.write(2, new)
+
+    def _stderr_tail(self) -> str:
+        size = os.fstat(self._stderr.fileno()).st_size
+        return os.pread(self._stderr.fileno(), _TAIL, max(0, size - _TAIL)).decode(errors="replace").strip()
 
     def _tree(self) -> list[psutil.Process]:
         """The process and its descendants."""
@@ -132,7 +156,7 @@ class TrialProcess:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             hint = " (the system may have been out of memory)" if name == "SIGKILL" else ""
             how = f"was killed by {name}{hint}"
-        return EvaluationError(f"The trial's process {how}.", kind="killed")
+        return EvaluationError(f"The trial's process {how}.", kind="killed", detail=self._stderr_tail())
 
 
 def _total(processes: Iterable[psutil.Process], measure: Callable[[psutil.Process], int]) -> int:

@@ -125,7 +125,7 @@ def message_of(err: BaseException) -> str:
     """The type and the text of an error; the type alone if the text cannot be had."""
     try:
         return f"{type(err).__name__}: {err}"
-    except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
+    except BaseException:  # noqa: BLE001 - a third-party __str__ may raise anything, such as SystemExit
         return type(err).__name__
 
 
