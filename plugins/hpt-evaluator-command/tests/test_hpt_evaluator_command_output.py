@@ -104,6 +104,7 @@ def test_text_that_is_not_a_number_is_not_a_result(text: bytes) -> None:
         ('{"a": 1}', ["a", "b"], None),
         ('{"value": 1}', ["a", "b"], None),
         ("{}", ["a"], None),
+        ('\ufeff{"value": 1}', ["value"], {"value": 1}),
     ],
 )
 def test_a_json_object_is_a_result_if_it_has_the_objectives(

@@ -38,9 +38,7 @@ class Lines:
         return line
 
     def _keep(self, part: bytes) -> None:
-        room = MAX_LINE - len(self._rest)
-        if room > 0:
-            self._rest = self._rest + part[:room] if self._rest else part[:room]
+        self._rest += part[: MAX_LINE - len(self._rest)]
 
 
 class Tail:
@@ -70,7 +68,7 @@ def report_of(line: bytes, objectives: Sequence[str]) -> Report | None:
         The report, if the line is a JSON object with a whole number ``step`` and a number named like the first
         objective, or ``value``; other numbers in it are metrics. None for any other line.
     """
-    if b'"step"' not in line or not line.lstrip().startswith(b"{"):
+    if b'"step"' not in line:
         return None
     found = _json(line)
     if not isinstance(found, dict):
@@ -96,7 +94,7 @@ def result_of(text: bytes, objectives: Sequence[str]) -> float | Mapping[str, An
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return float(text)
-    found = _json(text) if text.startswith(b"{") else None
+    found = _json(text)
     if not isinstance(found, dict):
         return None
     if len(objectives) == 1 and objectives[0] not in found and "value" in found:
