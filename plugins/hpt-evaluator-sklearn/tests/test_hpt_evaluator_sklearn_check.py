@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, PredefinedSplit, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
@@ -217,13 +217,18 @@ def test_an_estimator_without_score_needs_a_scorer() -> None:
         ),
         (GroupKFold(3), "Give the `groups` option"),
         (
-            [[[0, 1], [2, 200]]],
-            "evaluator.cv[0]: The test part of fold 0 has row 200, but there are 150 rows.",
+            [[[0, 1], [2, 150]]],
+            "evaluator.cv[0]: The test part of fold 0 has row 150, but there are 150 rows.",
         ),
         ([[[0, -200], [2]]], "The train part of fold 0 has row -200, but there are 150 rows."),
         ([[[0, 1], []]], "The test part of fold 0 must be a non-empty list of row numbers."),
         ([[[0, 1], [False] * 150]], "The test part of fold 0 must be a non-empty list of row numbers."),
         ([[[True] * 149, [0]]], "The train part of fold 0 must be a non-empty list of row numbers."),
+        (PredefinedSplit([-1] * 150), "made no folds."),
+        (
+            StratifiedShuffleSplit(5, test_size=0.9, train_size=0.9, random_state=0),
+            "evaluator.cv: StratifiedShuffleSplit: The sum of test_size and train_size",
+        ),
         ([[0, 1, 2]], "evaluator.cv[0]: Must be a pair of row numbers [train, test]. Got [0, 1, 2]."),
         ("five", "Must be an import path 'module:name'. Got 'five'."),
     ],

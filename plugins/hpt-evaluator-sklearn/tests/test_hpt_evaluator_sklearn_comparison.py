@@ -17,6 +17,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     KFold,
+    ShuffleSplit,
     StratifiedKFold,
     cross_val_score,
     cross_validate,
@@ -215,6 +216,12 @@ def test_the_comparison_names_the_score_that_is_not_optimistic() -> None:
     evaluator.check(SPACE, {"value": "maximize"})
     found = evaluator.conclude(TrialContext(params={"C": 1.0}))["comparison"]
     assert found.endswith(". Like the score, the gain is optimistic; the score on the holdout is not.")
+
+
+def test_on_a_single_split_the_gain_has_no_interval() -> None:
+    evaluator = SklearnEvaluator(estimator=SVC(), X=X, y=y, refit=False, cv=ShuffleSplit(1, random_state=0))
+    evaluator.check(SPACE, {"value": "maximize"})
+    assert evaluator.conclude(TrialContext(params={"C": 1.0})).keys() == {"default_value", "gain", "comparison"}
 
 
 def test_a_failing_default_is_described_not_raised() -> None:

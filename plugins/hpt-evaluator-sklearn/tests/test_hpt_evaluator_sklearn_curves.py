@@ -16,6 +16,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.decomposition import LatentDirichletAllocation, MiniBatchDictionaryLearning, MiniBatchNMF
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -29,6 +30,8 @@ from sklearn.linear_model import (
     Perceptron,
     PoissonRegressor,
     SGDClassifier,
+    SGDOneClassSVM,
+    SGDRegressor,
 )
 from sklearn.model_selection import (
     ShuffleSplit,
@@ -91,6 +94,7 @@ def test_each_step_of_a_growing_ensemble_scores_like_an_ensemble_of_that_size(es
         assert report.value == cross_val_score(fresh, X, y, cv=SPLIT)[0]
     assert [r.step for r in reports] == [1, 2, 3, 4, 5]
     assert result["value"] == reports[-1].value
+    assert "std_value" not in result  # of a single fold, it would be 0
     assert [r.metrics["fit_time"] for r in reports] == sorted(r.metrics["fit_time"] for r in reports)
 
 
@@ -148,14 +152,24 @@ def test_a_solver_that_forgets_its_state_ends_with_the_score_of_an_ordinary_fit(
     assert len({report.value for report in reports}) == 4
 
 
-def test_epochs_by_partial_fit_are_the_epochs_of_fit() -> None:
-    estimator = make_pipeline(
-        StandardScaler(), SGDClassifier(loss="log_loss", shuffle=False, tol=None, max_iter=6, random_state=0)
-    )
-    reports, _ = curve(estimator, resource="growth", levels=3)
+@pytest.mark.parametrize(
+    ("model", "scoring"),
+    [
+        (SGDClassifier(loss="log_loss"), None),
+        (SGDOneClassSVM(), lambda model, X, *_: model.score_samples(X).mean()),
+        (SGDRegressor(), None),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_epochs_by_partial_fit_are_the_epochs_of_fit(model: Any, scoring: Any) -> None:
+    model = clone(model).set_params(shuffle=False, tol=None, max_iter=6, random_state=0)
+    estimator = make_pipeline(StandardScaler(), model)
+    reports, _ = curve(estimator, resource="growth", levels=3, cv=SPLIT, scoring=scoring)
+    assert len(reports) == 3
     for report in reports:
-        fresh = clone(estimator).set_params(sgdclassifier__max_iter=2 * report.step)
-        assert report.value == cross_val_score(fresh, X, y, cv=SPLIT)[0]
+        fresh = make_pipeline(StandardScaler(), clone(model).set_params(max_iter=2 * report.step))
+        expected = cross_val_score(fresh, X, y, cv=SPLIT, scoring=scoring)[0]
+        assert report.value == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 def test_the_tuned_size_is_the_full_size() -> None:
@@ -184,9 +198,10 @@ def test_a_model_from_choices_grows() -> None:
     assert len(finish(chosen.evaluate(TrialContext({"model": "svc"})))[0]) == 1
 
 
-def test_a_model_that_cannot_grow_reports_once_at_the_end() -> None:
-    reports, result = curve(make_pipeline(StandardScaler(), SVC()), resource="growth")
-    expected = cross_val_score(make_pipeline(StandardScaler(), SVC()), X, y, cv=SPLIT)[0]
+@pytest.mark.parametrize("model", [AdaBoostClassifier(n_estimators=3, random_state=0), SVC()], ids=str)
+def test_a_model_that_cannot_grow_reports_once_at_the_end(model: Any) -> None:
+    reports, result = curve(make_pipeline(StandardScaler(), model), resource="growth")
+    expected = cross_val_score(make_pipeline(StandardScaler(), model), X, y, cv=SPLIT)[0]
     assert [(r.step, r.value) for r in reports] == [(9, expected)]
     assert result["value"] == expected
 
@@ -258,6 +273,7 @@ def test_an_optimiser_stopped_early_issues_no_warning_and_a_network_learns() -> 
 @pytest.mark.parametrize(
     ("estimator", "how", "message"),
     [
+        (SGDClassifier(max_iter=2.5), "max_iter", "the parameter must be an int >= 1. Got 2.5."),
         (SVC(), "n_estimators", "SVC cannot grow by n_estimators: it needs the parameters 'n_estimators' and"),
         (SVC(), "partial_fit", "SVC cannot grow by partial_fit: it has no such method."),
         (RandomForestClassifier(n_estimators=0), "n_estimators", "the parameter must be an int >= 1. Got 0."),
@@ -326,9 +342,10 @@ def test_every_prefix_of_the_order_is_a_fair_sample(counts: list[int], seed: int
         assert (np.abs(seen - share) <= len(counts) + 1).all()
 
 
-def test_without_classes_the_order_is_a_permutation() -> None:
-    order = nested_order(20, None, np.random.default_rng(0))
-    assert sorted(order) == list(range(20))
+def test_without_classes_the_order_is_a_random_permutation() -> None:
+    orders = [nested_order(20, None, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    assert len({order[0] for order in orders}) > 5
 
 
 def test_evidence_steps_and_resumable_match_the_reports() -> None:

@@ -83,6 +83,7 @@ def test_every_splitter_gives_the_scores_of_cross_val_score(cv: Any) -> None:
     assert [report.step for report in reports] == list(range(1, len(expected) + 1))
     assert result["accuracy"] == expected.mean()
     assert result["std_accuracy"] == expected.std()
+    assert result.keys() == {"accuracy", "std_accuracy", "fit_time", "score_time"}
 
 
 def test_a_grid_gives_the_cv_results_of_grid_search_split_by_split() -> None:

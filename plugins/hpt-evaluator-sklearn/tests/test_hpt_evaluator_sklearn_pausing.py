@@ -97,6 +97,13 @@ def test_folds_that_failed_before_a_pause_fail_the_candidate_at_the_end() -> Non
             assert np.array_equal(search.cv_results_[name], column, equal_nan=True), name
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_candidate_without_a_score_ranks_behind_a_partial_one() -> None:
+    search = SearchCV(Fragile(), param_grid={"bad": [2, 0, 3]}, stop=Pausing(at=(2,), promoted=(1,))).fit(X, Y)
+    assert search.cv_results_["n_folds"].tolist() == [5, 5, 2]
+    assert search.cv_results_["rank_test_score"].tolist() == [3, 1, 2]
+
+
 def test_paused_trials_of_the_evaluator_end_like_others() -> None:
     def run(stop: Any) -> Study:
         evaluator = {
@@ -115,6 +122,7 @@ def test_paused_trials_of_the_evaluator_end_like_others() -> None:
     assert all(trial.attempt == 3 for trial in waited.trials)
     for trial, other in zip(waited.trials, once.trials, strict=True):
         assert trial.values == other.values
+        assert trial.metrics["fit_time"] == np.mean([r.metrics["fit_time"] for r in trial.reports])  # each fold once
         assert without_times(trial.metrics) == without_times(other.metrics)
         assert [r.value for r in trial.reports] == [r.value for r in other.reports]
 
