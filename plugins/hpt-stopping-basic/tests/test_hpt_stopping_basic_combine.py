@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import hpt_stopping_basic
-from hpt_core import Float, History, Pause, Space, Stop, Trial, UsageError
+from hpt_core import Float, History, Pause, PluginError, Space, Stop, Study, Trial, UsageError
 from hpt_core.plugins.plugins import Plugins
 from hpt_core.testing import make_history
 from hpt_stopping_basic.combine import After, AllOf, AnyOf, Not
@@ -71,11 +71,21 @@ def test_truth_tables_on_trials(answers: tuple[Any, ...]) -> None:
     assert kind(on_trials(AllOf(rules=rules))) is all_of
 
 
+def test_any_pauses_for_the_first_reason() -> None:
+    assert on_trials(AnyOf(rules=[OnTrials(), OnTrials(says=PAUSE), OnTrials(says=Pause("other"))])) is PAUSE
+
+
 @pytest.mark.parametrize("answers", [*itertools.product((STOP, None), repeat=3)])
 def test_truth_tables_on_studies(answers: tuple[Any, ...]) -> None:
     rules: list[Any] = [OnStudies(says=answer) for answer in answers]
     assert (AnyOf(rules=rules).judge_study(HISTORY) is not None) == any(answers)
     assert (AllOf(rules=rules).judge_study(HISTORY) is not None) == all(answers)
+
+
+def test_any_hides_no_wrong_answer_from_the_study_which_refuses_it() -> None:
+    study = Study({"x": Float(0, 1)}, sampler="random", stop=[AnyOf(rules=[OnStudies(says=PAUSE)])], seed=0)
+    with pytest.raises(PluginError, match=r"'any' must return Stop or None from judge_study\. Got Pause"):
+        study.run(lambda params: params["x"], trials=1)
 
 
 @pytest.mark.parametrize("combine", [AnyOf, AllOf])

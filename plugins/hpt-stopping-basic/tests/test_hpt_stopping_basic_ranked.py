@@ -275,6 +275,14 @@ def test_a_used_rule_decides_as_a_new_one(actions: list[tuple[str, int, float]],
                 assert judge(old, seen, number) == judge(Median(min_trials=1, min_step=1), seen, number)
 
 
+def test_a_trial_that_was_taken_back_is_left_out_of_later_steps_too() -> None:
+    rule, history = Median(min_trials=1, min_step=1), study([[1.0, 1.0], [5.0, 5.0]], [2.0])
+    assert judge(rule, history) is None
+    history.apply(events.invalidated(9.0, 1, "a bug"))
+    history.apply(events.reported(9.0, 2, 1, Report(2, 2.0)))
+    assert judge(rule, history) is not None
+
+
 def test_one_rule_serves_two_studies_in_turn() -> None:
     rule = Median(min_trials=2, min_step=1)
     good, bad = study([[1.0], [1.0]], [2.0]), study([[3.0], [3.0]], [2.0])

@@ -163,22 +163,33 @@ def test_stopped_trials_are_trials_without_gain() -> None:
         history.apply(events.stopped_early(9.0, number, 1, [1.0], 0, "rule", "", {}))
     stop = rule.judge_study(history)
     assert stop is not None
+    assert stop.reason == "no gain above 0.5 in the last 3 trials"
     assert stop.evidence == {"trials": 4, "patience": 3, "best": 9.0, "before": 9.0, "min_delta": 0.5}
 
 
-@pytest.mark.parametrize(("d", "trials"), [(1, 31), (6, 31), (7, 36), (20, 101)])
-def test_the_default_waits_longer_in_larger_spaces(d: int, trials: int) -> None:
+@pytest.mark.parametrize(
+    ("d", "patience", "trials"),
+    [(1, None, 31), (6, None, 31), (7, None, 36), (20, None, 101), (6, 3, 20), (7, 3, 21), (20, 3, 60)],
+)
+def test_the_default_waits_longer_in_larger_spaces(d: int, patience: int | None, trials: int) -> None:
     space = Space({f"x{i}": Float(0, 1) for i in range(d)})
     for n, stops in ((trials - 1, False), (trials, True)):
         history = make_history(space, [({f"x{j}": i / 1000 for j in range(d)}, 5.0) for i in range(n)])
-        assert (Plateau().judge_study(history) is not None) == stops
+        assert (Plateau(patience=patience).judge_study(history) is not None) == stops
 
 
 def test_the_default_gain_is_a_thousandth_of_the_better_half() -> None:
-    """Best 0, median 10: a gain up to 0.01 does not count."""
-    first: list[float] = [0, *[10] * 20, *[1000] * 10]
-    assert Plateau(patience=3).judge_study(study([*first, 5, 5, -0.009])) is not None
-    assert Plateau(patience=3).judge_study(study([*first, 5, 5, -0.02])) is None
+    """The median is 10 from the best: a gain up to 0.01 does not count."""
+    first: list[float] = [50, *[60] * 20, *[1000] * 10]
+    assert Plateau(patience=3).judge_study(study([*first, 55, 55, 49.991])) is not None
+    assert Plateau(patience=3).judge_study(study([*first, 55, 55, 49.98])) is None
+
+
+def test_the_default_gain_is_not_0_if_a_quarter_of_the_results_tie_for_the_best() -> None:
+    """The median is 1000 from the best: a gain up to 1 does not count."""
+    for before, stops in ((0.9, True), (1.1, False)):
+        history = study([*[1000] * 11, before, *[0] * 8])
+        assert (Plateau(patience=8).judge_study(history) is not None) is stops
 
 
 def test_the_default_gain_is_not_that_of_results_which_diverged() -> None:

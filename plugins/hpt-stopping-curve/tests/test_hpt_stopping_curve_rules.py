@@ -53,8 +53,8 @@ def asked(rule: Any, history: History) -> Stop | None:
 
 def test_a_curve_that_would_end_above_the_incumbent_is_stopped_at_the_first_moment() -> None:
     others = [falling(0.3), falling(0.5)]
-    stops = [asked(Extrapolation(audit=0), study(others, falling(0.9, steps))) for steps in range(1, STEPS)]
-    assert [stop is not None for stop in stops] == [steps >= 6 for steps in range(1, STEPS)]  # a fifth of 30
+    stops = [asked(Extrapolation(audit=0), study(others, falling(0.9, steps))) for steps in range(1, STEPS + 1)]
+    assert [stop is not None for stop in stops] == [6 <= steps < 30 for steps in range(1, STEPS + 1)]  # a fifth of 30
     assert stops[10] is not None
     evidence = stops[10].evidence
     assert evidence["expected"] == pytest.approx(0.9, abs=0.05)
@@ -86,8 +86,9 @@ def test_a_trial_that_violates_a_constraint_is_not_a_false_stop() -> None:
         assert (found.stops, found.false) == (1, false)
 
 
-def test_a_curve_between_the_incumbent_and_the_other_trials_is_stopped() -> None:
-    stop = asked(Extrapolation(audit=0), study([falling(0.3), falling(0.5)], falling(0.45, 20)))
+@pytest.mark.parametrize("metric", [None, "value"])
+def test_a_curve_between_the_incumbent_and_the_other_trials_is_stopped(metric: str | None) -> None:
+    stop = asked(Extrapolation(audit=0, metric=metric), study([falling(0.3), falling(0.5)], falling(0.45, 20)))
     assert stop is not None
     assert stop.evidence["step"] == 20
 
@@ -153,6 +154,13 @@ def test_a_complete_trial_without_reports_is_no_measure_of_the_steps() -> None:
     assert stop.evidence["horizon"] == STEPS
 
 
+def test_the_final_loss_of_a_trial_without_reports_is_that_of_its_result() -> None:
+    trials = [({"x": 0.0}, {"value": 0.5, "accuracy": 0.9}), ({"x": 1.0}, {"value": 0.4})]
+    history = make_history(SPACE, trials)
+    for rule, ends in ((Extrapolation(), [0.5, 0.4]), (Extrapolation(metric="accuracy", maximize=True), [-0.9])):
+        assert rule.ends(history, history.complete).tolist() == ends
+
+
 def test_a_metric_can_be_watched() -> None:
     def curve(end: float, steps: int) -> list[Report]:
         return [Report(i, 0.0, {"accuracy": -loss}) for i, loss in enumerate(falling(end, steps), start=1)]
@@ -180,11 +188,12 @@ def test_a_diverging_curve_is_stopped_by_the_spread_of_the_others() -> None:
 
 
 def test_the_spread_counts_from_five_complete_trials_on() -> None:
-    """With fewer, ten times its gain of 0.84 counts."""
+    """With fewer, ten times its gain of 0.84 counts. A trial that has not reported up to this step does not."""
     others = [falling(0.1 * i) for i in range(5)]  # median absolute deviation 0.1 at every step
     late = falling(0.2, 10)[-1] + 1.01 * 5 * 1.4826 * 0.1
     for count, stops in ((4, False), (5, True)):
-        found = asked(Divergence(audit=0), study(others[:count], [*falling(0.2, 10), late, late]))
+        later = [Report(20, 0.4)]
+        found = asked(Divergence(audit=0), study([*others[:count], later], [*falling(0.2, 10), late, late]))
         assert (found is not None) is stops
 
 
@@ -205,6 +214,12 @@ def test_a_good_trial_that_gets_as_bad_as_the_others_continues() -> None:
 def test_without_other_trials_a_multiple_of_its_own_gain_counts(late: float, stops: bool) -> None:
     found = asked(Divergence(audit=0), study([], [1.5, 1.0, 0.5, late, late]))
     assert (found is not None) is stops
+
+
+def test_differences_by_rounding_are_no_divergence() -> None:
+    """The late reports are 120 times as far from the best as the others deviate from their median."""
+    others = [[0.3 + 1e-16 * i] * STEPS for i in range(7)]
+    assert asked(Divergence(audit=0), study(others, [0.3, 0.3, 0.3 + 2e-14, 0.3 + 2e-14])) is None
 
 
 def test_a_slow_rise_is_no_divergence() -> None:

@@ -73,14 +73,15 @@ def rung_of(rule: Rule, losses: Sequence[float], step: int = 1, **options: Any) 
 # --- the stopping type ----------------------------------------------------------------------------
 
 
-def test_the_stopping_type_by_hand() -> None:
+@pytest.mark.parametrize("metric", [None, "value"])
+def test_the_stopping_type_by_hand(metric: str | None) -> None:
     """One rung, eta = 3: the first two continue, then the best third of those at the rung, and ties with it."""
     history = make_history(SPACE, steps=9)
     found = []
     for number, loss in enumerate([5.0, 6.0, 5.5, 4.0, 4.5, 4.2, 4.2, 9.0]):
         start(history, number)
         report(history, number, 1, loss)
-        found.append(Asha().judge_trial(history, history.trials[number]))
+        found.append(Asha(metric=metric).judge_trial(history, history.trials[number]))
     assert [stop is None for stop in found] == [True, True, False, True, False, True, True, False]
     last = found[-1]
     assert isinstance(last, Stop)
@@ -135,10 +136,11 @@ def test_a_trial_at_its_last_step_is_not_judged_if_the_ladder_is_longer(resumabl
         assert (decision is not None) is judged
 
 
-def test_both_ends_of_the_ladder_may_be_given() -> None:
-    """Rungs 1, 3 and 9 for trials of 27 steps."""
+@pytest.mark.parametrize("steps", [27, None])
+def test_both_ends_of_the_ladder_may_be_given(steps: int | None) -> None:
+    """Rungs 1, 3 and 9 for trials of 27 steps, or of an unknown number."""
     for step, stops in ((1, True), (3, True), (9, False), (27, False)):
-        history = make_history(SPACE, steps=27)
+        history = make_history(SPACE, steps=steps)
         for number, loss in enumerate([1.0, 2.0, 3.0]):
             start(history, number)
             report(history, number, step, loss)
@@ -247,8 +249,8 @@ def test_a_first_rung_at_the_end_is_refused() -> None:
 @pytest.mark.parametrize("top", [None, 30])
 def test_a_first_rung_that_no_trial_reaches_is_refused_before_the_first_trial(top: int | None) -> None:
     rule = Asha(min_resource=20, max_resource=top)
-    rule.check_evidence("curve", steps=21, resumable=False)
-    rule.check_evidence("curve", steps=None, resumable=False)
+    assert rule.check_evidence("curve", steps=21, resumable=False) is None
+    assert rule.check_evidence("curve", steps=None, resumable=False) is None
     with pytest.raises(UsageError, match=r"min_resource: Must be below the steps of a whole trial, 20\. Got 20"):
         rule.check_evidence("curve", steps=20, resumable=False)
 
@@ -347,6 +349,16 @@ def test_a_round_waits_for_all_of_it() -> None:
     assert promote_all(rule, history) == [1, 3]
 
 
+def test_of_several_rounds_that_on_the_highest_rung_is_promoted_first() -> None:
+    rule = Halving(trials=2, min_resource=1)
+    history = rung_of(rule, [1.0, 2.0, 1.0, 2.0])
+    assert rule.promote(history) == 0
+    start(history, 0, 2)
+    report(history, 0, 3, 1.0)
+    follow(history, 0, Pause("by another rule"))
+    assert promote_all(rule, history) == [0, 2]
+
+
 def test_a_round_has_two_trials_or_more() -> None:
     rule = Halving(trials=2, min_resource=1)
     assert promote_all(rule, rung_of(rule, [2.0, 1.0])) == [1]
@@ -370,9 +382,11 @@ def test_the_next_best_takes_the_place_of_a_failed_trial() -> None:
 
 def test_an_incomplete_round_continues_if_no_new_trial_will_start() -> None:
     rule = Halving(trials=27, min_resource=1)
-    history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0])
+    history = rung_of(rule, [5.0, 1.0, 4.0, 2.0, 3.0, 6.0])
+    history.apply(events.enqueued(9.0, 6, {"x": 0.5}))  # beyond the budget
+    assert rule.promote(history) is None
     history.closing = True
-    assert promote_all(rule, history) == [1]
+    assert promote_all(rule, history) == [1, 3]
 
 
 def test_a_round_is_not_over_while_another_rule_keeps_some_of_it_below_the_first_rung() -> None:

@@ -47,8 +47,9 @@ def converged(count: int = 30) -> Any:
 
 @BOTH
 def test_a_constant_function_stops_at_min_trials(rule: Any) -> None:
-    asked = [rule().judge_study(history_of([0.7] * count)) is not None for count in range(1, 26)]
-    assert asked == [count >= 20 for count in range(1, 26)]
+    for judge, least in ((rule(), 20), (rule(min_trials=12), 12)):
+        asked = [judge.judge_study(history_of([0.7] * count)) is not None for count in range(1, 26)]
+        assert asked == [count >= least for count in range(1, 26)]
 
 
 @BOTH
@@ -128,6 +129,7 @@ def test_by_default_regret_must_hold_ten_times_if_nothing_tells_the_tolerance() 
         (Regret(), history, 10),
         (Regret(), measured, 3),
         (Regret(epsilon=0.1), history, 3),
+        (Regret(), history_of([], evidence="folds"), 10),
         (Regret(completions=7), history, 7),
         (Improvement(), history, 3),
     ):
@@ -214,7 +216,7 @@ def test_the_tolerance_is_the_users_else_the_folds_else_a_share_of_the_way_so_fa
     assert by_folds["epsilon"] == pytest.approx(math.sqrt((1 / 5 + 1 / 4) * np.var(differences, ddof=1)))
     way = 1.05 - 0.1
     for rule, epsilon in ((Regret(epsilon=0.3), 0.3), (Regret(), 0.05 * way), (Improvement(), 0.01 * way)):
-        told = rule.summary(history_of(values))
+        told = rule.summary(history_of(values, reports=folds))  # here they are curves
         assert told is not None
         assert told["epsilon"] == pytest.approx(epsilon)
 
@@ -242,6 +244,9 @@ def test_a_branch_with_too_few_results_prevents_the_stop(rule: Any) -> None:
         assert (rule().judge_study(history) is not None) is (known == 3)
         said = rule().summary(history).get("waits for")
         assert said == (None if known == 3 else f"results of m = 'p' ({known} so far)")
+    for since in range(4):  # it must hold after each of three trials
+        history = make_history(space, [(one, 0.7) for one in [*many, *branch, *many[:since]]])
+        assert (rule(completions=3).judge_study(history) is not None) is (since >= 2)
 
 
 def test_no_results_are_read_once_each_branch_has_enough() -> None:
@@ -264,7 +269,7 @@ def test_the_remaining_gain_is_in_the_summary_and_the_evidence(rule: Any) -> Non
     far = np.random.default_rng(1).random((30, 2)) * 0.25
     early = rule().summary(history_of(bowl(far), far))
     assert early["expected remaining gain"] > 0.003
-    assert rule().summary(history_of([0.1, 0.2])) is None
+    assert [rule().summary(history_of([0.1] * count)) is None for count in (0, 3, 4)] == [True, True, False]
     stop = rule().judge_study(history_of(bowl(converged()), converged()))
     assert 0 <= stop.evidence["expected_remaining_gain"] < early["expected remaining gain"]
     json.dumps([early, dict(stop.evidence)], allow_nan=False)
@@ -287,6 +292,17 @@ def test_another_objective_or_metric_can_be_watched(rule: Any) -> None:
     assert rule(metric="value1").judge_study(history) is not None
     assert rule(metric="value0", epsilon=1e-6).judge_study(history) is None
     assert rule(metric="unknown").judge_study(history) is None
+
+
+@BOTH
+@pytest.mark.parametrize("maximize", [False, True])
+def test_a_metric_is_judged_as_an_objective_with_the_same_losses(rule: Any, maximize: bool) -> None:
+    expected = rule().judge_study(history_of(bowl(converged()), converged()))
+    study = Study(PLANE, sampler="random", seed=0)
+    for (x, y), loss in zip(converged(), bowl(converged()), strict=True):
+        study.add_trial({"x": float(x), "y": float(y)}, {"value": 0.0, "size": -loss if maximize else loss})
+    assert expected is not None
+    assert rule(metric="size", maximize=maximize).judge_study(study.history) == expected
 
 
 # --- calibration ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -48,12 +48,18 @@ class AnyOf(_Several):
 
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Return the first stop of a rule, else the first pause."""
-        return self._first(rule.judge_trial(history, trial) for rule in self._able("judge_trial"))
+        pause: Pause | None = None
+        for rule in self._able("judge_trial"):
+            answer = rule.judge_trial(history, trial)
+            if isinstance(answer, Stop):
+                return answer
+            pause = pause or answer
+        return pause
 
     def judge_study(self, history: History) -> Stop | None:
         """Return the first stop of a rule."""
-        decision = self._first(rule.judge_study(history) for rule in self._able("judge_study"))
-        return decision if isinstance(decision, Stop) else None
+        answers = (rule.judge_study(history) for rule in self._able("judge_study"))
+        return next((stop for stop in answers if stop is not None), None)
 
     def retire(self, history: History) -> Mapping[int, Stop]:
         """Return the paused trials that any of the rules retires."""
@@ -61,14 +67,6 @@ class AnyOf(_Several):
         for rule in reversed(self._able("retire")):  # the reason of the first rule wins
             found |= rule.retire(history) or {}
         return found
-
-    def _first(self, answers: Iterator[Stop | Pause | None]) -> Stop | Pause | None:
-        pause = None
-        for answer in answers:
-            if isinstance(answer, Stop):
-                return answer
-            pause = pause or answer
-        return pause
 
 
 @attrs.define(kw_only=True)

@@ -22,7 +22,7 @@ class Results(threading.local):  # studies in several threads may share a rule
 
     This is a cache, which never changes a result. It looks again at the trials that have changed since the last call,
     among them those that are hidden, or no longer hidden, in the view of a reproducible study. It is cleared when the
-    study or its definition changes, and when a trial is invalidated.
+    study or its definition changes.
 
     Args:
         metric: The objective or metric to compare; None: the first objective.
@@ -36,7 +36,7 @@ class Results(threading.local):  # studies in several threads may share a rule
         self._metric = metric
         self._maximize = maximize
         self._space: Space | None = None
-        self._meaning: tuple[tuple[int, ...], int] | None = None
+        self._ladder: tuple[int, ...] = ()
         self._seen: History | None = None  # the history of the last call
         self._clear()
 
@@ -94,11 +94,10 @@ class Results(threading.local):  # studies in several threads may share a rule
         return self._metric is None or self._metric == history.objectives[0] or self._metric in report.metrics
 
     def _follow(self, history: History, ladder: tuple[int, ...]) -> None:
-        """Clear the cache if the history is that of another study or definition, or a trial was invalidated."""
-        meaning = (ladder, history.invalid_count)
+        """Clear the cache if the history is that of another study or definition."""
         # a different space object means another study or an amended one; comparing the contents would be slow
-        if history.space is not self._space or meaning != self._meaning:
-            self._space, self._meaning = history.space, meaning
+        if history.space is not self._space or ladder != self._ladder:
+            self._space, self._ladder = history.space, ladder
             self._clear()
 
     def _recorded(

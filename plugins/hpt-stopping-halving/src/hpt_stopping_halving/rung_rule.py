@@ -153,8 +153,8 @@ class RungRule(ABC):
             for step, rung in zip(bracket.ladder, bracket.rungs[: self._top(history, bracket) + 1], strict=False):
                 results += [(-step, *result) for result in rung]
         ranked = (history.trials[number] for _, _, number in sorted(results))
-        best = next((trial for trial in ranked if trial.state is not State.STOPPED), None)
-        return best.number if best is not None and best.state is State.PAUSED else None
+        best = next(trial for trial in ranked if trial.state is not State.STOPPED)  # at least one trial is paused
+        return best.number if best.state is State.PAUSED else None
 
     # --- the ladder and the brackets --------------------------------------------------------------------
 
