@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +84,11 @@ def command(
         one_time = ("amend", "retry_failed", "warm_start")  # not repeated in the command that resumes the study
         flags = [f"--{name}={value}" for name, value in options.items() if value and name not in one_time]
         report = RunReport(study, [str(file), *overrides, *flags], before, interrupted=interrupted)
-        if as_json:
-            report.emit_json()
-        else:
-            report.print(quiet=quiet)
+        with suppress(BrokenPipeError):  # as with `| head`: the exit code still says how the study ended
+            if as_json:
+                report.emit_json()
+            else:
+                report.print(quiet=quiet)
         if interrupted:
             click.get_current_context().exit(INTERRUPTED)
         report.check(quiet=quiet)

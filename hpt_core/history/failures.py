@@ -33,7 +33,7 @@ def failure_of(err: BaseException, evaluator: object = None) -> Failure:
     """
     try:
         message = f"{type(err).__name__}: {err}".removesuffix(": ")[:_MESSAGE_LIMIT]
-    except Exception:  # noqa: BLE001 - a third-party __str__ may raise anything
+    except BaseException:  # noqa: BLE001 - a third-party __str__ may raise anything, such as SystemExit
         message = type(err).__name__
     trace = _user_frames(err.__traceback__, evaluator)
     detail = "".join(traceback.format_exception(type(err), err, trace))[-_DETAIL_LIMIT:]

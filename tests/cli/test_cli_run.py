@@ -636,6 +636,22 @@ def test_messages_that_cannot_be_written_do_not_end_a_study(
     assert "best loss=0.5" in run.stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"]])
+@pytest.mark.parametrize(("does", "code"), [("return 0.5", 0), ("1 / 0", 1)])
+def test_the_exit_code_is_that_of_the_study_if_the_reader_of_its_output_has_gone(
+    tmp_path: Path, options: list[str], does: str, code: int
+) -> None:
+    write(tmp_path, code=f"def train(params):\n    {does}\n")
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "hpt_core", "run", "s.toml", "trials=2", *options]
+    run = subprocess.run(command, cwd=tmp_path, stdout=written, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(written)
+    assert run.returncode == code, run.stderr
+    assert ("No trial of the study" in run.stderr) == (code == 1)
+    assert "BrokenPipe" not in run.stderr
+
+
 @pytest.mark.parametrize(
     ("does", "code", "told"),
     [

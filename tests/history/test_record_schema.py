@@ -221,7 +221,7 @@ def test_a_log_that_cannot_be_read_is_reported(change: Callable[[list[Record]], 
             [ALL[0], {**ALL[4], "trial": 1}],
             r"Record 2 .*: it is about trial 1, but the records before it start only 0\.",
         ),
-        ([ALL[0], ALL[3], ALL[3]], r"Record 3 .*: its `trial` must be 1, the next number\. Got 0\."),
+        ([ALL[0], ALL[3], ALL[3]], r"Record 3 of the log is damaged: its `trial` must be 1, the next number\. Got 0\."),
     ],
 )
 def test_a_record_in_the_wrong_place_is_reported(records: list[Record], said: str) -> None:

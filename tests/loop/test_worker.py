@@ -87,6 +87,16 @@ class UnspeakableError(Exception):
     __repr__ = __str__
 
 
+class ExitingError(Exception):
+    def __str__(self) -> Never:
+        raise SystemExit(1)
+
+
+class InterruptingError(Exception):
+    def __str__(self) -> Never:
+        raise KeyboardInterrupt
+
+
 class UnspeakableResultError(EvaluationError):
     def __str__(self) -> Never:
         raise RuntimeError("no")
@@ -114,6 +124,8 @@ BUILTIN = sorted(
 RAISED = [
     *map(makeable, BUILTIN),
     UnspeakableError(),
+    ExitingError(),
+    InterruptingError(),
     UnspeakableResultError("x", kind="error"),
     ValueError("\udcff\0"),
     StoreError("of a study within the trial"),
@@ -1147,6 +1159,19 @@ def test_no_more_workers_are_started_than_there_are_trials() -> None:
         study.run(lambda params: params["x"], trials=trials, workers=300)
         assert len(study.trials) == trials
     assert started == [1, 3]
+
+
+def test_a_run_whose_workers_end_early_does_not_give_the_reason_of_an_earlier_run() -> None:
+    class Idle:
+        def run(self, worker: Any, count: int, lost: object) -> None:
+            """Lose all workers at once."""
+
+    store = MemoryStore()
+    reasons = [
+        study_of(store=store, executor=executor).run(lambda p: p["x"], trials=2, workers=2)
+        for executor in (Idle(), Here(), Idle())
+    ]
+    assert reasons == ["its workers ended", "all 2 trials were started", "its workers ended"]
 
 
 def test_a_worker_is_owned_by_the_process_that_runs_the_study() -> None:
