@@ -223,6 +223,16 @@ def test_any_other_file_is_refused_and_left_unchanged(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == before
 
 
+def test_a_database_of_optuna_is_named_with_the_command_that_imports_it(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    path = tmp_path / "optuna.db"
+    optuna.create_study(storage=f"sqlite:///{path}").optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    store = SqliteStore(path=path)
+    with pytest.raises(StoreError, match=rf"database of Optuna\. .* 'hpt import {path} --store NEW\.db'"):
+        store.studies()
+    store.close()
+
+
 def test_a_path_that_is_too_long_is_reported(tmp_path: Path) -> None:
     store = SqliteStore(path=tmp_path / f"{'long' * 100}.db")
     for action in (store.studies, lambda: store.append("s", [{}]), lambda: store.lock("s").__enter__()):

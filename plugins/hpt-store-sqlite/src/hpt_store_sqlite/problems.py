@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,8 +86,13 @@ def damaged_record(path: Path, study: str, position: int, cause: str) -> StoreEr
     )
 
 
-def foreign(path: Path) -> StoreError:
+def foreign(path: Path, tables: Collection[str]) -> StoreError:
     """The error for the database of another program."""
+    if {"studies", "trials", "trial_params"} <= set(tables):
+        return StoreError(
+            f"{path} is not a store of hpt: it is the SQLite database of Optuna. Copy a study from it with 'hpt import "
+            f"{path} --store NEW.db', a command of the plugin hpt-sampler-optuna, or give another path."
+        )
     return StoreError(f"{path} is not a store of hpt: it is the SQLite database of another program. Give another path.")
 
 

@@ -190,7 +190,7 @@ def exists(connection: sqlite3.Connection, path: Path) -> bool:
     if not found and not application:
         return False
     if application != _APPLICATION_ID:
-        raise foreign(path)
+        raise foreign(path, found)
     if version > _FORMAT:
         raise newer(path, version, _FORMAT)
     if any(found.get(name) != sql for name, sql in _TABLES.items()):
