@@ -71,7 +71,7 @@ class Values:
         for value in values:
             index = self.parameter.index_of(value)
             guess = index if self.count == size else (index * (self.count - 1)) // max(size - 1, 1)
-            near = range(max(guess - 1, 0), min(guess + 2, self.count))
+            near = range(guess, min(guess + 2, self.count))  # as rounding moves an index by half a value at most
             found += [i for i in near if self._index(i) == index]
         return sorted(found)
 

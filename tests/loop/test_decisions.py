@@ -207,9 +207,9 @@ def test_interruptions_and_promotions_do_not_use_up_the_retries() -> None:
     rule = Rule(trial=Pause("later"), promote=lambda h: 0 if h.open and h.open[0].state is State.PAUSED else None)
     decisions = decisions_of(rules=[("r", rule)])
     trial = take(decisions, "a")
-    decisions.fail(trial, Failure("interrupted", "Ctrl-C"))
-    assert take(decisions, "a") is trial
     assert decisions.report(trial, Report(1, 0.5)) == Pause("later")
+    assert take(decisions, "a") is trial
+    decisions.fail(trial, Failure("interrupted", "Ctrl-C"))
     assert take(decisions, "a") is trial
     assert trial.attempt == 3
     assert decisions.lost("a", Failure("worker-lost", "gone"))

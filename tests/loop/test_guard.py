@@ -256,6 +256,15 @@ def test_a_suggestion_depends_only_on_seed_number_and_history() -> None:
         assert again.params == expected
 
 
+def test_each_further_try_for_a_trial_has_a_generator_of_its_own() -> None:
+    """Else a sampler that draws at random would repeat its point at each try."""
+    space = Space({"x": Float(0, 1)})
+    tried = [(space.sample(default_rng(key)), 1.0) for key in ([3, 2], [3, 2, 1])]
+    history = make_history({"x": Float(0, 1)}, tried, seed=3)
+    found = guarded_suggestion(Says(lambda history, rng: history.space.sample(rng)), history, 2, "avoid")
+    assert found == Suggestion(space.sample(default_rng([3, 2, 2])))
+
+
 def test_a_repeat_names_the_first_trial_there() -> None:
     history = make_history({"x": Float(0, 1)}, [({"x": 0.25}, 1.0), ({"x": 0.5}, 2.0)])
     found = guarded_suggestion(constant({"x": 0.5}), history, 2, "reuse")

@@ -85,6 +85,7 @@ def test_children_of_a_wrong_parent_are_only_checked_themselves() -> None:
         "model": "must be one of 'svm', 'forest'. Got 'svn'.",
         "C": "must be a number in [0.001, 1000.0]. Got -1.",
     }
+    assert mistakes(SPACE, {"model": "svn", "degree": 3}) == {"model": "must be one of 'svm', 'forest'. Got 'svn'."}
 
 
 @pytest.mark.parametrize("junk", [None, [], "model", 3, [("model", "svm")]])

@@ -76,6 +76,7 @@ def test_short_forms(form: Any, expected: Parameter) -> None:
         ({"\ud800": 1}, [r"space: A parameter's name must be printable. Got '\ud800'."]),
         ({3: 1}, ["space: A parameter's name must be a string. Got 3."]),
         ({"a b": {"low": 1}}, ["space.'a b'.high: is missing; a parameter of type 'int' requires it."]),
+        ({"a": {"low": 1, "default": 3}}, ["space.a.high: is missing; a parameter of type 'int' requires it."]),
         (
             {"a": object},
             [

@@ -157,6 +157,7 @@ def test_a_resumed_study_with_every_kind_of_record_has_no_differences() -> None:
     study.run(evaluate, trials=6)
     study.invalidate(2, "wrong data")
     study.tell(study.ask(), ValueError("no"))
+    study.tell(study.ask(), Stop("by hand"))
     interrupted = study.ask()
     study = study_of(store=store, duplicates="reuse", amend=True)
     study.tell(interrupted.number, TimeoutError())
@@ -178,6 +179,16 @@ def test_a_budget_is_not_a_decision_of_a_rule() -> None:
     study = study_of(stop=[{"use": "trials", "trials": 50}], plugins=with_trials)
     study.run(evaluate, trials=5)
     assert verify(study.store, study.name, with_trials).differences == []
+
+
+def test_a_stop_for_the_time_since_the_last_record_has_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may be written for hours while a trial runs."""
+    study = study_of(stop=[{"use": "time", "limit": 60.0}])
+    study.ask()
+    ledger, now = study.ledger, study.ledger.now()
+    monkeypatch.setattr(ledger, "now", lambda: now + 3_600.0)
+    assert isinstance(study.decisions.claim("w", None), Stop)
+    assert audit(study) == VerifyResult(checked=1 + 1)
 
 
 def test_pauses_are_checked_too() -> None:

@@ -30,7 +30,7 @@ SPACE = Space({"x": Float(0, 1)})
 Rule = Folds | Race
 
 
-def study(complete: Sequence[Sequence[float]], running: Sequence[float], **options: Any) -> History:
+def study(complete: Sequence[Sequence[float]], running: Sequence[float | Report], **options: Any) -> History:
     """Complete trials with these folds and their mean, and a running one with number len(complete)."""
     trials = [({"x": i / 1000}, float(np.mean(folds))) for i, folds in enumerate(complete)]
     reports: dict[int, Any] = dict(enumerate([*complete, running]))
@@ -140,9 +140,15 @@ def test_a_repeated_point_that_ran_no_folds_is_no_reference() -> None:
     assert stop.evidence["incumbent"] == 0
 
 
+@pytest.mark.parametrize("rule", [Folds(), Folds(test="t"), Folds(test="wilcoxon"), Race(min_folds=2)], ids=repr)
+def test_a_trial_that_has_no_fold_in_common_with_the_incumbent_continues(rule: Rule) -> None:
+    history = study([[0.1] * 10], [Report(fold, 9.0) for fold in range(11, 20)], steps=20)
+    assert judge(rule, history) is None
+
+
 def test_the_number_of_folds_is_the_evaluators() -> None:
     assert judge(Folds(), study([[0.1] * 3], [0.9] * 3)) is None
-    assert judge(Folds(), study([[0.1] * 3], [0.9] * 3, steps=5)) is not None
+    assert judge(Folds(min_folds=1), study([[0.1] * 3], [0.9] * 3, steps=5)) is not None
 
 
 def test_a_further_objective_or_a_metric_may_be_compared() -> None:
@@ -262,11 +268,12 @@ def test_a_race_is_lost_to_the_elite_with_the_lowest_rank_sum() -> None:
     assert stop.evidence["best"] == 1
 
 
-def test_a_trial_with_an_equal_mean_does_not_lose_a_race() -> None:
+@pytest.mark.parametrize("rule", [Race(alpha=0.5), Folds(test="wilcoxon", min_folds=5, alpha=0.5)], ids=repr)
+def test_a_trial_with_an_equal_mean_is_not_stopped(rule: Rule) -> None:
     """Worse by 1 on sixteen folds, better by 16 on one."""
     running = [11.0] * 16 + [-6.0]
     assert stats.wilcoxon(np.array(running) - 10, alternative="greater").pvalue < level(0.5, looks(5, 19))
-    assert judge(Race(alpha=0.5), study([[10.0] * 20], running)) is None
+    assert judge(rule, study([[10.0] * 20], running)) is None
 
 
 def test_a_race_of_equals_is_seldom_lost() -> None:

@@ -144,13 +144,13 @@ def test_the_gain_by_hand() -> None:
     """Two of five folds; a complete and a stopped trial tell how much differences vary, those with one fold do not."""
     best, other, now = [0.20, 0.30, 0.25, 0.25, 0.20], [0.25, 0.30, 0.30, 0.35, 0.20], [0.22, 0.33]
     early = [Stop("worse", value=0.5)] * 30
-    folds = [best, other, [0.4, 0.7, 0.4], *[[0.5]] * 30, now]
+    folds = [best, other, [0.4, 0.7], *[[0.5]] * 30, now]
     history = study_of(folds, [0.24, 0.28, Stop("worse", value=0.9), *early, None])
-    own, d1, d2 = np.var(best, ddof=1), np.var(np.subtract(other, best), ddof=1), np.var([0.2, 0.4, 0.15], ddof=1)
+    own, d1, d2 = np.var(best, ddof=1), np.var(np.subtract(other, best), ddof=1), np.var([0.2, 0.4], ddof=1)
     d3 = np.var([0.02, 0.03], ddof=1)
     most = 9 * np.median([own, d1, d2, d3])
     assert d1 < most < d2  # which is capped
-    variance = (4 * own + 4 * d1 + 2 * most + 1 * d3) / (4 + 4 + 2 + 1)
+    variance = (4 * own + 4 * d1 + 1 * most + 1 * d3) / (4 + 4 + 1 + 1)
     sd = math.sqrt(variance * (1 / 2 - 1 / 5))
     gain = norm.expect(lambda x: max(0.0, x), loc=-0.025, scale=sd)
     limit = math.sqrt(max(own, variance) / 5) * 3 / 4  # three folds are left, and four are all but one
@@ -158,6 +158,7 @@ def test_the_gain_by_hand() -> None:
     assert Folds(share=0.99 * share).judge_trial(history, history.trials[-1]) is None
     stop = Folds(share=1.01 * share).judge_trial(history, history.trials[-1])
     assert isinstance(stop, Stop)
+    assert stop.reason.startswith("value is worse than that of trial 0 by 0.025 on the same 2 folds: ")
     assert stop.evidence["gain"] == pytest.approx(gain, rel=1e-6)
     assert stop.evidence["limit"] == pytest.approx(1.01 * gain, rel=1e-6)
 
