@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ from cmaes import CMA, CatCMAwM
 from hpt_core import Categorical, Failure, Float, History, Int, Ordinal, Params, Space, Study, UsageError
 from hpt_core.history import events
 from hpt_core.testing import make_history
+from hpt_sampler_cmaes import generations
 from hpt_sampler_cmaes.encoding import Encoding
-from hpt_sampler_cmaes.evolution import Evolution, Individual, generations, next_population
+from hpt_sampler_cmaes.evolution import Evolution, next_population
+from hpt_sampler_cmaes.generations import Generations, Individual
 from hpt_sampler_cmaes.sampler import CmaesSampler
 
 CUBE = Space({f"x{i}": Float(0, 1) for i in range(4)})
@@ -155,12 +159,52 @@ def test_the_cache_changes_nothing() -> None:
             history.apply(events.invalidated(1e3, 20, "wrong"))
 
 
+def test_a_suggestion_reads_only_the_trials_that_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    draw = generations._recorded_draw
+
+    def counting(info: Any, encoding: Any) -> Any:
+        reads.append(1)
+        return draw(info, encoding)
+
+    monkeypatch.setattr(generations, "_recorded_draw", counting)
+    study = Study(CUBE, sampler=CmaesSampler(population=4), seed=0)
+    study.run(sphere, trials=100)
+    assert len(reads) == 99  # not of the last trial, as nothing was suggested after it
+
+
+def test_studies_in_threads_may_share_a_sampler() -> None:
+    """Equal spaces and starts, so that both have the same evolution at first."""
+    shared, objectives = CmaesSampler(population=4), [sphere, lambda params: -sphere(params)]
+    studies = [Study(CUBE, sampler=shared, seed=seed) for seed in (0, 1)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda study, objective: study.run(objective, trials=60), studies, objectives))
+    for seed, (study, objective) in enumerate(zip(studies, objectives, strict=True)):
+        alone = Study(CUBE, sampler=CmaesSampler(population=4), seed=seed)
+        alone.run(objective, trials=60)
+        assert [trial.params for trial in study.trials] == [trial.params for trial in alone.trials]
+
+
+def test_a_used_sampler_can_be_pickled_and_serve_another_study() -> None:
+    sampler = CmaesSampler(population=4)
+    Study(CUBE, sampler=sampler, seed=0).run(sphere, trials=30)
+    expected = CmaesSampler(population=4).suggest(shuffled_study([0, 1, 2, 3, 4]), np.random.default_rng(3))
+    for used in (pickle.loads(pickle.dumps(sampler)), sampler):
+        assert used.suggest(shuffled_study([0, 1, 2, 3, 4]), np.random.default_rng(3)) == expected
+
+
+def first_generation(history: History) -> list[Individual]:
+    found = Generations()
+    found.follow(history, Encoding.of(CUBE))
+    return found.of(0, 0, 100)
+
+
 def test_failed_and_stopped_trials_rank_behind_complete_ones() -> None:
     history = shuffled_study([2, 4])
     history.apply(events.failed(50.0, 0, 1, Failure("error", "no")))
     history.apply(events.reported(51.0, 1, 1, _report(1, -9.0)))
     history.apply(events.stopped_early(52.0, 1, 1, [-9.0], 0, "rule", "bad", {}))
-    (individuals,) = generations(history, Encoding.of(CUBE)).values()
+    individuals = first_generation(history)
     assert [individual.rank[0] for individual in individuals] == [0.0, 0.0, 3.0, 1.0]
 
 
@@ -178,7 +222,7 @@ def test_trials_ended_early_on_folds_rank_by_the_mean_of_their_folds() -> None:
             history.apply(events.reported(50.0, number, 1, _report(step, loss)))
     history.apply(events.stopped_early(52.0, 0, 1, [3.0], 0, "rule", "bad", {}))
     history.apply(events.paused(53.0, 1, 1, 0, "rule", "later", {}))
-    (individuals,) = generations(history, Encoding.of(CUBE)).values()
+    individuals = first_generation(history)
     assert [individual.rank for individual in individuals] == [(1.0, -2.0, 3.0), (1.0, -2.0, 6.5)]
 
 
@@ -240,7 +284,7 @@ def test_infeasible_trials_rank_behind_feasible_ones_by_violation() -> None:
     told: list[Any] = [(5.0, 9.0), (1.0, 30.0), (2.0, 11.0), (0.0, 30.0), (4.0, 10.0), None]
     for one in told:
         study.tell(study.ask(), Failure("error", "no") if one is None else {"value": one[0], "ms": one[1]})
-    (individuals,) = generations(study.history, Encoding.of(CUBE)).values()
+    individuals = first_generation(study.history)
     assert sorted(range(6), key=lambda i: individuals[i].rank) == [4, 0, 2, 3, 1, 5]
     assert [np.isfinite(individual.loss) for individual in individuals] == [True, False, False, False, True, False]
 

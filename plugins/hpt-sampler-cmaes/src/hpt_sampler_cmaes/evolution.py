@@ -6,8 +6,6 @@ further trials are drawn from the same distribution, so no worker waits. The sta
 In a reproducible study with several workers, the results count in order of trial number, as when they ended is a matter
 of timing.
 
-Feasible complete trials rank first, then trials stopped early (later steps first), then infeasible ones (least
-violation first; Deb 2000, An efficient constraint handling method for genetic algorithms, section 3), then failures.
 CMA-ES uses ranks, and quartiles of the losses for the bounds of the space, so one diverged trial has almost no effect.
 
 The distribution is that of Hamano et al., CatCMA with Margin, arXiv 2504.07884. Restarts with a doubled population
@@ -18,84 +16,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import numpy as np
 from cmaes import CatCMAwM
 
-from hpt_core import History, State, Trial
-from hpt_sampler_cmaes.encoding import Encoding, FloatArray
+from hpt_sampler_cmaes.generations import FAILED, Individual
 
-__all__ = ["Evolution", "Individual", "generations", "next_population"]
+if TYPE_CHECKING:
+    from hpt_sampler_cmaes.encoding import Encoding, FloatArray
+
+__all__ = ["Evolution", "next_population"]
 
 _DOUBLINGS = 6  # largest number of doublings of the population
-_FAILED = (3.0,)  # the rank of a trial without any value
 _FLAT = 1e-12  # relative difference below which losses are equal
-
-
-@attrs.frozen(eq=False)
-class Individual:
-    """A trial that has a rank in its generation.
-
-    Attributes:
-        raw: The normal vector drawn.
-        places: The categories drawn.
-        loss: The loss, infinite if the trial failed, was stopped early or is infeasible.
-        rank: The sort key, smaller is better.
-    """
-
-    raw: FloatArray
-    places: list[int]
-    loss: float
-    rank: tuple[float, ...]
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for individuals with the same draw and rank."""
-        return (self.raw.tobytes(), *self.places, self.rank)
-
-
-def generations(history: History, encoding: Encoding) -> dict[tuple[int, int], list[Individual]]:
-    """(evolution, generation) -> its individuals, in the order in which they count."""
-    timeless = history.definition.get("reproducible", 0) > 1
-    found: dict[tuple[int, int], list[tuple[tuple[float, int], Individual]]] = {}
-    dead = {int(n) for n in history.failed}
-    beyond = history.violation if history.constraints else np.zeros(len(history.trials))
-    usable = [*history.complete, *history.stopped, *history.failed, *history.pending]
-    for number in sorted(int(n) for n in usable):
-        trial = history.trials[number]
-        drawn = _recorded_draw(trial.info, encoding)
-        rank = _rank(history, trial, float(beyond[number]), failed=number in dead)
-        if drawn is not None and rank is not None:
-            individual = Individual(*drawn, rank[1] if rank[0] == 0.0 else math.inf, rank)
-            when = (math.inf if trial.ended is None else 0.0 if timeless else trial.ended, number)
-            found.setdefault((trial.info["evolution"], trial.info["generation"]), []).append((when, individual))
-    return {key: [individual for _, individual in sorted(each, key=lambda e: e[0])] for key, each in found.items()}
-
-
-def _recorded_draw(info: Mapping[str, Any], encoding: Encoding) -> tuple[FloatArray, list[int]] | None:
-    """The draw that a trial recorded; None if there is none or it does not fit this space."""
-    raw, places = info.get("raw"), info.get("places")
-    if info.get("model") != "cmaes" or not isinstance(raw, list) or not isinstance(places, list):
-        return None
-    fits = len(raw) == encoding.n_normal and len(places) == len(encoding.categorical)
-    fits = fits and all(0 <= place < len(units) for place, units in zip(places, encoding.categories, strict=True))
-    return (np.array(raw, dtype=np.float64), places) if fits else None
-
-
-def _rank(history: History, trial: Trial, beyond: float, *, failed: bool) -> tuple[float, ...] | None:
-    """The sort key of a trial, smaller is better; None if it has no evidence."""
-    if failed:
-        return _FAILED
-    if trial.state is State.COMPLETE:
-        loss = float(history.losses[trial.number, 0])
-        return (2.0, beyond, loss) if beyond > 0.0 else (0.0, loss)
-    if trial.reports and trial.state in (State.STOPPED, State.PAUSED):
-        losses = [loss for _, loss in history.curve(trial)]
-        loss = sum(losses) / len(losses) if history.evidence == "folds" else losses[-1]
-        return (1.0, float(-trial.reports[-1].step), loss)
-    return _FAILED if trial.state is State.STOPPED else None
 
 
 class Evolution:
@@ -129,7 +63,7 @@ class Evolution:
             individuals: ``population`` individuals of the current generation.
         """
         ranked = sorted(individuals, key=lambda individual: individual.rank)
-        failed = ranked[0].rank == _FAILED
+        failed = ranked[0].rank == FAILED
         self.lost = failed and not self.generation
         if not failed:
             solutions = list(zip(map(self._solution, ranked), _losses(ranked), strict=True))

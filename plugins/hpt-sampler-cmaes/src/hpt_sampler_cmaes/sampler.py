@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,25 @@ import numpy as np
 
 from hpt_core import History, Mistake, Params, Space, Suggestion, UsageError, option
 from hpt_sampler_cmaes.encoding import Encoding
-from hpt_sampler_cmaes.evolution import Evolution, Individual, generations, next_population
+from hpt_sampler_cmaes.evolution import Evolution, next_population
+from hpt_sampler_cmaes.generations import Generations, Individual
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 __all__ = ["CmaesSampler"]
 
-Generations = dict[tuple[int, int], list[Individual]]
-
 _DRAWS = 50  # largest number of draws in search of an untried point
+
+
+class Evolutions(threading.local):  # as `Generations`
+    """The evolutions of a space, each with the generations that it was told."""
+
+    def __init__(self) -> None:
+        self.cache: dict[tuple[str, str], tuple[list[list[Individual]], Evolution]] = {}
+
+    def __reduce__(self) -> tuple[type[Evolutions], tuple[()]]:
+        return Evolutions, ()
 
 
 @attrs.define(kw_only=True)
@@ -41,9 +51,8 @@ class CmaesSampler:
     )
     sigma: float = option(0.25, gt=0, le=1, help="Initial standard deviation, as a fraction of each range.")
 
-    _cache: dict[tuple[str, str], tuple[list[Any], Evolution]] = attrs.field(
-        init=False, factory=dict, repr=False, eq=False
-    )
+    _generations: Generations = attrs.field(init=False, factory=Generations, repr=False, eq=False)
+    _evolutions: Evolutions = attrs.field(init=False, factory=Evolutions, repr=False, eq=False)
 
     def check(self, space: Space, objectives: Mapping[str, str]) -> None:
         """Reject several objectives.
@@ -73,12 +82,12 @@ class CmaesSampler:
 
     def _replayed(self, history: History, encoding: Encoding, rng: Generator) -> tuple[dict[str, Any], Evolution]:
         """The start and the state of the current evolution."""
-        individuals = generations(history, encoding)
-        starts = _starts(history, encoding)
+        self._generations.follow(history, encoding)
+        starts = self._generations.starts(history, encoding)
         population = self.population or 4 + math.floor(3 * math.log(encoding.n_columns))
         start = starts.get(0) or self._start(0, population, encoding.encode(_initial_point(history))[0].tolist())
         while True:
-            evolution = self._evolution(encoding, start, individuals)
+            evolution = self._evolution(encoding, start)
             if not evolution.finished:
                 return start, evolution
             number = evolution.number + 1
@@ -88,24 +97,23 @@ class CmaesSampler:
     def _start(self, number: int, population: int, mean: list[float]) -> dict[str, Any]:
         return {"evolution": number, "population": population, "mean": mean, "sigma": self.sigma}
 
-    def _evolution(self, encoding: Encoding, start: dict[str, Any], individuals: Generations) -> Evolution:
+    def _evolution(self, encoding: Encoding, start: dict[str, Any]) -> Evolution:
         """The evolution from ``start`` through all complete generations.
 
         A cached evolution is continued if it is consistent with the log.
         """
         number, population, ready = start["evolution"], start["population"], list[list[Individual]]()
-        while len(found := individuals.get((number, len(ready)), [])) >= population:
-            ready.append(found[:population])
-        keys = [tuple(individual.key for individual in generation) for generation in ready]
+        while len(found := self._generations.of(number, len(ready), population)) == population:
+            ready.append(found)
         place = (encoding.space.hash, repr(start))
-        told, evolution = self._cache.get(place) or ([], Evolution(encoding, start))
-        if told != keys[: len(told)]:  # the log no longer agrees with the cached generations
+        told, evolution = self._evolutions.cache.get(place) or ([], Evolution(encoding, start))
+        if told != ready[: len(told)]:  # the log no longer agrees with the cached generations
             evolution = Evolution(encoding, start)
         for generation in ready[evolution.generation :]:
             if not evolution.finished:
                 evolution.advance(generation)
-        same_space = {key: value for key, value in self._cache.items() if key[0] == place[0]}
-        self._cache = {**same_space, place: (keys[: evolution.generation], evolution)}
+        same_space = {key: value for key, value in self._evolutions.cache.items() if key[0] == place[0]}
+        self._evolutions.cache = {**same_space, place: (ready[: evolution.generation], evolution)}
         return evolution
 
 
@@ -119,13 +127,3 @@ def _initial_point(history: History) -> Params:
         return history.trials[int(kept[np.argmin(history.losses[kept, 0])])].params
     violation = np.nan_to_num(history.violation[complete], nan=np.inf)  # unknown if the constraint was added later
     return history.trials[int(complete[violation.argmin()])].params
-
-
-def _starts(history: History, encoding: Encoding) -> dict[int, dict[str, Any]]:
-    """Number of each evolution -> its start, as recorded by its first trial."""
-    found: dict[int, dict[str, Any]] = {}
-    for trial in history.trials:
-        start = trial.info.get("start") if trial.info.get("model") == "cmaes" else None
-        if isinstance(start, dict) and len(start.get("mean", ())) == encoding.n_normal:
-            found.setdefault(int(start["evolution"]), start)
-    return found
