@@ -295,6 +295,16 @@ def test_one_trial_tells_the_effects_of_folds_on_which_all_others_diverged(big: 
     assert adjusted_mean({0: -first}, maximised) == -found
 
 
+def test_a_trial_with_equal_values_on_all_folds_excludes_no_other() -> None:
+    """A model that always predicts one of two classes has an accuracy of 0.5 on each fold, which others may average."""
+    others = [{0: 0.42, 1: 0.58, 2: 0.7, 3: 0.8}, {0: 0.41, 1: 0.61, 2: 0.69, 3: 0.8}]
+    found = adjusted_mean({0: 0.4, 1: 0.6}, [dict.fromkeys(range(4), 0.5), *others])
+    assert found > 0.55  # the last two folds are easy
+    assert found == pytest.approx(
+        adjusted_mean({0: 0.4, 1: 0.6}, [dict.fromkeys(range(4), 0.500001), *others]), abs=1e-3
+    )
+
+
 def test_a_fold_that_is_hard_for_all_trials_is_hard_for_one_that_has_not_done_it() -> None:
     whole = [{0: 0.01 * i, 1: 0.01 * i + 0.1, 2: 1e6 + 1e5 * (i % 3)} for i in range(9)]
     assert adjusted_mean({0: 0.045}, whole) == pytest.approx(1.1e6 / 3, rel=0.1)

@@ -47,12 +47,15 @@ def diverged(y: Array) -> NDArray[np.bool_]:
     """Which trials are, on some fold, too far from the trial of row 0 to say how hard the folds are for it.
 
     Too far is 100 times as far as the nearest trial of those with the most folds is on its furthest fold. So a single
-    trial that did not diverge is enough, even if all others did; and a fold that is hard for all excludes none.
+    trial that did not diverge is enough, even if all others did; and a fold that is hard for all excludes none. Trials
+    with equal values on all folds, such as models that always predict the same class, are no such nearest trial: they
+    may be at any distance, even at none.
     """
     done = np.isfinite(y)
     farthest = np.fmax.reduce(np.abs(y - y[0, done[0]].mean()), axis=1)[1:]
+    varies = (np.fmax.reduce(y, axis=1) > np.fmin.reduce(y, axis=1))[1:]
     counts = done[1:].sum(axis=1)
-    nearest = farthest[counts == counts.max(initial=0)].min(initial=math.inf)
+    nearest = farthest[varies & (counts == counts[varies].max(initial=0))].min(initial=math.inf)
     return np.append(False, farthest > _FAR * nearest)
 
 
