@@ -79,8 +79,9 @@ class Grid(Sequence[dict[str, Any]]):
 def _allowed_places(every: Enumeration, allows: Callable[[Mapping[str, Any]], bool]) -> list[int]:
     if every.size > MAX_POINTS:
         limit = f"at most {MAX_POINTS:,} points where the space has requirements. Got {every.size:,}"
-        _, longest = max((values.count, name) for values, name in zip(every.values, every.order, strict=True))
-        remedy = f"Take fewer values of some parameters, as in points = {{{longest!r}: 5}}."
+        most, longest = max((values.count, name) for values, name in zip(every.values, every.order, strict=True))
+        fewer = next(count for count in (5, 2, 1) if count < most)
+        remedy = f"Take fewer values of some parameters, as in points = {{{longest!r}: {fewer}}}."
         raise UsageError(Mistake("points", f"must give {limit}, of which some may not satisfy them. {remedy}"))
     places = [place for place, params in enumerate(every) if allows(params)]
     if not places:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
@@ -171,8 +171,8 @@ class Space:
     def __hash__(self) -> int:
         return hash(self.hash)
 
-    def __reduce__(self) -> tuple[type[Space], tuple[dict[str, Parameter]]]:
-        return type(self), (dict(self._parameters),)
+    def __reduce__(self) -> tuple[Callable[[Mapping[str, Any]], Space], tuple[dict[str, Parameter]]]:
+        return type(self).from_json, (dict(self._parameters),)  # which takes parameters, too
 
     def __repr__(self) -> str:
         inner = ", ".join(f"{name!r}: {p!r}" for name, p in self._parameters.items())

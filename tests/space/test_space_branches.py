@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 from collections import Counter
@@ -201,7 +202,7 @@ def test_a_space_that_was_made_before_is_not_searched_until_it_is_drawn_from(sea
     tables = Space(one_narrow(5)).to_json()
     gc.collect()
     searched.clear()
-    again = Space.from_json(tables)
+    again = copy.deepcopy(Space.from_json(tables))
     assert again.contains({"model": "free", "lr": 0.1})
     assert again.size is None
     assert not searched

@@ -362,6 +362,9 @@ def test_a_grid_of_too_many_points_to_try_is_refused() -> None:
     with pytest.raises(UsageError, match=r"points: must give at most 100,000 points .* Got 1,000,000.* = \{'b': 5\}\."):
         space.grid()
     assert space.grid({"b": 5}).size == 250 + 500 + 749 + 999  # as the message says; b is 1, 251, 501, 750 or 1000
+    wide = Space({**{f"x{i}": Float(0, 1) for i in range(8)}, "y": Float(0, 1, requires="y < x0")})
+    with pytest.raises(UsageError, match=r"Got 1,953,125.* = \{'y': 2\}\."):  # 5 values are what it has
+        wide.grid()
     assert space.grid({"a": 3, "b": 3}).size == 3  # (1, 500), (1, 1000), (500, 1000)
     with pytest.raises(UsageError, match=r"points: gives a grid of which no point satisfies"):
         space.grid({"a": 1, "b": 1})
