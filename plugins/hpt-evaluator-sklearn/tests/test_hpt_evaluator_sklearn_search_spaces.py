@@ -216,6 +216,9 @@ def test_in_a_grid_a_pair_of_numbers_is_two_choices() -> None:
     for plan in (plan_grid({"C": (0.1, 10.0)}), plan_distributions({"C": (0.1, 10.0)}, 2, drawn=True)):
         assert [plan.decode(params) for params in plan.space.grid()] == [{"C": 0.1}, {"C": 10.0}]
     assert plan_space({"C": (0.1, 1, 10.0), "kernel": ("rbf", "linear")}).space.size == 6
+    for three in ((1, 2, dict), (np.nan, 0, "missing"), (1, 1, "a")):
+        plan = plan_space({"x": three})
+        assert [plan.decode(params)["x"] for params in plan.space.grid()] == list(three)
     mixed = plan_space({"max_features": (0.3, 1, "sqrt")})
     assert [mixed.decode(params)["max_features"] for params in mixed.space.grid()] == [0.3, 1, "sqrt"]
 

@@ -19,6 +19,8 @@ from hpt_evaluator_sklearn.search.labels import Table, choice_parameter, label_o
 
 __all__ = ["Plan", "plan_distributions", "plan_grid", "plan_space"]
 
+_PRIORS = {"uniform", "log-uniform", int, float}  # as in the core: what others write behind the ends of a range
+
 
 @attrs.frozen(eq=False)
 class Plan:
@@ -120,8 +122,13 @@ def _declared(name: str, form: Any, tables: dict[str, Table]) -> Any:
     if is_distribution(form):
         return parameter_of(form, f"space.{name}", whole_support=False)
     kinds = [type(item) for item in form] if isinstance(form, tuple) else []
-    if len(kinds) in (2, 3) and set(kinds[:2]) <= {int, float} and set(kinds[2:]) <= {str, type}:
-        return form  # the core refuses it if it could be meant as a range, such as (1e-3, 1e3, "log-uniform")
+    if (
+        len(kinds) in (2, 3)
+        and set(kinds[:2]) <= {int, float}
+        and set(kinds[2:]) <= {str, type}
+        and set(form[2:]) <= _PRIORS
+    ):
+        return form  # the core refuses it: it could be meant as a range
     several = isinstance(form, (list, tuple, range)) or (isinstance(form, np.ndarray) and form.ndim > 0)
     if (several and len(form)) or hasattr(form, "get_params") or isinstance(form, type):
         parameter, tables[name] = choice_parameter(list(form) if several else [form])

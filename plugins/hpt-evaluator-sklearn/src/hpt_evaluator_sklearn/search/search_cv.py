@@ -98,7 +98,7 @@ class SearchCV(BaseSearchCV):
             always raises.
         return_train_score (bool, default=False): Whether ``cv_results_`` includes the scores on the training sets.
         max_failures (int, default=None): End the search if its first ``max_failures`` candidates all fail with the same
-            error. None means 10 for a ``space``. It means no limit, as in scikit-learn, for a ``param_grid``, and for
+            error. None means 3 for a ``space``. It means no limit, as in scikit-learn, for a ``param_grid``, and for
             ``param_distributions`` without a ``sampler``.
         cache_mb (int, default=256): Megabytes per process for the fitted transformers of a pipeline that candidates
             share; 0 disables sharing. The ``fit_time`` of a candidate does not include shared transformers.

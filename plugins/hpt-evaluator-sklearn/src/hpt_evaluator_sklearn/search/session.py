@@ -30,7 +30,7 @@ from hpt_evaluator_sklearn.search.threads import ThreadExecutor
 __all__ = ["Session"]
 
 _UNLIMITED = 10**9
-_MAX_FAILURES = 10  # with 3, one search in eight would end at once if half of its space is invalid
+_MAX_FAILURES = 3
 _MAX_TEXT = 2_000
 
 
