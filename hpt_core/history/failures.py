@@ -32,7 +32,7 @@ def failure_of(err: BaseException, evaluator: object = None) -> Failure:
         evaluator: The evaluator that raised it; the frames of its package are left out of the traceback.
     """
     try:
-        message = f"{type(err).__name__}: {err}".removesuffix(": ")[:_MESSAGE_LIMIT]
+        message = ": ".join(filter(None, [type(err).__name__, str(err)]))[:_MESSAGE_LIMIT]
     except BaseException:  # noqa: BLE001 - a third-party __str__ may raise anything, such as SystemExit
         message = type(err).__name__
     trace = _user_frames(err.__traceback__, evaluator)

@@ -41,7 +41,7 @@ def test_messages_of_all_kinds_survive(tmp_path: Path, store: str) -> None:
     reader = default_plugins().make_store(location(tmp_path, store))
     history = load_history(reader)
     found = [t.failure.message for t in history.trials if t.failure]
-    assert found == [f"ValueError: {text}"[:2000] for text in TEXTS]
+    assert found == [f"ValueError: {text}"[:2000] if text else "ValueError" for text in TEXTS]
     reader.close()
 
 
