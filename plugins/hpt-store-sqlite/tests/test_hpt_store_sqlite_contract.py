@@ -226,7 +226,10 @@ def test_any_other_file_is_refused_and_left_unchanged(tmp_path: Path) -> None:
 def test_a_database_of_optuna_is_named_with_the_command_that_imports_it(tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
     path = tmp_path / "optuna.db"
-    optuna.create_study(storage=f"sqlite:///{path}").optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    optuna.create_study(storage=storage).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    storage.remove_session()
+    storage.engine.dispose()
     store = SqliteStore(path=path)
     with pytest.raises(StoreError, match=rf"database of Optuna\. .* 'hpt import {path} --store NEW\.db'"):
         store.studies()
