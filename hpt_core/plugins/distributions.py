@@ -20,8 +20,8 @@ _PROVIDES = {
     "hpt-evaluator-wrap": ("cache", "isolate", "repeat", "retry"),
     "hpt-sampler-compose": ("auto", "defaults", "portfolio", "sequence"),
     "hpt-stopping-basic": (
-        *("after", "all", "any", "median", "not", "patience", "percentile", "plateau", "target", "threshold"),
-        *("time", "trials"),
+        *("after", "all", "any", "deadline", "median", "not", "patience", "percentile", "plateau", "target"),
+        *("threshold", "time", "trials"),
     ),
     "hpt-stopping-curve": ("divergence", "extrapolation"),
     "hpt-stopping-folds": ("folds", "race"),

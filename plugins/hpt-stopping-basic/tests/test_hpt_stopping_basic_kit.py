@@ -12,7 +12,7 @@ from hpt_core.testing import StoppingRuleKit
 from hpt_stopping_basic.alone import Patience, Threshold
 from hpt_stopping_basic.combine import After, AllOf, AnyOf
 from hpt_stopping_basic.ranked import Median, Percentile
-from hpt_stopping_basic.study import Plateau, Target, TimeBudget, TrialBudget
+from hpt_stopping_basic.study import Deadline, Plateau, Target, TimeBudget, TrialBudget
 
 
 def pair() -> list[Any]:
@@ -65,6 +65,15 @@ class TestTimeBudget(StoppingRuleKit):
     @pytest.fixture
     def make_rule(self) -> Callable[[], TimeBudget]:
         return partial(TimeBudget, limit=60.0)
+
+
+class TestDeadline(StoppingRuleKit):
+    timed = True
+    compares = False
+
+    @pytest.fixture
+    def make_rule(self) -> Callable[[], Deadline]:
+        return partial(Deadline, limit=60.0)
 
 
 class TestTrialBudget(StoppingRuleKit):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpt_core import Failure, Float, History, Space, Stop, Study, UsageError
+from hpt_core import Failure, Float, History, Space, State, Stop, Study, UsageError
 from hpt_core.history import events
+from hpt_core.plugins.plugins import default_plugins
+from hpt_core.study.verify import verify
 from hpt_core.testing import make_history
-from hpt_stopping_basic.study import Plateau, Target, TimeBudget, TrialBudget
+from hpt_stopping_basic.study import Deadline, Plateau, Target, TimeBudget, TrialBudget
 
 SPACE = Space({"x": Float(0, 1)})
 FAILED = Failure("error", "boom")
@@ -87,6 +90,35 @@ def test_time_budgets_as_text(given: Any, expected: float) -> None:
 def test_invalid_time_budgets_are_refused(given: Any) -> None:
     with pytest.raises(UsageError, match=r"limit: Must be seconds > 0, or text like"):
         TimeBudget(limit=given)
+
+
+def test_a_deadline_stops_running_trials_except_at_their_last_step() -> None:
+    history = study([1.0, None, None], reports={1: [0.5, 0.4], 2: [0.5, 0.4, 0.3]}, steps=3)
+    early, at_last = history.trials[1:]
+    rule = Deadline(limit=60.0)
+    assert [rule.judge_study(history), rule.judge_trial(history, early)] == [None, None]
+    history.clock = 1000.0
+    stop = TimeBudget(limit=60.0).judge_study(history)
+    assert stop is not None
+    assert [rule.judge_study(history), rule.judge_trial(history, early)] == [stop, stop]
+    assert rule.judge_trial(history, at_last) is None
+
+
+def test_a_study_ends_at_its_deadline_in_the_middle_of_a_trial() -> None:
+    def train(_params: dict[str, Any]) -> Iterator[float]:
+        for epoch in range(100):
+            time.sleep(0.05)
+            yield 1 / (1 + epoch)
+
+    endless = Study(SPACE, evaluator=train, sampler="random", stop={"use": "deadline", "limit": 0.3})
+    endless.run(trials=2)
+    (trial,) = endless.history.trials
+    assert (trial.state, trial.rule, trial.partial) == (State.STOPPED, "deadline", True)
+    assert trial.reports[-1].step < 100
+    assert trial.values == (trial.reports[-1].value,)
+    assert "the limit is 0.3 s" in str(endless.stop_reason)
+    audit = verify(endless.store, endless.name, default_plugins())
+    assert (audit.checked > 1, audit.differences) == (True, [])
 
 
 # --- target ---------------------------------------------------------------------------------------

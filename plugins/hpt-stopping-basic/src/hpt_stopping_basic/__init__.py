@@ -14,6 +14,7 @@ def hpt_stopping_rules() -> dict[str, str]:
         "after": "hpt_stopping_basic.combine:After",
         "all": "hpt_stopping_basic.combine:AllOf",
         "any": "hpt_stopping_basic.combine:AnyOf",
+        "deadline": "hpt_stopping_basic.study:Deadline",
         "median": "hpt_stopping_basic.ranked:Median",
         "not": "hpt_stopping_basic.combine:Not",
         "patience": "hpt_stopping_basic.alone:Patience",

@@ -1,4 +1,4 @@
-"""Rules that end a study: `trials`, `time`, `target` and `plateau`."""
+"""Rules that end a study: `trials`, `time`, `deadline`, `target` and `plateau`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hpt_stopping_basic.watch import Watching
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hpt_core import History
+    from hpt_core import History, Trial
 
-__all__ = ["Plateau", "Target", "TimeBudget", "TrialBudget"]
+__all__ = ["Deadline", "Plateau", "Target", "TimeBudget", "TrialBudget"]
 
 _GOOD_HALF = 1e-3  # smallest gain that counts, as a share of the spread of the better half of the results
 _QUARTERS = 10.0  # limit of that spread, in spreads of the best quarter: most results may have diverged
@@ -49,6 +49,19 @@ class TimeBudget:
         if elapsed < self.limit:
             return None
         return Stop(f"{elapsed:.1f} s have passed, the limit is {self.limit:g} s", {"elapsed": elapsed})
+
+
+@attrs.define(kw_only=True)
+class Deadline(TimeBudget):
+    """Stops the study after a time budget, as `time` does, and running trials at their next report.
+
+    A trial that makes its last report is complete. Trials that do not report finish first.
+    """
+
+    def judge_trial(self, history: History, trial: Trial) -> Stop | None:
+        """Stop when ``limit`` seconds have passed."""
+        at_last = trial.reports and trial.reports[-1].step == history.steps
+        return None if at_last else self.judge_study(history)
 
 
 @attrs.define(kw_only=True)
