@@ -53,6 +53,7 @@ FOLDS: list[dict[str, Any]] = [
     {"use": "folds", "test": "wilcoxon", "min_folds": 2, "alpha": 0.03},
     {"use": "race"},
     {"use": "race", "min_folds": 2, "elites": 3},
+    {"use": "race", "alpha": 0.03, "elites": 1},
 ]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import curve_fit
 
 from hpt_stopping_curve.laws import Law, fit, forecast
@@ -41,6 +44,37 @@ def test_a_noisy_fit_is_that_of_scipy() -> None:
     found = fit(STEPS, y, "power")
     wanted, _ = curve_fit(lambda t, a, b, c: a + b * t**-c, STEPS, y, p0=(0.1, 1, 1))
     assert (found.a, found.b, found.c) == pytest.approx(wanted, rel=1e-5)
+
+
+def regressions(steps: Any, losses: Any, horizon: float) -> Any:
+    """Weights, means and squared scales of the value at the horizon, by the textbook's formulas for each shape."""
+    found = []
+    for law, c in [*((True, c) for c in np.geomspace(0.05, 5, 32)), *((False, c) for c in np.geomspace(0.3, 50, 32))]:
+        part = steps**-c if law else np.exp(-c * steps / horizon)
+        end = horizon**-c if law else np.exp(-c)
+        design = np.column_stack([np.ones(len(steps)), (part - end) / (part[0] - end)])
+        covariance = np.linalg.inv(design.T @ design)
+        fitted = covariance @ design.T @ losses
+        rss, freedom = float(np.sum((losses - design @ fitted) ** 2)), len(steps) - 2
+        weight = np.sqrt(np.linalg.det(covariance)) * rss ** (-freedom / 2)
+        found.append((weight, fitted[0], rss / freedom * (1 + covariance[0, 0])))
+    weights, means, squares = np.array(found).T
+    return weights / weights.sum(), means, squares
+
+
+@pytest.mark.parametrize("points", [5, 20])
+def test_the_forecast_is_the_mixture_of_the_regressions_under_each_shape(points: int) -> None:
+    """Widened by a tenth of the change to come, and by how far the first half was off at the last point."""
+    y = (0.2 + STEPS**-0.5 + 0.05 * np.random.default_rng(3).normal(size=len(STEPS)))[:points]
+    found = forecast(STEPS[:points], y, HORIZON)
+    weights, means, squares = regressions(STEPS[:points], y, HORIZON)
+    half = max(4, points // 2)
+    earlier, then, _ = regressions(STEPS[:half], y[:half], float(points))
+    scales = np.sqrt(squares + (0.1 * (means - y[-1])) ** 2 + (earlier @ then - y[-1]) ** 2)
+    for one, other in ((found.weights, weights), (found.means, means), (found.scales, scales)):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
+    assert found.below(0.3) == pytest.approx(weights @ stats.t.cdf((0.3 - means) / scales, points - 2))
+    assert found.spread**2 == pytest.approx(weights @ (scales**2 + means**2) - (weights @ means) ** 2)
 
 
 @pytest.mark.parametrize("law", ["power", "exponential"])

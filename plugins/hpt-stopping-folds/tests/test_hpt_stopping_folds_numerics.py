@@ -18,7 +18,8 @@ from scipy.integrate import quad
 from hpt_stopping_folds import adjust
 from hpt_stopping_folds.boundary import level, looks
 from hpt_stopping_folds.differences import corrected_t, expected_gain, pooled_variance, signed_rank, variance_of
-from hpt_stopping_folds.friedman import friedman
+from hpt_stopping_folds.friedman import friedman, least_p
+from hpt_stopping_folds.race import _lost
 
 numbers = st.lists(st.floats(-100, 100).map(lambda x: round(x, 6)), min_size=2, max_size=12)
 coarse = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=10)
@@ -53,6 +54,9 @@ def test_the_pooled_variance_is_that_within_trials_and_of_the_prior() -> None:
     assert pooled_variance(rows, 9.0, 0.0) == pytest.approx(squares / 3)
     assert pooled_variance(rows, 9.0, 4.0) == pytest.approx((36 + squares) / 7)
     assert pooled_variance([], 9.0, 4.0) == 9.0
+    most = 9 * np.var(rows[3], ddof=1)  # the median is that of the last row
+    assert pooled_variance(rows, 1e-20, 4.0) == pytest.approx((2 * most + most / 9) / 7)  # no row diverged
+    assert variance_of([0.1] * 3) == 0.0
 
 
 def test_without_spread_there_is_no_evidence() -> None:
@@ -111,8 +115,30 @@ def test_friedman_is_scipys(k: int, b: int, seed: int, decimals: int) -> None:
     assert found.critical_difference(0.05) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+def test_the_example_of_conover() -> None:
+    """Section 5.8, example 1: twelve homeowners rank four grasses. Only the first is clearly behind the second."""
+    grasses = np.array([
+        [4, 4, 3, 3, 4, 2, 1, 2, 3.5, 4, 4, 3.5],
+        [3, 2, 1.5, 1, 2, 2, 3, 4, 1, 1, 2, 1],
+        [2, 3, 1.5, 2, 1, 2, 2, 1, 2, 3, 3, 2],
+        [1, 1, 4, 4, 3, 4, 4, 3, 3.5, 2, 1, 3.5],
+    ])  # fmt: skip
+    found = friedman(grasses.T)
+    assert found.rank_sums.tolist() == [38, 23.5, 24.5, 34]
+    assert stats.chi2.isf(found.p, 3) == pytest.approx(8.097, abs=5e-4)
+    assert found.critical_difference(0.05) == pytest.approx(11.48, abs=5e-3)
+    assert _lost(grasses[[1, 2, 3, 0]], 0.05) == (0, found.p)
+    assert _lost(grasses, 0.05)[0] is None
+    assert _lost(grasses[[1, 2, 3, 0]], 0.04)[0] is None  # p is .044
+
+
 def test_friedman_of_nothing_but_ties() -> None:
     assert friedman(np.ones((4, 3))).p == 1.0
+
+
+def test_the_least_p_of_friedman_is_that_of_candidates_in_the_same_order_on_all_blocks() -> None:
+    for b, k in ((5, 3), (6, 6)):
+        assert least_p(b, k) == pytest.approx(stats.friedmanchisquare(*np.tile(np.arange(k), (b, 1)).T).pvalue)
 
 
 # --- many looks -----------------------------------------------------------------------------------
@@ -261,6 +287,12 @@ def test_a_trial_of_one_fold_says_nothing_about_the_spread_within_trials() -> No
     assert nearness(own, [*several, {1: 0.9}])[:2] == nearness(own, several)
 
 
+def test_a_trial_whose_folds_vary_much_more_than_those_of_others_has_less_weight() -> None:
+    """Variances .01, .04 and 9, of which nine medians are pooled: .36 / 9 is left of the last weight."""
+    others = [{1: 0.4, 2: 0.5, 3: 0.6}, {1: 0.4, 2: 0.6, 3: 0.2}, {1: 0.4, 2: 3.4, 3: -2.6}]
+    assert nearness({1: 0.4}, others) == pytest.approx([1, 1, 0.04])
+
+
 @pytest.mark.parametrize("big", [1e3, 1e30, 1e100])
 def test_a_fit_that_diverged_on_a_fold_hardly_counts(big: float) -> None:
     rng = np.random.default_rng(0)
@@ -273,7 +305,7 @@ def test_a_fit_that_diverged_on_a_fold_hardly_counts(big: float) -> None:
     assert adjusted_mean(own, [*whole, diverged]) == pytest.approx(clean, abs=0.02)
     behind = [[row[i] - whole[0][i] for i in range(5)] for row in whole]
     known = pooled_variance(behind, 1e-4, 4.0)
-    assert pooled_variance([*behind, list(diverged.values())], 1e-4, 4.0) < 3 * known
+    assert pooled_variance([*behind, *[list(diverged.values())] * 20], 1e-4, 4.0) == known
 
 
 def test_a_trial_that_did_all_folds_keeps_its_mean_beside_fits_that_diverged() -> None:

@@ -163,6 +163,14 @@ def test_the_gain_by_hand() -> None:
     assert stop.evidence["limit"] == pytest.approx(1.01 * gain, rel=1e-6)
 
 
+@pytest.mark.parametrize("spoilt", [0, 1, 20])
+def test_trials_that_diverged_keep_no_other_from_being_stopped(spoilt: int) -> None:
+    best = [0.20, 0.30, 0.25, 0.25, 0.20]
+    bad = [Stop("worse", value=1e6)] * spoilt
+    history = study_of([best, *[[0.2, 1e6 + i] for i in range(spoilt)], [0.6, 0.6]], [0.24, *bad, None])
+    assert isinstance(Folds().judge_trial(history, history.trials[-1]), Stop)
+
+
 def test_with_a_perfect_incumbent_ties_continue_and_worse_trials_do_not() -> None:
     for first, stops in ((0.0, False), (0.01, True)):
         history = study_of([[0.0] * 5, [first]], [0.0, None])

@@ -95,3 +95,21 @@ def test_the_fit_is_a_maximum_and_its_draws_have_width() -> None:
     spread = np.std(around, axis=0)
     assert spread[2] > spread[0]  # the third column does nothing: its length scale is open
     assert (spread > 0.02).all()
+
+
+def test_the_draws_have_the_covariance_of_the_curvature_and_stay_within_the_bounds() -> None:
+    best, *moved = gp.fit(X, Y, NUMERIC, 1e-3 * np.eye(5))
+    root = (np.array(moved) - best).T / 1e-3
+    gaps, h = gp.squares(X, X, NUMERIC), 1e-2 * np.eye(5)
+
+    def value(theta: Any) -> float:
+        return gp.negative_log_posterior(theta, gaps, Y)[0]
+
+    curvature = [
+        [(value(best + a + b) - value(best + a - b) - value(best - a + b) + value(best - a - b)) / 4e-4 for b in h]
+        for a in h
+    ]
+    np.testing.assert_allclose(root @ root.T, np.linalg.inv(curvature), rtol=0.02, atol=0.01)
+    low, high = gp.bounds(3)
+    far = np.array(gp.fit(X, Y, NUMERIC, 99.0 * np.eye(5)))
+    assert ((low <= far) & (far <= high)).all()

@@ -20,6 +20,7 @@ __all__ = ["capped", "corrected_t", "expected_gain", "pooled_variance", "signed_
 _EXACT_UP_TO = 50
 _SAME = 1e-12  # relative to the largest difference: smaller ones are rounding
 _MOST = 9.0  # cap of a variance, in medians: at most three times the usual deviation, even for a trial that diverged
+_DIVERGED = 1e4  # a variance in the prior or the smallest variance, so 100 times the deviation
 
 
 def corrected_t(differences: Sequence[float], ratio: float) -> float:
@@ -41,8 +42,8 @@ def corrected_t(differences: Sequence[float], ratio: float) -> float:
 
 
 def variance_of(values: Sequence[float]) -> float:
-    """The sample variance; 0 for a single value."""
-    if len(values) < 2:
+    """The sample variance; 0 for a single value, and without rounding if all are equal."""
+    if len(values) < 2 or min(values) == max(values):
         return 0.0
     mean = math.fsum(values) / len(values)  # numpy takes ten times as long for a few values
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
@@ -63,14 +64,17 @@ def pooled_variance(rows: Sequence[Sequence[float]], prior: float, weight: float
 
     Args:
         rows: d of several trials against the same reference. Rows that are zero everywhere (the same model with other
-            parameters) and rows of a single difference are ignored.
+            parameters) and rows of a single difference are ignored, and so are trials that diverged on a fold: those
+            with more than 1e4 times the prior and the smallest variance above 0.
         prior: The prior variance, >= 0.
         weight: Degrees of freedom of the prior.
     """
-    used = [row for row in rows if len(row) > 1 and any(row)]
-    variances = capped(np.array([prior, *map(variance_of, used)]))[1:].tolist()
-    squares = math.fsum(variance * (len(row) - 1) for variance, row in zip(variances, used, strict=True))
-    return (weight * prior + squares) / (weight + sum(len(row) - 1 for row in used))
+    known = [(variance_of(row), len(row) - 1) for row in rows if len(row) > 1 and any(row)]
+    most = _DIVERGED * max(prior, min((variance for variance, _ in known if variance > 0), default=0.0))
+    used = [(variance, freedom) for variance, freedom in known if variance <= most]
+    variances = capped(np.array([prior, *(variance for variance, _ in used)]))[1:].tolist()
+    squares = math.fsum(variance * freedom for variance, (_, freedom) in zip(variances, used, strict=True))
+    return (weight * prior + squares) / (weight + sum(freedom for _, freedom in used))
 
 
 def expected_gain(behind: float, sd: float) -> float:

@@ -55,7 +55,7 @@ def near(space: Space, centres: Array, count: int, scale: float, rng: np.random.
     moved[:, categorical] = rng.random((len(base), int(categorical.sum())))
     changed = rng.random(base.shape) < 0.5
     changed[np.arange(len(base)), rng.integers(base.shape[1], size=len(base))] = True
-    return _valid(space, np.clip(np.where(changed, moved, base), 0.0, 1.0))
+    return _valid(space, np.where(changed, moved, base))
 
 
 def _valid(space: Space, unit: Array) -> Array:
