@@ -20,7 +20,8 @@ from hpt_sampler_bayes.encoding import Encoding
 from hpt_sampler_bayes.gp import GP
 from hpt_sampler_bayes.model import fit_model
 from hpt_sampler_bayes.observations import observe
-from hpt_sampler_bayes.sampler import BayesSampler
+from hpt_sampler_bayes.priors import Prior, PriorTerm
+from hpt_sampler_bayes.sampler import BayesSampler, _one_blas_thread
 from hpt_sampler_bayes.strategy import model_and_acquisition
 
 SQUARE = {"x": Float(0, 6), "y": Float(0, 6)}
@@ -105,6 +106,17 @@ def test_without_a_feasible_result_only_the_feasibility_counts(bound: str) -> No
     assert BayesSampler().suggest(history, np.random.default_rng(0)).params == best
 
 
+def test_the_acquisition_is_improvement_times_feasibility_times_prior() -> None:
+    history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
+    encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
+    seen, prior = observe(history, encoding), Prior.of(encoding, {"x": {"center": 0.2, "spread": 0.1}})
+    model, acquisition = model_and_acquisition(encoding, seen, [], PriorTerm(prior, 3), rng)
+    (feasibility,) = feasibility_terms(encoding, seen, rng)
+    z = rng.random((20, 1))
+    expected = model.acquisition(z) + feasibility(z) + 10.0 / 3.0 * prior.log_density(z)
+    np.testing.assert_allclose(acquisition(z), expected)
+
+
 def test_without_known_violations_the_acquisition_is_the_improvement() -> None:
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
@@ -114,12 +126,24 @@ def test_without_known_violations_the_acquisition_is_the_improvement() -> None:
     assert np.isfinite(acquisition(encoding.encode(np.array([[0.33], [0.77]])))).all()
 
 
+def test_the_unit_of_a_metric_does_not_matter_and_what_is_not_known_of_it_is_left_out() -> None:
+    history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
+    encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
+    seen, z = observe(history, encoding), rng.random((20, 1))
+    known = np.arange(len(seen.y)) != 3
+    fewer = attrs.evolve(seen, rows=seen.rows[known], excess=seen.excess[known])
+    partly = attrs.evolve(seen, excess=np.where(known[:, None], 1e6 * seen.excess, np.nan))
+    one, other = (feasibility_terms(encoding, given, rng)[0](z) for given in (fewer, partly))
+    np.testing.assert_allclose(other, one, rtol=1e-3)
+
+
 def test_of_many_results_those_nearest_to_the_bound_stay_in_the_subsample() -> None:
     history = told({"x": Float(0, 1)}, LINE, constraints={"c": "<= 0.42"}).history
     encoding, rng = Encoding.of(history.space), np.random.default_rng(0)
     x = rng.random((800, 1))
     seen = attrs.evolve(observe(history, encoding), rows=x, excess=x - 0.42)
-    (term,) = feasibility_terms(encoding, seen, rng)
+    with _one_blas_thread():  # as in the sampler; on a busy machine, several threads take ten times as long
+        (term,) = feasibility_terms(encoding, seen, rng)
     assert isinstance(term, Feasibility)
     kept = term.gp.scaled / term.gp.root_w
     nearest = x[np.argsort(np.abs(x[:, 0] - 0.42))[:64]]

@@ -221,6 +221,26 @@ def test_infeasible_results_are_not_in_the_front_and_pending_points_lose_their_a
     assert fit_objectives(encoding, nothing, [], rng)[1] is None
 
 
+def test_the_info_of_a_suggestion_is_what_the_model_says_and_the_reference_is_beyond_the_worst_result() -> None:
+    study = Study(SPACE, objective={"a": "maximize", "b": "minimize"}, sampler=BayesSampler(), seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(9):
+        params = {"x": float(rng.random()), "y": float(rng.random())}
+        study.add_trial(params, trade(params))
+    suggestion = BayesSampler().suggest(study.history, rng)
+    encoding = Encoding.of(study.space)
+    model, improvement = fit_objectives(encoding, observe(study.history, encoding), [], rng)
+    assert improvement is not None
+    assert isinstance(model.warp, Affine)
+    z = encoding.encode(study.space.to_unit([suggestion.params]))
+    (mu,), (sd,) = model.posterior.predict(z)
+    assert suggestion.info["mean"] == pytest.approx(-(model.warp.shift + model.warp.scale * mu))
+    assert suggestion.info["sd"] == pytest.approx(model.warp.scale * sd)
+    assert suggestion.info["acquisition"] == pytest.approx(improvement(z)[0])
+    beyond = model.warp.t.max() + 0.1 * np.ptp(model.warp.t)  # a tenth of the range beyond the worst result
+    assert improvement.high[:, 0].max() == pytest.approx(beyond)
+
+
 def test_it_dominates_more_than_random_search_and_predicts_the_first_objective() -> None:
     areas = {}
     for sampler in (BayesSampler(), "random"):

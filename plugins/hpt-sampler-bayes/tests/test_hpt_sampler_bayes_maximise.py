@@ -72,6 +72,20 @@ def test_in_two_dimensions_it_reaches_a_dense_grid(seed: int) -> None:
     assert values[0] >= acquisition(grid).max() - 1e-6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_only_points_that_satisfy_the_requirements_have_a_value_and_the_best_reaches_a_dense_grid(seed: int) -> None:
+    space = Space({"x": Float(0, 1), "n": Int(0, 4), "y": Float(0, 1, requires="x + n / 4 < y")})
+    encoding = Encoding.of(space)
+    acquisition, best = fitted(encoding, 12, seed)
+    axis = np.linspace(0.001, 0.999, 80)
+    grid = np.stack(np.meshgrid(axis, np.arange(0.1, 1.0, 0.2), axis), axis=-1).reshape(-1, 3)
+    allowed = [x + (5 * n - 0.5) / 4 < y for x, n, y in grid[:, [space.columns.index(name) for name in "xny"]]]
+    rng = np.random.default_rng(seed)
+    rows, values = maximise(encoding, acquisition, candidates(encoding, best, rng, spread=256, around=30), rng)
+    assert [space.allows(encoding.params(row)) for row in rows] == np.isfinite(values).tolist()
+    assert values[0] >= acquisition(encoding.encode(encoding.snap(grid[allowed]))).max() - 0.01
+
+
 def test_the_gradient_of_the_acquisition_equals_finite_differences() -> None:
     acquisition = fitted(Encoding.of(Space({"x": Float(0, 1), "y": Float(0, 1)})), 8, 0)[0]
     z = np.random.default_rng(2).random((9, 2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpt_core import Failure, Float, History, Space
+from hpt_core.components import Pause
 from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes.constraints import bilog
@@ -71,6 +72,18 @@ def test_a_running_trial_with_reports_and_a_paused_one_without_are_pending() -> 
     observations = seen(history)
     np.testing.assert_allclose(observations.rows, SPACE.to_unit([{"x": 0.1}]))
     np.testing.assert_allclose(observations.pending, SPACE.to_unit([{"x": 0.3}, {"x": 0.7}]))
+
+
+def test_with_several_objectives_a_stopped_trial_has_its_values_and_a_paused_one_is_pending() -> None:
+    trials = [({"x": 0.1}, (3.0, -1.0)), ({"x": 0.3}, Pause("later"))]
+    history = make_history(
+        SPACE, trials, directions=("minimize", "maximize"), running=[{"x": 0.7}], reports={1: [2.0], 2: [9.0]}
+    )
+    history.apply(events.stopped_early(99.0, 2, 1, (7.0, 5.0), 0, "rule", "enough", {}))
+    observations = seen(history)
+    np.testing.assert_array_equal(observations.losses, [[3.0, 1.0], [7.0, -5.0]])
+    np.testing.assert_array_equal(observations.y, [3.0, 7.0])
+    np.testing.assert_allclose(observations.pending, SPACE.to_unit([{"x": 0.3}]))
 
 
 @pytest.mark.parametrize("curve", [[], [6.25]])

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import threadpoolctl  # type: ignore[import-untyped] # ships no types
 
-from hpt_core import Categorical, Constant, Failure, Float, History, Int, Params, Space
+from hpt_core import Categorical, Constant, Failure, Float, History, Int, Params, Space, Study
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_bayes import sampler as module
 from hpt_sampler_bayes.sampler import BayesSampler
@@ -63,6 +65,28 @@ def test_it_starts_at_the_default_and_follows_the_design_without_gaps() -> None:
         together.append(suggest(make_history(MIXED, [], running=together)))
     assert together == alone
     assert {p["model"] for p in alone[:2]} == {"a", "b"}
+    elsewhere = suggest(make_history(MIXED, [(alone[0], 1.0)], seed=1))
+    assert elsewhere != alone[1]
+
+
+@pytest.mark.parametrize(
+    ("n_initial", "results", "running", "expected"),
+    [
+        (5, 5, 0, "gp"),
+        (5, 4, 0, "initial"),
+        (5, 2, 3, "gp"),
+        (5, 2, 2, "initial"),
+        (5, 1, 9, "initial"),
+        (8, 4, 4, "gp"),
+        (8, 3, 9, "initial"),
+    ],
+)
+def test_running_trials_count_for_up_to_half_of_the_initial_design(
+    n_initial: int, results: int, running: int, expected: str
+) -> None:
+    points = some(MIXED, results + running)
+    history = make_history(MIXED, [(p, loss(p)) for p in points[:results]], running=points[results:])
+    assert BayesSampler(n_initial=n_initial).suggest(history, rng()).info["model"] == expected
 
 
 def test_failed_initial_points_do_not_count_as_results() -> None:
@@ -278,6 +302,38 @@ def test_blas_has_one_thread_during_a_suggestion_and_as_many_as_before_afterward
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         suggest(make_history(MIXED, tried(8)))
         assert (seen, threads()) == ([{1}], {2})
+
+
+def test_each_fit_starts_from_the_last_one_and_the_prior_weighs_less_from_suggestion_to_suggestion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warm, decay = [], []
+
+    def watched(*args: Any) -> object:
+        warm.append([theta.tolist() for theta in args[2]])
+        decay.append(args[3].t)
+        return model_and_acquisition(*args)
+
+    monkeypatch.setattr(module, "model_and_acquisition", watched)
+    study = Study(MIXED, sampler=BayesSampler(priors={"x": {"center": 0.5, "spread": 0.2}}), seed=0)
+    study.run(loss, trials=8)
+    thetas = [trial.info["theta"] for trial in study.trials[5:]]
+    assert warm == [[], [thetas[0]], [thetas[1]]]
+    assert len({tuple(theta) for theta in thetas}) == 3
+    assert decay == [1, 2, 3]
+
+
+def test_no_fit_starts_from_one_over_other_parameters() -> None:
+    space = Space({"x": Float(0, 1), "c": Categorical("a", "b")})
+    study = Study(space, sampler=BayesSampler(n_initial=2), seed=0)
+    study.run(lambda params: float(params["x"]), trials=6)
+    history = study.history
+    history.apply(
+        events.amended(99.0, {**history.definition, "space": {**space.to_json(), "c": Categorical("a").to_json()}}, [])
+    )
+    info = BayesSampler(n_initial=2).suggest(history, rng()).info
+    assert len(study.trials[-1].info["theta"]) == 2 + 2
+    assert len(info["theta"]) == 1 + 2
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 
 from hpt_core import Failure, Float, History, Params, SpaceExhausted, Study, UsageError
+from hpt_core.components import Stop
 from hpt_core.plugins.plugins import default_plugins
 from hpt_core.study.verify import verify
 from hpt_sampler_compose.credit import credit, rank_credit, shares
@@ -85,9 +86,10 @@ def test_shares_are_probabilities_with_a_floor(means: list[float], least: float)
     assert all(share >= least / len(means) - 1e-12 for share in found)
 
 
-def test_mean_credit_equals_a_worked_example() -> None:
+@pytest.mark.parametrize("ended", [Failure("error", "no"), Stop("enough", value=0.0)])
+def test_mean_credit_equals_a_worked_example(ended: Failure | Stop) -> None:
     study = Study(SPACE, sampler="random", seed=0)
-    for result in (3.0, 1.0, Failure("error", "no"), 2.0):
+    for result in (3.0, 1.0, ended, 2.0):
         study.tell(study.ask(), result)
     study.ask()
     # ranks 2, 0, -, 1 of n = 4 with top = 1 give 0.5, 1, 0, 0.75; weights with half life 1 are 1/8, 1/4, 1/2, 1
@@ -127,6 +129,15 @@ def test_parts_are_drawn_with_the_recorded_probabilities() -> None:
     assert all(trial.info["shares"] == {"good": 0.5, "poor": 0.5} for trial in study.trials)
     chosen = sum(trial.source == "good" for trial in study.trials)
     assert binomtest(chosen, 300, 0.5).pvalue > 1e-3
+
+
+def test_the_recorded_probabilities_are_the_shares_of_the_options() -> None:
+    sampler = portfolio(top=0.9, half_life=2.0, least=0.3)
+    history = run(sampler, 12).history
+    owner = [("good", "poor").index(trial.source) for trial in history.trials]
+    expected = shares(credit(history, owner, 2, 0.9, 2.0), 0.3)
+    recorded = sampler.suggest(history, np.random.default_rng(0)).info["shares"]
+    assert list(recorded.values()) == pytest.approx(expected, abs=1e-6)
 
 
 def test_only_the_order_of_results_matters() -> None:

@@ -32,7 +32,7 @@ def trials(**counts: int) -> list[Any]:
     ("counts", "expected"),
     [
         ({"a": 3, "b": 1, "c": 2, "d": 2}, "b"),  # 8 trials: 1.5 sqrt(8) / 4 = 1.06 are due
-        ({"a": 2, "b": 1, "c": 1, "d": 1}, None),  # 5: no branch is forced after an odd number
+        ({"a": 6, "b": 1, "c": 1, "d": 1}, None),  # 9: 1.13, but no branch is forced after an odd number
         ({"a": 3, "b": 1, "c": 1, "d": 1}, None),  # 6: 0.92
         ({"a": 24, "b": 2, "c": 2, "d": 2}, "b"),  # 30: 2.05
         ({"a": 5, "b": 3}, "c"),  # never tried
@@ -54,6 +54,14 @@ def test_trials_outside_an_amended_space_belong_to_no_branch() -> None:
 def test_a_space_without_conditions_has_no_branches() -> None:
     space = Space({"m": Categorical("a", "b"), "x": Float(0, 1)})
     assert neglected(make_history(space, [({"m": "a", "x": 0.5}, 1.0)] * 20)) is None
+
+
+def test_a_parameter_of_many_values_and_one_that_depends_on_others_have_no_branches() -> None:
+    many = Space({"m": Int(1, 9), "x": Float(0, 1, when={"m": 5})})
+    assert neglected(make_history(many, [({"m": 1}, 1.0)] * 20)) is None
+    inner = Categorical("p", "q", when={"m": "a"})
+    nested = Space({"m": Categorical("a", "b"), "inner": inner, "x": Float(0, 1, when={"inner": "p"})})
+    assert neglected(make_history(nested, [({"m": "b"}, 1.0)] * 20)) == ("m", "a")
 
 
 def test_the_forest_suggests_in_the_branch_that_is_due() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from hpt_core import Categorical, Failure, Float, Int, Space
 from hpt_core.components import Pause, Stop
@@ -106,6 +108,13 @@ def test_half_rank_losses_keep_their_order(losses: list[float]) -> None:
     assert found[np.argmin(given_)] == found.min()
 
 
+def test_half_rank_losses_equal_a_worked_example() -> None:
+    """The better ones are 4, 1, 0 and 0 below the median. The other three have two values."""
+    losses = np.array([1.0, 4.0, 5.0, 5.0, 7.0, 99.0, 99.0])
+    better, worse = np.array([-4.0, -1.0, 0.0, 0.0]) / math.sqrt(17 / 4), norm.ppf([2 / 3, 5 / 6, 5 / 6])
+    np.testing.assert_allclose(half_rank(losses), np.append(better, worse), atol=1e-12)
+
+
 def test_one_diverged_trial_changes_little() -> None:
     plain = half_rank(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 9.0]))
     np.testing.assert_allclose(half_rank(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1e30])), plain)
@@ -143,12 +152,14 @@ def test_without_a_feasible_trial_only_the_violation_counts() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Stop("bad", value=5.0), Pause("later")])
-def test_trials_ended_early_on_folds_count_with_the_mean_of_their_folds(outcome: Stop | Pause) -> None:
-    """By its last fold alone, 9, it would be the worst."""
+@pytest.mark.parametrize(("evidence", "loss"), [("curve", 9.0), ("folds", 5.0)])
+def test_trials_ended_early_count_with_their_last_loss_or_the_mean_of_their_folds(
+    evidence: str, loss: float, outcome: Stop | Pause
+) -> None:
     trials = [({"x": (i + 1) / 10}, value) for i, value in enumerate([1.0, 2.0, 6.0, outcome])]
-    history = make_history({"x": Float(0, 1)}, trials, reports={3: [1.0, 9.0]}, evidence="folds")
+    history = make_history({"x": Float(0, 1)}, trials, reports={3: [1.0, 9.0]}, evidence=evidence)
     y = observe(history, np.random.default_rng(0)).y
-    np.testing.assert_array_equal(y, half_rank(np.array([1.0, 2.0, 6.0, 5.0])))
+    np.testing.assert_array_equal(y, half_rank(np.array([1.0, 2.0, 6.0, loss])))
 
 
 def test_ties_of_several_objectives_share_a_rank() -> None:
@@ -158,6 +169,36 @@ def test_ties_of_several_objectives_share_a_rank() -> None:
     for seed in range(5):
         y = observe(history, np.random.default_rng(seed)).y
         assert y[0] == y[2] == y[4]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_trial_that_another_one_dominates_is_worse_whatever_the_weights(seed: int) -> None:
+    results = np.random.default_rng(seed).integers(0, 4, (12, 3)).astype(float)
+    trials = [({"x": (i + 1) / 20}, tuple(result)) for i, result in enumerate(results.tolist())]
+    history = make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * 3)
+    y = observe(history, np.random.default_rng(seed)).y
+    for i, j in itertools.permutations(range(len(y)), 2):
+        if (results[i] <= results[j]).all() and (results[i] < results[j]).any():
+            assert y[i] < y[j]
+
+
+def test_the_weights_of_several_objectives_are_drawn_anew() -> None:
+    """Each result of a convex front is the best under some weights."""
+    trials = [
+        ({"x": (i + 1) / 10}, result) for i, result in enumerate([(0.0, 4.0), (1.0, 1.0), (4.0, 0.0), (5.0, 5.0)])
+    ]
+    history, rng = make_history({"x": Float(0, 1)}, trials, directions=["minimize"] * 2), np.random.default_rng(0)
+    assert {int(observe(history, rng).y.argmin()) for _ in range(40)} == {0, 1, 2}
+
+
+def test_a_stopped_trial_without_reports_has_its_value_and_a_paused_one_is_pending() -> None:
+    """Those of a program that owns its loop need not have reports."""
+    trials = [
+        ({"x": (i + 1) / 10}, outcome) for i, outcome in enumerate([1.0, 2.0, Stop("bad", value=5.0), Pause("later")])
+    ]
+    seen = observe(make_history({"x": Float(0, 1)}, trials), np.random.default_rng(0))
+    np.testing.assert_array_equal(seen.y, half_rank(np.array([1.0, 2.0, 5.0])))
+    assert seen.pending.tolist() == [3]
 
 
 @pytest.mark.filterwarnings("error")

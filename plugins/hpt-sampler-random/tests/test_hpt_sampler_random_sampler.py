@@ -229,3 +229,11 @@ def test_a_sequence_gives_way_to_random_points_where_a_space_allows_hardly_any(m
     assert space.contains(suggestion.params)
     assert suggestion.info == {method: 999}  # it has skipped 1,000 points
     assert suggestion.params == space.sample(default_rng(0))
+
+
+def test_draws_from_distributions_satisfy_the_requirements() -> None:
+    space = Space({"x": Float(0, 1), "y": Float(0, 1, requires="x < y")})
+    sampler = RandomSampler(distributions={"x": {"name": "beta", "args": [5, 1]}})
+    rng, history = default_rng(0), make_history(space, [])
+    found = [sampler.suggest(history, rng) for _ in range(50)]
+    assert all(isinstance(params, dict) and space.contains(params) for params in found)

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from hpt_core import Failure, Float, Space, Study
 from hpt_core.components import Pause, Stop
+from hpt_core.history import events
 from hpt_core.testing import make_history
 from hpt_sampler_tpe.ranking import by_front, fronts, ranked
 
@@ -52,6 +53,17 @@ def test_a_paused_trial_ranks_by_its_evidence_and_folds_by_their_means() -> None
     assert ranked(found).tolist() == [1, 0, 2]  # means after two folds: 2 and 1; after one 1, 2 and 4
 
 
+def test_without_reports_a_stopped_trial_ranks_by_its_value_and_a_paused_one_not_at_all() -> None:
+    assert ranked(history([2.0, Stop("s", value=1.5), Pause("w"), 1.0])).tolist() == [3, 1, 0]
+
+
+def test_with_several_objectives_a_trial_stopped_with_values_ranks_and_one_without_does_not() -> None:
+    found = history([(5.0, 5.0), Stop("s"), (1.0, 2.0), None], directions=["minimize", "minimize"])
+    found.apply(events.stopped_early(99.0, 3, 1, (2.0, 1.0), 0, "rule", "enough", {}))
+    best, second, last = ranked(found).tolist()
+    assert ({best, second}, last) == ({2, 3}, 0)
+
+
 def beaten(curves: list[list[float]], finals: list[float | None], i: int) -> int:
     count = 0
     for j in range(len(curves)):
@@ -76,13 +88,13 @@ def test_scores_equal_brute_force(curves: list[list[float]]) -> None:
 
 
 def test_many_different_last_steps_are_compared_at_sixteen_rungs() -> None:
-    curves = {i: [float(i)] * (i + 1) for i in range(60)}
-    outcomes: list[Any] = [Stop("s", value=float(i)) for i in range(59)] + [59.0]
+    curves = {i: [0.1 * i + 60.0 - step for step in range(i + 1)] for i in range(60)}
+    outcomes: list[Any] = [Stop("s", value=curves[i][-1]) for i in range(59)] + [curves[59][-1]]
     assert ranked(history(outcomes, curves, steps=60)).tolist() == list(range(60))
 
 
 losses = st.integers(1, 3).flatmap(
-    lambda m: arrays(float, st.tuples(st.integers(1, 12), st.just(m)), elements=st.sampled_from([0.0, 1, 2, 3]))
+    lambda m: arrays(float, st.tuples(st.integers(1, 12), st.just(m)), elements=st.sampled_from([0.0, -0.0, 1, 2, 3]))
 )
 
 

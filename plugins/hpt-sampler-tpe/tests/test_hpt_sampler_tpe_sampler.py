@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 from hpt_core import Categorical, Failure, Float, Int, Params, Space, Study, UsageError
 from hpt_core.testing import make_history
 from hpt_core.testing.strategies import spaces
+from hpt_sampler_tpe.branches import focused
 from hpt_sampler_tpe.ranking import ranked
 from hpt_sampler_tpe.rules import HPT
 from hpt_sampler_tpe.sampler import TpeSampler, _densities
@@ -64,6 +65,20 @@ def test_the_first_points_are_the_default_and_a_latin_hypercube() -> None:
     assert running[0] == {"x": 0.125, "c": "a"}
     assert sorted(int(params["x"] * 5) for params in running[1:]) == [0, 1, 2, 3, 4]
     assert {params["c"] for params in running[1:]} == set("abcde")
+    elsewhere = TpeSampler().suggest(make_history(space, running=running[:1], seed=1), np.random.default_rng(0))
+    assert elsewhere.params != running[1]
+
+
+@pytest.mark.parametrize(
+    ("n_initial", "results", "running", "expected"),
+    [(5, 2, 3, "tpe"), (5, 2, 2, "initial"), (5, 1, 9, "initial"), (8, 4, 4, "tpe"), (8, 3, 9, "initial")],
+)
+def test_running_trials_count_for_half_of_the_initial_design(
+    n_initial: int, results: int, running: int, expected: str
+) -> None:
+    points = [{"x": (i + 1) / 20} for i in range(results + running)]
+    history = make_history(LINE, [(p, p["x"]) for p in points[:results]], running=points[results:])
+    assert TpeSampler(n_initial=n_initial).suggest(history, np.random.default_rng(0)).info["model"] == expected
 
 
 def test_if_all_initial_points_failed_the_next_one_is_random_and_new() -> None:
@@ -92,14 +107,18 @@ def test_suggestions_concentrate_where_losses_are_low() -> None:
     assert np.abs(np.median(found) - 0.7) < 0.1
 
 
-@pytest.mark.parametrize("how", ["failed", "running"])
-def test_it_avoids_failed_and_running_points(how: str) -> None:
-    trials: list[Any] = [({"x": i / 40}, min(abs(i / 40 - 0.2), abs(i / 40 - 0.8))) for i in range(41)]
+def test_it_avoids_failed_and_running_points() -> None:
+    """Of two valleys the second is a little deeper."""
+    trials: list[Any] = [({"x": i / 40}, min(abs(i / 40 - 0.2) + 0.01, abs(i / 40 - 0.8))) for i in range(41)]
     spots = [{"x": 0.75 + i / 200} for i in range(20)]
-    more: list[Any] = [(spot, Failure("error", "no")) for spot in spots] if how == "failed" else []
-    running = spots if how == "running" else []
-    found = [s.params["x"] for s in suggestions(LINE, trials + more, 20, running=running)]
-    assert sum(x > 0.6 for x in found) <= 2
+    failed = [(spot, Failure("error", "no")) for spot in spots]
+
+    def in_the_second(more: list[Any], running: list[Params]) -> int:
+        return sum(found.params["x"] > 0.6 for found in suggestions(LINE, trials + more, 20, running=running))
+
+    assert in_the_second([], []) >= 18
+    assert in_the_second(failed, []) <= 2
+    assert in_the_second([], spots) <= 2
 
 
 def test_a_branch_is_judged_by_its_own_trials() -> None:
@@ -154,6 +173,18 @@ def test_a_branch_with_an_unlucky_start_is_revisited() -> None:
     assert binomtest(found.count("r"), 200, 0.4 * 448 / 100 / 3).pvalue < 1e-3  # the fraction stops growing
 
 
+@pytest.mark.parametrize(("results", "share"), [(25, 0.1), (100, 0.4), (300, 0.4)])
+def test_the_share_of_a_single_branch_equals_the_documented_one(results: int, share: float) -> None:
+    """The branch of the best result is chosen twice as often as the other one."""
+    space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
+    trials: list[Any] = [({"b": "r", "y": i / 9}, 500.0 + i) for i in range(5)]
+    history = make_history(space, [*trials, *(({"b": "l", "x": i / 400}, float(i)) for i in range(results - 5))])
+    order, rng = ranked(history), np.random.default_rng(0)
+    learnt_from = [len(focused(history, order, rng)) for _ in range(4000)]
+    for count, chance in ((results, 1.0 - share), (results - 5, share * 2 / 3), (5, share / 3)):
+        assert binomtest(learnt_from.count(count), 4000, chance).pvalue > 1e-3
+
+
 def test_a_branch_with_one_result_has_no_good_ones_and_is_not_ruled_out() -> None:
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
     trials: list[Any] = [({"b": "l", "x": i / 40}, i / 40) for i in range(40)] + [({"b": "r", "y": 0.5}, 5.0)]
@@ -165,8 +196,28 @@ def test_a_branch_with_one_result_has_no_good_ones_and_is_not_ruled_out() -> Non
         (1,): (4 + 1, 36 + 1),
         (2,): (0 + 1, 1 + 1),
     }  # a tenth of each, plus the prior
+    np.testing.assert_allclose(below.mixtures[0].w, np.array([10, 8, 6, 4, 2, 6]) / 36)  # by rank, then the prior
+    np.testing.assert_allclose(above.mixtures[0].w, np.full(37, 1 / 37))
     root = np.exp(below.mixtures[0].log_density(space.to_unit([{"b": "r", "y": 0.5}])[:, :1]))
     assert root[0] >= 1 / 6 / 2  # all five good results are in the other branch: half of the prior remains
+
+
+def test_if_all_candidates_were_tried_the_best_untried_configuration_is_suggested() -> None:
+    space = Space({"k": Int(0, 19)})
+    history = make_history(space, [({"k": k}, abs(k - 14.0)) for k in range(1, 20) if k != 16])
+    found = [TpeSampler(candidates=1).suggest(history, np.random.default_rng(i)) for i in range(10)]
+    assert {one.info["model"] for one in found} == {"tpe"}
+    assert [one.params["k"] for one in found].count(16) >= 8  # a candidate may be the other one
+
+
+def test_more_candidates_give_a_higher_gain() -> None:
+    history = make_history(LINE, [({"x": i / 40}, abs(i / 40 - 0.7)) for i in range(41)])
+    gains = [
+        np.mean([TpeSampler(candidates=n).suggest(history, np.random.default_rng(i)).info["gain"] for i in range(10)])
+        for n in (1, 10, 1000)
+    ]
+    assert gains == sorted(gains)
+    assert len(set(gains)) == 3
 
 
 def test_a_small_space_is_exhausted() -> None:

@@ -117,9 +117,9 @@ def climb(function: Function, x: FloatArray, free: BoolArray, evaluations: int) 
         slope = np.einsum("si,si->s", g[alive], step)
         gain = f[alive] + value
         accepted = np.isfinite(value) & (gain >= -_ARMIJO * slope) & (gain > 0.0)
-        ok, better = alive[accepted], accepted
-        curvature.update(k, step[better], -gradient[better] - g[ok], ok)
-        x[ok], f[ok], g[ok] = trial[better], -value[better], -gradient[better]
+        ok = alive[accepted]
+        curvature.update(k, step[accepted], -gradient[accepted] - g[ok], ok)
+        x[ok], f[ok], g[ok] = trial[accepted], -value[accepted], -gradient[accepted]
         d[ok] = _direction(x[ok], g[ok], curvature, free[ok], ok)
         t[ok] = 1.0
         t[alive[~accepted]] *= _SHRINK

@@ -108,7 +108,7 @@ class HyperPosterior:
         slope *= q
         slope *= s2  # W
         columns = slope.sum(axis=1) @ (x * x) - np.einsum("ij,ij->j", x, slope @ x)
-        gradient[:-2] = np.bincount(self.group, weights=columns, minlength=len(theta) - 2)
+        gradient[:-2] = np.bincount(self.group, weights=columns)
         return value, gradient
 
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:

@@ -41,7 +41,7 @@ def cholesky(k: FloatArray) -> FloatArray:
 
     The jitter is relative to the mean of the diagonal. The last resort is the factor of the diagonal alone.
     """
-    level = float(np.trace(k)) / max(len(k), 1)
+    level = float(np.trace(k)) / len(k)
     for jitter in _JITTERS:
         shifted = k
         if jitter:

@@ -56,16 +56,14 @@ class Observations:
 
 def observe(history: History, encoding: Encoding) -> Observations:
     """Extract the observations."""
-    paused = np.array([i for i in history.pending if _has_evidence(history.trials[i])], dtype=np.intp)
+    several = len(history.objectives) > 1  # a paused trial then has no values
+    paused = [] if several else [i for i in history.pending if _has_evidence(history.trials[i])]
     partial = np.concatenate([history.stopped, paused]).astype(np.intp)
     numbers = np.concatenate([history.complete, partial])
     losses = _clipped(history.losses[numbers])
-    if len(history.objectives) > 1:
-        with_value = np.isfinite(losses).all(axis=1)
-        numbers, losses = numbers[with_value], losses[with_value]
-        y = losses[:, 0]
-    else:
-        y = _clipped(np.concatenate([history.losses[history.complete, 0], _extrapolated(history, partial)]))
+    y = losses[:, 0].copy()
+    if not several:
+        y[len(history.complete) :] = _clipped(_extrapolated(history, partial))
     rows = encoding.fill(history.unit[numbers])
     order = np.lexsort((*losses.T[1:], *rows.T, y))
     idle = np.setdiff1d(history.pending, numbers)

@@ -78,7 +78,7 @@ class Mixture:
         mu = np.vstack([rows, np.full(len(columns), _MIDDLE)])
         sigma = np.ones(mu.shape)
         for j, column in enumerate(columns):
-            if len(rows) and not column.categorical:
+            if not column.categorical:
                 sigma[:-1, j] = bandwidths.of(rows[:, j], column.size)
         w = np.append(weights, 1.0)
         return cls(tuple(columns), w / w.sum(), mu, sigma, bandwidths.smoothing)

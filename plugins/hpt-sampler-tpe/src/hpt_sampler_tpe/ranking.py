@@ -45,8 +45,7 @@ def _by_loss(history: History) -> IntArray:
     partial = np.concatenate([history.stopped, np.array(paused, dtype=np.intp)])
     complete = history.complete
     if len(history.objectives) > 1:
-        valued = np.concatenate([complete, history.stopped])
-        valued = np.sort(valued[np.isfinite(history.losses[valued]).all(axis=1)])
+        valued = np.sort(np.concatenate([complete, history.stopped]))
         violated = history.violation[valued] > 0  # these must not put others on a later front
         allowed = valued[~violated]
         return np.concatenate([allowed[by_front(history.losses[allowed])], valued[violated]])

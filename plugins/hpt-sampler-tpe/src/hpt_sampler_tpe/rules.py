@@ -40,7 +40,7 @@ class Bandwidths:
     smoothing: float
 
     def of(self, mu: FloatArray, size: int = 0) -> FloatArray:
-        """Bandwidths of kernels at ``mu`` (n,) in [0, 1], n >= 1, of a parameter with ``size`` values (0: many). (n,).
+        """Bandwidths of kernels at ``mu`` (n,) in [0, 1], of a parameter with ``size`` values (0: many). (n,).
 
         The ends of the interval count as neighbours only of a single observation.
         """
