@@ -101,7 +101,7 @@ def _checked(proposed: object, space: Space, sampler: str) -> tuple[Suggestion |
     params: Any = suggestion.params if suggestion else proposed
     if not isinstance(params, Mapping):
         return None, f"suggest() returned {shown(proposed)}, expected a mapping of names to values or a Suggestion"
-    if not isinstance(params, dict) or not space.contains(params):
+    if not space.contains(params):
         try:
             params = space.validate(params)
         except RequirementError:  # a sampler need not know of requirements: it is asked again

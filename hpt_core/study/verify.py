@@ -79,7 +79,7 @@ class _Audit:
         # Position -> the records that were decided on there; they come later in the log.
         self._decided: dict[int, list[Record]] = {}
         for position, record in enumerate(records):
-            by_rule = record["event"] == "finished" and (record["state"] == "stopped" or "rule" in record)
+            by_rule = record["event"] == "finished" and "rule" in record
             if by_rule or record["event"] in ("started", "paused", "stopped"):
                 seen = record.get("seen")
                 if type(seen) is int and 0 <= seen <= position:
@@ -93,7 +93,6 @@ class _Audit:
             self._history.apply(record)
             if record["event"] in ("created", "amended"):
                 self._components(record["definition"])
-        self._check_all()
         return self._result
 
     def _components(self, definition: Any) -> None:

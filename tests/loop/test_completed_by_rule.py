@@ -91,6 +91,7 @@ def test_a_rule_may_give_the_value() -> None:
     assert study.best.value == 0.75
 
 
+@pytest.mark.parametrize("value", [None, 0.75])
 @pytest.mark.parametrize(
     ("evaluator", "given", "state"),
     [
@@ -103,12 +104,15 @@ def test_a_rule_may_give_the_value() -> None:
     ],
     ids=["folds", "objective-missing", "objectives", "constraint-missing", "constraint", "constrained-objective"],
 )
-def test_only_a_whole_result_makes_a_trial_complete(evaluator: Converging, given: Any, state: State) -> None:
-    study = study_of(evaluator, At(2), **given)
+def test_only_a_whole_result_makes_a_trial_complete(
+    evaluator: Converging, given: Any, state: State, value: float | None
+) -> None:
+    rule = At(2, value=value)
+    study = study_of(evaluator, rule, **given)
     study.run(trials=1)
     assert study.trials[0].state is state
     assert len(study.history.feasible) == (state is State.COMPLETE)
-    assert verify(study.store, study.name, Plugins(), sampler=Uniform(), rules=[("At", At(2))]).differences == []
+    assert verify(study.store, study.name, Plugins(), sampler=Uniform(), rules=[("At", rule)]).differences == []
 
 
 def test_an_objective_is_no_metric_of_a_completed_trial() -> None:

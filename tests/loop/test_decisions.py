@@ -32,7 +32,7 @@ from hpt_core import (
 )
 from hpt_core.builtin.memory import MemoryStore
 from hpt_core.history import events
-from hpt_core.loop.changes import add, enqueue, invalidate, running_trial
+from hpt_core.loop.changes import add, enqueue, invalidate, retry_failed, running_trial
 from hpt_core.loop.decisions import Decisions
 from hpt_core.loop.ledger import Ledger
 
@@ -295,6 +295,16 @@ def test_a_failed_trial_is_not_rerun(kind: str) -> None:
     assert take(decisions).number == 1
 
 
+def test_what_was_suggested_for_a_failed_trial_is_queued_again_once() -> None:
+    decisions = decisions_of()
+    given = Suggestion({"x": 0.5}, {"trial": 3}, "warm-start")
+    enqueue(decisions.ledger, given)
+    decisions.fail(take(decisions), Failure("error", "no"))
+    assert [retry_failed(decisions.ledger) for _ in range(2)] == [1, 0]
+    again = take(decisions)
+    assert Suggestion(again.params, again.info, again.source) == given
+
+
 def test_only_the_trial_of_the_lost_worker_is_released() -> None:
     decisions = decisions_of()
     first, second = take(decisions, "me/1"), take(decisions, "me/2")
@@ -489,15 +499,18 @@ def test_a_trial_can_be_given_by_its_number(number: Any) -> None:
     assert type(log_of(decisions)[-1]["trial"]) is int
 
 
-def test_no_rule_is_asked_about_a_trial_that_was_declared_lost() -> None:
+@pytest.mark.parametrize("rerun", [False, True])
+def test_no_rule_is_asked_about_a_trial_that_was_declared_lost(rerun: bool) -> None:
     rule = Rule(trial=lambda _: Stop("bad"))
     decisions = decisions_of(rules=[("r", rule)])
     trial = take(decisions)
     decisions.fail(trial, Failure("worker-lost", "its machine was not heard of"))
+    if rerun:
+        assert take(decisions) is trial
     rule.saw.clear()
-    assert decisions.report(trial, Report(1, 2.0)) is None  # its process is still running
+    assert decisions.report(trial, Report(1, 2.0), attempt=1) is None  # its process is still running
     assert rule.saw == []
-    assert (trial.state, trial.reports) == (State.WAITING, [])
+    assert (trial.state, trial.reports) == (State.RUNNING if rerun else State.WAITING, [])
 
 
 # --- paused trials that are retired -------------------------------------------------------------------
@@ -533,7 +546,7 @@ def test_the_next_rule_sees_the_retired_trials(lag: int, stopped: int) -> None:
 def test_at_the_end_of_a_reproducible_study_a_trial_is_promoted_after_another_was_retired() -> None:
     """The rules are told again that no new trial will start when the history for them is made anew."""
     first = Rule(trial=Pause("wait"), retire=lambda h: {0: Stop("no")} if h.closing and 0 in h.open else {})
-    second = Rule(promote=lambda h: 1 if h.closing else None)
+    second = Rule(promote=lambda h: None if len(h.trials) < 4 else 1 if h.closing else 2)
     decisions = decisions_of(rules=[("first", first), ("second", second)], lag=2)
     for _ in range(3):
         decisions.report(take(decisions), Report(1, 1.0))
@@ -680,6 +693,16 @@ def test_a_reproducible_decision_waits_for_the_results_it_is_based_on() -> None:
     assert decisions.claim("w", None) is not None
 
 
+@pytest.mark.parametrize(("lag", "seen"), [(0, 1), (2, 0)])
+def test_only_a_reproducible_study_hides_later_results_from_the_rules(lag: int, seen: int) -> None:
+    rule = Rule()
+    decisions = decisions_of(lag=lag, rules=[("r", rule)])
+    first, second = take(decisions), take(decisions)
+    decisions.complete(second, [1.0], {})
+    decisions.report(first, Report(1, 1.0))
+    assert rule.saw[-1][::2] == ("judge_trial", seen)
+
+
 @pytest.mark.parametrize("budget", [1, 2, 5])
 def test_at_the_end_a_reproducible_study_hides_no_paused_trial_from_the_rules(budget: int) -> None:
     """There is no later decision from which the results of the last trials must be hidden."""
@@ -701,6 +724,7 @@ def test_at_the_end_a_reproducible_study_hides_no_paused_trial_from_the_rules(bu
     reason = "the only trial was started" if budget == 1 else f"all {budget} trials were started"
     assert claimed == Stop(reason)
     assert ends == budget
+    assert not decisions.ledger.history.closing  # the next run may have a larger budget
 
 
 def test_the_same_failures_end_a_reproducible_run_whatever_the_timing() -> None:

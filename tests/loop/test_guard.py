@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import product
@@ -25,6 +26,7 @@ from hpt_core import (
     PluginError,
     Space,
     SpaceExhausted,
+    Stop,
     Study,
     Suggestion,
 )
@@ -75,6 +77,12 @@ def test_a_sampler_that_repeats_itself_gets_new_points_of_a_continuous_space() -
     assert len({t.params["x"] for t in study.trials}) == 20
 
 
+def test_a_continuous_space_of_two_floats_ends() -> None:
+    study = Study({"x": Float(1.0, math.nextafter(1.0, 2.0))}, sampler=constant({"x": 1.0}), seed=3)
+    assert study.run(lambda p: p["x"], trials=10) == "space exhausted"
+    assert len({t.params["x"] for t in study.trials}) == len(study.trials) == 2
+
+
 def test_a_space_too_large_to_count_in_floats_is_filled_too() -> None:
     space = {f"p{i}": Int(0, 10**9) for i in range(40)}
     study = Study(space, sampler=constant(dict.fromkeys(space, 0)), seed=0)
@@ -108,10 +116,18 @@ def test_reused_repeats_are_not_evaluated_again() -> None:
     assert next(values) == 1
 
 
-def test_a_failed_result_is_not_reused() -> None:
+@pytest.mark.parametrize("result", [Failure("error", "no"), Stop("enough", value=0.25)])
+def test_a_failed_or_partial_result_is_not_reused(result: Failure | Stop) -> None:
     study = Study({"x": Float(0, 1)}, sampler=constant({"x": 0.5}), seed=3, duplicates="reuse")
-    study.tell(study.ask(), Failure("error", "no"))
+    study.tell(study.ask(), result)
     assert study.ask().params["x"] != 0.5
+
+
+def test_a_finite_space_of_which_all_was_tried_ends_also_if_results_are_reused() -> None:
+    in_turn = Says(lambda history, _: ALL_OF_SMALL[history.next_number % len(ALL_OF_SMALL)])
+    study = Study(SMALL, sampler=in_turn, seed=3, duplicates="reuse")
+    assert study.run(lambda p: p["n"]) == "space exhausted"
+    assert len(study.trials) == len(ALL_OF_SMALL)
 
 
 def test_the_point_of_a_running_trial_is_not_suggested_again() -> None:
@@ -193,6 +209,12 @@ def test_a_sampler_that_is_sometimes_outside_is_asked_again(caplog: pytest.LogCa
     assert [record.levelname for record in caplog.records] == ["WARNING"]  # one per trial
     assert "Says suggested a point outside the space" in caplog.text
     assert "Got 9" in caplog.text
+
+
+def test_a_sampler_that_is_sometimes_outside_and_else_repeats_itself_does_not_end_the_study() -> None:
+    answers = iter([{"n": 1, "c": "a"}, {"n": 9, "c": "a"}, *[{"n": 1, "c": "a"}] * 3])
+    study = Study(SMALL, sampler=Says(lambda *_: next(answers)), seed=0)
+    assert [study.ask().source for _ in range(2)] == ["sampler", "fill"]
 
 
 def test_a_sampler_that_fails_is_named_and_the_study_can_continue() -> None:

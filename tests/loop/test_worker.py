@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import itertools
 import logging
 import threading
@@ -613,15 +614,18 @@ def test_a_resumable_trial_resumes_where_it_paused() -> None:
 
 def test_a_trial_that_is_told_from_outside_while_it_runs_is_abandoned() -> None:
     study = study_of()
+    steps = []
 
     def evaluate(params: Params) -> Iterator[float]:
-        yield 1.0
-        study.tell(0, 42.0)
-        yield 2.0
-        raise AssertionError("it goes on")
+        for step in (1, 2, 3):
+            steps.append(step)
+            if step == 2:
+                study.tell(0, 42.0)
+            yield float(step)
 
     study.run(evaluate, trials=1)
     assert study.trials[0].value == 42.0
+    assert steps == [1, 2]
 
 
 def gives() -> float:
@@ -632,13 +636,28 @@ def raises() -> Never:
     raise ValueError("it is late")
 
 
-def reports() -> Iterator[float]:
-    yield from (5.0, 6.0)
+def reports() -> Iterator[Report]:
+    yield from (Report(2, 5.0), Report(3, 6.0))
 
 
-@pytest.mark.parametrize("retries", [0, 1])
-def test_the_trials_of_a_dead_process_are_rerun_before_the_study_ends(retries: int) -> None:
-    """It held the last trial of the budget."""
+def interrupts() -> Never:
+    raise KeyboardInterrupt
+
+
+def gives_up() -> Never:
+    raise PluginError("it gives up")
+
+
+@pytest.mark.parametrize(
+    ("retries", "every", "order"),
+    [(0, 10.0, [0]), (1, 10.0, [0, 1]), (1, 0.0, [0, 1, 2])],
+    ids=["failed", "at the end", "meanwhile"],
+)
+def test_the_trials_of_a_dead_process_are_rerun_before_the_study_ends(
+    retries: int, every: float, order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It held trial 1: the last of the budget, or one that others may wait for."""
+    monkeypatch.setattr("hpt_core.loop.worker._RECOVER_SECONDS", every)
     dead = f"{liveness.this_process().split(':')[0]}:999999999:1"
     seen = []
 
@@ -650,12 +669,13 @@ def test_the_trials_of_a_dead_process_are_rerun_before_the_study_ends(retries: i
         return float(params["x"])
 
     study = study_of(retries=retries)
-    assert study.run(evaluate, trials=2) == "all 2 trials were started"
-    assert seen == [0, 1][: 1 + retries]
-    assert [t.state for t in study.trials] == [State.COMPLETE, State.COMPLETE if retries else State.FAILED]
+    study.run(evaluate, trials=max(2, len(order)))
+    assert seen == order
+    states = [State.COMPLETE if number in order else State.FAILED for number in range(len(study.trials))]
+    assert [t.state for t in study.trials] == states
 
 
-@pytest.mark.parametrize("rest", [gives, raises, reports])
+@pytest.mark.parametrize("rest", [gives, raises, reports, interrupts, gives_up])
 def test_a_trial_that_another_process_declared_lost_is_abandoned(rest: Callable[[], Any]) -> None:
     study = study_of()
 
@@ -668,10 +688,13 @@ def test_a_trial_that_another_process_declared_lost_is_abandoned(rest: Callable[
         )
         return rest()
 
-    study.run(evaluate, trials=1)
+    with contextlib.suppress(KeyboardInterrupt, PluginError):
+        study.run(evaluate, trials=1)
     trial = study.trials[0]
     assert (trial.state, trial.attempt, trial.worker) == (State.RUNNING, 2, "elsewhere:1:1")
     assert [report.value for report in trial.reports] == [0.5]
+    late = [r for r in study.store.read("study") if r["event"] == "reported" and r["attempt"] == 1]
+    assert len(late) == (rest is reports)  # after the first, its generator is closed
 
 
 # --- before and after a trial ---------------------------------------------------------------------
@@ -1113,10 +1136,19 @@ def test_a_rule_that_fails_ends_the_run_not_the_trial() -> None:
         def judge_trial(self, history: History, trial: Trial) -> Never:
             raise ZeroDivisionError
 
+    closed = []
+
+    def evaluate(params: Params) -> Iterator[float]:
+        try:
+            yield 1.0
+        finally:
+            closed.append(study.trials[0].state)
+
     study = study_of(stop=Broken())
     with pytest.raises(PluginError, match="'Broken' failed in judge_trial"):
-        study.run(yielding(1.0), trials=3)
+        study.run(evaluate, trials=3)
     assert [t.state for t in study.trials] == [State.WAITING]
+    assert closed == [State.RUNNING]  # before it is released for another worker
 
 
 def test_the_files_of_a_trial_are_beside_the_store(tmp_path: Path) -> None:
@@ -1192,6 +1224,14 @@ def test_a_worker_is_owned_by_the_process_that_runs_the_study() -> None:
     assert [trial.worker for trial in study.trials] == [f"{me}/worker-0", *[f"{me}/worker-1"] * 3]
     heard = [number for what, number, *_ in watcher.saw[1:-1] if what == "finished"]
     assert heard == [0, 1, 2, 3]
+
+
+def test_a_worker_that_outlives_the_process_that_runs_the_study_starts_no_trial() -> None:
+    study = study_of(evaluator=lambda params: params["x"])
+    worker = Worker(study, 3)
+    worker._owner = f"{liveness.this_process().split(':')[0]}:999999999:1"
+    assert worker("worker-1") == "the process that ran the study is gone"
+    assert study.trials == []
 
 
 # --- plugins around the evaluator -----------------------------------------------------------------

@@ -191,6 +191,23 @@ def test_a_stop_for_the_time_since_the_last_record_has_no_difference(monkeypatch
     assert audit(study) == VerifyResult(checked=1 + 1)
 
 
+def test_a_stop_while_configurations_wait_has_no_difference() -> None:
+    """It was decided on what the first of them may see, in a reproducible study with two workers one result of two."""
+
+    class AtFirst:
+        def judge_study(self, history: History) -> Stop | None:
+            return Stop("one") if len(history.complete) == 1 else None
+
+    study = study_of(reproducible=True, stop=AtFirst())
+    study.workers = 2
+    for x in (0.1, 0.2, 0.3, 0.4):
+        study.enqueue({"x": x, "n": 1})
+    for trial in (study.ask(), study.ask()):
+        study.tell(trial, 1.0)
+    assert isinstance(study.decisions.claim("w", None), Stop)
+    assert verify(study.store, study.name, PLUGINS, rules=study.named_rules) == VerifyResult(checked=1)
+
+
 def test_pauses_are_checked_too() -> None:
     study = study_of(stop=["pause-all"])
     study.run(evaluate, trials=3)

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 import pytest
 
-from hpt_core import Categorical, Report, Stop, Study, TrialContext, UsageError, file_lock
+from hpt_core import Categorical, Report, Space, Stop, Study, TrialContext, UsageError, file_lock
 from hpt_evaluator_wrap import result_cache
 from hpt_evaluator_wrap.cache import CacheEvaluator
 
@@ -86,32 +86,32 @@ def test_results_of_every_type_are_cached(result: Any, tmp_path: Path) -> None:
     assert second.trials[0].value == 2
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        float("nan"),
-        "text",
-        [],
-        (1.0,),
-        {"other": 1.0},
-        iter(()),
-        object(),
-        {"value": None},
-        {"value": 1.0, "m": None},
-        np.bool_(True),
-        np.array([1.0]),
-        np.ma.masked,
-        np.complex128(1.0),
-    ],
-)
-def test_invalid_results_are_not_cached(bad: Any) -> None:
+BAD = [
+    float("nan"),
+    "text",
+    [],
+    (1.0,),
+    {"other": 1.0},
+    iter(()),
+    object(),
+    {"value": None},
+    {"value": 1.0, "m": None},
+    np.bool_(True),
+    np.array([1.0]),
+    np.ma.masked,
+    np.complex128(1.0),
+]
+BAD_OF_TWO = [1.0, (1.0,), (1.0, 2.0, 3.0), {"a": 1.0}]
+
+
+@pytest.mark.parametrize(("bad", "good"), [*((bad, 1.0) for bad in BAD), *((bad, (1.0, 2.0)) for bad in BAD_OF_TWO)])
+def test_invalid_results_are_not_cached(bad: Any, good: Any) -> None:
     results = iter([bad])
-    inner = Counting(result=lambda trial: next(results, 1.0))
-    evaluator = CacheEvaluator(evaluator=inner)
-    study = Study(SPACE, evaluator=evaluator, sampler="random", seed=0, duplicates="allow")
-    study.run(trials=30)
+    inner = Counting(result=lambda trial: next(results, good))
+    study = run(inner, objective="minimize" if good == 1.0 else {"a": "minimize", "b": "minimize"})
     assert inner.calls == 7
     assert study.trials[0].failure is not None
+    assert study.trials[0].failure.kind == "invalid-value"
 
 
 def test_stopped_and_resumed_trials_are_not_cached() -> None:
@@ -180,6 +180,19 @@ cache = CacheEvaluator(evaluator=Inner(), path=Path(sys.argv[1]))
 for x in range(int(sys.argv[2]), int(sys.argv[2]) + 200):
     list(cache.evaluate(TrialContext({"x": x})))
 """
+
+
+def test_a_line_that_another_process_is_writing_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    run(Counting(), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    inner = Counting()
+    evaluator = CacheEvaluator(evaluator=inner, path=path)
+    evaluator.check(Space(SPACE), {"value": "minimize"})
+    path.write_bytes(whole)
+    Study(SPACE, evaluator=evaluator, sampler="random", seed=0, duplicates="allow").run(trials=30)
+    assert inner.calls == 0
 
 
 def test_processes_may_write_at_the_same_time(tmp_path: Path) -> None:
