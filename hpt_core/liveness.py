@@ -19,6 +19,9 @@ LEASE_SECONDS = 300.0
 _CAN_LOOK_UP = sys.platform != "win32"
 """Whether a process can be looked up. On Windows ``os.kill(pid, 0)`` would send Ctrl-C."""
 
+_MAIN_NAMESPACE = 0xEFFFFFFC
+"""The inode of Linux's PID namespace outside of containers (``PROC_PID_INIT_INO``)."""
+
 
 @cache
 def this_process() -> str:
@@ -63,7 +66,12 @@ def is_alive(owner: str, silent_for: float) -> bool:
 
 @cache
 def _host() -> str:
-    return socket.gethostname()
+    """This machine. A container may share its name but not its process IDs, so it counts as another machine."""
+    name = socket.gethostname()
+    with suppress(OSError):  # only Linux has namespaces
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+        name += f"-{namespace}" * (namespace != _MAIN_NAMESPACE)
+    return name
 
 
 def _start_of(pid: int) -> int | None:

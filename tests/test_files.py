@@ -78,6 +78,16 @@ def test_a_file_is_replaced_where_files_have_no_owner(tmp_path: Path, monkeypatc
     assert (tmp_path / "report.html").read_bytes() == b"new"
 
 
+def test_the_whole_content_is_on_disk_before_the_file_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append((os.fstat(fd).st_size, path.exists())))
+    replace_file(path, b"new")
+    assert synced == [(3, False)]
+
+
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

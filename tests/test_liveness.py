@@ -14,8 +14,9 @@ from hpt_core import liveness
 from hpt_core.liveness import LEASE_SECONDS, is_alive, owner_of, this_process
 
 
-def started(code: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+def started(code: str, *within: str) -> subprocess.Popen[str]:
+    command = [*within, sys.executable, "-c", code]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
 
 
 TELL = "from hpt_core.liveness import this_process; print(this_process(), flush=True); input()"
@@ -94,6 +95,25 @@ def test_a_forked_child_has_a_name_of_its_own() -> None:
 @pytest.mark.parametrize(("silent", "alive"), [(0.0, True), (LEASE_SECONDS - 1, True), (LEASE_SECONDS + 1, False)])
 def test_a_process_on_another_machine_is_alive_during_its_lease(silent: float, alive: bool) -> None:
     assert is_alive("another-host:1:1", silent) is alive
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs namespaces")
+def test_a_container_with_the_name_of_this_machine_counts_as_another_machine() -> None:
+    """Its processes cannot be looked up: a number names another process here, or none."""
+    container = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    try:
+        subprocess.run([*container, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        pytest.skip(f"no namespaces here: {err}")
+    process = started(TELL, *container)
+    try:
+        assert process.stdout is not None
+        owner = process.stdout.readline().strip()
+        assert is_alive(owner, LEASE_SECONDS - 1)
+        assert not is_alive(owner, LEASE_SECONDS + 1)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_on_windows_processes_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

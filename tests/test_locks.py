@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,29 @@ def test_a_forked_child_can_leave_the_block_and_its_parent_keeps_the_lock(tmp_pa
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert not is_free(path)
+
+
+@posix
+@forks
+def test_a_fork_of_a_forked_child_closes_no_file_that_came_in_the_place_of_a_lock(tmp_path: Path) -> None:
+    def exit_code(child: Callable[[], object]) -> int:
+        process = os.fork()
+        if not process:
+            with contextlib.suppress(BaseException):
+                child()
+                os._exit(0)
+            os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+    def fork_again() -> None:
+        (fd,) = held
+        os.dup2(os.open(os.devnull, os.O_RDONLY), fd)
+        assert exit_code(lambda: os.fstat(fd)) == 0
+
+    before = set(locks._open_files)
+    with file_lock(tmp_path / "a.lock", "the test", 1.0):
+        held = locks._open_files - before
+        assert exit_code(fork_again) == 0
 
 
 @posix

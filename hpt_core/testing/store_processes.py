@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreProcessesKit"]
 
 _PATIENCE = 20.0
-_WRITERS, _EACH = 3, 49
+_WRITERS, _EACH, _READS = 3, 49, 60
 _TURNS = 12
 _CUTS = (1, 100, 1000)
 
@@ -172,16 +173,19 @@ class StoreProcessesKit(StoreBase):
 
     @check
     def test_is_used_from_any_thread(self, make_store: Make, tmp_path: Path) -> None:
-        """Several threads of the process that opened the store can use it at the same time.
+        """Several threads of the process that opened the store can write and read at the same time.
 
         Why: heartbeats are written by a separate thread, and programs call ask and tell from several threads.
         """
         with self.open(make_store, tmp_path) as store:
             store.append("s", notes([0]))
-            within(_PATIENCE, *(partial(_write, store, first) for first in (100, 200, 300)))
-            found = sorted(numbers(store.read("s")))
-            expected = [0, *range(100, 120), *range(200, 220), *range(300, 320)]
-            assert found == expected, f"three threads wrote twenty records each; the records are {found}"
+            writers = [partial(_write, store, first) for first in (100, 200, 300)]
+            *written, seen = within(_PATIENCE, *writers, partial(_read_often, store))
+            found = numbers(store.read("s"))
+            assert sorted(found) == sorted([0, *itertools.chain(*written)]), (
+                f"three threads wrote twenty records each; the records are {found}"
+            )
+            assert seen == found[: len(seen)], f"who read on while they wrote has the records {seen}, of {found}"
 
     @check
     def test_readers_are_not_held_up(self, make_store: Make, tmp_path: Path) -> None:
@@ -349,11 +353,21 @@ def _read_on(store: Store, writers: Sequence[Child]) -> list[int]:
     return found
 
 
-def _write(store: Store, first: int) -> None:
-    interruptions = Interruptions(store, seed=first)
-    for number in range(first, first + 20):
+def _write(store: Store, first: int) -> list[int]:
+    interruptions, written = Interruptions(store, seed=first), list(range(first, first + 20))
+    for number in written:
         with interruptions.once():
             store.append("s", notes([number]))
+    return written
+
+
+def _read_often(store: Store) -> list[int]:
+    found: list[int] = []
+    interruptions = Interruptions(store, seed=0)
+    for _ in range(_READS):
+        with interruptions.once():
+            found += numbers(store.read("s", len(found)))
+    return found
 
 
 def _lock_in_thread(store: Store) -> tuple[threading.Thread, threading.Event]:

@@ -519,7 +519,7 @@ class TestHonest(StoreKit):
 def test_a_wrong_store_is_rejected_by_its_check_alone(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)  # wrong stores hang forever
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 2.0)  # wrong stores hang forever
     assert list(broken(WRONG[name], tmp_path)) == [name]
 
 
@@ -562,6 +562,21 @@ class AppendsToATornLine(Honest):
 def test_a_write_that_is_cut_off_is_examined(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="each batch is there whole or not at all"):
         KIT().test_a_batch_is_whole_or_not_there_after_kill_9(lambda path: AppendsToATornLine(path=path), tmp_path)
+
+
+class ReadsOn(Honest):
+    """Parses only what was added since the last read, without excluding other threads meanwhile."""
+
+    def batches(self) -> list[tuple[str, list[Record]]]:
+        known: list[tuple[str, list[Record]]] = self.__dict__.setdefault("known", [])
+        new = slice(len(known), None)
+        known += super().batches()[new]
+        return known
+
+
+def test_threads_that_read_while_others_write_are_examined(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="can write and read at the same time"):
+        KIT().test_is_used_from_any_thread(lambda path: ReadsOn(path=path), tmp_path)
 
 
 class ForOneStudy(Honest):
@@ -608,7 +623,7 @@ class NumbersTooEarly(Honest):
 def test_a_record_that_appears_before_one_that_was_read_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 2.0)
     with pytest.raises(AssertionError, match="who read on while they wrote has the records"):
         KIT().test_many_processes_write_at_once(lambda path: NumbersTooEarly(path=path), tmp_path)
 
@@ -635,7 +650,7 @@ class RemembersTheTime(Honest):
 def test_a_reader_that_must_write_to_see_what_others_wrote_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 1.0)
+    monkeypatch.setattr("hpt_core.testing.store_processes._PATIENCE", 2.0)
     with pytest.raises(AssertionError, match=r"the records are \[0\], expected \[0, 1\]"):
         KIT().test_sees_what_others_write(lambda path: RemembersTheTime(path=path), tmp_path)
 

@@ -153,6 +153,8 @@ def test_other_files_in_the_folder_are_passed_over(folder: CsvStore) -> None:
     assert (folder.studies(), folder.read("a-backup")) == (["a"], [])
     (folder.path / "data.csv").write_text("x,y\n1,2\n")
     assert folder.studies() == ["a"]
+    CsvStore(path=folder.path / "b.csv").append("x" * 300, [{"n": 1}])  # too long for a file of this folder
+    assert folder.studies() == ["a"]
     with pytest.raises(StoreError, match=r"data\.csv is not a store of hpt"):
         folder.read("data")
 
@@ -191,6 +193,7 @@ def test_the_ends_are_a_table_with_a_column_per_parameter(file: CsvStore) -> Non
     file.append("s", [created()])
     file.append("s", [started(0, lr=0.1, model="svm", n=3)])
     file.append("s", [started(1, lr=0.001, model="=1+1")])
+    file.append("s", [{"event": "reported", "trial": 1, "step": 1, "value": 0.25}])
     file.append("s", [finished(1, 0.5)])
     other = CsvStore(path=file.path)  # another process, which has not written the start
     other.append("s", [finished(0, 0.75)])

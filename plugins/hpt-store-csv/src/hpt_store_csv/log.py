@@ -98,7 +98,6 @@ class Log:
                     self._seen = self._extend(fd, known, records, to_disk=to_disk)
                     return self._seen
                 position, content = self._rewritten(fd, known, records)
-                self._known = None
             replace(self.path, content)
             self._seen = position
             return position
@@ -110,10 +109,8 @@ class Log:
         found = os.fstat(fd)
         known = self._known
         file = found.st_dev, found.st_ino
-        if known is not None and known.file == file and found.st_size >= known.end:
-            mark = read(fd, known.end - MARK_LENGTH, MARK_LENGTH)
-            if mark == known.mark:
-                return known
+        if known is not None and known.file == file and read(fd, known.end - MARK_LENGTH, MARK_LENGTH) == known.mark:
+            return known
         self._known = None
         header = read_line(fd)
         if header:
@@ -127,7 +124,7 @@ class Log:
         while piece.torn and self._warned != (piece.size, piece.torn):
             time.sleep(_SETTLING_SECONDS)
             before, piece = piece, _parsed(fd, known, first, self.path)
-            if piece.torn and (piece.size, piece.torn) == (before.size, before.torn):
+            if (piece.size, piece.torn) == (before.size, before.torn):
                 self._warned = piece.size, piece.torn
                 _LOG.warning("%s ends with %d bytes of an interrupted write, which are ignored.", self.path, piece.torn)
         return piece
@@ -201,8 +198,7 @@ class Log:
             old, position, progress = [], 0, Progress()
         else:
             layout = known.layout.extended(records)
-            rows = _parsed(fd, known, 0, self.path).rows if known.position else []
-            old = [finish(known.layout.moved(row, layout)) for row in rows]
+            old = [finish(known.layout.moved(row, layout)) for row in _parsed(fd, known, 0, self.path).rows]
             position, progress = known.position, known.progress.copied()
         new = lines_of(records, layout, position, progress)
         return position + len(new), b"".join([layout.header(), *old, *new])

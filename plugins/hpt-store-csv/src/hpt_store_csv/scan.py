@@ -90,7 +90,7 @@ def parse(data: bytes, layout: Layout, position: int, path: Path, *, offset: int
     *lines, rest = data.split(b"\n")
     whole = next((i for i, line in enumerate(lines) if not is_whole(line)), len(lines))
     start = offset + sum(len(line) + 1 for line in lines[:whole])
-    if whole < len(lines) and not _is_cut_off([*lines[whole:], rest], start, offset + len(data), layout):
+    if whole < len(lines) and not _is_cut_off([*lines[whole:], rest], start, layout):
         raise _broken(lines[whole], path, position + 2 + whole)
     lacks_end = whole == len(lines) and is_whole(rest)
     if whole == len(lines) and is_whole(rest[:-1]):
@@ -125,20 +125,18 @@ def _rows(lines: list[bytes], layout: Layout, position: int, path: Path) -> list
     return rows
 
 
-def _is_cut_off(lines: list[bytes], start: int, end: int, layout: Layout) -> bool:
+def _is_cut_off(lines: list[bytes], start: int, layout: Layout) -> bool:
     """Whether the end of a file, from an incomplete line on, may be the remains of one write after a crash.
 
     Args:
         lines: The lines.
         start: Offset of the lines in the file.
-        end: Size of the file.
         layout: The columns.
     """
     whole = [line for line in lines if is_whole(line)]
     if not whole and any(_HOLE in line for line in lines):
         return True
-    edges = [start + zeros.end() for zeros in _ZEROS.finditer(lines[0])]
-    if not any(edge % _SECTOR == 0 or edge == end for edge in edges):
+    if all((start + zeros.end()) % _SECTOR for zeros in _ZEROS.finditer(lines[0])):
         return False
     try:
         rows = layout.rows(whole)

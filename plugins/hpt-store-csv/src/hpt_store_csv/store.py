@@ -119,14 +119,14 @@ class CsvStore:
 
     def _study_in(self, path: Path) -> tuple[str, float] | None:
         """The name of the study in a file and its creation time; None if the file is not a store."""
+        name = study_name(path.name)
         try:
             layout = layout_of(path, strict=self._is_file)
         except StoreError:
-            name = study_name(path.name)
             if self._is_file or name is None:
                 raise
             return name, math.inf  # reading this study raises the error; the others can still be read
-        return (layout.study, layout.created) if layout and self._file(layout.study) == path else None
+        return (layout.study, layout.created) if layout and (self._is_file or layout.study == name) else None
 
     def _file(self, study: str) -> Path:
         return self._place if self._is_file else self._place / file_name(study)

@@ -16,13 +16,14 @@ import errno
 import functools
 import json
 import os
-import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
+
+from hpt_core import replace_file
 
 __all__ = ["LATE_BYTES", "Late", "LateRecords"]
 
@@ -75,21 +76,22 @@ class LateRecords:
         try:
             file = FileIO(self._path, "r+")
         except FileNotFoundError:
-            file = FileIO(self._path, "a+", opener=self._create)
+            replace_file(self._path, b"", like=self._database)  # whoever may write the database may write this, too
+            file = FileIO(self._path, "r+")
         with file:
             self._read_on(file)
             yield file
 
-    def add(self, file: FileIO, study: str, bodies: Sequence[str], after: int) -> None:
-        """Append records, without waiting for the disk.
-
-        Args:
-            file: The file, which `opened` gave.
-            study: The study of the records.
-            bodies: The records.
-            after: The study's last position.
-        """
-        self._write(file, [Late(study, seq, body) for seq, body in enumerate(bodies, after + 1)])
+    def add(self, file: FileIO, record: Late) -> None:
+        """Append a record to the file, which `opened` gave, without waiting for the disk."""
+        line = _line(record)
+        if self._is_torn:
+            file.truncate(self.end)
+        file.seek(self.end)
+        if file.write(line) != len(line):
+            file.truncate(self.end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._note(record, line)
 
     def last(self, study: str) -> int:
         """The position of a study's last waiting record; 0 if there is none."""
@@ -101,26 +103,16 @@ class LateRecords:
             with FileIO(self._path, "r+") as file:
                 self._read_on(file)
                 if self._found:
-                    self._write(file, [_COMMIT])
+                    self.add(file, _COMMIT)
         except FileNotFoundError:
             self._forget()
         return self._found
 
     def clear(self) -> None:
         """Empty the file after a commit; if this fails, its records are skipped by their positions."""
-        if self.end or self._is_torn:
-            with suppress(OSError):
-                os.truncate(self._path, 0)
+        with suppress(OSError):
+            os.truncate(self._path, 0)
         self._forget()
-
-    def _create(self, path: str, flags: int) -> int:
-        """Create the file, as private as the database, and its owner's even if this is root."""
-        found = self._database.stat()
-        fd = os.open(path, flags, stat.S_IMODE(found.st_mode))
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            with suppress(OSError):
-                os.fchown(fd, found.st_uid, found.st_gid)
-        return fd
 
     def _forget(self) -> None:
         self._found: list[Late] = []
@@ -147,18 +139,6 @@ class LateRecords:
                 break
             self._note(record, line)
         self._is_torn = self.end != size
-
-    def _write(self, file: FileIO, records: Sequence[Late]) -> None:
-        lines = [_line(record) for record in records]
-        data = b"".join(lines)
-        if self._is_torn:
-            file.truncate(self.end)
-        file.seek(self.end)
-        if file.write(data) != len(data):
-            file.truncate(self.end)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        for record, line in zip(records, lines, strict=True):
-            self._note(record, line)
 
     def _note(self, record: Late, line: bytes) -> None:
         self._found.append(record)

@@ -124,14 +124,14 @@ class Session:
         with explained(self._path), self.mutex:
             return [late for late in self._late.read() if late.study == study]
 
-    def add_late(self, study: str, bodies: Sequence[str]) -> int | None:
-        """Leave records to the next commit; they survive a crash of the process, but not of the machine.
+    def add_late(self, study: str, body: str) -> int | None:
+        """Leave a record to the next commit; it survives a crash of the process, but not of the machine.
 
         Returns:
-            The position of the last record; None if nothing was written, because a commit is due.
+            The position of the record; None if nothing was written, because a commit is due.
 
         Raises:
-            StoreError: If they cannot be written.
+            StoreError: If it cannot be written.
         """
         with explained(self._path), self._write_lock(), self.mutex:
             found = _stat(self._path)
@@ -141,9 +141,9 @@ class Session:
                 last = self._last(study, _identity(found))
                 if last is None:
                     return None
-                self._late.add(file, study, bodies, last)
-            self.saw(study, last + len(bodies))
-            return last + len(bodies)
+                self._late.add(file, Late(study, last + 1, body))
+            self.saw(study, last + 1)
+            return last + 1
 
     def saw(self, study: str, position: int) -> None:
         """Note that this process has seen the records of a study up to a position."""

@@ -85,8 +85,9 @@ class SqliteStore:
         Raises:
             StoreError: If they cannot be written; then none of them is stored.
         """
-        bodies = [encode_record(record) for record in records]
-        position = self._session().add_late(_checked_name(study), bodies)
+        position = None
+        if len(records) == 1:  # a killed process may leave a part of several
+            position = self._session().add_late(_checked_name(study), encode_record(records[0]))
         return self.append(study, records) if position is None else position
 
     def read(self, study: str, after: int = 0) -> Sequence[Record]:
