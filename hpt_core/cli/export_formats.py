@@ -74,7 +74,7 @@ def as_json_lines(rows: Iterable[Row]) -> bytes:
 
 
 def as_parquet(history: History) -> bytes:
-    """Parquet; a column of mixed types or of lists becomes text that holds JSON.
+    """Parquet; a column of mixed types, lists or integers beyond 64 bits becomes text that holds JSON.
 
     Raises:
         UsageError: If pandas or pyarrow is not installed.
@@ -84,7 +84,7 @@ def as_parquet(history: History) -> bytes:
     frame = to_dataframe(history)
     for name in frame.columns:
         kinds = {type(value) for value in frame[name] if value is not None}
-        if frame[name].dtype == object and (len(kinds) > 1 or kinds & {list, dict}):
+        if frame[name].dtype == object and (len(kinds) > 1 or kinds & {int, list, dict}):
             frame[name] = [v if v is None or isinstance(v, str) else json.dumps(v) for v in frame[name]]
     buffer = io.BytesIO()
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpt_core.cli import kit_case
+from hpt_core.cli.group import INTERRUPTED
 from hpt_core.cli.text import say, stdout_to_stderr
 from hpt_core.components import KINDS
 from hpt_core.errors import UsageError
@@ -68,4 +69,5 @@ def test(
     if code == pytest.ExitCode.TESTS_FAILED and found[0][0] == "evaluator" and study is None:
         say("The kit used parameters and an objective of its own.")
         say("If the evaluator needs others, name a study file that has them: --study FILE.")
-    ctx.exit({0: 0, int(pytest.ExitCode.USAGE_ERROR): UsageError.exit_code}.get(int(code), _FAILED))
+    interrupted, usage = int(pytest.ExitCode.INTERRUPTED), int(pytest.ExitCode.USAGE_ERROR)
+    ctx.exit({0: 0, interrupted: INTERRUPTED, usage: UsageError.exit_code}.get(int(code), _FAILED))

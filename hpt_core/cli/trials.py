@@ -107,6 +107,6 @@ def _remark(row: Row, history: History) -> str:
         return f"{row['failure_kind']}: {row['failure_message']}"
     if row["rule"]:
         return f"{row['rule']}: {row['reason']}"
-    values = {bound: row.get(bound.metric, row.get(f"metrics.{bound.metric}")) for bound in history.constraints}
-    violated = [f"{bound.metric} {bound}" for bound, value in values.items() if bound.excess(value) > 0.0]
+    excess = zip(history.constraints, history.excess[row["number"]], strict=True)
+    violated = [f"{bound.metric} {bound}" for bound, above in excess if above > 0.0]
     return f"violates {', '.join(violated)}" if violated else row["reason"]

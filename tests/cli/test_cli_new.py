@@ -360,6 +360,13 @@ def test_a_study_file_without_a_space_is_reported(tmp_path: Path) -> None:
     assert result.stderr == "Error: space: must have 1 to 1,000 parameters. Got 0.\n"
 
 
+@pytest.mark.parametrize(("of_pytest", "code"), [(0, 0), (1, 1), (2, 130), (3, 1), (4, 2), (5, 1)])
+def test_the_exit_code_of_the_kit_is_one_of_hpt(monkeypatch: pytest.MonkeyPatch, of_pytest: int, code: int) -> None:
+    """Pytest returns 2 if the user interrupts it."""
+    monkeypatch.setattr(pytest, "main", lambda _: of_pytest)
+    assert call("plugins", "test", "memory").exit_code == code
+
+
 def test_missing_pytest_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)
     result = call("plugins", "test", "memory")

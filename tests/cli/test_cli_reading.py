@@ -199,6 +199,7 @@ def test_studies_compares_the_best_of_the_first_trials(one: Hpt) -> None:
     head, row, _ = one("studies", "--at", "1", "--at", "3", "--at", "1").stdout.splitlines()
     assert re.split(r"\s{2,}", head)[3:7] == ["complete", "best of 1", "best of 3", "best"]
     assert row.split()[3:8] == ["4", "3", "0.9", "0.95", "0.95"]
+    assert one("studies", "--at", "4").stdout.splitlines()[2].split()[3:6] == ["3", "3", "0.9"]
 
 
 @pytest.mark.parametrize("spoil", [b"joined", b"seq"], ids=["a record", "its first line"])
@@ -241,6 +242,7 @@ def test_a_study_has_not_ended_if_a_trial_was_started_since(cli: Hpt) -> None:
     study.run(lambda params: 1.0, trials=1)
     trial = study.ask()
     assert "ended  " not in cli("show").stdout
+    assert "settings      seed=0, duplicates=avoid" in cli("show").stdout
     assert json.loads(cli("show", "--json").stdout)["stopped"] is None
     study.tell(trial, 2.0)
     assert "ended  " not in cli("show").stdout
@@ -369,10 +371,16 @@ def test_best_of_a_trial_says_why_its_result_does_not_count(cli: Hpt) -> None:
     study.report(stopped, 1, 4.0)
     study.tell(study.ask(), 2.0)
     study.invalidate(1, "wrong data")
+    study.add_trial({"x": 0.5}, 1.0)
     study.close()
     reason = "value = 4 at step 1 is worse than the limit 3"
     assert cli("best", "--trial", 0).stdout.startswith(f"value=4 (trial 0, stopped by threshold: {reason})\n")
     assert cli("best", "--trial", 1).stdout.startswith("value=2 (trial 1, invalid: wrong data)\n")
+    head, *lines = cli("trials").stdout.splitlines()
+    assert head.split() == ["trial", "state", "value", "x", "source", "duration", "remark"]
+    assert [line.split()[4] for line in lines] == ["sampler", "sampler", "given"]
+    ends = [f" s   threshold: {reason}", " s   invalid: wrong data", " s"]
+    assert [re.sub(r".* s\b *", " s   ", line).rstrip() for line in lines] == ends
 
 
 def test_best_of_several_objectives_is_the_front(front: Hpt) -> None:
@@ -441,23 +449,23 @@ def test_trials_as_a_table(one: Hpt) -> None:
 
 
 def test_trials_of_a_study_with_constraints_show_what_is_violated(cli: Hpt) -> None:
-    constraints = {"ms": "<= 50", "loss": "<= 9"}
-    space = {"x": {"low": 0.0, "high": 1.0}}
+    constraints = {"steps": "<= 50", "loss": "<= 9"}
+    space = {"x": {"low": 0.0, "high": 1.0}}  # the trials also have a column `steps`, the number of steps
     study = Study(space, objective={"loss": "minimize"}, constraints=constraints, sampler="random", store="hpt.db")
     for result in (
-        {"loss": 1.0, "ms": 80.0},
-        {"loss": 2.0, "ms": 20.0},
-        {"loss": 10.0, "ms": 60.0},
+        {"loss": 1.0, "steps": 80.0},
+        {"loss": 2.0, "steps": 20.0},
+        {"loss": 10.0, "steps": 60.0},
         Failure("error", ""),
     ):
         study.tell(study.ask(), result)
     study.close()
     head, *lines = cli("trials").stdout.splitlines()
-    assert head.split() == ["trial", "state", "loss", "ms", "x", "duration", "remark"]
+    assert head.split() == ["trial", "state", "loss", "steps", "x", "duration", "remark"]
     assert [line.split()[3] for line in lines[:3]] == ["80", "20", "60"]
-    assert lines[0].endswith("  violates ms <= 50")
+    assert lines[0].endswith("  violates steps <= 50")
     assert "violates" not in lines[1] + lines[3]
-    assert lines[2].endswith("  violates ms <= 50, loss <= 9")
+    assert lines[2].endswith("  violates steps <= 50, loss <= 9")
     assert [trial["feasible"] for trial in answer(cli("trials", "--json"), "trials")["trials"]] == [
         False,
         True,
@@ -491,6 +499,15 @@ def test_the_metric_that_sorts_the_table_is_shown(one: Hpt, name: str) -> None:
 )
 def test_trials_are_filtered_and_sorted(one: Hpt, arguments: list[Any], expected: list[int]) -> None:
     assert numbers(one("trials", "--json", *arguments)) == expected
+
+
+def test_values_of_several_types_are_sorted_as_text(cli: Hpt) -> None:
+    study = Study({"x": ["b", 10, 9]}, sampler="grid", store="hpt.db")
+    study.run(lambda params: 1.0, trials=3)
+    study.close()
+    assert [row["params.x"] for row in answer(cli("trials", "--json", "--sort", "x"), "trials")["trials"]] == [
+        10, 9, "b",
+    ]  # fmt: skip
 
 
 def test_minimized_objectives_sort_ascending(front: Hpt) -> None:
@@ -549,12 +566,20 @@ def test_the_json_of_trials_has_one_line_per_trial(one: Hpt) -> None:
     assert answer(one("trials", "--json", "--state", "paused"), "trials")["trials"] == []
 
 
-@pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "ndjson"])
+@pytest.mark.parametrize("ending", ["csv", "CSV", "json", "jsonl", "ndjson"])
 def test_the_file_extension_selects_the_format(one: Hpt, ending: str, tmp_path: Path) -> None:
     result = one("export", "-o", f"out.{ending}")
     assert (result.exit_code, result.stdout) == (0, "")
-    form = {"ndjson": "jsonl"}.get(ending, ending)
+    form = {"ndjson": "jsonl"}.get(ending, ending.lower())
     assert (tmp_path / f"out.{ending}").read_text() == one("export", "--format", form).stdout
+
+
+def test_a_file_without_a_known_extension_needs_a_format(one: Hpt) -> None:
+    for name in ("out.xlsx", "out"):
+        result = one("export", "-o", name)
+        known = "Give --format: csv, json, jsonl, parquet."
+        assert (result.exit_code, result.stderr) == (2, f"Error: {name} has no extension of a known format. {known}\n")
+    assert one("export", "-o", "out", "--format", "csv").exit_code == 0
 
 
 def test_a_file_is_overwritten_only_with_force(one: Hpt, tmp_path: Path) -> None:
@@ -608,16 +633,17 @@ def test_a_store_behind_links_that_go_in_circles_is_reported(cli: Hpt, tmp_path:
 def test_parquet_reads_back(cli: Hpt) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    space = {"mixed": ["a", 1, None, [1, 2]], "x": {"low": 0.0, "high": 1.0}}
+    space = {"mixed": ["a", 1, None, [1, 2]], "x": {"low": 0.0, "high": 1.0}, "large": [1, 2**70]}
     study = Study(space, name="p", sampler="random", store="hpt.db", seed=0)
     for i, value in enumerate(["a", 1, None, [1, 2]]):
-        study.enqueue({"mixed": value, "x": 0.25 * i})
+        study.enqueue({"mixed": value, "x": 0.25 * i, "large": 2**70 if i else 1})
         study.tell(study.ask(), float(i))
     study.close()
     assert cli("export", "-o", "out.parquet").exit_code == 0
     frame = pandas.read_parquet("out.parquet")
     assert list(frame["number"]) == [0, 1, 2, 3]
     assert list(frame["value"]) == [0.0, 1.0, 2.0, 3.0]
+    assert list(map(int, frame["params.large"])) == [1, 2**70, 2**70, 2**70]
     assert [None if pandas.isna(item) else item for item in frame["params.mixed"]] == ["a", "1", None, "[1, 2]"]
 
 

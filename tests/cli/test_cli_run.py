@@ -245,7 +245,7 @@ def test_only_the_first_trials_of_a_large_front_are_listed_in_a_summary(
 def test_failures_are_reported_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_path: Path) -> None:
     code = """
     def train(params):
-        if params["x"] == 1:
+        if params["x"] in (1, 4):
             raise ValueError("bad \\x1b[31mvalue")
         return float("nan") if params["x"] == 3 else params["x"]
     """
@@ -253,11 +253,12 @@ def test_failures_are_reported_by_kind_and_do_not_end_the_study(cli: Hpt, tmp_pa
     result = cli("run", "s.toml", "trials=5")
     assert result.exit_code == 0
     assert "trial 1 failed (error): ValueError: bad \\x1b[31mvalue (T s)\n" in same_but_times(result.stderr)
-    assert "5 trials: 3 complete, 2 failed" in result.stderr
-    assert "failed: 1 error; the last was trial 1: ValueError" in result.stderr
-    assert "failed: 1 invalid-value; the last was trial 3: " in result.stderr
-    assert "  hpt best --trial 1    shows its error\n" in result.stderr
-    assert "Traceback" in cli("best", "--trial", "1").stdout
+    assert "5 trials: 2 complete, 3 failed" in result.stderr
+    often, once = (line for line in result.stderr.splitlines() if line.startswith("failed: "))
+    assert often.startswith("failed: 2 error; the last was trial 4: ValueError")
+    assert once.startswith("failed: 1 invalid-value; the last was trial 3: ")
+    assert "  hpt best --trial 4    shows its error\n" in result.stderr
+    assert "Traceback" in cli("best", "--trial", "4").stdout
     assert "\x1b" not in result.output
 
 
@@ -427,12 +428,13 @@ def test_the_conclusion_of_the_evaluator_is_printed(cli: Hpt, tmp_path: Path) ->
 
 def test_the_conclusion_on_an_earlier_best_trial_is_not_printed_as_that_of_the_best(cli: Hpt, tmp_path: Path) -> None:
     code = """
+    from pathlib import Path
     import attrs
 
     @attrs.define(kw_only=True)
     class Rater:
         def evaluate(self, trial):
-            if trial.number == 2:
+            if trial.number == 2 and not Path("again").exists():
                 raise KeyboardInterrupt
             return -trial.number
 
@@ -445,6 +447,11 @@ def test_the_conclusion_on_an_earlier_best_trial_is_not_printed_as_that_of_the_b
     assert "best loss=-1 (trial 1)" in interrupted.stdout
     assert "From the evaluator" not in interrupted.stderr
     assert "The fitted model is saved" not in interrupted.stderr
+    Path("again").touch()
+    resumed = cli("run", "s.toml").stderr  # it starts no new trial
+    assert "with 3 trials (1 to be run again)." in resumed
+    assert "The study ended: all 3 trials were started." in resumed
+    assert "Nothing to do" not in resumed
 
 
 def test_a_default_without_declared_defaults_is_described_as_it_is(cli: Hpt, tmp_path: Path) -> None:
@@ -493,6 +500,13 @@ def test_hpt_best_is_not_recommended_if_no_trial_satisfies_the_constraints(cli: 
     assert result.exit_code == 1
     assert "  hpt trials    hpt show\n" in result.stderr
     assert "hpt best" not in result.stderr
+    assert "trial 0 complete loss=1.5 (not <= -1) (no trial satisfies the constraints yet)" in result.stderr
+    least = "trial 1 violates them least: loss=0.5 (not <= -1)"
+    text = f"None of the 3 complete trials satisfies the constraints; {least}"
+    best, shown = cli("best"), " ".join(cli("show").stdout.split())  # the terminal may be narrow
+    assert (best.exit_code, best.stderr) == (1, f"Error: {text}.\n")
+    assert " constraints loss <= -1 " in shown
+    assert f" best {text}" in shown
 
 
 def test_no_commands_are_announced_where_none_would_show_anything(cli: Hpt, tmp_path: Path) -> None:

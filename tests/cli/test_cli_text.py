@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import itertools
 import json
 import shlex
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hpt_core
-from hpt_core import Float, PluginError, Study, Suggestion
+from hpt_core import Failure, Float, PluginError, Study, Suggestion
 from hpt_core.cli import export_formats, problems, render, text
 from hpt_core.cli.formats import FORMATS
 from hpt_core.cli.session import Session
@@ -81,6 +83,29 @@ def test_the_display_without_a_budget_counts_trials_in_words() -> None:
         shown.append(str(live.LiveProgress(Tally(study.history, None))._head()).partition("  ")[0])
         study.tell(study.ask(), 1.0)
     assert shown == ["0 trials", "1 trial", "2 trials"]
+
+
+def test_the_display_estimates_the_time_left_from_the_trials_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(100.0, 5.0)
+    monkeypatch.setattr("hpt_core.cli.tally.time", SimpleNamespace(monotonic=lambda: next(now)))
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random")
+    study.add_trial({"x": 0.5}, 1.0)
+    study.add_trial({"x": 0.6}, Failure("error", ""))
+    study.invalidate(study.add_trial({"x": 0.65}, Failure("error", "")).number, "wrong data")
+    tally = Tally(study.history, 8)  # looks at the clock
+    assert tally.left is None
+    for result in (2.0, 0.5, Failure("error", ""), Failure("timeout", "")):
+        trial = study.ask()
+        tally.started(trial)
+        assert (tally.done, list(tally.running)) == (trial.number - 1, [trial.number])
+        assert tally.finished(study.tell(trial, result)) == (result == 0.5)
+    assert (tally.done, tally.running, tally.failures) == (6, {}, {"error": 2, "timeout": 1})
+    assert tally.elapsed == 5.0
+    assert tally.left == 2 * 10.0 / 4
+    study.add_trial({"x": 0.7}, 3.0)
+    study.add_trial({"x": 0.8}, 3.0)
+    study.add_trial({"x": 0.9}, 3.0)
+    assert tally.left == 0.0
 
 
 def test_output_of_trials_is_no_markup_to_the_display(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,8 @@ def test_importance_names_the_objective_if_there_are_several(tmp_path: Path) -> 
     assert first.stderr == "Importances for ms. Use --objective for another objective.\n"
     second = hpt("importance", "--store", place, "--objective", "accuracy")
     assert second.stdout.startswith("y ")
+    about = json.loads(hpt("importance", "--store", place, "--objective", "accuracy", "--json").stdout)
+    assert (about["objective"], about["importances"][0]["parameter"]) == ("accuracy", "y")
     assert second.stderr == ""
 
 

@@ -277,6 +277,21 @@ def test_the_table_lists_the_best_trials_first() -> None:
     assert {row[3 + list(history.space.columns).index("act")] for row in rows} == {"relu", EVIL}
 
 
+def test_the_best_of_a_maximised_objective_come_first_and_an_invalid_trial_is_no_result() -> None:
+    study = Study({"x": Float(0, 1)}, objective={"score": "maximize", "size": "minimize"}, sampler="random")
+    for values in ((0.5, 5.0), (0.9, 1.0), (0.7, 7.0), (0.6, 6.0)):  # all but the second are on the front
+        study.add_trial({"x": values[0]}, values)
+    study.add_trial({"x": 0.1}, Failure("error", ""))
+    study.invalidate(1, "a bug")
+    page, shown = report(study.history), figures(study.history)
+    assert [row[0] for row in Page(below("Front", page)).rows[1:]] == ["2", "3", "0"]
+    states = [("2", "complete"), ("3", "complete"), ("0", "complete"), ("1", "invalid"), ("4", "failed")]
+    assert [tuple(row[:2]) for row in Page(below("Trials", page)).rows[1:]] == states
+    traces = {trace.name: trace for trace in shown["Optimisation history"].data}
+    assert list(traces["complete"].x) == list(shown["Hypervolume"].data[0].x) == [0, 2, 3]
+    assert list(zip(traces["best so far"].x, traces["best so far"].y, strict=True)) == [(0, 0.5), (2, 0.7), (3, 0.7)]
+
+
 def test_a_choice_none_differs_from_an_inactive_parameter() -> None:
     space = {"a": Categorical(None, "some"), "b": Float(0, 1, when={"a": "some"})}
     _, row = Page(report(make_history(space, [({"a": None}, 1.5)]))).rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,19 +82,29 @@ def test_a_branch_without_a_complete_trial_keeps_its_parameters(objective: Any, 
         assert found.space["alpha"] == Float(0, 1, when={"pruned": True})
 
 
-def test_a_trial_that_failed_early_says_nothing_of_what_it_lacks() -> None:
+@pytest.mark.parametrize("branch", ["complete", "failed", "pruned"])
+def test_a_trial_that_failed_early_says_nothing_of_what_it_lacks(branch: str) -> None:
     def objective(trial: Any) -> float:
         model = trial.suggest_categorical("model", ["svm", "trees"])
         if trial.number % 3 == 0:
             raise ValueError
-        return float(trial.suggest_float("C", 0, 1) if model == "svm" else trial.suggest_int("depth", 1, 9))
+        x = float(trial.suggest_float("x", 0, 1))
+        if model == "svm":
+            return x + float(trial.suggest_float("C", 0, 1))
+        if branch == "pruned":
+            prune_after_a_report(trial)
+        depth = trial.suggest_int("depth", 1, 9)
+        if branch == "failed":
+            raise ValueError
+        return x + float(depth)
 
     found, study = searched(objective)
+    assert found.space["x"] == UNIT
     assert found.space["C"] == Float(0, 1, when={"model": "svm"})
-    assert found.space["depth"] == Int(1, 9, when={"model": "trees"})
-    complete = [trial.params for trial in study.trials if trial.state is TrialState.COMPLETE]
-    assert [trial.params for trial in found.trials] == complete
-    assert len(found.left_out) == len(study.trials) - len(complete)
+    assert branch == "pruned" or found.space["depth"] == Int(1, 9, when={"model": "trees"})
+    assert [trial.params for trial in found.trials] == [t.params for t in study.trials if t.number % 3]
+    said = "The point of trial {} is incomplete or outside the space: {}."
+    assert found.left_out == [said.format(t.number, t.params) for t in study.trials[::3]]
 
 
 def test_failed_trials_of_an_earlier_objective_do_not_prevent_the_import() -> None:
@@ -119,6 +130,33 @@ def test_a_parameter_may_depend_on_two_others() -> None:
     assert tuple(found.space["amount"].when["shrunk"]) == (True,)
 
 
+def test_ranges_that_changed_are_joined() -> None:
+    def objective(trial: Any) -> float:
+        n = trial.number
+        trial.report(math.nan, 1)
+        trial.report(float(n), 4)
+        trial.suggest_int("even", 0, 10 + 2 * n, step=2)
+        trial.suggest_int("any", n, n + 10, step=2)
+        trial.suggest_int("mixed", 0, 10, step=5 if n % 2 else 2)
+        trial.suggest_float("quarters", 0, 1 + n, step=0.25)
+        trial.suggest_float("lr", 0.01, 1 + n, log=True)
+        return float(trial.suggest_float("x", -n, 1))
+
+    found, study = searched(objective)
+    assert found.space == Space(
+        {
+            "even": Int(0, 56, step=2),
+            "any": Int(0, 33),
+            "mixed": Int(0, 10),
+            "quarters": Float(0, 24, step=0.25),
+            "lr": Float(0.01, 24, log=True),
+            "x": Float(-23, 1),
+        }
+    )
+    assert [trial.params for trial in found.trials] == params_of(study)
+    assert [list(trial.reports) for trial in found.trials] == [[(5, float(n))] for n in range(24)]  # steps begin at 1
+
+
 def test_values_that_a_given_space_does_not_have_are_named() -> None:
     given = Space({"model": Categorical("svm", "trees"), "C": Float(0, 1, when={"model": "trees"})})
 
@@ -135,6 +173,12 @@ def test_values_that_a_given_space_does_not_have_are_named() -> None:
 def test_conditions_are_inferred_from_missing_parameters() -> None:
     rows = [{"m": "a", "p": 1}, {"m": "b", "q": 2}, {"m": "c", "q": 3, "r": 1}, {"m": "a", "p": 2}]
     assert conditions(rows, ["m"]) == {"p": {"m": ["a"]}, "q": {"m": ["b", "c"]}, "r": {"m": ["c"]}}
+
+
+def test_a_parent_is_active_where_its_child_is_and_not_the_child_itself() -> None:
+    counted = [{"m": "a", "k": 0, "n": 2, "p": 0}, {"m": "b", "n": 2, "p": 0}, {"m": "a", "k": 0, "n": 1}]
+    counted.append({"m": "b", "n": 1})
+    assert conditions(counted, ["m", "k", "p"], {"n": [1, 2]}) == {"k": {"m": ["a"]}, "p": {"n": [2]}}
 
 
 def test_one_parent_is_preferred_to_two() -> None:

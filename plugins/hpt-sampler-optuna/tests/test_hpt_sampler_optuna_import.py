@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
@@ -21,7 +23,8 @@ from click.testing import CliRunner
 from optuna.trial import TrialState
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - for HalvingGridSearchCV
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
@@ -270,6 +273,9 @@ def test_a_csv_of_a_grid_search() -> None:
     assert [trial.params for trial in history.trials] == search.cv_results_["params"]
     assert [trial.value for trial in history.trials] == pytest.approx(search.cv_results_["mean_test_score"])
     metrics = history.trials[2].metrics
+    assert {name.removesuffix("_time") for name in metrics} == {
+        "mean_fit", "mean_score", "std_fit", "std_score", "std_test_score",
+    }  # fmt: skip
     assert metrics["std_test_score"] == pytest.approx(search.cv_results_["std_test_score"][2])
     assert history.objectives == ("score",)
     assert history.best is not None
@@ -280,24 +286,48 @@ def test_conditions_none_failed_fits_and_several_metrics() -> None:
     forest = RandomForestClassifier(n_estimators=3, random_state=0)
     grid = [
         {"model": [SVC()], "model__C": [0.1, 1.0]},
-        {"model": [forest], "model__max_depth": [None, 3], "model__max_features": [1, 2]},
+        {"model": [forest], "model__max_depth": [None, 3], "model__max_features": np.arange(1, 3)},
     ]
     search = grid_search(grid, scoring=["accuracy", "f1_macro"], refit="accuracy")
     table = pd.DataFrame(search.cv_results_)
-    table["params"] = [
-        {name: item if name != "model" else type(item).__name__ for name, item in p.items()} for p in table["params"]
-    ]
     table.loc[1, "mean_test_accuracy"] = float("nan")
     table.to_csv("cv.csv", index=False)
     assert "choose one with --metric: accuracy, f1_macro" in run("cv.csv", code=2)
+    assert "no column 'mean_test_acc'. Metrics: accuracy, f1_macro." in run("cv.csv", "--metric", "acc", code=2)
     run("cv.csv", "--metric", "accuracy")
     history = imported("cv")
-    names = ["SVC", "RandomForestClassifier"]
-    assert set(history.space["model"].choices) == set(names)  # type: ignore[attr-defined]
-    assert dict(history.space["model__C"].when or {}) == {"model": ("SVC",)}
-    assert history.space["model__max_depth"].choices == (None, 3)  # type: ignore[attr-defined]
+    svc, trees = {"model": "SVC()"}, {"model": str(forest)}
+    assert history.space == Space(
+        {
+            "model": Categorical("SVC()", str(forest)),
+            "model__C": Float(0.1, 1, when=svc),
+            "model__max_depth": Categorical(None, 3, when=trees),
+            "model__max_features": Int(1, 2, when=trees),
+        }
+    )
+    assert history.trials[3].params == {**trees, "model__max_depth": None, "model__max_features": 2}
     assert [str(trial.state) for trial in history.trials] == ["complete", "failed", *["complete"] * 4]
     assert "mean_test_f1_macro" in history.trials[0].metrics
+
+
+def test_a_search_by_successive_halving_has_the_same_best() -> None:
+    data = load_iris()
+    grid = {"C": [0.01, 0.1, 1.0, 10.0], "gamma": [0.001, 0.01, 0.1, 1.0]}
+    search = HalvingGridSearchCV(SVC(), grid, cv=3, factor=2, random_state=0).fit(data.data, data.target)
+    table = pd.DataFrame(search.cv_results_)
+    assert table["mean_test_score"].max() > search.best_score_  # with few samples
+    table[::-1].to_csv("halving.csv")  # in any order
+    run("halving.csv")
+    history = imported("halving")
+    assert [trial.params for trial in history.trials] == search.cv_results_["params"][15::-1]
+    assert history.best is not None
+    assert history.best.params == search.best_params_
+    assert history.best.value == pytest.approx(search.best_score_)
+    assert len(history.complete) == search.n_candidates_[-1]
+    for trial in history.trials:
+        rows = table[[params == trial.params for params in table["params"]]]
+        assert [report.step for report in trial.reports] == list(rows["n_resources"])
+        assert [report.value for report in trial.reports] == pytest.approx(list(rows["mean_test_score"]))
 
 
 def test_the_cells_of_a_csv_may_hold_line_breaks() -> None:
@@ -307,35 +337,54 @@ def test_the_cells_of_a_csv_may_hold_line_breaks() -> None:
     assert [trial.params["word"] for trial in imported("cells").trials] == words
 
 
-def test_json_in_both_shapes_and_a_csv_without_readable_params() -> None:
-    rows = [
-        {"param_a": 1, "param_b": 0.5, "params": {"a": 1, "b": 0.5}, "mean_test_score": 0.5},
-        {"param_a": 4, "param_b": 2, "params": {"a": 4, "b": 2}, "mean_test_score": None},
+def test_tuples_and_dicts_become_choices() -> None:
+    texts = ["{'sizes': (10, 10), 'weight': {0: 2}}", "{'sizes': (5,), 'weight': None}"]
+    pd.DataFrame({"params": texts, "mean_test_score": [0.5, 0.6]}).to_csv("t.csv")
+    run("t.csv")
+    assert imported("t").space == Space({"sizes": Categorical([10, 10], [5]), "weight": Categorical("{0: 2}", None)})
+
+
+def test_json_in_any_shape_and_a_csv_without_readable_params() -> None:
+    rows: list[dict[str, Any]] = [
+        {"param_a": 0, "param_b": 0.5, "param_c": False, "mean_test_score": 0.5, "std_test_score": 0.1},
+        {"param_a": 400, "param_b": 2, "param_c": True, "mean_test_score": math.nan, "std_test_score": math.inf},
     ]
+    for row in rows:
+        row["params"] = {name: row[f"param_{name}"] for name in "abc"}
     Path("rows.json").write_text(json.dumps(rows))
     Path("columns.json").write_text(json.dumps({name: [row[name] for row in rows] for name in rows[0]}))
-    bare = [{**{k: v for k, v in row.items() if k != "params"}, "params": "{'a': Estimator()}"} for row in rows]
-    pd.DataFrame(bare).to_csv("bare.csv")
-    for source in ("rows.json", "columns.json", "bare.csv"):
+    bare = [{**{k: v for k, v in row.items() if k != "params"}, "params": "{'a': <Estimator>}"} for row in rows]
+    pd.DataFrame(bare).to_csv("bare.csv", index=False, na_rep="nan", encoding="utf-8-sig")
+    pd.DataFrame(rows).to_json("pandas.json")
+    for source in ("rows.json", "columns.json", "pandas.json", "bare.csv"):
         run(source)
         history = imported(Path(source).stem)
-        assert history.space == Space({"a": Int(1, 4), "b": Float(0.5, 2.0)})
-        assert [trial.params for trial in history.trials] == [{"a": 1, "b": 0.5}, {"a": 4, "b": 2.0}]
+        assert history.space == Space({"a": Int(0, 400), "b": Float(0.5, 2.0), "c": Categorical(False, True)})
+        found = [list(trial.params.values()) for trial in history.trials]
+        assert [list(map(type, params)) for params in found] == [[int, float, bool]] * 2
+        assert found == [[0, 0.5, False], [400, 2.0, True]]
         assert [trial.value for trial in history.trials] == [0.5, None]
+        assert [trial.metrics for trial in history.trials] == [{"std_test_score": 0.1}, {}]
 
 
 def test_a_table_is_never_executed() -> None:
     evil = "__import__('pathlib').Path('made').touch()"
-    Path("evil.csv").write_text(f'params,param_a,mean_test_score\n"{evil}",1,0.5\n"{evil}",2,0.6\n')
+    Path("evil.csv").write_text(f'params,param_a,mean_test_score\n"{evil}",1,0.5\n"{{\'a\': {evil}}}",2,0.6\n')
     run("evil.csv")
     assert not Path("made").exists()
     assert [trial.params for trial in imported("evil").trials] == [{"a": 1}, {"a": 2}]
 
 
 def test_a_given_space_leaves_out_what_does_not_fit() -> None:
-    Path("rows.json").write_text(json.dumps([{"params": {"a": i}, "mean_test_score": i} for i in range(4)]))
-    Path("study.toml").write_text("[space]\na = { low = 1, high = 2 }\n")
-    assert "Left out: The point of row 3 is outside the space" in run("rows.json", "--space", "study.toml")
+    values = [0, 1, 2, 3, "1.5", True]
+    Path("rows.json").write_text(json.dumps([{"params": {"a": a, "b": 1}, "mean_test_score": 0.5} for a in values]))
+    Path("study.toml").write_text("[space]\na = { low = 1.0, high = 2.0 }\n")
+    said = run("rows.json", "--space", "study.toml")
+    left = [
+        f"Left out: The point of row {i} is outside the space: {{'a': {values[i]!r}, 'b': 1}}." for i in (0, 3, 4, 5)
+    ]
+    lost = "Left out: Values of parameters that are inactive or not in the space: b (trials: 2)."
+    assert said.splitlines()[:-1] == [*left, lost]
     assert [trial.params for trial in imported("rows").trials] == [{"a": 1}, {"a": 2}]
     Path("no.toml").write_text("[spice]\n")
     assert "has no [space]" in run("rows.json", "--space", "no.toml", code=2)

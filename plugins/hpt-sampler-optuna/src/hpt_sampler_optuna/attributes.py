@@ -38,6 +38,7 @@ def metrics_of(trial: FrozenTrial) -> dict[str, float]:
 
 
 def non_metrics(trials: Iterable[FrozenTrial]) -> list[str]:
-    """The names of user attributes that cannot become metrics."""
+    """The names of user attributes that cannot become metrics; only complete trials have metrics."""
+    kept = {trial.number: metrics_of(trial) for trial in trials if trial.state is TrialState.COMPLETE}
     done = [trial for trial in trials if trial.state.is_finished()]
-    return sorted({key for trial in done for key in trial.user_attrs if key not in metrics_of(trial)})
+    return sorted({key for trial in done for key in trial.user_attrs if key not in kept.get(trial.number, ())})

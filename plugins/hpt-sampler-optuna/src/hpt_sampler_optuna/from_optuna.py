@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpt_core import Failure, Mistake, Space, Stop, UsageError
 from hpt_sampler_optuna.attributes import limits_of, metrics_of, non_metrics
 from hpt_sampler_optuna.convert import axes, parameter_of, params_of
-from hpt_sampler_optuna.imported import ImportedSearch, ImportedTrial, conditions
+from hpt_sampler_optuna.imported import ImportedSearch, ImportedTrial, conditions, dropped_values
 from hpt_sampler_optuna.replica import quiet
 
 if TYPE_CHECKING:
@@ -52,17 +52,14 @@ def read_study(source: str, name: str | None, space: Space | None = None) -> Imp
         if trial.state is TrialState.RUNNING:
             left_out.append(f"Trial {trial.number} was running.")
         elif params is None:
-            left_out.append(f"The point of trial {trial.number} is outside the space: {given}.")
+            left_out.append(f"The point of trial {trial.number} is incomplete or outside the space: {given}.")
         else:
             dropped.update(given.keys() - params.keys())
             if trial.state is TrialState.WAITING:
                 waiting.append(params)
             else:
                 told.append(_told(trial, params, list(_objective(study))))
-    if dropped:
-        counts = (f"{name} (trials: {count})" for name, count in sorted(dropped.items()))
-        left_out.append(f"Values of parameters that are inactive or not in the space: {', '.join(counts)}.")
-    left_out += _dropped_attributes(study, trials)
+    left_out += [*dropped_values(dropped), *_dropped_attributes(study, trials)]
     return ImportedSearch(study.study_name, space, _objective(study), told, waiting, left_out, limits_of(trials))
 
 
@@ -120,7 +117,7 @@ def _dropped_attributes(study: optuna.Study, trials: Sequence[FrozenTrial]) -> I
     """Sentences on the attributes that an hpt study cannot hold."""
     names = non_metrics(trials)
     if names:
-        yield f"User attributes of trials that are not finite numbers: {', '.join(names)}."
+        yield f"User attributes that are not finite numbers, or of trials that are not complete: {', '.join(names)}."
     if study.user_attrs:
         yield f"User attributes of the study: {', '.join(study.user_attrs)}."
 

@@ -10,7 +10,7 @@ import attrs
 
 from hpt_core import Failure, Params, Space, Stop, Study, UsageError
 
-__all__ = ["ImportedSearch", "ImportedTrial", "conditions", "record"]
+__all__ = ["ImportedSearch", "ImportedTrial", "conditions", "dropped_values", "record"]
 
 Row = Mapping[str, Any]
 When = dict[str, list[Any]]
@@ -130,6 +130,12 @@ def _from_some_value_on(
     least = min(row[count] for row in present)
     below = [row[count] for row in absent if count in row]
     return {count: [value for value in values if value >= least]} if below and max(below) < least else None
+
+
+def dropped_values(counts: Mapping[str, int]) -> list[str]:
+    """The sentence on the values that a space has no place for, by parameter; none if there are no such values."""
+    listed = ", ".join(f"{name} (trials: {count})" for name, count in sorted(counts.items()))
+    return [f"Values of parameters that are inactive or not in the space: {listed}."] if counts else []
 
 
 def record(found: ImportedSearch, study: Study) -> None:
