@@ -166,6 +166,7 @@ def test_the_text_states_the_uncertainty() -> None:
     assert "chance" not in clear
     assert clear.endswith("so the uncertainty is unknown.")
     assert "which may be chance" in compare([0.9, 0.7], [0.8, 0.8], 75, 25).text
+    assert "chance" not in compare([0.90, 0.92], [0.80, 0.81], 75, 25).text
     assert "worse" in compare([0.7, 0.6], [0.8, 0.8], 75, 25).text
     equal = compare([0.9 - 1 / 599, 0.7 - 1 / 599, 0.1 - 1 / 599], [0.9, 0.7, 0.1], 400, 200)
     assert (equal.low, equal.high) == (None, None)
@@ -230,6 +231,15 @@ def test_a_failing_default_is_described_not_raised() -> None:
     found = evaluator.conclude(TrialContext(params={"C": 1.0}))
     assert found["comparison"].startswith("The default configuration fails: InvalidParameterError")
     assert found["refit_rows"] == 150
+
+
+def test_a_default_whose_score_is_no_number_fails() -> None:
+    evaluator = SklearnEvaluator(
+        estimator=SVC(), X=X, y=y, refit=False, scoring=lambda model, *rows: np.nan if model.C < 1 else 1.0
+    )
+    evaluator.check(SPACE, {"value": "maximize"})
+    found = evaluator.conclude(TrialContext(params={"C": 1.0}))
+    assert found == {"comparison": "The default configuration fails: its value is not a finite number on every fold."}
 
 
 def test_an_evaluator_compares_with_the_default_under_each_objective_that_it_is_used_for() -> None:

@@ -18,6 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import GroupKFold, PredefinedSplit, StratifiedKFold, TimeSeriesSplit, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -125,6 +127,19 @@ def test_a_continued_study_says_for_which_winners_the_holdout_was_scored_before(
         "The holdout was scored before, for trial 0, so its score is unbiased only"
     )
     assert notes[3]["holdout_use"].startswith("The holdout was scored before, for trials 0 and 1, so")
+
+
+@pytest.mark.parametrize("holdout", [0.0, 0.2])
+@pytest.mark.parametrize("library", ["numpy", "pandas"])
+def test_a_winner_that_writes_to_its_rows_does_not_change_the_data(library: str, holdout: float) -> None:
+    """The next winner is fitted on it, and scored on the same holdout."""
+    rows = X.copy() if library == "numpy" else pytest.importorskip(library).DataFrame(X.copy())
+    model = make_pipeline(QuantileTransformer(copy=False, n_quantiles=9), SVC())
+    evaluator = SklearnEvaluator(estimator=model, X=rows, y=y, holdout=holdout, compare=False)
+    evaluator.conclude(TrialContext(params={}))
+    kept = evaluator.split_data
+    for part in (rows, kept.folds.data.X, kept.holdout.X if kept.holdout else []):
+        assert np.isin(part, X).all()
 
 
 def test_without_refit_nothing_is_fitted_again() -> None:

@@ -74,6 +74,7 @@ def text_pipeline() -> Pipeline:
             },
             ColumnTransformer([("num", StandardScaler(), ["a", "b"])], remainder="drop"),
         ),
+        ([["scale", None], ["svm", SVM]], Pipeline([("scale", None), ("svm", SVC())])),
     ],
 )
 def test_every_specification_makes_the_expected_estimator(spec: Any, expected: Any) -> None:

@@ -18,13 +18,14 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer, recall_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, ShuffleSplit
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, RepeatedKFold, ShuffleSplit
 from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
+from hpt_core import State
 from hpt_evaluator_sklearn import SearchCV
 
 X, Y = load_iris(return_X_y=True)
@@ -240,7 +241,8 @@ class Moody(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> Moody:
         if self.fails is True or (self.fails == "sometimes" and y[0] == 1):
-            raise ValueError("not today")
+            # the other message is that of a fit which cannot take read-only data; with copies it fails, too
+            raise ValueError("not today" if self.fails is True else "output array is read-only")
         self.classes_ = np.unique(y)
         return self
 
@@ -265,6 +267,26 @@ def test_failed_fits_get_the_error_score(error_score: float, scoring: Any) -> No
         assert "4 fits failed out of a total of 9." in failed[0]
         assert f"will be set to {error_score}." in failed[0]
         assert failed[0].count("ValueError: not today") == 1
+    assert_same_search(*tables)
+
+
+class Wordy(Moody):
+    """Its errors are long and differ from fold to fold."""
+
+    def fit(self, X: Any, y: Any) -> Moody:
+        if self.fails:
+            raise ValueError(f"{X.sum()}{' no' * 200}")
+        return super().fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_candidate_may_fail_in_another_way_on_each_of_many_folds() -> None:
+    """Their tracebacks together are longer than what the log keeps."""
+    grid, cv = {"fails": [True, False]}, RepeatedKFold(n_splits=10, n_repeats=20, random_state=0)
+    tables = []
+    for search in (SearchCV(Wordy(), param_grid=grid, cv=cv), GridSearchCV(Wordy(), grid, cv=cv)):
+        with pytest.warns(FitFailedWarning, match="200 fits failed out of a total of 400"):
+            tables.append(search.fit(X, Y))
     assert_same_search(*tables)
 
 
@@ -327,6 +349,19 @@ def test_nan_scores_rank_last() -> None:
         theirs = GridSearchCV(TREE, grid, **given).fit(X, Y)
     assert_same_search(ours, theirs)
     assert ours.cv_results_["rank_test_score"][1] == 3
+
+
+def nan_on_class_0(estimator: Any, X: Any, y: Any) -> dict[str, float]:
+    return {"accuracy": estimator.score(X, y), "other": np.nan if y[0] == 0 else 0.5}
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the")
+@pytest.mark.parametrize("scoring", [nan_on_class_0, {"accuracy": "accuracy", "other": lambda *_: np.nan}])
+def test_a_candidate_may_have_a_nan_among_its_further_scores(scoring: Any) -> None:
+    given: dict[str, Any] = {"scoring": scoring, "refit": "accuracy", "cv": KFold(3), "return_train_score": True}
+    ours = SearchCV(TREE, param_grid={"max_depth": [1, 2]}, **given).fit(X, Y)
+    assert_same_search(ours, GridSearchCV(TREE, {"max_depth": [1, 2]}, **given).fit(X, Y))
+    assert {trial.state for trial in ours.history_.trials} == {State.COMPLETE}
 
 
 def test_a_scorer_that_raises_gives_the_error_score() -> None:

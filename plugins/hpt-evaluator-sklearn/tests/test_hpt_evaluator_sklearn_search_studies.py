@@ -58,6 +58,14 @@ def test_any_sampler_repeats_the_search_with_the_same_seed(sampler: Any) -> None
     assert first.study_.best.value == pytest.approx(first.best_score_, abs=1e-15)
 
 
+def test_each_fit_takes_another_seed_from_a_random_state() -> None:
+    search = SearchCV(TREE, SPACE, sampler="random", n_iter=2, cv=2)
+    found = []
+    for state in (np.random.RandomState(3), np.random.RandomState(3)):
+        found += [rows(search.set_params(random_state=state).fit(X, Y)) for _ in range(2)]
+    assert found[0] == found[2] != found[1] == found[3]
+
+
 def test_a_sampler_may_search_a_grid_and_distributions() -> None:
     grid = SearchCV(TREE, param_grid={"max_depth": [1, 2, 3]}, sampler="random", random_state=0).fit(X, Y)
     assert sorted(params["max_depth"] for params in rows(grid)) == [1, 2, 3]
@@ -244,12 +252,12 @@ def test_failures_are_restored_from_the_store_fold_by_fold(tmp_path: Path) -> No
 
 
 class Fragile(DecisionTreeClassifier):
-    """With depth 13, its fit fails on data that begins with class 0; with depth 66, it kills its process."""
+    """On data that begins with class 0, its fit fails with depth 13 and kills its process with depth 66."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Fragile:
         if self.max_depth == 13 and y[0] == 0:
             raise KeyError("bad luck")
-        if self.max_depth == 66:
+        if self.max_depth == 66 and y[0] == 0:
             os._exit(3)
         super().fit(X, y, sample_weight=sample_weight)
         return self
@@ -376,12 +384,14 @@ def test_an_error_in_a_worker_is_raised_unchanged() -> None:
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 def test_a_fit_that_kills_its_process_fails_only_its_own_candidate() -> None:
-    search = SearchCV(Fragile(), param_grid={"max_depth": [1, 2, 66, 3, 4]}, n_jobs=2, cv=3)
-    with pytest.warns(FitFailedWarning, match="3 fits failed out of a total of 15"):
+    search = SearchCV(Fragile(), param_grid={"max_depth": [1, 2, 66, 3, 4]}, n_jobs=2, cv=KFold(3))
+    with pytest.warns(FitFailedWarning, match="2 fits failed out of a total of 15"):
         search.fit(X, Y)
     states = {trial.params["max_depth"]: trial.state for trial in search.history_.trials}
     assert states == {1: State.COMPLETE, 2: State.COMPLETE, 3: State.COMPLETE, 4: State.COMPLETE, 66: State.FAILED}
     assert [t.failure.kind for t in search.history_.trials if t.failure is not None] == ["killed"]
+    assert sorted(np.isnan(search.cv_results_["mean_test_score"])) == [False] * 4 + [True]
+    assert "n_folds" not in search.cv_results_
 
 
 class Slow(DecisionTreeClassifier):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import sklearn
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
@@ -63,6 +64,10 @@ class Vandal(ClassifierMixin, BaseEstimator):
 
 def doubled(rows: Any) -> Any:
     return rows * 2
+
+
+def text_of(frame: Any) -> Any:
+    return frame["text"]
 
 
 def closure(factor: float) -> Any:
@@ -167,12 +172,33 @@ def test_data_frames_between_steps_are_shared(library: str) -> None:
     assert cache.hits == 3
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_column_between_steps_is_shared(library: str) -> None:
+    frame = pytest.importorskip(library).DataFrame({"text": TEXTS})
+    pipeline = make_pipeline(FunctionTransformer(text_of), TfidfVectorizer(), LinearSVC(random_state=0))
+    evaluator = SklearnEvaluator(estimator=pipeline, X=frame, y=LABELS, cv=3)
+    expected = cross_val_score(pipeline, frame, LABELS, cv=3).tolist()
+    assert scores(evaluator) == scores(evaluator) == expected
+    cache = evaluator.shared(("value",)).cache
+    assert cache is not None
+    assert cache.hits == 6
+
+
 def test_dense_rows_are_protected() -> None:
     models: dict[str, Any] = {"vandal": Vandal(), "svm": SVC()}
     evaluator = SklearnEvaluator(pipeline=[["scale", StandardScaler()], "model"], choices={"model": models}, X=X, y=y)
     for name in ("vandal", "svm", "vandal", "svm"):
         expected = cross_val_score(make_pipeline(StandardScaler(), models[name]), X, y).tolist()
         assert scores(evaluator, model=name) == expected
+
+
+def test_scoring_the_training_rows_does_not_change_shared_rows() -> None:
+    """The first step writes to the rows that it is given, and returns them."""
+    pipeline, rows = make_pipeline(StandardScaler(with_mean=False, copy=False), SVC()), csr_array(X)
+    evaluator = SklearnEvaluator(estimator=pipeline, X=rows, y=y, return_train_score=True)
+    for C in (0.01, 1.0, 10.0):
+        expected = cross_val_score(clone(pipeline).set_params(svc__C=C), rows, y)
+        assert scores(evaluator, svc__C=C) == expected.tolist()
 
 
 def test_fit_arguments_reach_their_steps() -> None:
@@ -209,10 +235,12 @@ def test_steps_without_metadata_are_shared_with_routing() -> None:
         (PCA(1, random_state=1), PCA(True, random_state=1), False),
         (PCA(1, random_state=1), PCA(1.0, random_state=1), False),
         (SelectKBest(f_classif), SelectKBest(f_classif), True),
+        (SelectKBest(f_classif, k=np.int64(1)), SelectKBest(f_classif, k=np.int64(2)), False),
         (StandardScaler(), StandardScaler().set_output(transform="pandas"), False),
         (FunctionTransformer(np.log1p), FunctionTransformer(np.exp), False),
         (FunctionTransformer(np.log1p), FunctionTransformer(np.log1p), True),
         (FunctionTransformer(np.sort), FunctionTransformer(doubled), False),
+        (FunctionTransformer(kw_args={"a": PCA}), FunctionTransformer(kw_args={"a": MinMaxScaler}), False),
         (FunctionTransformer(kw_args={"a": [1]}), FunctionTransformer(kw_args={"a": (1,)}), False),
         (FunctionTransformer(kw_args={"a": 1}), FunctionTransformer(kw_args={"a": True}), False),
         (FunctionTransformer(kw_args={"a": np.ones(2)}), FunctionTransformer(kw_args={"a": np.ones(2)}), True),

@@ -59,8 +59,9 @@ def test_a_step_that_cannot_take_read_only_rows_grows_with_the_right_scores(cach
     assert scores(estimator, cache_mb=cache_mb) == scores(expected, cache_mb=cache_mb)
 
 
-def test_a_model_that_writes_to_its_rows_grows_like_one_that_does_not() -> None:
-    assert scores(WritingForest(**FOREST.get_params())) == scores(FOREST)
+@pytest.mark.parametrize("rows", [X, scipy.sparse.csr_array(X)], ids=["array", "sparse"])
+def test_a_model_that_writes_to_its_rows_grows_like_one_that_does_not(rows: Any) -> None:
+    assert scores(WritingForest(**FOREST.get_params()), X=rows) == scores(FOREST, X=rows)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

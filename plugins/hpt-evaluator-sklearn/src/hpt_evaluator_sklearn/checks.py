@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice, product
@@ -13,8 +14,8 @@ from sklearn.utils import get_tags
 from hpt_core import Mistake, Space, UsageError
 from hpt_evaluator_sklearn.conclusion import save_problem
 from hpt_evaluator_sklearn.estimators.recipe import Recipe, as_key
-from hpt_evaluator_sklearn.estimators.specifications import PASSIVE, did_you_mean
-from hpt_evaluator_sklearn.fitting.growth import growth_size
+from hpt_evaluator_sklearn.estimators.specifications import PASSIVE, did_you_mean, parameters_of
+from hpt_evaluator_sklearn.fitting.growth import growth_size, never_grows
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.evaluator import SklearnEvaluator
@@ -23,6 +24,9 @@ __all__ = ["find_mistakes", "option_mistakes"]
 
 _MAX_COMBINATIONS = 1000
 """Maximum number of combinations of steps that are checked for one parameter."""
+
+_MISSPELT = 0.8
+"""How similar a parameter is to a listed one, by `difflib`, if it is probably that one misspelt."""
 
 
 def option_mistakes(evaluator: SklearnEvaluator) -> list[Mistake]:
@@ -76,6 +80,8 @@ def find_mistakes(evaluator: SklearnEvaluator, space: Space, objectives: Mapping
         how = evaluator.grow
         if how is not None and not recipe.choices:
             attempt(lambda: growth_size(recipe.template, how, evaluator.levels))
+        if evaluator.resource == "growth" and how is None and not recipe.choices:
+            mistakes += never_grows(recipe.template)
         scorers = attempt(lambda: evaluator.scorers(tuple(objectives)))
         if scorers is not None:
             mistakes += scorers.direction_mistakes(objectives)
@@ -160,9 +166,45 @@ def _unknown(recipe: Recipe, space: Space, name: str, target: str) -> Mistake | 
     """A mistake if the estimator has no parameter ``target`` under some choice of steps."""
     for chosen, estimator in _under_each_choice(recipe, space, name):
         known = estimator.get_params(deep=True)
-        if target not in known:
-            return Mistake(f"space.{name}", _explain(estimator, target, known, chosen))
+        if target in known:
+            continue
+        takes_it = _takes_unlisted(estimator, target, known)
+        if not takes_it or _looks_misspelt(estimator, target, known):
+            last = target.rpartition("__")[2]
+            unless = f" If it takes {last!r} all the same, give it a value in the estimator." if takes_it else ""
+            return Mistake(f"space.{name}", f"{_explain(estimator, target, known, chosen)}{unless}")
     return None
+
+
+def _takes_unlisted(estimator: Any, target: str, known: Mapping[str, Any]) -> bool:
+    """Whether an estimator takes a parameter that ``get_params`` does not list.
+
+    CatBoost lists the parameters that it was given only, and LightGBM and XGBoost take any.
+    """
+    if not hasattr(_owner(estimator, target, known), "get_params"):
+        return False
+    try:
+        clone(clone(estimator).set_params(**{target: 1}))
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not take it
+        return False
+    return True
+
+
+def _looks_misspelt(estimator: Any, target: str, known: Mapping[str, Any]) -> bool:
+    names, last = _own_names(_owner(estimator, target, known)), target.rpartition("__")[2]
+    return last not in names and bool(difflib.get_close_matches(last, names, n=1, cutoff=_MISSPELT))
+
+
+def _owner(estimator: Any, target: str, known: Mapping[str, Any]) -> Any:
+    """The part of an estimator that has a parameter, by its name; None if there is none."""
+    owner = target.rpartition("__")[0]
+    return known.get(owner) if owner else estimator
+
+
+def _own_names(part: Any) -> list[str]:
+    """The parameters that an estimator lists, and those of its constructor."""
+    signature = (parameters_of(type(part)) or {}).values()
+    return list(dict.fromkeys([*part.get_params(deep=False), *(p.name for p in signature if p.kind != p.VAR_KEYWORD)]))
 
 
 def _under_each_choice(recipe: Recipe, space: Space, name: str) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -236,7 +278,8 @@ def _explain(estimator: Any, target: str, known: Mapping[str, Any], chosen: Mapp
     elif tail in known:
         hint = f" Did you mean {tail!r}?"
     else:
-        hint = did_you_mean(last, part.get_params(deep=True)) or f" It has: {', '.join(part.get_params(deep=False))}."
+        own = _own_names(part)
+        hint = did_you_mean(last, [*own, *part.get_params(deep=True)]) or f" It has: {', '.join(own)}."
     return f"{type(part).__name__} has no parameter {last!r}{under}.{hint}"
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import joblib
+import numpy as np
 
+from hpt_evaluator_sklearn.data.data import writable
 from hpt_evaluator_sklearn.scoring.compare import compare
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ __all__ = ["conclude", "refit", "save_estimator", "save_problem", "score_rows"]
 
 
 def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
-    """Fit an estimator on all rows but the holdout.
+    """Fit an estimator on a copy of all rows but the holdout; it may write to them (``copy=False``).
 
     Args:
         estimator: Unfitted; it is fitted in place.
@@ -35,7 +37,7 @@ def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
         The estimator, and the fit time in seconds.
     """
     data = shared.folds.data
-    arguments = (data.X,) if data.y is None else (data.X, data.y)
+    arguments = (writable(data.X),) if data.y is None else (writable(data.X), writable(data.y))
     fit_params = shared.routes(estimator).fit
     started = perf_counter()
     shared.warnings.call(estimator.fit, *arguments, **fit_params)
@@ -43,9 +45,10 @@ def refit(estimator: Any, shared: Shared) -> tuple[Any, float]:
 
 
 def score_rows(estimator: Any, shared: Shared, data: Data) -> dict[str, float]:
-    """Score a fitted estimator on rows that it was not fitted on."""
+    """Score a fitted estimator on a copy of rows that it was not fitted on."""
     params = shared.routes(estimator, data).score
-    return {name: float(score) for name, score in shared.scorers(estimator, data.X, data.y, **params).items()}
+    scores = shared.scorers(estimator, writable(data.X), data.y, **params)
+    return {name: float(score) for name, score in scores.items()}
 
 
 def conclude(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, Any]:
@@ -99,6 +102,8 @@ def _comparison(evaluator: SklearnEvaluator, best: TrialContext) -> dict[str, An
     except Exception as err:  # noqa: BLE001 - the failure is the result of the comparison
         return {"comparison": f"The default configuration fails: {type(err).__name__}: {err}"}
     shared, name = evaluator.shared(best.objectives), best.objectives[0]
+    if not np.isfinite(scores).all():
+        return {"comparison": f"The default configuration fails: its {name} is not a finite number on every fold."}
     sizes = [(len(train), len(test)) for train, test in shared.folds.splits]
     n_train, n_test = (sum(part) / len(sizes) for part in zip(*sizes, strict=True))
     direction = evaluator.direction(name)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
 from sklearn.utils import _safe_indexing
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Data", "row_count", "rows_of"]
+__all__ = ["Data", "row_count", "rows_of", "writable"]
 
 
 @attrs.frozen(eq=False)
@@ -52,6 +52,13 @@ def row_count(X: Any) -> int:
     """The number of rows of anything that scikit-learn accepts as X or y."""
     shape = getattr(X, "shape", None)
     return int(shape[0]) if shape else len(X)
+
+
+def writable(part: Any) -> Any:
+    """A copy of X or y for a fit or a score that may write to it (``copy=False``), if that is possible at all."""
+    if type(part) is np.ndarray:
+        return part.copy("K")
+    return part.copy() if hasattr(part, "copy") else part
 
 
 def rows_of(params: Mapping[str, Any], rows: NDArray[np.intp], n: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def resolve_estimator(spec: Any, path: str = "estimator") -> Any:
     made = build(spec, path)
     if isinstance(made, type) or not (hasattr(made, "get_params") and hasattr(made, "fit")):
         raise UsageError(Mistake(path, f"Must give an estimator with fit and get_params. Got {made!r:.80}."))
-    return made
+    return _clone_of(made, path)
 
 
 def named_step(step: Any, path: str) -> tuple[str, Any]:
@@ -83,10 +83,26 @@ def build(spec: Any, path: str) -> Any:
         arguments = {key: _argument(value, f"{path}.{key}") for key, value in spec.items() if key != "use"}
         if "use" not in spec:
             raise UsageError(Mistake(path, f'The table needs a key `use = "module:Class"`. Got {spec!r:.80}.'))
-        return call_or_clone(import_with_hint(spec["use"], f"{path}.use"), arguments, path)
+        found = import_with_hint(spec["use"], f"{path}.use")
+        made = call_or_clone(found, arguments, path)
+        if isinstance(made, type) or not hasattr(made, "get_params"):
+            return made
+        try:
+            return clone(made)
+        except RuntimeError:  # CatBoost 1.2.10 copies lists (`cat_features`), which `clone` refuses; TOML has no tuples
+            tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+            return call_or_clone(found, tuples, path)
     if isinstance(spec, type):
         return call_or_clone(spec, {}, path)
-    return clone(spec) if hasattr(spec, "get_params") else spec
+    return spec
+
+
+def _clone_of(estimator: Any, path: str) -> Any:
+    try:
+        return clone(estimator)
+    except RuntimeError as err:  # its constructor changes an argument
+        msg = f"{err}. Give tuples instead of lists, or give the argument to fit (`fit_params`)."
+        raise UsageError(Mistake(path, msg)) from err
 
 
 def import_with_hint(name: Any, path: str) -> Any:
@@ -152,7 +168,7 @@ def call_or_clone(found: Any, arguments: dict[str, Any], path: str, *, failed: s
         if arguments:
             msg = f"Takes no arguments, because it is an object already. Got {', '.join(arguments)}."
             raise UsageError(Mistake(path, msg))
-        return clone(found) if hasattr(found, "get_params") else found
+        return _clone_of(found, path) if hasattr(found, "get_params") else found
     refuse_unknown_arguments(found, arguments, path)
     name, known = getattr(found, "__name__", repr(found)), parameters_of(found)
     tuples = [key for key, p in (known or {}).items() if isinstance(p.default, tuple)]

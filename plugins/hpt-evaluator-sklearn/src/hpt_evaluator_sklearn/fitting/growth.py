@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from hpt_core import Mistake, UsageError
+from hpt_evaluator_sklearn.data.data import writable
 from hpt_evaluator_sklearn.fitting.transformers import TransformerCache, is_sequence, step_memory
 
 if TYPE_CHECKING:
     from hpt_evaluator_sklearn.data.folds import FoldData
 
-__all__ = ["Growth", "growing_parameter", "growth_size"]
+__all__ = ["Growth", "growing_parameter", "growth_size", "never_grows"]
 
 EPOCHS = "partial_fit"
 """Growth by passes over the data instead of by a parameter."""
@@ -86,7 +88,7 @@ class Growth:
         if size <= self._size:
             return
         started = perf_counter()
-        rows, y = _writable(self._rows), _writable(self._y)
+        rows, y = writable(self._rows), writable(self._y)  # the next level needs them as they were
         if self._how == EPOCHS:
             for epoch in range(self._size, size):
                 self._one_epoch(rows, y, first=epoch == 0)
@@ -114,11 +116,6 @@ class Growth:
         self._model.partial_fit(rows, y, **extra, **self._params)
 
 
-def _writable(part: Any) -> Any:
-    """A copy of an array, because a fit may write to it (``copy_X=False``) and the next level needs it as it was."""
-    return part.copy("K") if type(part) is np.ndarray else part
-
-
 def _has_stopped(model: Any) -> bool:
     """Whether the early stopping of histogram-based boosting has ended its growth; a further fit would add a tree."""
     if not isinstance(model, _BOOSTING) or not model.do_early_stopping_:
@@ -141,6 +138,14 @@ def _fit_front(estimator: Any, fold: FoldData, cache: TransformerCache | None) -
     rows = front.fit_transform(fold.X_train, fold.y_train, **others)
     estimator.steps[:-1] = front.steps[:-1]
     return rows, {name.removeprefix(beginnings[-1]): value for name, value in own.items()}
+
+
+def never_grows(estimator: Any) -> Iterator[Mistake]:
+    """Yield a mistake if an estimator cannot grow, whatever its parameters are."""
+    model = last_step(estimator)
+    if "warm_start" not in model.get_params(deep=False) and not hasattr(model, EPOCHS):
+        msg = f"{type(model).__name__} cannot grow: it has neither `warm_start` nor `partial_fit`."
+        yield Mistake("evaluator.resource", f'{msg} Use "folds" or "subsets", or a function that reports as it trains.')
 
 
 def growth_size(estimator: Any, how: str, steps: int) -> int:

@@ -62,27 +62,28 @@ class TransformerCache:
         if type(rows) is np.ndarray:
             rows = rows.copy() if rows.base is not None else rows
             rows.flags.writeable = False
-        self._entries[key] = (transformer, rows, size)
+        # what the fit returned may be its input, to which scoring the training rows may write (`copy=False`)
+        self._entries[key] = (transformer, _protected(rows), size)
         self._size += size
         while self._size > self.limit:
             self._size -= self._entries.popitem(last=False)[1][2]
-        return _protected(rows)
+        return rows
 
 
 def _protected(rows: Any) -> Any:
-    """Cached rows for use in a fit: arrays are read-only already, anything else is copied."""
+    """Rows that no fit can change: arrays are read-only already, anything else is copied."""
     if type(rows) is np.ndarray:
         return rows
     return rows.clone() if hasattr(rows, "clone") else rows.copy()
 
 
 def _bytes(rows: Any) -> int | None:
-    """Memory size of transformed rows; None if they are neither array, sparse matrix nor data frame."""
+    """Memory size of transformed rows; None if they are neither array, sparse matrix, data frame nor column of one."""
     if type(rows) is np.ndarray:
         return int(rows.nbytes)
-    if hasattr(rows, "memory_usage") and hasattr(rows, "copy"):
-        return int(rows.memory_usage(deep=True).sum())
-    if hasattr(rows, "estimated_size") and hasattr(rows, "clone"):  # of polars
+    if hasattr(rows, "memory_usage"):  # of pandas
+        return int(np.sum(rows.memory_usage(deep=True)))
+    if hasattr(rows, "estimated_size"):  # of polars
         return int(rows.estimated_size())
     parts = [getattr(rows, name, None) for name in ("data", "indices", "indptr")]
     if hasattr(rows, "tocsr") and all(isinstance(part, np.ndarray) for part in parts):
@@ -197,6 +198,11 @@ def fit_estimator(estimator: Any, fold: FoldData, cache: TransformerCache | None
     if memory is not None:
         estimator.memory = memory
     arguments = (fold.X_train,) if fold.y_train is None else (fold.X_train, fold.y_train)
-    estimator.fit(*arguments, **fold.fit_params)
+    try:
+        estimator.fit(*arguments, **fold.fit_params)
+    except ValueError as err:
+        if "early stopping" in str(err).lower():  # LightGBM and XGBoost miss a validation set
+            err.add_note("hpt passes only the training rows. Split a validation set off in the `fit` of a subclass.")
+        raise
     if memory is not None:
         estimator.memory = None

@@ -60,34 +60,45 @@ def collect(
     """
     trials = [trial for trial in history.trials if trial.state in _EVALUATED and trial.invalid is None]
     found = [_all_folds(trial, n_splits) for trial in trials]
-    first = next((result for folds in found for result in folds if result and "test_scores" in result), None)
-    scores = first["test_scores"] if first is not None else None
-    names = list(scores) if isinstance(scores, Mapping) else list(names)
-    score = np.nan if error_score == "raise" else error_score
-    failed: Any = dict.fromkeys(names, score) if names else score
-    keys = ("test_scores", "train_scores") if train else ("test_scores",)
-    results = [result for folds in found for result in _fill_gaps(folds, dict.fromkeys(keys, failed))]
+    tables = [result["test_scores"] for folds in found for result in folds if result and "test_scores" in result]
+    names = list(dict.fromkeys([*names, *(name for table in tables if isinstance(table, Mapping) for name in table)]))
+
+    def filled(score: float) -> Result:
+        scores = dict.fromkeys(names, score) if names else score
+        return {"test_scores": scores, "train_scores": scores} if train else {"test_scores": scores}
+
+    failed, unrecorded = filled(np.nan if error_score == "raise" else error_score), filled(np.nan)
+    results = [result for folds in found for result in _fill_gaps(folds, failed, unrecorded)]
     done = np.array([[result is not None for result in folds] for folds in found], dtype=bool).reshape(-1, n_splits)
     values = np.array([np.nan if trial.value is None else trial.value for trial in trials])
     return Candidates([decode(trial.params) for trial in trials], results, done, values, bool(names))
 
 
 def _all_folds(trial: Trial, n_splits: int) -> list[Result | None]:
-    found = results_of(trial)
-    if trial.failure is not None and not found:  # for example, its process was killed
-        failed = {"fit_time": 0.0, "score_time": 0.0, "fit_error": f"{trial.failure.message}\n"}
-        return [failed] * n_splits
-    return [found.get(i) for i in range(n_splits)]
+    found: dict[int, Result | None] = {**results_of(trial)}
+    missing: Result | None = None
+    if trial.failure is not None:  # for example, its process was killed
+        missing = {"fit_time": 0.0, "score_time": 0.0, "fit_error": f"{trial.failure.message}\n"}
+    return [found.get(i, missing) for i in range(n_splits)]
 
 
-def _fill_gaps(folds: Sequence[Result | None], failed: dict[str, Any]) -> list[Result]:
-    """The results of a trial with all keys: failed fits get the scores ``failed``.
+def _fill_gaps(folds: Sequence[Result | None], failed: Result, unrecorded: Result) -> list[Result]:
+    """The results of a trial with all keys: failed fits get the scores ``failed``, other gaps those of ``unrecorded``.
 
     Folds that were not fitted repeat one that was, until `mark_partial` corrects them.
     """
-    whole = [result | failed if result and result["fit_error"] is not None else result for result in folds]
+    whole = [result and _with_all_scores(result, failed, unrecorded) for result in folds]
     first = next((result for result in whole if result is not None), {"fit_error": None, **failed})
     return [{**first, "fit_time": 0.0, "score_time": 0.0} if result is None else result for result in whole]
+
+
+def _with_all_scores(result: Result, failed: Result, unrecorded: Result) -> Result:
+    if result["fit_error"] is not None:
+        return result | failed
+    return result | {
+        key: blank | result.get(key, {}) if isinstance(blank, dict) else result.get(key, blank)
+        for key, blank in unrecorded.items()
+    }
 
 
 def mark_partial(results: dict[str, Any], found: Candidates, objective: str) -> None:

@@ -73,7 +73,7 @@ class SearchEvaluator:
             trial: The trial to evaluate.
 
         Yields:
-            A report for each new fold whose scores are finite.
+            A report for each new fold whose value is finite, see `report_of`.
 
         Returns:
             The mean score, its standard deviation over the folds, and the mean fit time.

@@ -1,8 +1,9 @@
 """Write the results of folds to a study's log, and read them back.
 
-A fold with finite scores is a report. If any fold has none (its fit failed, or a score is not finite), the trial fails
-after the last fold, so that no model learns from it. The last line of the failure's detail is then JSON with the
-results of those folds.
+A fold is a report, unless its fit failed, its value is not finite, or another score is infinite. If any fold has no
+report, the trial fails after the last fold, so that no model learns from it. The last line of the failure's detail is
+then JSON with the results of those folds. The core leaves a NaN among the other scores out of a report, such as R^2 on
+a single row, so a score that is missing is NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _TRACEBACKS = 48_000
 
 
 def report_of(result: Result, step: int, objective: str) -> Report | None:
-    """The report of a fold; None if its fit failed or a score is not finite.
+    """The report of a fold; None if its fit failed, its value is not finite, or another score is infinite.
 
     Args:
         result: Result of the fold.
@@ -46,7 +47,7 @@ def report_of(result: Result, step: int, objective: str) -> Report | None:
     if "train_scores" in result:
         train = result["train_scores"]
         metrics |= {f"train_{n}": s for n, s in train.items()} if isinstance(train, Mapping) else {"train_score": train}
-    if not (math.isfinite(value) and all(map(math.isfinite, metrics.values()))):
+    if not math.isfinite(value) or any(map(math.isinf, metrics.values())):
         return None
     return Report(step, float(value), metrics)
 
@@ -97,8 +98,10 @@ def _from_detail(detail: str) -> dict[int, Result]:
     if not found:
         return {}
     # the split gives the text before the first block, then the number and the text of each block
-    errors = [part.rstrip() + "\n" for part in _BLOCK.split(text)[2::2]]
+    _, *blocks = _BLOCK.split(text)
+    errors = dict(zip(map(int, blocks[::2]), blocks[1::2], strict=True))
     recorded: dict[str, Result] = json.loads(line)
     for result in recorded.values():
-        result["fit_error"] = None if result["fit_error"] is None else errors[result["fit_error"]]
+        if result["fit_error"] is not None:  # the log may have kept only the end of the detail
+            result["fit_error"] = errors.get(result["fit_error"], "its traceback is not recorded").rstrip() + "\n"
     return {int(i): result for i, result in recorded.items()}
