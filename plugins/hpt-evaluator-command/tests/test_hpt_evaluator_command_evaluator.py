@@ -115,6 +115,11 @@ for i in range(int(sys.argv[1]), 5):
     assert [r.step for r in run(plain, resume_step=3)[0]] == [2, 3, 4]
 
 
+def test_the_reports_before_a_pause_are_the_result_of_a_command_that_has_nothing_left_to_do() -> None:
+    assert run(CommandEvaluator(command="true", resumable=True), resume_step=3) == ([], None)
+    failure(CommandEvaluator(command="true"), resume_step=3)  # it started over
+
+
 def test_a_result_file_is_read_and_a_stale_one_is_not(tmp_path: Path) -> None:
     code = "import sys; open(sys.argv[1], 'w').write('{\"loss\": 1.5, \"size\": 3}'); print('chatter')"
     evaluator = python(code, "{result}", result="deep/out.json")

@@ -136,14 +136,15 @@ class CommandEvaluator:
         with contextlib.ExitStack() as stack:
             values = self._values(trial, stack)
             process = self._start(trial, values, stack)
-            last, reports, ends_with_report = b"", 0, False
+            last, ends_with_report = b"", False
+            has_reports = self.resumable and trial.resume_step > 0
             try:
                 for line in process.lines(self.timeout):
                     if line and not line.isspace():
                         report = report_of(line, trial.objectives)
                         last, ends_with_report = line, report is not None
                         if report and not (self.resumable and report.step <= trial.resume_step):
-                            reports += 1
+                            has_reports = True
                             yield report
             except CommandTimeoutError:
                 message = f"The command exceeded its `timeout` of {self.timeout:g} s."
@@ -153,7 +154,7 @@ class CommandEvaluator:
                 return self._read_result(Path(values["result"]), trial, process)
             if ends_with_report:
                 return None
-            return self._parse_result(last, trial, process, reports)
+            return self._parse_result(last, trial, process, has_reports=has_reports)
 
     # --- start ------------------------------------------------------------------------------------------
 
@@ -229,10 +230,10 @@ class CommandEvaluator:
         return found
 
     def _parse_result(
-        self, last: bytes, trial: TrialContext, process: Process, reports: int
+        self, last: bytes, trial: TrialContext, process: Process, *, has_reports: bool
     ) -> float | Mapping[str, Any] | None:
         found = result_of(last, trial.objectives)
-        if found is None and not reports:
+        if found is None and not has_reports:
             message = f"The last line of the command's output must be {_expected(trial)}. Got {_shown(last)}."
             raise _failure(message, "invalid-value", process)
         return found
