@@ -330,6 +330,17 @@ def test_a_search_by_successive_halving_has_the_same_best() -> None:
         assert [report.value for report in trial.reports] == pytest.approx(list(rows["mean_test_score"]))
 
 
+def test_a_halving_may_have_failed_fits_and_rows_of_another_search() -> None:
+    rows = [(1, 0.5, 0), (2, 0.6, 0), (3, 0.7, 0), (2, None, 1), (3, 0.7, 1)]
+    table: list[dict[str, Any]] = [
+        {"params": {"a": a}, "mean_test_score": score, "iter": k, "n_resources": 5 * 3**k} for a, score, k in rows
+    ]
+    Path("more.json").write_text(json.dumps([*table, {"params": {"a": 4}, "mean_test_score": 0.8}]))
+    run("more.json")
+    states = [(trial.params["a"], str(trial.state), trial.value) for trial in imported("more").trials]
+    assert states == [(1, "stopped", 0.5), (2, "failed", None), (3, "complete", 0.7), (4, "complete", 0.8)]
+
+
 def test_the_cells_of_a_csv_may_hold_line_breaks() -> None:
     words = ["a\u2028b", "SVC(C=1,\n    gamma=2)"]
     pd.DataFrame({"param_word": words, "mean_test_score": [0.5, 0.6]}).to_csv("cells.csv")

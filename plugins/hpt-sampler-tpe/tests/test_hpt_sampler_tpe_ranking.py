@@ -88,9 +88,15 @@ def test_scores_equal_brute_force(curves: list[list[float]]) -> None:
 
 
 def test_many_different_last_steps_are_compared_at_sixteen_rungs() -> None:
-    curves = {i: [0.1 * i + 60.0 - step for step in range(i + 1)] for i in range(60)}
-    outcomes: list[Any] = [Stop("s", value=curves[i][-1]) for i in range(59)] + [curves[59][-1]]
-    assert ranked(history(outcomes, curves, steps=60)).tolist() == list(range(60))
+    curves = [list(map(float, np.random.default_rng(i).permutation(i + 1))) for i in range(60)]
+    outcomes: list[Any] = [Stop("s", value=curve[-1]) for curve in curves[:-1]] + [curves[-1][-1]]
+    rungs = [1 + 58 * k // 15 for k in range(16)]  # of the last steps 1 to 59
+    known = [curve[: max(rung for rung in rungs if rung <= len(curve))] for curve in curves[:-1]] + [curves[-1]]
+    scores = [beaten(known, [None] * 60, i) for i in range(60)]
+    assert (
+        ranked(history(outcomes, dict(enumerate(curves)), steps=60)).tolist()
+        == np.argsort(scores, kind="stable").tolist()
+    )
 
 
 losses = st.integers(1, 3).flatmap(

@@ -177,8 +177,8 @@ def test_a_branch_with_an_unlucky_start_is_revisited() -> None:
 def test_the_share_of_a_single_branch_equals_the_documented_one(results: int, share: float) -> None:
     """The branch of the best result is chosen twice as often as the other one."""
     space = Space({"b": Categorical("l", "r"), "x": Float(0, 1, when={"b": "l"}), "y": Float(0, 1, when={"b": "r"})})
-    trials: list[Any] = [({"b": "r", "y": i / 9}, 500.0 + i) for i in range(5)]
-    history = make_history(space, [*trials, *(({"b": "l", "x": i / 400}, float(i)) for i in range(results - 5))])
+    trials: list[Any] = [({"b": "l", "x": i / 9}, 500.0 + i) for i in range(5)]
+    history = make_history(space, [*trials, *(({"b": "r", "y": i / 400}, float(i)) for i in range(results - 5))])
     order, rng = ranked(history), np.random.default_rng(0)
     learnt_from = [len(focused(history, order, rng)) for _ in range(4000)]
     for count, chance in ((results, 1.0 - share), (results - 5, share * 2 / 3), (5, share / 3)):

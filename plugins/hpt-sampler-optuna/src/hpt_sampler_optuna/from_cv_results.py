@@ -52,7 +52,7 @@ def read_cv_results(path: Path, metric: str | None = None, space: Space | None =
             left_out.append(f"The point of row {number} is outside the space: {point}.")
     left_out += dropped_values(dropped)
     if "iter" in rows[0] and "n_resources" in rows[0]:
-        told = list(_halved(kept, space, metric, max(_number(row["iter"]) or 0.0 for row in rows)))
+        told = list(_halved(kept, space, metric, max(_number(row.get("iter")) or 0.0 for row in rows)))
     else:
         told = [ImportedTrial(params, _result(row, metric)) for row, params in kept]
     return ImportedSearch(path.stem, space, {metric: "maximize"}, told, (), left_out)
@@ -196,14 +196,15 @@ def _halved(kept: Sequence[tuple[Row, Params]], space: Space, metric: str, last:
     As for scikit-learn, only those that reached the ``last`` iteration are complete.
     """
     by_key: dict[Any, list[tuple[Row, Params]]] = {}
-    for row, params in sorted(kept, key=lambda one: _number(one[0]["iter"]) or 0.0):
+    for row, params in sorted(kept, key=lambda one: _number(one[0].get("iter")) or 0.0):
         by_key.setdefault(space.key(params), []).append((row, params))
     for same in by_key.values():
         row, params = same[-1]
-        scores = {_number(row["n_resources"]): _number(row.get(f"mean_test_{metric}")) for row, _ in same}
+        result: Mapping[str, float] | Failure | Stop = _result(row, metric)
+        if not isinstance(result, Failure) and _number(row.get("iter")) not in (None, last):
+            result = Stop("left out of the next iteration of the halving")
+        scores = {_number(row.get("n_resources")): _number(row.get(f"mean_test_{metric}")) for row, _ in same}
         reports = [(int(step), score) for step, score in scores.items() if step is not None and score is not None]
-        dropped = _number(row["iter"]) != last and reports
-        result = Stop("left out of the next iteration of the halving") if dropped else _result(row, metric)
         yield ImportedTrial(params, result, reports)
 
 

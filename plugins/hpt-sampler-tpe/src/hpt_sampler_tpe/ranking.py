@@ -95,7 +95,7 @@ def fronts(losses: FloatArray) -> IntArray:
     the last one that dominates it. With two objectives this is found by bisection, as the last row of a front is its
     lowest in the second.
     """
-    rows, which = np.unique(losses + 0.0, axis=0, return_inverse=True)  # equal rows do not dominate each other
+    rows, which = np.unique(losses, axis=0, return_inverse=True)  # equal rows do not dominate each other
     found = np.empty(len(rows), dtype=np.intp)
     others = rows.T[1:].copy()  # of the first objective, no earlier row has more
     lowest: list[float] = []
