@@ -42,7 +42,7 @@ WRITTEN = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS)
 PAGES = [ROOT / "README.md", *WRITTEN]
 
 FOREIGN = {"bayes_opt", "catboost", "lightgbm", "mlflow", "xgboost"}
-"""Libraries that hpt does not install: a block that imports one of them is only compiled where it is absent."""
+"""Libraries that hpt does not install: where one is absent, a block that uses it is only parsed."""
 
 KNOWN = {"console", "python", "text", "toml"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -133,10 +133,10 @@ class Reader:
 
     def check_toml(self, block: Block) -> None:
         data = tomllib.loads(block.text)
-        if any(f'"{name}:' in block.text for name in FOREIGN if absent(name)):
-            return
         if not data.keys() <= STUDY_KEYS:
             assert "space" not in data, block.place
+            return
+        if any(f'"{name}:' in block.text for name in FOREIGN if absent(name)):
             return
         alone = {"objective", "space", "evaluator"} <= data.keys()
         whole = data if alone else {**self.study, **data}  # a part is put over what the page said before
