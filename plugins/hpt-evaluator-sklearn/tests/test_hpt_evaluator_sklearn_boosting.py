@@ -8,6 +8,8 @@ from typing import Any, Self
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -64,8 +66,26 @@ class TakesAny(DecisionTreeClassifier):
 class NeedsValidation(DecisionTreeClassifier):
     """As LightGBM and XGBoost with ``early_stopping_rounds``."""
 
+    message = "Must have at least 1 validation dataset for early stopping."
+
     def fit(self, X: Any, y: Any) -> Self:
-        raise ValueError("Must have at least 1 validation dataset for early stopping.")
+        raise ValueError(self.message)
+
+
+class LacksClasses(NeedsValidation):
+    """As GradientBoostingClassifier with ``n_iter_no_change``."""
+
+    message = "The training data after the early stopping split is missing some classes."
+
+
+class NoParams:
+    """As a model that is no scikit-learn estimator."""
+
+    def fit(self, X: Any, y: Any) -> Self:
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return [0] * len(X)
 
 
 def mistakes(space: dict[str, Any], **options: Any) -> list[str]:
@@ -118,6 +138,7 @@ def test_a_parameter_that_looks_misspelt_is_refused_until_the_estimator_has_it()
     unless = "If it takes 'num_leafs' all the same, give it a value in the estimator."
     assert found == f"space.num_leafs: TakesAny has no parameter 'num_leafs'. Did you mean 'num_leaves'? {unless}"
     assert mistakes({"num_leafs": [3, 4]}, estimator=TakesAny(num_leafs=3)) == []
+    assert mistakes({"max_leaves": [3, 4]}, estimator=TakesAny) == []  # an alias of LightGBM
 
 
 def test_a_list_becomes_a_tuple_if_the_estimator_cannot_be_cloned_with_it() -> None:
@@ -145,6 +166,9 @@ def test_a_model_that_never_grows_is_refused_unless_it_is_a_choice() -> None:
     pipeline = [["scale", "sklearn.preprocessing:StandardScaler"], ["model", SVC()]]
     (found,) = mistakes({"model__C": [1.0]}, pipeline=pipeline, resource="growth")
     assert found.startswith(message)
+    no_params = Pipeline([("scale", StandardScaler()), ("model", NoParams())])
+    (found,) = mistakes({"scale__with_mean": [True]}, estimator=no_params, resource="growth")
+    assert found.startswith(message.replace("SVC", "NoParams"))
     choices = {"model": {"svc": SVC(), "tree": DecisionTreeClassifier()}}
     assert mistakes({"model": ["svc", "tree"]}, choices=choices, resource="growth") == []
     for model in ("sklearn.ensemble:RandomForestClassifier", "sklearn.linear_model:SGDClassifier"):
@@ -156,3 +180,6 @@ def test_a_missing_validation_set_is_explained() -> None:
         score({}, estimator=NeedsValidation())
     (note,) = caught.value.__notes__
     assert "Split a validation set off in the `fit` of a subclass" in note
+    with pytest.raises(ValueError, match="early stopping") as caught:
+        score({}, estimator=LacksClasses())
+    assert not hasattr(caught.value, "__notes__")

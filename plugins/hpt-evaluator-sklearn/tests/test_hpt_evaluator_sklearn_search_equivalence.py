@@ -352,16 +352,36 @@ def test_nan_scores_rank_last() -> None:
 
 
 def nan_on_class_0(estimator: Any, X: Any, y: Any) -> dict[str, float]:
-    return {"accuracy": estimator.score(X, y), "other": np.nan if y[0] == 0 else 0.5}
+    return {"other": np.nan if y[0] == 0 else 0.5, "accuracy": estimator.score(X, y)}
+
+
+def nan_always(estimator: Any, X: Any, y: Any) -> dict[str, float]:
+    return {"other": np.nan, "accuracy": estimator.score(X, y)}
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the")
-@pytest.mark.parametrize("scoring", [nan_on_class_0, {"accuracy": "accuracy", "other": lambda *_: np.nan}])
+@pytest.mark.parametrize("scoring", [nan_on_class_0, nan_always, {"accuracy": "accuracy", "other": lambda *_: np.nan}])
 def test_a_candidate_may_have_a_nan_among_its_further_scores(scoring: Any) -> None:
     given: dict[str, Any] = {"scoring": scoring, "refit": "accuracy", "cv": KFold(3), "return_train_score": True}
     ours = SearchCV(TREE, param_grid={"max_depth": [1, 2]}, **given).fit(X, Y)
     assert_same_search(ours, GridSearchCV(TREE, {"max_depth": [1, 2]}, **given).fit(X, Y))
     assert {trial.state for trial in ours.history_.trials} == {State.COMPLETE}
+
+
+@pytest.mark.filterwarnings("ignore:Scoring failed")
+def test_a_scorer_of_several_that_raises_gives_the_error_score_for_all_of_them() -> None:
+    """With GridSearchCV, this is a TypeError."""
+
+    def score(estimator: Any, X: Any, y: Any) -> dict[str, float]:
+        if y[0] == 0:
+            raise ValueError("too hard")
+        return {"accuracy": 0.5, "other": 0.75}
+
+    given: dict[str, Any] = {"cv": KFold(3), "error_score": 0.25, "return_train_score": True}
+    found = SearchCV(TREE, param_grid={}, scoring=score, refit="accuracy", **given).fit(X, Y).cv_results_
+    columns = ("test_accuracy", "test_other", "train_accuracy", "train_other")
+    table = [[found[f"split{i}_{name}"][0] for i in range(3)] for name in columns]
+    assert table == [[0.25, 0.5, 0.5], [0.25, 0.75, 0.75], [0.5, 0.25, 0.25], [0.75, 0.25, 0.25]]
 
 
 def test_a_scorer_that_raises_gives_the_error_score() -> None:

@@ -25,8 +25,9 @@ __all__ = ["find_mistakes", "option_mistakes"]
 _MAX_COMBINATIONS = 1000
 """Maximum number of combinations of steps that are checked for one parameter."""
 
-_MISSPELT = 0.8
-"""How similar a parameter is to a listed one, by `difflib`, if it is probably that one misspelt."""
+_MISSPELT = 0.83
+"""How similar a parameter is to a listed one, by `difflib`, if it is probably that one misspelt; `num_leafs` is, and
+`colsample_bynode`, like all other aliases of LightGBM, is not."""
 
 
 def option_mistakes(evaluator: SklearnEvaluator) -> list[Mistake]:

@@ -143,7 +143,8 @@ def _fit_front(estimator: Any, fold: FoldData, cache: TransformerCache | None) -
 def never_grows(estimator: Any) -> Iterator[Mistake]:
     """Yield a mistake if an estimator cannot grow, whatever its parameters are."""
     model = last_step(estimator)
-    if "warm_start" not in model.get_params(deep=False) and not hasattr(model, EPOCHS):
+    params = model.get_params(deep=False) if hasattr(model, "get_params") else {}
+    if "warm_start" not in params and not hasattr(model, EPOCHS):
         msg = f"{type(model).__name__} cannot grow: it has neither `warm_start` nor `partial_fit`."
         yield Mistake("evaluator.resource", f'{msg} Use "folds" or "subsets", or a function that reports as it trains.')
 

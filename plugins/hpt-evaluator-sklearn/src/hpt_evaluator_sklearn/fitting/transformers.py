@@ -201,7 +201,8 @@ def fit_estimator(estimator: Any, fold: FoldData, cache: TransformerCache | None
     try:
         estimator.fit(*arguments, **fold.fit_params)
     except ValueError as err:
-        if "early stopping" in str(err).lower():  # LightGBM and XGBoost miss a validation set
+        message = str(err).lower()
+        if "early stopping" in message and "dataset" in message:  # LightGBM and XGBoost miss a validation set
             err.add_note("hpt passes only the training rows. Split a validation set off in the `fit` of a subclass.")
         raise
     if memory is not None:

@@ -54,7 +54,7 @@ def collect(
         history: History of the study.
         decode: Configuration -> parameters of the estimator.
         n_splits: Number of folds.
-        names: Names of the scores if there are several. Empty if there is one, or if a callable returns several.
+        names: Names of the scores if there are several, as far as they are known. Empty if there is one.
         error_score: Score of a fold whose fit failed. For ``"raise"``, such folds of an earlier run score NaN.
         train: Whether there are training scores.
     """
@@ -95,10 +95,13 @@ def _fill_gaps(folds: Sequence[Result | None], failed: Result, unrecorded: Resul
 def _with_all_scores(result: Result, failed: Result, unrecorded: Result) -> Result:
     if result["fit_error"] is not None:
         return result | failed
-    return result | {
-        key: blank | result.get(key, {}) if isinstance(blank, dict) else result.get(key, blank)
-        for key, blank in unrecorded.items()
-    }
+    return result | {key: _with_all_names(result.get(key, blank), blank) for key, blank in unrecorded.items()}
+
+
+def _with_all_names(scores: Any, blank: Any) -> Any:
+    if not isinstance(blank, dict):
+        return scores
+    return {**blank, **scores} if isinstance(scores, Mapping) else dict.fromkeys(blank, scores)
 
 
 def mark_partial(results: dict[str, Any], found: Candidates, objective: str) -> None:

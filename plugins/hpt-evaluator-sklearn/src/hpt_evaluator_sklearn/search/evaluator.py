@@ -48,6 +48,8 @@ class SearchEvaluator:
     evidence = "folds"
     resumable = True
 
+    score_names: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
+    """The names of several scores, in order: the log has none of a score that is always NaN."""
     _decode: Callable[[Params], dict[str, Any]] = attrs.field(init=False, default=dict, repr=False)
     _run: Run | None = attrs.field(init=False, default=None, repr=False)
     _on_result: OnResult | None = attrs.field(init=False, default=None, repr=False)
@@ -89,6 +91,8 @@ class SearchEvaluator:
         left = [i for i in range(self.steps) if i + 1 not in done]
         for i, result in self._results(trial.number, params, left):
             report = report_of(result, i + 1, objective)
+            if isinstance(scores := result.get("test_scores"), Mapping):
+                self.score_names |= dict.fromkeys(scores)
             if self._on_result is not None:
                 self._on_result(params, i, result)
             if report is None:

@@ -89,7 +89,8 @@ def _from_report(report: Report) -> Result:
     train = {name.removeprefix("train_"): score for name, score in rest.items() if name.startswith("train_")}
     result["test_scores"] = test or report.value
     if train:
-        result["train_scores"] = train if test else train["score"]
+        is_one = "score" in train and "score" not in test  # also if the scorer of several failed on the training part
+        result["train_scores"] = train["score"] if is_one else train
     return result
 
 

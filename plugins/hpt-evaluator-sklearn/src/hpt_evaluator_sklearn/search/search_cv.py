@@ -277,7 +277,7 @@ class SearchCV(BaseSearchCV):
 
     def _take_results(self, plan: Plan, scorers: Any, refit_metric: Any) -> Any:
         """Set ``cv_results_`` and ``multimetric_``; returns the score that determines the best candidate."""
-        names = getattr(scorers, "_scorers", ())
+        names = getattr(scorers, "_scorers", None) or self.study_.evaluator.score_names
         found = collect(
             self.history_,
             plan.decode,
