@@ -184,7 +184,7 @@ class _Supervisor:
         elif self._children or self._any_ended:
             self._not_replaced.append(failure)
         else:
-            output = failure.detail or f"Its output is above. {loading_hint()}"
+            output = failure.detail or f"Its output, if any, is above. {loading_hint()}"
             raise HptError(f"A worker ended before it started a trial: {failure.message}.\n{output}")
 
     def _warn_of_missing(self) -> None:

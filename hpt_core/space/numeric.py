@@ -271,7 +271,7 @@ class Int(Parameter):
         if stride is not None and stride < 1:
             found.add("step", f"must be an int >= 1. Got {stride}.")
         elif first is not None and last is not None and (last - first) // (stride or 1) >= _MAX_INT:
-            found.add("step", f"must leave at most 2**53 values. Got {stride}.")
+            found.add("high", f"must leave at most 2**53 values from low on. Got {last}.")
         broken = bool(found)
         active = parse_when(found, when)
         requirement = parse_requires(found, requires)
