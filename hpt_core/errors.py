@@ -30,7 +30,7 @@ __all__ = [
 class HptError(Exception):
     """Base class of all errors that hpt raises on purpose."""
 
-    exit_code = 1
+    exit_code: int = 1
 
 
 class NothingSucceededError(HptError):
@@ -63,7 +63,7 @@ class UsageError(HptError):
         mistakes: All mistakes found, in the order of the input.
     """
 
-    exit_code = 2
+    exit_code: int = 2
 
     def __init__(self, *mistakes: Mistake | str) -> None:
         self.mistakes: Sequence[Mistake] = tuple(m if isinstance(m, Mistake) else Mistake("", m) for m in mistakes)
@@ -101,13 +101,13 @@ class DefinitionChangedError(UsageError):
 class PluginError(HptError):
     """A plugin is missing or broken, or violated its contract."""
 
-    exit_code = 3
+    exit_code: int = 3
 
 
 class StoreError(HptError):
     """A store cannot be read or written. The message names the file and a remedy."""
 
-    exit_code = 4
+    exit_code: int = 4
 
 
 class SpaceExhausted(HptError):  # noqa: N818 - it ends a study as planned
@@ -129,4 +129,4 @@ class EvaluationError(Exception):
     def __init__(self, message: str, *, kind: str = "error", detail: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.detail = str(detail)
+        self.detail: str = str(detail)

@@ -23,8 +23,8 @@ __all__ = ["API_VERSION", "hookimpl", "hookspec"]
 API_VERSION = 1
 """A plugin module may set ``hpt_api_version = 1``. A plugin that sets another version is not used."""
 
-hookspec = pluggy.HookspecMarker("hpt")
-hookimpl = pluggy.HookimplMarker("hpt")
+hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker("hpt")
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker("hpt")
 
 # --- declaration: return what the plugin offers; no side effects ---------------------------------
 

@@ -247,3 +247,11 @@ def test_the_doctor_tells_what_is_deprecated(monkeypatch: pytest.MonkeyPatch) ->
     result = CliRunner().invoke(hpt, ["plugins", "doctor"], obj=Session())
     assert result.exit_code == 0, result.stderr
     assert re.search(r"builtin/__init__\.py:\d+: The hook hpt_samplers is hpt_proposers", result.stderr)
+
+
+def test_a_name_that_does_not_exist_is_refused() -> None:
+    """By Python and, as the comments are errors where there is nothing to ignore, by type checkers."""
+    with pytest.raises(AttributeError, match="module 'hpt_core' has no attribute 'Flaot'"):
+        hpt_core.Flaot  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"module 'hpt_core.testing' has no attribute 'StorKit'"):
+        testing.StorKit  # type: ignore[attr-defined]  # noqa: B018

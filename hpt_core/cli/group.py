@@ -178,7 +178,7 @@ def _global_options(*, hidden: bool) -> Iterator[click.Option]:
     )
 
 
-hpt = HptGroup(
+hpt: HptGroup = HptGroup(
     "hpt",
     help="""Tune hyperparameters.
 

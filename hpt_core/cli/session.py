@@ -37,7 +37,7 @@ class Session:
 
     def __init__(self, plugins: Plugins | None = None) -> None:
         self.debug = False
-        self.subject = ""
+        self.subject: str = ""
         self._given = plugins
         self._disabled: list[str] = []
         self._handler: logging.Handler | None = None

@@ -39,8 +39,8 @@ class Tally:
         self.running: dict[int, str] = {}
         self.shown: dict[str, int] = {}
         valid = (trial for trial in history.trials if trial.invalid is None)
-        self.failures = Counter(trial.failure.kind for trial in valid if trial.failure is not None)
-        self.best = ""
+        self.failures: Counter[str] = Counter(trial.failure.kind for trial in valid if trial.failure is not None)
+        self.best: str = ""
         self._history = history
         self._since = time.monotonic()
         self._ended = 0

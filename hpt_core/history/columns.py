@@ -44,11 +44,12 @@ class Columns:
     """
 
     def __init__(self, signs: Mapping[str, float], constraints: tuple[Constraint, ...] = (), count: int = 0) -> None:
-        self.signs, self.constraints = signs, constraints
-        self.count = count
-        self.losses = np.full((max(_FIRST_ROWS, count), len(signs)), np.nan)
-        self.excess = np.full((max(_FIRST_ROWS, count), len(constraints)), np.nan)
-        self.codes = np.zeros(max(_FIRST_ROWS, count), dtype=np.int8)
+        self.signs: Mapping[str, float] = signs
+        self.constraints: tuple[Constraint, ...] = constraints
+        self.count: int = count
+        self.losses: NDArray[np.float64] = np.full((max(_FIRST_ROWS, count), len(signs)), np.nan)
+        self.excess: NDArray[np.float64] = np.full((max(_FIRST_ROWS, count), len(constraints)), np.nan)
+        self.codes: NDArray[np.int8] = np.zeros(max(_FIRST_ROWS, count), dtype=np.int8)
         self._inside: NDArray[np.bool_] | None = None
         self._points = _Points()
         self._best: int | None = None

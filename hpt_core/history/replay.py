@@ -30,13 +30,13 @@ class Replay:
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []
-        self.position = 0
+        self.position: int = 0
         self.definition: Mapping[str, Any] = {}
         self.provenance: Mapping[str, Any] = {}
         self.workers: dict[str, float] = {}
         self.open: dict[int, Trial] = {}
         self.session: list[Trial] = []
-        self.invalid_count = 0
+        self.invalid_count: int = 0
         self.stop: Record | None = None
         self.ended: Record | None = None
         self.notes: dict[str, Mapping[str, Any]] = {}

@@ -47,9 +47,9 @@ class Ledger:
     def __init__(self, store: Store, name: str) -> None:
         self.store = store
         self.name = name
-        self.mutex = threading.RLock()
+        self.mutex: threading.RLock = threading.RLock()
         self.observer: Callable[[Record], None] | None = None
-        self.history = History()
+        self.history: History = History()
         self._queue: deque[Record] = deque()  # read but not yet replayed
         self._told = 0  # position up to which the observer was called
         self._start_time, self._start_tick = time.time(), _ticks()

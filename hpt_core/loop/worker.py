@@ -45,7 +45,7 @@ class Worker:
         self.study = study
         self.budget = budget
         self._owner = liveness.this_process()
-        self.trial_timeout = study.settings.trial_timeout
+        self.trial_timeout: float | None = study.settings.trial_timeout
         self.store: Store = _StudyStore(study)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class PluginManager:
 
     def __init__(self, disabled: Iterable[str] = ()) -> None:
         self.plugins: list[PluginInfo] = []
-        self.disabled = frozenset(disabled)
+        self.disabled: frozenset[str] = frozenset(disabled)
         self._manager = pluggy.PluginManager("hpt")
         self._manager.add_hookspecs(hookspecs)
         self._in_use: dict[str, PluginInfo] = {}  # by the plugin's name in pluggy's manager

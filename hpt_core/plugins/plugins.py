@@ -52,7 +52,7 @@ class Plugins:
 
     def __init__(self, disabled: Iterable[str] = (), *, discover: bool = True) -> None:
         self._manager = PluginManager(disabled)
-        self.disabled = self._manager.disabled
+        self.disabled: frozenset[str] = self._manager.disabled
         self._offers: dict[str, dict[str, list[_Offer]]] | None = None  # kind -> name -> offers
         if discover:
             self._manager.discover()

@@ -30,7 +30,7 @@ class UnitCube:
     def __init__(self, conditions: Conditions) -> None:
         parameters = conditions.parameters
         self.conditions = conditions
-        self.columns = tuple(name for name, p in parameters.items() if p.size != 1)
+        self.columns: tuple[str, ...] = tuple(name for name, p in parameters.items() if p.size != 1)
         column = {name: i for i, name in enumerate(self.columns)}
         self._encoders = tuple((name, parameters[name].to_unit) for name in self.columns)
         self._decoders = tuple((name, parameters[name].from_unit) for name in self.columns)

@@ -91,14 +91,14 @@ class Enumeration:
         values: Mapping[str, Values],
         when: Mapping[str, Mapping[str, Sequence[Any]]],
     ) -> None:
-        self.order = tuple(order)
-        self.values = [values[name] for name in order]
+        self.order: tuple[str, ...] = tuple(order)
+        self.values: list[Values] = [values[name] for name in order]
         rank = {name: j for j, name in enumerate(order)}
         parents = [[rank[parent] for parent in when[name]] for name in order]
         self._runs = self._cut_runs(rank, when)
         self._parts, self._members, self._roots = _components(parents)
         self._counts: dict[tuple[int, int], int] = {}
-        self.size = self._product(self._roots, 0)
+        self.size: int = self._product(self._roots, 0)
 
     def _cut_runs(
         self, rank: Mapping[str, int], when: Mapping[str, Mapping[str, Sequence[Any]]]

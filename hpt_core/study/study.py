@@ -101,7 +101,8 @@ class Study:
             "max_failures": max_failures,
             "trial_timeout": trial_timeout,
         }
-        self.plugins = plugins = plugins or default_plugins()
+        plugins = plugins or default_plugins()
+        self.plugins: Plugins = plugins
         executor = plugins.default("executor") if executor is None else executor
         store = plugins.default("store") if store is None else store
         mistakes = Mistakes()
@@ -113,17 +114,17 @@ class Study:
         self.sampler: Any = None if sampler is None else collect(plugins.make, "sampler", sampler)
         self.evaluator: Any = None if evaluator is None else collect(plugins.make, "evaluator", evaluator)
         rules = rules_by_path(stop).items()
-        self.rules_by_path = {path: collect(plugins.make, "stopping rule", rule, path) for path, rule in rules}
+        self.rules_by_path: dict[str, Any] = {at: collect(plugins.make, "stopping rule", one, at) for at, one in rules}
         self.rules: list[Any] = list(self.rules_by_path.values())
         self.executor: Any = collect(plugins.make, "executor", executor)
         self.store: Any = collect(plugins.make_store, store)
         mistakes.raise_all()
-        self.ledger = Ledger(self.store, name)
+        self.ledger: Ledger = Ledger(self.store, name)
         store_folder: Path | None = getattr(self.store, "folder", None)
         self._folder = None if store_folder is None else store_folder / self.settings.folder_name
         self.amend = amend
-        self.workers = 0  # not given yet: as recorded, else 1
-        self.stop_reason = ""
+        self.workers: int = 0  # not given yet: as recorded, else 1
+        self.stop_reason: str = ""
         self._decisions: Decisions | None = None
         self._accepted = False  # whether the recorded definition was compared with this one
 

@@ -28,13 +28,15 @@ _KITS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _KITS:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    kit = getattr(import_module(f"{__name__}.{_KITS[name]}"), name)
-    globals()[name] = kit
-    return kit
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
+
+    def __getattr__(name: str) -> Any:
+        if name not in _KITS:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        kit = getattr(import_module(f"{__name__}.{_KITS[name]}"), name)
+        globals()[name] = kit
+        return kit
 
 
 def __dir__() -> list[str]:

@@ -20,10 +20,12 @@ def hpt_evaluators() -> dict[str, str]:
     return {"sklearn": "hpt_evaluator_sklearn.evaluator:SklearnEvaluator"}
 
 
-def __getattr__(name: str) -> Any:
-    if name != "SearchCV":
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    from hpt_evaluator_sklearn.search import SearchCV
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
 
-    return SearchCV
+    def __getattr__(name: str) -> Any:
+        if name != "SearchCV":
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        from hpt_evaluator_sklearn.search import SearchCV
+
+        return SearchCV

@@ -30,10 +30,12 @@ def hpt_commands(cli: click.Group) -> None:
     cli.add_command(command)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "HptSampler":
-        from hpt_sampler_optuna.within_optuna import HptSampler
+if not TYPE_CHECKING:  # a type checker would take every name for one of this module
 
-        return HptSampler
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    def __getattr__(name: str) -> Any:
+        if name == "HptSampler":
+            from hpt_sampler_optuna.within_optuna import HptSampler
+
+            return HptSampler
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)

@@ -235,13 +235,13 @@ class SearchCV(BaseSearchCV):
         self._choose(refit_metric)
         if self.refit:
             self._refit(X, y, routed.estimator.fit)
-        self.scorer_ = getattr(scorers, "_scorers", scorers)
+        self.scorer_: Any = getattr(scorers, "_scorers", scorers)
         return self
 
     def _splits(self, X: Any, y: Any, params: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         """Make the folds; errors have scikit-learn's messages."""
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self.n_splits_ = splitter.get_n_splits(X, y, **params)
+        self.n_splits_: int = splitter.get_n_splits(X, y, **params)
         splits = [(np.asarray(train), np.asarray(test)) for train, test in splitter.split(X, y, **params)]
         if len(splits) != self.n_splits_:
             counts = f"Expected {self.n_splits_} splits, got {len(splits)}"
@@ -289,14 +289,14 @@ class SearchCV(BaseSearchCV):
         if not found.params:
             raise ValueError(f"No candidate was evaluated: {self.study_.stop_reason}.")
         self._tell_failures(found.results)
-        self.multimetric_ = found.multimetric
+        self.multimetric_: bool = found.multimetric
         if callable(self.scoring) and found.multimetric:
             self._check_refit_for_multimetric(found.results[0]["test_scores"])
             refit_metric = self.refit
         results = self._format_results(list(found.params), self.n_splits_, list(found.results))
         objective = self.study_.history.objectives[0]
         mark_partial(results, found, objective if found.multimetric else "score")
-        self.cv_results_ = results
+        self.cv_results_: dict[str, Any] = results
         return refit_metric
 
     def _tell_failures(self, results: Sequence[Any]) -> None:
@@ -322,19 +322,19 @@ class SearchCV(BaseSearchCV):
         """Set ``best_index_``, ``best_params_`` and ``best_score_``, unless ``refit`` is False with several scores."""
         if not self.refit and self.multimetric_:
             return
-        self.best_index_ = self._select_best_index(self.refit, refit_metric, self.cv_results_)
+        self.best_index_: int = self._select_best_index(self.refit, refit_metric, self.cv_results_)
         if not callable(self.refit):
-            self.best_score_ = self.cv_results_[f"mean_test_{refit_metric}"][self.best_index_]
-        self.best_params_ = self.cv_results_["params"][self.best_index_]
+            self.best_score_: float = self.cv_results_[f"mean_test_{refit_metric}"][self.best_index_]
+        self.best_params_: dict[str, Any] = self.cv_results_["params"][self.best_index_]
 
     def _refit(self, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
         best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
         started = perf_counter()
         best.fit(*((X,) if y is None else (X, y)), **fit_params)
-        self.refit_time_ = perf_counter() - started
-        self.best_estimator_ = best
+        self.refit_time_: float = perf_counter() - started
+        self.best_estimator_: Any = best
         if hasattr(best, "feature_names_in_"):
-            self.feature_names_in_ = best.feature_names_in_
+            self.feature_names_in_: Any = best.feature_names_in_
 
     def __sklearn_tags__(self) -> Any:
         """The tags of a search, with the estimator's tags for its input and target."""
