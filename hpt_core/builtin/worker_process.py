@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["loading_hint", "start_worker"]
 
 _CONTEXT = multiprocessing.get_context("spawn")
+_START_METHODS = ("fork", "spawn", "forkserver")  # get_all_start_methods() may have those that a library added
 _HAS_CLOUDPICKLE = importlib.util.find_spec("cloudpickle") is not None
 _SCRIPT_HINT = "A script that runs workers must do so under `if __name__ == '__main__':`."
 _IMPORT_HINT = (
@@ -122,14 +123,14 @@ def _without_interactive_main() -> Iterator[None]:
 def _start_method() -> str | None:
     """How this process starts others, so that trials in a worker do the same. None: by Python's default."""
     method = multiprocessing.get_start_method(allow_none=True)
-    return method if method in multiprocessing.get_all_start_methods() else None
+    return method if method in _START_METHODS else None
 
 
 @contextlib.contextmanager
 def _known_start_method() -> Iterator[None]:
     """Start processes with a start method that they know. They take over that of this one, which may be joblib's."""
     method = multiprocessing.get_start_method(allow_none=True)
-    if method is None or method in multiprocessing.get_all_start_methods():
+    if method is None or method in _START_METHODS:
         yield
         return
     multiprocessing.set_start_method("spawn", force=True)

@@ -65,7 +65,8 @@ def get(url: str, host: str = "") -> tuple[int, str]:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as err:
-        return err.code, err.read().decode()
+        with err:
+            return err.code, err.read().decode()
 
 
 def position(page: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import stat
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -121,12 +122,15 @@ def save_problem(path: Path) -> str | None:
     """Why an estimator cannot be written to ``path``; None if no reason is known."""
     try:
         target = path.resolve()  # a link stays, and the file that it names is written
-        if target.is_dir():
-            return f"'{path}' is a folder. Give the path of a file."
-        if target.exists() and not target.is_file():  # it would be replaced by a file
-            return f"'{path}' is not a regular file. Give another path."
         if not target.parent.is_dir():
             return f"There is no folder '{target.parent if path.is_symlink() else path.parent}'."
+        mode = target.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return f"'{path}' is a folder. Give the path of a file."
+        if not stat.S_ISREG(mode):  # it would be replaced by a file
+            return f"'{path}' is not a regular file. Give another path."
+    except FileNotFoundError:
+        pass
     except (OSError, RuntimeError, ValueError) as err:  # a name too long, a loop of links, a null byte
         return f"It is no usable path: {err}."
     if path.suffix == ".skops" and importlib.util.find_spec("skops") is None:

@@ -6,6 +6,7 @@ replaced by a new file only when columns are added.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -171,7 +172,9 @@ class Log:
 
     def _move_torn_tail(self, fd: int, start: int, size: int) -> None:
         aside = self.path.with_name(f"{self.path.name}.torn")
-        earlier = aside.read_bytes() if aside.exists() else b""
+        earlier = b""
+        with contextlib.suppress(FileNotFoundError):
+            earlier = aside.read_bytes()
         replace(aside, earlier + read(fd, start, size), like=self.path)
         os.ftruncate(fd, start)
         os.fsync(fd)
