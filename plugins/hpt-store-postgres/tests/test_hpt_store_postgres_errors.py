@@ -171,7 +171,26 @@ def test_too_many_connections(server: Any, name: str, guest: str) -> None:
     with opened(server.url(name, f"{guest}:{PASSWORD}")) as store:
         (text,) = all_told(store)
         assert "too many connections" in text
-        assert "Each process needs two connections. Use fewer workers" in text
+        assert "Each run needs two connections, whatever its number of workers. Start fewer runs" in text
+
+
+@pytest.mark.parametrize("act", ["SELECT pg_advisory_unlock_all()", "PREPARE _pg3_0 AS SELECT 1"])
+def test_a_pooler_that_gives_a_session_to_others(server: Any, name: str, act: str) -> None:
+    """What others do in the session of a lock: release it, or prepare statements under psycopg's names."""
+
+    def work() -> None:
+        with store.lock("s"):
+            (connection,) = store._session().connections._holders.values()
+            connection.execute(act.encode())
+            for _ in range(9):  # psycopg prepares a statement that is often used
+                store.append("s", [{}])
+
+    with opened(server.url(name)) as store:
+        text = told(work)
+        assert "a pooler in transaction mode" in text
+        assert "pool_mode = session" in text
+        with store.lock("s"):
+            pass
 
 
 def test_a_statement_timeout(server: Any, name: str) -> None:

@@ -392,6 +392,14 @@ class CutOff:
         return found
 
 
+def test_a_lock_that_is_lost_before_there_are_tables(store: PostgresStore, server: Any, name: str) -> None:
+    with store.lock("s"):
+        terminate(server, name)
+        with pytest.raises(StoreError, match="lost while this process held the lock of the study 's'"):
+            store.append("s", [{}])
+    assert store.append("s", [{}]) == 1
+
+
 def test_who_has_lost_the_lock_can_no_longer_write_under_it(store: PostgresStore, server: Any, name: str) -> None:
     """Else two processes could start the same trial."""
     store.append("s", [{"n": 1}])

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 
 from hpt_core import StoreError, wait_for
-from hpt_store_postgres.problems import cut_off, explain, unreachable
+from hpt_store_postgres.problems import cut_off, explain, pooled, unreachable
 
 if TYPE_CHECKING:
     from hpt_store_postgres.address import Address
@@ -214,11 +214,15 @@ class Connections:
     def _release(self, connection: psycopg.Connection, key: int) -> None:
         if connection.closed or connection not in _open:  # lost, or this is a forked child
             return
+        unlocked = None
         with suppress(psycopg.Error):
-            connection.execute("SELECT pg_advisory_unlock(%s)", [key])
+            unlocked = connection.execute("SELECT pg_advisory_unlock(%s)", [key]).fetchone()
+        if unlocked == (True,):
             self._idle.append(connection)
             return
         connection.close()
+        if unlocked is not None:  # its session did not hold the lock
+            raise pooled(self._url)
 
     def _run_on(self, connection: psycopg.Connection, action: Callable[[psycopg.Connection], T]) -> T:
         """Run statements; a `psycopg.Error` means that the connection was lost."""

@@ -9,10 +9,15 @@ from hpt_core import StoreError
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["cut_off", "damaged_record", "explain", "foreign", "lock_lost", "newer", "shrunk", "unreachable"]
+__all__ = ["cut_off", "damaged_record", "explain", "foreign", "lock_lost", "newer", "pooled", "shrunk", "unreachable"]
 
 _FOREIGN = frozenset({"23505", "42703", "42804", "42P01", "42P07", "42P10"})
 """A table or column is missing or of another kind, or a table or record is there already."""
+
+_POOLED = (
+    "is reached through a pooler in transaction mode, which gives the lock of a study away",
+    "Let it pool sessions (PgBouncer: pool_mode = session), or connect to the server directly.",
+)
 
 _CAUSES = {
     "22P05": (
@@ -23,6 +28,7 @@ _CAUSES = {
         "can only be read",
         "If the server is a standby, connect to the primary; else let default_transaction_read_only be off.",
     ),
+    "26000": _POOLED,
     "42501": (
         "refuses this user",
         (
@@ -31,6 +37,7 @@ _CAUSES = {
             "UPDATE ON ALL TABLES IN SCHEMA hpt. For reading, USAGE and SELECT are enough."
         ),
     ),
+    "42P05": _POOLED,
     "53100": ("has no space left", "Its content is intact. Free some space and run again."),
     "53200": ("has no memory left", "Its content is intact. Run again."),
     "54000": (
@@ -48,7 +55,10 @@ _CAUSES = {
 }
 """SQLSTATE -> what the database does, and the remedy."""
 
-_TOO_MANY = "Each process needs two connections. Use fewer workers, or raise the server's max_connections."
+_TOO_MANY = (
+    "Each run needs two connections, whatever its number of workers. Start fewer runs, or raise the server's "
+    "max_connections or the user's connection limit."
+)
 _NO_CONNECTION = {
     "password": (
         "Check the user and the password. It may be in the URL (special characters percent-encoded), in PGPASSWORD or "
@@ -101,6 +111,11 @@ def lock_lost(where: str, study: str) -> StoreError:
         f"The connection to {where} was lost while this process held the lock of the study {study!r}. Another process "
         f"may have it now, so nothing was written. Run again."
     )
+
+
+def pooled(where: str) -> StoreError:
+    """The error for a lock that another session took over."""
+    return StoreError(f"{where} {_POOLED[0]}. {_POOLED[1]}")
 
 
 def newer(where: str, found: int, known: int) -> StoreError:

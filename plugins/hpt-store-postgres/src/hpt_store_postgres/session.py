@@ -52,10 +52,13 @@ class Session:
                 schema.create(connection, self._url)
             return schema.append(connection, study, bodies, batch=batch, known=known, durable=durable)
 
+        def find(connection: psycopg.Connection) -> int | None:
+            return schema.where_is(connection, batch, len(bodies)) if self._ready(connection) else None
+
         try:
             position = self.connections.run_locked(study, write)
         except LockLostError as err:
-            position = self.connections.run(lambda connection: schema.where_is(connection, batch, len(bodies)))
+            position = self.connections.run(find)
             if position is None:
                 raise lock_lost(self._url, study) from err
         if position is None:
