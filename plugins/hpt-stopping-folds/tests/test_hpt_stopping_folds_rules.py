@@ -151,6 +151,16 @@ def test_the_number_of_folds_is_the_evaluators() -> None:
     assert judge(Folds(min_folds=1), study([[0.1] * 3], [0.9] * 3, steps=5)) is not None
 
 
+@pytest.mark.parametrize("rule", [Folds(metric="size"), Race(metric="size", min_folds=2)], ids=repr)
+@pytest.mark.parametrize(("steps", "stops"), [(9, True), (8, False)])
+def test_the_last_fold_is_too_late_even_if_another_one_lacks_the_metric(rule: Rule, steps: int, stops: bool) -> None:
+    good, bad = ([Report(n, v, {"size": v} if n > 1 else {}) for n in range(1, 9)] for v in (0.1, 0.9))
+    history = make_history(
+        SPACE, [({"x": 0.1}, 0.1), ({"x": 0.2}, None)], reports={0: good, 1: bad}, evidence="folds", steps=steps
+    )
+    assert (judge(rule, history) is not None) == stops
+
+
 def test_a_further_objective_or_a_metric_may_be_compared() -> None:
     def at(**metrics: float) -> list[Report]:
         return [Report(1, 0.5, metrics), Report(2, 0.5, metrics)]

@@ -83,9 +83,11 @@ class Folds(Paired):
     def judge_trial(self, history: History, trial: Trial) -> Stop | Pause | None:
         """Stop when the trial is worse than the incumbent; pause if there is none yet."""
         mine, incumbent = self._folds(history, trial), self._incumbent(history)
+        if len(trial.reports) == history.steps:
+            return None  # the metric may be missing on a fold, so that there are fewer losses
         if incumbent is not None:
             return self._judged(history, trial, mine, incumbent)
-        if not self.waiting or not history.resumable or len(mine) < self._first or len(mine) == history.steps:
+        if not self.waiting or not history.resumable or len(mine) < self._first:
             return None
         if len(mine) == self._first:
             return Pause(f"{_WAITS} {self.waiting} trials have done as many folds", {"folds": len(mine)})

@@ -48,7 +48,7 @@ class Race(Paired):
     def judge_trial(self, history: History, trial: Trial) -> Stop | None:
         """Stop when the trial has lost the race."""
         mine = self._folds(history, trial)
-        if len(mine) < self.min_folds:
+        if len(mine) < self.min_folds or len(trial.reports) == history.steps:
             return None
         rivals = [(n, theirs) for n, theirs in self._best(history, self.elites) if mine.keys() <= theirs.keys()]
         if not rivals:
