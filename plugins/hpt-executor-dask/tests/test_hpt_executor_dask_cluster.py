@@ -163,7 +163,7 @@ def test_a_worker_notices_that_the_process_of_the_study_is_gone(unread: bool | N
             study.recv(1 if unread else 9)
             if unread is not None:
                 study.close()
-            assert until(lambda: _hung_up(worker.fileno()), seconds=5 if ended else 0.5) is ended
+            assert until(lambda: _hung_up(worker), seconds=5 if ended else 0.5) is ended
 
 
 def until(reached: Callable[[], bool], seconds: float = 30) -> bool:

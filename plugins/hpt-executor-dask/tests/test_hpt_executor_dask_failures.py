@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import multiprocessing.connection
 import os
 import re
 import signal
@@ -20,7 +19,7 @@ import dask
 import pytest
 from distributed import Client, Future, LocalCluster
 
-from hpt_core import Failure, Float, HptError, Params, State, Store, Study
+from hpt_core import Failure, Float, HptError, Params, State, Store, Study, UsageError
 from hpt_executor_dask import executor, pool
 from hpt_executor_dask.executor import DaskExecutor
 from hpt_executor_dask.pool import WorkerPool, _death, _idle_warning, _Worker
@@ -198,8 +197,16 @@ def test_reports_that_workers_cannot_connect(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object, **__: object) -> NoReturn:
         raise ConnectionRefusedError("refused")
 
-    monkeypatch.setattr(multiprocessing.connection, "Client", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(HptError, match=r"cannot reach the process that runs the study at 127\.0\.0\.1:\d+: refused"):
+        study_on(None).run(quick, trials=2, workers=2)
+
+
+def test_reports_that_the_current_directory_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match=r"No worker can be started: the current directory does not exist any more"):
         study_on(None).run(quick, trials=2, workers=2)
 
 
@@ -304,7 +311,7 @@ def test_a_failed_task_may_be_cancelled_before_its_error_is_read(monkeypatch: py
         future.cancel()
         return exception(future, timeout)
 
-    monkeypatch.setattr(multiprocessing.connection, "Client", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(Future, "exception", late)
     with pytest.raises(HptError, match=r"cannot reach the process that runs the study"):
         study_on(None).run(quick, trials=2, workers=2)

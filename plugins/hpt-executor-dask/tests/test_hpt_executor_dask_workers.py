@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -208,6 +209,33 @@ def test_reports_that_the_study_cannot_be_pickled(dask_address: str) -> None:
     lock = threading.Lock()
     with pytest.raises(UsageError, match=r"cannot be sent to Dask workers: TypeError: .*lock"):
         study_on(dask_address).run(lambda _: float(lock.locked()), trials=2, workers=2)
+
+
+def test_a_cluster_may_have_ipv6_addresses() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as err:
+        pytest.skip(f"this machine has no IPv6: {err}")
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, host="tcp://[::1]", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        study = study_on(cluster.scheduler_address)
+        study.run(quick, trials=2, workers=2)
+        assert [t.state for t in study.trials] == [State.COMPLETE] * 2
+
+
+def test_a_default_timeout_of_sockets_ends_no_worker() -> None:
+    def slow(params: Params) -> float:
+        time.sleep(0.5)
+        return quick(params)
+
+    study = Study({"x": Float(-1.0, 1.0)}, sampler="random", executor="dask", retries=0)
+    socket.setdefaulttimeout(0.1)  # in this process, which also runs the Dask workers
+    try:
+        study.run(slow, trials=2, workers=2)
+    finally:
+        socket.setdefaulttimeout(None)
+    assert [t.state for t in study.trials] == [State.COMPLETE] * 2
 
 
 def test_reports_that_the_host_is_not_this_machine(dask_address: str) -> None:

@@ -110,10 +110,11 @@ class WorkerPool:
         """Submit one more worker.
 
         Raises:
-            HptError: If the scheduler is lost, and no worker is connected that could finish the study without it.
+            HptError: If the scheduler is lost, and no worker is connected that could finish the study without it. Or if
+                the current directory was removed.
         """
         task = f"hpt-{secrets.token_hex(8)}"
-        arguments = (task, self._listener.getsockname(), self._key, str(Path.cwd()), _import_folders())
+        arguments = (task, self._listener.getsockname()[:2], self._key, _working_folder(), _import_folders())
         try:
             self._tasks[task] = self._client.submit(_task_function(), *arguments, key=task, pure=False, retries=0)
         except ClosedClientError:  # caught, not checked before: a thread of the client may close it at any time
@@ -154,7 +155,9 @@ class WorkerPool:
 
     def _accept(self) -> None:
         """Accept a connection; a thread of its own authenticates it, so that a stranger who is silent blocks nobody."""
-        pipe = connections.Connection(self._listener.accept()[0].detach())
+        accepted, _ = self._listener.accept()
+        accepted.setblocking(True)  # else it has the timeout that the program may have set as default
+        pipe = connections.Connection(accepted.detach())
         threading.Thread(target=self._authenticate, args=(pipe,), daemon=True, name="hpt-dask-arrival").start()
 
     def _authenticate(self, pipe: Connection) -> None:
@@ -268,7 +271,8 @@ def _task_function() -> Callable[..., int]:
 
 def _listener(host: str) -> socket.socket:
     try:
-        return socket.create_server((host, 0), backlog=64)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, 0), family=family, backlog=64)
     except OSError as err:
         message = f"Must be a name or address of this machine. Got {host!r}: {err.strerror or err}"
         raise UsageError(Mistake("executor.host", message)) from err
@@ -279,6 +283,14 @@ def _pickled(worker: WorkerCall) -> bytes:
         return pickle_by_value(worker)
     except Exception as err:
         msg = f"This study cannot be sent to Dask workers: {type(err).__name__}: {err}."
+        raise UsageError(msg) from err
+
+
+def _working_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError as err:
+        msg = "No worker can be started: the current directory does not exist any more. Change to another one."
         raise UsageError(msg) from err
 
 

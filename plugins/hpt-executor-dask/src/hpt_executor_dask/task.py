@@ -52,34 +52,40 @@ def run_worker(task: str, address: tuple[str, int], key: bytes, folder: str, pat
         HptError: If the study's process cannot be reached.
     """
     dask_worker = str(get_worker().address)
-    with _connected(address, key, dask_worker) as pipe:
+    end, pipe = _connected(address, key, dask_worker)
+    with end, pipe:
         pipe.send((task, dask_worker, VERSIONS))
         try:
             name = pipe.recv()
         except (EOFError, OSError):
             return 0
         extra = [entry for entry in path if entry not in sys.path and Path(entry).is_dir()]
-        job = {"pipe": pipe.fileno(), "name": name, "dask_worker": dask_worker, "path": [*extra, *sys.path]}
-        return _run_process(pipe, json.dumps(job), folder if Path(folder).is_dir() else None)
+        job = {"pipe": end.fileno(), "name": name, "dask_worker": dask_worker, "path": [*extra, *sys.path]}
+        return _run_process(end, json.dumps(job), folder if Path(folder).is_dir() else None)
 
 
-def _connected(address: tuple[str, int], key: bytes, dask_worker: str) -> connections.Connection:
+def _connected(address: tuple[str, int], key: bytes, dask_worker: str) -> tuple[socket.socket, connections.Connection]:
+    """The connection to the study's process, in two forms: to see whether it is closed, and to send and receive."""
     try:
-        return connections.Client(address, authkey=key)
+        end = socket.create_connection(address, timeout=None)
+        pipe = connections.Connection(os.dup(end.fileno()))
+        connections.answer_challenge(pipe, key)
+        connections.deliver_challenge(pipe, key)
     except (OSError, EOFError, AuthenticationError) as err:
-        host, port = address
+        (host, port), cause = address, str(err) or "it hung up"
         msg = (
-            f"The Dask worker {dask_worker} cannot reach the process that runs the study at {host}:{port}: {err}. "
+            f"The Dask worker {dask_worker} cannot reach the process that runs the study at {host}:{port}: {cause}. "
             "The executor's option `host` sets the name or address by which workers reach it."
         )
         raise HptError(msg) from err
+    return end, pipe
 
 
-def _run_process(pipe: connections.Connection, job: str, folder: str | None) -> int:
+def _run_process(end: socket.socket, job: str, folder: str | None) -> int:
     """Run the process until it ends or the study hangs up."""
     command = [sys.executable, "-P", "-m", "hpt_executor_dask.process"]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, cwd=folder, pass_fds=[pipe.fileno()], start_new_session=True
+        command, stdin=subprocess.PIPE, cwd=folder, pass_fds=[end.fileno()], start_new_session=True
     )
     assert process.stdin is not None
     with process, suppress(BrokenPipeError):  # the process died at once; its exit code tells
@@ -87,7 +93,7 @@ def _run_process(pipe: connections.Connection, job: str, folder: str | None) -> 
         process.stdin.flush()
         kill_at: float | None = None
         while process.poll() is None and (kill_at is None or time.monotonic() < kill_at):
-            if kill_at is None and _hung_up(pipe.fileno()):
+            if kill_at is None and _hung_up(end):
                 kill_at = time.monotonic() + _GRACE_SECONDS
             time.sleep(_POLL_SECONDS)
         with suppress(ProcessLookupError, PermissionError):  # nothing is left of the group
@@ -95,12 +101,11 @@ def _run_process(pipe: connections.Connection, job: str, folder: str | None) -> 
     return process.returncode
 
 
-def _hung_up(descriptor: int) -> bool:
-    """Whether the other end of a socket is closed and nothing that it sent is left to read."""
-    with socket.socket(fileno=os.dup(descriptor)) as end:
-        try:
-            return not end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # reset: the other end died before it read all that this one sent
+def _hung_up(end: socket.socket) -> bool:
+    """Whether the other end is closed and nothing that it sent is left to read."""
+    try:
+        return not end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # reset: the other end died before it read all that this one sent
