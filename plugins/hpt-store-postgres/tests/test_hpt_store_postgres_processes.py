@@ -354,6 +354,21 @@ def test_a_server_that_stays_away_is_reported_with_what_is_unknown(store: Postgr
         assert impatient.append("s", [{}]) == 2
 
 
+def test_an_outage_is_waited_for_once(store: PostgresStore, server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that gives up still has to write that its trials have ended, each of which would wait again."""
+    with another(store, lock_timeout=0.3) as impatient:
+        for outage in (1, 2):
+            impatient.append("s", [{}])
+            server.stop()
+            try:
+                for use in [lambda: impatient.append("s", [{}]), *uses(impatient)]:
+                    with pytest.raises(StoreError, match="Cannot connect to"):
+                        use()
+            finally:
+                server.start()
+            assert sum("Trying again for 0.3 s" in message for message in caplog.messages) == outage
+
+
 def test_an_append_whose_commit_was_not_acknowledged_is_stored_once(store: PostgresStore) -> None:
     """The statement is executed, then the connection breaks before its answer is read."""
     store.append("s", [{"n": 0}])

@@ -99,7 +99,7 @@ class Connections:
     def __init__(self, url: Address, patience: float) -> None:
         self._url = url
         self._patience = patience
-        self._was_connected = False
+        self._deadline: float | None = 0.0  # of waiting for the server; None: it was reached by the last attempt
         self._mutex = threading.RLock()
         self._main: psycopg.Connection | None = None
         self._idle: list[psycopg.Connection] = []
@@ -234,21 +234,24 @@ class Connections:
             raise explain(err, self._url) from err
 
     def _connect(self) -> psycopg.Connection:
-        """Connect; once this process has been connected, wait for a server that restarts."""
-        deadline = time.monotonic() + (self._patience if self._was_connected else 0)
-        noted = False
+        """Connect; once this process has been connected, wait for a server that restarts.
+
+        The time to wait starts when the server is missed, not with each use: a run that gives up has more to write.
+        """
         while True:
             try:
                 connection = self._try_to_connect()
             except StoreError as err:
+                deadline = self._deadline  # another thread may change it
+                if deadline is None:
+                    deadline = self._deadline = time.monotonic() + self._patience
+                    if self._patience:
+                        _LOG.warning("%s Trying again for %g s.", err, self._patience)
                 if time.monotonic() >= deadline:
                     raise
-                if not noted:
-                    _LOG.warning("%s Trying again for %g s.", err, self._patience)
-                noted = True
                 time.sleep(_NAP)
             else:
-                self._was_connected = True
+                self._deadline = None
                 _open.add(connection)
                 return connection
 
