@@ -27,6 +27,7 @@ from hpt_core import (
     Study,
     Suggestion,
     TrialContext,
+    UsageError,
     hookimpl,
     liveness,
     load_history,
@@ -130,6 +131,57 @@ def test_a_new_option_that_is_used_is_a_change() -> None:
     used = Study({"x": Float(0, 1)}, sampler={"use": "changing", "more": [3]}, store=store, plugins=plugins[New])
     with pytest.raises(DefinitionChangedError, match=r"sampler\.more: Is new: \[3\]"):
         used.run(float_of, trials=3)
+
+
+@attrs.define(kw_only=True)
+class Table(Old):
+    """The same sampler with a table as an option."""
+
+    table: dict[str, int] = option(factory=lambda: {"a": 1}, help="Something.")
+
+
+@attrs.define(kw_only=True)
+class LongerTable(Old):
+    """The same sampler with another default."""
+
+    table: dict[str, int] = option(factory=lambda: {"a": 1, "b": 2}, help="Something.")
+
+
+def test_another_default_of_a_known_option_is_a_change() -> None:
+    store = MemoryStore()
+    earlier, later = (
+        Study({"x": Float(0, 1)}, sampler="changing", store=store, plugins=offering(version))
+        for version in (Table, LongerTable)
+    )
+    earlier.run(float_of, trials=2)
+    with pytest.raises(DefinitionChangedError, match=r"sampler\.table\.b: Is new: 2|sampler\.table: Was"):
+        later.run(float_of, trials=3)
+
+
+def test_another_rule_is_a_change() -> None:
+    store = MemoryStore()
+    one, two = (
+        Study({"x": Float(0, 1)}, sampler="random", store=store, stop=[{"use": "target", "value": v} for v in values])
+        for values in ([-1], [-1, -2])
+    )
+    one.run(float_of, trials=2)
+    with pytest.raises(DefinitionChangedError, match=r"stop: Was \[.*\], is now \[.*-2"):
+        two.run(float_of, trials=3)
+
+
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_whether_a_study_is_reproducible_counts_before_its_first_trial(*, reproducible: bool) -> None:
+    store = MemoryStore()
+
+    def study(workers: int, *, reproducible: bool) -> Study:
+        made = Study({"x": Float(0, 1)}, sampler="random", store=store, reproducible=reproducible)
+        made.workers = workers
+        return made
+
+    assert len(study(2, reproducible=reproducible).history.trials) == 0
+    with pytest.raises(DefinitionChangedError, match="reproducible: Was"):
+        _ = study(2, reproducible=not reproducible).history
+    assert len(study(3, reproducible=reproducible).history.trials) == 0  # no decision depended on the workers yet
 
 
 @attrs.define(kw_only=True)
@@ -294,6 +346,27 @@ def test_the_order_of_objectives_counts() -> None:
 def test_one_direction_is_called_value() -> None:
     assert definition.parse_objectives("maximize") == {"value": "maximize"}
     assert list(definition.parse_objectives({"b": "minimize", "a": "maximize"})) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        ("minimise", r"Must be 'minimize', 'maximize' or a table .* Got 'minimise'\. Did you mean 'minimize'\?"),
+        ({}, r"Must be 'minimize', 'maximize' or a table .* Got \{\}\.$"),
+        ({"a\n": "minimize"}, r"The name of an objective must be printable text\. Got 'a\\n'"),
+        ({"": "minimize"}, r"The name of an objective must be printable text\. Got ''"),
+        ({"a": "max"}, r"objective\.a: Must be 'minimize' or 'maximize'\. Got 'max'\. Did you mean 'maximize'\?"),
+    ],
+)
+def test_a_wrong_objective_is_refused(objective: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        definition.parse_objectives(objective)
+
+
+def test_code_is_refused_wherever_a_log_names_it() -> None:
+    definition.refuse_code({"use": "random", "parts": ["grid", {"use": "tpe"}]}, "sampler")
+    with pytest.raises(UsageError, match=r"sampler\.parts\.1\.use: The log names the code 'trap:Sampler'"):
+        definition.refuse_code({"use": "random", "parts": ["grid", {"use": "trap:Sampler"}]}, "sampler")
 
 
 def test_what_an_evaluator_declares() -> None:
