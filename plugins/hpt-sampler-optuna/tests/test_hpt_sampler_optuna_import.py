@@ -28,10 +28,11 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
-from hpt_core import Categorical, Constant, Float, History, Int, Space, Study
+from hpt_core import Categorical, Constant, Float, History, Int, InvalidParamsError, Space, Study
 from hpt_core.cli.group import hpt
 from hpt_core.plugins.plugins import default_plugins
 from hpt_core.study.verify import verify
+from hpt_sampler_optuna.imported import ImportedSearch, ImportedTrial, record
 
 # Optuna leaves its connections open; from 3.13 on Python warns of them when they are collected, as in `_place`.
 pytestmark = pytest.mark.filterwarnings("ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning")
@@ -229,8 +230,20 @@ def test_optunas_log_messages_are_silenced() -> None:
 def test_importing_twice_is_rejected() -> None:
     searched("sqlite:///optuna.db")
     run("optuna.db")
-    assert "already has trials" in run("optuna.db", code=2)
+    assert "The study 'demo' exists already." in run("optuna.db", code=2)
     assert len(imported("demo").trials) == 16
+
+
+def test_a_search_is_imported_completely_or_not_at_all() -> None:
+    space = Space({"x": Float(0, 1)})
+    trials = [ImportedTrial({"x": 0.5}, 1.0), ImportedTrial({"x": 2.0}, 1.0)]
+    study = Study(space, store="hpt.db")
+    with pytest.raises(InvalidParamsError):
+        record(ImportedSearch("study", space, {"value": "minimize"}, trials), study)
+    assert len(study.trials) == 0
+    record(ImportedSearch("study", space, {"value": "minimize"}, trials[:1]), study)
+    assert [(trial.number, trial.params, trial.value) for trial in study.trials] == [(0, {"x": 0.5}, 1.0)]
+    study.close()
 
 
 def test_an_empty_store_is_refused() -> None:

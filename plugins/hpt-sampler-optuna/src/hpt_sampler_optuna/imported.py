@@ -139,21 +139,24 @@ def dropped_values(counts: Mapping[str, int]) -> list[str]:
 
 
 def record(found: ImportedSearch, study: Study) -> None:
-    """Record a search in a new study.
+    """Record a search in a new study, at once: the store has all of it or nothing.
 
     Args:
         found: The search.
-        study: A study without trials that has the search's space and objectives.
+        study: A study that has the search's space and objectives, and that its store does not have yet.
 
     Raises:
-        UsageError: If the study has trials.
+        UsageError: If the store has the study.
     """
-    if len(study.trials):
-        raise UsageError(f"The study {study.name!r} already has trials; import into a new one with --study NAME.")
+    draft = Study(study.space, objective=study.objectives, constraints=study.constraints or None, name=study.name)
     for imported in found.trials:
-        trial = study.add_trial(imported.params)
+        trial = draft.add_trial(imported.params)
         for step, value in imported.reports:
-            study.report(trial, step, value)
-        study.tell(trial, imported.result)
+            draft.report(trial, step, value)
+        draft.tell(trial, imported.result)
     for params in found.waiting:
-        study.enqueue(params)
+        draft.enqueue(params)
+    with study.store.lock(study.name):
+        if study.store.read(study.name):
+            raise UsageError(f"The study {study.name!r} exists already. Import into a new one with --study NAME.")
+        study.store.append(study.name, draft.store.read(draft.name))
