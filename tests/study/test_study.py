@@ -770,6 +770,21 @@ def test_an_evaluator_may_be_added_later() -> None:
         study.run(FunctionEvaluator(call=folds), trials=2)
 
 
+def test_an_amendment_without_the_evaluator_keeps_it() -> None:
+    store = MemoryStore()
+    study_on(store, evaluator=FunctionEvaluator(call=loss, steps=3)).run(trials=1)
+    study_on(store, seed=6, amend=True).ask()
+    with pytest.raises(DefinitionChangedError, match=r"evaluator\.steps: Was 3, is now 4"):
+        study_on(store, seed=6).run(FunctionEvaluator(call=loss, steps=4), trials=2)
+
+
+def test_who_asks_for_the_trials_of_a_reproducible_study_is_one_worker() -> None:
+    study = study_on(reproducible=True)
+    study.ask()
+    with pytest.raises(UsageError, match="The next trial depends on running ones"):
+        study.ask()
+
+
 def test_a_reproducible_study_can_be_read_without_the_number_of_workers() -> None:
     store = MemoryStore()
     first = study_on(store, reproducible=True)
