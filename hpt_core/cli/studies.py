@@ -43,8 +43,9 @@ def command(ctx: click.Context, store: str | None, counts: tuple[int, ...], as_j
     Exit code 4 if a study cannot be read; the others are still listed.
 
     JSON: {store, studies: [{study, objectives, trials, states, best, best_at, elapsed, last, stopped}], unreadable:
-    [{study, problem}]}; "best" is the best value of the first objective or null, "best_at" is {N: best of the first N
-    trials, or null}, "elapsed" the seconds that the study ran, "last" the Unix time of its last record.
+    [{study, problem}]}; "states" is {state, or "invalid": number of trials}, "best" the best value of the first
+    objective or null, "best_at" {N: best of the first N trials, or null}, "elapsed" the seconds that the study ran,
+    "last" the Unix time of its last record.
     """
     found, unreadable = [], []
     with open_store(ctx.obj, store) as opened:
@@ -75,7 +76,8 @@ def _study(store: Store, name: str, counts: Iterable[int]) -> dict[str, Any]:
     about = summary(history)
     return {
         "study": name,
-        **{key: about[key] for key in ("objectives", "trials", "states")},
+        **{key: about[key] for key in ("objectives", "trials")},
+        "states": dict(render.states(history)),
         "best": _value(history.best),
         "best_at": {str(count): _best_of_first(history, count) for count in counts},
         **{key: about[key] for key in ("elapsed", "stopped")},

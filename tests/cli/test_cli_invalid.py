@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def invalidate(*numbers: int) -> None:
 def test_they_are_counted_apart(cli: Hpt) -> None:
     invalidate(0)
     assert "trials        4: 2 complete, 1 failed, 1 invalid; " in cli("show").stdout
+    head, row = cli("studies").stdout.splitlines()
+    assert dict(zip(re.split(r"\s{2,}", head), re.split(r"\s{2,}", row), strict=False))["complete"] == "2"
     ended = cli("run", "s.toml", "trials=4").stderr
     assert "5 trials: 3 complete, 1 failed, 1 invalid; " in ended  # one more, as the invalid one no longer counts
     assert "The best of 3 scores is optimistic" in ended
