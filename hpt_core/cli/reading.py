@@ -75,8 +75,7 @@ def open_store(session: Session, location: str | None) -> Iterator[Store]:
     from hpt_core.study.loading import open_to_read
 
     path = "--store" if location is not None else "HPT_STORE" if os.environ.get("HPT_STORE") else "store"
-    remedy = " Select another store with --store."
-    with open_to_read(default_store() if location is None else location, session.plugins, path, remedy) as store:
+    with open_to_read(default_store() if location is None else location, session.plugins, path) as store:
         yield store
 
 

@@ -41,14 +41,13 @@ def load_history(store: Any, name: str | None = None, *, plugins: Plugins | None
 
 
 @contextmanager
-def open_to_read(store: Any, plugins: Plugins, path: str = "store", remedy: str = "") -> Iterator[Store]:
+def open_to_read(store: Any, plugins: Plugins, path: str = "store") -> Iterator[Store]:
     """Open an existing store; nothing is created. Closes the store at the end, unless it was passed open.
 
     Args:
         store: See `load_history`.
         plugins: Find the store component.
         path: The key path or option that names the store, for messages.
-        remedy: Appended to the message if the store does not exist.
 
     Raises:
         StoreError: If the store does not exist.
@@ -57,7 +56,7 @@ def open_to_read(store: Any, plugins: Plugins, path: str = "store", remedy: str 
     opened: Store = plugins.make_store(store, path)
     file = path_of(opened)
     if file is not None and not os.path.exists(file):  # noqa: PTH110 - Path raises for a long name
-        msg = f"There is no {file}: no study was stored there yet.{remedy}"
+        msg = f"There is no {file}: no study was stored there yet. Select another store (--store in the shell)."
         raise StoreError(msg)
     try:
         yield opened

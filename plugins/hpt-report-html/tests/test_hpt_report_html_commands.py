@@ -138,7 +138,7 @@ def test_force_overwrites_only_html_pages_and_empty_files(store: str, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["report", "--store", "{here}/none.db"], 4, "no study was stored there yet"),
+        (["report", "--store", "{here}/none.db"], 4, "Select another store (--store in the shell)"),
         (["report", "--store", ""], 2, "No store handles ''."),
         (["report", "--study", "two"], 4, "There is no study 'two'"),
         (["report", "-o", "{here}/no/such/folder.html"], 2, "cannot be written"),
