@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
+from hpt_core.cli import render
 from hpt_core.cli.tally import Tally
 from hpt_core.cli.text import say
-from hpt_core.components import location_of
 from hpt_core.errors import NothingSucceededError
 from hpt_core.history.export import repeated_failure
 from hpt_core.hookspecs import hookimpl
@@ -82,8 +82,7 @@ def showing(study: Study, trials: int | None, *, quiet: bool) -> Iterator[None]:
             yield
         except NothingSucceededError as err:
             failure = repeated_failure(study.history, tally.shown) or str(err)
-            kept = location_of(study.store) != "memory"
-            raise NothingSucceededError(failure + f"\n\n{_RETRY}" * kept) from None
+            raise NothingSucceededError(failure + f"\n\n{_RETRY}" * render.is_kept(study)) from None
 
 
 def progress_for(tally: Tally) -> PlainProgress:

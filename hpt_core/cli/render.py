@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from hpt_core.history.history import History
     from hpt_core.history.trial import Trial
     from hpt_core.space.space import Space
+    from hpt_core.study.study import Study
 
 __all__ = [
-    "component", "constraints", "counts", "failures", "front_summary", "front_table", "objectives", "pairs",
+    "component", "constraints", "counts", "failures", "front_summary", "front_table", "is_kept", "objectives", "pairs",
     "params_table", "sentences_and_facts", "size_of", "sources", "space_table", "states", "trial_line",
 ]  # fmt: skip
 
@@ -60,6 +61,11 @@ def objectives(directions: Mapping[str, str]) -> str:
 def constraints(bounds: Mapping[str, str]) -> str:
     """``latency_ms <= 50, size <= 1e+06``."""
     return ", ".join(f"{metric} {bound}" for metric, bound in bounds.items())
+
+
+def is_kept(study: Study) -> bool:
+    """Whether the study outlives this process, as in every store but the core's own."""
+    return bool(study.plugins.describe(study.store)["use"] != "memory")
 
 
 def states(history: History) -> Counter[str]:

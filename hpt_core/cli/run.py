@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpt_core.cli import render
 from hpt_core.cli.group import INTERRUPTED
 from hpt_core.cli.reading import default_store
 from hpt_core.cli.text import say, stdout_to_stderr, streams_kept
@@ -100,5 +101,5 @@ def _greeting(study: Study, before: int) -> str:
     if before:
         again = f" ({lost} to be run again)" if lost else ""
         return f"Resuming the {where} with {counted(before, 'trial')}{again}."
-    resumes = "; the same command resumes it" * (location_of(study.store) != "memory")
+    resumes = "; the same command resumes it" * render.is_kept(study)
     return f"Running the {where}. Ctrl-C stops it cleanly{resumes}."

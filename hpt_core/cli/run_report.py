@@ -133,10 +133,10 @@ class RunReport:
         if len(self._history.objectives) == 1 and complete > 1 and self._summary["best"]:
             yield f"The best of {complete} scores is optimistic, because it was selected. Confirm it on new data."
         yield from _conclusion(conclusion)
-        where = location_of(self._study.store)
-        if where == "memory":
+        if not render.is_kept(self._study):
             yield 'The study was kept in memory only. To keep it, set use = "sqlite" in [store].'
             return
+        where = location_of(self._study.store)
         commands, stop = [*self._reading_commands(where)], self._history.stop
         if self._interrupted or stop is None or stop["rule"] == "budget":
             commands.append(f"  {self._resume_command()}    continues the study")

@@ -199,6 +199,14 @@ def test_a_study_in_memory_prints_a_hint(cli: Hpt, tmp_path: Path) -> None:
     assert "hpt best" not in result.stderr
 
 
+def test_a_store_called_memory_is_kept(cli: Hpt, tmp_path: Path) -> None:
+    write(tmp_path)
+    result = cli("run", "s.toml", 'store={ use = "csv", path = "memory" }')
+    assert "the same command resumes it" in result.stderr
+    assert "kept in memory only" not in result.stderr
+    assert "The results are in memory. Next:" in result.stderr
+
+
 # --- what the ending says -------------------------------------------------------------------------
 
 
