@@ -88,9 +88,8 @@ def test_a_missing_store_is_reported_and_not_created(cli: Hpt, tmp_path: Path) -
     for command in ("studies", "show", "best", "trials", "export", "verify"):
         result = cli(command)
         assert result.exit_code == 4
-        assert (
-            result.stderr
-            == "Error: There is no hpt.db: no study was stored there yet. Select another store (--store in the shell).\n"
+        assert result.stderr == (
+            "Error: There is no hpt.db: no study was stored there yet. Select another store (--store in the shell).\n"
         )
         assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []

@@ -98,7 +98,7 @@ def test_a_store_opened_to_read_is_closed_even_if_the_study_is_missing() -> None
 
 
 def test_a_missing_store_or_study_is_reported_and_not_created(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"There is no .*none\.db: no study was stored there yet\. Select another store"):
+    with pytest.raises(StoreError, match=r"There is no .*none\.db: no study was stored there yet\. Select"):
         load_history(tmp_path / "none.db", "study")
     assert not (tmp_path / "none.db").exists()
     run(f"sqlite:///{tmp_path / 'a.db'}").close()
