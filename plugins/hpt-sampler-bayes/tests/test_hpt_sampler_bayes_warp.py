@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from hpt_sampler_bayes.warp import (
+    HalfRank,
     Warp,
     YeoJohnson,
     fit_warp,
-    half_rank,
     yeo_johnson,
     yeo_johnson_fit,
     yeo_johnson_inverse,
@@ -53,7 +53,7 @@ def test_the_fitted_exponent_equals_scipy(seed: int) -> None:
 
 def test_half_rank_leaves_the_good_half_unchanged_up_to_scale() -> None:
     y = np.array([0.0, 0.1, 0.5, 0.7, 1.0, 9.0, 50.0, 1e9, 3.0])
-    t = half_rank(y).t
+    t = HalfRank.fit(y).t
     good = y <= np.median(y)
     slope = (t[1] - t[0]) / (y[1] - y[0])
     np.testing.assert_allclose(t[good] - t[0], slope * (y[good] - y[0]), rtol=1e-9)
@@ -62,7 +62,7 @@ def test_half_rank_leaves_the_good_half_unchanged_up_to_scale() -> None:
 
 def test_half_rank_puts_the_worse_half_at_gaussian_quantiles() -> None:
     y = np.array([-3.0, -2.0, -1.0, 0.0, 10.0, 1000.0])
-    warp = half_rank(y)
+    warp = HalfRank.fit(y)
     spread = np.sqrt(np.mean((y[:3] + 0.5) ** 2))
     raw = np.concatenate([y[:3] + 0.5, spread * stats.norm.ppf([0.5 + k / 6 for k in (0.5, 1.5, 2.5)])])
     np.testing.assert_allclose(warp.t, (raw - raw.mean()) / raw.std(), rtol=1e-9)
@@ -70,7 +70,7 @@ def test_half_rank_puts_the_worse_half_at_gaussian_quantiles() -> None:
 
 @given(LOSSES)
 def test_both_warps_keep_the_order_and_are_standard(y: FloatArray) -> None:
-    for t in (half_rank(y).t, YeoJohnson.fit(y).t):
+    for t in (HalfRank.fit(y).t, YeoJohnson.fit(y).t):
         assert np.isfinite(t).all()
         order = np.argsort(y, kind="stable")
         assert np.all(np.diff(t[order]) >= -1e-9)
@@ -78,7 +78,7 @@ def test_both_warps_keep_the_order_and_are_standard(y: FloatArray) -> None:
         assert t.std() == pytest.approx(1.0, abs=1e-6) or not t.any()
 
 
-@pytest.mark.parametrize("fit", [half_rank, YeoJohnson.fit])
+@pytest.mark.parametrize("fit", [HalfRank.fit, YeoJohnson.fit])
 def test_warps_are_invariant_to_shift_and_scale(fit: Callable[[FloatArray], Warp]) -> None:
     y = np.random.default_rng(0).gamma(0.5, size=40)
     np.testing.assert_allclose(fit(y).t, fit(123.0 * y - 7.0).t, rtol=1e-6, atol=1e-6)
@@ -86,7 +86,7 @@ def test_warps_are_invariant_to_shift_and_scale(fit: Callable[[FloatArray], Warp
 
 def test_the_inverses_give_back_the_losses() -> None:
     y = np.random.default_rng(1).gamma(2.0, size=30)
-    for warp in (half_rank(y), YeoJohnson.fit(y)):
+    for warp in (HalfRank.fit(y), YeoJohnson.fit(y)):
         np.testing.assert_allclose(warp.inverse(warp.t), y, rtol=1e-6)
         grid = warp.inverse(np.linspace(-4, 4, 50))
         assert np.all(np.diff(grid) >= 0.0)
@@ -106,7 +106,7 @@ def test_the_inverses_give_back_the_losses() -> None:
     ],
 )
 def test_extreme_losses_are_warped_to_finite_ones(y: FloatArray) -> None:
-    for warp in (half_rank(y), YeoJohnson.fit(y)):
+    for warp in (HalfRank.fit(y), YeoJohnson.fit(y)):
         assert np.isfinite(warp.t).all()
         assert np.abs(warp.t).max() < 10.0
         assert np.isfinite(warp.inverse(np.array([-3.0, 0.0, 3.0]))).all()
@@ -120,7 +120,7 @@ def test_one_outlier_leaves_the_shape_of_the_others() -> None:
 
 
 def test_the_inverse_handles_losses_that_rounding_made_equal() -> None:
-    warp = half_rank(np.array([-1e-200, 0.0, 0.0, 0.0, 1.0]))
+    warp = HalfRank.fit(np.array([-1e-200, 0.0, 0.0, 0.0, 1.0]))
     assert warp.knots_t[0] == warp.knots_t[1]
     back = warp.inverse(np.array([warp.knots_t[0] - 1.0, warp.t.max()]))
     assert np.isfinite(back).all()

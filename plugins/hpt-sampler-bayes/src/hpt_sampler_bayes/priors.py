@@ -73,8 +73,8 @@ class Prior:
         Raises:
             UsageError: Listing every mistake, each with its key path.
         """
-        zeros = np.zeros((4, len(encoding.group)))
-        made = cls(encoding, {}, zeros[0], zeros[1], zeros[2], zeros[3], {})
+        center, precision, height, weights = np.zeros((4, len(encoding.group)))
+        made = cls(encoding, {}, center, precision, height, weights, {})
         mistakes: list[Mistake] = []
         for name, given in priors.items():
             try:

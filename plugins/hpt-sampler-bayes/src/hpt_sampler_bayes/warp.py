@@ -31,7 +31,6 @@ __all__ = [
     "YeoJohnson",
     "cut_tail",
     "fit_warp",
-    "half_rank",
     "yeo_johnson",
     "yeo_johnson_fit",
     "yeo_johnson_inverse",
@@ -116,39 +115,38 @@ class HalfRank:
     knots_y: FloatArray
     knots_t: FloatArray
 
+    @classmethod
+    def fit(cls, y: FloatArray) -> HalfRank:
+        """Fit to finite losses ``y`` (n,), n >= 1.
+
+        Losses up to the median keep their distances. The j-th of the b distinct losses above it becomes
+        ``median + s * ndtri(1/2 + (j - 1/2) / (2 b))``, where s is the root mean square distance of the good half from
+        the median: the position of that loss if the worse half mirrored the better half as a Gaussian.
+        """
+        x, shift, scale = _robust_unit(y)
+        values, position = np.unique(x, return_inverse=True)
+        median = float(np.median(x))
+        good = x[x <= median] - median
+        spread = float(np.sqrt(np.mean(good * good)))
+        if not spread > 0.0:
+            spread = float(x.std()) or 1.0
+        bad = values > median
+        count = int(bad.sum())
+        warped = values.copy()
+        warped[bad] = median + spread * ndtri(0.5 + (np.arange(count) + 0.5) / (2.0 * max(count, 1)))
+        t, mean, std = _standardise(warped[position])
+        return cls(t, values * scale + shift, (warped - mean) / std)
+
     def inverse(self, t: FloatArray) -> FloatArray:
         """Piecewise linear between the observed losses, extended linearly below the best, flat above the worst."""
         y = np.interp(t, self.knots_t, self.knots_y)
         if len(self.knots_t) > 1:
-            with np.errstate(
-                divide="ignore", invalid="ignore", over="ignore"
-            ):  # warped values may be equal to rounding
+            # warped values may be equal to rounding
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 slope = (self.knots_y[1] - self.knots_y[0]) / (self.knots_t[1] - self.knots_t[0])
                 beyond = self.knots_y[0] + slope * (t - self.knots_t[0])
             y = np.where(t < self.knots_t[0], beyond, y)
         return _finite(y)
-
-
-def half_rank(y: FloatArray) -> HalfRank:
-    """Fit the half-rank warp to finite losses ``y`` (n,), n >= 1.
-
-    Losses up to the median keep their distances. The j-th of the b distinct losses above it becomes
-    ``median + s * ndtri(1/2 + (j - 1/2) / (2 b))``, where s is the root mean square distance of the good half from
-    the median: the position of that loss if the worse half mirrored the better half as a Gaussian.
-    """
-    x, shift, scale = _robust_unit(y)
-    values, position = np.unique(x, return_inverse=True)
-    median = float(np.median(x))
-    good = x[x <= median] - median
-    spread = float(np.sqrt(np.mean(good * good)))
-    if not spread > 0.0:
-        spread = float(x.std()) or 1.0
-    bad = values > median
-    count = int(bad.sum())
-    warped = values.copy()
-    warped[bad] = median + spread * ndtri(0.5 + (np.arange(count) + 0.5) / (2.0 * max(count, 1)))
-    t, mean, std = _standardise(warped[position])
-    return HalfRank(t, values * scale + shift, (warped - mean) / std)
 
 
 def yeo_johnson(x: FloatArray, lam: FloatArray | float) -> FloatArray:
@@ -238,4 +236,4 @@ class YeoJohnson:
 
 def fit_warp(y: FloatArray) -> Warp:
     """Fit the warp to finite losses ``y`` (n,), n >= 1: half-rank for few losses, else Yeo-Johnson."""
-    return half_rank(y) if len(y) < _HALF_RANK_BELOW else YeoJohnson.fit(y)
+    return HalfRank.fit(y) if len(y) < _HALF_RANK_BELOW else YeoJohnson.fit(y)
