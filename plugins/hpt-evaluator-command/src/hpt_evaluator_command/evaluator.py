@@ -135,7 +135,7 @@ class CommandEvaluator:
         """
         with contextlib.ExitStack() as stack:
             values = self._values(trial, stack)
-            process = self._start(trial, values, stack)
+            process = self._start(values, stack)
             last, ends_with_report = b"", False
             has_reports = self.resumable and trial.resume_step > 0
             try:
@@ -183,12 +183,12 @@ class CommandEvaluator:
                 values["result"] = str(result)
         return values
 
-    def _start(self, trial: TrialContext, values: Mapping[str, str], stack: contextlib.ExitStack) -> Process:
+    def _start(self, values: Mapping[str, str], stack: contextlib.ExitStack) -> Process:
         arguments, folder = self._plan.arguments(values), self._plan.folder(values)
         stdin = None
         if self.stdin:
             stdin = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-            stdin.write(json.dumps(trial.params).encode() + b"\n")
+            stdin.write(values["params_json"].encode() + b"\n")
             stdin.seek(0)
         try:
             process = Process(arguments, stdin=stdin, cwd=folder, env=self._plan.environment(values), grace=self.grace)

@@ -67,7 +67,7 @@ def _descendants() -> list[int]:
     with contextlib.suppress(OSError):
         for entry in os.listdir("/proc"):  # noqa: PTH208 - pathlib would double the start-up time
             if entry.isdigit():
-                with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123
+                with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123 - as above
                     parent = int(file.read().rpartition(b")")[2].split()[1])
                     parents.setdefault(parent, []).append(int(entry))
     found, pending = [], [os.getpid()]
