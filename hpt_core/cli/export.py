@@ -66,11 +66,11 @@ def _by_extension(output: Path | None) -> str:
 
 
 def _content(opened: Opened, format_: str) -> bytes:
-    from hpt_core.cli import export_formats as formats
+    from hpt_core.cli import export_formats
 
     if format_ == "parquet":
-        return formats.as_parquet(opened.history)
+        return export_formats.as_parquet(opened.history)
     rows = (row(opened.history, trial) for trial in opened.history.trials)
     if format_ == "csv":
-        return formats.as_csv(list(rows), columns(opened.history))
-    return formats.as_json(opened, rows) if format_ == "json" else formats.as_json_lines(rows)
+        return export_formats.as_csv(list(rows), columns(opened.history))
+    return export_formats.as_json(opened, rows) if format_ == "json" else export_formats.as_json_lines(rows)

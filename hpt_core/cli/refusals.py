@@ -41,7 +41,7 @@ def refusals(study: Study) -> list[str]:
 def _missing_folder(store: object) -> Iterator[str]:
     """A file that does not exist reads as an empty store, whether or not a run could create it."""
     path = path_of(store)
-    folder = "." if path is None else os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120
+    folder = "." if path is None else os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - as below
     if not os.path.isdir(folder):  # noqa: PTH112 - Path raises for a long name
         yield f"The folder {folder} of the store does not exist. Create it, unless this kind of store does."
 

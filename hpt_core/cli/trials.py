@@ -11,6 +11,7 @@ from hpt_core.cli.reading import json_option, open_study, store_option, study_op
 from hpt_core.cli.text import data, duration, number, put, say, shorten, table
 from hpt_core.errors import Mistake, UsageError
 from hpt_core.history.export import rows
+from hpt_core.history.trial import State
 from hpt_core.liveness import is_alive, owner_of
 from hpt_core.spelling import did_you_mean
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_STATES = ("waiting", "running", "paused", "complete", "stopped", "failed")
+_STATES = tuple(state.value for state in State)
 _REMARK = 60
 
 Row = dict[str, Any]
@@ -51,14 +52,14 @@ def command(
     study has constraints), "params.NAME" (null if inactive), "metrics.NAME", reason, rule, failure_kind,
     failure_message, invalid, partial, started and ended (Unix seconds), duration, steps, source, attempt, worker.
     """
-    from hpt_core.cli import export_formats as formats
+    from hpt_core.cli import export_formats
 
     with open_study(session, store, study) as opened:
         history = opened.history
         found = [row for row in rows(history) if not states or row["state"] in states]
         chosen = _ordered(found, history, **order)
         if as_json:
-            put(formats.as_json(opened, chosen))
+            put(export_formats.as_json(opened, chosen))
         elif chosen:
             data(_table(chosen, history, order["sort"]))
         else:

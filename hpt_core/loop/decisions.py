@@ -43,7 +43,7 @@ class Decisions:
         rules: (name, stopping rule), asked in order. The first `Stop` ends the trial or the study.
         duplicates: See `hpt_core.Study`.
         lag: 0: decide from all results. k: decide on trial t from the results of trials <= t - k only.
-        retries: How often a lost trial is rerun.
+        retries: How often in a row a lost trial is rerun.
         max_failures: A run ends if this many trials at its start fail with the same error.
     """
 
@@ -143,7 +143,7 @@ class Decisions:
 
     def _start(self, trial: Trial, worker: str) -> Trial:
         point = Suggestion(trial.params, source=trial.source)
-        self.ledger.write(self._started(trial.number, point, worker, trial.attempt + 1))
+        self.ledger.write(self._start_record(trial.number, point, worker, trial.attempt + 1))
         return trial
 
     def _rerun(self, trial: Trial, worker: str) -> Trial | None:
@@ -160,7 +160,7 @@ class Decisions:
             self.fail(trial, Failure("interrupted", "a plugin or the store failed while its last report was judged"))
             raise
 
-    def _started(self, number: int, point: Suggestion, worker: str, attempt: int = 1) -> events.Record:
+    def _start_record(self, number: int, point: Suggestion, worker: str, attempt: int = 1) -> events.Record:
         now, seen, params = self.ledger.now(), self.ledger.history.position, dict(point.params)
         return events.started(now, number, params, worker, attempt, seen, point.source, point.info)
 
@@ -219,14 +219,14 @@ class Decisions:
             return self._wind_up(view, number, worker, "space", stop)
         if isinstance(proposed, Repeat):
             return proposed
-        self.ledger.write(self._started(number, proposed, worker))
+        self.ledger.write(self._start_record(number, proposed, worker))
         return self.ledger.history.trials[number]
 
     def _reuse(self, repeat: Repeat, worker: str) -> None:
         """Record a repeated point as a new trial with the result of the earlier one."""
         history = self.ledger.history
         number, original = history.next_number, history.trials[repeat.original]
-        start = self._started(number, repeat.suggestion, worker)
+        start = self._start_record(number, repeat.suggestion, worker)
         reason = f"the same point as trial {original.number}"
         end = events.complete(start["time"], number, 1, original.values or (), original.metrics, reason)
         self.ledger.write(start, end)

@@ -42,13 +42,13 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
         _LOG.warning("%s", warning)
     given = study.sampler
     run_checks(study.evaluator, given, study.rules_by_path, study.space, study.objectives)
-    decisions = study.decisions
+    decisions, ledger = study.decisions, study.ledger
     if given is None:  # the recorded one, which may need what is not installed here
         run_checks(None, study.sampler, {}, study.space, study.objectives)
-    before = decisions.ledger.history.position
+    before = ledger.history.position
     reason = ""
     study.plugins.study_started(study)
-    decisions.ledger.observer = _Observer(study)
+    ledger.observer = _Observer(study)
     worker, name = Worker(study, budget), liveness.worker_name(0)  # an executor counts its workers from 1
     try:
         with _in_this_process(decisions), _heartbeat(study):
@@ -57,15 +57,15 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
                 reason = worker(name)
             else:
                 _warn_of_unused_wrappers(study)
-                needed = workers if budget is None else min(workers, _left(decisions.ledger.history, budget))
+                needed = workers if budget is None else min(workers, _left(ledger.history, budget))
                 study.executor.run(worker, max(1, needed), worker.lost)  # more workers would be idle
                 reason = _reason_since(study, before)
-        clean_up(study, decisions.ledger.history.trials)
+        clean_up(study, ledger.history.trials)
         _conclude(study)
-        infeasible = shortfall(decisions.ledger.history)
+        infeasible = shortfall(ledger.history)
         if infeasible:
             _LOG.warning("%s.", infeasible)
-        for warning in unreported(study.named_rules, decisions.ledger.history):
+        for warning in unreported(study.named_rules, ledger.history):
             _LOG.warning("%s", warning)
     except KeyboardInterrupt:
         reason = "interrupted"
@@ -75,7 +75,7 @@ def run_study(study: Study, budget: int | None, workers: int) -> str:
         reason = f"{type(err).__name__}: {err}"
         raise
     finally:
-        decisions.ledger.observer = None
+        ledger.observer = None
         study.plugins.study_finished(study, reason)
     return reason
 
@@ -126,7 +126,7 @@ def _left(history: History, budget: int) -> int:
 
 
 def _reason_since(study: Study, position: int) -> str:
-    stop = study.decisions.ledger.sync().stop
+    stop = study.ledger.sync().stop
     if stop is None or stop["seen"] < position:
         return "its workers ended"
     return str(stop["reason"])

@@ -146,7 +146,7 @@ def _in_evaluator(study: Study) -> Iterator[None]:
         raise EvaluationError(failure.message, detail=failure.detail) from err
 
 
-def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]) -> object | None:
+def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]) -> object:
     """Record reports as they arrive. Returns the result; None if a rule or another process ended this attempt."""
     decisions = study.decisions
     while True:
@@ -164,15 +164,17 @@ def _consume(study: Study, trial: Trial, attempt: int, reports: Iterator[Report]
         if decision is not None or trial.state is not State.RUNNING or trial.attempt != attempt:
             _close(reports)
             return None
-    if result is None:
-        kind, (_, *others) = study.ledger.history.evidence, study.objectives
-        values = estimate(kind, trial.reports, others)
-        if values is None:
-            msg = "The evaluator neither reported nor returned a value for every objective."
-            raise EvaluationError(msg, kind="invalid-value")
-        metrics = measured(kind, trial.reports, trial.reports[-1].metrics)
-        return {**metrics, **dict(zip(study.objectives, values, strict=True))}
-    return result  # type: ignore[no-any-return]
+    return _result_of_reports(study, trial) if result is None else result
+
+
+def _result_of_reports(study: Study, trial: Trial) -> dict[str, float]:
+    kind, (_, *others) = study.ledger.history.evidence, study.objectives
+    values = estimate(kind, trial.reports, others)
+    if values is None:
+        msg = "The evaluator neither reported nor returned a value for every objective."
+        raise EvaluationError(msg, kind="invalid-value")
+    metrics = measured(kind, trial.reports, trial.reports[-1].metrics)
+    return {**metrics, **dict(zip(study.objectives, values, strict=True))}
 
 
 def _close(reports: Iterator[Report]) -> None:

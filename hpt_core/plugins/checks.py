@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.components import KINDS
 from hpt_core.errors import HptError, Mistake, PluginError, UsageError
+from hpt_core.history.definition import evidence_of
 from hpt_core.mistakes import Mistakes, within
 from hpt_core.options import option_fields
 from hpt_core.plugins.distributions import provider
@@ -157,7 +158,8 @@ def parts_of(component: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _check_reports(path: str, rule: Any, evaluator: object) -> str | None:
     """Check that a rule can judge the reports of an evaluator. Returns a warning if it will never act on them."""
-    given = getattr(evaluator, "evidence", "curve")
+    declared = evidence_of(evaluator)
+    given = declared.pop("kind")
     wanted = getattr(rule, "evidence", given)
     if wanted != given:
         judged, reported = ({"curve": "curves"}.get(kind, kind) for kind in (wanted, given))
@@ -169,9 +171,8 @@ def _check_reports(path: str, rule: Any, evaluator: object) -> str | None:
     check = getattr(rule, "check_evidence", None)
     if check is None:
         return None
-    steps, resumable = getattr(evaluator, "steps", None), getattr(evaluator, "resumable", False)
     with _errors_of(rule, "check_evidence", path):
-        warning: str | None = check(given, steps=steps, resumable=resumable)
+        warning: str | None = check(given, **declared)
     if warning is not None and not isinstance(warning, str):
         msg = f"{path}: {type(rule).__name__} must return text or None from check_evidence. Got {warning!r:.80}."
         raise PluginError(msg)

@@ -1,6 +1,6 @@
 """Finds, registers and calls plugins: the only module that uses pluggy's manager.
 
-A broken plugin affects no other: it is listed with the reason, and a hook that raises is not called again.
+A broken plugin affects no other: it is listed with the reason, and one that raises in a hook is not called again.
 """
 
 from __future__ import annotations

@@ -330,12 +330,8 @@ def _add(offers: dict[str, list[_Offer]], kind: str, declared: Mapping[str, str 
         offers.setdefault(name, []).append(_Offer(target, info))
 
 
-def disabled_by_environment() -> Sequence[str]:
-    """The plugins named in ``HPT_DISABLE_PLUGINS``, separated by commas."""
-    return [name.strip() for name in os.environ.get("HPT_DISABLE_PLUGINS", "").split(",") if name.strip()]
-
-
 @cache
 def default_plugins() -> Plugins:
-    """The installed plugins except those named in ``HPT_DISABLE_PLUGINS``; discovered once per process."""
-    return Plugins(disabled_by_environment())
+    """The installed plugins except those that ``HPT_DISABLE_PLUGINS`` names; discovered once per process."""
+    disabled = os.environ.get("HPT_DISABLE_PLUGINS", "").split(",")
+    return Plugins(filter(None, map(str.strip, disabled)))
