@@ -1,9 +1,7 @@
 """The contracts: what a sampler, evaluator, stopping rule, store and executor must do.
 
 The contracts are protocols, so a component needs no base class. A component is an attrs class whose fields are its
-options (see `hpt_core.options`). A sampler, evaluator or stopping rule may have a method ``check(space, objectives)``
-(objectives: name -> direction), which is called before the first trial and raises `UsageError` for a study that it can
-never handle.
+options (see `hpt_core.options`).
 """
 
 from __future__ import annotations

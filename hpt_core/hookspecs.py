@@ -33,7 +33,8 @@ hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker("hpt")
 def hpt_samplers() -> Mapping[str, str | type]:  # type: ignore[empty-body]
     """Name the samplers of this plugin.
 
-    Called once, when a component is first looked up or the plugins are listed.
+    Called when a component is first looked up or the plugins are listed, and again after a program has registered or
+    unregistered a plugin.
 
     Returns:
         Name -> class, or ``"module:Class"``, which is imported on first use.
@@ -117,7 +118,9 @@ def hpt_store_for(location: str) -> str | None:
 
 @hookspec
 def hpt_commands(cli: click.Group) -> None:
-    """Add click commands to ``hpt``. Called at each start of the CLI, so do not import anything heavy.
+    """Add click commands to ``hpt``.
+
+    Called when it lists its commands, and for a command that is not in the core, so do not import anything heavy.
 
     Args:
         cli: The group to add to, as in ``cli.add_command(my_command)``.

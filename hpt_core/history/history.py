@@ -28,7 +28,7 @@ __all__ = ["History"]
 class History(Replay):
     """The state of a study as recorded in its log. Samplers and rules read it and never change it.
 
-    Row i of a column is trial i. Objectives appear as *losses*: smaller is better. The sign is handled here only.
+    Row i of a column is trial i. Objectives appear as *losses*: smaller is better. No other package handles the sign.
 
     Attributes:
         trials: All trials; the index is the trial number.

@@ -95,9 +95,9 @@ class Trial:
         reason: Why it was stopped or paused, in words.
         rule: The name of the stopping rule that stopped or paused it.
         info: Notes that the sampler attached to its suggestion.
-        source: Where the point came from: ``sampler``, ``given`` (enqueued), ``fill`` (chosen by the core because
-            the sampler only gave known points, or points that break a requirement) or the name that a composed sampler
-            gave.
+        source: Where the point came from: ``sampler``, ``given`` (enqueued), ``warm-start``, ``fill`` (chosen by the
+            core because the sampler only gave known points, or points that break a requirement) or the name that a
+            composed sampler gave.
         attempt: How many times it was started.
         worker: The name of the worker that last ran it.
         started: Unix seconds of the last start, None before the first.

@@ -87,12 +87,12 @@ class Crew:
         if not self._first("quick"):
             time.sleep(8 * _BEAT)
 
-    def die(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
+    def die(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002 - all acts are called alike
         """The first worker dies; the others return."""
         if self._first("death"):
             self._die(me, name)
 
-    def die_twice(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
+    def die_twice(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002 - all acts are called alike
         """The first and the third worker die; the others wait until two more have started."""
         if self._first("death"):
             self._die(me, name)
@@ -125,7 +125,7 @@ class Crew:
         store.append("kit", [{"event": "note", "time": 0.0, "subject": name, "content": {}}])
         self._leave("read", me, str(len(store.read("kit"))))
 
-    def linger(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002
+    def linger(self, me: str, name: str, store: Store | None) -> None:  # noqa: ARG002 - all acts are called alike
         """The first worker starts a trial that takes long; the others return."""
         if self._first("long"):
             if store is not None:

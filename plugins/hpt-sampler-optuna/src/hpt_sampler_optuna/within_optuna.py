@@ -81,7 +81,7 @@ class HptSampler(BaseSampler):
                 return {}
             # As in Optuna's TPE: later suggestions, also in other processes, see this point as running.
             noted = json.dumps({"params": found.params, "info": dict(found.info), "source": found.source})
-            study._storage.set_trial_system_attr(trial._trial_id, NOTE, noted)  # noqa: SLF001
+            study._storage.set_trial_system_attr(trial._trial_id, NOTE, noted)  # noqa: SLF001 - as TPESampler does
         known = axes(space)
         return {name: known[name].encode(value) for name, value in found.params.items() if name in known}
 

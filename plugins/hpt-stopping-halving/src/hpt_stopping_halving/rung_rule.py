@@ -60,7 +60,7 @@ class RungRule(ABC):
         """The bracket of a trial. By default, all trials of the study compete from the first rung on."""
         return BracketId()
 
-    def _top(self, history: History, bracket: Bracket) -> int:  # noqa: ARG002
+    def _top(self, history: History, bracket: Bracket) -> int:  # noqa: ARG002 - of rules that need it
         """Index of the highest rung of a bracket that trials may be promoted to; by default the last one."""
         return len(bracket.rungs) - 1
 
