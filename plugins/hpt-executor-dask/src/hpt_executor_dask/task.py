@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from multiprocessing import AuthenticationError
 from multiprocessing import connection as connections
@@ -52,8 +52,7 @@ def run_worker(task: str, address: tuple[str, int], key: bytes, folder: str, pat
         HptError: If the study's process cannot be reached.
     """
     dask_worker = str(get_worker().address)
-    end, pipe = _connected(address, key, dask_worker)
-    with end, pipe:
+    with _connected(address, key, dask_worker) as (end, pipe):
         pipe.send((task, dask_worker, VERSIONS))
         try:
             name = pipe.recv()
@@ -64,21 +63,25 @@ def run_worker(task: str, address: tuple[str, int], key: bytes, folder: str, pat
         return _run_process(end, json.dumps(job), folder if Path(folder).is_dir() else None)
 
 
-def _connected(address: tuple[str, int], key: bytes, dask_worker: str) -> tuple[socket.socket, connections.Connection]:
+@contextmanager
+def _connected(
+    address: tuple[str, int], key: bytes, dask_worker: str
+) -> Iterator[tuple[socket.socket, connections.Connection]]:
     """The connection to the study's process, in two forms: to see whether it is closed, and to send and receive."""
-    try:
-        end = socket.create_connection(address, timeout=None)
-        pipe = connections.Connection(os.dup(end.fileno()))
-        connections.answer_challenge(pipe, key)
-        connections.deliver_challenge(pipe, key)
-    except (OSError, EOFError, AuthenticationError) as err:
-        (host, port), cause = address, str(err) or "it hung up"
-        msg = (
-            f"The Dask worker {dask_worker} cannot reach the process that runs the study at {host}:{port}: {cause}. "
-            "The executor's option `host` sets the name or address by which workers reach it."
-        )
-        raise HptError(msg) from err
-    return end, pipe
+    with ExitStack() as opened:
+        try:
+            end = opened.enter_context(socket.create_connection(address, timeout=None))
+            pipe = opened.enter_context(connections.Connection(os.dup(end.fileno())))
+            connections.answer_challenge(pipe, key)
+            connections.deliver_challenge(pipe, key)
+        except (OSError, EOFError, AuthenticationError) as err:
+            place, cause = ":".join(map(str, address)), str(err) or "it hung up"
+            msg = (
+                f"The Dask worker {dask_worker} cannot reach the process that runs the study at {place}: {cause}. "
+                "The executor's option `host` sets the name or address by which workers reach it."
+            )
+            raise HptError(msg) from err
+        yield end, pipe
 
 
 def _run_process(end: socket.socket, job: str, folder: str | None) -> int:
